@@ -1,0 +1,72 @@
+# `make demo` and `make test` do all the set-up themselves.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_FLAGS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MODULES := $(VENV)/.modules
+INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt $(wildcard native/src/*) $(wildcard proto/*.proto)
+
+# torch goes in first and by its exact version, so that nothing below draws in another build of it.
+TORCH := $(shell grep '^torch==' constraints.txt)
+# The build requirements of pyproject.toml, at the pinned versions: hence the install without build isolation.
+BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.PHONY: help venv demo test lint format clean FORCE
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo     set up, then run the main job on generated data; report in demo-out/'
+	@echo 'make test     set up, then check the style and run every test'
+	@echo 'make venv     set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
+	@echo 'make lint     check the style (ruff)'
+	@echo 'make format   bring the style about (ruff)'
+	@echo 'make clean    remove $(VENV), demo-out and the caches'
+	@echo
+	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
+	@echo "PYTEST_FLAGS='-n 2' is handed to pytest."
+
+venv: $(INSTALLED)
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'rlossctl needs Python 3.10 or newer as $(PYTHON): install it, or name one with PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo '$(PYTHON) has no venv module: on Debian or Ubuntu run "apt install python3-venv"' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# An editable install remembers where each module lies: it is made again when one has come, gone or moved.
+$(MODULES): FORCE | $(BIN)/pip
+	@find rlossctl converters -name '*.py' | sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(INSTALLED): $(INPUTS) $(MODULES) | $(BIN)/pip
+	$(PIP_INSTALL) '$(TORCH)'
+	$(PIP_INSTALL) --quiet $(BUILD_TOOLS)
+	$(PIP_INSTALL) --quiet --no-build-isolation -e '.[dev,hdf5,mat]'
+	@$(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("rlossctl._native"))' || \
+	  echo 'Note: the native kernel was not built, so the slower torch twin will be used. To get the kernel:' \
+	       '"apt install g++ python3-dev", then "make -B venv".'
+	@touch $@
+
+demo: venv
+	$(BIN)/rlossctl demo --out demo-out
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+clean:
+	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""rlossctl: Caffe's segmentation nets and regularized losses, run and trained by PyTorch."""

@@ -1,0 +1,96 @@
+"""Which kernel filters on which device, and why a better one is missing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+
+from rlossctl.errors import UsageError
+
+VARIABLE = "RLOSSCTL_BILATERAL"
+NATIVE = "native-openmp"
+TWIN = "torch-twin"
+
+
+class FallbackWarning(UserWarning):
+    """The native kernel was expected but is missing; the slower torch twin runs instead."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The kernel chosen for a device: `name` is native-openmp or torch-twin, `reason` says why."""
+
+    name: str
+    reason: str
+
+
+def backend(device: torch.device | str) -> Backend:
+    """Returns the kernel that filters float32 tensors on `device` (float64 always takes the twin).
+
+    The environment variable RLOSSCTL_BILATERAL=twin|native forces one.
+
+    Raises:
+        UsageError: the variable has another value, or forces a kernel that does not exist here.
+    """
+    kind = torch.device(device).type
+    forced = os.environ.get(VARIABLE, "")
+    if forced not in ("", "twin", "native"):
+        raise UsageError(
+            "does not name a kernel",
+            where=f"environment variable {VARIABLE}",
+            found=repr(forced),
+            expected="twin, native, or nothing",
+            advice=f"unset {VARIABLE} to let the device decide",
+        )
+    if forced == "twin":
+        return Backend(TWIN, f"forced by {VARIABLE}=twin")
+    missing = _why_not_native(kind)
+    if missing is None:
+        return Backend(NATIVE, f"forced by {VARIABLE}=native" if forced else "the native module is built")
+    if forced == "native":
+        raise UsageError(
+            "asks for the native kernel, which cannot run here",
+            where=f"environment variable {VARIABLE}",
+            found=missing,
+            expected="a CPU tensor and the compiled module rlossctl._native",
+            advice="install rlossctl with a C++ compiler present, or unset the variable",
+        )
+    return Backend(TWIN, missing)
+
+
+def announce(chosen: Backend, device: torch.device) -> None:
+    """Warns, once per process, that the CPU has to do without its native kernel."""
+    if chosen.name == TWIN and device.type == "cpu" and _why_not_native("cpu") == chosen.reason:
+        _warn_once(chosen.reason)
+
+
+@functools.cache
+def native_module() -> ModuleType | str:
+    """The compiled module, or the reason why it cannot be imported."""
+    try:
+        from rlossctl import _native
+    except ImportError as error:
+        return f"the native module cannot be imported ({error})"
+    return _native
+
+
+def _why_not_native(kind: str) -> str | None:
+    if kind != "cpu":
+        return f"there is no native kernel for {kind}; the torch twin runs on the device itself"
+    module = native_module()
+    return module if isinstance(module, str) else None
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    warnings.warn(
+        f"the bilateral filter runs as plain torch operations, many times slower than compiled: {reason}. "
+        "Install rlossctl with a C++ compiler present to get the native kernel.",
+        FallbackWarning,
+        stacklevel=4,
+    )

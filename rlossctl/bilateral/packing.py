@@ -1,0 +1,90 @@
+"""How a lattice vertex becomes one 64-bit key.
+
+A vertex of the lattice in d dimensions has d + 1 integer coordinates that are all congruent to the same
+remainder r modulo d + 1 and add up to 0. So it is told by r and by the quotients q[0..d-1] of the first d
+coordinates. A key holds r in its lowest 3 bits and above it each quotient, shifted to start at 0, in as
+many bits as the range of this image's features needs. One step to a neighbour changes r and adds or takes
+away 1 from quotients; the ranges have room for it, so that stepping is an addition to the key.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from rlossctl.errors import NetError
+
+REMAINDER_BITS = 3
+MAX_BITS = 63
+# Beyond it float32 no longer tells the place inside a simplex: a step of a quotient is d + 1 units of a
+# coordinate, and at this size the coordinate's last bit is worth 1/64.
+MAX_QUOTIENT = 2**15
+
+
+@dataclass(frozen=True)
+class Packing:
+    """`lows[i]` is the smallest quotient i that can occur, `shifts[i]` the bit where it starts in a key."""
+
+    lows: tuple[int, ...]
+    shifts: tuple[int, ...]
+
+
+def scales(dimensions: int) -> list[float]:
+    """Factors that make the lattice's blur a Gaussian of standard deviation 1 in each feature."""
+    unit = math.sqrt(2 / 3) * (dimensions + 1)
+    return [unit / math.sqrt((i + 1) * (i + 2)) for i in range(dimensions)]
+
+
+def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
+    """Lays out the keys for a batch of images [N, C, H, W].
+
+    Raises:
+        NetError: NaN or infinity in the image, or features too far apart for 64-bit keys.
+    """
+    height, width = image.shape[2:]
+    low, high = (bound.tolist() for bound in image.transpose(0, 1).flatten(1).aminmax(dim=1))
+    if not all(math.isfinite(value) for value in low + high):
+        raise NetError(
+            "the image holds NaN or infinity",
+            where="bilateral filter",
+            found=f"channel minima {low}, maxima {high}",
+            expected="finite colours",
+            advice="look at the data that feeds the loss",
+        )
+    spans = [(0.0, (width - 1) / sigma_xy), (0.0, (height - 1) / sigma_xy)]
+    # 0 is always inside: the lattice may hold the vertices around feature zero (see twin.with_phantom).
+    spans += [(min(a, 0) / sigma_rgb, max(b, 0) / sigma_rgb) for a, b in zip(low, high, strict=True)]
+    ranges = _quotient_ranges(spans)
+    lows, shifts, bits = [], [], REMAINDER_BITS
+    for first, last in ranges:
+        lows.append(first)
+        shifts.append(bits)
+        bits += (last - first).bit_length()
+    if bits > MAX_BITS or any(max(-first, last) > MAX_QUOTIENT for first, last in ranges):
+        raise NetError(
+            "sigma is too small: the lattice has more vertices than keys can tell apart",
+            where="bilateral filter",
+            found=f"sigma_xy {sigma_xy:g}, sigma_rgb {sigma_rgb:g} for a {width}x{height} image with colours "
+            f"from {min(low):g} to {max(high):g}",
+            expected="at most some thousand sigmas between the ends of the image and of its colours",
+            advice="give sigma_xy in pixels and sigma_rgb in the image's own units (0..255 or 0..1)",
+        )
+    return Packing(tuple(lows), tuple(shifts))
+
+
+def _quotient_ranges(spans: list[tuple[float, float]]) -> list[tuple[int, int]]:
+    """Bounds of the quotients of coordinates 0..d-1 by interval arithmetic over the elevation."""
+    count = len(spans)
+    scaled = [(a * s, b * s) for (a, b), s in zip(spans, scales(count), strict=True)]
+    ranges = []
+    for i in range(count):
+        low = sum(a for a, _ in scaled[i:])
+        high = sum(b for _, b in scaled[i:])
+        if i > 0:
+            low, high = low - i * scaled[i - 1][1], high - i * scaled[i - 1][0]
+        # Rounding to the nearest remainder-0 vertex moves a quotient by 1/2, the correction to the
+        # enclosing simplex by 1, the simplex reaches 1 below, a neighbour 1 further.
+        ranges.append((math.floor(low / (count + 1) - 3.5), math.ceil(high / (count + 1) + 3.5)))
+    return ranges

@@ -1,0 +1,149 @@
+"""The filter in plain torch operations: the readable definition, for every device and float type.
+
+Written from the mathematics of the permutohedral lattice (Adams, Baek, Davis: Fast High-Dimensional
+Filtering Using the Permutohedral Lattice, 2010). The order of the float operations and the breaking of
+ties are those of the original filter, so that a pixel on the border of two simplices falls to the same
+side. Shapes: P pixels, d features, E = d + 1 lattice coordinates and vertices of a simplex, V distinct
+vertices, K channels.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from rlossctl.bilateral.packing import Packing, scales
+
+
+def lattice_filter(
+    values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, packing: Packing
+) -> torch.Tensor:
+    """A applied to values [N, K, H, W] over image [N, C, H, W]; both of one float type and device."""
+    filtered = torch.empty_like(values)
+    for one, colours, out in zip(values, image, filtered, strict=True):
+        points = features(colours, sigma_xy, sigma_rgb)  # [P, d]
+        count = len(points)
+        quotients, ranks, weights = embed(with_phantom(points))  # each [P or P + 1, E]
+        keys = vertex_keys(quotients, ranks, packing)  # [P or P + 1, E]
+        vertices, index = keys.unique(return_inverse=True)  # [V] ascending, [P or P + 1, E]
+        index, weights = index[:count], weights[:count]  # [P, E]
+        rows = splat(one.flatten(1).t(), index, weights, len(vertices))  # [V + 1, K]
+        rows = blur(rows, vertices, packing)  # [V + 1, K]
+        out.copy_(slice_rows(rows, index, weights).t().view_as(out))  # [K, H, W]
+    return filtered
+
+
+def features(colours: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.Tensor:
+    """The features of each pixel of colours [C, H, W]: (x, y) / sigma_xy, colours / sigma_rgb: [P, d]."""
+    height, width = colours.shape[1:]
+    x = torch.arange(width, dtype=colours.dtype, device=colours.device) / sigma_xy
+    y = torch.arange(height, dtype=colours.dtype, device=colours.device) / sigma_xy
+    planes = [x.expand(height, width), y[:, None].expand(height, width), *(colours / sigma_rgb)]
+    return torch.stack(planes, dim=-1).flatten(0, 1)  # [P, d]
+
+
+def with_phantom(points: torch.Tensor) -> torch.Tensor:
+    """Adds a point of feature zero to points [P, d] when P is no multiple of 4.
+
+    The original works on four pixels at a time and fills the last group with zeros, which puts the
+    vertices around feature zero into the lattice: no pixel writes to them, but the blur passes through.
+    """
+    return torch.cat([points, torch.zeros_like(points[: min(1, len(points) % 4)])])  # [P or P + 1, d]
+
+
+def elevate(points: torch.Tensor) -> torch.Tensor:
+    """Maps features [P, d] onto the plane of E coordinates that add up to 0: [P, E]."""
+    count = points.shape[1]
+    scaled = points * points.new_tensor(scales(count))  # [P, d]
+    total = torch.zeros_like(scaled[:, 0])  # [P]
+    columns = []
+    for i in range(count, 0, -1):
+        columns.append(total - i * scaled[:, i - 1])
+        total = total + scaled[:, i - 1]
+    columns.append(total)
+    return torch.stack(columns[::-1], dim=1)  # [P, E]
+
+
+def embed(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Finds the simplex around each point [P, d].
+
+    Returns:
+        quotients [P, E]: coordinates / E of the simplex' vertex of remainder 0, whole numbers;
+        ranks [P, E]: 0 for the coordinate that lies farthest above that vertex, d for the farthest below;
+        weights [P, E]: barycentric weight of the vertices of remainder 0..d.
+    """
+    elevated = elevate(points)  # [P, E]
+    edge = elevated.shape[1]
+    quotients = (elevated * (1 / edge)).round()  # [P, E] nearest vertex of remainder 0, if it is one
+    order = (elevated - quotients * edge).argsort(dim=1, descending=True, stable=True)  # [P, E]
+    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(edge, device=order.device).expand_as(order))
+    # Where the quotients do not add up to 0, the coordinates at the end of the order step back by one.
+    ranks = ranks + quotients.sum(dim=1, keepdim=True).long()  # [P, E] in -d..2d
+    step = (ranks < 0).long() - (ranks >= edge).long()  # [P, E]
+    ranks = ranks + step * edge
+    quotients = quotients + step
+    above = (elevated - quotients * edge) * (1 / edge)  # [P, E] differences of at most 1
+    sorted_above = torch.empty_like(above).scatter_(1, ranks, above).flip(1)  # [P, E] ascending
+    first = 1 + (sorted_above[:, :1] - sorted_above[:, -1:])  # [P, 1]
+    weights = torch.cat([first, sorted_above[:, 1:] - sorted_above[:, :-1]], dim=1)  # [P, E]
+    return quotients.long(), ranks, weights
+
+
+def vertex_keys(quotients: torch.Tensor, ranks: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """Keys of the E vertices of each simplex, [P, E]; vertex r has lowered the r last ranks by one."""
+    edge = quotients.shape[1]
+    remainders = torch.arange(edge, device=quotients.device)  # [E]
+    keys = remainders.expand(len(quotients), edge).clone()  # [P, E]
+    for i, (low, shift) in enumerate(zip(packing.lows, packing.shifts, strict=True)):
+        lowered = ranks[:, i, None] >= edge - remainders  # [P, E]
+        keys += (quotients[:, i, None] - lowered.long() - low) << shift
+    return keys
+
+
+def splat(pixels: torch.Tensor, index: torch.Tensor, weights: torch.Tensor, count: int) -> torch.Tensor:
+    """Adds each pixel's channels [P, K] to its vertices; row `count` stays 0 for missing neighbours."""
+    rows = pixels.new_zeros(count + 1, pixels.shape[1])  # [V + 1, K]
+    for r in range(index.shape[1]):
+        rows.index_add_(0, index[:, r], pixels * weights[:, r, None])
+    return rows
+
+
+def blur(rows: torch.Tensor, vertices: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """One pass of [1/2, 1, 1/2] along each lattice axis in turn; the order matters, as in the original."""
+    for axis in range(len(packing.shifts) + 1):
+        up, down = neighbours(vertices, axis, packing)  # [V], [V]
+        rows[:-1] += (rows[up] + rows[down]) / 2
+    return rows
+
+
+def neighbours(vertices: torch.Tensor, axis: int, packing: Packing) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row numbers of the vertices one step along and against `axis`; V where there is none.
+
+    A step along the axis adds d to its coordinate and takes 1 from all the others. In remainder and
+    quotients: 1 off the remainder and 1 onto the axis' quotient; or, at remainder 0, on to remainder d
+    with 1 off every other quotient.
+    """
+    units = [1 << shift for shift in packing.shifts]
+    units.append(0)  # the last coordinate follows from the others and is not in the key
+    own = units[axis]
+    others = sum(units) - own
+    last = len(packing.shifts)
+    remainder = vertices & 7  # [V]
+    up = torch.where(remainder == 0, vertices + (last - others), vertices + (own - 1))  # [V]
+    down = torch.where(remainder == last, vertices - (last - others), vertices - (own - 1))  # [V]
+    return _find(up, vertices), _find(down, vertices)
+
+
+def _find(keys: torch.Tensor, vertices: torch.Tensor) -> torch.Tensor:
+    count = len(vertices)
+    place = torch.searchsorted(vertices, keys)  # [V]
+    found = vertices[place.clamp(max=count - 1)] == keys
+    return torch.where(found, place, count)
+
+
+def slice_rows(rows: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Reads each pixel back from its vertices, [P, K]; the factor undoes the gain of the blur."""
+    edge = index.shape[1]
+    pixels = rows.new_zeros(len(index), rows.shape[1])  # [P, K]
+    for r in range(edge):
+        pixels += rows[index[:, r]] * weights[:, r, None]
+    return pixels * (1 / (1 + 2.0 ** -(edge - 1)))

@@ -1,0 +1,145 @@
+"""Reading photos as OpenCV gives them to Caffe (BGR bytes) and label images as class ids."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+
+from rlossctl.errors import DataError
+
+# What pillow raises on files that are missing, truncated, damaged or absurdly large.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+def read_image(path: str | os.PathLike[str], *, color: bool = True, listed: str | None = None) -> np.ndarray:
+    """The photo as uint8 [H, W, 3], blue first, or [H, W, 1] grey with `color=False`.
+
+    Like cv::imread: grey is replicated, alpha is dropped, 16 bits become 8. The EXIF orientation is not
+    applied: labels have none and would no longer fit.
+
+    Args:
+        listed: where the name comes from (`list.txt:12`), for the error.
+
+    Raises:
+        DataError: missing, truncated, damaged, too large for pillow's limit, or no picture.
+    """
+    with _opened(path, listed) as image:
+        if image.mode.startswith("I;16"):
+            grey = (np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8)
+            return np.repeat(grey[:, :, None], 3 if color else 1, axis=2)
+        if image.mode in ("I", "F"):
+            raise DataError(
+                "the pixel type is not that of a photo",
+                where=_place(path, listed),
+                found=f"mode {image.mode} (32 bits per pixel)",
+                expected="8 or 16 bits per channel",
+                advice="convert the file to 8-bit PNG or JPEG",
+            )
+        if color:
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        return np.asarray(image.convert("RGB").convert("L"))[:, :, None].copy()
+
+
+def read_label(path: str | os.PathLike[str], *, listed: str | None = None) -> np.ndarray:
+    """The label image as uint8 [H, W] of class ids.
+
+    A palette PNG gives its indices, a single-channel file its values. Caffe itself would turn a palette
+    into grey levels (cv::imread's grey flag), which are not class ids; nobody wants that.
+
+    Raises:
+        DataError: unreadable as for `read_image`; a colour or alpha image; lossy JPEG; ids over 255.
+    """
+    with _opened(path, listed) as image:
+        if image.format == "JPEG":
+            raise _no_label(path, listed, "a JPEG file: its compression changes the ids")
+        if image.mode in ("P", "L"):
+            return np.array(image, dtype=np.uint8)
+        if image.mode == "1":
+            return np.array(image).astype(np.uint8)
+        if image.mode == "I" or image.mode.startswith("I;16"):
+            ids = np.array(image)
+            if ids.size and (ids.min() < 0 or ids.max() > 255):
+                raise _no_label(path, listed, f"ids from {ids.min()} to {ids.max()}")
+            return ids.astype(np.uint8)
+        raise _no_label(path, listed, f"a colour image (mode {image.mode})")
+
+
+def image_size(path: str | os.PathLike[str], *, listed: str | None = None) -> tuple[int, int]:
+    """(height, width) from the file's header, without decoding it.
+
+    Raises:
+        DataError: as for `read_image`.
+    """
+    with _opened(path, listed) as image:
+        return image.height, image.width
+
+
+def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where: object) -> None:
+    """Raises DataError naming `where` and the offending ids unless all are 0..num_classes-1 or `ignore`.
+
+    Args:
+        label: ids of any integer or float type and shape.
+        num_classes: how many classes the net predicts.
+        ignore: the id of unlabelled pixels, or None where there is none.
+    """
+    wrong = (label < 0) | (label >= num_classes)
+    if ignore is not None:
+        wrong &= label != ignore
+    if not wrong.any():
+        return
+    ids = np.unique(label[wrong])
+    shown = ", ".join(f"{value:g}" for value in ids[:10].tolist()) + (", ..." if ids.size > 10 else "")
+    raise DataError(
+        "label ids out of range",
+        where=where,
+        found=f"{shown} ({int(wrong.sum())} of {label.size} pixels)",
+        expected=f"0..{num_classes - 1}" + ("" if ignore is None else f", or {ignore} for unlabelled"),
+        advice="check the number of classes and the ignore label, or that the file holds ids, not colours",
+    )
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], listed: str | None) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except _BROKEN as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        raise DataError(
+            "the image cannot be read",
+            where=_place(path, listed),
+            found=found,
+            expected="a whole JPEG, PNG or other picture that pillow opens",
+            advice="check the root folder and the list (names cannot hold spaces), or fetch the file again",
+        ) from error
+
+
+def _place(path: object, listed: str | None) -> str:
+    return f"{path} (named in {listed})" if listed else str(path)
+
+
+def _no_label(path: object, listed: str | None, found: str) -> DataError:
+    return DataError(
+        "this is not a label image",
+        where=_place(path, listed),
+        found=found,
+        expected="one channel of class ids 0..255: a palette PNG or an 8-bit grey PNG",
+        advice="map the colours to class ids and save them with rlossctl.data.palette.save_label_png",
+    )

@@ -1,0 +1,151 @@
+"""Caffe's list files: one sample per line, `image [label]`, and VOC's lists of bare ids."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rlossctl.errors import DataError
+
+LabelColumn = Literal["path", "integer", "optional"]
+VOC_LABEL_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a list: the image's path; the label's path, integer as text, or None; the line number."""
+
+    image: str
+    label: str | None
+    line: int
+
+
+def read_list(
+    path: str | os.PathLike[str],
+    root: str | os.PathLike[str] = "",
+    *,
+    labels: LabelColumn = "path",
+    label_dir: str | None = None,
+) -> list[Sample]:
+    """Reads a list as Caffe's ImageSegData does: whitespace-separated tokens, further tokens ignored.
+
+    Args:
+        path: the list file.
+        root: put before every name by plain concatenation, as Caffe does (see `join_root`).
+        labels: what the second column is. "path": a file, needed; "integer": a class id, needed and left
+            as it stands; "optional": a file that may be missing.
+        label_dir: the list holds bare VOC ids (`2007_000033`): images are root/JPEGImages/ID.jpg (or .png),
+            labels root/label_dir/ID.png. `find_label_dir` finds the folder.
+
+    Raises:
+        DataError: the list is missing, empty, not text, or a line lacks a column that is needed.
+    """
+    samples = []
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        tokens = line.split()
+        if not tokens:
+            continue
+        if label_dir is not None:
+            samples.append(_voc_sample(path, tokens, str(root), label_dir, number))
+            continue
+        if len(tokens) == 1 and labels != "optional":
+            raise _one_column(path, number, tokens[0], labels)
+        label = tokens[1] if len(tokens) > 1 else None
+        if label is not None and labels != "integer":
+            label = join_root(root, label)
+        samples.append(Sample(join_root(root, tokens[0]), label, number))
+    if not samples:
+        raise DataError(
+            "the list is empty",
+            where=path,
+            found="no line with a name",
+            expected="one sample per line, `image label`",
+            advice="name another list, or look for what should have written this one",
+        )
+    return samples
+
+
+def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str | None:
+    """The label folder for a list of bare VOC ids, or None where the list names files itself.
+
+    A list counts as one of ids when its first line is a single token without a suffix and `root` has
+    JPEGImages; the folder is SegmentationClassAug where it exists, else SegmentationClass.
+
+    Raises:
+        DataError: the list is one of ids and neither folder is there.
+    """
+    first = next((line.split() for line in _read_text(path).split("\n") if line.strip()), [])
+    if len(first) != 1 or os.path.splitext(first[0])[1] or not (Path(root) / "JPEGImages").is_dir():
+        return None
+    for name in VOC_LABEL_FOLDERS:
+        if (Path(root) / name).is_dir():
+            return name
+    raise DataError(
+        "a list of VOC ids needs a folder of labels",
+        where=root,
+        found=", ".join(sorted(entry.name for entry in Path(root).iterdir() if entry.is_dir())),
+        expected=" or ".join(VOC_LABEL_FOLDERS),
+        advice="unpack the labels there, or use a list with `image label` lines",
+    )
+
+
+def join_root(root: str | os.PathLike[str], name: str) -> str:
+    """root + name, as Caffe does; root/name where that is no file and no slash stands between the two."""
+    root = str(root)
+    plain = root + name
+    if not root or root.endswith("/") or name.startswith("/") or os.path.exists(plain):
+        return plain
+    return f"{root}/{name}"
+
+
+def _read_text(path: str | os.PathLike[str]) -> str:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(
+            "the list cannot be read",
+            where=path,
+            found=error.strerror or str(error),
+            expected="a text file with one sample per line, `image label`",
+            advice="check the name, and --set / --data where a prototxt names it by a placeholder",
+        ) from error
+    if b"\0" in content:
+        raise DataError(
+            "this is not a list",
+            where=path,
+            found="binary content",
+            expected="a text file with one sample per line, `image label`",
+            advice="name the list, not an image or a database",
+        )
+    # Names are bytes to the file system: surrogateescape gives them back unchanged in any encoding.
+    return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def _voc_sample(path: object, tokens: list[str], root: str, label_dir: str, line: int) -> Sample:
+    if len(tokens) != 1 or os.path.splitext(tokens[0])[1]:
+        raise DataError(
+            "this line is no VOC id",
+            where=f"{path}:{line}",
+            found=" ".join(tokens),
+            expected="one id without suffix, such as 2007_000033",
+            advice="read a list of `image label` lines without a label folder",
+        )
+    stem = os.path.join(root, "JPEGImages", tokens[0])
+    image = f"{stem}.png" if os.path.exists(f"{stem}.png") else f"{stem}.jpg"
+    return Sample(image, os.path.join(root, label_dir, f"{tokens[0]}.png"), line)
+
+
+def _one_column(path: object, line: int, name: str, labels: LabelColumn) -> DataError:
+    wanted = "a label image" if labels == "path" else "an integer label"
+    advice = "add the label's column; for pictures without labels set label_type: NONE"
+    if not os.path.splitext(name)[1]:
+        advice = "this looks like a list of VOC ids: give root and the folder of labels (label_dir)"
+    return DataError(
+        "the line has one column",
+        where=f"{path}:{line}",
+        found=name,
+        expected=f"`image label`: two names separated by a space, the second {wanted}",
+        advice=advice,
+    )

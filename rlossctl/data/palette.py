@@ -1,0 +1,88 @@
+"""VOC's colour map, class names of the data sets used here, and writing label images."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from PIL import Image
+
+from rlossctl.errors import DataError
+from rlossctl.files import atomic_write
+
+VOC_CLASSES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+CAMVID_CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+
+
+def voc_palette() -> np.ndarray:
+    """VOC's colour map, uint8 [256, 3] RGB: the bits of the id, dealt out from the top of each channel."""
+    ids = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for level in range(8):
+        for channel in range(3):
+            bit = (ids >> (3 * level + channel)) & 1
+            palette[:, channel] |= (bit << (7 - level)).astype(np.uint8)
+    return palette
+
+
+def save_label_png(path: str | os.PathLike[str], ids: np.ndarray, *, palette: bool = True) -> None:
+    """Writes class ids as PNG whose pixel values are the ids.
+
+    Args:
+        ids: [H, W], 0..255.
+        palette: with VOC's colours. False writes plain single-channel PNG, which Caffe itself reads as ids
+            too (it would turn a palette into grey levels).
+
+    Raises:
+        DataError: not two-dimensional or ids outside 0..255.
+        RlossError: the file cannot be written.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or ids.size == 0 or ids.min() < 0 or ids.max() > 255:
+        extent = f", ids {ids.min()}..{ids.max()}" if ids.size else ""
+        raise DataError(
+            "these ids do not fit a label image",
+            where=path,
+            found=f"shape {ids.shape}{extent}",
+            expected="two dimensions, ids 0..255",
+            advice="save one map at a time, with 255 for unlabelled pixels",
+        )
+    image = Image.fromarray(np.ascontiguousarray(ids, dtype=np.uint8))
+    if palette:
+        image.putpalette(voc_palette().tobytes())
+    with atomic_write(path) as file:
+        image.save(file, format="PNG")

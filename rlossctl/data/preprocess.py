@@ -1,0 +1,121 @@
+"""How a photo becomes a net's input: what converters write into a model file and evaluation applies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from rlossctl.data.transform import SegTransform, pad_to, read_crop, read_mean
+from rlossctl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """(pixel - mean) * scale, channel order and size rule of a net's input.
+
+    Attributes:
+        mean_bgr: subtracted per channel, blue first whatever the channel order, in units of 0..255.
+        scale: multiplied after the subtraction.
+        channel_order: of the net's input, "bgr" as in Caffe or "rgb".
+        crop: (height, width) up to which smaller images are padded, or None.
+        stride, offset: a side longer than the crop (or any side without one) is padded up to the next
+            stride * k + offset, for example 8 and 1 for nets that align corners.
+    """
+
+    mean_bgr: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+    channel_order: Literal["bgr", "rgb"] = "bgr"
+    crop: tuple[int, int] | None = None
+    stride: int = 1
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in ("bgr", "rgb") or len(self.mean_bgr) != 3 or self.stride < 1:
+            raise DataError(
+                "impossible preprocessing",
+                found=f"mean {self.mean_bgr}, order {self.channel_order!r}, stride {self.stride}",
+                expected="three mean values (blue, green, red), order bgr or rgb, stride of at least 1",
+                advice="correct the override, or convert the model again",
+            )
+
+    @classmethod
+    def from_layer(cls, layer: Any, *, stride: int = 1, offset: int = 0) -> Preprocess:
+        """Reads the transform_param of a data layer's message.
+
+        Caffe's data layers give BGR; a mean of one value counts for all three channels.
+
+        Raises:
+            DataError: mean_file, a wrong number of mean values, half a crop.
+        """
+        where = f"layer {layer.name!r}"
+        mean = read_mean(layer.transform_param, where) or (0.0,)
+        return cls(
+            mean_bgr=tuple(mean) if len(mean) == 3 else mean * 3,
+            scale=float(layer.transform_param.scale),
+            crop=read_crop(layer.transform_param, where),
+            stride=stride,
+            offset=offset,
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON for a model file's metadata."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: object = None) -> Preprocess:
+        """Reads `to_json`'s text back. `where` names the model file in errors.
+
+        Raises:
+            DataError: not JSON, or not these fields.
+        """
+        try:
+            fields = json.loads(text)
+            for key in ("mean_bgr", "crop"):
+                if fields.get(key) is not None:
+                    fields[key] = tuple(fields[key])
+            return cls(**fields)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(
+                "the preprocessing noted in the model cannot be read",
+                where=where,
+                found=str(error),
+                expected="the JSON that rlossctl convert writes",
+                advice="convert the model again, or give --mean, --scale and the crop yourself",
+            ) from error
+
+    def apply(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """The whole photo as input, padded at the bottom and the right with the mean (exactly 0 afterwards).
+
+        Args:
+            image: uint8 [H, W, 3], blue first, 0..255.
+
+        Returns:
+            float32 [3, h, w], and (H, W): the part of the result that is photo.
+        """
+        rows, columns = image.shape[:2]
+        crop = self.crop or (0, 0)
+        size = self._side(rows, crop[0]), self._side(columns, crop[1])
+        mean = np.asarray(self.mean_bgr, dtype=np.float32)
+        pixels = (pad_to(image.astype(np.float32), size, mean) - mean) * np.float32(self.scale)
+        return self._order(pixels.transpose(2, 0, 1)), (rows, columns)
+
+    def apply_caffe(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """Caffe's own TEST phase: padded up to the crop, then cut down to its centre.
+
+        Returns:
+            float32 [3, crop height, crop width], and data_dim: (min(crop height, H), min(crop width, W)).
+        """
+        transform = SegTransform("TEST", mean=self.mean_bgr, scale=self.scale, crop=self.crop)
+        label = np.zeros(image.shape[:2], dtype=np.uint8)
+        data, _ = transform(image, label, np.random.default_rng(0))
+        crop = self.crop or label.shape
+        return self._order(data), (min(crop[0], label.shape[0]), min(crop[1], label.shape[1]))
+
+    def _side(self, side: int, crop: int) -> int:
+        return crop if side <= crop else side + (self.offset - side) % self.stride
+
+    def _order(self, data: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(data if self.channel_order == "bgr" else data[::-1])

@@ -1,0 +1,66 @@
+"""Work done ahead in threads, handed out in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ReadAhead(Generic[T]):
+    """Calls `work(number)` for consecutive numbers, at most `depth` of them ahead of the reader.
+
+    Threads suffice: pillow and numpy let go of the interpreter's lock for most of the work.
+
+    Args:
+        work: a function of the number alone, so that the result does not depend on who calls it when.
+        workers: threads; 0 calls `work` when its result is asked for.
+        depth: how many results may wait.
+    """
+
+    def __init__(self, work: Callable[[int], T], workers: int, depth: int) -> None:
+        self._work = work
+        self._workers = workers
+        self._depth = depth
+        self._next = 0
+        self._waiting: deque[Future[T]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def take(self, start: int, count: int) -> list[T]:
+        """The results for start..start+count-1; an error of `work` is raised here and drops what waits."""
+        if self._workers <= 0:
+            return [self._work(number) for number in range(start, start + count)]
+        if start != self._next - len(self._waiting):
+            self.drop()
+            self._next = start
+        try:
+            self._fill(count)
+            results = [self._waiting.popleft().result() for _ in range(count)]
+            self._fill(self._depth)
+        except BaseException:
+            self.drop()
+            raise
+        return results
+
+    def drop(self) -> None:
+        """Forgets what waits."""
+        for future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Drops what waits and ends the threads; a later `take` starts new ones."""
+        self.drop()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _fill(self, count: int) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="rlossctl-decode")
+        while len(self._waiting) < count:
+            self._waiting.append(self._pool.submit(self._work, self._next))
+            self._next += 1

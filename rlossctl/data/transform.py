@@ -1,0 +1,178 @@
+"""One sample through the transformations of the rloss fork's ImageSegData, in Caffe's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlossctl.data.resize import resize_bilinear, resize_nearest
+from rlossctl.errors import DataError
+
+
+@dataclass(frozen=True)
+class SegTransform:
+    """Mirror, scale, pad, crop, flip and normalise, in the order of the fork's DataTransformer.
+
+    Attributes:
+        phase: "TRAIN" crops at random, "TEST" in the centre.
+        mean: subtracted per channel, in the image's own (BGR) order: no, one or as many values as channels.
+        scale: multiplied after the mean is subtracted.
+        mirror: flip left-right with probability 1/2.
+        crop: (height, width) of the result, or None to keep each image's size.
+        scale_factors: one is drawn per sample to resize the image and its label.
+        ignore_label: label of padded pixels.
+    """
+
+    phase: str
+    mean: tuple[float, ...] = ()
+    scale: float = 1.0
+    mirror: bool = False
+    crop: tuple[int, int] | None = None
+    scale_factors: tuple[float, ...] = ()
+    ignore_label: int = 255
+
+    @classmethod
+    def from_message(
+        cls, param: Any, phase: str, ignore_label: int = 255, where: object = None
+    ) -> SegTransform:
+        """Reads a TransformationParameter. `where` names the layer in errors.
+
+        Raises:
+            DataError: mean_file, a wrong number of mean values, or crop_size mixed with crop_height/width.
+        """
+        return cls(
+            phase=phase,
+            mean=read_mean(param, where),
+            scale=param.scale,
+            mirror=param.mirror,
+            crop=read_crop(param, where),
+            scale_factors=_read_scale_factors(param, where),
+            ignore_label=ignore_label,
+        )
+
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Transforms one sample; every random number comes from `rng`, in Caffe's order.
+
+        Caffe refuses random crops without mirror unless crop_size is set, because it then makes no random
+        source; here they work.
+
+        Args:
+            image: uint8 [H, W, C], values 0..255.
+            label: uint8 [H, W].
+
+        Returns:
+            float32 [C, h, w] and float32 [1, h, w], with (h, w) the crop, else the (scaled) image's size.
+        """
+        flip = self.mirror and rng.integers(2) == 1
+        if self.scale_factors:
+            factor = self.scale_factors[int(rng.integers(len(self.scale_factors)))]
+            image, label = _rescale(image, label, factor)
+        mean = self.means(image.shape[2])
+        pixels = image.astype(np.float32)
+        if self.crop is not None:
+            pixels = pad_to(pixels, self.crop, mean)
+            label = pad_to(label, self.crop, self.ignore_label)
+            top, left = self._offset(label.shape, rng)
+            window = np.s_[top : top + self.crop[0], left : left + self.crop[1]]
+            pixels, label = pixels[window], label[window]
+        if flip:
+            pixels, label = pixels[:, ::-1], label[:, ::-1]
+        pixels = (pixels - mean) * np.float32(self.scale)
+        return (
+            np.ascontiguousarray(pixels.transpose(2, 0, 1)),
+            np.ascontiguousarray(label, dtype=np.float32)[None],
+        )
+
+    def means(self, channels: int, where: object = None) -> np.ndarray:
+        """The mean of each channel, float32 [channels]; one value is replicated, none means 0."""
+        if len(self.mean) not in (0, 1, channels):
+            raise DataError(
+                "as many mean values as channels are needed",
+                where=where,
+                found=f"{len(self.mean)} mean_value entries for {channels} channel(s)",
+                expected=f"none, 1 or {channels}",
+                advice="correct transform_param, or is_color",
+            )
+        values = self.mean if len(self.mean) > 1 else (self.mean or (0.0,)) * channels
+        return np.asarray(values, dtype=np.float32)
+
+    def _offset(self, size: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
+        rows, columns = size[0] - self.crop[0], size[1] - self.crop[1]
+        if self.phase == "TRAIN":
+            top = int(rng.integers(rows + 1))
+            return top, int(rng.integers(columns + 1))
+        return rows // 2, columns // 2
+
+
+def pad_to(array: np.ndarray, size: tuple[int, int], value: Any) -> np.ndarray:
+    """[H, W, ...] grown at the bottom and the right to at least `size`, filled with `value`; never cut."""
+    rows, columns = array.shape[:2]
+    height, width = max(rows, size[0]), max(columns, size[1])
+    if (height, width) == (rows, columns):
+        return array
+    padded = np.empty((height, width, *array.shape[2:]), dtype=array.dtype)
+    padded[:rows, :columns] = array
+    padded[rows:] = value
+    padded[:rows, columns:] = value
+    return padded
+
+
+def read_mean(param: Any, where: object = None) -> tuple[float, ...]:
+    """The mean values of a TransformationParameter: none, one or three (blue, green, red)."""
+    if param.mean_file:
+        raise DataError(
+            "mean_file is not possible with images of different sizes",
+            where=where,
+            found=f"mean_file: {param.mean_file!r}",
+            expected="one or three mean_value entries",
+            advice="replace it by the file's mean per channel, e.g. mean_value: 104.008, 116.669, 122.675",
+        )
+    mean = tuple(float(value) for value in param.mean_value)
+    if len(mean) not in (0, 1, 3):
+        raise DataError(
+            "wrong number of mean values",
+            where=where,
+            found=f"{len(mean)} mean_value entries",
+            expected="one for all channels, or three (blue, green, red)",
+            advice="correct transform_param",
+        )
+    return mean
+
+
+def read_crop(param: Any, where: object = None) -> tuple[int, int] | None:
+    """(height, width) from crop_size, or from crop_height and crop_width, or None."""
+    square, height, width = param.crop_size, param.crop_height, param.crop_width
+    if (square and (height or width)) or bool(height) != bool(width):
+        raise DataError(
+            "the crop is given in two ways or by half",
+            where=where,
+            found=f"crop_size {square}, crop_height {height}, crop_width {width}",
+            expected="either crop_size, or both crop_height and crop_width",
+            advice="keep one of the two forms in transform_param",
+        )
+    if square:
+        return square, square
+    return (height, width) if height else None
+
+
+def _read_scale_factors(param: Any, where: object) -> tuple[float, ...]:
+    factors = tuple(float(value) for value in param.scale_factors)
+    if any(not 0 < factor < 100 for factor in factors):
+        raise DataError(
+            "impossible scale factor",
+            where=where,
+            found=", ".join(f"{factor:g}" for factor in factors),
+            expected="positive factors such as 0.5, 1, 1.5",
+            advice="correct scale_factors in transform_param",
+        )
+    return factors
+
+
+def _rescale(image: np.ndarray, label: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    # The fork multiplies int by float and truncates; a size of 0 is kept at 1 pixel.
+    height, width = (max(1, int(np.float32(size) * np.float32(factor))) for size in label.shape)
+    return resize_bilinear(image, height, width), resize_nearest(label, height, width)

@@ -1,0 +1,77 @@
+"""The few exception types of the house.
+
+An error is raised where the fact is known and says four things: where it happened, what was found,
+what was expected, and what to do about it. The command line prints it as one paragraph and exits
+with the type's `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class RlossError(Exception):
+    """Base of every error that a user can cause and mend.
+
+    Args:
+        message: one sentence that says what is wrong.
+        where: file, file:line, layer or blob.
+        found: what was met there.
+        expected: what should have been there.
+        advice: what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: object = None,
+        found: object = None,
+        expected: object = None,
+        advice: str | None = None,
+    ) -> None:
+        self.message = message
+        self.where = None if where is None else str(where)
+        self.found = found
+        self.expected = expected
+        self.advice = advice
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        head = f"{self.where}: {self.message}" if self.where else self.message
+        lines = [head]
+        if self.found is not None:
+            lines.append(f"  found:    {self.found}")
+        if self.expected is not None:
+            lines.append(f"  expected: {self.expected}")
+        if self.advice is not None:
+            lines.append(f"  do:       {self.advice}")
+        return "\n".join(lines)
+
+
+class PrototxtError(RlossError):
+    """A prototxt (net or solver) that cannot be read or does not make sense."""
+
+
+class WeightsError(RlossError):
+    """A weights or state file that is damaged, or does not fit the net."""
+
+
+class NetError(RlossError):
+    """A graph that cannot be built or run: unknown types, blobs or impossible shapes."""
+
+
+class DataError(RlossError):
+    """A list, image or label file that cannot be used."""
+
+
+class UsageError(RlossError):
+    """Arguments that do not go together."""
+
+    exit_code = 2
+
+
+class VerificationError(RlossError):
+    """What was written does not compute what was read."""
+
+    exit_code = 3

@@ -1,0 +1,71 @@
+"""Writing files so that a crash, a full disk or a second run never loses what was there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from rlossctl.errors import RlossError
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yields a binary file; on success it is fsynced and renamed to `path`, on failure it is removed.
+
+    Raises:
+        RlossError: the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except OSError as error:
+        _remove(name)
+        raise cannot_write(target, error) from error
+    except BaseException:
+        _remove(name)
+        raise
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Creates `path` with its parents; an error names the folder and the reason."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
+
+
+def cannot_write(path: Path, error: OSError) -> RlossError:
+    """The error for a file or folder that cannot be written."""
+    return RlossError(
+        "cannot be written",
+        where=path,
+        found=error.strerror or str(error),
+        expected="an existing folder with write permission and free space",
+        advice="create the folder, change its permissions, or name another one",
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _remove(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)

@@ -1,0 +1,79 @@
+"""Eltwise, Concat and Silence: several blobs in, one or none out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import register
+
+PROD, SUM, MAX = 0, 1, 2
+
+
+@register("Eltwise", bottoms=(2, None))
+class Eltwise(Layer):
+    """PROD, SUM (with optional coefficients) or MAX of blobs of one shape (eltwise_layer.cpp).
+
+    MAX gives a tie between bottoms 0 and 1 to bottom 1; a later bottom wins only if strictly greater. The
+    gradient goes wholly to the winner.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.eltwise_param
+        self.operation = param.operation
+        self.coefficients = list(param.coeff)
+        if len(set(setup.bottoms)) != 1:
+            raise setup.error("bottoms must have one shape", found=list(setup.bottoms))
+        if self.coefficients and (
+            self.operation == PROD or len(self.coefficients) != len(setup.bottoms)
+        ):
+            raise setup.error(
+                "coeff must be given once per bottom, and not for PROD",
+                found=f"{len(self.coefficients)} coefficients, {len(setup.bottoms)} bottoms",
+            )
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        if self.operation == SUM:
+            return self._sum(bottoms)
+        y = bottoms[0]
+        if self.operation == PROD:
+            for x in bottoms[1:]:
+                y = y * x
+            return y
+        y = torch.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])
+        for x in bottoms[2:]:
+            y = torch.where(x > y, x, y)
+        return y
+
+    def _sum(self, bottoms: tuple[Tensor, ...]) -> Tensor:
+        if self.coefficients:
+            bottoms = tuple(x * c for x, c in zip(bottoms, self.coefficients, strict=True))
+        y = bottoms[0]
+        for x in bottoms[1:]:
+            y = y + x
+        return y
+
+
+@register("Concat", bottoms=(1, None))
+class Concat(Layer):
+    """Joins bottoms along `axis`, default 1; concat_dim is its old name (concat_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.concat_param
+        if param.HasField("axis") and param.HasField("concat_dim"):
+            raise setup.error("sets both axis and concat_dim", expected="axis alone")
+        self.axis = param.concat_dim if param.HasField("concat_dim") else param.axis
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        return torch.cat(bottoms, self.axis)
+
+
+@register("Silence", bottoms=(1, None), tops=0)
+class Silence(Layer):
+    """Reads blobs so that they are not printed as outputs."""
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return ()

@@ -1,0 +1,99 @@
+"""Layers that fill blobs from outside: Input, DummyData and ImageSegData."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rlossctl.data.imageseg import ImageSegSource
+from rlossctl.net.fillers import fill
+from rlossctl.net.layer import DataLayer, Setup, Shape
+from rlossctl.net.registry import register
+
+
+@register("Input", bottoms=0, tops=(1, None), role="data")
+class Input(DataLayer):
+    """Blobs that the caller feeds; input_param gives one shape for all tops, or one per top."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.sizes = _shapes(setup, [tuple(shape.dim) for shape in setup.message.input_param.shape])
+
+    def shapes(self) -> list[Shape]:
+        return self.sizes
+
+
+@register("DummyData", bottoms=0, tops=(1, None), role="data")
+class DummyData(DataLayer):
+    """Filled blobs; constant fillers are drawn once, the others at every pass (dummy_data_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.dummy_data_param
+        sizes = [tuple(shape.dim) for shape in param.shape] or list(
+            zip(param.num, param.channels, param.height, param.width, strict=False)
+        )
+        self.sizes = _shapes(setup, sizes)
+        fillers = list(param.data_filler) or [None]
+        if len(fillers) not in (1, setup.tops):
+            raise setup.error("data_filler must be given once or once per top", found=len(fillers))
+        fillers = fillers * setup.tops if len(fillers) == 1 else fillers
+        self.source = _Dummy(self.sizes, fillers, setup.where)
+
+    def shapes(self) -> list[Shape]:
+        return self.sizes
+
+
+class _Dummy:
+    def __init__(self, shapes: list[Shape], fillers: list[object], where: str) -> None:
+        self._shapes, self._fillers, self._where = shapes, fillers, where
+
+    def next_batch(self) -> list[np.ndarray]:
+        """One float32 array per top, from torch's global generator."""
+        batch = []
+        for shape, filler in zip(self._shapes, self._fillers, strict=True):
+            blob = torch.empty(shape)
+            fill(blob, filler, self._where)
+            batch.append(blob.numpy())
+        return batch
+
+    def state(self) -> dict[str, object]:
+        """Nothing beyond torch's generator."""
+        return {}
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Nothing to restore."""
+
+
+@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 3), automatic_tops=3, role="data")
+class ImageSegData(DataLayer):
+    """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
+
+    data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
+    before padding. See rlossctl.data.transform for the order of operations. Options of the caller (seed,
+    workers, source, root) take precedence over the prototxt.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        options = setup.options
+        self.source = ImageSegSource(
+            setup.message,
+            setup.phase,
+            seed=int(options.get("seed") or 0),
+            workers=int(options.get("workers") or 0),
+            source=options.get("source"),
+            root=options.get("root"),
+        )
+
+    def shapes(self) -> list[Shape]:
+        shapes = self.source.shapes()
+        return list(shapes.values()) if isinstance(shapes, dict) else list(shapes)
+
+
+def _shapes(setup: Setup, shapes: list[Shape]) -> list[Shape]:
+    if len(shapes) not in (1, setup.tops):
+        raise setup.error("needs one shape, or one per top", found=len(shapes), expected=f"1 or {setup.tops}")
+    if any(size < 0 for shape in shapes for size in shape):
+        raise setup.error("has a negative size", found=shapes)
+    return shapes * setup.tops if len(shapes) == 1 else shapes

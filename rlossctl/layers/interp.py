@@ -1,0 +1,55 @@
+"""Interp of the DeepLab fork: bilinear resizing with corners aligned."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import register
+
+
+@register("Interp", source="rloss")
+class Interp(Layer):
+    """Bilinear, corner aligned: source = target * (in - 1) / (out - 1) (interp_layer.cpp, util/interp.cpp).
+
+    pad_beg and pad_end (<= 0) crop first. The output size follows the first rule whose fields are set:
+    shrink_factor s: (e - 1) / s + 1; zoom_factor z: e + (e - 1)(z - 1); height and width; shrink, then zoom.
+    Labels go through the same code: exact subsampling only where s divides e - 1.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.interp_param
+        self.begin, self.end = -param.pad_beg, -param.pad_end
+        if self.begin < 0 or self.end < 0:
+            raise setup.error(
+                "pads can only crop", found=f"pad_beg {param.pad_beg}, pad_end {param.pad_end}", expected="<= 0"
+            )
+        self.shrink = param.shrink_factor if param.HasField("shrink_factor") else None
+        self.zoom = param.zoom_factor if param.HasField("zoom_factor") else None
+        self.size = (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
+        if self.shrink is None and self.zoom is None and self.size is None:
+            raise setup.error("needs shrink_factor, zoom_factor, or height and width")
+        if any(value is not None and value < 1 for value in (self.shrink, self.zoom)):
+            raise setup.error("factors must be positive", found=f"shrink {self.shrink}, zoom {self.zoom}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.begin or self.end:
+            x = x[..., self.begin : x.shape[2] - self.end, self.begin : x.shape[3] - self.end]
+        size = [self.output_size(x.shape[2], 0), self.output_size(x.shape[3], 1)]
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+    def output_size(self, size: int, axis: int) -> int:
+        """Output size of an effective (cropped) input size along height (0) or width (1)."""
+        if self.shrink is None and self.zoom is None:
+            return self.size[axis]
+        if self.shrink is not None:
+            size = (size - 1) // self.shrink + 1
+        return size + (size - 1) * (self.zoom - 1) if self.zoom is not None else size
+
+    def window(self) -> tuple[float, float]:
+        if self.shrink is None and self.zoom is None:
+            return 1.0, (self.setup.bottoms[0][3] - 1) / max(1, self.size[1] - 1)
+        step = (self.shrink or 1) / (self.zoom or 1)
+        return (2.0 if self.zoom else 1.0), step

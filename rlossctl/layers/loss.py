@@ -1,0 +1,89 @@
+"""Losses: SoftmaxWithLoss (partial cross entropy) and DenseCRFLoss."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlossctl.net.labels import check_labels, flatten_labels
+from rlossctl.losses import caffe_mask, densecrf_loss
+from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.registry import register
+
+FULL, VALID, BATCH_SIZE, NONE = range(4)
+LOG_SMALLEST = math.log(torch.finfo(torch.float32).tiny)  # Caffe takes log(max(p, FLT_MIN))
+
+
+@register(
+    "SoftmaxWithLoss", bottoms=2, tops=(1, 2), automatic_tops=1, loss_weight=1.0, role="loss"
+)
+class SoftmaxWithLoss(Layer):
+    """-sum log p[label] / norm over positions that are not ignored (softmax_loss_layer.cpp).
+
+    Bottoms: scores, and labels with one value per position (fractions are cut off). norm: VALID (default)
+    counts positions not ignored, FULL all, BATCH_SIZE the outer axes, NONE 1; never below 1, so an
+    all-ignored batch gives 0. The old `normalize` counts only without `normalization`. A second top holds
+    the probabilities.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.loss_param
+        self.axis = canonical_axis(setup, setup.message.softmax_param.axis, len(setup.bottoms[0]))
+        self.ignore = param.ignore_label if param.HasField("ignore_label") else None
+        self.normalization = param.normalization
+        if not param.HasField("normalization") and param.HasField("normalize"):
+            self.normalization = VALID if param.normalize else BATCH_SIZE
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        rows = scores.flatten(self.axis + 1) if scores.dim() > self.axis + 1 else scores.unsqueeze(-1)
+        rows = rows.flatten(0, self.axis - 1) if self.axis > 0 else rows.unsqueeze(0)  # (outer, C, inner)
+        labels = flatten_labels(self, labels, rows.shape[0], rows.shape[2])  # (outer, inner)
+        valid = torch.ones_like(labels, dtype=torch.bool) if self.ignore is None else labels != self.ignore
+        check_labels(self, labels, valid, rows.shape[1], self.ignore)
+        log_p = F.log_softmax(rows, 1)
+        picked = log_p.gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)
+        # The value stops at log(FLT_MIN); Caffe's gradient p - 1 does not know of that.
+        picked = picked + (picked.detach().clamp(min=LOG_SMALLEST) - picked.detach())
+        loss = -(picked * valid).sum() / self._norm(valid, rows.shape[0])
+        return (loss, log_p.detach().exp().reshape(scores.shape)) if self.setup.tops == 2 else loss
+
+    def _norm(self, valid: Tensor, outer: int) -> Tensor | int:
+        if self.normalization == VALID:
+            return valid.sum().clamp(min=1)
+        return max(1, {FULL: valid.numel(), BATCH_SIZE: outer, NONE: 1}[self.normalization])
+
+
+@register("DenseCRFLoss", source="rloss", bottoms=2, automatic_tops=1, role="loss")
+class DenseCRFLoss(Layer):
+    """-(1/N) sum_n sum_c s_nc^T A_n s_nc, a negative number (densecrf_loss_layer.cpp).
+
+    Bottoms: the image as the net sees it (mean-subtracted), and a soft segmentation of the same size. s is
+    the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A is
+    the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. The loss weight has no
+    default: it is 0 unless given. No gradient to the image.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.densecrf_loss_param
+        self.sigma_xy, self.sigma_rgb = param.bi_xy_std, param.bi_rgb_std
+        image, seg = setup.bottoms
+        if len(image) != 4 or len(seg) != 4 or image[0] != seg[0] or image[2:] != seg[2:]:
+            raise setup.error(
+                "image and segmentation must have equal batch, height and width",
+                found=f"image {image}, segmentation {seg}",
+                advice="resize the segmentation with Interp",
+            )
+        if setup.message.propagate_down and setup.message.propagate_down[0]:
+            raise setup.error("has no gradient to the image", found="propagate_down: true", expected="false")
+
+    def forward(self, image: Tensor, seg: Tensor) -> Tensor:
+        if seg.is_meta:
+            return seg.new_empty((1, 1, 1, 1))
+        image = image.detach()
+        loss = densecrf_loss(image, seg, caffe_mask(image), self.sigma_xy, self.sigma_rgb)
+        return loss.reshape(1, 1, 1, 1)

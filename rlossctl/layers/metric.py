@@ -1,0 +1,109 @@
+"""Metrics that a prototxt names: SegAccuracy and Accuracy. They have no gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlossctl.net.labels import check_labels, flatten_labels
+from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.registry import register
+
+
+@register("SegAccuracy", source="rloss", bottoms=2, role="metric")
+class SegAccuracy(Layer):
+    """Pixel accuracy, mean class recall and mean IoU as a (1, 1, 1, 3) top (seg_accuracy_layer.cpp).
+
+    Equal scores go to the larger class. With reset: false the confusion matrix grows for the life of the
+    net. Recall averages classes that occur; IoU averages all classes and gives 1 to a class that neither
+    occurs nor is predicted. `metric` has no effect, as in the original.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.seg_accuracy_param
+        self.ignored = list(param.ignore_label)
+        self.resets = param.reset
+        self.classes = setup.bottoms[0][1]
+        self.register_buffer("confusion", torch.zeros((self.classes, self.classes), dtype=torch.int64), False)
+
+    @torch.no_grad()
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        if scores.is_meta:
+            return scores.new_empty((1, 1, 1, 3))
+        if self.resets:
+            self.confusion = torch.zeros_like(self.confusion)
+        rows = scores.flatten(2)
+        truth = flatten_labels(self, labels, rows.shape[0], rows.shape[2])
+        valid = torch.ones_like(truth, dtype=torch.bool)
+        for ignored in self.ignored:
+            valid &= truth != ignored
+        check_labels(self, truth, valid, self.classes, self.ignored[0] if self.ignored else None)
+        pairs = truth[valid] * self.classes + largest_argmax(rows, 1)[valid]
+        counts = torch.bincount(pairs.cpu(), minlength=self.classes**2).reshape(self.classes, self.classes)
+        self.confusion = self.confusion.cpu() + counts
+        return torch.tensor(self._scores(), dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3)
+
+    def _scores(self) -> list[float]:
+        matrix = self.confusion.double()
+        hit, truth, predicted = matrix.diag(), matrix.sum(1), matrix.sum(0)
+        union = truth + predicted - hit
+        occurring = truth > 0
+        accuracy = (hit.sum() / truth.sum().clamp(min=1)).item()
+        recall = (hit[occurring] / truth[occurring]).mean().item() if occurring.any() else 0.0
+        iou = torch.where(union > 0, hit / union.clamp(min=1), torch.ones_like(hit)).mean().item()
+        return [accuracy, recall, iou]
+
+
+@register("Accuracy", bottoms=2, tops=(1, 2), role="metric")
+class Accuracy(Layer):
+    """Share of labels among the top_k scores; a second top gives it per class (accuracy_layer.cpp).
+
+    Ties: BVLC counts a label right only if at most top_k scores reach its score; the rloss fork sorts by
+    (score, index), descending. Classes that do not occur, and batches without valid labels, give 0.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.accuracy_param
+        self.axis = canonical_axis(setup, param.axis, len(setup.bottoms[0]))
+        self.top_k = param.top_k
+        self.ignore = param.ignore_label if param.HasField("ignore_label") else None
+        self.classes = setup.bottoms[0][self.axis]
+        if self.top_k > self.classes:
+            raise setup.error("top_k exceeds the number of classes", found=self.top_k, expected=self.classes)
+
+    @torch.no_grad()
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if scores.is_meta:
+            overall, per_class = scores.new_empty(()), scores.new_empty((self.classes,))
+            return (overall, per_class) if self.setup.tops == 2 else overall
+        rows = scores.movedim(self.axis, -1).reshape(-1, self.classes)  # (positions, C)
+        truth = flatten_labels(self, labels, 1, rows.shape[0])[0]
+        valid = torch.ones_like(truth, dtype=torch.bool) if self.ignore is None else truth != self.ignore
+        check_labels(self, truth, valid, self.classes, self.ignore)
+        rows, truth = rows[valid], truth[valid]
+        right = self._right(rows, truth)
+        overall = (right.sum() / max(1, len(right))).to(scores.dtype)
+        if self.setup.tops == 1:
+            return overall
+        occurs = torch.bincount(truth, minlength=self.classes)
+        hits = torch.bincount(truth[right], minlength=self.classes)
+        return overall, (hits / occurs.clamp(min=1)).to(scores.dtype)
+
+    def _right(self, rows: Tensor, truth: Tensor) -> Tensor:
+        own = rows.gather(1, truth[:, None])
+        if self.setup.dialect == "bvlc":
+            return (rows >= own).sum(1) <= self.top_k
+        index = torch.arange(self.classes, device=rows.device)
+        ahead = (rows > own) | ((rows == own) & (index > truth[:, None]))
+        return ahead.sum(1) < self.top_k
+
+
+def largest_argmax(scores: Tensor, axis: int) -> Tensor:
+    """Index of the maximum; among equals the largest index, which torch.argmax does not promise."""
+    shape = [1] * scores.dim()
+    shape[axis] = scores.shape[axis]
+    index = torch.arange(scores.shape[axis], device=scores.device).reshape(shape)
+    best = scores.amax(axis, keepdim=True)
+    return torch.where(scores == best, index, 0).amax(axis)

@@ -1,0 +1,107 @@
+"""BatchNorm and Scale: normalisation by stored statistics, and the affine map that follows it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from google.protobuf.message import Message
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
+from rlossctl.net.registry import register
+
+
+@register("BatchNorm")
+class BatchNorm(Layer):
+    """(x - mean) / sqrt(variance + eps) per channel; no affine part (batch_norm_layer.cpp).
+
+    Blobs: running sum of means, running sum of variances, and the scale that both are divided by (0 counts
+    as an infinite scale, so fresh statistics are 0). use_global_stats defaults to true in TEST and false in
+    TRAIN; with false the batch's own biased variance normalises and the sums are updated. The blobs never
+    get a gradient, whatever their lr_mult. In the rloss fork only use_global_stats: true is meaningful
+    (its batch path forgets the variance); this layer follows BVLC there.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.batch_norm_param
+        if param.update_global_stats:
+            raise setup.error("update_global_stats: true is not available", expected="false")
+        self.eps = param.eps
+        self.fraction = param.moving_average_fraction
+        frozen = param.use_global_stats if param.HasField("use_global_stats") else setup.phase == "TEST"
+        self.frozen = frozen
+        channels = setup.bottoms[0][1]
+        for shape in ((channels,), (channels,), (1,)):
+            self.add_blob(shape)
+            self.blobs[-1].requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total_mean, total_variance, scale = self.blobs
+        if self.frozen:
+            factor = torch.where(scale == 0, torch.zeros_like(scale), 1 / scale)
+            return F.batch_norm(x, total_mean * factor, total_variance * factor, eps=self.eps)
+        if not x.is_meta:
+            self._update(x.detach())
+        return F.batch_norm(x, None, None, training=True, eps=self.eps)
+
+    @torch.no_grad()
+    def _update(self, x: Tensor) -> None:
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        count = x.numel() // x.shape[1]
+        variance, mean = torch.var_mean(x, axes, correction=0)
+        correction = count / (count - 1) if count > 1 else 1.0
+        total_mean, total_variance, scale = self.blobs
+        scale.mul_(self.fraction).add_(1)
+        total_mean.mul_(self.fraction).add_(mean)
+        total_variance.mul_(self.fraction).add_(variance, alpha=correction)
+
+
+@register("Scale", bottoms=(1, 2))
+class Scale(Layer):
+    """Product with a learned blob (1 bottom) or with bottom 1, broadcast from `axis` on (scale_layer.cpp).
+
+    The learned shape is the bottom's axes axis .. axis + num_axes - 1 (num_axes -1: to the end; 0: scalar),
+    filled with 1 by default. bias_term adds a learned bias of the same shape, 0 by default.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.scale_param
+        shape = setup.bottoms[0]
+        self.learned = len(setup.bottoms) == 1
+        self.has_bias = param.bias_term
+        if self.learned:
+            self.axis = canonical_axis(setup, param.axis, len(shape))
+            size = _covered(setup, shape, self.axis, param.num_axes)
+            self.add_blob(size, param.filler if param.HasField("filler") else _one(param))
+        else:
+            size = setup.bottoms[1]
+            self.axis = 0 if not size else canonical_axis(setup, param.axis, len(shape))
+            if shape[self.axis : self.axis + len(size)] != size:
+                raise setup.error(
+                    "bottom 1 does not fit bottom 0", found=size, expected=f"axes of {shape} from {self.axis} on"
+                )
+        self.trailing = len(shape) - self.axis - len(size)
+        if self.has_bias:
+            self.add_blob(size, param.bias_filler if param.HasField("bias_filler") else None)
+
+    def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
+        factor = self.blobs[0] if self.learned else factor
+        y = x * self._spread(factor)
+        return y + self._spread(self.blobs[-1]) if self.has_bias else y
+
+    def _spread(self, blob: Tensor) -> Tensor:
+        return blob.reshape(tuple(blob.shape) + (1,) * self.trailing)
+
+
+def _covered(setup: Setup, shape: Shape, axis: int, num_axes: int) -> Shape:
+    if num_axes < -1 or (num_axes > 0 and axis + num_axes > len(shape)):
+        raise setup.error("num_axes reaches beyond the bottom", found=num_axes, expected=f"bottom {shape}")
+    return shape[axis:] if num_axes == -1 else shape[axis : axis + num_axes]
+
+
+def _one(param: Message) -> Message:
+    filler = type(param.filler)()
+    filler.value = 1.0
+    return filler

@@ -1,0 +1,137 @@
+"""Pooling: MAX and AVE with Caffe's output sizes and divisors."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import register
+
+MAX, AVE, STOCHASTIC = 0, 1, 2
+LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
+
+
+@register("Pooling", tops=(1, 2))
+class Pooling(Layer):
+    """Windows over height and width (pooling_layer.cpp).
+
+    Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR); with any padding a
+    last window that would start beyond the image and its leading padding is dropped. MAX never takes
+    padding and gives ties to the first in row-major order; a second top holds the flat index in the
+    plane. AVE divides by the window clipped to the padded image, so padding counts. global_pooling takes
+    the whole plane. STOCHASTIC is refused.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.pooling_param
+        self.param = param
+        if len(setup.bottoms[0]) != 4:
+            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
+        if param.pool == STOCHASTIC:
+            raise setup.error(
+                "STOCHASTIC pooling is not available", expected="MAX or AVE", advice="set pool: MAX or AVE"
+            )
+        if setup.tops == 2 and param.pool != MAX:
+            raise setup.error("a second top (the mask) exists only for MAX pooling", found="pool: AVE")
+        self.is_max = param.pool == MAX
+        self.is_global = param.global_pooling
+        self.floor = param.round_mode == 1
+        if not self.is_global:
+            self._read_window(setup)
+
+    def _read_window(self, setup: Setup) -> None:
+        param = self.param
+        self.kernel = _pair(setup, param, "kernel_size", "kernel", None)
+        self.stride = _pair(setup, param, "stride", "stride", 1)
+        self.pad = _pair(setup, param, "pad", "pad", 0)
+        for kernel, pad in zip(self.kernel, self.pad, strict=True):
+            if pad >= kernel:
+                raise setup.error("pad must be smaller than the kernel", found=f"pad {pad}, kernel {kernel}")
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if self.is_global:
+            return self._pool_global(x)
+        y = self._pool_fast(x) if self._torch_agrees() else self._pool_padded(x)
+        return y
+
+    def _torch_agrees(self) -> bool:
+        """Whether torch's ceil_mode has Caffe's sizes: not for windows that Caffe lets start outside."""
+        small_pad = all(pad <= kernel // 2 for kernel, pad in zip(self.kernel, self.pad, strict=True))
+        inside = any(self.pad) or all(s <= k for k, s in zip(self.kernel, self.stride, strict=True))
+        return small_pad and inside and not (self.floor and any(self.pad))
+
+    def _pool_global(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if not self.is_max:
+            return x.mean((2, 3), keepdim=True)
+        y, index = x.flatten(2).max(2)
+        y = y[..., None, None]
+        return (y, index.to(x.dtype)[..., None, None]) if self.setup.tops == 2 else y
+
+    def _pool_fast(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if not self.is_max:
+            return F.avg_pool2d(x, self.kernel, self.stride, self.pad, ceil_mode=not self.floor)
+        if self.setup.tops == 1:
+            return F.max_pool2d(x, self.kernel, self.stride, self.pad, ceil_mode=not self.floor)
+        y, index = F.max_pool2d(
+            x, self.kernel, self.stride, self.pad, ceil_mode=not self.floor, return_indices=True
+        )
+        return y, index.to(x.dtype)
+
+    def _pool_padded(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The same from explicit padding, for the windows that torch does not have."""
+        (top, left), size = self.pad, x.shape[2:]
+        out = [self._output_size(size[axis], axis) for axis in (0, 1)]
+        bottom, right = (
+            max(0, (out[axis] - 1) * self.stride[axis] + self.kernel[axis] - size[axis] - self.pad[axis])
+            for axis in (0, 1)
+        )
+        crop = [(out[axis] - 1) * self.stride[axis] + self.kernel[axis] for axis in (0, 1)]
+        fill = LOWEST if self.is_max else 0.0
+        padded = F.pad(x, (left, right, top, bottom), value=fill)[..., : crop[0], : crop[1]]
+        if self.is_max:
+            y, index = F.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
+            if self.setup.tops == 1:
+                return y
+            row, column = index // padded.shape[3] - top, index % padded.shape[3] - left
+            return y, (row * size[1] + column).to(x.dtype)
+        total = F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
+        rows, columns = (self._divisors(size[axis], out[axis], axis, x) for axis in (0, 1))
+        return total / (rows[:, None] * columns[None, :])
+
+    def _output_size(self, size: int, axis: int) -> int:
+        span = size + 2 * self.pad[axis] - self.kernel[axis]
+        stride = self.stride[axis]
+        out = (span // stride if self.floor else -(-span // stride)) + 1
+        if any(self.pad) and (out - 1) * stride >= size + self.pad[axis]:
+            out -= 1
+        return out
+
+    def _divisors(self, size: int, out: int, axis: int, x: Tensor) -> Tensor:
+        start = torch.arange(out, device=x.device) * self.stride[axis] - self.pad[axis]
+        end = (start + self.kernel[axis]).clamp(max=size + self.pad[axis])
+        return (end - start).to(x.dtype)
+
+    def window(self) -> tuple[float, float]:
+        if self.is_global:
+            return float(max(self.setup.bottoms[0][2:])), 1.0
+        return float(self.kernel[-1]), float(self.stride[-1])
+
+
+def _pair(setup: Setup, param: object, single: str, pair: str, default: int | None) -> tuple[int, int]:
+    names = (f"{pair}_h", f"{pair}_w")
+    if any(param.HasField(name) for name in names):
+        if param.HasField(single):
+            raise setup.error(f"{single} excludes {pair}_h and {pair}_w")
+        both = tuple(getattr(param, name) for name in names)
+        if default != 0 and 0 in both:
+            raise setup.error(f"{pair}_h and {pair}_w must both be positive", found=both)
+        return both
+    value = getattr(param, single)
+    if default is None and value == 0:
+        raise setup.error("needs kernel_size, or kernel_h and kernel_w, or global_pooling: true")
+    if default == 1 and value == 0:
+        raise setup.error("stride must be positive", found=0)
+    return value, value

@@ -1,0 +1,150 @@
+"""Messages to Net: graph, layers on the meta device, shapes, sharing, and only then memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from google.protobuf.message import Message
+
+from rlossctl.errors import NetError, RlossError
+from rlossctl.net.graph import Graph, Node, build_graph
+from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
+from rlossctl.net.net import LayerNode, Net
+from rlossctl.net.parameters import freeze, learnable, materialize, resolve_sharing
+from rlossctl.prototxt import dialect as dialects
+from rlossctl.prototxt import phase as phases
+from rlossctl.prototxt.text import NetFile, load_net_file
+
+
+def load_net(
+    prototxt: str | Path,
+    weights: str | Path | None = None,
+    phase: str = "TEST",
+    *,
+    share: Net | None = None,
+    device: str | torch.device = "cpu",
+    level: int = 0,
+    stages: tuple[str, ...] = (),
+    data: Mapping[str, object] | None = None,
+    **placeholders: object,
+) -> Net:
+    """Builds a net from a prototxt.
+
+    Args:
+        prototxt: file name; `${NAME}` placeholders are filled from keywords, then the environment.
+        weights: caffemodel to copy from by layer name.
+        phase: "TRAIN" or "TEST".
+        share: another net whose parameter storage layers of equal name use (a solver's test net).
+        device: where the weights go; "meta" builds without memory.
+        level, stages: the rest of Caffe's NetState.
+        data: settings for data layers: source, root (override the prototxt), seed, workers.
+        placeholders: values for the template.
+
+    Raises:
+        PrototxtError, NetError, WeightsError: with file, line and layer.
+    """
+    file = load_net_file(prototxt, placeholders)
+    state = phases.net_state(phase, file.param.state, level=level, stages=stages)
+    net = build_net(phases.filter_net(file, state), device=device, share=share, data=data)
+    if weights is not None:
+        net.copy_from(weights)
+    return net
+
+
+def build_net(
+    file: NetFile,
+    *,
+    device: str | torch.device = "cpu",
+    share: Net | None = None,
+    data: Mapping[str, object] | None = None,
+) -> Net:
+    """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`)."""
+    phase = "TRAIN" if file.param.state.phase == 0 else "TEST"
+    dialect, _ = dialects.detect(file.param)
+    graph = build_graph(file)
+    shapes = _input_shapes(file)
+    layers = [_build_layer(node, shapes, phase, dialect, dict(data or {})) for node in graph.nodes]
+    built = [(layer.node, layer.module) for layer in layers]
+    owners = resolve_sharing(built)
+    if torch.device(device).type != "meta":
+        materialize(owners, built, torch.device(device))
+    freeze(owners)
+    if share is not None:
+        _share(built, share)
+    return Net(file, graph, layers, shapes, learnable(owners), phase, dialect)
+
+
+def _build_layer(
+    node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: dict[str, object]
+) -> LayerNode:
+    bottoms = [shapes[name] for name in node.bottoms]
+    own_phase = ("TRAIN", "TEST")[node.message.phase] if node.message.HasField("phase") else phase
+    setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
+    layer = node.kind.cls(setup)
+    tops = layer.shapes() if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
+    if len(tops) != len(node.tops):
+        raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
+    shapes.update(zip(node.tops, tops, strict=True))
+    return LayerNode(node, layer)
+
+
+@torch.no_grad()
+def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
+    """Shapes of the tops: the layer's own forward on meta tensors."""
+    bottoms = [torch.empty(shape, device="meta") for shape in setup.bottoms]
+    try:
+        tops = layer(*bottoms)
+    except RlossError:
+        raise
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise setup.error(
+            "cannot take its bottoms",
+            found=", ".join("x".join(map(str, shape)) for shape in setup.bottoms) + f" ({_first_line(error)})",
+            expected="shapes that fit the layer's parameters",
+            advice="check kernel sizes, strides and the sizes of the blobs above",
+        ) from error
+    return [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+def _input_shapes(file: NetFile) -> dict[str, Shape]:
+    """Shapes of the net-level `input` blobs, from input_shape or the old input_dim (4 per input)."""
+    param = file.param
+    names = list(param.input)
+    if param.input_shape:
+        sizes = [tuple(shape.dim) for shape in param.input_shape]
+    else:
+        dims = list(param.input_dim)
+        sizes = [tuple(dims[index : index + 4]) for index in range(0, len(dims), 4)]
+    if len(sizes) != len(names) or any(size < 0 for shape in sizes for size in shape):
+        raise NetError(
+            "input and input_shape (or input_dim) do not go together",
+            where=file.path,
+            found=f"{len(names)} input, sizes {sizes}",
+            expected="one shape (or four input_dim) per input, no negative size",
+        )
+    return dict(zip(names, sizes, strict=True))
+
+
+def _share(built: list[tuple[Node, Layer]], other: Net) -> None:
+    """Uses the other net's storage for layers of equal name (Net::ShareTrainedLayersWith)."""
+    for node, layer in built:
+        theirs = other.params.get(node.name)
+        if theirs is None or not len(layer.blobs):
+            continue
+        if [tuple(blob.shape) for blob in theirs] != [tuple(blob.shape) for blob in layer.blobs]:
+            raise layer.error(
+                "cannot share its weights with the training net",
+                found=[tuple(blob.shape) for blob in layer.blobs],
+                expected=[tuple(blob.shape) for blob in theirs],
+            )
+        for index, blob in enumerate(theirs):
+            layer.blobs[index] = blob
+
+
+

@@ -1,0 +1,91 @@
+"""Caffe's weight fillers (include/caffe/filler.hpp). Draws come from torch's generator: the distributions
+are Caffe's, the numbers are not (Caffe draws from boost's mt19937)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from google.protobuf.message import Message
+from torch import Tensor
+
+from rlossctl.errors import NetError
+
+
+@torch.no_grad()
+def fill(blob: Tensor, filler: Message | None, where: str) -> None:
+    """Fills `blob` in place as FillerParameter `filler` says; None fills zeros.
+
+    Raises:
+        NetError: unknown type, or a blob that the filler cannot fill; `where` names the layer.
+    """
+    if filler is None:
+        blob.zero_()
+        return
+    try:
+        rule = _RULES[filler.type]
+    except KeyError:
+        raise NetError(
+            "unknown filler type", where=where, found=filler.type, expected=", ".join(sorted(_RULES))
+        ) from None
+    rule(blob, filler, where)
+
+
+def fan(blob: Tensor, filler: Message) -> float:
+    """n of xavier and msra: fan_in = count / dim 0, fan_out = count / dim 1, or their mean."""
+    fan_in = blob.numel() / blob.shape[0]
+    fan_out = blob.numel() / (blob.shape[1] if blob.dim() > 1 else 1)
+    return (fan_in, fan_out, (fan_in + fan_out) / 2)[filler.variance_norm]
+
+
+def _constant(blob: Tensor, filler: Message, where: str) -> None:
+    blob.fill_(filler.value)
+
+
+def _uniform(blob: Tensor, filler: Message, where: str) -> None:
+    blob.uniform_(filler.min, filler.max)
+
+
+def _gaussian(blob: Tensor, filler: Message, where: str) -> None:
+    blob.normal_(filler.mean, filler.std)
+    if filler.sparse >= 0:  # about `sparse` non-zero inputs per output
+        keep = torch.rand_like(blob) < filler.sparse / blob.shape[0]
+        blob.mul_(keep)
+
+
+def _positive_unitball(blob: Tensor, filler: Message, where: str) -> None:
+    blob.uniform_(0, 1)
+    rows = blob.view(blob.shape[0], -1)
+    rows.div_(rows.sum(1, keepdim=True))
+
+
+def _xavier(blob: Tensor, filler: Message, where: str) -> None:
+    bound = math.sqrt(3.0 / fan(blob, filler))
+    blob.uniform_(-bound, bound)
+
+
+def _msra(blob: Tensor, filler: Message, where: str) -> None:
+    blob.normal_(0.0, math.sqrt(2.0 / fan(blob, filler)))
+
+
+def _bilinear(blob: Tensor, filler: Message, where: str) -> None:
+    if blob.dim() != 4 or blob.shape[2] != blob.shape[3]:
+        raise NetError(
+            "the bilinear filler needs a square 4-D blob", where=where, found=f"shape {tuple(blob.shape)}"
+        )
+    size = blob.shape[3]
+    half = math.ceil(size / 2)
+    centre = (size - 1) / (2.0 * half)
+    line = 1 - (torch.arange(size, dtype=torch.float64) / half - centre).abs()
+    blob.copy_((line[:, None] * line[None, :]).to(blob.dtype))
+
+
+_RULES = {
+    "constant": _constant,
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+    "positive_unitball": _positive_unitball,
+    "xavier": _xavier,
+    "msra": _msra,
+    "bilinear": _bilinear,
+}

@@ -1,0 +1,39 @@
+"""What layers that read labels share: their shape, their range."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlossctl.net.layer import Layer
+
+
+def flatten_labels(layer: Layer, labels: Tensor, outer: int, inner: int) -> Tensor:
+    """Labels of any shape with one value per position as int64 (outer, inner); fractions are cut off."""
+    if labels.numel() != outer * inner:
+        raise layer.error(
+            "needs one label per position",
+            found=f"{labels.numel()} labels of shape {tuple(labels.shape)}",
+            expected=f"{outer * inner} ({outer} x {inner})",
+            advice="bring scores and labels to one size (Interp), without a channel axis in the labels",
+        )
+    return labels.detach().reshape(outer, inner).long()
+
+
+def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, ignore: int | None) -> None:
+    """Refuses ids outside 0 .. classes-1 that are not ignored (Caffe only checks in debug builds).
+
+    Raises:
+        NetError: names the layer and the ids.
+    """
+    if labels.is_meta or torch.compiler.is_compiling():
+        return
+    wrong = valid & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        ids = torch.unique(labels[wrong]).tolist()
+        raise layer.error(
+            "label ids out of range",
+            found=", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else ""),
+            expected=f"0 to {classes - 1}" + ("" if ignore is None else f", or the ignore label {ignore}"),
+            advice="check the label images, num_output of the classifier and loss_param.ignore_label",
+        )

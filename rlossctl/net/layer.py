@@ -1,0 +1,103 @@
+"""What every layer is: a constructor that reads its message, and a forward.
+
+The builder runs the forward on meta tensors to learn the tops' shapes, so a layer has no shape rules of
+its own. Loss weights, sharing, propagate_down and in-place names are the builder's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from google.protobuf.message import Message
+from torch import Tensor, nn
+
+from rlossctl.errors import NetError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a layer's constructor is told.
+
+    Attributes:
+        message: the LayerParameter.
+        bottoms: shapes of the bottoms.
+        tops: number of tops, automatic ones included.
+        phase: "TRAIN" or "TEST".
+        dialect: "bvlc", "rloss", "segnet" or "enet".
+        where: file:line of the layer.
+        options: data-layer settings of the caller (seed, workers, source, root).
+    """
+
+    message: Message
+    bottoms: Sequence[Shape]
+    tops: int
+    phase: str
+    dialect: str
+    where: str
+    options: dict[str, object] = field(default_factory=dict)
+
+    def error(self, message: str, **details: object) -> NetError:
+        """A NetError that names the layer, its type and its place."""
+        return layer_error(self.message.name, self.message.type, self.where, message, **details)
+
+
+def layer_error(name: str, kind: str, where: str, message: str, **details: object) -> NetError:
+    """The one form of errors about a layer."""
+    return NetError(f"layer {name!r} ({kind}): {message}", where=where, **details)
+
+
+class Layer(nn.Module):
+    """Base of all layers.
+
+    Attributes:
+        blobs: learned blobs in Caffe's order; on the meta device until the net allocates them.
+        fillers: one FillerParameter (or None for zeros) per blob.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        self.setup = setup
+        self.blobs = nn.ParameterList()
+        self.fillers: list[Message | None] = []
+
+    def add_blob(self, shape: Sequence[int], filler: Message | None = None) -> None:
+        """Declares the next learned blob."""
+        self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
+        self.fillers.append(filler)
+
+    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Bottoms to tops, in the order of the prototxt."""
+        raise TypeError(f"{type(self).__name__} has no forward")
+
+    def window(self) -> tuple[float, float]:
+        """Receptive field of one output in inputs, and the step between outputs in inputs."""
+        return 1.0, 1.0
+
+    def error(self, message: str, **details: object) -> NetError:
+        """A NetError that names this layer."""
+        return self.setup.error(message, **details)
+
+
+class DataLayer(Layer):
+    """A layer without bottoms whose tops come from outside.
+
+    `source` gives `shapes() -> list of shapes` and `next_batch() -> list of float32 arrays` in top order;
+    it is None for layers that can only be fed (Input).
+    """
+
+    source: object | None = None
+
+    def shapes(self) -> list[Shape]:
+        """Shapes of the tops, known without reading data where the prototxt states them."""
+        raise TypeError(f"{type(self).__name__} has no shapes")
+
+
+def canonical_axis(setup: Setup, axis: int, rank: int) -> int:
+    """A possibly negative axis as 0..rank-1."""
+    if not -rank <= axis < rank:
+        raise setup.error("axis out of range", found=axis, expected=f"{-rank} to {rank - 1}")
+    return axis % rank

@@ -1,0 +1,264 @@
+"""Net: a prototxt as a torch.nn.Module, with pycaffe's vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from google.protobuf.message import Message
+from torch import Tensor, nn
+
+from rlossctl.errors import NetError
+from rlossctl.net.graph import Graph, Node
+from rlossctl.net.layer import DataLayer, Layer, Shape
+from rlossctl.net.parameters import Learnable, copy_blobs
+from rlossctl.prototxt.text import NetFile
+
+
+@dataclass(frozen=True)
+class LayerNode:
+    """A built layer: its node in the graph and its module."""
+
+    node: Node
+    module: Layer
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def type(self) -> str:
+        return self.node.kind.type
+
+    @property
+    def bottoms(self) -> tuple[str, ...]:
+        return self.node.bottoms
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        return self.node.tops
+
+    @property
+    def message(self) -> Message:
+        return self.node.message
+
+
+@dataclass
+class Result:
+    """What one pass gave.
+
+    Attributes:
+        blobs: all blobs by name (the last writer's value), or only those still needed.
+        outputs: the blobs that nobody reads, in Caffe's alphabetical order.
+        loss: the objective, sum of loss_weight * sum(top) over all tops; a scalar tensor.
+        losses: blob -> (sum of the top, loss weight) for every weighted top, automatic ones included.
+    """
+
+    blobs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    loss: Tensor
+    losses: dict[str, tuple[Tensor, float]] = field(default_factory=dict)
+
+
+class Net(nn.Module):
+    """A net as Caffe would run it, in one phase.
+
+    Made by `rlossctl.load_net`. Calling it with blobs by name returns the output blobs; tops of data layers
+    become inputs when tensors are given for them, otherwise their layers supply a batch.
+
+    Attributes:
+        name, phase, dialect: as the prototxt says; phase is "TRAIN" or "TEST".
+        file: the filtered NetParameter (`file.param`) and where it came from.
+        layers: the built layers in order.
+        inputs: net-level inputs and Input tops.
+        outputs: names of the blobs that nobody reads.
+        shapes: blob name -> shape for the sizes that the prototxt states.
+        params: layer name -> list of blob tensors (sharers hold the same tensor).
+        learnable: owned blobs with their rates, in the solver's order.
+        sources: data layer name -> what supplies its batches.
+    """
+
+    def __init__(
+        self,
+        file: NetFile,
+        graph: Graph,
+        layers: list[LayerNode],
+        shapes: dict[str, Shape],
+        learnable: list[Learnable],
+        phase: str,
+        dialect: str,
+    ) -> None:
+        super().__init__()
+        self.file = file
+        self.name = file.param.name
+        self.phase = phase
+        self.dialect = dialect
+        self.graph = graph
+        self.layers = layers
+        self.modules_in_order = nn.ModuleList(layer.module for layer in layers)
+        self.shapes = shapes
+        self.learnable = learnable
+        self.params = {layer.name: list(layer.module.blobs) for layer in layers if len(layer.module.blobs)}
+        self.sources = {
+            layer.name: layer.module.source
+            for layer in layers
+            if isinstance(layer.module, DataLayer) and layer.module.source is not None
+        }
+        fed = [
+            top
+            for layer in layers
+            if isinstance(layer.module, DataLayer) and layer.module.source is None
+            for top in layer.tops
+        ]
+        self.inputs = [*graph.inputs, *fed]
+        self.outputs = list(graph.outputs)
+        self.loss_weights = {
+            top: weight
+            for layer in layers
+            for top, weight in zip(layer.tops, layer.node.loss_weights, strict=True)
+            if weight
+        }
+        self._last_reader = _last_readers(layers)
+
+    @property
+    def param(self) -> Message:
+        """The filtered NetParameter."""
+        return self.file.param
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are (the CPU for a net without weights)."""
+        return next((blob.device for blob in self.parameters()), torch.device("cpu"))
+
+    def forward(self, **blobs: Tensor) -> dict[str, Tensor]:
+        """Input blobs by name to output blobs by name."""
+        return self.run(blobs).outputs
+
+    def forward_blobs(self, **blobs: Tensor) -> dict[str, Tensor]:
+        """As a call, but returns every blob; for in-place layers the last writer's value."""
+        return self.run(blobs, keep=True).blobs
+
+    def run(
+        self, inputs: Mapping[str, Tensor] | None = None, *, keep: bool = False, until: Iterable[str] = ()
+    ) -> Result:
+        """One pass.
+
+        Args:
+            inputs: blobs by name; data layers whose tops are all missing here are drawn from.
+            keep: keep every blob instead of dropping each after its last reader.
+            until: run only the layers that these blobs need, and keep them.
+
+        Raises:
+            NetError: an input is missing or unknown.
+        """
+        blobs = dict(inputs or {})
+        self._check_inputs(blobs)
+        wanted = set(until)
+        needed = self.layers_for(wanted) if wanted else None
+        losses: dict[str, tuple[Tensor, float]] = {}
+        for number, layer in enumerate(self.layers):
+            if needed is not None and number not in needed:
+                continue
+            if isinstance(layer.module, DataLayer):
+                self._feed(layer, blobs)
+                continue
+            tops = self._layer_tops(layer, blobs)
+            for top, weight, value in zip(layer.tops, layer.node.loss_weights, tops, strict=True):
+                blobs[top] = value
+                if weight:
+                    losses[top] = (value.sum(), weight)
+            if not keep:
+                self._drop(number, blobs, wanted)
+        outputs = {name: blobs[name] for name in self.outputs if name in blobs}
+        loss = sum((value * weight for value, weight in losses.values()), torch.zeros((), device=self.device))
+        return Result(blobs, outputs, loss, losses)
+
+    def layers_for(self, blobs: Iterable[str]) -> set[int]:
+        """Numbers of the layers that the final values of `blobs` depend on."""
+        wanted, needed = set(blobs), set()
+        for number in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[number]
+            if wanted.intersection(layer.tops):
+                needed.add(number)
+                wanted.difference_update(layer.tops)
+                wanted.update(layer.bottoms)
+        return needed
+
+    def layer(self, name: str) -> LayerNode:
+        """The first layer of that name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise NetError(f"has no layer {name!r}", where=self.file.path)
+
+    def copy_from(self, path: str | Path) -> tuple[list[str], list[str]]:
+        """Copies weights by layer name from a caffemodel (binary or HDF5).
+
+        Returns:
+            Names of the layers copied, and of the file's layers that the net lacks.
+
+        Raises:
+            WeightsError: damaged file, or blob counts and shapes that do not fit (all listed, nothing copied).
+        """
+        from rlossctl.weights import load_caffemodel
+
+        model = load_caffemodel(path)
+        return copy_blobs(((layer.name, layer.blobs) for layer in model.layers), self.params, str(path))
+
+    def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        absent = [name for name in layer.bottoms if name not in blobs]
+        if absent:
+            raise layer.module.error(
+                f"its bottom {absent[0]!r} was not given",
+                found=", ".join(sorted(blobs)),
+                expected=absent[0],
+                advice="give all tops of the data layer, or run only a part: net.run(..., until=[blob])",
+            )
+        bottoms = [
+            blobs[name].detach() if index in layer.node.blocked else blobs[name]
+            for index, name in enumerate(layer.bottoms)
+        ]
+        tops = layer.module(*bottoms)
+        return tops if isinstance(tops, tuple) else (tops,)
+
+    def _feed(self, layer: LayerNode, blobs: dict[str, Tensor]) -> None:
+        """Draws a batch for a data layer none of whose tops was given."""
+        if layer.module.source is None or any(name in blobs for name in layer.tops):
+            return
+        for name, array in zip(layer.tops, layer.module.source.next_batch(), strict=True):
+            blobs[name] = torch.from_numpy(array).to(self.device)
+
+    def _check_inputs(self, blobs: Mapping[str, Tensor]) -> None:
+        feedable = {top for layer in self.layers if isinstance(layer.module, DataLayer) for top in layer.tops}
+        feedable.update(self.graph.inputs)
+        unknown = [name for name in blobs if name not in feedable]
+        missing = [name for name in self.graph.inputs if name not in blobs]
+        if unknown or missing:
+            raise NetError(
+                f"{'does not take' if unknown else 'needs'} the input {(unknown or missing)[0]!r}",
+                where=self.file.path,
+                found=", ".join(blobs) or "no inputs",
+                expected=", ".join(sorted(feedable)),
+                advice="name the tensors after the net's inputs or the tops of its data layers",
+            )
+
+    def _drop(self, number: int, blobs: dict[str, Tensor], wanted: set[str]) -> None:
+        for name in self._last_reader.get(number, ()):
+            if name not in wanted:
+                blobs.pop(name, None)
+
+
+def _last_readers(layers: list[LayerNode]) -> dict[int, list[str]]:
+    """Layer number -> blobs that nobody reads after it (outputs are never in the lists)."""
+    last = {}
+    for number, layer in enumerate(layers):
+        for name in layer.bottoms:
+            last[name] = number
+        for name in layer.tops:
+            last.pop(name, None)
+    out: dict[int, list[str]] = {}
+    for name, number in last.items():
+        out.setdefault(number, []).append(name)
+    return out

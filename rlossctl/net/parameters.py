@@ -1,0 +1,206 @@
+"""Learned blobs of a net: Caffe's sharing by name, the learnable list, and copying weights by layer name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from google.protobuf.message import Message
+from torch import Tensor, nn
+
+from rlossctl.errors import NetError, WeightsError
+from rlossctl.net.fillers import fill
+from rlossctl.net.graph import Node
+from rlossctl.net.layer import Layer, layer_error
+from rlossctl.prototxt import schema
+
+STRICT = 0
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """One owned blob with its solver settings; sharers of a named blob appear once, at the owner."""
+
+    tensor: Tensor
+    lr_mult: float
+    decay_mult: float
+    layer: str
+    index: int
+
+
+@dataclass
+class _Owner:
+    node: Node
+    layer: Layer
+    index: int
+    lr_mult: float | None
+    decay_mult: float | None
+
+
+def param_spec(node: Node, index: int) -> Message:
+    """The ParamSpec of blob `index`; Caffe's defaults where the prototxt names fewer."""
+    specs = node.message.param
+    return specs[index] if index < len(specs) else schema.message("ParamSpec")
+
+
+def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
+    """Ties blobs of equal ParamSpec names together, on the meta device, and lists the owners in order.
+
+    Raises:
+        NetError: more specs than blobs, shapes that differ, or rates that contradict each other.
+    """
+    owners: list[_Owner] = []
+    named: dict[str, _Owner] = {}
+    for node, layer in built:
+        if len(node.message.param) > len(layer.blobs):
+            raise layer.error(
+                "more param entries than blobs", found=len(node.message.param), expected=len(layer.blobs)
+            )
+        for index in range(len(layer.blobs)):
+            spec = param_spec(node, index)
+            owner = named.get(spec.name) if spec.name else None
+            if owner is None:
+                owner = _Owner(node, layer, index, None, None)
+                owners.append(owner)
+                if spec.name:
+                    named[spec.name] = owner
+            else:
+                _tie(owner, node, layer, index, spec)
+            _merge_rates(owner, node, spec)
+    return owners
+
+
+def materialize(owners: Iterable[_Owner], built: Sequence[tuple[Node, Layer]], device: torch.device) -> None:
+    """Allocates and fills every owned blob, and hands it to its sharers."""
+    real: dict[int, nn.Parameter] = {}
+    for owner in owners:
+        meta = owner.layer.blobs[owner.index]
+        blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=meta.requires_grad)
+        fill(blob, owner.layer.fillers[owner.index], f"{owner.node.where}: layer {owner.node.name!r}")
+        real[id(meta)] = blob
+    for _, layer in built:
+        for index in range(len(layer.blobs)):
+            layer.blobs[index] = real[id(layer.blobs[index])]
+
+
+def learnable(owners: Iterable[_Owner]) -> list[Learnable]:
+    """The solver's list, in layer order, then blob order (the order of a solverstate's history)."""
+    return [
+        Learnable(
+            owner.layer.blobs[owner.index],
+            1.0 if owner.lr_mult is None else owner.lr_mult,
+            1.0 if owner.decay_mult is None else owner.decay_mult,
+            owner.node.name,
+            owner.index,
+        )
+        for owner in owners
+    ]
+
+
+def freeze(owners: Iterable[_Owner]) -> None:
+    """lr_mult 0 means that Caffe does not compute the gradient."""
+    for owner in owners:
+        if owner.lr_mult == 0:
+            owner.layer.blobs[owner.index].requires_grad_(False)
+
+
+def copy_blobs(
+    source: Iterable[tuple[str, Sequence[object]]], target: dict[str, list[Tensor]], where: str
+) -> tuple[list[str], list[str]]:
+    """Copies weights by layer name (Net::CopyTrainedLayersFrom).
+
+    Args:
+        source: (layer name, blobs); a blob has `shape`, `fits(shape)` and `array()`.
+        target: the net's params.
+        where: the file's name, for errors.
+
+    Returns:
+        Names of the layers copied, and of the source layers that the net lacks ("Ignoring source layer").
+
+    Raises:
+        WeightsError: lists every layer whose blob count or shape does not fit; nothing is copied then.
+    """
+    copied, ignored, problems, pairs = [], [], [], []
+    seen = set()
+    for name, blobs in source:
+        if name not in target or name in seen:
+            if blobs and name not in target:
+                ignored.append(name)
+            continue
+        seen.add(name)
+        tensors = target[name]
+        if len(blobs) != len(tensors):
+            problems.append(f"layer {name!r}: {len(blobs)} blobs in the file, {len(tensors)} in the net")
+            continue
+        for index, (blob, tensor) in enumerate(zip(blobs, tensors, strict=True)):
+            if not blob.fits(tuple(tensor.shape)):
+                problems.append(
+                    f"layer {name!r} blob {index}: {_size(blob.shape)} in the file, "
+                    f"{_size(tensor.shape)} in the net"
+                )
+            pairs.append((blob, tensor))
+        if blobs:
+            copied.append(name)
+    if problems:
+        shown = problems[:12] + ([f"... and {len(problems) - 12} more"] if len(problems) > 12 else [])
+        raise WeightsError(
+            "the weights do not fit the net",
+            where=where,
+            found="; ".join(shown),
+            expected="equal blob counts and shapes in layers of equal name",
+            advice="use the prototxt that the file was trained with, or rename the layers that changed",
+        )
+    for blob, tensor in pairs:
+        assign(tensor, blob.array())
+    return copied, ignored
+
+
+@torch.no_grad()
+def assign(tensor: Tensor, array: np.ndarray) -> None:
+    """Overwrites `tensor` with a (possibly read-only) array of the same count, without a second copy."""
+    values = array.reshape(tuple(tensor.shape))
+    if tensor.device.type == "cpu":
+        np.copyto(tensor.detach().numpy(), values)
+    else:
+        tensor.copy_(torch.tensor(values))
+
+
+def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: Message) -> None:
+    mine, shared = layer.blobs[index], owner.layer.blobs[owner.index]
+    same = mine.shape == shared.shape if spec.share_mode == STRICT else mine.numel() == shared.numel()
+    if not same:
+        raise layer.error(
+            f"parameter {spec.name!r} is shared with layer {owner.node.name!r} but its size differs",
+            found=_size(mine.shape),
+            expected=_size(shared.shape),
+        )
+    layer.blobs[index] = shared
+
+
+def _merge_rates(owner: _Owner, node: Node, spec: Message) -> None:
+    for name in ("lr_mult", "decay_mult"):
+        if not spec.HasField(name):
+            continue
+        value, before = getattr(spec, name), getattr(owner, name)
+        if before is not None and before != value:
+            raise _rate_error(owner, node, spec, name, value, before)
+        setattr(owner, name, value)
+
+
+def _rate_error(
+    owner: _Owner, node: Node, spec: Message, name: str, value: float, before: float
+) -> NetError:
+    return layer_error(
+        node.name,
+        node.kind.type,
+        node.where,
+        f"shared parameter {spec.name!r} has another {name} than in layer {owner.node.name!r}",
+        found=f"{value:g}",
+        expected=f"{before:g}",
+    )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -1,0 +1,118 @@
+"""The table of layer types. One decorator puts a class in; everybody else asks here.
+
+    @register("ReLU", source="BVLC")
+    class ReLU(Layer): ...
+
+The files of rlossctl/layers are imported at the first look-up, so a new file there needs no other change.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from rlossctl.errors import NetError
+
+T = TypeVar("T", bound=type)
+Count = int | tuple[int, int | None]
+
+_KINDS: dict[str, LayerKind] = {}
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """What the builder must know about a layer type before it makes one.
+
+    Attributes:
+        type: the name that a prototxt's `type` field holds.
+        cls: the Layer class.
+        source: whose Caffe defines it: BVLC or rloss.
+        bottoms, tops: least and greatest number (None: no limit).
+        automatic_tops: this many tops exist even if the prototxt names fewer (loss and data layers).
+        loss_weight: the weight of the first top when the prototxt gives none.
+        role: "layer", "data" (fills blobs from outside), "loss" or "metric" (needs labels).
+    """
+
+    type: str
+    cls: type
+    source: str
+    bottoms: tuple[int, int | None]
+    tops: tuple[int, int | None]
+    automatic_tops: int
+    loss_weight: float
+    role: str
+
+
+def register(
+    name: str,
+    *,
+    source: str = "BVLC",
+    bottoms: Count = 1,
+    tops: Count = 1,
+    automatic_tops: int = 0,
+    loss_weight: float = 0.0,
+    role: str = "layer",
+) -> Callable[[T], T]:
+    """Class decorator: makes the class the implementation of layer type `name` (see LayerKind)."""
+
+    def add(cls: T) -> T:
+        if name in _KINDS:
+            raise ValueError(f"layer type {name} is registered twice: {_KINDS[name].cls} and {cls}")
+        _KINDS[name] = LayerKind(
+            name, cls, source, _range(bottoms), _range(tops), automatic_tops, loss_weight, role
+        )
+        return cls
+
+    return add
+
+
+def kinds() -> dict[str, LayerKind]:
+    """All registered types by name."""
+    _load_layers()
+    return dict(sorted(_KINDS.items()))
+
+
+def lookup(name: str) -> LayerKind:
+    """The kind of a type that `require` has accepted."""
+    _load_layers()
+    return _KINDS[name]
+
+
+def require(layers: Iterable[tuple[str, str, str]]) -> None:
+    """Checks (type, layer name, where) triples; all unknown types are reported together.
+
+    Raises:
+        NetError: names every unknown type with its layers and their lines.
+    """
+    _load_layers()
+    unknown: dict[str, list[str]] = {}
+    for kind, name, where in layers:
+        if kind not in _KINDS:
+            unknown.setdefault(kind, []).append(f"{name!r} ({where})")
+    if not unknown:
+        return
+    found = "; ".join(
+        f"{kind or '(no type)'} in layer {', '.join(places[:3])}{', ...' if len(places) > 3 else ''}"
+        for kind, places in unknown.items()
+    )
+    raise NetError(
+        "unknown layer types" if len(unknown) > 1 else "unknown layer type",
+        found=found,
+        expected=f"one of {', '.join(sorted(_KINDS))}",
+        advice="correct the type's spelling, or add the layer (CONTRIBUTING.md shows how)",
+    )
+
+
+def _range(count: Count) -> tuple[int, int | None]:
+    return (count, count) if isinstance(count, int) else count
+
+
+@cache
+def _load_layers() -> None:
+    package = importlib.import_module("rlossctl.layers")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"rlossctl.layers.{module.name}")

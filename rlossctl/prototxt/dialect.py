@@ -1,0 +1,31 @@
+"""Whose Caffe a net was written for: BVLC, the rloss / DeepLab fork, SegNet's or ENet's.
+
+Forks give one layer type, and one field number, different meanings. The evidence is, in this order: an
+explicit choice, layer types that only one fork has, and otherwise BVLC.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+DIALECTS = ("bvlc", "rloss", "segnet", "enet")
+
+RLOSS_TYPES = frozenset(
+    "AdaptiveBiasChannel BiasChannel DenseCRF DenseCRFLoss DomainTransform DomainTransformForwardOnly "
+    "ImageSegData Interp MatRead MatWrite SegAccuracy SpatialProduct UniqueLabel".split()
+)
+SEGNET_TYPES = frozenset("BN DenseImageData Upsample".split())
+
+
+def detect(net: Message) -> tuple[str, str]:
+    """The dialect of a NetParameter, and the reason in a few words."""
+    for layer in net.layer:
+        if layer.type in RLOSS_TYPES:
+            return "rloss", f"layer {layer.name!r} is of type {layer.type}, which only that fork has"
+    for layer in net.layer:
+        if layer.type == "DenseImageData" and layer.dense_image_data_param.HasField("label_divide_factor"):
+            return "enet", f"layer {layer.name!r} sets label_divide_factor, which only ENet's fork has"
+    for layer in net.layer:
+        if layer.type in SEGNET_TYPES:
+            return "segnet", f"layer {layer.name!r} is of type {layer.type}, which SegNet's fork added"
+    return "bvlc", "no layer of a fork"

@@ -1,0 +1,70 @@
+"""Which layers of a net belong to a state: Caffe's include and exclude rules (Net::FilterNet)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from google.protobuf.message import Message
+
+from rlossctl.errors import PrototxtError
+from rlossctl.prototxt import schema
+from rlossctl.prototxt.text import NetFile
+
+
+def net_state(phase: str, *overrides: Message, level: int = 0, stages: tuple[str, ...] = ()) -> Message:
+    """A NetState: the phase, then each override merged over it (stages accumulate, as in Caffe)."""
+    state = schema.message("NetState")
+    state.phase = schema.phase_number(phase)
+    for override in overrides:
+        state.MergeFrom(override)
+    if level:
+        state.level = level
+    state.stage.extend(stages)
+    return state
+
+
+def filter_net(net: NetFile, state: Message) -> NetFile:
+    """Keeps the layers that the state includes.
+
+    A layer without rules is kept; with exclude rules it goes if any matches; with include rules it stays
+    if any matches.
+
+    Raises:
+        PrototxtError: a layer has both kinds of rules.
+    """
+    param = schema.message("NetParameter")
+    param.CopyFrom(net.param)
+    del param.layer[:]
+    lines = []
+    for index, layer in enumerate(net.param.layer):
+        if layer.include and layer.exclude:
+            raise PrototxtError(
+                f"layer {layer.name!r} has include and exclude rules",
+                where=net.where(index),
+                found=f"{len(layer.include)} include, {len(layer.exclude)} exclude",
+                expected="one kind",
+                advice="state the condition with include or with exclude alone",
+            )
+        if included(layer, state):
+            param.layer.add().CopyFrom(layer)
+            lines.append(net.lines[index] if index < len(net.lines) else 0)
+    param.state.CopyFrom(state)
+    return replace(net, param=param, lines=tuple(lines))
+
+
+def included(layer: Message, state: Message) -> bool:
+    """Whether the state keeps the layer."""
+    if layer.include:
+        return any(matches(rule, state) for rule in layer.include)
+    return not any(matches(rule, state) for rule in layer.exclude)
+
+
+def matches(rule: Message, state: Message) -> bool:
+    """Whether all conditions that a NetStateRule sets hold in the state."""
+    return (
+        (not rule.HasField("phase") or rule.phase == state.phase)
+        and (not rule.HasField("min_level") or state.level >= rule.min_level)
+        and (not rule.HasField("max_level") or state.level <= rule.max_level)
+        and all(stage in state.stage for stage in rule.stage)
+        and not any(stage in state.stage for stage in rule.not_stage)
+    )

@@ -1,0 +1,87 @@
+"""`${NAME}` placeholders in prototxt text, as the experiments' shell scripts fill them.
+
+The original scripts pipe a template through sed, so a placeholder may stand anywhere, also outside
+quotes (`num_output: ${NUM_LABELS}`). Values come from explicit settings first and from the environment
+second. Comments are left alone: the original files keep unused placeholders there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from rlossctl.errors import PrototxtError
+
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+def fill(text: str, values: Mapping[str, object], where: str) -> str:
+    """Replaces every placeholder outside comments.
+
+    Args:
+        text: a prototxt template.
+        values: explicit settings; the environment fills what they lack.
+        where: the file's name, for errors.
+
+    Raises:
+        PrototxtError: lists all names that are set nowhere, each with its lines.
+    """
+    missing: dict[str, list[int]] = {}
+
+    def value(match: re.Match[str], line: int) -> str:
+        name = match.group(1)
+        if name in values:
+            return str(values[name])
+        if name in os.environ:
+            return os.environ[name]
+        missing.setdefault(name, []).append(line)
+        return match.group(0)
+
+    lines = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        code, comment = split_comment(line)
+        lines.append(PLACEHOLDER.sub(lambda match, number=number: value(match, number), code) + comment)
+    if missing:
+        raise _missing_error(missing, where)
+    return "\n".join(lines)
+
+
+def names(text: str) -> list[str]:
+    """The placeholders that occur outside comments, in order of appearance."""
+    found = (match for line in text.split("\n") for match in PLACEHOLDER.finditer(split_comment(line)[0]))
+    return list(dict.fromkeys(match.group(1) for match in found))
+
+
+def split_comment(line: str) -> tuple[str, str]:
+    """Cuts a line at the `#` that starts a comment; a `#` inside quotes does not."""
+    quote = ""
+    escaped = False
+    for position, character in enumerate(line):
+        if escaped:
+            escaped = False
+        elif quote:
+            escaped = character == "\\"
+            if character == quote:
+                quote = ""
+        elif character in "\"'":
+            quote = character
+        elif character == "#":
+            return line[:position], line[position:]
+    return line, ""
+
+
+def _missing_error(missing: Mapping[str, list[int]], where: str) -> PrototxtError:
+    def entries() -> Iterator[str]:
+        for name, lines in missing.items():
+            shown = ", ".join(str(line) for line in lines[:8]) + (", ..." if len(lines) > 8 else "")
+            yield f"{name} (line {shown})"
+
+    settings = " ".join(f"--set {name}=..." for name in missing)
+    return PrototxtError(
+        "placeholders are not set",
+        where=where,
+        found="; ".join(entries()),
+        expected="a value for each, from --set or the environment",
+        advice=f"add {settings}",
+    )

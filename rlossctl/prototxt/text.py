@@ -1,0 +1,165 @@
+"""Prototxt text to messages and back, with the line of every layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from rlossctl.errors import PrototxtError
+from rlossctl.prototxt import schema, template
+
+MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
+
+_TOKEN = re.compile(r'#[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
+
+
+@dataclass(frozen=True)
+class NetFile:
+    """A NetParameter with where it came from.
+
+    Attributes:
+        param: the message.
+        path: the file's name, for errors.
+        lines: the line on which each `param.layer` starts (0 where there is no text).
+    """
+
+    param: Message
+    path: str
+    lines: tuple[int, ...]
+
+    def where(self, index: int) -> str:
+        """`file:line` of layer `index`."""
+        line = self.lines[index] if index < len(self.lines) else 0
+        return f"{self.path}:{line}" if line else self.path
+
+
+def load_net_file(path: str | Path, placeholders: Mapping[str, object] | None = None) -> NetFile:
+    """Reads a net prototxt.
+
+    Raises:
+        PrototxtError: not readable, unset placeholders, not a prototxt, unknown fields (with the line).
+    """
+    text = template.fill(read_text(path), placeholders or {}, str(path))
+    return parse_net(text, str(path))
+
+
+def parse_net(text: str, where: str = "<text>") -> NetFile:
+    """Net text without placeholders to a NetFile; `where` names it in errors."""
+    param = parse(text, "NetParameter", where)
+    if param.layers:
+        raise PrototxtError(
+            "the net is written in Caffe's V0/V1 form (`layers { type: CONVOLUTION }`)",
+            where=where,
+            found=f"{len(param.layers)} `layers` blocks",
+            expected="`layer` blocks with a quoted type",
+            advice="upgrade the file with Caffe's upgrade_net_proto_text; rlossctl does not do it yet",
+        )
+    return NetFile(param, where, tuple(layer_lines(text)))
+
+
+def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
+    """The NetParameter of a net prototxt."""
+    return load_net_file(path, placeholders).param
+
+
+def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
+    """The SolverParameter of a solver prototxt, with the old `solver_type` enum turned into `type`.
+
+    Raises:
+        PrototxtError: as for nets; also when both `type` and `solver_type` are set.
+    """
+    text = template.fill(read_text(path), placeholders or {}, str(path))
+    param = parse(text, "SolverParameter", str(path))
+    if param.HasField("solver_type"):
+        if param.HasField("type"):
+            raise PrototxtError(
+                "sets both type and solver_type",
+                where=path,
+                found=f"type: {param.type!r} and solver_type: {param.solver_type}",
+                expected="one of them",
+                advice="delete solver_type",
+            )
+        param.type = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")[param.solver_type]
+        param.ClearField("solver_type")
+    return param
+
+
+def parse(text: str, name: str, where: str) -> Message:
+    """Text format to message `name`; errors carry `where` and the line."""
+    try:
+        return text_format.Parse(text, schema.message(name))
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        reason = re.sub(r"^\d+:\d+ ?: ?", "", str(error)).replace("rlossctl.", "")
+        lines = text.split("\n")
+        raise PrototxtError(
+            f"cannot be read as a {name}",
+            where=f"{where}:{line}" if line else where,
+            found=f"{reason}" + (f" in: {lines[line - 1].strip()[:80]}" if line else ""),
+            expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks",
+            advice="correct the line, or check that this is the file you meant",
+        ) from error
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a prototxt file, refused early when it is missing, huge or binary."""
+    file = Path(path)
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise _not_text(path, f"{size} bytes")
+        data = file.read_bytes()
+    except OSError as error:
+        raise PrototxtError(
+            "cannot be opened",
+            where=path,
+            found=error.strerror or str(error),
+            expected="a readable prototxt file",
+            advice="check the name and the folder",
+        ) from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_text(path, f"byte {error.object[error.start]:#04x} at offset {error.start}") from error
+    if "\0" in text:
+        raise _not_text(path, f"a zero byte at offset {text.index(chr(0))}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def layer_lines(text: str) -> list[int]:
+    """The line numbers (from 1) of the top-level `layer` blocks of a net's text."""
+    lines = []
+    line, depth, previous, previous_line = 1, 0, "", 1
+    for match in _TOKEN.finditer(text):
+        token = match.group(0)
+        if token == "\n":
+            line += 1
+        elif token in "{<":
+            if depth == 0 and previous in ("layer", "layers"):
+                lines.append(previous_line)
+            depth += 1
+        elif token in "}>":
+            depth -= 1
+        elif token[0] not in "#\"'":
+            previous, previous_line = token, line
+    return lines
+
+
+def to_text(message: Message) -> str:
+    """A message as prototxt text, in Caffe's field order."""
+    return text_format.MessageToString(message)
+
+
+def _not_text(path: str | Path, found: str) -> PrototxtError:
+    return PrototxtError(
+        "is not prototxt text",
+        where=path,
+        found=found,
+        expected="UTF-8 text of at most 64 MB",
+        advice="name the prototxt; weights are given separately (--weights)",
+    )

@@ -1,0 +1,157 @@
+"""Caffe's learning rate policies (SGDSolver::GetLearningRate): functions of iteration and SolverParameter.
+
+The iteration counts from 0 and is the number of updates made so far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from google.protobuf.message import Message
+
+from rlossctl.errors import PrototxtError
+
+
+class Policy(NamedTuple):
+    """One policy: its formula and the SolverParameter fields it reads besides base_lr."""
+
+    rate: Callable[[Message, int, int], float]
+    fields: tuple[str, ...]
+
+
+def learning_rate(param: Message, iteration: int, current_step: int | None = None) -> float:
+    """The rate of one iteration, before any lr_mult.
+
+    Args:
+        param: the SolverParameter.
+        iteration: updates made so far.
+        current_step: multistep's count of passed steps after `advance`; by default what an uninterrupted
+            run would have counted.
+
+    Raises:
+        PrototxtError: an unknown policy, a stepsize or max_iter that the policy cannot work with, a rate
+            that is not finite, or a poly schedule that has ended.
+    """
+    if current_step is None:
+        current_step = step_count(param, iteration)
+    policy = lookup(param)
+    try:
+        rate = policy.rate(param, iteration, current_step)
+    except (OverflowError, ValueError):
+        rate = math.nan
+    if not math.isfinite(rate):
+        settings = ", ".join(f"{name}: {getattr(param, name):g}" for name in ("base_lr", *policy.fields))
+        raise PrototxtError(
+            f"lr_policy {param.lr_policy!r} gives no finite learning rate",
+            found=f"{settings} at iteration {iteration}",
+            expected="a rate that is a number",
+            advice="correct gamma and power in the solver prototxt",
+        )
+    return rate
+
+
+def step_count(param: Message, iteration: int) -> int:
+    """Caffe's `current_step` after iteration `iteration` of an uninterrupted run; 0 for most policies.
+
+    Multistep counts at most one step per iteration, so two equal stepvalues take effect one iteration
+    apart.
+    """
+    if param.lr_policy == "step":
+        return iteration // positive(param, "stepsize")
+    if param.lr_policy != "multistep":
+        return 0
+    count, free = 0, 0  # `free`: the first iteration at which the next step may be counted
+    for value in param.stepvalue:
+        passed = max(value, free)
+        if passed > iteration:
+            break
+        count, free = count + 1, passed + 1
+    return count
+
+
+def advance(param: Message, iteration: int, current_step: int) -> int:
+    """The solver's `current_step` at this iteration, from its value at the one before.
+
+    Differs from `step_count` only where a snapshot was made with other stepvalues: Caffe then goes on from
+    the count in the snapshot.
+    """
+    if param.lr_policy == "step":
+        return iteration // positive(param, "stepsize")
+    if param.lr_policy == "multistep":
+        due = current_step < len(param.stepvalue) and iteration >= param.stepvalue[current_step]
+        return current_step + due
+    return current_step
+
+
+def lookup(param: Message) -> Policy:
+    """The policy that the solver names.
+
+    Raises:
+        PrototxtError: there is none of that name.
+    """
+    try:
+        return POLICIES[param.lr_policy]
+    except KeyError:
+        raise PrototxtError(
+            "unknown learning rate policy",
+            found=f"lr_policy: {param.lr_policy!r}" if param.HasField("lr_policy") else "no lr_policy",
+            expected=", ".join(POLICIES),
+            advice="correct lr_policy in the solver prototxt",
+        ) from None
+
+
+def unset_fields(param: Message) -> list[str]:
+    """Fields that the policy reads and the solver does not set; they count as 0, in Caffe without a word."""
+    return [name for name in ("base_lr", *lookup(param).fields) if not param.HasField(name)]
+
+
+def positive(param: Message, name: str) -> int:
+    """An integer field that must be at least 1; Caffe divides by it unchecked."""
+    value = getattr(param, name)
+    if value < 1:
+        raise PrototxtError(
+            f"lr_policy {param.lr_policy!r} needs {name}",
+            found=f"{name}: {value}" if param.HasField(name) else f"no {name}",
+            expected="a number of iterations above 0",
+            advice=f"set {name} in the solver prototxt",
+        )
+    return value
+
+
+def _poly(param: Message, iteration: int, _step: int) -> float:
+    end = positive(param, "max_iter")
+    if iteration > end:
+        raise PrototxtError(
+            "the poly schedule has ended",
+            found=f"iteration {iteration}",
+            expected=f"at most max_iter: {end}",
+            advice="raise max_iter, which also stretches the schedule, or train on with lr_policy: 'fixed'",
+        )
+    return param.base_lr * math.pow(1 - iteration / end, param.power)
+
+
+def _sigmoid(param: Message, iteration: int, _step: int) -> float:
+    # BVLC refuses a negative gamma, the rloss fork takes it: only then does the rate fall.
+    exponent = -param.gamma * (iteration - param.stepsize)
+    return param.base_lr / (1 + math.exp(exponent)) if exponent < 700 else 0.0
+
+
+def _stepped(param: Message, _iteration: int, step: int) -> float:
+    return param.base_lr * math.pow(param.gamma, step)
+
+
+def _inv(param: Message, iteration: int, _step: int) -> float:
+    return param.base_lr * math.pow(1 + param.gamma * iteration, -param.power)
+
+
+POLICIES = {
+    "fixed": Policy(lambda param, _iteration, _step: param.base_lr, ()),
+    "step": Policy(_stepped, ("gamma", "stepsize")),
+    "exp": Policy(lambda param, iteration, _step: _stepped(param, iteration, iteration), ("gamma",)),
+    "inv": Policy(_inv, ("gamma", "power")),
+    "multistep": Policy(_stepped, ("gamma",)),
+    "poly": Policy(_poly, ("power",)),
+    "sigmoid": Policy(_sigmoid, ("gamma", "stepsize")),
+}

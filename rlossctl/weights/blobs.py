@@ -1,0 +1,151 @@
+"""One BlobProto: its shape, and its values left where they are in the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+
+MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
+
+
+class Segment(NamedTuple):
+    """`count` values of `size` bytes; value i ends at `start + (i + 1) * stride`.
+
+    Packed values have stride == size; unpacked ones carry their one-byte tag, so stride == size + 1.
+    """
+
+    start: int
+    count: int
+    size: int
+    stride: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.count * self.stride
+
+    def rows(self, view: memoryview) -> np.ndarray:
+        """Bytes as (count, stride), not copied."""
+        raw = np.frombuffer(view, np.uint8, self.count * self.stride, self.start)
+        return raw.reshape(self.count, self.stride)
+
+    def values(self, view: memoryview) -> np.ndarray:
+        """The values; a view of the file where they are packed, a copy otherwise."""
+        if self.stride == self.size:
+            return np.frombuffer(view, f"<f{self.size}", self.count, self.start)
+        return np.ascontiguousarray(self.rows(view)[:, 1:]).view(f"<f{self.size}").reshape(self.count)
+
+    def encode(self, view: memoryview, values: np.ndarray) -> np.ndarray:
+        """`values` as the bytes that replace this segment."""
+        data = np.ascontiguousarray(values, f"<f{self.size}").view(np.uint8).reshape(-1, self.size)
+        if self.stride == self.size:
+            return data.reshape(-1)
+        rows = self.rows(view).copy()
+        rows[:, 1:] = data
+        return rows.reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Blob:
+    """A blob of a weights file.
+
+    Attributes:
+        shape: the dimensions as written; four of them, right-aligned, if `legacy`.
+        legacy: the file has the four old integers num, channels, height, width. As in Caffe they
+            count as soon as one of them is present, even beside a `shape`.
+    """
+
+    shape: tuple[int, ...]
+    legacy: bool
+    read: Callable[[], np.ndarray] = dataclasses.field(repr=False)
+    segments: tuple[Segment, ...] = dataclasses.field(default=(), repr=False)
+    replaced: bool = dataclasses.field(default=False, repr=False)
+
+    @property
+    def count(self) -> int:
+        """Number of values; 1 for a blob without axes (a channel-shared PReLU has one)."""
+        return math.prod(self.shape)
+
+    @property
+    def squeezed_shape(self) -> tuple[int, ...]:
+        """The shape without the 1s on its left that a legacy file pads with: (1,1,1,N) becomes (N,)."""
+        return _squeezed(self.shape) if self.legacy else self.shape
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether Caffe would copy this blob into one of `shape` (Blob::ShapeEquals).
+
+        A legacy shape is compared from the right, missing axes of the target count as 1, and the
+        target has at most four axes; otherwise the shapes must be equal.
+        """
+        target = tuple(shape)
+        if self.legacy:
+            return len(target) <= 4 and _squeezed(target) == self.squeezed_shape
+        return target == self.shape
+
+    def array(self) -> np.ndarray:
+        """The values as a read-only float32 array of `shape`.
+
+        A view of the mapped file where the file holds packed floats (as Caffe writes them), so nothing
+        is read from disk before it is looked at; it may be unaligned. Doubles, which count before
+        floats if there are any, unpacked and split data are copied. Copy into a tensor with
+        `numpy.copyto(tensor.numpy(), blob.array())`.
+        """
+        array = self.read().reshape(self.shape)
+        array.flags.writeable = False
+        return array
+
+    def with_values(self, values: np.ndarray, where: str) -> Blob:
+        """This blob with other values of the same shape (or, for a legacy blob, of a shape it fits)."""
+        array = np.array(values, np.float32, order="C")
+        if array.shape != self.shape and not self.fits(array.shape):
+            raise WeightsError(
+                "the new values do not fit the blob",
+                where=where,
+                found=f"shape {array.shape}",
+                expected=f"shape {self.shape}",
+                advice="give an array of the blob's shape; to change shapes write a new caffemodel",
+            )
+        return dataclasses.replace(self, read=lambda: array.view(), replaced=True)
+
+    def patches(self, view: memoryview) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(start, end, bytes of the same length) for a blob whose values were replaced."""
+        values = self.read().reshape(-1)
+        first = 0
+        for segment in self.segments:
+            yield segment.start, segment.end, segment.encode(view, values[first : first + segment.count])
+            first += segment.count
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerBlobs:
+    """One layer of a weights file.
+
+    Attributes:
+        name: layer name.
+        type: type as LayerParameter spells it ("Convolution"); older spellings are translated, an
+            unknown number reads as "". HDF5 files do not say it: "".
+        blobs: in Caffe's order. None stands for a blob that an HDF5 file keeps with the layer that
+            owns the shared parameter.
+        message_type: "LayerParameter" or "V1LayerParameter" (whose field 1 may hold a
+            V0LayerParameter); "" for HDF5.
+    """
+
+    name: str
+    type: str
+    blobs: Sequence[Blob | None]
+    message_type: str = ""
+    parts: tuple[bytes | memoryview, ...] = dataclasses.field(default=(), repr=False)
+
+    def message_bytes(self) -> bytes:
+        """The layer's message as in the file, without its blobs: small, ready for a protobuf parser."""
+        return b"".join(self.parts)
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    first = next((axis for axis, dim in enumerate(shape) if dim != 1), len(shape))
+    return shape[first:]

@@ -1,0 +1,171 @@
+"""Reading a .caffemodel: layers, names, types and blobs, without reading the values.
+
+Opening walks only the outermost fields; a layer's headers are walked when `layers` is first used, its
+values when an array is looked at. What the reader does not know it keeps: an unmodified model writes
+back the bytes it was read from. Numbers of fields: BVLC caffe.proto, NetParameter, LayerParameter,
+V1LayerParameter, V0LayerParameter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+from rlossctl.files import atomic_write
+from rlossctl.weights import hdf5, wire
+from rlossctl.weights.blobs import LayerBlobs
+from rlossctl.weights.magic import is_hdf5, refuse_foreign
+from rlossctl.weights.parse import parse_layer
+from rlossctl.weights.wire import LENGTH, VARINT, Field, Source
+
+NET_NAME, NET_V1_LAYERS, NET_LAYER = 1, 2, 100
+EXPECTED = "a binary .caffemodel (NetParameter) or an HDF5 .caffemodel.h5"
+
+
+class CaffeModel:
+    """A binary .caffemodel, mapped into memory. See `load_caffemodel`."""
+
+    format: ClassVar[str] = "binaryproto"
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._fields = [field for field in wire.walk(source, 0, len(source.view)) if self._is_known(field)]
+        versions = {field.number for field in self._fields} & {NET_LAYER, NET_V1_LAYERS}
+        if len(versions) != 1:
+            raise WeightsError(
+                "holds both old and new layers" if versions else "holds no layers",
+                where=source.name,
+                found="fields 2 (layers) and 100 (layer)" if versions else f"{len(source.view)} bytes",
+                expected=EXPECTED,
+                advice="give the file that Caffe wrote; no version of Caffe writes such a net",
+            )
+
+    @property
+    def path(self) -> str:
+        """The file the model was read from."""
+        return self._source.name
+
+    @property
+    def name(self) -> str:
+        """Name of the net; "" if the file has none."""
+        names = [wire.text(self._source, field) for field in self._fields if field.number == NET_NAME]
+        return names[-1] if names else ""
+
+    @functools.cached_property
+    def layers(self) -> list[LayerBlobs]:
+        """All layers in the order of the file, those without blobs included.
+
+        Raises:
+            WeightsError: a layer or blob is damaged; says which and at which byte.
+        """
+        fields = [field for field in self._fields if field.number in (NET_LAYER, NET_V1_LAYERS)]
+        return [
+            parse_layer(self._source, field, index, field.number == NET_V1_LAYERS)
+            for index, field in enumerate(fields)
+        ]
+
+    def message_bytes(self) -> bytes:
+        """The NetParameter as in the file but without any blobs: small, ready for a protobuf parser."""
+        view = self._source.view
+        out = bytearray()
+        at = 0
+        fields = (field for field in self._fields if field.number != NET_NAME)
+        for field, layer in zip(fields, self.layers, strict=True):
+            out += view[at : field.at]
+            out += wire.encode_bytes(field.number, layer.message_bytes())
+            at = field.end
+        return bytes(out + view[at:])
+
+    def with_blobs(self, values: Mapping[tuple[str, int], np.ndarray]) -> CaffeModel:
+        """A model with some blobs' values replaced, every other byte of the file as it was.
+
+        Args:
+            values: (layer name, blob index) -> array of the blob's shape; kept as float32. If several
+                layers have the name, the first one with blobs is meant.
+
+        Raises:
+            WeightsError: no such layer or blob, or another shape.
+        """
+        model = CaffeModel.__new__(CaffeModel)
+        model._source, model._fields = self._source, self._fields
+        model.layers = list(self.layers)
+        for (name, index), array in values.items():
+            at = self._find(name, index)
+            layer = model.layers[at]
+            blobs = list(layer.blobs)
+            blobs[index] = blobs[index].with_values(array, f"{self.path}: blob {index} of layer {name!r}")
+            model.layers[at] = dataclasses.replace(layer, blobs=blobs)
+        return model
+
+    def to_bytes(self) -> bytes:
+        """The file's bytes, with replaced blobs in their place."""
+        return b"".join(self._pieces())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `to_bytes()` piece by piece, atomically; the model's own file may be overwritten."""
+        with atomic_write(path) as file:
+            for piece in self._pieces():
+                file.write(piece)
+
+    def _pieces(self) -> Iterator[memoryview]:
+        view = self._source.view
+        replaced = [blob for layer in self.layers for blob in layer.blobs if blob.replaced]
+        patches = [patch for blob in replaced for patch in blob.patches(view)]
+        at = 0
+        for start, end, data in sorted(patches, key=lambda patch: patch[0]):
+            yield view[at:start]
+            yield memoryview(data)
+            at = end
+        yield view[at:]
+
+    def _find(self, name: str, index: int) -> int:
+        named = [at for at, layer in enumerate(self.layers) if layer.name == name]
+        full = next((at for at in named if self.layers[at].blobs), None)
+        count = 0 if full is None else len(self.layers[full].blobs)
+        if 0 <= index < count:
+            return full
+        raise WeightsError(
+            "there is no such blob",
+            where=self.path,
+            found=f"layer {name!r} with {count} blobs" if named else f"no layer {name!r}",
+            expected=f"blob {index} of layer {name!r}",
+            advice="`rlossctl inspect` shows the layers and blobs of the file",
+        )
+
+    def _is_known(self, field: Field) -> bool:
+        if field.number == NET_NAME and field.wire == VARINT:
+            raise self._source.error(
+                field.at,
+                "",
+                "is another kind of protobuf file",
+                found="field 1 is a number, as in a .solverstate, a mean .binaryproto or an ONNX model",
+                expected=EXPECTED,
+                advice="give the .caffemodel that lies beside it",
+            )
+        if field.number not in (NET_NAME, NET_V1_LAYERS, NET_LAYER):
+            return False
+        wire.expect_wire(self._source, field, LENGTH, "", "a name or layer of a NetParameter")
+        return True
+
+
+def load_caffemodel(path: str | os.PathLike[str]) -> CaffeModel | hdf5.Hdf5Model:
+    """Opens a weights file of any age: binary (new, V1 and V0 layers) or HDF5, told by content.
+
+    Both results have `name`, `path`, `format`, and `layers`. A binary file is mapped, not read: opening
+    takes milliseconds whatever its size, and arrays are views of the file, so do not truncate it while
+    the model is in use (replacing it by renaming is safe).
+
+    Raises:
+        WeightsError: missing, empty, truncated or damaged file, or another kind of file.
+    """
+    source = wire.open_source(path)
+    if is_hdf5(source):
+        return hdf5.load_model(path)
+    refuse_foreign(source, EXPECTED)
+    return CaffeModel(source)

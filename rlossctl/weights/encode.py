@@ -1,0 +1,84 @@
+"""BlobProto and LayerParameter as Caffe writes them, as lists of buffers: no value is copied twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+from rlossctl.weights import wire
+from rlossctl.weights.wire import Source
+
+MESSAGE_LIMIT = 2**31 - 1  # protobuf refuses larger messages
+
+
+def blob_pieces(
+    array: np.ndarray, diff: np.ndarray | None = None, legacy: bool = False
+) -> list[bytes | np.ndarray]:
+    """One BlobProto in protobuf's order: four legacy ints or a later shape, packed data, packed diff.
+
+    Blob::ToProto adds dimensions one by one, so a blob without axes gets no shape message at all, and
+    a list without values is not written.
+    """
+    values = np.asarray(array, "<f4")
+    pieces: list[bytes | np.ndarray] = []
+    if legacy:
+        pieces += [
+            wire.encode_int(number, dim) for number, dim in zip(range(1, 5), values.shape, strict=True)
+        ]
+    pieces += _packed(5, values)
+    if diff is not None:
+        pieces += _packed(6, np.asarray(diff, "<f4"))
+    if values.ndim and not legacy:
+        dims = b"".join(wire.encode_varint(dim) for dim in values.shape)
+        pieces.append(wire.encode_bytes(7, wire.encode_bytes(1, dims)))
+    return pieces
+
+
+def framed(number: int, pieces: Sequence[bytes | np.ndarray]) -> list[bytes | np.ndarray]:
+    """`pieces` as the payload of length-delimited field `number`."""
+    length = size(pieces)
+    return [wire.encode_head(number, length), *pieces]
+
+
+def size(pieces: Iterable[bytes | np.ndarray]) -> int:
+    """Total number of bytes."""
+    return sum(memoryview(piece).nbytes for piece in pieces)
+
+
+def layer_pieces(
+    message: bytes, arrays: Sequence[np.ndarray], diffs: Sequence[np.ndarray] = (), *, name: str = "message"
+) -> list[bytes | np.ndarray]:
+    """A LayerParameter with its blobs (field 7) put between the fields before and behind.
+
+    Fields are sorted by number (those of one number keep their order), because protobuf's C++
+    serializer writes them so.
+
+    Raises:
+        WeightsError: `message` is no LayerParameter, already holds blobs, or the diffs do not match.
+    """
+    source = Source(name, memoryview(message))
+    fields = sorted(wire.walk(source, 0, len(message), "LayerParameter"), key=lambda field: field.number)
+    if any(field.number == 7 for field in fields) or (diffs and len(diffs) != len(arrays)):
+        raise WeightsError(
+            "the layer's blobs cannot be written",
+            where=name,
+            found=f"{sum(field.number == 7 for field in fields)} blobs in the message, {len(arrays)} arrays, "
+            f"{len(diffs)} diffs",
+            expected="a message without blobs, and either no diff or one for each array",
+            advice="serialize the layer without its blobs and give them as arrays",
+        )
+    before = b"".join(message[field.at : field.end] for field in fields if field.number < 7)
+    behind = b"".join(message[field.at : field.end] for field in fields if field.number > 7)
+    pieces: list[bytes | np.ndarray] = [before]
+    for index, array in enumerate(arrays):
+        pieces += framed(7, blob_pieces(array, diffs[index] if diffs else None))
+    return [*pieces, behind]
+
+
+def _packed(number: int, values: np.ndarray) -> list[bytes | np.ndarray]:
+    if values.size == 0:
+        return []
+    data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return [wire.encode_head(number, data.nbytes), data]

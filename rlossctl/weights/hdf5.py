@@ -1,0 +1,216 @@
+"""HDF5 weights and states (snapshot_format: HDF5), as Caffe's Net::ToHDF5 and SGDSolver lay them out.
+
+Model: `data/<layer>/<index>`, a group for every layer, a dataset for every parameter the layer owns;
+`diff/...` likewise with snapshot_diff. State: `iter`, `learned_net`, `current_step`, `history/<index>`.
+A layer name with a slash makes groups within groups; Caffe cannot write these, here they are read and
+written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+from rlossctl.files import atomic_write
+from rlossctl.weights.blobs import MAX_COUNT, Blob, LayerBlobs
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import h5py
+
+Arrays = Mapping[int, np.ndarray]
+MAX_BLOBS = 1000  # no layer has more; keeps a hostile index from making a huge list
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hdf5Model:
+    """A .caffemodel.h5: the shapes are read, the values when an array is asked for.
+
+    Layers come in the order of their names, which is all that HDF5 keeps; types and parameters are not
+    in the file. A blob that the layer shares with an earlier one is None, or absent at the list's end.
+    """
+
+    path: str
+    layers: list[LayerBlobs]
+    name: str = ""
+    format: ClassVar[str] = "hdf5"
+
+
+def load_model(path: str | os.PathLike[str]) -> Hdf5Model:
+    """Reads the headers of an HDF5 model.
+
+    Raises:
+        WeightsError: h5py is missing, or the file is damaged or no Caffe model.
+    """
+    with _opened(path) as file:
+        if not hasattr(file.get("data"), "items"):
+            raise _error(path, "holds no Caffe model", found=sorted(file), expected="a group named data")
+        groups = _layer_groups(file["data"], "")
+        layers = [LayerBlobs(name, "", _blobs(path, group)) for name, group in groups]
+        return Hdf5Model(os.fspath(path), layers)
+
+
+def write_model(
+    path: str | os.PathLike[str], layers: Iterable[tuple[str, Arrays] | tuple[str, Arrays, Arrays]]
+) -> None:
+    """Writes an HDF5 model atomically (built in memory first).
+
+    Args:
+        path: the file to write.
+        layers: (name, arrays by blob index[, diffs by blob index]) for every layer, also those without
+            blobs. Caffe writes the arrays of owned parameters only, but the diffs of all.
+    """
+
+    def fill(file: h5py.File) -> None:
+        file.create_group("data")
+        for name, arrays, *diffs in layers:
+            for kind, values in zip(("data", "diff"), (arrays, *diffs), strict=False):
+                group = file.require_group(f"{kind}/{name}")
+                for index, array in values.items():
+                    group.create_dataset(str(index), data=np.asarray(array, "<f4"))
+
+    _write(path, fill)
+
+
+def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The attributes of a `SolverState` from an HDF5 state.
+
+    Raises:
+        WeightsError: h5py is missing, or the file is damaged or no solver state.
+    """
+    with _opened(path) as file:
+        if not hasattr(file.get("history"), "items"):
+            raise _error(path, "holds no solver state", found=sorted(file), expected="a group named history")
+        history = _blobs(path, file["history"])
+        if None in history:
+            raise _error(
+                path,
+                "the history has a gap",
+                found=f"no history/{history.index(None)}",
+                expected=f"history/0 to history/{len(history) - 1}",
+            )
+        return {
+            "iter": int(_scalar(path, file, "iter", "iu")),
+            "learned_net": _scalar(path, file, "learned_net", "SO").decode("utf-8", "backslashreplace"),
+            "current_step": int(_scalar(path, file, "current_step", "iu")),
+            "history": [blob.array() for blob in history],
+        }
+
+
+def write_state(
+    path: str | os.PathLike[str],
+    iteration: int,
+    learned_net: str,
+    current_step: int,
+    history: Sequence[np.ndarray],
+) -> None:
+    """Writes an HDF5 solver state atomically; `learned_net` as a C string with its closing zero."""
+
+    def fill(file: h5py.File) -> None:
+        raw = learned_net.encode()
+        file.create_dataset("iter", data=np.array([iteration], "<i4"))
+        file.create_dataset("learned_net", data=np.array(raw, f"S{len(raw) + 1}"))
+        file.create_dataset("current_step", data=np.array([current_step], "<i4"))
+        group = file.create_group("history")
+        for index, array in enumerate(history):
+            group.create_dataset(str(index), data=np.asarray(array, "<f4"))
+
+    _write(path, fill)
+
+
+def _write(path: str | os.PathLike[str], fill: Callable[[h5py.File], None]) -> None:
+    image = io.BytesIO()
+    with _h5py(path).File(image, "w") as file:
+        fill(file)
+    with atomic_write(path) as target:
+        target.write(image.getbuffer())
+
+
+def _layer_groups(group: h5py.Group, prefix: str) -> Iterator[tuple[str, h5py.Group]]:
+    import h5py
+
+    for name, child in group.items():
+        if not isinstance(child, h5py.Group):
+            continue
+        groups = [inner for inner in child.values() if isinstance(inner, h5py.Group)]
+        if len(groups) < len(child) or not groups:
+            yield prefix + name, child
+        yield from _layer_groups(child, f"{prefix}{name}/") if groups else ()
+
+
+def _blobs(path: str | os.PathLike[str], group: h5py.Group) -> list[Blob | None]:
+    found = {}
+    for name, child in group.items():
+        if not hasattr(child, "shape"):
+            continue
+        if not name.isdecimal() or child.dtype.kind != "f" or math.prod(child.shape) > MAX_COUNT:
+            raise _error(
+                path,
+                "a dataset is no blob",
+                found=f"{child.name} of type {child.dtype} and shape {child.shape}",
+                expected=f"floats, at most {MAX_COUNT}, under a name that is a number",
+            )
+        found[int(name)] = Blob(tuple(child.shape), False, functools.partial(_values, path, child.name))
+    if max(found, default=0) >= MAX_BLOBS:
+        raise _error(
+            path, "too many blobs", found=f"{group.name}/{max(found)}", expected=f"indices below {MAX_BLOBS}"
+        )
+    return [found.get(index) for index in range(max(found, default=-1) + 1)]
+
+
+def _scalar(path: str | os.PathLike[str], file: h5py.File, name: str, kinds: str) -> Any:
+    item = file.get(name)
+    if not hasattr(item, "dtype") or item.dtype.kind not in kinds or item.size != 1:
+        raise _error(path, f"{name} is missing or of another type", found=item, expected="one value")
+    return np.ravel(item[()])[0]
+
+
+def _values(path: str | os.PathLike[str], name: str) -> np.ndarray:
+    with _opened(path) as file:
+        return file[name][()].astype(np.float32, copy=False)
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    module = _h5py(path)
+    try:
+        with module.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, RuntimeError) as error:
+        raise _error(
+            path, "the HDF5 file is damaged", found=str(error), expected="an HDF5 file written by Caffe"
+        ) from error
+
+
+def _h5py(path: str | os.PathLike[str]) -> ModuleType:
+    try:
+        import h5py
+    except ImportError as error:
+        raise WeightsError(
+            "HDF5 files need h5py",
+            where=os.fspath(path),
+            found="h5py is not installed",
+            expected="the extra hdf5",
+            advice="pip install rlossctl[hdf5], or use the binary .caffemodel and .solverstate",
+        ) from error
+    return h5py
+
+
+def _error(path: str | os.PathLike[str], message: str, *, found: object, expected: object) -> WeightsError:
+    return WeightsError(
+        message,
+        where=os.fspath(path),
+        found=found,
+        expected=expected,
+        advice="give the .h5 file that Caffe wrote; if it was copied or downloaded, compare its size",
+    )

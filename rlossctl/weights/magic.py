@@ -1,0 +1,60 @@
+"""Tells a Caffe file from the files that are given in its place."""
+
+from __future__ import annotations
+
+from rlossctl.errors import WeightsError
+from rlossctl.weights.wire import Source
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+CONVERT = "convert it with the tool that wrote it, or give the .caffemodel that Caffe wrote"
+# Beginning of the file, what it is, what to do. None of these can begin a NetParameter or SolverState.
+FOREIGN = (
+    (b"PK\x03\x04", "a zip archive (PyTorch checkpoints and .npz files are zips too)", CONVERT),
+    (b"\x80\x02", "a Python pickle (old PyTorch checkpoints are pickles)", CONVERT),
+    (b"\x1f\x8b", "a gzip archive", "unpack it first (gunzip or tar xzf)"),
+    (b"BZh", "a bzip2 archive", "unpack it first (bunzip2)"),
+    (b"\xfd7zXZ", "an xz archive", "unpack it first (unxz)"),
+    (b"\x93NUMPY", "a NumPy array", CONVERT),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, not the file it stands for",
+        "run `git lfs pull` in its repository",
+    ),
+    (b"<", "a web page or XML text", "the download failed: open the address in a browser and save the file"),
+)
+TEXT_SAMPLE = 512
+TEXT_BYTES = frozenset(range(32, 127)) | frozenset(b"\t\n\r\f")
+
+
+def is_hdf5(source: Source) -> bool:
+    """HDF5 by content, as BVLC Caffe decides (the rloss fork looks at the suffix)."""
+    return source.view[: len(HDF5)] == HDF5
+
+
+def refuse_foreign(source: Source, expected: str) -> None:
+    """Raises a WeightsError that names the format if the file begins like a known other one.
+
+    Text is recognised by its first 512 bytes: a binary NetParameter with any layer has a control byte
+    or a byte above 126 there, because lengths and tags of layers are such bytes.
+    """
+    head = bytes(source.view[:TEXT_SAMPLE])
+    for magic, kind, advice in FOREIGN:
+        if head.startswith(magic):
+            raise _foreign(source, kind, expected, advice)
+    if head[257:262] == b"ustar":
+        raise _foreign(source, "a tar archive", expected, "unpack it first (tar xf)")
+    if head[8:10] == b'{"' and head[4:8] == b"\0\0\0\0":
+        raise _foreign(source, "a safetensors file", expected, CONVERT)
+    if TEXT_BYTES.issuperset(head):
+        raise _foreign(
+            source,
+            f"text beginning {head[:40].decode('ascii')!r}",
+            expected,
+            "this looks like a prototxt or a list: give the binary file that belongs to it",
+        )
+
+
+def _foreign(source: Source, kind: str, expected: str, advice: str) -> WeightsError:
+    return WeightsError(
+        "is another kind of file", where=source.name, found=kind, expected=expected, advice=advice
+    )
