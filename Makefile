@@ -41,7 +41,7 @@ $(BIN)/pip:
 
 # An editable install remembers where each module lies: it is made again when one has come, gone or moved.
 $(MODULES): FORCE | $(BIN)/pip
-	@find rlossctl converters -name '*.py' | sort > $@.new
+	@find rlossctl converters configs -name '*.py' | sort > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(INSTALLED): $(INPUTS) $(MODULES) | $(BIN)/pip

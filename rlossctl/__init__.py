@@ -1,1 +1,50 @@
-"""rlossctl: Caffe's segmentation nets and regularized losses, run and trained by PyTorch."""
+"""rlossctl: Caffe's segmentation nets and regularized losses, run and trained by PyTorch.
+
+    net = rlossctl.load_net("test.prototxt", "train_iter_9000.caffemodel", NUM_LABELS=21)
+    outputs = net(data=image, label=label)
+
+    solver = rlossctl.load_solver("solver.prototxt", NUM_LABELS=21)
+    solver.step(100)
+
+    loss = rlossctl.DenseCRFLoss(weight=2e-9, sigma_rgb=15, sigma_xy=100, scale_factor=0.5)
+
+Importing the package is cheap: torch is loaded when one of the names is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlossctl.converters import convert as convert
+    from rlossctl.evaluation import evaluate as evaluate
+    from rlossctl.losses import DenseCRFLoss as DenseCRFLoss
+    from rlossctl.net import Net as Net
+    from rlossctl.net import load_net as load_net
+    from rlossctl.solver import Solver as Solver
+    from rlossctl.solver import load_solver as load_solver
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DenseCRFLoss": "rlossctl.losses",
+    "Net": "rlossctl.net",
+    "Solver": "rlossctl.solver",
+    "convert": "rlossctl.converters",
+    "evaluate": "rlossctl.evaluation",
+    "load_net": "rlossctl.net",
+    "load_solver": "rlossctl.solver",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rlossctl' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -41,17 +41,18 @@ RLOSSCTL_SIMD void splat_groups(const float* values, const Block<D>* blocks, con
     }
 }
 
-// Blurs in place along the chains of one axis that start at vertices [first, last).
-RLOSSCTL_SIMD static void blur_chains(const std::int32_t* up, const unsigned char* inner, std::int64_t stride,
-                                      std::int64_t first, std::int64_t last, float* RLOSSCTL_RESTRICT before,
-                                      float* rows) {
-    for (std::int64_t v = first; v < last; ++v) {
+// Blurs the channels of groups [first, last) in place along the chains of one axis.
+RLOSSCTL_SIMD static void blur_groups(const std::int32_t* up, const unsigned char* inner, std::int64_t vertices,
+                                      std::int64_t stride, std::int64_t first, std::int64_t last,
+                                      float* RLOSSCTL_RESTRICT before, float* rows) {
+    const std::int64_t start = first * group, width = (last - first) * group;
+    for (std::int64_t v = 1; v <= vertices; ++v) {
         if (inner[v]) continue;
-        std::fill(before, before + stride, 0.0f);
+        std::fill(before, before + width, 0.0f);
         for (std::int64_t at = v; at != 0; at = up[at]) {
-            float* row = rows + at * stride;
-            const float* next = rows + up[at] * stride;
-            for (std::int64_t g = 0; g < stride; g += group) {
+            float* row = rows + at * stride + start;
+            const float* next = rows + up[at] * stride + start;
+            for (std::int64_t g = 0; g < width; g += group) {
                 float old[group];
                 for (int c = 0; c < group; ++c) old[c] = row[g + c];
                 for (int c = 0; c < group; ++c) row[g + c] = old[c] + 0.5f * (before[g + c] + next[g + c]);
@@ -86,36 +87,24 @@ RLOSSCTL_SIMD void slice_blocks(const float* rows, const Block<D>* blocks, const
     }
 }
 
-// Threads share the channels, not the pixels: each sum runs over the pixels in one order, whatever their number.
+// Threads share the channels, not the pixels: each sum runs over the pixels in one order, whatever the number
+// of threads, and no thread waits for another between the axes.
 template <int D>
-void Lattice<D>::splat(const float* values, int threads) {
-    const std::int64_t size = static_cast<std::int64_t>(keys_.size()) * stride_, groups = stride_ / group;
-    rows_.ensure(size);
-    std::memset(rows_.data(), 0, size * sizeof(float));
+void Lattice<D>::splat_and_blur(const float* values, int threads) {
+    const std::int64_t count = static_cast<std::int64_t>(keys_.size()), groups = stride_ / group;
+    rows_.ensure(count * stride_);
+    std::memset(rows_.data(), 0, count * stride_ * sizeof(float));
     const int parts = static_cast<int>(std::min<std::int64_t>(threads, groups));
 #pragma omp parallel for num_threads(parts) if (parts > 1) schedule(static)
     for (int t = 0; t < parts; ++t) {
+        const std::int64_t first = groups * t / parts, last = groups * (t + 1) / parts;
         thread_local Buffer<float> tile;
         tile.ensure(lanes * stride_);
-        splat_groups<D>(values, block_.data(), simplices_.data(), pixels_, channels_, stride_, groups * t / parts,
-                        groups * (t + 1) / parts, tile.data(), rows_.data());
-    }
-}
-
-// Chains of one axis have no vertex in common, so that threads may share them out in any way.
-template <int D>
-void Lattice<D>::blur(int threads) {
-    const std::int64_t count = static_cast<std::int64_t>(keys_.size());
-    for (int axis = 0; axis < E; ++axis) {
-        const std::int32_t* up = up_.data() + axis * count;
-        const unsigned char* inner = inner_.data() + axis * count;
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-        for (int t = 0; t < threads; ++t) {
-            thread_local Buffer<float> before;
-            before.ensure(stride_);
-            blur_chains(up, inner, stride_, 1 + (count - 1) * t / threads, 1 + (count - 1) * (t + 1) / threads,
-                        before.data(), rows_.data());
-        }
+        splat_groups<D>(values, block_.data(), simplices_.data(), pixels_, channels_, stride_, first, last,
+                        tile.data(), rows_.data());
+        for (int axis = 0; axis < E; ++axis)
+            blur_groups(up_.data() + axis * count, inner_.data() + axis * count, count - 1, stride_, first, last,
+                        tile.data(), rows_.data());
     }
 }
 

@@ -40,12 +40,13 @@ template <int D>
 void Lattice<D>::locate_pixels(const float* image, const KeyLayout& layout, const Sizes& sizes, double sigma_xy,
                                double sigma_rgb, int threads) {
     float scale[D];
-    for (int i = 0; i < D; ++i) scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
+    for (int i = 0; i < D; ++i)
+        scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
     const std::int64_t width = sizes.width, height = sizes.height;
     position_.ensure(width + height);
-    for (std::int64_t x = 0; x < width; ++x) position_[x] = static_cast<float>(x) / static_cast<float>(sigma_xy) * scale[0];
-    for (std::int64_t y = 0; y < height; ++y)
-        position_[width + y] = static_cast<float>(y) / static_cast<float>(sigma_xy) * scale[1];
+    const auto sigma = static_cast<float>(sigma_xy);
+    for (std::int64_t x = 0; x < width; ++x) position_[x] = static_cast<float>(x) / sigma * scale[0];
+    for (std::int64_t y = 0; y < height; ++y) position_[width + y] = static_cast<float>(y) / sigma * scale[1];
     block_.ensure(blocks_);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
     for (int t = 0; t < threads; ++t)

@@ -19,8 +19,7 @@ void Lattice<D>::filter(const float* values, const float* image, float* filtered
     number_simplices(layout);
     number_vertices(layout);
     link_vertices(layout, threads);
-    splat(values, threads);
-    blur(threads);
+    splat_and_blur(values, threads);
     slice(filtered, threads);
 }
 

@@ -36,8 +36,7 @@ private:
     void number_simplices(const KeyLayout& layout);
     void number_vertices(const KeyLayout& layout);
     void link_vertices(const KeyLayout& layout, int threads);
-    void splat(const float* values, int threads);
-    void blur(int threads);
+    void splat_and_blur(const float* values, int threads);
     void slice(float* filtered, int threads);
 
     std::int64_t pixels_ = 0, blocks_ = 0, channels_ = 0, stride_ = 0;

@@ -1,6 +1,8 @@
 // What depends on compiler and processor, and nothing else.
 #pragma once
 
+#include <cstddef> // defines __GLIBC__ where that is the library
+
 // Functions marked so are compiled twice, for any x86-64 and for AVX2, and chosen when the module loads.
 // AVX2 without FMA: both compute the same bits.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)

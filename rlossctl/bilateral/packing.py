@@ -44,7 +44,7 @@ def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
         NetError: NaN or infinity in the image, or features too far apart for 64-bit keys.
     """
     height, width = image.shape[2:]
-    low, high = (bound.tolist() for bound in image.transpose(0, 1).flatten(1).aminmax(dim=1))
+    low, high = image.amin((0, 2, 3)).tolist(), image.amax((0, 2, 3)).tolist()
     if not all(math.isfinite(value) for value in low + high):
         raise NetError(
             "the image holds NaN or infinity",

@@ -75,7 +75,9 @@ def embed(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     edge = elevated.shape[1]
     quotients = (elevated * (1 / edge)).round()  # [P, E] nearest vertex of remainder 0, if it is one
     order = (elevated - quotients * edge).argsort(dim=1, descending=True, stable=True)  # [P, E]
-    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(edge, device=order.device).expand_as(order))
+    ranks = torch.empty_like(order).scatter_(
+        1, order, torch.arange(edge, device=order.device).expand_as(order)
+    )
     # Where the quotients do not add up to 0, the coordinates at the end of the order step back by one.
     ranks = ranks + quotients.sum(dim=1, keepdim=True).long()  # [P, E] in -d..2d
     step = (ranks < 0).long() - (ranks >= edge).long()  # [P, E]

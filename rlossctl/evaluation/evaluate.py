@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError
 from rlossctl.evaluation.confusion import Confusion
 from rlossctl.evaluation.runners import Runner
+from rlossctl.evaluation.tracking import track
 from rlossctl.evaluation.upsample import upsample
 
 
@@ -76,7 +78,7 @@ class Evaluation:
             "images": self.images,
             "seconds": self.seconds,
             "backend": self.backend,
-            "preprocess": self.preprocess.to_json(),
+            "preprocess": json.loads(self.preprocess.to_json()),
             "metric": metric,
         }
         if metric == "caffe":
@@ -126,7 +128,7 @@ def evaluate(
     kept = []
     start = time.perf_counter()
     loaded = _read_ahead(samples, chosen, source)
-    for index, item in enumerate(_with_progress(loaded, len(samples), progress)):
+    for index, item in enumerate(track(loaded, len(samples), "images") if progress else loaded):
         prediction = predict(runner, item.pixels, item.truth.shape)
         confusion.add(item.truth, prediction, item.sample.label)
         if index in keep:
@@ -208,7 +210,8 @@ def _load(sample: Sample, preprocess: Preprocess, source: str) -> _Loaded:
             expected="the same width and height",
             advice="check that the label belongs to the image; labels are never resized for scoring",
         )
-    return _Loaded(sample, photo, truth, preprocess.apply(photo))
+    pixels, _ = preprocess.apply(photo)
+    return _Loaded(sample, photo, truth, pixels)
 
 
 def _read_ahead(
@@ -237,9 +240,3 @@ def _spread(total: int, count: int) -> set[int]:
 
 def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"
-
-
-def _with_progress(items: Iterable[_Loaded], total: int, shown: bool) -> Iterator[_Loaded]:
-    from rlossctl.progress import track
-
-    return track(items, total, "images") if shown else iter(items)

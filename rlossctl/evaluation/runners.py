@@ -171,7 +171,13 @@ def _metadata(session: Any, path: Path) -> dict[str, Any]:
         if not isinstance(metadata, dict):
             raise ValueError("not a JSON object")
     except ValueError as error:
-        raise _damaged_metadata(path, error) from error
+        raise NetError(
+            f"the model's metadata {METADATA_KEY!r} cannot be read",
+            where=path,
+            found=str(error),
+            expected="the JSON that `rlossctl convert` writes",
+            advice="convert the model again",
+        ) from error
     return metadata
 
 
@@ -179,20 +185,7 @@ def _preprocess(metadata: dict[str, Any], path: Path) -> Preprocess | None:
     content = metadata.get("preprocess")
     if content is None:
         return None
-    try:
-        return Preprocess.from_json(content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged_metadata(path, error) from error
-
-
-def _damaged_metadata(path: Path, error: Exception) -> NetError:
-    return NetError(
-        f"the model's metadata {METADATA_KEY!r} cannot be read",
-        where=path,
-        found=f"{type(error).__name__}: {error}",
-        expected="what `rlossctl convert` writes",
-        advice="convert the model again",
-    )
+    return Preprocess.from_json(content, where=path)
 
 
 def _image_input(session: Any, name: str | None, path: Path) -> Any:

@@ -26,9 +26,7 @@ class Eltwise(Layer):
         self.coefficients = list(param.coeff)
         if len(set(setup.bottoms)) != 1:
             raise setup.error("bottoms must have one shape", found=list(setup.bottoms))
-        if self.coefficients and (
-            self.operation == PROD or len(self.coefficients) != len(setup.bottoms)
-        ):
+        if self.coefficients and (self.operation == PROD or len(self.coefficients) != len(setup.bottoms)):
             raise setup.error(
                 "coeff must be given once per bottom, and not for PROD",
                 found=f"{len(self.coefficients)} coefficients, {len(setup.bottoms)} bottoms",

@@ -28,7 +28,8 @@ class Convolution(Layer):
         spatial = len(shape) - axis - 1
         if axis != 1 or spatial not in _CONVOLUTIONS:
             raise setup.error(
-                "channel axis must be 1, with 1 to 3 spatial axes after it", found=f"axis {axis}, shape {shape}"
+                "channel axis must be 1, with 1 to 3 spatial axes after it",
+                found=f"axis {axis}, shape {shape}",
             )
         if setup.tops != len(setup.bottoms):
             raise setup.error("needs a top for every bottom", found=setup.tops, expected=len(setup.bottoms))

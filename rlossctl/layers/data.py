@@ -65,7 +65,7 @@ class _Dummy:
         """Nothing to restore."""
 
 
-@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 3), automatic_tops=3, role="data")
+@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 3), role="data")
 class ImageSegData(DataLayer):
     """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
 

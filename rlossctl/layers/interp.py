@@ -24,11 +24,15 @@ class Interp(Layer):
         self.begin, self.end = -param.pad_beg, -param.pad_end
         if self.begin < 0 or self.end < 0:
             raise setup.error(
-                "pads can only crop", found=f"pad_beg {param.pad_beg}, pad_end {param.pad_end}", expected="<= 0"
+                "pads can only crop",
+                found=f"pad_beg {param.pad_beg}, pad_end {param.pad_end}",
+                expected="<= 0",
             )
         self.shrink = param.shrink_factor if param.HasField("shrink_factor") else None
         self.zoom = param.zoom_factor if param.HasField("zoom_factor") else None
-        self.size = (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
+        self.size = (
+            (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
+        )
         if self.shrink is None and self.zoom is None and self.size is None:
             raise setup.error("needs shrink_factor, zoom_factor, or height and width")
         if any(value is not None and value < 1 for value in (self.shrink, self.zoom)):

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.labels import check_labels, flatten_labels
 from rlossctl.losses import caffe_mask, densecrf_loss
+from rlossctl.net.labels import check_labels, flatten_labels
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
 
@@ -17,9 +17,7 @@ FULL, VALID, BATCH_SIZE, NONE = range(4)
 LOG_SMALLEST = math.log(torch.finfo(torch.float32).tiny)  # Caffe takes log(max(p, FLT_MIN))
 
 
-@register(
-    "SoftmaxWithLoss", bottoms=2, tops=(1, 2), automatic_tops=1, loss_weight=1.0, role="loss"
-)
+@register("SoftmaxWithLoss", bottoms=2, tops=(1, 2), automatic_tops=1, loss_weight=1.0, role="loss")
 class SoftmaxWithLoss(Layer):
     """-sum log p[label] / norm over positions that are not ignored (softmax_loss_layer.cpp).
 

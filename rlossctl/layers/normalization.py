@@ -80,7 +80,9 @@ class Scale(Layer):
             self.axis = 0 if not size else canonical_axis(setup, param.axis, len(shape))
             if shape[self.axis : self.axis + len(size)] != size:
                 raise setup.error(
-                    "bottom 1 does not fit bottom 0", found=size, expected=f"axes of {shape} from {self.axis} on"
+                    "bottom 1 does not fit bottom 0",
+                    found=size,
+                    expected=f"axes of {shape} from {self.axis} on",
                 )
         self.trailing = len(shape) - self.axis - len(size)
         if self.has_bias:

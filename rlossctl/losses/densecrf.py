@@ -94,6 +94,8 @@ def densecrf_loss(
     """
     mask = _roi_planes(mask, seg)
     dtype = _working_type(seg)
+    if seg.is_meta:  # while a net is built only the shape of the loss is asked for
+        return seg.new_empty((), dtype=dtype)
     with torch.autocast(seg.device.type, enabled=False):
         tensors = image.detach().to(dtype), seg.to(dtype), mask.detach().to(dtype)
         return _DenseCRF.apply(*tensors, float(sigma_xy), float(sigma_rgb))
@@ -113,12 +115,17 @@ class _DenseCRF(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, image: torch.Tensor, seg: torch.Tensor, mask: torch.Tensor, sigma_xy: float, sigma_rgb: float
+        ctx: Any,
+        image: torch.Tensor,
+        seg: torch.Tensor,
+        mask: torch.Tensor,
+        sigma_xy: float,
+        sigma_rgb: float,
     ) -> torch.Tensor:
         masked = seg * mask  # [N, K, H, W]
         filtered = bilateral_filter(masked, image, sigma_xy, sigma_rgb)  # [N, K, H, W]
-        # Summed in double: the terms are many and of one sign.
-        total = (masked * filtered).sum(dtype=torch.float64)
+        # Summed in double, for the terms are many and of one sign; by image, to keep the products small.
+        total = sum((s * a).sum(dtype=torch.float64) for s, a in zip(masked, filtered, strict=True))
         if total.isnan():
             raise _error("the loss is NaN", "NaN in the segmentation or the mask", "finite scores")
         if ctx.needs_input_grad[1]:

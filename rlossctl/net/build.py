@@ -9,12 +9,13 @@ import torch
 from google.protobuf.message import Message
 
 from rlossctl.errors import NetError, RlossError
-from rlossctl.net.graph import Graph, Node, build_graph
+from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
 from rlossctl.net.net import LayerNode, Net
 from rlossctl.net.parameters import freeze, learnable, materialize, resolve_sharing
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
+from rlossctl.prototxt import schema
 from rlossctl.prototxt.text import NetFile, load_net_file
 
 
@@ -53,15 +54,41 @@ def load_net(
     return net
 
 
+def load_inference_net(
+    prototxt: str | Path,
+    weights: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    placeholders: Mapping[str, object] | None = None,
+) -> Net:
+    """Builds a net for prediction: layers behave as in TEST whatever phase the prototxt was written for.
+
+    A training prototxt whose data layer exists only in TRAIN is filtered by TRAIN, so that its image input
+    is there, but its Dropout and BatchNorm layers behave as in TEST.
+    """
+    file = load_net_file(prototxt, placeholders or {})
+    state = phases.net_state("TEST", file.param.state)
+    if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
+        state.phase = 0
+    net = build_net(phases.filter_net(file, state), device=device, phase="TEST")
+    if weights is not None:
+        net.copy_from(weights)
+    return net
+
+
 def build_net(
     file: NetFile,
     *,
     device: str | torch.device = "cpu",
     share: Net | None = None,
     data: Mapping[str, object] | None = None,
+    phase: str | None = None,
 ) -> Net:
-    """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`)."""
-    phase = "TRAIN" if file.param.state.phase == 0 else "TEST"
+    """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`).
+
+    `phase` makes the layers behave as in another phase than the state's.
+    """
+    phase = phase or schema.phase_name(file.param.state.phase)
     dialect, _ = dialects.detect(file.param)
     graph = build_graph(file)
     shapes = _input_shapes(file)
@@ -74,6 +101,13 @@ def build_net(
     if share is not None:
         _share(built, share)
     return Net(file, graph, layers, shapes, learnable(owners), phase, dialect)
+
+
+def _feedable(file: NetFile, state: Message) -> bool:
+    """Whether the state leaves the net an image: a net-level input, or a layer without bottoms."""
+    return bool(file.param.input) or any(
+        not layer.bottom and phases.included(layer, state) for layer in file.param.layer
+    )
 
 
 def _build_layer(
@@ -101,7 +135,8 @@ def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise setup.error(
             "cannot take its bottoms",
-            found=", ".join("x".join(map(str, shape)) for shape in setup.bottoms) + f" ({_first_line(error)})",
+            found=", ".join("x".join(map(str, shape)) for shape in setup.bottoms)
+            + f" ({_first_line(error)})",
             expected="shapes that fit the layer's parameters",
             advice="check kernel sizes, strides and the sizes of the blobs above",
         ) from error
@@ -145,6 +180,3 @@ def _share(built: list[tuple[Node, Layer]], other: Net) -> None:
             )
         for index, blob in enumerate(theirs):
             layer.blobs[index] = blob
-
-
-

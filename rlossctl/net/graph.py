@@ -85,9 +85,7 @@ def _node(layer: Message, where: str, automatic: int) -> tuple[Node, int]:
     return Node(layer.name, kind, layer, tuple(layer.bottom), tuple(tops), weights, blocked, where), automatic
 
 
-def _loss_weights(
-    layer: Message, where: str, kind: registry.LayerKind, tops: int
-) -> tuple[float, ...]:
+def _loss_weights(layer: Message, where: str, kind: registry.LayerKind, tops: int) -> tuple[float, ...]:
     given = list(layer.loss_weight)
     if not given:
         return (kind.loss_weight,) + (0.0,) * (tops - 1) if tops else ()
@@ -105,9 +103,7 @@ def _blocked(layer: Message, where: str) -> frozenset[int]:
     return frozenset(index for index, flag in enumerate(given) if not flag)
 
 
-def _check_count(
-    layer: Message, where: str, what: str, count: int, allowed: tuple[int, int | None]
-) -> None:
+def _check_count(layer: Message, where: str, what: str, count: int, allowed: tuple[int, int | None]) -> None:
     low, high = allowed
     if count < low or (high is not None and count > high):
         expected = str(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"

@@ -15,6 +15,7 @@ from rlossctl.net.graph import Graph, Node
 from rlossctl.net.layer import DataLayer, Layer, Shape
 from rlossctl.net.parameters import Learnable, copy_blobs
 from rlossctl.prototxt.text import NetFile
+from rlossctl.weights import load_caffemodel
 
 
 @dataclass(frozen=True)
@@ -200,12 +201,17 @@ class Net(nn.Module):
             Names of the layers copied, and of the file's layers that the net lacks.
 
         Raises:
-            WeightsError: damaged file, or blob counts and shapes that do not fit (all listed, nothing copied).
+            WeightsError: damaged file, or counts and shapes that do not fit (all listed, nothing copied).
         """
-        from rlossctl.weights import load_caffemodel
-
         model = load_caffemodel(path)
-        return copy_blobs(((layer.name, layer.blobs) for layer in model.layers), self.params, str(path))
+        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        return copy_blobs(layers, self.params, str(path), complete=model.format != "hdf5")
+
+    def deploy(self, outputs: Iterable[str] | None = None) -> nn.Module:
+        """The part that maps an image batch to scores, as a module of one argument (see net.deploy)."""
+        from rlossctl.net.deploy import Deploy
+
+        return Deploy(self, list(outputs) if outputs else None)
 
     def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         absent = [name for name in layer.bottoms if name not in blobs]

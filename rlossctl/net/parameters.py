@@ -15,6 +15,7 @@ from rlossctl.net.fillers import fill
 from rlossctl.net.graph import Node
 from rlossctl.net.layer import Layer, layer_error
 from rlossctl.prototxt import schema
+from rlossctl.weights import Blob
 
 STRICT = 0
 
@@ -107,14 +108,19 @@ def freeze(owners: Iterable[_Owner]) -> None:
 
 
 def copy_blobs(
-    source: Iterable[tuple[str, Sequence[object]]], target: dict[str, list[Tensor]], where: str
+    source: Iterable[tuple[str, Sequence[Blob | None]]],
+    target: dict[str, list[Tensor]],
+    where: str,
+    *,
+    complete: bool = True,
 ) -> tuple[list[str], list[str]]:
     """Copies weights by layer name (Net::CopyTrainedLayersFrom).
 
     Args:
-        source: (layer name, blobs); a blob has `shape`, `fits(shape)` and `array()`.
+        source: (layer name, blobs) of a weights file.
         target: the net's params.
         where: the file's name, for errors.
+        complete: every layer of the file holds all its blobs (not so in HDF5 files of nets that share).
 
     Returns:
         Names of the layers copied, and of the source layers that the net lacks ("Ignoring source layer").
@@ -131,17 +137,19 @@ def copy_blobs(
             continue
         seen.add(name)
         tensors = target[name]
-        if len(blobs) != len(tensors):
+        # HDF5 files hold a shared blob only in the layer that owns it.
+        present = [(blob, tensor) for blob, tensor in zip(blobs, tensors, strict=False) if blob is not None]
+        if len(blobs) > len(tensors) or (len(blobs) < len(tensors) and complete):
             problems.append(f"layer {name!r}: {len(blobs)} blobs in the file, {len(tensors)} in the net")
             continue
-        for index, (blob, tensor) in enumerate(zip(blobs, tensors, strict=True)):
+        for index, (blob, tensor) in enumerate(present):
             if not blob.fits(tuple(tensor.shape)):
                 problems.append(
                     f"layer {name!r} blob {index}: {_size(blob.shape)} in the file, "
                     f"{_size(tensor.shape)} in the net"
                 )
-            pairs.append((blob, tensor))
-        if blobs:
+        pairs += present
+        if present:
             copied.append(name)
     if problems:
         shown = problems[:12] + ([f"... and {len(problems) - 12} more"] if len(problems) > 12 else [])
@@ -189,9 +197,7 @@ def _merge_rates(owner: _Owner, node: Node, spec: Message) -> None:
         setattr(owner, name, value)
 
 
-def _rate_error(
-    owner: _Owner, node: Node, spec: Message, name: str, value: float, before: float
-) -> NetError:
+def _rate_error(owner: _Owner, node: Node, spec: Message, name: str, value: float, before: float) -> NetError:
     return layer_error(
         node.name,
         node.kind.type,

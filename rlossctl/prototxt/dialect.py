@@ -11,10 +11,23 @@ from google.protobuf.message import Message
 DIALECTS = ("bvlc", "rloss", "segnet", "enet")
 
 RLOSS_TYPES = frozenset(
-    "AdaptiveBiasChannel BiasChannel DenseCRF DenseCRFLoss DomainTransform DomainTransformForwardOnly "
-    "ImageSegData Interp MatRead MatWrite SegAccuracy SpatialProduct UniqueLabel".split()
+    (
+        "AdaptiveBiasChannel",
+        "BiasChannel",
+        "DenseCRF",
+        "DenseCRFLoss",
+        "DomainTransform",
+        "DomainTransformForwardOnly",
+        "ImageSegData",
+        "Interp",
+        "MatRead",
+        "MatWrite",
+        "SegAccuracy",
+        "SpatialProduct",
+        "UniqueLabel",
+    )
 )
-SEGNET_TYPES = frozenset("BN DenseImageData Upsample".split())
+SEGNET_TYPES = frozenset(("BN", "DenseImageData", "Upsample"))
 
 
 def detect(net: Message) -> tuple[str, str]:

@@ -157,7 +157,13 @@ class NetSpec:
     def __setitem__(self, name: str, value: Top | Layer) -> None:
         layer = value if isinstance(value, Layer) else value.layer
         if name in self._tops:
-            raise PrototxtError("the net has two outputs of one name", where=name, advice="rename one of them")
+            raise PrototxtError(
+                "the net has two outputs of one name",
+                where=f"output {name!r}",
+                found=f"layers of type {self._tops[name].layer.type} and {layer.type}",
+                expected="a name of its own for each",
+                advice="rename one of them",
+            )
         if layer.name is None:
             layer.name = name
         if isinstance(value, Top):
@@ -175,7 +181,7 @@ class NetSpec:
         blocks = [_comment(self._header)] if self._header else []
         blocks.append(f"name: {_quoted(self._name)}")
         for block in self._blocks:
-            blocks.append(_comment(block) if isinstance(block, str) else block.to_text())
+            blocks.append("\n" + _comment(block) if isinstance(block, str) else block.to_text())
         return "\n".join(blocks) + "\n"
 
 
@@ -187,7 +193,7 @@ def message_text(message: str, fields: Mapping[str, object], header: str = "") -
 
 @cache
 def own_message(layer_type: str) -> str | None:
-    """The LayerParameter field that is meant for a layer type, such as "pooling_param"; None if it has none."""
+    """The LayerParameter field meant for a layer type, such as "pooling_param"; None if it has none."""
     if layer_type in OWN_MESSAGE:
         return OWN_MESSAGE[layer_type]
     for field in _layer_descriptor().fields:
@@ -207,7 +213,7 @@ def _message(name: str, fields: object, descriptor: Descriptor, where: str, dept
     indent = "  " * depth
     inner = _fields(fields, descriptor, where, depth + 1)
     one_line = f"{indent}{name} {{ {' '.join(line.strip() for line in inner)} }}"
-    if depth and len(one_line) <= WIDTH and not any(line.endswith("}") for line in inner):
+    if depth and len(one_line) <= WIDTH and not any(line.endswith(" }") for line in inner):
         return [one_line]
     return [f"{indent}{name} {{", *inner, f"{indent}}}"]
 

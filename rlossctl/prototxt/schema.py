@@ -56,7 +56,7 @@ def descriptor(name: str) -> Descriptor:
 
 
 def phase_name(number: int) -> str:
-    """"TRAIN" or "TEST" for the value of a Phase field."""
+    """ "TRAIN" or "TEST" for the value of a Phase field."""
     return "TRAIN" if number == 0 else "TEST"
 
 

@@ -15,7 +15,7 @@ from rlossctl.prototxt import schema, template
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
-_TOKEN = re.compile(r'#[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
+_TOKEN = re.compile(r'#[^\n]*|\$\{\w+\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
 
 
 @dataclass(frozen=True)
@@ -133,21 +133,33 @@ def read_text(path: str | Path) -> str:
 
 def layer_lines(text: str) -> list[int]:
     """The line numbers (from 1) of the top-level `layer` blocks of a net's text."""
-    lines = []
-    line, depth, previous, previous_line = 1, 0, "", 1
+    return [line for name, line in _top_level(text, blocks_only=True) if name in ("layer", "layers")]
+
+
+def top_level_fields(text: str) -> list[str]:
+    """The field names at the top level of a text message, placeholders or not."""
+    return [name for name, _ in _top_level(text, blocks_only=False)]
+
+
+def _top_level(text: str, *, blocks_only: bool) -> list[tuple[str, int]]:
+    """(name, line) of the words at depth 0; with `blocks_only` just those that open a block."""
+    found = []
+    line, depth, word, word_line = 1, 0, "", 1
     for match in _TOKEN.finditer(text):
         token = match.group(0)
         if token == "\n":
             line += 1
         elif token in "{<":
-            if depth == 0 and previous in ("layer", "layers"):
-                lines.append(previous_line)
+            if depth == 0 and blocks_only:
+                found.append((word, word_line))
             depth += 1
         elif token in "}>":
             depth -= 1
-        elif token[0] not in "#\"'":
-            previous, previous_line = token, line
-    return lines
+        elif token[0] not in "#\"'$":
+            word, word_line = token, line
+            if depth == 0 and not blocks_only:
+                found.append((word, word_line))
+    return found
 
 
 def to_text(message: Message) -> str:

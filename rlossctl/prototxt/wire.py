@@ -25,7 +25,9 @@ _SEGNET = {"Upsample": {137: 10137}, "DenseImageData": {138: 10138}}
 _ENET = {"Upsample": {147: 10137}, "DenseImageData": {46: 10138}}
 
 _LOSS_PARAM = 101
-_LOSS_LAYERS_WITH_FREQUENCIES = {3: 10003}  # SegNet and ENet: 3 is weight_by_label_freqs, BVLC's normalization
+_LOSS_LAYERS_WITH_FREQUENCIES = {
+    3: 10003
+}  # SegNet and ENet: 3 is weight_by_label_freqs, BVLC's normalization
 _ENET_NORMALIZATION = {5: 3}
 
 

@@ -88,6 +88,12 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def warnings_to_stderr(line: str) -> None:
+    """Writes a line to the standard error stream if it is a warning."""
+    if line.startswith("W"):
+        to_stderr(line)
+
+
 def number(value: float) -> str:
     """A number as a C++ stream prints it by default: six significant digits."""
     return f"{value:g}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -32,7 +31,7 @@ def find_file(name: str, solver: Path, what: str) -> Path:
         where=solver,
         found=f"no file {tried}",
         expected=f"a file, relative to the working directory or to {solver.parent.absolute()}",
-        advice="correct the path in the solver prototxt, name the net with --prototxt, or change the directory",
+        advice="correct the path in the solver prototxt, or name the net with --prototxt",
     )
 
 
@@ -71,7 +70,7 @@ def train_net(
 def test_nets(
     param: Message, solver: Path, placeholders: Mapping[str, object], net: str | Path | None = None
 ) -> Iterator[tuple[NetFile, str]]:
-    """The test nets in Caffe's order: test_net_param, test_net, then the generic net for the rest of test_iter.
+    """The test nets in Caffe's order: test_net_param, test_net, the generic net for the rest of test_iter.
 
     Raises:
         PrototxtError: their number does not fit test_iter and test_state, or test_interval is missing.
@@ -82,12 +81,17 @@ def test_nets(
     if count < named or (count > named and not generic):
         raise _count_error(solver, "test_iter", count, f"{named}, one per test net")
     if param.test_state and len(param.test_state) != count:
-        raise _count_error(solver, "test_state", len(param.test_state), f"none, or {count} (one per test net)")
+        raise _count_error(
+            solver, "test_state", len(param.test_state), f"none, or {count} (one per test net)"
+        )
     if count and param.test_interval < 1:
         raise _count_error(solver, "test_interval", param.test_interval, "above 0 where there are test nets")
     for index in range(count):
         file, source = _test_file(param, index, solver, placeholders, net)
-        yield filter_net(file, net_state("TEST", file.param.state, *param.test_state[index : index + 1])), source
+        yield (
+            filter_net(file, net_state("TEST", file.param.state, *param.test_state[index : index + 1])),
+            source,
+        )
 
 
 def _test_file(
@@ -122,7 +126,7 @@ def _inline(param: Message, where: str) -> NetFile:
             expected="`layer` blocks with a quoted type",
             advice="move the net to a file of its own and upgrade it with Caffe's upgrade_net_proto_text",
         )
-    return replace(NetFile(param, where, ()), lines=(0,) * len(param.layer))
+    return NetFile(param, where, ())
 
 
 def _count_error(solver: Path, field: str, found: object, expected: str) -> PrototxtError:

@@ -202,7 +202,7 @@ def _adadelta(
 
 
 def _adam(grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, iteration: int) -> list[Tensor]:
-    """M, V: decayed means of g and g^2; W -= r sqrt(1 - b2^t) / (1 - b1^t) M / (sqrt V + delta), t = i + 1."""
+    """M, V: decayed means of g, g^2; W -= r sqrt(1 - b2^t) / (1 - b1^t) M / (sqrt V + delta), t = i + 1."""
     means, squares = slots
     torch._foreach_mul_(means, hyper.momentum)
     torch._foreach_add_(means, grads, alpha=1 - hyper.momentum)

@@ -101,7 +101,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
             )
         return {
             "iter": int(_scalar(path, file, "iter", "iu")),
-            "learned_net": _scalar(path, file, "learned_net", "SO").decode("utf-8", "backslashreplace"),
+            "learned_net": _scalar(path, file, "learned_net", "SO").decode("utf-8", "surrogateescape"),
             "current_step": int(_scalar(path, file, "current_step", "iu")),
             "history": [blob.array() for blob in history],
         }
@@ -117,7 +117,7 @@ def write_state(
     """Writes an HDF5 solver state atomically; `learned_net` as a C string with its closing zero."""
 
     def fill(file: h5py.File) -> None:
-        raw = learned_net.encode()
+        raw = learned_net.encode("utf-8", "surrogateescape")
         file.create_dataset("iter", data=np.array([iteration], "<i4"))
         file.create_dataset("learned_net", data=np.array(raw, f"S{len(raw) + 1}"))
         file.create_dataset("current_step", data=np.array([current_step], "<i4"))

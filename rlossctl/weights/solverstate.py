@@ -31,7 +31,8 @@ class SolverState:
 
     Attributes:
         iter: number of finished iterations.
-        learned_net: path of the weights file, as it was written.
+        learned_net: path of the weights file, as it was written; bytes that are not UTF-8 as Python
+            spells them in paths (surrogateescape).
         history: float32 arrays in the order of the learnable parameters; AdaDelta and Adam have twice
             as many, first all of the one kind, then all of the other. Read-only after loading.
         current_step: steps taken by lr_policy step and multistep.
@@ -70,7 +71,7 @@ def write_solverstate(path: str | os.PathLike[str], state: SolverState) -> None:
         return
     with atomic_write(path) as file:
         file.write(wire.encode_int(ITER, state.iter))
-        file.write(wire.encode_bytes(LEARNED_NET, state.learned_net.encode()))
+        file.write(wire.encode_bytes(LEARNED_NET, state.learned_net.encode("utf-8", "surrogateescape")))
         for array in state.history:
             for piece in encode.framed(HISTORY, encode.blob_pieces(array, legacy=state.legacy_shapes)):
                 file.write(piece)
@@ -88,7 +89,8 @@ def _parse(source: Source) -> SolverState:
         wire_type, meaning = MEANINGS[field.number]
         wire.expect_wire(source, field, wire_type, "", meaning)
         if field.number == LEARNED_NET:
-            learned_net = wire.text(source, field)
+            raw = bytes(source.view[field.start : field.end])
+            learned_net = raw.decode("utf-8", "surrogateescape")
         elif field.number == HISTORY:
             history.append(parse_blob(source, field.start, field.end, f"history blob {len(history)}"))
         else:

@@ -105,7 +105,7 @@ def read_varint(source: Source, at: int, end: int, inside: str) -> tuple[int, in
             "a number is cut off",
             found=f"{end - at} bytes without an end",
             expected="a complete varint inside its message",
-            advice=INCOMPLETE if end == len(source.view) else DAMAGED,
+            advice=DAMAGED if inside else INCOMPLETE,
         )
     raise source.error(
         at,
@@ -211,7 +211,7 @@ def _checked(source: Source, field: Field, end: int, inside: str) -> Field:
         return field
     left = end - field.start
     found = f"field {field.number} of {field.end - field.start} bytes, {left} bytes left"
-    if end == len(source.view):
+    if not inside:  # the outermost message is the whole file
         raise source.error(
             field.at,
             inside,

@@ -82,6 +82,9 @@ def test_wheel_holds_nothing_else(wheel: Path) -> None:
     rooms = {name.split("/")[0] for name in names(wheel)}
     assert {room for room in rooms if not room.endswith(".dist-info")} == {"rlossctl"}
 
+    configs = {Path(name).suffix for name in names(wheel) if name.startswith("rlossctl/configs/")}
+    assert configs == {".prototxt"}
+
     strays = {".proto", ".cpp", ".caffemodel", ".npz", ".npy", ".png", ".jpg", ".pyc"}
     assert not {name for name in names(wheel) if Path(name).suffix in strays}
     assert not {name for name in names(wheel) if {"tests", "golden", "shared"} & set(Path(name).parts)}

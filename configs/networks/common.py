@@ -1,0 +1,117 @@
+"""What the networks have in common: the data layers, rates and fillers, losses and evaluation."""
+
+from __future__ import annotations
+
+from rlossctl.prototxt.netspec import L, NetSpec, Top
+
+MEAN_BGR = [104.008, 116.669, 122.675]
+IGNORE_LABEL = 255
+TRAIN_ONLY = {"phase": "TRAIN"}
+TEST_ONLY = {"phase": "TEST"}
+
+FC8 = "fc8_${EXP}"  # the classifier's name holds EXP, so that it is learnt anew for another data set
+
+
+def train_data(n: NetSpec, *, batch_size: int, data_dim: bool = False, **transform: object) -> None:
+    """Random 321 x 321 crops, mirrored at random; `transform` holds further transform_param fields."""
+    tops = _image_seg_data(
+        ntop=3 if data_dim else 2,
+        include=TRAIN_ONLY,
+        transform={"mirror": True, "crop_size": 321, "mean_value": MEAN_BGR, **transform},
+        source="${EXP}/list/${TRAIN_SET}.txt",
+        batch_size=batch_size,
+        shuffle=True,
+    )
+    n.data, n.label = tops[:2]
+    if data_dim:
+        n.data_dim = tops[2]
+
+
+def test_data(n: NetSpec) -> None:
+    """Whole images, padded to 513 x 513, one at a time."""
+    n.data, n.label, n.data_dim = _image_seg_data(
+        ntop=3,
+        include=TEST_ONLY,
+        transform={"mirror": False, "crop_size": 513, "mean_value": MEAN_BGR},
+        source="${EXP}/list/${TEST_SET}.txt",
+        batch_size=1,
+    )
+
+
+def _image_seg_data(*, ntop: int, include: dict, transform: dict, **image_data: object) -> tuple[Top, ...]:
+    return L.ImageSegData(
+        ntop=ntop,
+        name="data",
+        include=include,
+        transform_param=transform,
+        root_folder="${DATA_ROOT}",
+        label_type="PIXEL",
+        **image_data,
+    )
+
+
+def rates(rate: int | None) -> dict[str, object]:
+    """Learning rate `rate` for the weights, twice that and no decay for the bias; None for test nets."""
+    if rate is None:
+        return {}
+    return {"param": [{"lr_mult": rate, "decay_mult": 1}, {"lr_mult": 2 * rate, "decay_mult": 0}]}
+
+
+def gaussian(std: float) -> dict[str, object]:
+    """Gaussian weights and zero bias."""
+    return {
+        "weight_filler": {"type": "gaussian", "std": std},
+        "bias_filler": {"type": "constant", "value": 0},
+    }
+
+
+def shrink(n: NetSpec, name: str, blob: Top, factor: int) -> None:
+    """Every `factor`-th pixel of the label map: exact where factor divides (size - 1), as it does in 321."""
+    n[name] = L.Interp(blob, shrink_factor=factor, pad_beg=0, pad_end=0)
+
+
+def cross_entropy(n: NetSpec, name: str, score: Top, label: Top) -> None:
+    """The mean cross-entropy over the labelled pixels of the batch, as an unnamed output."""
+    n[name] = L.SoftmaxWithLoss(score, label, ntop=0, include=TRAIN_ONLY, ignore_label=IGNORE_LABEL)
+
+
+def train_accuracy(n: NetSpec, name: str, score: Top, label: Top) -> None:
+    """Pixel accuracy, mean recall and mIoU of each training batch."""
+    n[name] = L.SegAccuracy(score, label, ignore_label=IGNORE_LABEL)
+
+
+def test_accuracy(n: NetSpec, top: str, score: Top) -> None:
+    """The same against the full labels, accumulated over the images of a test."""
+    n[top] = L.SegAccuracy(score, n.label, name="accuracy", ignore_label=IGNORE_LABEL, reset=False)
+
+
+def densecrf_loss(n: NetSpec, blob: str, *, xy: int, rgb: int, ignore_label: bool = True) -> None:
+    """The DenseCRF loss on the softmax of a full-resolution score map.
+
+    The layer ignores loss_param; the originals of three of the networks state it all the same.
+    """
+    softmax = f"{blob}_softmax"
+    n[softmax] = L.Softmax(n[blob])
+    n.densecrf_loss = L.DenseCRFLoss(
+        n.data,
+        n[softmax],
+        propagate_down=[False, True],
+        loss_weight="${DENSECRF_LOSS_WEIGHT}",
+        **({"loss_param": {"ignore_label": IGNORE_LABEL}} if ignore_label else {}),
+        bi_xy_std=xy,
+        bi_rgb_std=rgb,
+    )
+
+
+def solver(net: str, *, seed: int | None = None, **fields: object) -> dict[str, object]:
+    """A solver of the experiments: SGD with momentum on the GPU, a snapshot every 1000 iterations."""
+    return {
+        "train_net": f"{net}.prototxt",
+        **fields,
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        **({} if seed is None else {"random_seed": seed}),
+        "snapshot": 1000,
+        "snapshot_prefix": f"${{EXP}}/model/${{NET_ID}}/{net}",
+        "solver_mode": "GPU",
+    }

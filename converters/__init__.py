@@ -1,0 +1,64 @@
+"""From a net and its weights to other formats. One file per foreign format; the suffix decides.
+
+rlossctl.convert("test.prototxt", "train_iter_9000.caffemodel", "model.onnx", placeholders={...})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rlossctl.converters import caffemodel, checkpoint, onnx, safetensors
+from rlossctl.converters.source import ConversionSource, open_source
+from rlossctl.converters.verify import Verification
+
+from rlossctl.errors import UsageError
+
+Writer = Callable[[ConversionSource, Path], "Verification"]
+
+WRITERS: dict[str, Writer] = {
+    ".caffemodel": caffemodel.write,
+    ".onnx": onnx.write,
+    ".pt": checkpoint.write,
+    ".safetensors": safetensors.write,
+}
+
+
+def convert(
+    prototxt: str | Path,
+    weights: str | Path,
+    out: str | Path,
+    *,
+    placeholders: Mapping[str, object] | None = None,
+    outputs: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Verification:
+    """Writes a net with weights in the format that the suffix of `out` names, and checks what was written.
+
+    Args:
+        prototxt: a net prototxt; a test net gives scores at full size.
+        weights: caffemodel, binary or HDF5.
+        out: .onnx, .safetensors, .caffemodel or .pt; it appears complete and verified, or not at all.
+        placeholders: values for the prototxt's `${NAME}`.
+        outputs: blobs that an ONNX model returns (default: the scores).
+        classes: class names for an ONNX model's metadata.
+
+    Raises:
+        UsageError: unknown suffix.
+        VerificationError: what was written does not compute what the net computes.
+        RlossError: whatever is wrong with the input.
+    """
+    target = Path(out)
+    writer = WRITERS.get(target.suffix.lower())
+    if writer is None:
+        raise UsageError(
+            "unknown format",
+            where=out,
+            found=f"suffix {target.suffix or '(none)'}",
+            expected=", ".join(WRITERS),
+            advice="name the output with one of these suffixes",
+        )
+    return writer(open_source(prototxt, weights, placeholders, outputs, classes), target)
+
+
+__all__ = ["Verification", "convert"]

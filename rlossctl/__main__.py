@@ -1,0 +1,5 @@
+"""`python -m rlossctl`."""
+
+from rlossctl.cli import main
+
+main()

@@ -1,0 +1,70 @@
+"""The command line: one file per subcommand, loaded when it is asked for.
+
+A command parses its arguments and calls one function of the rest of the house. House errors become one
+paragraph on stderr and the error's exit code: 1 failure, 2 usage, 3 verification mismatch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+import rlossctl
+from rlossctl.errors import RlossError
+
+# name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
+COMMANDS = {
+    "convert": "Convert a net and its weights to ONNX, safetensors, caffemodel or a PyTorch checkpoint.",
+    "data": "Prepare data: scribbles from masks.",
+    "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
+    "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
+    "inspect": "Show a net, a caffemodel or a solver.",
+    "train": "Train a net as Caffe's solver does.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"rlossctl.cli.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Examples: rlossctl demo | rlossctl train --prototxt solver.prototxt --out runs/a | "
+    "rlossctl COMMAND --help",
+)
+@click.version_option(rlossctl.__version__, prog_name="rlossctl")
+def cli() -> None:
+    """Caffe's segmentation nets and regularized losses, run, trained, converted and evaluated."""
+
+
+def main() -> None:
+    """Entry point of the `rlossctl` script."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except RlossError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        sys.exit(0)

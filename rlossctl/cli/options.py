@@ -1,0 +1,55 @@
+"""Option types that several commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rlossctl.files import atomic_write
+
+
+def parse_settings(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Turns repeated NAME=VALUE into a dict."""
+    settings = {}
+    for value in values:
+        name, equals, content = value.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE", context, parameter)
+        settings[name] = content
+    return settings
+
+
+def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--set NAME=VALUE`."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=parse_settings,
+        help="Fill the placeholder ${NAME} of a prototxt; the environment fills the rest. Repeatable.",
+    )(command)
+
+
+def device(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--device`."""
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")(
+        command
+    )
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Writes JSON to a file, or to standard output for `-`."""
+    text = json.dumps(content, indent=2) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    with atomic_write(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,84 @@
+"""A Net as a runner: PyTorch behind the same interface as ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rlossctl.data.imageseg import ImageSegSource
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import NetError, UsageError
+from rlossctl.net import Net
+from rlossctl.net.deploy import size_rule
+
+
+class TorchRunner:
+    """Runs the part of a net that leads from the image to the scores, with PyTorch.
+
+    Args:
+        net: a TEST net; its ImageSegData layer, if it has one, says how images are prepared.
+        device: "cpu", "cuda", "cuda:1", or "auto" (CUDA where there is one).
+
+    Raises:
+        NetError: the net has no scores, or CUDA was asked for and is not there.
+    """
+
+    def __init__(self, net: Net, device: str = "auto") -> None:
+        self._device = _device(device)
+        deploy = net.deploy()
+        name = deploy.output_names[0] if deploy.output_names else None
+        if name is None or len(net.shapes[name]) != 4:
+            raise NetError(
+                "the net has no blob of scores",
+                where=net.file.path,
+                found=", ".join(deploy.output_names) or "no output that needs the image alone",
+                expected="a blob (N, classes, H, W) read by SegAccuracy or a loss, or as the net's output",
+                advice="check the phase and the net's last layers",
+            )
+        self.num_classes: int = net.shapes[name][1]
+        self.classes: list[str] | None = None
+        self.preprocess = _preprocess(net, deploy)
+        self._module = deploy.to(self._device).eval()
+        self.backend = f"PyTorch {torch.__version__}, {_describe(self._device)}, blob {name!r}"
+
+    @torch.inference_mode()
+    def scores(self, batch: np.ndarray) -> np.ndarray:
+        """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
+        scores = self._module(torch.from_numpy(batch).to(self._device))[0]
+        return scores.float().cpu().numpy()
+
+
+def image_source(net: Net) -> ImageSegSource | None:
+    """What the net's first ImageSegData layer reads, or None."""
+    return next((source for source in net.sources.values() if isinstance(source, ImageSegSource)), None)
+
+
+def _preprocess(net: Net, deploy: torch.nn.Module) -> Preprocess | None:
+    source = image_source(net)
+    if source is None:
+        return None
+    stride, offset = size_rule(deploy)
+    return Preprocess.from_layer(net.layer(source.name).message, stride=stride, offset=offset)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError("unknown device", found=name, expected="auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NetError(
+            "CUDA was asked for, but PyTorch cannot use it",
+            found=f"{torch.cuda.device_count()} CUDA devices, PyTorch {torch.__version__}",
+            expected=name,
+            advice="install a CUDA build of PyTorch, or use --device cpu",
+        )
+    return device
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,157 @@
+"""The part of a net that maps an image to scores: what is exported and evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rlossctl.errors import NetError
+from rlossctl.net.layer import DataLayer
+from rlossctl.net.net import LayerNode, Net
+
+
+class Deploy(nn.Module):
+    """The layers between a net's image and some of its blobs, without data layers, losses and metrics.
+
+    Args:
+        net: the net; its modules are used, not copied.
+        outputs: blobs to return; by default the scores (see `score_blobs`).
+
+    Attributes:
+        input_name: the image blob, (N, C, H, W).
+        output_names: the blobs that a call returns, in order.
+        layers: the layers that are left.
+    """
+
+    def __init__(self, net: Net, outputs: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.input_name = image_blob(net)
+        self.output_names = list(outputs or score_blobs(net))
+        unknown = [name for name in self.output_names if name not in net.shapes]
+        if unknown:
+            raise NetError(
+                f"has no blob {unknown[0]!r}",
+                where=net.file.path,
+                found=unknown[0],
+                expected=", ".join(net.shapes),
+            )
+        needed = net.layers_for(self.output_names)
+        self.layers = [
+            layer
+            for number, layer in enumerate(net.layers)
+            if number in needed and not isinstance(layer.module, DataLayer)
+        ]
+        self.modules_in_order = nn.ModuleList(layer.module for layer in self.layers)
+        self.input_shape = net.shapes[self.input_name]
+        self._check_inputs(net)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(N, C, H, W) as the data layer would give it, to the output blobs."""
+        return self.run(image, self.output_names)
+
+    def run(self, image: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
+        """The last values of `names`, any blobs of the cut net."""
+        blobs = {self.input_name: image}
+        for layer in self.layers:
+            tops = layer.module(*(blobs[name] for name in layer.bottoms))
+            blobs.update(zip(layer.tops, tops if isinstance(tops, tuple) else (tops,), strict=True))
+        return tuple(blobs[name] for name in names)
+
+    def blob_names(self) -> list[str]:
+        """Every blob of the cut net in order of last writing."""
+        names: dict[str, None] = {}
+        for layer in self.layers:
+            for top in layer.tops:
+                names.pop(top, None)
+                names[top] = None
+        return list(names)
+
+    def _check_inputs(self, net: Net) -> None:
+        known = {self.input_name}
+        for layer in self.layers:
+            for bottom in layer.bottoms:
+                if bottom not in known:
+                    raise layer.module.error(
+                        f"needs {bottom!r}, so the outputs cannot be computed from {self.input_name!r} alone",
+                        found=", ".join(self.output_names),
+                        expected="outputs that depend on the image only",
+                        advice="name other outputs (--output BLOB)",
+                    )
+            known.update(layer.tops)
+
+
+def image_blob(net: Net) -> str:
+    """The image: the first top of the first data layer, or the first net-level input."""
+    for layer in net.layers:
+        if isinstance(layer.module, DataLayer):
+            return layer.tops[0]
+    if net.inputs:
+        return net.inputs[0]
+    raise NetError(
+        "has no image input",
+        where=net.file.path,
+        expected="a data layer, or `input` fields",
+        advice="check the phase: its data layer may be excluded in this one",
+    )
+
+
+def score_blobs(net: Net) -> list[str]:
+    """The blobs a user wants from a net: the scores that its first metric reads, else its first loss, else
+    the outputs that need no labels. (In the original multi-scale nets the fused scores come first.)"""
+    for roles in (("metric",), ("loss",)):
+        readers = [layer for layer in net.layers if layer.node.kind.role in roles]
+        if readers:
+            return [readers[0].bottoms[0]]
+    image = image_blob(net)
+    return [name for name in net.outputs if name != image and _depends_on_image_only(net, name, image)]
+
+
+def _depends_on_image_only(net: Net, blob: str, image: str) -> bool:
+    layers: list[LayerNode] = [net.layers[number] for number in sorted(net.layers_for([blob]))]
+    known = {image}
+    for layer in layers:
+        if isinstance(layer.module, DataLayer):
+            continue
+        if not known.issuperset(layer.bottoms):
+            return False
+        known.update(layer.tops)
+    return blob in known
+
+
+@torch.no_grad()
+def size_rule(deploy: Deploy, largest: int = 64) -> tuple[int, int]:
+    """The padding rule under which scores have the image's size or an exact fraction of it.
+
+    Returns:
+        (stride, offset): heights and widths of the form stride * k + offset keep corners aligned. (1, 0) when
+        the scores come at every input's own size, or when no such rule is found.
+    """
+    channels = deploy.input_shape[1]
+
+    def size(length: int) -> int | None:
+        try:
+            image = torch.empty((1, channels, length, length), device="meta")
+            return _on_meta(deploy, image).shape[-1]
+        except (RuntimeError, NetError):
+            return None
+
+    for stride in (1, 2, 4, 8, 16, 32, 64):
+        if stride > largest:
+            break
+        for offset in (0, 1) if stride > 1 else (0,):
+            lengths = [
+                stride * k + offset for k in (3 * 64 // stride, 3 * 64 // stride + 1, 5 * 64 // stride + 3)
+            ]
+            if all(size(length) == length for length in lengths):
+                return stride, offset
+    return 1, 0
+
+
+def _on_meta(deploy: Deploy, image: Tensor) -> Tensor:
+    """One forward on meta tensors, whatever device the weights are on."""
+    named = (*deploy.named_parameters(), *deploy.named_buffers())  # tied blobs once
+    state = {name: torch.empty_like(value, device="meta") for name, value in named}
+    outputs = torch.func.functional_call(deploy, state, (image,))
+    return outputs[0]

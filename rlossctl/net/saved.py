@@ -1,0 +1,66 @@
+"""A net as the layers that Caffe saves: split-expanded, with phases, blobs by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from google.protobuf.message import Message
+from torch import Tensor
+
+from rlossctl.net.net import Net
+from rlossctl.prototxt import wire
+from rlossctl.prototxt.splits import insert_splits
+from rlossctl.weights import LayerRecord
+
+
+def saved_param(net: Net) -> Message:
+    """The NetParameter that Caffe writes (Net::ToProto): splits, phases, and what layers add to their own.
+
+    A loss layer without loss_weight adds its default; BVLC's BatchNorm adds `lr_mult: 0` for each statistic.
+    """
+    param = insert_splits(net.param)
+    kinds = {layer.name: layer.node.kind for layer in net.layers}
+    for layer in param.layer:
+        if not layer.HasField("phase"):
+            layer.phase = net.param.state.phase
+        kind = kinds.get(layer.name)
+        if kind is not None and kind.loss_weight and not layer.loss_weight:
+            layer.loss_weight.append(kind.loss_weight)
+        if layer.type == "BatchNorm" and net.dialect == "bvlc":
+            while len(layer.param) < 3:
+                layer.param.add().lr_mult = 0
+    return param
+
+
+def layer_records(net: Net, diffs: Mapping[int, Tensor] | None = None) -> Iterator[LayerRecord]:
+    """Every saved layer with all its blobs, for a binary caffemodel: sharers repeat the owner's.
+
+    Args:
+        diffs: by `id` of the blob, for snapshot_diff.
+    """
+    for layer in saved_param(net).layer:
+        blobs = net.params.get(layer.name, [])
+        del layer.blobs[:]
+        yield LayerRecord(
+            wire.encode_layer(layer, net.dialect),
+            [as_array(blob) for blob in blobs],
+            [] if diffs is None else [as_array(diffs[id(blob)]) for blob in blobs],
+        )
+
+
+def hdf5_layers(net: Net, diffs: Mapping[int, Tensor] | None = None) -> Iterator[tuple]:
+    """Every saved layer's name with the arrays it owns (and the diffs of all its blobs), for HDF5."""
+    owned = {(entry.layer, entry.index) for entry in net.learnable}
+    for layer in saved_param(net).layer:
+        blobs = list(enumerate(net.params.get(layer.name, [])))
+        arrays = {index: as_array(blob) for index, blob in blobs if (layer.name, index) in owned}
+        if diffs is None:
+            yield layer.name, arrays
+        else:
+            yield layer.name, arrays, {index: as_array(diffs[id(blob)]) for index, blob in blobs}
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """A tensor's values as a float32 array on the CPU."""
+    return tensor.detach().float().cpu().numpy()

@@ -1,0 +1,144 @@
+"""What is watched while a net trains: the displayed loss, the objective's terms, requests to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+
+from rlossctl.errors import RlossError
+
+SHARE_WINDOW = 10  # iterations over which the terms are averaged before they are compared
+DOMINANT = 2.0
+
+
+class SmoothedLoss:
+    """Caffe's displayed loss: the mean of the last `size` losses, a running mean until there are so many."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._losses: list[float] = []
+        self._count = 0
+        self.value = 0.0
+
+    def restart(self) -> None:
+        """Caffe forgets the window at the start of every Step call."""
+        self._losses, self._count, self.value = [], 0, 0.0
+
+    def add(self, loss: float) -> float:
+        """The mean with this loss (Solver::UpdateSmoothedLoss)."""
+        if len(self._losses) < self._size:
+            self._losses.append(loss)
+            self.value += (loss - self.value) / len(self._losses)
+        else:
+            slot = self._count % self._size
+            self.value += (loss - self._losses[slot]) / self._size
+            self._losses[slot] = loss
+        self._count += 1
+        return self.value
+
+    def state(self) -> dict[str, object]:
+        """The window, fit for JSON."""
+        return {"losses": self._losses, "count": self._count, "value": self.value}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Goes on from `state()`, unless average_loss was changed in between."""
+        losses = list(state["losses"])
+        if len(losses) <= self._size:
+            self._losses, self._count, self.value = losses, state["count"], state["value"]
+
+
+class TermShares:
+    """Says once when a term that lowers the objective outweighs all others.
+
+    A regularizer such as DenseCRFLoss is negative and counted in pairs of pixels, so nobody guesses its
+    weight; one that dominates makes large classes swallow the rest.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[dict[str, float]] = deque(maxlen=SHARE_WINDOW)
+        self._told = False
+
+    def add(self, terms: Mapping[str, tuple[float, float]]) -> str | None:
+        """Takes blob -> (value, weight) of one iteration; the advice, the first time that one is due."""
+        self._recent.append({name: value * weight for name, (value, weight) in terms.items()})
+        if self._told or len(terms) < 2 or len(self._recent) < SHARE_WINDOW:
+            return None
+        means = {name: math.fsum(entry[name] for entry in self._recent) / SHARE_WINDOW for name in terms}
+        for name, mean in means.items():
+            others = math.fsum(abs(value) for other, value in means.items() if other != name)
+            if mean < 0 and -mean > DOMINANT * others:
+                self._told = True
+                return (
+                    f"{name} is {mean:g} in the objective, all other terms together {others:g}: it outweighs "
+                    f"them. Its loss_weight is {terms[name][1]:g}; a term of about a tenth to a third of the "
+                    f"cross entropy is a better start when training from scratch."
+                )
+        return None
+
+
+class Requests:
+    """SIGINT asks to stop (with a snapshot), SIGHUP for a snapshot; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self._pending: deque[str] = deque()
+        self.stop = False
+
+    def take(self) -> str | None:
+        """The oldest request that was not taken yet: "stop" or "snapshot"."""
+        request = self._pending.popleft() if self._pending else None
+        self.stop = self.stop or request == "stop"
+        return request
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Requests]:
+        """Handles the signals inside the block; outside the main thread Python does not allow it."""
+        self._reset()
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        handlers = {signal.SIGINT: self._interrupted}
+        if hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = lambda *_: self._pending.append("snapshot")
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield self
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self._reset()
+
+    def _reset(self) -> None:
+        self._pending.clear()
+        self.stop = False
+
+    def _interrupted(self, *_: object) -> None:
+        if "stop" in self._pending or self.stop:
+            raise KeyboardInterrupt
+        self._pending.append("stop")
+
+
+def check_finite(iteration: int, loss: float, terms: Mapping[str, tuple[float, float]]) -> None:
+    """Raises an RlossError if the objective is not a number; nothing has been updated by then."""
+    if math.isfinite(loss):
+        return
+    bad = {name: value for name, (value, _) in terms.items() if not math.isfinite(value)}
+    raise RlossError(
+        f"the loss is not a finite number in iteration {iteration}",
+        found=", ".join(f"{name} = {value:g}" for name, value in bad.items()) or f"objective {loss:g}",
+        expected="finite values in every blob with a loss weight",
+        advice="no snapshot was written or changed; lower base_lr or the loss weights, set clip_gradients, "
+        "or check the data, then resume from the last snapshot",
+    )
+
+
+def sums(terms: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
+    """Means over the passes of one iteration: blob -> (value, weight)."""
+    first = terms[0]
+    return {
+        name: (math.fsum(entry[name][0] for entry in terms) / len(terms), weight)
+        for name, (_, weight) in first.items()
+    }

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rlossctl.data.images import check_labels, image_size, read_image, read_label
+from rlossctl.data.palette import CAMVID_CLASSES, VOC_CLASSES, save_label_png, voc_palette
+from rlossctl.errors import DataError, RlossError
+
+IDS = np.array([[0, 1, 20], [255, 15, 3]], dtype=np.uint8)
+
+
+def test_photos_are_blue_first(tmp_path):
+    rgb = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), rgb[:, :, ::-1])
+    assert image_size(tmp_path / "a.png") == (2, 3)
+
+
+def test_grey_alpha_and_deep_photos(tmp_path):
+    grey = np.array([[0, 7], [200, 255]], dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert np.array_equal(read_image(tmp_path / "grey.png"), np.repeat(grey[:, :, None], 3, axis=2))
+    assert np.array_equal(read_image(tmp_path / "grey.png", color=False), grey[:, :, None])
+    rgba = np.dstack([np.full((2, 2, 3), 90, np.uint8), np.zeros((2, 2), np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "alpha.png")
+    assert (read_image(tmp_path / "alpha.png") == 90).all()
+    Image.fromarray((grey.astype(np.uint16) << 8) + 17).save(tmp_path / "deep.png")
+    assert np.array_equal(read_image(tmp_path / "deep.png")[:, :, 0], grey)
+
+
+def test_palette_labels_are_indices(tmp_path):
+    save_label_png(tmp_path / "palette.png", IDS)
+    with Image.open(tmp_path / "palette.png") as image:
+        assert image.mode == "P"
+    assert np.array_equal(read_label(tmp_path / "palette.png"), IDS)
+    save_label_png(tmp_path / "plain.png", IDS, palette=False)
+    with Image.open(tmp_path / "plain.png") as image:
+        assert image.mode == "L"
+    assert np.array_equal(read_label(tmp_path / "plain.png"), IDS)
+    Image.fromarray(IDS.astype(np.uint16)).save(tmp_path / "deep.png")
+    assert np.array_equal(read_label(tmp_path / "deep.png"), IDS)
+    Image.fromarray(IDS > 0).save(tmp_path / "bits.png")
+    assert np.array_equal(read_label(tmp_path / "bits.png"), (IDS > 0).astype(np.uint8))
+
+
+def test_pictures_that_are_no_labels(tmp_path):
+    Image.fromarray(voc_palette()[IDS]).save(tmp_path / "rgb.png")
+    with pytest.raises(DataError, match="colour image") as caught:
+        read_label(tmp_path / "rgb.png", listed="train.txt:4")
+    assert "train.txt:4" in caught.value.where and "palette" in caught.value.expected
+    Image.fromarray(IDS).save(tmp_path / "lossy.jpg")
+    with pytest.raises(DataError, match="JPEG"):
+        read_label(tmp_path / "lossy.jpg")
+    Image.fromarray(np.full((2, 2), 300, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match="300"):
+        read_label(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_missing_damaged_and_truncated_files(tmp_path, suffix):
+    whole = tmp_path / f"whole.{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)).save(whole)
+    content = whole.read_bytes()
+    (tmp_path / f"half.{suffix}").write_bytes(content[: len(content) // 2])
+    (tmp_path / f"text.{suffix}").write_text("no picture")
+    (tmp_path / f"empty.{suffix}").touch()
+    (tmp_path / f"flipped.{suffix}").write_bytes(content[:20] + bytes(200) + content[220:])
+    for name in ("nowhere", "half", "text", "empty"):
+        with pytest.raises(DataError) as caught:
+            read_image(tmp_path / f"{name}.{suffix}", listed="list.txt:7")
+        assert f"{name}.{suffix}" in caught.value.where and "list.txt:7" in caught.value.where
+        assert caught.value.advice
+    with pytest.raises(DataError):
+        read_image(tmp_path / f"flipped.{suffix}")
+    with pytest.raises(DataError):
+        read_image(tmp_path)
+
+
+def test_an_absurdly_large_image_is_an_error(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DataError, match="DecompressionBomb"):
+        read_image(tmp_path / "a.png")
+
+
+def test_check_labels_names_file_ids_and_range():
+    check_labels(IDS, 21, 255, "a.png")
+    check_labels(IDS[:1].astype(np.float32), 21, None, "a.png")
+    with pytest.raises(DataError) as caught:
+        check_labels(IDS, 15, 255, "a.png")
+    assert caught.value.where == "a.png" and "15, 20" in caught.value.found
+    assert "0..14" in caught.value.expected and "255" in caught.value.expected
+    with pytest.raises(DataError, match="255"):
+        check_labels(IDS, 21, None, "a.png")
+
+
+def test_palette_and_names():
+    palette = voc_palette()
+    assert palette[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert palette[20].tolist() == [0, 64, 128] and palette[255].tolist() == [224, 224, 192]
+    assert len(VOC_CLASSES) == 21 and VOC_CLASSES[15] == "person" and len(CAMVID_CLASSES) == 11
+
+
+def test_labels_that_cannot_be_written(tmp_path):
+    with pytest.raises(DataError, match=r"ids 0\.\.300"):
+        save_label_png(tmp_path / "a.png", np.array([[0, 300]]))
+    with pytest.raises(RlossError, match="nowhere"):
+        save_label_png(tmp_path / "nowhere/a.png", IDS)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,76 @@
+"""The report folder: self-contained, complete, with label PNGs that keep their ids."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import UsageError
+from rlossctl.evaluation import OnnxRunner, evaluate, write_report
+from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.pictures import RIGHT, WRONG, error_map
+
+
+@pytest.fixture
+def evaluations(tiny_model, voc_folder):
+    samples = open_list(voc_folder / "pairs.txt", voc_folder)
+    runner = OnnxRunner(tiny_model, "cpu")
+    plain = evaluate(runner, samples, pictures=2, progress=False)
+    shifted = Preprocess((50.0, 110.0, 120.0), crop=(64, 64))
+    other = evaluate(runner, samples, preprocess=shifted, pictures=2, progress=False)
+    return {"pCE": plain, "+ DenseCRF": other}
+
+
+def test_page_is_self_contained_and_names_everything(evaluations, tmp_path):
+    page = write_report(tmp_path / "report", evaluations, title="Tiny <test>")
+    text = page.read_text()
+    assert "http:" not in text
+    assert "https:" not in text
+    assert not re.search(r"<(script|link|iframe)", text)
+    assert all(source.startswith("data:image/") for source in re.findall(r'src="([^"]{11})', text))
+    assert text.count("<img ") == 2 * 2 * 3  # images x rows x (photo + models)
+    assert "Tiny &lt;test&gt;" in text
+    assert "prefers-color-scheme: dark" in text
+    for word in ("pCE", "+ DenseCRF", "blue", "green", "red", "CPUExecutionProvider", "2007_000002"):
+        assert word in text
+
+
+def test_files_beside_the_page(evaluations, tmp_path):
+    folder = write_report(tmp_path / "deep" / "report", evaluations).parent
+    results = json.loads((folder / "results.json").read_text())["models"]
+    assert results["pCE"]["miou"] == evaluations["pCE"].confusion.miou()
+    for picture in evaluations["+ DenseCRF"].pictures:
+        stem = picture.name[-len("2007_000000.png") : -4]
+        with Image.open(folder / "predictions" / "+_DenseCRF" / f"{stem}.png") as image:
+            assert image.mode == "P"
+            np.testing.assert_array_equal(np.asarray(image), picture.prediction)
+        with Image.open(folder / "images" / f"{stem}.png") as image:
+            assert image.width >= 3 * picture.photo.shape[1]
+            assert image.height >= 2 * picture.photo.shape[0]
+    assert not list(folder.rglob("*.part"))
+
+
+def test_errors_are_marked_where_they_are():
+    photo = np.full((1, 3, 3), 128, np.uint8)
+    panel = error_map(photo, np.array([[0, 1, 255]], np.uint8), np.array([[0, 0, 0]], np.uint8))
+    right, wrong, ignored = panel[0].astype(int)
+    assert np.abs(wrong - WRONG).sum() < np.abs(wrong - RIGHT).sum()
+    assert np.abs(right - RIGHT).sum() < np.abs(right - WRONG).sum()
+    assert ignored.min() > 180
+
+
+def test_models_of_other_classes_do_not_share_a_page(evaluations, tmp_path):
+    evaluations["+ DenseCRF"].class_names = ["a", "b", "c"]
+    with pytest.raises(UsageError, match="one page"):
+        write_report(tmp_path / "report", evaluations)
+
+
+def test_names_that_would_share_a_folder_are_refused(evaluations, tmp_path):
+    one, two = evaluations.values()
+    with pytest.raises(UsageError, match="share a folder"):
+        write_report(tmp_path / "report", {"a b": one, "a_b": two})

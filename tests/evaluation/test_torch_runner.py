@@ -1,0 +1,117 @@
+"""A prototxt with weights through PyTorch: the same numbers as the ONNX file of the same net."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from rlossctl.cli.eval import command
+from rlossctl.errors import NetError, UsageError, WeightsError
+from rlossctl.evaluation import evaluate
+from rlossctl.evaluation.opening import open_list, open_model
+from rlossctl.net import load_net
+from rlossctl.weights import LayerRecord, write_caffemodel
+
+DATA = """
+layer {{ name: "data" type: "ImageSegData" top: "data" top: "label" top: "data_dim"
+  image_data_param {{ root_folder: "${{ROOT}}" source: "${{ROOT}}/pairs.txt" batch_size: 1 label_type: PIXEL }}
+  transform_param {{ mean_value: 100 mean_value: 110 mean_value: 120 crop_size: 64 }}
+  include {{ phase: {phase} }} }}
+"""
+NET = """
+layer { name: "${EXP}_score" type: "Convolution" bottom: "data" top: "score"
+  convolution_param { num_output: 3 kernel_size: 1 } }
+"""
+METRIC = """
+layer { name: "accuracy" type: "SegAccuracy" bottom: "score" bottom: "label" top: "accuracy"
+  seg_accuracy_param { ignore_label: 255 reset: false } include { phase: TEST } }
+layer { name: "silence" type: "Silence" bottom: "data_dim" include { phase: TEST } }
+"""
+LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }\n'
+
+
+@pytest.fixture
+def prototxt(tmp_path):
+    """A test net in the manner of the original ones."""
+    path = tmp_path / "test.prototxt"
+    path.write_text(DATA.format(phase="TEST") + NET + METRIC)
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """The identity for layer a_score: scores are the channels."""
+    path = tmp_path / "net.caffemodel"
+    kernel = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    name = b"a_score"
+    message = b"\x0a" + bytes([len(name)]) + name + b"\x12\x0bConvolution"
+    write_caffemodel(path, "net", [LayerRecord(message, [kernel, np.zeros(3, np.float32)])])
+    return path
+
+
+def test_list_root_and_preprocessing_come_from_the_data_layer(prototxt, weights, voc_folder, expected_matrix):
+    opened = open_model(str(prototxt), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    samples = open_list(opened.source, opened.root)
+    result = evaluate(opened.runner, samples, progress=False)
+    np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
+    assert result.preprocess.mean_bgr == (100.0, 110.0, 120.0)
+    assert result.preprocess.crop == (64, 64)
+    assert result.backend.startswith(f"PyTorch {torch.__version__}, CPU")
+    assert opened.notes == ()
+
+
+def test_command_agrees_with_the_nets_own_accuracy_layer(prototxt, weights, voc_folder, tmp_path):
+    """--metric caffe prints what the net's SegAccuracy layer gives after the last image."""
+    settings = {"ROOT": str(voc_folder), "EXP": "a"}
+    net = load_net(prototxt, weights, **settings)
+    for _ in range(3):
+        blobs = net.run().outputs
+    target = tmp_path / "out.json"
+    sets = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    arguments = [str(prototxt), str(weights), *sets, "--metric", "caffe", "--json", str(target)]
+    result = CliRunner().invoke(command, [*arguments, "--device", "cpu"])
+    assert result.exception is None, result.output
+    content = json.loads(target.read_text())
+    np.testing.assert_allclose(content["caffe"], blobs["accuracy"].ravel().numpy(), rtol=1e-6)
+
+
+def test_a_training_net_needs_a_named_list(tmp_path, weights, voc_folder, expected_matrix):
+    prototxt = tmp_path / "train.prototxt"
+    prototxt.write_text(DATA.format(phase="TRAIN") + NET + LOSS)
+    settings = {"ROOT": voc_folder, "EXP": "a"}
+    with pytest.raises(UsageError, match="no list of images"):
+        open_model(str(prototxt), str(weights), "cpu", settings)
+    named = str(voc_folder / "ids.txt")
+    opened = open_model(str(prototxt), str(weights), "cpu", settings, named, str(voc_folder))
+    result = evaluate(opened.runner, open_list(opened.source, opened.root), progress=False)
+    np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
+
+
+def test_weights_of_another_experiment_are_refused(prototxt, weights, voc_folder):
+    with pytest.raises(WeightsError, match="b_score"):
+        open_model(str(prototxt), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "b"})
+
+
+def test_layers_without_weights_are_named(tmp_path, weights, voc_folder):
+    path = tmp_path / "longer.prototxt"
+    extra = (
+        NET.replace("${EXP}_score", "${EXP}_extra")
+        .replace('"data"', '"score"')
+        .replace('top: "score"', 'top: "extra"')
+    )
+    path.write_text(DATA.format(phase="TEST") + NET + extra)
+    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    assert "a_extra" in opened.notes[0]
+    assert "a_score" not in opened.notes[0]
+
+
+def test_asking_for_cuda_without_getting_it_is_an_error(prototxt, weights, voc_folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(NetError, match="PyTorch cannot use it"):
+        open_model(str(prototxt), str(weights), "cuda", {"ROOT": voc_folder, "EXP": "a"})
+    with pytest.raises(UsageError, match="unknown device"):
+        open_model(str(prototxt), str(weights), "gpu7", {"ROOT": voc_folder, "EXP": "a"})
