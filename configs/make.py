@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from networks import deeplab_largefov, deeplab_msc_largefov, deeplab_vgg16, resnet101
+from networks import camvid, deeplab_largefov, deeplab_msc_largefov, deeplab_vgg16, demo, resnet101
 
 from rlossctl.prototxt.netspec import message_text
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = (deeplab_largefov, deeplab_msc_largefov, deeplab_vgg16, resnet101)
+NETWORKS = (deeplab_largefov, deeplab_msc_largefov, deeplab_vgg16, resnet101, demo, camvid)
 MADE_BY = "Written by configs/make.py from configs/networks/{}.py: change it there."
 
 

@@ -85,7 +85,7 @@ def test_accuracy(n: NetSpec, top: str, score: Top) -> None:
     n[top] = L.SegAccuracy(score, n.label, name="accuracy", ignore_label=IGNORE_LABEL, reset=False)
 
 
-def densecrf_loss(n: NetSpec, blob: str, *, xy: int, rgb: int, ignore_label: bool = True) -> None:
+def densecrf_loss(n: NetSpec, blob: str, *, xy: int | str, rgb: int | str, ignore_label: bool = True) -> None:
     """The DenseCRF loss on the softmax of a full-resolution score map.
 
     The layer ignores loss_param; the originals of three of the networks state it all the same.

@@ -105,6 +105,7 @@ def command(
     padded with the mean and scored at their own size; one confusion matrix counts the whole list. What
     really runs the model and how images are prepared is printed.
     """
+    from rlossctl.data.palette import class_names
     from rlossctl.evaluation import evaluate, opening, table, write_report
 
     say = functools.partial(click.echo, err=json_file == "-")
@@ -116,7 +117,7 @@ def command(
         opened.runner,
         samples,
         preprocess=preprocess,
-        class_names=opening.class_names(classes),
+        class_names=class_names(classes),
         ignore=ignore,
         source=opened.source,
         pictures=pictures if report else 0,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlossctl.errors import DataError
+from rlossctl.files import atomic_write
 
 LabelColumn = Literal["path", "integer", "optional"]
 VOC_LABEL_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
@@ -98,6 +99,12 @@ def join_root(root: str | os.PathLike[str], name: str) -> str:
     if not root or root.endswith("/") or name.startswith("/") or os.path.exists(plain):
         return plain
     return f"{root}/{name}"
+
+
+def write_lines(path: str | os.PathLike[str], lines: list[str]) -> None:
+    """Writes a list file; names that `read_list` gave keep their bytes."""
+    with atomic_write(path) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def _read_text(path: str | os.PathLike[str]) -> str:

@@ -52,12 +52,11 @@ def fractal(
 
 def blur(field: Field, sigma: float) -> Field:
     """Gaussian blur of [H, W] or [H, W, C], weights normalised at the border; sigma in pixels."""
+    field = field.astype(np.float32, copy=False)
     down, across = (_gaussian(size, sigma) for size in field.shape[:2])
-    return (
-        np.moveaxis(down @ np.moveaxis(field, -1, 0) @ across.T, 0, -1)
-        if field.ndim == 3
-        else (down @ field @ across.T)
-    )
+    if field.ndim == 2:
+        return down @ field @ across.T
+    return np.moveaxis(down @ np.moveaxis(field, -1, 0) @ across.T, 0, -1)
 
 
 def _spline(positions: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -46,6 +47,30 @@ CAMVID_CLASSES = (
     "pedestrian",
     "bicyclist",
 )
+
+
+def class_names(text: str | None) -> list[str] | None:
+    """Names from "voc", "camvid" or a text file with one name per line; None gives None.
+
+    Raises:
+        DataError: no such file, or not text.
+    """
+    known = {"voc": VOC_CLASSES, "camvid": CAMVID_CLASSES}
+    if text is None:
+        return None
+    if text in known:
+        return list(known[text])
+    try:
+        lines = Path(text).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            "the class names cannot be read",
+            where=text,
+            found=str(error),
+            expected="voc, camvid, or a text file with one name per line",
+            advice="check the file's name",
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def voc_palette() -> np.ndarray:

@@ -54,7 +54,7 @@ def _ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     down = np.linspace(0, 1, shape[0])[:, None]
     ground *= (1 + rng.uniform(-0.15, 0.25) * (down - 0.5))[..., None]
     if rng.random() < 0.45:
-        skyline = rng.uniform(0.12, 0.4) + 0.04 * fractal(rng, (1, shape[1]), (1, 3))
+        skyline = rng.uniform(0.1, 0.3) + 0.04 * fractal(rng, (1, shape[1]), (1, 3))
         far = _far(rng, shape)
         ground = np.where((down < skyline)[..., None], far, ground)
     return ground
@@ -81,7 +81,7 @@ def _material(rng: np.random.Generator, shape: tuple[int, int], rows: np.ndarray
         return np.array([0.52, 0.36, 0.22]) * (1 + 0.14 * rings + 0.07 * wave + 0.08 * patches)[..., None]
     folds = fractal(rng, shape, (4, 6), octaves=2)  # cloth
     thread = fractal(rng, shape, (90, 90), octaves=1)
-    base = rng.uniform(0.2, 0.75) + rng.normal(0, 0.09, 3)
+    base = rng.uniform(0.2, 0.75) + rng.normal(0, 0.06, 3)
     return np.clip(base, 0.05, 0.9) * (1 + 0.22 * folds + 0.05 * thread)[..., None]
 
 
@@ -106,7 +106,7 @@ def _place(
     the square that is.
     """
     radius = min(shape) * rng.uniform(0.14, 0.26) * (0.75 + 0.5 * depth) * (1.25 if kind == 3 else 1.0)
-    middle = (shape[0] * (0.28 + 0.5 * depth + rng.normal(0, 0.06)), shape[1] * rng.uniform(0.1, 0.9))
+    middle = (shape[0] * (0.34 + 0.46 * depth + rng.normal(0, 0.06)), shape[1] * rng.uniform(0.1, 0.9))
     side = int(3.0 * radius)
     corner = [int(centre - side / 2) for centre in middle]
     box = tuple(slice(max(0, c), max(0, min(size, c + side))) for c, size in zip(corner, shape, strict=True))
@@ -116,7 +116,7 @@ def _place(
     turn = rng.normal(0, 0.18) if kind in (1, 3) else rng.uniform(0, 6.28)
     u = dx * np.cos(turn) + dy * np.sin(turn) + 0.05 * fractal(rng, (side, side), (6, 6), octaves=3)
     v = dy * np.cos(turn) - dx * np.sin(turn) + 0.05 * fractal(rng, (side, side), (6, 6), octaves=3)
-    return KINDS[kind](rng, u, v), box, part
+    return KINDS[kind](rng, u.astype(np.float32), v.astype(np.float32)), box, part
 
 
 def _lit(thing: Thing, light: np.ndarray) -> np.ndarray:
@@ -134,7 +134,8 @@ def _shadow(rng: np.random.Generator, placed: np.ndarray, light: np.ndarray) -> 
     """Factor of brightness that an object leaves on what lies under it: a cast shadow and a dark foot."""
     reach = 0.10 * min(placed.shape)
     shift = np.round(-light[1::-1] * reach).astype(int)
-    cast = np.roll(np.pad(placed, 32), shift, axis=(0, 1))[32:-32, 32:-32]
+    margin = int(np.abs(shift).max()) + 1
+    cast = np.roll(np.pad(placed, margin), shift, axis=(0, 1))[margin:-margin, margin:-margin]
     strength = rng.uniform(0.15, 0.5)
     return 1 - strength * blur(cast, rng.uniform(2.5, 8.0)) - 0.25 * blur(placed, 3.0)
 

@@ -80,11 +80,25 @@ def _draw_strokes(canvas: _Canvas, large: list[int], target: float, rng: np.rand
     paths = {region: iter(canvas.paths(region, rng)) for region in large}
     main = {region: next(path) for region, path in paths.items()}
     lengths = {region: float(len(path)) for region, path in main.items()}
-    room = max(target - canvas.count, 0) / canvas.width
-    share = min(1.0, room / max(sum(lengths.values()), 1.0))
+    # The round ends of a stroke cover as much as about a width of its length.
+    room = (target - canvas.count) / canvas.width - canvas.width * len(main)
+    share = _share(list(lengths.values()), room, canvas.width)
     for region, path in main.items():
-        canvas.stroke(region, _part(path, max(share * len(path), 2 * canvas.width), rng))
+        canvas.stroke(region, _part(path, max(share * len(path), canvas.width), rng))
     _draw_branches(canvas, paths, lengths, target, rng)
+
+
+def _share(lengths: list[float], room: float, least: float) -> float:
+    """The share of every length that makes them fit into `room` where none may fall below `least`."""
+    share = 1.0
+    for _ in lengths:
+        short = [length for length in lengths if share * length < least]
+        long = sum(lengths) - sum(short)
+        fitting = min(1.0, max(room - least * len(short), 0.0) / long) if long else share
+        if fitting >= share:
+            break
+        share = fitting
+    return share
 
 
 def _draw_branches(

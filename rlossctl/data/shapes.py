@@ -124,7 +124,7 @@ def animal(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> Thing:
     ]
     first, second = (coats[index] for index in rng.permutation(len(coats))[:2])
     colour = np.array(first) + (np.array(second) - np.array(first)) * patches[..., None]
-    return Thing(field, colour * (1 + 0.20 * fur)[..., None], 0.7 * fur, 0.03)
+    return Thing(field, colour * (1 + 0.26 * fur)[..., None], 0.7 * fur, 0.03)
 
 
 KINDS: tuple[Callable[[np.random.Generator, np.ndarray, np.ndarray], Thing], ...] = (

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rlossctl.data.lists import Sample, find_label_dir, read_list
-from rlossctl.data.palette import CAMVID_CLASSES, VOC_CLASSES
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import DataError, UsageError, WeightsError
+from rlossctl.errors import UsageError, WeightsError
 from rlossctl.evaluation.runners import OnnxRunner, Runner
-
 
 TRAIN = 0  # the value of Caffe's Phase
 
@@ -108,7 +106,8 @@ def _open_prototxt(
     from rlossctl.evaluation.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
 
-    net = load_inference_net(model, placeholders=placeholders)
+    named = {"source": source, "root": root}
+    net = load_inference_net(model, data=named, placeholders=placeholders)
     copied, _ = net.copy_from(weights)
     notes = _missing_weights(weights, copied, net.params)
     images = image_source(net)
@@ -173,23 +172,3 @@ def override_preprocess(
     changes["channel_order"] = "rgb" if rgb else None
     named = {key: value for key, value in changes.items() if value is not None}
     return dataclasses.replace(base or Preprocess(), **named)
-
-
-def class_names(text: str | None) -> list[str] | None:
-    """Names from "voc", "camvid" or a file with one name per line; None gives None."""
-    known = {"voc": VOC_CLASSES, "camvid": CAMVID_CLASSES}
-    if text is None:
-        return None
-    if text in known:
-        return list(known[text])
-    try:
-        lines = Path(text).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            "the class names cannot be read",
-            where=text,
-            found=str(error),
-            expected="voc, camvid, or a text file with one name per line",
-            advice="check the file's name",
-        ) from error
-    return [line.strip() for line in lines if line.strip()]

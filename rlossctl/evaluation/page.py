@@ -13,6 +13,7 @@ from PIL import Image
 
 from rlossctl.data.palette import voc_palette
 from rlossctl.evaluation.evaluate import Evaluation
+from rlossctl.evaluation.pictures import RIGHT, WRONG, enlarge
 from rlossctl.evaluation.table import describe_preprocess, percent
 
 _WIDEST = 420  # pixels of a panel on the page; the PNG files keep the full size
@@ -149,8 +150,6 @@ def _example(example: Example, names: Sequence[str]) -> str:
 
 
 def _error_legend() -> str:
-    from rlossctl.evaluation.pictures import RIGHT, WRONG
-
     return (
         f'<p class="legend"><span class="entry">{_square(WRONG)}wrong</span>'
         f'<span class="entry">{_square(RIGHT)}right</span>'
@@ -167,7 +166,7 @@ def _square(colour: Sequence[int]) -> str:
 
 
 def _data_uri(panel: np.ndarray) -> str:
-    image = Image.fromarray(panel)
+    image = Image.fromarray(enlarge(panel))
     if image.width > _WIDEST:
         size = (_WIDEST, max(1, round(image.height * _WIDEST / image.width)))
         image = image.resize(size, Image.Resampling.LANCZOS)

@@ -70,7 +70,7 @@ def _panels(pictures: Mapping[str, Picture], ignore: int) -> list[list[Panel]]:
     for model, picture in pictures.items():
         counted = picture.truth != ignore
         right = (picture.prediction == picture.truth)[counted]
-        share = f", {100 * right.mean():.1f} % of pixels right" if right.size else ""
+        share = f": {100 * right.mean():.1f} % right" if right.size else ""
         above.append((model, overlay(picture.photo, picture.prediction)))
         wrong = error_map(picture.photo, picture.truth, picture.prediction, ignore)
         below.append((f"errors of {model}{share}", wrong))

@@ -108,7 +108,7 @@ def _open_session(path: Path, device: str) -> tuple[Any, str, str]:
         else:
             if session.get_providers()[0] == _CUDA:
                 return session, _CUDA, ""
-            reason = "CUDA, cuDNN or a GPU is missing"
+            reason = "its libraries, cuDNN or a GPU are missing"
     if wanted == "cuda":
         raise NetError(
             "CUDA was asked for, but ONNX Runtime does not use it",

@@ -30,6 +30,12 @@ class Dropout(Layer):
         self.ratio = setup.message.dropout_param.dropout_ratio
         if not 0 < self.ratio < 1:
             raise setup.error("dropout_ratio must lie between 0 and 1", found=self.ratio)
+        if setup.message.dropout_param.sample_weights_test:
+            raise setup.error(
+                "Dropout in TEST (SegNet's sample_weights_test) is not available",
+                found="sample_weights_test: true",
+                expected="false",
+            )
         self.drops = setup.phase == "TRAIN"
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,6 +31,12 @@ class SoftmaxWithLoss(Layer):
         super().__init__(setup)
         param = setup.message.loss_param
         self.axis = canonical_axis(setup, setup.message.softmax_param.axis, len(setup.bottoms[0]))
+        if param.weight_by_label_freqs:
+            raise setup.error(
+                "weights by class (SegNet's weight_by_label_freqs) are not available",
+                found="weight_by_label_freqs: true",
+                expected="false",
+            )
         self.ignore = param.ignore_label if param.HasField("ignore_label") else None
         self.normalization = param.normalization
         if not param.HasField("normalization") and param.HasField("normalize"):
@@ -80,8 +86,6 @@ class DenseCRFLoss(Layer):
             raise setup.error("has no gradient to the image", found="propagate_down: true", expected="false")
 
     def forward(self, image: Tensor, seg: Tensor) -> Tensor:
-        if seg.is_meta:
-            return seg.new_empty((1, 1, 1, 1))
         image = image.detach()
         loss = densecrf_loss(image, seg, caffe_mask(image), self.sigma_xy, self.sigma_rgb)
         return loss.reshape(1, 1, 1, 1)

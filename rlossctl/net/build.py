@@ -59,6 +59,7 @@ def load_inference_net(
     weights: str | Path | None = None,
     *,
     device: str | torch.device = "cpu",
+    data: Mapping[str, object] | None = None,
     placeholders: Mapping[str, object] | None = None,
 ) -> Net:
     """Builds a net for prediction: layers behave as in TEST whatever phase the prototxt was written for.
@@ -70,7 +71,7 @@ def load_inference_net(
     state = phases.net_state("TEST", file.param.state)
     if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
         state.phase = 0
-    net = build_net(phases.filter_net(file, state), device=device, phase="TEST")
+    net = build_net(phases.filter_net(file, state), device=device, data=data, phase="TEST")
     if weights is not None:
         net.copy_from(weights)
     return net

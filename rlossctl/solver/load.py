@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -144,23 +145,23 @@ def pick_device(device: str | torch.device | None, param: Message | None = None)
     if device is None or str(device) == "auto":
         wanted = param is None or param.solver_mode == GPU
         index = 0 if param is None else param.device_id
-        return (
-            torch.device("cuda", index if index < count else 0) if wanted and count else torch.device("cpu")
-        )
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        place = None
-    if place is None or place.type not in ("cpu", "cuda"):
+        if not (wanted and count):
+            return torch.device("cpu")
+        return torch.device("cuda", index if index < count else 0)
+    match = re.fullmatch(r"(cpu|cuda)(?::(\d+))?", str(device))
+    if match is None:
         raise UsageError("unknown device", found=device, expected="auto, cpu, cuda or cuda:INDEX")
-    if place.type == "cuda" and (place.index or 0) >= count:
+    index = int(match.group(2) or 0)
+    if match.group(1) == "cpu":
+        return torch.device("cpu")
+    if index >= count:
         raise UsageError(
             "the device is not there",
             found=f"{device}; this machine has {count} CUDA devices that torch can use",
-            expected="auto, cpu" + "".join(f", cuda:{index}" for index in range(count)),
+            expected="auto, cpu" + "".join(f", cuda:{number}" for number in range(count)),
             advice="use --device cpu, or install a torch build for this GPU",
         )
-    return torch.device("cuda", place.index or 0) if place.type == "cuda" else place
+    return torch.device("cuda", index)
 
 
 def pick_seed(seed: int | None, param: Message) -> int:

@@ -107,12 +107,12 @@ def train(
                 max_iter=max_iter,
                 log=log,
             )
-            _announce(built, log)
             if start is not None:
                 log.info(f"Resuming from {start}")
                 built.restore(start)
             elif resume:
                 log.info(f"No snapshot {files.prefix}_iter_* to resume from: starting anew")
+            _announce(built, log)
             return _solve(built, bar, files)
         except RlossError as error:
             log.record("error", message=str(error))

@@ -10,23 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.errors import WeightsError
 from rlossctl.files import atomic_write, make_folder
 from rlossctl.net import Net
-from rlossctl.prototxt import wire
-from rlossctl.prototxt.splits import insert_splits
+from rlossctl.net.saved import hdf5_layers, layer_records
 from rlossctl.solver import resume
 from rlossctl.weights import (
-    LayerRecord,
     SolverState,
     write_caffemodel,
     write_caffemodel_h5,
@@ -76,31 +72,12 @@ def write(
         else {id(entry.tensor): diff for entry, diff in zip(net.learnable, diffs, strict=True)}
     )
     if files.model.suffix == ".h5":
-        write_caffemodel_h5(files.model, _hdf5_layers(net, by_blob))
+        write_caffemodel_h5(files.model, hdf5_layers(net, by_blob))
     else:
-        write_caffemodel(files.model, net.name, _records(net, by_blob), list(net.param.input))
+        write_caffemodel(files.model, net.name, layer_records(net, by_blob), list(net.param.input))
     with atomic_write(files.resume) as file:
         file.write(extras)
     write_solverstate(files.state, state)
-
-
-def saved_param(net: Net) -> Message:
-    """The NetParameter that Caffe writes (Net::ToProto): splits, phases, and what layers add to their own.
-
-    A loss layer without loss_weight adds its default; BVLC's BatchNorm adds `lr_mult: 0` for each statistic.
-    """
-    param = insert_splits(net.param)
-    kinds = {layer.name: layer.node.kind for layer in net.layers}
-    for layer in param.layer:
-        if not layer.HasField("phase"):
-            layer.phase = net.param.state.phase
-        kind = kinds.get(layer.name)
-        if kind is not None and kind.loss_weight and not layer.loss_weight:
-            layer.loss_weight.append(kind.loss_weight)
-        if layer.type == "BatchNorm" and net.dialect == "bvlc":
-            while len(layer.param) < 3:
-                layer.param.add().lr_mult = 0
-    return param
 
 
 def latest(prefix: str) -> Path | None:
@@ -164,35 +141,6 @@ def check_history(history: Sequence[np.ndarray], target: Sequence[Tensor], state
                 expected=f"shape {tuple(tensor.shape)}",
                 advice="resume with the net that wrote the snapshot",
             )
-
-
-def as_array(tensor: Tensor) -> np.ndarray:
-    """A tensor's values as a float32 array on the CPU."""
-    return tensor.detach().to("cpu", torch.float32).numpy()
-
-
-def _records(net: Net, diffs: dict[int, Tensor] | None) -> Iterator[LayerRecord]:
-    """Every layer with all its blobs: sharers repeat the owner's."""
-    for layer in saved_param(net).layer:
-        blobs = net.params.get(layer.name, [])
-        del layer.blobs[:]
-        yield LayerRecord(
-            wire.encode_layer(layer, net.dialect),
-            [as_array(blob) for blob in blobs],
-            [] if diffs is None else [as_array(diffs[id(blob)]) for blob in blobs],
-        )
-
-
-def _hdf5_layers(net: Net, diffs: dict[int, Tensor] | None) -> Iterator[tuple]:
-    """Every layer's name with the arrays it owns (the diffs of all its blobs)."""
-    owned = {(entry.layer, entry.index) for entry in net.learnable}
-    for layer in saved_param(net).layer:
-        blobs = list(enumerate(net.params.get(layer.name, [])))
-        arrays = {index: as_array(blob) for index, blob in blobs if (layer.name, index) in owned}
-        if diffs is None:
-            yield layer.name, arrays
-        else:
-            yield layer.name, arrays, {index: as_array(diffs[id(blob)]) for index, blob in blobs}
 
 
 def _plain(shape: Sequence[int]) -> tuple[int, ...]:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from rlossctl.errors import PrototxtError, RlossError
 from rlossctl.net import Net
+from rlossctl.net.graph import AUTOMATIC
+from rlossctl.net.saved import as_array
 from rlossctl.solver import monitor, policies, resume, snapshot
 from rlossctl.solver.log import Log, Stopwatch, number, output_lines, warnings_to_stderr
 from rlossctl.solver.updates import Updater
@@ -61,6 +63,7 @@ class Solver:
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
         self._shares = monitor.TermShares()
+        self._terms = _term_names(net)
         self._last_snapshot: tuple[int, Path] | None = None
 
     @property
@@ -158,7 +161,7 @@ class Solver:
         state = SolverState(
             self.iter,
             str(files.model),
-            [snapshot.as_array(blob) for blob in self.history],
+            [as_array(blob) for blob in self.history],
             self.current_step,
         )
         self.log.info(f"Snapshotting solver state to {kind} file {files.state}")
@@ -207,7 +210,9 @@ class Solver:
             result = self.net.run(fed)
             if result.loss.requires_grad:
                 result.loss.backward()
-            passes.append({name: (value.detach(), weight) for name, (value, weight) in result.losses.items()})
+            passes.append(
+                {self._terms[top]: (value.detach(), weight) for top, (value, weight) in result.losses.items()}
+            )
         outputs = {name: blob.detach() for name, blob in result.outputs.items()}
         terms = monitor.sums([_values(entry) for entry in passes])
         loss = sum(value * weight for value, weight in terms.values())
@@ -322,6 +327,15 @@ class Solver:
                     advice="no snapshot was written or changed; lower base_lr or set clip_gradients, then "
                     "resume from the last snapshot",
                 )
+
+
+def _term_names(net: Net) -> dict[str, str]:
+    """Weighted top -> what figures call it: a top that the prototxt does not name goes by its layer."""
+    return {
+        top: layer.name if top.startswith(AUTOMATIC) and layer.name not in net.loss_weights else top
+        for layer in net.layers
+        for top in layer.tops
+    }
 
 
 def _values(terms: Mapping[str, tuple[Tensor, float]]) -> dict[str, tuple[float, float]]:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from rlossctl.data.images import check_labels, image_size, read_image, read_label
-from rlossctl.data.palette import CAMVID_CLASSES, VOC_CLASSES, save_label_png, voc_palette
+from rlossctl.data.palette import CAMVID_CLASSES, VOC_CLASSES, class_names, save_label_png, voc_palette
 from rlossctl.errors import DataError, RlossError
 
 IDS = np.array([[0, 1, 20], [255, 15, 3]], dtype=np.uint8)
@@ -101,6 +101,15 @@ def test_palette_and_names():
     assert palette[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
     assert palette[20].tolist() == [0, 64, 128] and palette[255].tolist() == [224, 224, 192]
     assert len(VOC_CLASSES) == 21 and VOC_CLASSES[15] == "person" and len(CAMVID_CLASSES) == 11
+
+
+def test_class_names(tmp_path):
+    assert class_names(None) is None
+    assert class_names("voc") == list(VOC_CLASSES) and class_names("camvid") == list(CAMVID_CLASSES)
+    (tmp_path / "names.txt").write_text("ground\n\n stone \n")
+    assert class_names(str(tmp_path / "names.txt")) == ["ground", "stone"]
+    with pytest.raises(DataError, match="nowhere"):
+        class_names(str(tmp_path / "nowhere"))
 
 
 def test_labels_that_cannot_be_written(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from rlossctl.data.palette import save_label_png
 SIZES = [(40, 56), (33, 48), (64, 64)]  # height, width
 
 
-def make_model(path: Path, weight: np.ndarray, metadata: dict | None, stride: int = 1) -> Path:
+def build_model(path: Path, weight: np.ndarray, metadata: dict | None, stride: int = 1) -> Path:
     """A 1x1 convolution (C, 3) with a stride as an ONNX file."""
     kernel = weight.astype(np.float32).reshape(*weight.shape, 1, 1)
     node = helper.make_node("Conv", ["data", "w"], ["scores"], strides=[stride, stride])
@@ -42,6 +43,12 @@ def preprocess_json(**changes) -> dict:
 
 
 @pytest.fixture
+def make_model() -> Callable[..., Path]:
+    """`build_model`, for tests that need another model."""
+    return build_model
+
+
+@pytest.fixture
 def tiny_model(tmp_path) -> Path:
     """Scores are the channels (blue, green, red) after the mean: the class is the strongest channel."""
     metadata = {
@@ -51,7 +58,7 @@ def tiny_model(tmp_path) -> Path:
         "input": "data",
         "scores": "scores",
     }
-    return make_model(tmp_path / "tiny.onnx", np.eye(3), metadata)
+    return build_model(tmp_path / "tiny.onnx", np.eye(3), metadata)
 
 
 @pytest.fixture

@@ -14,13 +14,6 @@ from rlossctl.evaluation import OnnxRunner, evaluate
 from rlossctl.evaluation.opening import open_list, override_preprocess
 
 
-@pytest.fixture
-def make_model(request):
-    """The conftest's builder of 1x1 convolutions."""
-    module = request.config.pluginmanager.get_plugin(str(request.path.parent / "conftest.py"))
-    return module.make_model
-
-
 def run(model, folder, name="pairs.txt", **options):
     samples = open_list(folder / name, folder)
     return evaluate(OnnxRunner(model, "cpu"), samples, source=name, progress=False, **options)

@@ -18,7 +18,8 @@ from rlossctl.weights import LayerRecord, write_caffemodel
 
 DATA = """
 layer {{ name: "data" type: "ImageSegData" top: "data" top: "label" top: "data_dim"
-  image_data_param {{ root_folder: "${{ROOT}}" source: "${{ROOT}}/pairs.txt" batch_size: 1 label_type: PIXEL }}
+  image_data_param {{ root_folder: "${{ROOT}}" source: "${{ROOT}}/pairs.txt"
+    batch_size: 1 label_type: PIXEL }}
   transform_param {{ mean_value: 100 mean_value: 110 mean_value: 120 crop_size: 64 }}
   include {{ phase: {phase} }} }}
 """

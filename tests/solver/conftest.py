@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,25 @@ name: "small"
 layer {{ name: "data" type: "ImageSegData" top: "data" top: "label"
   image_data_param {{ source: "{list}" root_folder: "{root}" batch_size: 2 shuffle: true label_type: PIXEL }}
   transform_param {{ mirror: true crop_size: 9 mean_value: 100 mean_value: 110 mean_value: 120 }} }}
-layer {{ name: "conv1" type: "Convolution" bottom: "data" top: "conv1" param {{ lr_mult: 1 }} param {{ lr_mult: 2 decay_mult: 0 }}
-  convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 weight_filler {{ type: "gaussian" std: 0.01 }} }} }}
+layer {{ name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  param {{ lr_mult: 1 }} param {{ lr_mult: 2 decay_mult: 0 }}
+  convolution_param {{ num_output: 4 kernel_size: 3 pad: 1
+    weight_filler {{ type: "gaussian" std: 0.01 }} }} }}
 layer {{ name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }}
 layer {{ name: "drop1" type: "Dropout" bottom: "conv1" top: "conv1" dropout_param {{ dropout_ratio: 0.5 }} }}
 layer {{ name: "frozen" type: "Convolution" bottom: "conv1" top: "frozen" param {{ lr_mult: 0 }}
   convolution_param {{ num_output: 4 kernel_size: 1 bias_term: false weight_filler {{ type: "xavier" }} }} }}
 layer {{ name: "fc8" type: "Convolution" bottom: "frozen" top: "fc8"
   convolution_param {{ num_output: 3 kernel_size: 1 weight_filler {{ type: "xavier" }} }} }}
-layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "fc8" bottom: "label" top: "loss" loss_param {{ ignore_label: 255 }} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "fc8" bottom: "label" top: "loss"
+  loss_param {{ ignore_label: 255 }} }}
 """
 
 SOLVER = """
 train_net: "net.prototxt"
 base_lr: 0.01 lr_policy: "poly" power: 0.9 momentum: 0.9 weight_decay: 0.0005
-max_iter: 10 display: 2 average_loss: 3 snapshot: 5 snapshot_prefix: "runs/small" random_seed: 3 solver_mode: CPU
+max_iter: 10 display: 2 average_loss: 3 snapshot: 5 snapshot_prefix: "runs/small" random_seed: 3
+solver_mode: CPU
 """
 
 
@@ -44,7 +47,7 @@ def _one_thread():
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with photos, labels, a list, net.prototxt and solver.prototxt."""
+    """A working directory with photos, labels, a list, net.prototxt, solver.prototxt."""
     random = np.random.default_rng(1)
     lines = []
     for index in range(7):
@@ -57,14 +60,3 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "solver.prototxt").write_text(SOLVER)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def solver_text(folder: Path) -> Callable[[str], Path]:
-    """Writes solver.prototxt anew: the given text goes before the standing fields, none of which it may repeat."""
-
-    def write(text: str) -> Path:
-        (folder / "solver.prototxt").write_text(text)
-        return folder / "solver.prototxt"
-
-    return write

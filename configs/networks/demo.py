@@ -1,0 +1,36 @@
+"""The net of `rlossctl demo`: a few minutes of CPU time on generated images of 97 x 129 pixels."""
+
+from __future__ import annotations
+
+from networks import scratch
+
+from rlossctl.prototxt.netspec import NetSpec
+
+FOLDER = "demo"
+
+DESIGN = scratch.Design(
+    name="demo",
+    about=__doc__,
+    widths=(16, 48),
+    dilations=(1, 2, 4),
+    num_output="${NUM_LABELS}",
+    batch_size=8,
+    train_crop=97,
+    test_size=(97, 129),
+)
+
+
+def train_net(densecrf: bool) -> NetSpec:
+    return scratch.train_net(DESIGN, densecrf)
+
+
+def test_net() -> NetSpec:
+    return scratch.test_net(DESIGN)
+
+
+SOLVERS = {
+    "solver": scratch.solver("train", base_lr=0.003, display=50, max_iter=500, seed=1),
+    "solverwithdensecrfloss": scratch.solver(
+        "trainwithdensecrfloss", base_lr=0.001, display=50, max_iter=250, seed=2
+    ),
+}

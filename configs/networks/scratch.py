@@ -1,0 +1,153 @@
+"""A small network that trains from random weights on a CPU: the nets of demo/ and camvid/.
+
+Convolutions of stride 2 bring the image to the working resolution, where dilated residual blocks widen the
+field of view. The blocks start close to the identity, which makes them trainable without batch
+normalisation. Every resolution gives scores; from the coarsest to the finest they are zoomed by 2 and added,
+and the last zoom brings them to the image's resolution. Image sizes must be 2^k m + 1, k being the number of
+strides, so that all of this aligns.
+
+Cross-entropy is taken at full resolution: scribbles are a few pixels wide, and a subsampled label map would
+lose most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from networks import common
+from networks.common import IGNORE_LABEL, MEAN_BGR
+
+from rlossctl.prototxt.netspec import L, NetSpec, Top
+
+
+class Design(NamedTuple):
+    """A network of this kind and its data.
+
+    Attributes:
+        name: the net's name.
+        about: the header of the prototxts.
+        widths: channels after each convolution of stride 2.
+        dilations: of the residual blocks at the working resolution.
+        num_output: classes, or a placeholder.
+        batch_size: images in a training batch.
+        train_crop: side of the random training crops.
+        test_size: height and width to which test images are padded.
+    """
+
+    name: str
+    about: str
+    widths: Sequence[int]
+    dilations: Sequence[int]
+    num_output: int | str
+    batch_size: int
+    train_crop: int
+    test_size: tuple[int, int]
+
+
+def train_net(design: Design, densecrf: bool) -> NetSpec:
+    n = NetSpec(design.name, header=design.about)
+    n.data, n.label = _data(
+        ntop=2,
+        include=common.TRAIN_ONLY,
+        transform_param={"mirror": True, "crop_size": design.train_crop, "mean_value": MEAN_BGR},
+        source="${TRAIN_LIST}",
+        batch_size=design.batch_size,
+        shuffle=True,
+    )
+    _score(n, design)
+    n.loss = L.SoftmaxWithLoss(n.score, n.label, include=common.TRAIN_ONLY, ignore_label=IGNORE_LABEL)
+    if densecrf:
+        common.densecrf_loss(n, "score", xy="${BI_XY_STD}", rgb="${BI_RGB_STD}", ignore_label=False)
+    common.train_accuracy(n, "accuracy", n.score, n.label)
+    return n
+
+
+def test_net(design: Design) -> NetSpec:
+    n = NetSpec(design.name, header=design.about)
+    height, width = design.test_size
+    n.data, n.label, n.data_dim = _data(
+        ntop=3,
+        include=common.TEST_ONLY,
+        transform_param={"crop_height": height, "crop_width": width, "mean_value": MEAN_BGR},
+        source="${TEST_LIST}",
+        batch_size=1,
+    )
+    _score(n, design)
+    common.test_accuracy(n, "accuracy", n.score)
+    n.silence = L.Silence(n.data_dim, ntop=0)
+    return n
+
+
+def solver(net: str, *, seed: int, **fields: object) -> dict[str, object]:
+    """Adam with a falling rate; one snapshot at the end."""
+    return {
+        "train_net": f"{net}.prototxt",
+        "type": "Adam",
+        "lr_policy": "poly",
+        "power": 0.9,
+        **fields,
+        "momentum": 0.9,
+        "momentum2": 0.999,
+        "weight_decay": 0.0001,
+        "random_seed": seed,
+        "snapshot_prefix": f"${{OUT}}/{net}",
+        "solver_mode": "CPU",
+    }
+
+
+def _data(**fields: object) -> tuple[Top, ...]:
+    return L.ImageSegData(name="data", root_folder="${DATA_ROOT}/", label_type="PIXEL", **fields)
+
+
+def _score(n: NetSpec, design: Design) -> None:
+    n.comment("the image divided by 60, about its standard deviation; the DenseCRF loss reads it undivided")
+    n.scaled = x = L.Scale(
+        n.data,
+        param={"lr_mult": 0, "decay_mult": 0},
+        filler={"type": "constant", "value": 0.0166667},
+    )
+    resolutions = []
+    for index, width in enumerate(design.widths, start=1):
+        n[f"conv{index}"] = x = _convolution(x, width, kernel_size=3, pad=1, stride=2, weight_filler=_MSRA)
+        n[f"relu{index}"] = x = L.ReLU(x, in_place=True)
+        resolutions.append(x)
+    n.comment("residual blocks at the working resolution")
+    for number, dilation in enumerate(design.dilations, start=1):
+        x = _block(n, x, f"res{number}", design.widths[-1], dilation)
+    resolutions[-1] = x
+
+    n.comment("scores, from the coarsest resolution to the image's")
+    total: Top | None = None
+    for level in reversed(range(len(resolutions))):
+        name = f"score{level + 1}"
+        n[name] = score = L.Convolution(
+            resolutions[level],
+            **common.rates(1),
+            num_output=design.num_output,
+            kernel_size=3,
+            pad=1,
+            **common.gaussian(0.01),
+        )
+        if total is not None:
+            name = f"sum{level + 1}"
+            n[name] = score = L.Eltwise(total, score, operation="SUM")
+        n[f"{name}_interp" if level else "score"] = total = L.Interp(score, zoom_factor=2)
+
+
+def _block(n: NetSpec, x: Top, name: str, width: int, dilation: int) -> Top:
+    """x + two dilated convolutions, the second of which starts near zero."""
+    spatial = {"kernel_size": 3, "pad": dilation, "dilation": dilation}
+    n[f"{name}_a"] = y = _convolution(x, width, **spatial, weight_filler=_MSRA)
+    n[f"{name}_a_relu"] = y = L.ReLU(y, in_place=True)
+    n[f"{name}_b"] = y = _convolution(y, width, **spatial, weight_filler={"type": "gaussian", "std": 0.01})
+    n[name] = y = L.Eltwise(x, y, operation="SUM")
+    n[f"{name}_relu"] = y = L.ReLU(y, in_place=True)
+    return y
+
+
+_MSRA = {"type": "msra"}
+
+
+def _convolution(x: Top, width: int, **fields: object) -> Top:
+    return L.Convolution(x, **common.rates(1), num_output=width, **fields)

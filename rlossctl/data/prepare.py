@@ -1,0 +1,152 @@
+"""Scribbles for a whole folder or list of masks."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlossctl.data.images import read_label
+from rlossctl.data.lists import find_label_dir, read_list
+from rlossctl.data.palette import save_label_png
+from rlossctl.data.scribble import UNLABELLED, make_scribbles
+from rlossctl.errors import DataError, UsageError
+from rlossctl.files import make_folder
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask to make scribbles from, with its photo where a list names one, and the place that names it."""
+
+    path: Path
+    image: str | None
+    listed: str | None
+
+
+@dataclass(frozen=True)
+class ScribbleSummary:
+    """What `scribble_masks` wrote: files, and the mean share of labelled pixels, 0..1."""
+
+    files: int
+    coverage: float
+
+
+def find_masks(source: str | os.PathLike[str], root: str | os.PathLike[str] = "") -> list[Mask]:
+    """The masks of a folder (its PNG files) or of a list (second column, the first if it is alone, VOC ids).
+
+    Raises:
+        DataError: nothing there, or two masks of one name, whose scribbles would overwrite each other.
+    """
+    if Path(source).is_dir():
+        masks = [Mask(path, None, None) for path in sorted(Path(source).glob("*.png"))]
+    else:
+        samples = read_list(source, root, labels="optional", label_dir=find_label_dir(source, root))
+        masks = [
+            Mask(
+                Path(sample.label or sample.image),
+                sample.image if sample.label else None,
+                f"{source}:{sample.line}",
+            )
+            for sample in samples
+        ]
+    if not masks:
+        raise DataError(
+            "no masks found",
+            where=source,
+            found="no PNG file",
+            expected="label images named *.png, or a list file that names them",
+            advice="name the folder that holds the masks themselves",
+        )
+    seen: dict[str, Path] = {}
+    for mask in masks:
+        other = seen.setdefault(mask.path.stem, mask.path)
+        if other != mask.path:
+            raise DataError(
+                "two masks have the same name",
+                where=mask.listed or source,
+                found=f"{other} and {mask.path}",
+                expected="file names that differ, since the scribbles share one folder",
+                advice="make the scribbles folder by folder",
+            )
+    return masks
+
+
+def scribble_masks(
+    masks: list[Mask],
+    out: str | os.PathLike[str],
+    *,
+    coverage: float = 0.03,
+    width: int = 3,
+    seed: int = 0,
+    ignore: int = 255,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScribbleSummary:
+    """Writes out/NAME.png for each mask: one channel of class ids, 255 unlabelled (see `make_scribbles`).
+
+    A mask's scribbles depend on the seed and its name, not on the other masks.
+
+    Raises:
+        DataError: a mask cannot be read.
+        UsageError: `out` is a folder that holds masks.
+        RlossError: `out` cannot be written.
+    """
+    folder = make_folder(out)
+    for mask in masks:
+        if mask.path.resolve().parent == folder.resolve():
+            raise UsageError(
+                "the scribbles would overwrite the masks",
+                where=folder,
+                found=f"mask {mask.path}",
+                expected="another folder for the scribbles",
+                advice="name a new folder",
+            )
+    share = 0.0
+    for done, mask in enumerate(masks, start=1):
+        ids = read_label(mask.path, listed=mask.listed)
+        own_seed = (seed << 32) ^ zlib.crc32(mask.path.stem.encode("utf-8", "surrogateescape"))
+        scribble = make_scribbles(ids, coverage=coverage, width=width, seed=own_seed, ignore=ignore)
+        save_label_png(folder / f"{mask.path.stem}.png", scribble, palette=False)
+        share += float((scribble != UNLABELLED).mean())
+        if progress is not None:
+            progress(done, len(masks))
+    return ScribbleSummary(len(masks), share / len(masks))
+
+
+def scribble_list(
+    masks: list[Mask], out: str | os.PathLike[str], root: str | os.PathLike[str] = ""
+) -> tuple[list[str], str]:
+    """Lines `image scribble` of a Caffe list for what `scribble_masks` writes, and the root_folder they need.
+
+    Names are relative to `root` where images and scribbles lie below it, else absolute, for an empty root.
+
+    Raises:
+        DataError: the masks come without photos, or a name holds a space, which a list cannot.
+    """
+    base = Path(root).resolve()
+    pairs = []
+    for mask in masks:
+        if mask.image is None:
+            raise DataError(
+                "a list needs photos beside the masks",
+                where=mask.listed or mask.path,
+                found="a mask alone",
+                expected="a list with `image mask` lines, or VOC ids",
+                advice="give such a list in place of the masks' folder, or leave out --list",
+            )
+        pairs.append((Path(mask.image).resolve(), Path(out).resolve() / f"{mask.path.stem}.png"))
+    below = bool(str(root)) and all(name.is_relative_to(base) for pair in pairs for name in pair)
+    lines = []
+    for pair in pairs:
+        names = [str(name.relative_to(base) if below else name) for name in pair]
+        if any(len(name.split()) != 1 for name in names):
+            raise DataError(
+                "a list cannot hold this name",
+                where=out,
+                found=" ".join(names),
+                expected="names without spaces: Caffe separates image and label by them",
+                advice="move the data to a folder without spaces, or give it as --root",
+            )
+        lines.append(" ".join(names))
+    return lines, f"{base}/" if below else ""

@@ -1,0 +1,168 @@
+"""The main job on generated data: train, convert, evaluate, report. Used by `rlossctl demo`.
+
+Three ways to train one net are compared, each for the same number of updates with the same schedule:
+
+* pCE: partial cross-entropy on thin scribbles, in both phases;
+* pCE + DenseCRF: the same first phase; the second adds DenseCRFLoss;
+* full masks: cross-entropy on every pixel, in both phases.
+
+So the second row differs from the first by the loss alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import rlossctl
+from rlossctl.data.synthetic import SYNTHETIC_CLASSES, generate_dataset
+from rlossctl.evaluation import Evaluation, OnnxRunner, evaluate, write_report
+from rlossctl.evaluation.opening import open_list
+from rlossctl.files import make_folder
+from rlossctl.resources import configs_dir
+from rlossctl.solver.run import train
+
+TRAIN_IMAGES, VAL_IMAGES, SIZE = 240, 80, (97, 129)
+# In units of pairs of pixels: on these images the weight makes the term about -0.1 beside a cross-entropy of
+# about 0.1 (docs/densecrf.md says how it was chosen, and on which seeds).
+DENSECRF = {"DENSECRF_LOSS_WEIGHT": "2e-8", "BI_XY_STD": "40", "BI_RGB_STD": "10"}
+PICTURES = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row: its name, the list it trains on, and the net of the second phase."""
+
+    name: str
+    folder: str
+    train_list: str
+    second_net: str
+
+
+RECIPES = (
+    Recipe("pCE", "pce", "train.txt", "train"),
+    Recipe("pCE + DenseCRF", "densecrf", "train.txt", "trainwithdensecrfloss"),
+    Recipe("full masks", "full", "train_full.txt", "train"),
+)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Rows by name, the report's page, and how long everything took in seconds."""
+
+    evaluations: Mapping[str, Evaluation]
+    page: Path
+    seconds: float
+
+
+def run_demo(out: str | Path, seed: int = 0, say: Callable[[str], None] = print) -> DemoResult:
+    """Runs the whole job below `out`; files of an earlier run are replaced.
+
+    Args:
+        out: data/, one folder per recipe (snapshots, logs, model.onnx) and report/ come to lie here.
+        seed: of the data set and of all trainings.
+        say: gets a line per step.
+
+    Raises:
+        VerificationError: an exported model does not compute what the net computes.
+        RlossError: `out` cannot be written.
+    """
+    start = time.monotonic()
+    folder = make_folder(out).absolute()
+    job = _Job(folder, seed, say)
+    job.say(f"generating {TRAIN_IMAGES} + {VAL_IMAGES} images of {SIZE[0]} x {SIZE[1]} pixels, seed {seed}")
+    generate_dataset(job.data, train=TRAIN_IMAGES, val=VAL_IMAGES, size=SIZE, seed=seed)
+    evaluations = {recipe.name: job.run(recipe) for recipe in RECIPES}
+    page = write_report(folder / "report", evaluations, title="rlossctl demo")
+    return DemoResult(evaluations, page, time.monotonic() - start)
+
+
+def format_table(result: DemoResult) -> list[str]:
+    """The table that the command prints."""
+    head = f"{'trained with':<16}{'labelled pixels':>17}{'mIoU':>8}{'pixel accuracy':>16}"
+    shares = {"full masks": "100 %"}
+    lines = [head, "-" * len(head)]
+    for name, evaluation in result.evaluations.items():
+        confusion = evaluation.confusion
+        lines.append(
+            f"{name:<16}{shares.get(name, 'scribbles, 3 %'):>17}"
+            f"{100 * confusion.miou():>8.2f}{100 * confusion.pixel_accuracy():>16.2f}"
+        )
+    return lines
+
+
+class _Job:
+    def __init__(self, folder: Path, seed: int, say: Callable[[str], None]) -> None:
+        self.folder, self.seed, self.say = folder, seed, say
+        self.data = folder / "data"
+        self.configs = configs_dir() / "demo"
+        self.first_phase: dict[str, Path] = {}  # train list -> weights, so that a phase is trained once
+
+    def run(self, recipe: Recipe) -> Evaluation:
+        """Both phases, conversion and evaluation of one row."""
+        settings = self._settings(recipe)
+        first = self.first_phase.get(recipe.train_list)
+        if first is None:
+            first = self._train("train", "solver", recipe, settings, f"{recipe.folder}/phase1", ())
+            self.first_phase[recipe.train_list] = first
+        final = self._train(
+            recipe.second_net,
+            "solverwithdensecrfloss",
+            recipe,
+            settings,
+            f"{recipe.folder}/phase2",
+            (str(first),),
+        )
+        return self._convert_and_evaluate(recipe, settings, final)
+
+    def _settings(self, recipe: Recipe) -> dict[str, str]:
+        return {
+            "DATA_ROOT": str(self.data),
+            "TRAIN_LIST": str(self.data / "list" / recipe.train_list),
+            "TEST_LIST": str(self.data / "list" / "val.txt"),
+            "NUM_LABELS": str(len(SYNTHETIC_CLASSES)),
+            "OUT": str(self.folder),
+            **DENSECRF,
+        }
+
+    def _train(
+        self,
+        net: str,
+        solver: str,
+        recipe: Recipe,
+        settings: dict[str, str],
+        place: str,
+        weights: tuple[str, ...],
+    ) -> Path:
+        out = self.folder / place
+        self.say(f"training {recipe.name}: {net}.prototxt, {solver}.prototxt -> {out}")
+        trained = train(
+            self.configs / f"{net}.prototxt",
+            solver=self.configs / f"{solver}.prototxt",
+            settings=settings,
+            weights=weights,
+            out=out,
+            device="cpu",
+            seed=self.seed * 10 + 1 + bool(weights),
+        )
+        return trained.snapshot.with_suffix(".caffemodel")
+
+    def _convert_and_evaluate(self, recipe: Recipe, settings: dict[str, str], weights: Path) -> Evaluation:
+        model = self.folder / recipe.folder / "model.onnx"
+        verification = rlossctl.convert(
+            self.configs / "test.prototxt",
+            weights,
+            model,
+            placeholders=settings,
+            classes=SYNTHETIC_CLASSES,
+        )
+        for line in verification.lines():
+            self.say(f"  {line}")
+        samples = open_list(settings["TEST_LIST"], self.data)
+        evaluation = evaluate(
+            OnnxRunner(model, "cpu"), samples, source=settings["TEST_LIST"], pictures=PICTURES
+        )
+        self.say(f"  mIoU {100 * evaluation.confusion.miou():.2f} by {evaluation.backend}")
+        return evaluation

@@ -1,0 +1,145 @@
+"""SoftmaxWithLoss and DenseCRFLoss where no recording exists: bad labels, empty batches, default weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlossctl.errors import NetError
+from rlossctl.losses import densecrf_loss
+
+INPUTS = """
+input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
+input: "t" input_shape { dim: 2 dim: 1 dim: 4 dim: 5 }
+"""
+SOFTMAX = INPUTS + 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "t" %s }\n'
+CRF = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 6 dim: 8 }
+input: "seg" input_shape { dim: 1 dim: 2 dim: 6 dim: 8 }
+layer { name: "crf" type: "DenseCRFLoss" bottom: "data" bottom: "seg" top: "crf" %s
+  densecrf_loss_param { bi_xy_std: 4 bi_rgb_std: 20 } }
+"""
+
+
+def scores() -> torch.Tensor:
+    return torch.randn((2, 3, 4, 5), generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+
+@pytest.mark.parametrize("label", [3, 254, -1])
+def test_label_out_of_range_names_layer_and_ids(build, label):
+    net = build(SOFTMAX % 'top: "loss" loss_param { ignore_label: 255 }', where="train.prototxt")
+    labels = torch.zeros((2, 1, 4, 5))
+    labels[1, 0, 2, 3] = label
+    with pytest.raises(NetError, match="label ids out of range") as caught:
+        net(x=scores(), t=labels)
+    assert "layer 'l' (SoftmaxWithLoss)" in str(caught.value) and caught.value.where == "train.prototxt:4"
+    assert caught.value.found == str(label)
+    assert caught.value.expected == "0 to 2, or the ignore label 255"
+
+
+def test_255_without_an_ignore_label_is_out_of_range(build):
+    net = build(SOFTMAX % 'top: "loss"')
+    with pytest.raises(NetError) as caught:
+        net(x=scores(), t=torch.full((2, 1, 4, 5), 255.0))
+    assert caught.value.expected == "0 to 2"
+
+
+@pytest.mark.parametrize("normalization", ["VALID", "FULL", "BATCH_SIZE", "NONE"])
+def test_all_ignored_batch_gives_zero_and_no_nan(build, normalization):
+    net = build(SOFTMAX % f'top: "loss" loss_param {{ ignore_label: 255 normalization: {normalization} }}')
+    x = scores()
+    result = net.run({"x": x, "t": torch.full((2, 1, 4, 5), 255.0)})
+    result.loss.backward()
+    assert result.loss.item() == 0 and result.outputs["loss"].item() == 0
+    assert (x.grad == 0).all()
+
+
+def test_value_stops_at_the_smallest_float_and_the_gradient_does_not(build):
+    net = build(SOFTMAX % 'top: "loss" loss_param { normalization: FULL }')
+    x = torch.zeros((2, 3, 4, 5))
+    x[:, 0] = 1000
+    x.requires_grad_()
+    loss = net.run({"x": x, "t": torch.ones((2, 1, 4, 5))}).loss
+    loss.backward()
+    assert loss.item() == pytest.approx(87.3365, abs=1e-3)  # -log(FLT_MIN)
+    torch.testing.assert_close(x.grad[:, 1], torch.full((2, 4, 5), -1 / 40))
+
+
+def test_second_top_is_the_probabilities(build):
+    net = build(SOFTMAX % 'top: "loss" top: "p" loss_weight: 2 loss_weight: 0')
+    x = scores()
+    result = net.run({"x": x, "t": torch.zeros((2, 1, 4, 5))})
+    torch.testing.assert_close(result.outputs["p"], torch.softmax(x, 1).detach())
+    torch.testing.assert_close(result.loss, 2 * result.outputs["loss"])
+
+
+def test_fractions_of_labels_are_cut_off(build):
+    net = build(SOFTMAX % 'top: "loss"')
+    x = scores().detach()
+    whole, fraction = torch.ones((2, 1, 4, 5)), torch.full((2, 1, 4, 5), 1.9)
+    assert net(x=x, t=whole)["loss"] == net(x=x, t=fraction)["loss"]
+
+
+def test_wrong_number_of_labels(build):
+    text = (SOFTMAX % 'top: "loss"').replace("dim: 2 dim: 1 dim: 4 dim: 5", "dim: 2 dim: 1 dim: 4 dim: 4")
+    with pytest.raises(NetError, match="one label per position") as caught:
+        build(text)
+    assert "Interp" in caught.value.advice
+
+
+def test_class_weights_are_refused_rather_than_left_out(build):
+    with pytest.raises(NetError, match="weight_by_label_freqs"):
+        build(SOFTMAX % 'top: "loss" loss_param { weight_by_label_freqs: true class_weighting: 1 }')
+
+
+def crf_inputs() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    data = torch.randint(-100, 100, (1, 3, 6, 8), generator=generator).float()
+    data[..., 5:] = 0  # padding
+    seg = torch.rand((1, 2, 6, 8), generator=generator).softmax(1).requires_grad_()
+    return {"data": data, "seg": seg}
+
+
+def test_densecrf_loss_counts_only_with_a_loss_weight(build):
+    inputs = crf_inputs()
+    silent = build(CRF % "").run(inputs)
+    assert silent.loss.item() == 0 and silent.losses == {} and silent.outputs["crf"].item() < 0
+    weighted = build(CRF % "loss_weight: 0.5").run(inputs)
+    assert weighted.loss.item() == pytest.approx(0.5 * silent.outputs["crf"].item())
+    assert silent.outputs["crf"].shape == (1, 1, 1, 1)
+
+
+def test_densecrf_loss_leaves_out_padding(build):
+    inputs = crf_inputs()
+    net = build(CRF % "loss_weight: 1")
+    net.run(inputs).loss.backward()
+    gradient = inputs["seg"].grad
+    assert (gradient[..., 5:] == 0).all() and (gradient[..., :5] < 0).all()
+    mask = torch.zeros((1, 1, 6, 8))
+    mask[..., :5] = 1
+    expected = densecrf_loss(inputs["data"], inputs["seg"], mask, 4, 20)
+    torch.testing.assert_close(net.run(inputs).loss, expected)
+
+
+def test_a_pixel_within_one_of_the_mean_in_every_channel_is_padding_too(build):
+    inputs = crf_inputs()
+    inputs["data"][0, :, 2, 2] = torch.tensor([0.9, -0.9, 0.5])
+    inputs["data"][0, :, 3, 3] = torch.tensor([0.9, -1.0, 0.5])
+    build(CRF % "loss_weight: 1").run(inputs).loss.backward()
+    gradient = inputs["seg"].grad
+    assert (gradient[0, :, 2, 2] == 0).all() and (gradient[0, :, 3, 3] != 0).all()
+
+
+def test_densecrf_loss_gives_no_gradient_to_the_image(build):
+    inputs = crf_inputs()
+    inputs["data"].requires_grad_()
+    build(CRF % "loss_weight: 1").run(inputs).loss.backward()
+    assert inputs["data"].grad is None
+    with pytest.raises(NetError, match="no gradient to the image"):
+        build(CRF % "propagate_down: true propagate_down: true")
+
+
+def test_densecrf_loss_needs_one_size(build):
+    with pytest.raises(NetError, match="equal batch, height and width") as caught:
+        build((CRF % "").replace("dim: 2 dim: 6", "dim: 2 dim: 3"))
+    assert "Interp" in caught.value.advice

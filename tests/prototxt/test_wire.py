@@ -1,0 +1,52 @@
+"""Binary layers: the forks use LayerParameter's field numbers differently; recorded with their own Caffes."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlossctl.prototxt import parse_net, wire
+from rlossctl.prototxt.wire import _fields as fields
+from rlossctl.prototxt.wire import _varint as varint
+
+DIALECTS = ["bvlc", "rloss", "segnet", "enet"]
+
+
+def binary_layers(golden, dialect: str) -> list[bytes]:
+    """The bytes of each layer (field 100) of the caffemodel that the fork wrote."""
+    data = (golden / "wire_conflict" / f"{dialect}.caffemodel").read_bytes()
+    return [payload[varint(payload, 0)[1] :] for number, _, payload in fields(data) if number == 100]
+
+
+def text_layers(golden, dialect: str) -> list:
+    return list(parse_net((golden / "wire_conflict" / f"{dialect}.prototxt").read_text()).param.layer)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_forks_binary_layers_mean_what_its_text_says(golden, dialect):
+    binary, text = binary_layers(golden, dialect), text_layers(golden, dialect)
+    assert len(binary) == len(text) > 0
+    for data, expected in zip(binary, text, strict=True):
+        assert wire.decode_layer(data, expected.type, dialect) == expected
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_layer_is_written_with_the_forks_own_bytes(golden, dialect):
+    for data, layer in zip(binary_layers(golden, dialect), text_layers(golden, dialect), strict=True):
+        assert wire.encode_layer(layer, dialect) == data
+
+
+def test_one_number_is_read_by_the_layers_type(golden):
+    """143 is interp_param in the rloss fork and input_param in BVLC."""
+    interp = next(layer for layer in text_layers(golden, "rloss") if layer.type == "Interp")
+    source = next(layer for layer in text_layers(golden, "bvlc") if layer.type == "Input")
+    for layer, field in ((interp, "interp_param"), (source, "input_param")):
+        data = wire.encode_layer(layer, "rloss")
+        assert 143 in [number for number, _, _ in fields(data)]
+        assert wire.decode_layer(data, layer.type, "rloss").HasField(field)
+
+
+def test_unknown_fields_are_carried_along():
+    unknown = bytes.fromhex("c237") + b"\x02\x08\x01"  # field 888, length-delimited
+    layer = wire.decode_layer(b"\x0a\x01a" + unknown, "Convolution", "bvlc")
+    assert layer.name == "a"
+    assert unknown in wire.encode_layer(layer, "bvlc")
