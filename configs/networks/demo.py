@@ -31,6 +31,6 @@ def test_net() -> NetSpec:
 SOLVERS = {
     "solver": scratch.solver("train", base_lr=0.003, display=50, max_iter=500, seed=1),
     "solverwithdensecrfloss": scratch.solver(
-        "trainwithdensecrfloss", base_lr=0.001, display=50, max_iter=250, seed=2
+        "trainwithdensecrfloss", base_lr=0.002, display=50, max_iter=300, seed=2
     ),
 }

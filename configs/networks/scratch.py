@@ -97,7 +97,7 @@ def solver(net: str, *, seed: int, **fields: object) -> dict[str, object]:
 
 
 def _data(**fields: object) -> tuple[Top, ...]:
-    return L.ImageSegData(name="data", root_folder="${DATA_ROOT}/", label_type="PIXEL", **fields)
+    return L.ImageSegData(name="data", root_folder="${DATA_ROOT}", label_type="PIXEL", **fields)
 
 
 def _score(n: NetSpec, design: Design) -> None:

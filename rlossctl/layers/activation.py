@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
 
 
@@ -48,7 +48,7 @@ class Softmax(Layer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.axis = setup.message.softmax_param.axis
+        self.axis = canonical_axis(setup, setup.message.softmax_param.axis, len(setup.bottoms[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.axis)

@@ -157,7 +157,8 @@ def _input_shapes(file: NetFile) -> dict[str, Shape]:
     else:
         dims = list(param.input_dim)
         sizes = [tuple(dims[index : index + 4]) for index in range(0, len(dims), 4)]
-    if len(sizes) != len(names) or any(size < 0 for shape in sizes for size in shape):
+    complete = bool(param.input_shape) or len(param.input_dim) == 4 * len(names)
+    if len(sizes) != len(names) or not complete or any(size < 0 for shape in sizes for size in shape):
         raise NetError(
             "input and input_shape (or input_dim) do not go together",
             where=file.path,

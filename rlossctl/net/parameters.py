@@ -184,6 +184,13 @@ def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: Message) -> 
             found=_size(mine.shape),
             expected=_size(shared.shape),
         )
+    if mine.shape != shared.shape:
+        raise layer.error(
+            f"parameter {spec.name!r} is shared with layer {owner.node.name!r} in another shape",
+            found=_size(mine.shape),
+            expected=_size(shared.shape),
+            advice="share_mode: PERMISSIVE is available for equal shapes only",
+        )
     layer.blobs[index] = shared
 
 

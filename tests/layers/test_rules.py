@@ -48,7 +48,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
         (X + Y + layer("Convolution", "convolution_param { num_output: 4 kernel_size: 1 }", "xy"), "a top for"),
         (X + layer("Dropout", "dropout_param { dropout_ratio: 1 }"), "between 0 and 1"),
         (X + layer("Dropout", "dropout_param { sample_weights_test: true }"), "sample_weights_test"),
-        (X + layer("Softmax", "softmax_param { axis: 4 }"), "cannot take its bottoms"),
+        (X + layer("Softmax", "softmax_param { axis: 4 }"), "axis out of range"),
         (X + layer("Concat", "concat_param { axis: 1 concat_dim: 1 }"), "both axis and concat_dim"),
         (X + layer("Eltwise"), "wrong number of bottom"),
         (X + Y + layer("Eltwise", "eltwise_param { coeff: 1 }", "xy"), "once per bottom"),

@@ -1,0 +1,181 @@
+"""caffemodel, safetensors and PyTorch checkpoints: blobs bit for bit, shared ones once, and errors."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+import rlossctl
+from rlossctl.converters import blobs
+from rlossctl.errors import RlossError, UsageError, VerificationError, WeightsError
+from rlossctl.net.build import load_inference_net
+from rlossctl.prototxt import parse_net
+from rlossctl.weights import load_caffemodel
+
+SHARED = {"twin_b/0": "twin_a/0", "twin_b/1": "twin_a/1"}
+
+
+@pytest.fixture
+def convert(material, tmp_path):
+    """convert(suffix, **options) writes tmp_path/out<suffix> and gives its path."""
+
+    def write(suffix: str, **options: object):
+        out = tmp_path / f"out{suffix}"
+        settings = {"placeholders": material.settings, **options}
+        rlossctl.convert(material.test, material.weights, out, **settings)
+        return out
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def net(material):
+    return load_inference_net(material.test, material.weights, placeholders=material.settings)
+
+
+def owned(net) -> dict[str, np.ndarray]:
+    arrays = {
+        f"{layer}/{index}": blob.detach().numpy()
+        for layer, tensors in net.params.items()
+        for index, blob in enumerate(tensors)
+    }
+    return {name: array for name, array in arrays.items() if name not in SHARED}
+
+
+def test_safetensors(convert, net):
+    with safe_open(convert(".safetensors"), "np") as file:
+        metadata = file.metadata()
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    expected = owned(net)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert json.loads(metadata["shared"]) == SHARED
+    assert parse_net(metadata["prototxt"]).param == net.param
+    assert json.loads(metadata["source"])["tool"]["name"] == "rlossctl"
+
+
+def test_checkpoint_is_read_with_weights_only(convert, net):
+    content = torch.load(convert(".pt"), weights_only=True)
+    expected = owned(net)
+    assert content["state_dict"].keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(content["state_dict"][name].numpy(), array)
+    assert content["shared"] == SHARED and content["source"]["weights"]["name"] == "tiny.caffemodel"
+    assert parse_net(content["prototxt"]).param == net.param
+
+
+def test_caffemodel_holds_every_layer_and_repeats_shared_blobs_as_caffe_does(convert, net):
+    model = load_caffemodel(convert(".caffemodel"))
+    found = {
+        f"{layer.name}/{index}": blob for layer in model.layers for index, blob in enumerate(layer.blobs)
+    }
+    assert model.name == "tiny"
+    for layer, tensors in net.params.items():
+        for index, blob in enumerate(tensors):
+            np.testing.assert_array_equal(found[f"{layer}/{index}"].array(), blob.detach().numpy())
+    assert {layer.type for layer in model.layers} >= {"ImageSegData", "ReLU", "Split", "SegAccuracy"}
+
+
+def test_a_caffemodel_can_be_converted_again(convert, material, tmp_path):
+    first = convert(".caffemodel")
+    second = tmp_path / "second.caffemodel"
+    rlossctl.convert(material.test, first, second, placeholders=material.settings)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_suffix_decides_whatever_its_case(convert):
+    assert torch.load(convert(".PT"), weights_only=True)["shared"] == SHARED
+
+
+def test_unknown_suffix(convert):
+    with pytest.raises(UsageError, match="unknown format") as caught:
+        convert(".tflite")
+    assert "suffix .tflite" in caught.value.found and ".onnx" in caught.value.expected
+    assert caught.value.exit_code == 2
+    with pytest.raises(UsageError, match=r"\(none\)"):
+        convert("")
+
+
+def test_weights_without_a_common_layer(material, tmp_path):
+    prototxt = tmp_path / "other.prototxt"
+    prototxt.write_text(
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }\n'
+        'layer { name: "other" type: "Convolution" bottom: "data" top: "other" '
+        "convolution_param { num_output: 2 kernel_size: 1 } }\n"
+    )
+    with pytest.raises(WeightsError, match="no layer in common") as caught:
+        rlossctl.convert(prototxt, material.weights, tmp_path / "out.pt")
+    assert "conv1" in caught.value.found and caught.value.expected == "other"
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_layers_on_one_side_only_are_noted(material, tmp_path):
+    out = tmp_path / "out.pt"
+    settings = {**material.settings, "EXP": "other"}
+    verification = rlossctl.convert(material.test, material.weights, out, placeholders=settings)
+    notes = " ".join(verification.notes)
+    assert "that the net lacks: fc8_toy" in notes and "keep their fillers: fc8_other" in notes
+    assert verification.lines()[2:] == list(verification.notes)
+
+
+def test_wrong_shapes(convert, material):
+    with pytest.raises(WeightsError, match="do not fit") as caught:
+        convert(".pt", placeholders={**material.settings, "NUM_LABELS": 5})
+    assert "'fc8_toy' blob 0: 4x12x1x1 in the file, 5x12x1x1 in the net" in caught.value.found
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".caffemodel", ".pt"])
+def test_a_folder_that_is_no_folder_cannot_be_written(material, tmp_path, suffix):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / f"out{suffix}"
+    with pytest.raises(RlossError, match="cannot be written") as caught:
+        rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
+    assert caught.value.advice
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission(convert, tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RlossError, match="cannot be written"):
+            convert(".safetensors")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_checkpoint_that_differs_in_one_value_fails_and_leaves_nothing(convert, tmp_path, monkeypatch):
+    honest = blobs.owned_blobs
+
+    def dishonest(net):
+        monkeypatch.setattr(blobs, "owned_blobs", honest)
+        tensors = {name: tensor.clone() for name, tensor in honest(net).items()}
+        tensors["conv1/0"].view(-1)[0] += 1e-3
+        return tensors
+
+    monkeypatch.setattr(blobs, "owned_blobs", dishonest)
+    with pytest.raises(VerificationError, match="conv1/0"):
+        convert(".pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_caffemodel_that_differs_in_one_value_fails_and_leaves_nothing(convert, tmp_path, monkeypatch):
+    from rlossctl.converters import caffemodel
+
+    honest = caffemodel.layer_records
+
+    def dishonest(net):
+        for record in honest(net):
+            if record.blobs:
+                record.blobs[0] = record.blobs[0] + np.float32(1e-3)
+            yield record
+
+    monkeypatch.setattr(caffemodel, "layer_records", dishonest)
+    with pytest.raises(VerificationError, match="conv1/0"):
+        convert(".caffemodel")
+    assert list(tmp_path.iterdir()) == []
