@@ -146,6 +146,7 @@ class _Job:
             out=out,
             device="cpu",
             seed=self.seed * 10 + 1 + bool(weights),
+            quiet=True,
         )
         return trained.snapshot.with_suffix(".caffemodel")
 

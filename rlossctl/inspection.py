@@ -8,7 +8,7 @@ from pathlib import Path
 
 from google.protobuf.message import Message
 
-from rlossctl.prototxt import load_net_file, load_solver_parameter, schema, text
+from rlossctl.prototxt import load_net_file, load_solver_parameter, text
 
 TEXT_SUFFIXES = (".prototxt", ".pbtxt", ".txt", ".pt.txt")
 
@@ -37,17 +37,9 @@ def inspect(path: Path, placeholders: Mapping[str, object], phase: str | None = 
     """
     if path.suffix.lower() not in TEXT_SUFFIXES:
         return _weights_report(path)
-    if is_solver(path, placeholders):
+    if text.is_solver(text.read_text(path)):
         return _solver_report(path, placeholders)
     return _net_report(path, placeholders, phase)
-
-
-def is_solver(path: Path, placeholders: Mapping[str, object]) -> bool:
-    """Whether a prototxt is a solver, by field names that nets and solvers do not share."""
-    fields = {field.name for field in schema.descriptor("SolverParameter").fields}
-    net_fields = {field.name for field in schema.descriptor("NetParameter").fields}
-    names = set(text.top_level_fields(text.read_text(path)))
-    return bool(names & (fields - net_fields)) and not names & (net_fields - fields)
 
 
 def _net_report(path: Path, placeholders: Mapping[str, object], phase: str | None) -> Report:

@@ -18,13 +18,27 @@ class BatchNorm(Layer):
     Blobs: running sum of means, running sum of variances, and the scale that both are divided by (0 counts
     as an infinite scale, so fresh statistics are 0). use_global_stats defaults to true in TEST and false in
     TRAIN; with false the batch's own biased variance normalises and the sums are updated. The blobs never
-    get a gradient, whatever their lr_mult. In the rloss fork only use_global_stats: true is meaningful
-    (its batch path forgets the variance); this layer follows BVLC there.
+    get a gradient, and their lr_mult is 0 unless, in the rloss fork, a ParamSpec says otherwise. In that
+    fork only use_global_stats: true is meaningful (its batch path forgets the variance); this layer follows
+    BVLC there.
     """
+
+    default_lr_mult = 0.0
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.batch_norm_param
+        specs = setup.message.param
+        if setup.dialect == "bvlc":
+            # BVLC's upgrade zeroes the rates of exactly three entries; otherwise it refuses others than 0.
+            self.forced_lr_mult = 0.0
+            if len(specs) != 3 and any(spec.lr_mult for spec in specs):
+                raise setup.error(
+                    "cannot learn its statistics",
+                    found=[spec.lr_mult for spec in specs],
+                    expected="lr_mult: 0 in every param",
+                    advice="write `param { lr_mult: 0 }` three times, or leave the param entries out",
+                )
         if param.update_global_stats:
             raise setup.error("update_global_stats: true is not available", expected="false")
         self.eps = param.eps

@@ -56,7 +56,12 @@ class Layer(nn.Module):
     Attributes:
         blobs: learned blobs in Caffe's order; on the meta device until the net allocates them.
         fillers: one FillerParameter (or None for zeros) per blob.
+        default_lr_mult: of blobs without a ParamSpec that sets it.
+        forced_lr_mult: of all blobs, whatever the prototxt says; None leaves it to the prototxt.
     """
+
+    default_lr_mult = 1.0
+    forced_lr_mult: float | None = None
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()

@@ -36,8 +36,19 @@ class _Owner:
     node: Node
     layer: Layer
     index: int
-    lr_mult: float | None
-    decay_mult: float | None
+    lr_mult: float | None = None  # as the first ParamSpec that sets it says
+    decay_mult: float | None = None
+
+    @property
+    def blob(self) -> Tensor:
+        return self.layer.blobs[self.index]
+
+    def rates(self) -> tuple[float, float]:
+        """lr_mult and decay_mult, defaults filled in."""
+        decay_mult = 1.0 if self.decay_mult is None else self.decay_mult
+        if self.layer.forced_lr_mult is not None:
+            return self.layer.forced_lr_mult, decay_mult
+        return self.layer.default_lr_mult if self.lr_mult is None else self.lr_mult, decay_mult
 
 
 def param_spec(node: Node, index: int) -> Message:
@@ -63,7 +74,7 @@ def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
             spec = param_spec(node, index)
             owner = named.get(spec.name) if spec.name else None
             if owner is None:
-                owner = _Owner(node, layer, index, None, None)
+                owner = _Owner(node, layer, index)
                 owners.append(owner)
                 if spec.name:
                     named[spec.name] = owner
@@ -88,23 +99,14 @@ def materialize(owners: Iterable[_Owner], built: Sequence[tuple[Node, Layer]], d
 
 def learnable(owners: Iterable[_Owner]) -> list[Learnable]:
     """The solver's list, in layer order, then blob order (the order of a solverstate's history)."""
-    return [
-        Learnable(
-            owner.layer.blobs[owner.index],
-            1.0 if owner.lr_mult is None else owner.lr_mult,
-            1.0 if owner.decay_mult is None else owner.decay_mult,
-            owner.node.name,
-            owner.index,
-        )
-        for owner in owners
-    ]
+    return [Learnable(owner.blob, *owner.rates(), owner.node.name, owner.index) for owner in owners]
 
 
 def freeze(owners: Iterable[_Owner]) -> None:
     """lr_mult 0 means that Caffe does not compute the gradient."""
     for owner in owners:
-        if owner.lr_mult == 0:
-            owner.layer.blobs[owner.index].requires_grad_(False)
+        if owner.rates()[0] == 0:
+            owner.blob.requires_grad_(False)
 
 
 def copy_blobs(

@@ -141,6 +141,14 @@ def top_level_fields(text: str) -> list[str]:
     return [name for name, _ in _top_level(text, blocks_only=False)]
 
 
+def is_solver(text: str) -> bool:
+    """Whether a prototxt or template is a solver, by the field names that nets and solvers do not share."""
+    kinds = ("SolverParameter", "NetParameter")
+    solver, net = ({field.name for field in schema.descriptor(kind).fields} for kind in kinds)
+    names = set(top_level_fields(text))
+    return bool(names & (solver - net)) and not names & (net - solver)
+
+
 def _top_level(text: str, *, blocks_only: bool) -> list[tuple[str, int]]:
     """(name, line) of the words at depth 0; with `blocks_only` just those that open a block."""
     found = []

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from rlossctl.bilateral import backend
-from rlossctl.errors import PrototxtError, RlossError, UsageError
+from rlossctl.errors import RlossError, UsageError
 from rlossctl.files import cannot_write, make_folder
-from rlossctl.prototxt import load_net_file, load_solver_parameter, template
-from rlossctl.prototxt.text import parse, read_text
+from rlossctl.prototxt import load_net_file, load_solver_parameter
+from rlossctl.prototxt.text import is_solver, read_text
 from rlossctl.solver import snapshot
 from rlossctl.solver.load import build_solver, snapshot_prefix
 from rlossctl.solver.log import Log, number, to_stderr
@@ -60,7 +60,7 @@ def train(
     max_iter: int | None = None,
     data: str | None = None,
     root: str | None = None,
-    interactive: bool | None = None,
+    quiet: bool = False,
 ) -> Trained:
     """Trains as the solver prototxt says.
 
@@ -72,7 +72,7 @@ def train(
         out: folder for snapshots, train.log and metrics.jsonl; by default they go where snapshot_prefix says.
         workers: threads that decode images; by default up to 4.
         data, root: list file and root folder in place of the training data layer's own.
-        interactive: a progress bar in place of log lines on stderr; by default if stderr is a terminal.
+        quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
 
     Raises:
         RlossError: anything that keeps the run from starting or going on; UsageError for the arguments.
@@ -88,9 +88,9 @@ def train(
     solver_file, net = solver_and_net(prototxt, solver, settings)
     files = output_files(solver_file, settings, out)
     start = _snapshot_to_resume(resume, files.prefix)
-    interactive = sys.stderr.isatty() if interactive is None else interactive
+    interactive = sys.stderr.isatty()
     with tqdm(disable=not interactive, unit="it", dynamic_ncols=True, file=sys.stderr) as bar:
-        log = Log([_warnings_only(bar) if interactive else to_stderr], files.metrics)
+        log = Log([_warnings_only(bar) if interactive or quiet else to_stderr], files.metrics)
         log.add_file(files.log)
         try:
             built = build_solver(
@@ -124,14 +124,16 @@ def train(
 def solver_and_net(
     prototxt: str | Path, solver: str | Path | None, settings: Mapping[str, object]
 ) -> tuple[Path, Path | None]:
-    """Tells a solver prototxt from a net prototxt by parsing it; the net is None if the solver names it.
+    """Tells a solver prototxt from a net prototxt; the net is None if the solver names it.
 
     Raises:
         PrototxtError: `prototxt` is neither.
         UsageError: a net without a solver, or two solvers.
     """
-    kind = _kind(prototxt, settings)
-    if kind == "solver" and solver is not None:
+    named_solver = is_solver(read_text(prototxt))
+    if not named_solver:
+        load_net_file(prototxt, settings)  # text that is neither is told apart from a net without a solver
+    if named_solver and solver is not None:
         raise UsageError(
             "--solver goes with a net prototxt",
             where=prototxt,
@@ -139,7 +141,7 @@ def solver_and_net(
             expected="--prototxt NET --solver SOLVER, or --prototxt SOLVER alone",
             advice="leave out --solver, or give the net as --prototxt",
         )
-    if kind == "net" and solver is None:
+    if not named_solver and solver is None:
         raise UsageError(
             "is a net prototxt, which does not say how to train",
             where=prototxt,
@@ -171,20 +173,6 @@ def output_files(solver: Path, settings: Mapping[str, object], out: str | Path |
     except OSError as error:
         raise cannot_write(folder, error) from error
     return files
-
-
-def _kind(prototxt: str | Path, settings: Mapping[str, object]) -> str:
-    text = template.fill(read_text(prototxt), settings, str(prototxt))
-    try:
-        parse(text, "SolverParameter", str(prototxt))
-        return "solver"
-    except PrototxtError as not_a_solver:
-        try:
-            load_net_file(prototxt, settings)
-        except PrototxtError as not_a_net:
-            looks_like_a_net = any(line.lstrip().startswith("layer") for line in text.split("\n"))
-            raise (not_a_net if looks_like_a_net else not_a_solver) from None
-        return "net"
 
 
 def _snapshot_to_resume(resume: str | None, prefix: str) -> Path | None:

@@ -11,9 +11,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from rlossctl.converters import onnx as onnx_format
 
 import rlossctl
-from rlossctl.converters import onnx as onnx_format
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, VerificationError
 from rlossctl.layers.activation import ReLU

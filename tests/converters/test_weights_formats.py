@@ -8,10 +8,10 @@ import os
 import numpy as np
 import pytest
 import torch
+from rlossctl.converters import blobs, caffemodel
 from safetensors import safe_open
 
 import rlossctl
-from rlossctl.converters import blobs
 from rlossctl.errors import RlossError, UsageError, VerificationError, WeightsError
 from rlossctl.net.build import load_inference_net
 from rlossctl.prototxt import parse_net
@@ -165,15 +165,12 @@ def test_a_checkpoint_that_differs_in_one_value_fails_and_leaves_nothing(convert
 
 
 def test_a_caffemodel_that_differs_in_one_value_fails_and_leaves_nothing(convert, tmp_path, monkeypatch):
-    from rlossctl.converters import caffemodel
-
     honest = caffemodel.layer_records
 
     def dishonest(net):
         for record in honest(net):
-            if record.blobs:
-                record.blobs[0] = record.blobs[0] + np.float32(1e-3)
-            yield record
+            changed = [array + np.float32(1e-3) for array in record.arrays]
+            yield record._replace(arrays=changed)
 
     monkeypatch.setattr(caffemodel, "layer_records", dishonest)
     with pytest.raises(VerificationError, match="conv1/0"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def records(file: Path, kind: str = "train") -> list[dict]:
 
 
 def test_what_a_run_leaves(folder: Path) -> None:
-    trained = train("solver.prototxt", out="a", device="cpu", interactive=False)
+    trained = train("solver.prototxt", out="a", device="cpu")
     assert trained.iter == 10
     assert not trained.stopped
     assert trained.snapshot == Path("a/small_iter_10.solverstate")
@@ -69,7 +70,7 @@ def test_what_a_run_leaves(folder: Path) -> None:
 
 
 def test_without_out_everything_goes_where_snapshot_prefix_says(folder: Path) -> None:
-    trained = train("solver.prototxt", device="cpu", interactive=False)
+    trained = train("solver.prototxt", device="cpu")
     assert trained.snapshot == Path("runs/small_iter_10.solverstate")
     assert trained.metrics == Path("runs/small_metrics.jsonl")
     assert Path("runs/small_train.log").is_file()
@@ -77,15 +78,13 @@ def test_without_out_everything_goes_where_snapshot_prefix_says(folder: Path) ->
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_a_killed_run_goes_on_bit_for_bit(folder: Path, at_iteration, workers: int) -> None:
-    straight = train("solver.prototxt", out="straight", device="cpu", interactive=False, workers=1)
+    straight = train("solver.prototxt", out="straight", device="cpu", workers=1)
     at_iteration[7] = kill
     with pytest.raises(Killed):
-        train("solver.prototxt", out="killed", device="cpu", interactive=False, workers=workers)
+        train("solver.prototxt", out="killed", device="cpu", workers=workers)
     assert not Path("killed/small_iter_10.solverstate").exists()
     at_iteration.clear()
-    resumed = train(
-        "solver.prototxt", out="killed", device="cpu", interactive=False, resume="auto", workers=workers
-    )
+    resumed = train("solver.prototxt", out="killed", device="cpu", resume="auto", workers=workers)
     assert resumed.iter == 10
     for name in ("caffemodel", "resume.json"):
         assert (
@@ -103,7 +102,7 @@ def test_a_killed_run_goes_on_bit_for_bit(folder: Path, at_iteration, workers: i
 def test_auto_starts_anew_where_there_is_no_complete_snapshot(folder: Path) -> None:
     Path("a").mkdir()
     Path("a/small_iter_800.solverstate").write_bytes(b"its weights are missing")
-    trained = train("solver.prototxt", out="a", device="cpu", interactive=False, resume="auto", max_iter=2)
+    trained = train("solver.prototxt", out="a", device="cpu", resume="auto", max_iter=2)
     assert trained.iter == 2
     assert "to resume from: starting anew" in Path("a/train.log").read_text()
 
@@ -112,7 +111,7 @@ def test_interrupt_stops_with_a_snapshot_and_hangup_writes_one(folder: Path, at_
     at_iteration[2] = lambda: os.kill(os.getpid(), signal.SIGHUP)
     at_iteration[4] = lambda: os.kill(os.getpid(), signal.SIGINT)
     before = signal.getsignal(signal.SIGINT)
-    trained = train("solver.prototxt", out="a", device="cpu", interactive=False)
+    trained = train("solver.prototxt", out="a", device="cpu")
     assert trained.stopped
     assert trained.iter == 4
     assert trained.snapshot == Path("a/small_iter_4.solverstate")
@@ -122,9 +121,9 @@ def test_interrupt_stops_with_a_snapshot_and_hangup_writes_one(folder: Path, at_
 
 
 def test_phase_two_starts_from_the_weights_of_phase_one(folder: Path) -> None:
-    first = train("solver.prototxt", out="a", device="cpu", interactive=False)
+    first = train("solver.prototxt", out="a", device="cpu")
     weights = str(first.snapshot.with_suffix(".caffemodel"))
-    second = train("solver.prototxt", out="b", device="cpu", interactive=False, weights=[weights], max_iter=1)
+    second = train("solver.prototxt", out="b", device="cpu", weights=[weights], max_iter=1)
     assert second.iter == 1
     assert f"Finetuning from {weights}" in Path("b/train.log").read_text()
 
@@ -135,7 +134,7 @@ def test_list_and_root_can_be_replaced(folder: Path) -> None:
     )
     (folder / "short.txt").write_text("0.png 0_label.png\n")
     trained = train(
-        "net.prototxt", solver="solver.prototxt", out="a", device="cpu", interactive=False, max_iter=1,
+        "net.prototxt", solver="solver.prototxt", out="a", device="cpu", max_iter=1,
         data="short.txt", root=f"{folder}/",
     )  # fmt: skip
     assert trained.iter == 1
@@ -170,27 +169,30 @@ def test_a_folder_without_write_permission(folder: Path) -> None:
 )
 def test_arguments_that_do_not_go_together(folder: Path, arguments: dict, kind: type, words: str) -> None:
     Path("bad_net.prototxt").write_text("name: 'a'\nlayer { nam: 'x' }\n")
-    Path("bad_solver.prototxt").write_text("bas_lr: 1\n")
+    Path("bad_solver.prototxt").write_text("base_lr: 1\nmomentun: 0.9\n")
     with pytest.raises(kind, match=words):
-        train(**arguments, out="a", device="cpu", interactive=False)
+        train(**arguments, out="a", device="cpu")
 
 
 def test_max_iter_is_needed(folder: Path) -> None:
     text = (folder / "solver.prototxt").read_text().replace("max_iter: 10", "").replace('"poly"', '"fixed"')
     (folder / "solver.prototxt").write_text(text)
     with pytest.raises(PrototxtError, match="--max-iter"):
-        train("solver.prototxt", out="a", device="cpu", interactive=False)
+        train("solver.prototxt", out="a", device="cpu")
 
 
 def test_an_error_is_in_the_figures(folder: Path) -> None:
     (folder / "3.png").unlink()
     with pytest.raises(RlossError):
-        train("solver.prototxt", out="a", device="cpu", interactive=False)
+        train("solver.prototxt", out="a", device="cpu")
     assert "3.png" in records(Path("a/metrics.jsonl"), "error")[0]["message"]
 
 
-def test_a_progress_bar_on_a_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train("solver.prototxt", out="a", device="cpu", interactive=True)
+def test_a_progress_bar_on_a_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    train("solver.prototxt", out="a", device="cpu")
     shown = capsys.readouterr().err
     assert "10/10" in shown
     assert "Solving small" not in shown
