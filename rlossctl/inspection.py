@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.message import Message
+from google.protobuf.json_format import MessageToDict
 
 from rlossctl.prototxt import load_net_file, load_solver_parameter, text
 
@@ -89,7 +89,7 @@ def _solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
         {0, *(round(param.max_iter * share / 10) for share in range(1, 10)), max(0, param.max_iter - 1)}
     )
     schedule = [(step, learning_rate(param, step)) for step in steps]
-    fields = {field.name: _plain(value) for field, value in param.ListFields()}
+    fields = MessageToDict(param, preserving_proto_field_name=True)
     lines = [f"solver, type {param.type}, policy {param.lr_policy}, {param.max_iter} iterations", ""]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
     lines += [
@@ -164,11 +164,3 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Message):
-        return str(value)
-    if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
-        return [_plain(item) for item in value]
-    return value

@@ -64,23 +64,12 @@ def scribble(
     of every class gets a thin stroke along its middle. OUT/NAME.png has one channel of class ids with 255
     for unlabelled pixels, ready for ImageSegData with label_type PIXEL.
     """
-    from tqdm import tqdm
-
     from rlossctl.data.lists import write_lines
     from rlossctl.data.prepare import find_masks, scribble_list, scribble_masks
 
     found = find_masks(masks, root)
     lines, folder = scribble_list(found, out, root) if list_file is not None else ([], "")
-    with tqdm(total=len(found), unit="mask", disable=None, leave=False) as bar:
-        summary = scribble_masks(
-            found,
-            out,
-            coverage=coverage,
-            width=width,
-            seed=seed,
-            ignore=ignore,
-            progress=lambda done, total: bar.update(),
-        )
+    summary = scribble_masks(found, out, coverage=coverage, width=width, seed=seed, ignore=ignore)
     click.echo(f"{summary.files} scribbles in {out}, {summary.coverage:.2%} of the pixels labelled")
     if list_file is not None:
         write_lines(list_file, lines)

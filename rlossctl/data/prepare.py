@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rlossctl.data.palette import save_label_png
 from rlossctl.data.scribble import UNLABELLED, make_scribbles
 from rlossctl.errors import DataError, UsageError
 from rlossctl.files import make_folder
+from rlossctl.progress import track
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,6 @@ def scribble_masks(
     width: int = 3,
     seed: int = 0,
     ignore: int = 255,
-    progress: Callable[[int, int], None] | None = None,
 ) -> ScribbleSummary:
     """Writes out/NAME.png for each mask: one channel of class ids, 255 unlabelled (see `make_scribbles`).
 
@@ -103,14 +102,12 @@ def scribble_masks(
                 advice="name a new folder",
             )
     share = 0.0
-    for done, mask in enumerate(masks, start=1):
+    for mask in track(masks, len(masks), "masks"):
         ids = read_label(mask.path, listed=mask.listed)
         own_seed = (seed << 32) ^ zlib.crc32(mask.path.stem.encode("utf-8", "surrogateescape"))
         scribble = make_scribbles(ids, coverage=coverage, width=width, seed=own_seed, ignore=ignore)
         save_label_png(folder / f"{mask.path.stem}.png", scribble, palette=False)
         share += float((scribble != UNLABELLED).mean())
-        if progress is not None:
-            progress(done, len(masks))
     return ScribbleSummary(len(masks), share / len(masks))
 
 

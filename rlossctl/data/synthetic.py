@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from rlossctl.data.scenes import CLASSES, draw_scene
 from rlossctl.data.scribble import make_scribbles
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write, make_folder
+from rlossctl.progress import track
 
 SYNTHETIC_CLASSES = CLASSES
 _IMAGES, _MASKS, _SCRIBBLES = "JPEGImages", "SegmentationClassAug", "pascal_2012_scribble"
@@ -29,7 +29,6 @@ def generate_dataset(
     seed: int = 0,
     coverage: float = 0.03,
     width: int = 3,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Writes scenes of SYNTHETIC_CLASSES (see `scenes.draw_scene`) in the layout of VOC with scribbles.
 
@@ -43,7 +42,6 @@ def generate_dataset(
         size: (height, width) in pixels.
         seed: the same numbers and seed give the same files; an image does not depend on how many there are.
         coverage, width: of the scribbles, as for `make_scribbles`.
-        progress: called with (images done, images in all).
 
     Returns:
         The folder.
@@ -63,20 +61,17 @@ def generate_dataset(
     folder = Path(folder)
     for name in (_IMAGES, _MASKS, _SCRIBBLES, "ImageSets/Segmentation", "list"):
         make_folder(folder / name)
-    done = 0
-    for split, count in (("train", train), ("val", val)):
-        ids = [f"{split}_{index:05d}" for index in range(count)]
-        for index, name in enumerate(ids):
-            rng = np.random.default_rng([seed % 2**64, split == "val", index])
-            _write_scene(folder, name, rng, size, coverage, width)
-            done += 1
-            if progress is not None:
-                progress(done, train + val)
-        write_lines(folder / f"ImageSets/Segmentation/{split}.txt", ids)
+    counts = {"train": train, "val": val}
+    ids = {split: [f"{split}_{index:05d}" for index in range(count)] for split, count in counts.items()}
+    scenes = [(split, index, name) for split in ids for index, name in enumerate(ids[split])]
+    for split, index, name in track(scenes, len(scenes), "images"):
+        rng = np.random.default_rng([seed % 2**64, split == "val", index])
+        _write_scene(folder, name, rng, size, coverage, width)
+    for split, names in ids.items():
+        write_lines(folder / f"ImageSets/Segmentation/{split}.txt", names)
         masks = "train_full" if split == "train" else "val"
-        write_lines(folder / f"list/{masks}.txt", [_pair(name, _MASKS) for name in ids])
-        if split == "train":
-            write_lines(folder / "list/train.txt", [_pair(name, _SCRIBBLES) for name in ids])
+        write_lines(folder / f"list/{masks}.txt", [_pair(name, _MASKS) for name in names])
+    write_lines(folder / "list/train.txt", [_pair(name, _SCRIBBLES) for name in ids["train"]])
     return folder
 
 

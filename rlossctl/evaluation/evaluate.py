@@ -18,8 +18,8 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError
 from rlossctl.evaluation.confusion import Confusion
 from rlossctl.evaluation.runners import Runner
-from rlossctl.evaluation.tracking import track
 from rlossctl.evaluation.upsample import upsample
+from rlossctl.progress import track
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,10 +24,12 @@ BODY = (
     """
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
   convolution_param { num_output: 6 kernel_size: 3 pad: 1 } }
-layer { name: "bn1" type: "BatchNorm" bottom: "conv1" top: "conv1" batch_norm_param { use_global_stats: true } }
+layer { name: "bn1" type: "BatchNorm" bottom: "conv1" top: "conv1"
+  batch_norm_param { use_global_stats: true } }
 layer { name: "scale1" type: "Scale" bottom: "conv1" top: "conv1" scale_param { bias_term: true } }
 layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { kernel_size: 3 stride: 2 pad: 1 } }
 """
     + "".join(
         f"""
@@ -39,7 +42,8 @@ layer {{ name: "{name}_relu" type: "ReLU" bottom: "{name}" top: "{name}" }}
     + """
 layer { name: "avg" type: "Pooling" bottom: "twin_b" top: "avg"
   pooling_param { pool: AVE kernel_size: 3 stride: 1 pad: 1 } }
-layer { name: "max" type: "Eltwise" bottom: "avg" bottom: "pool1" top: "max" eltwise_param { operation: MAX } }
+layer { name: "max" type: "Eltwise" bottom: "avg" bottom: "pool1" top: "max"
+  eltwise_param { operation: MAX } }
 layer { name: "concat" type: "Concat" bottom: "max" bottom: "twin_a" top: "concat" }
 layer { name: "drop" type: "Dropout" bottom: "concat" top: "concat" }
 layer { name: "fc8_${EXP}" type: "Convolution" bottom: "concat" top: "fc8_${EXP}"
@@ -49,7 +53,8 @@ layer { name: "fc8_${EXP}" type: "Convolution" bottom: "concat" top: "fc8_${EXP}
 TRAIN = (
     BODY
     + """
-layer { name: "label_shrink" type: "Interp" bottom: "label" top: "label_shrink" interp_param { shrink_factor: 2 } }
+layer { name: "label_shrink" type: "Interp" bottom: "label" top: "label_shrink"
+  interp_param { shrink_factor: 2 } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc8_${EXP}" bottom: "label_shrink"
   loss_param { ignore_label: 255 } }
 layer { name: "up" type: "Interp" bottom: "fc8_${EXP}" top: "up" interp_param { zoom_factor: 2 } }
@@ -82,6 +87,15 @@ def write_weights(prototxt: Path, path: Path, settings: dict[str, object]) -> No
             elif layer.type == "BatchNorm":
                 blob.abs_().add_(index)
     write_caffemodel(path, net.name, layer_records(net))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """One thread: small nets run faster so, and nothing waits for a second core that others use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -34,9 +34,7 @@ def test_recorded_case(golden, replay, name):
     check(replay(golden / "layers" / f"{name}.npz"))
 
 
-@pytest.mark.parametrize(
-    "name", [name for folder in ("layers", "bvlc") for name in recorded(folder)]
-)
+@pytest.mark.parametrize("name", [name for folder in ("layers", "bvlc") for name in recorded(folder)])
 def test_every_shared_case(shared, replay, name):
     file = shared / "golden" / f"{name}.npz"
     if name in REFUSED:
@@ -52,6 +50,17 @@ def test_the_copied_cases_cover_every_layer_that_computes(golden):
     texts = [str(np.load(file)["prototxt"]) for file in (golden / "layers").glob("*.npz")]
     types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
     assert set(registry.kinds()) - types <= by_formula
+
+
+def test_every_type_with_a_gradient_has_a_recorded_one(golden):
+    """The Backward column of docs/layers.md; DenseCRFLoss' gradients are recorded in golden/densecrf."""
+    cases = [np.load(file) for file in (golden / "layers").glob("*.npz")]
+    texts = [str(case["prototxt"]) for case in cases if any(key.startswith("grad/") for key in case)]
+    types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
+    kinds = registry.kinds().values()
+    expected = {kind.type for kind in kinds if kind.role in ("layer", "loss") and kind.tops[1] != 0}
+    assert expected - types == {"DenseCRFLoss"}
+    assert not types & {kind.type for kind in kinds if kind.role == "metric"}
 
 
 def check(errors: dict[str, float]) -> None:

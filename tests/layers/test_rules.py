@@ -37,7 +37,8 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
         (X + layer("Pooling", "pooling_param { kernel_h: 2 kernel_w: 2 kernel_size: 2 }"), "excludes"),
         (X + layer("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", tops="out mask"), "only for MAX"),
         (
-            'input: "x" input_shape { dim: 2 dim: 4 }\n' + layer("Pooling", "pooling_param { kernel_size: 2 }"),
+            'input: "x" input_shape { dim: 2 dim: 4 }\n'
+            + layer("Pooling", "pooling_param { kernel_size: 2 }"),
             "4-D",
         ),
         (X + layer("Convolution", "convolution_param { num_output: 3 }"), "kernel_size"),
@@ -45,7 +46,10 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
         (X + layer("Convolution", "convolution_param { num_output: 3 kernel_size: 3 group: 2 }"), "group"),
         (X + layer("Convolution", "convolution_param { num_output: 4 kernel_size: 3 stride_h: 2 }"), "both"),
         (X + layer("Convolution", "convolution_param { num_output: 4 kernel_size: 9 }"), "cannot take"),
-        (X + Y + layer("Convolution", "convolution_param { num_output: 4 kernel_size: 1 }", "xy"), "a top for"),
+        (
+            X + Y + layer("Convolution", "convolution_param { num_output: 4 kernel_size: 1 }", "xy"),
+            "a top for",
+        ),
         (X + layer("Dropout", "dropout_param { dropout_ratio: 1 }"), "between 0 and 1"),
         (X + layer("Dropout", "dropout_param { sample_weights_test: true }"), "sample_weights_test"),
         (X + layer("Softmax", "softmax_param { axis: 4 }"), "axis out of range"),
@@ -66,7 +70,8 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
         (X + layer("BatchNorm", "batch_norm_param { update_global_stats: true }"), "update_global_stats"),
         (
             X + 'input: "t" input_shape { dim: 2 dim: 1 dim: 6 dim: 7 }\n'
-            'layer { name: "l" type: "Accuracy" bottom: "x" bottom: "t" top: "a" accuracy_param { top_k: 5 } }',
+            'layer { name: "l" type: "Accuracy" bottom: "x" bottom: "t" top: "a" '
+            "accuracy_param { top_k: 5 } }",
             "top_k exceeds",
         ),
     ],
@@ -80,7 +85,12 @@ def test_impossible_layers_are_refused_with_their_place(build, text, message):
 
 @pytest.mark.parametrize(
     ("kind", "bottoms", "expected"),
-    [("ReLU", "xy", "1"), ("SoftmaxWithLoss", "x", "2"), ("SegAccuracy", "x", "2"), ("Scale", "xyz", "1 to 2")],
+    [
+        ("ReLU", "xy", "1"),
+        ("SoftmaxWithLoss", "x", "2"),
+        ("SegAccuracy", "x", "2"),
+        ("Scale", "xyz", "1 to 2"),
+    ],
 )
 def test_wrong_number_of_bottoms(build, kind, bottoms, expected):
     with pytest.raises(NetError, match="wrong number of bottom") as caught:
@@ -105,7 +115,9 @@ def test_a_layers_own_phase_outranks_the_nets(build):
 
 
 def test_batchnorm_in_train_updates_its_sums_as_caffe_does(build):
-    net = build(X + layer("BatchNorm", "batch_norm_param { moving_average_fraction: 0.9 eps: 0.01 }"), "TRAIN")
+    net = build(
+        X + layer("BatchNorm", "batch_norm_param { moving_average_fraction: 0.9 eps: 0.01 }"), "TRAIN"
+    )
     x = noise(2, 4, 6, 7) * 3 + 5
     y = net(x=x)["out"]
     mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)

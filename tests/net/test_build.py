@@ -47,7 +47,8 @@ def test_wrong_shapes_are_found_before_any_weight_is_allocated(build):
 @pytest.mark.parametrize(
     "text",
     [
-        'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 } input: "y" input_shape { dim: 6 dim: 7 dim: 8 dim: 9 }',
+        'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 } '
+        'input: "y" input_shape { dim: 6 dim: 7 dim: 8 dim: 9 }',
         'input: "x" input: "y" input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 5 '
         "input_dim: 6 input_dim: 7 input_dim: 8 input_dim: 9",
         'layer { name: "i" type: "Input" top: "x" top: "y" input_param { '

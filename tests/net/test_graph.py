@@ -10,8 +10,8 @@ from rlossctl.errors import NetError, PrototxtError
 X = 'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }\n'
 T = 'input: "t" input_shape { dim: 2 dim: 1 dim: 4 dim: 5 }\n'
 CONV = (
-    'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 3 kernel_size: 1 '
-    'weight_filler { type: "xavier" } } }\n'
+    'layer { name: "c" type: "Convolution" bottom: "x" top: "c" '
+    'convolution_param { num_output: 3 kernel_size: 1 weight_filler { type: "xavier" } } }\n'
 )
 
 
@@ -49,7 +49,10 @@ def test_unknown_types_are_listed_together_with_their_lines(build):
         ('name: "l" type: "Eltwise" bottom: "x" top: "l"', "wrong number of bottom"),
         ('name: "l" type: "ReLU" bottom: "x" top: "l" top: "m"', "wrong number of top"),
         ('name: "l" type: "ReLU" bottom: "x" top: "l" loss_weight: 1 loss_weight: 1', "once per top"),
-        ('name: "l" type: "ReLU" bottom: "x" top: "l" propagate_down: 1 propagate_down: 0', "once per bottom"),
+        (
+            'name: "l" type: "ReLU" bottom: "x" top: "l" propagate_down: 1 propagate_down: 0',
+            "once per bottom",
+        ),
         (
             'name: "l" type: "Pooling" bottom: "x" top: "l" top: "l" pooling_param { kernel_size: 2 }',
             "named twice",

@@ -45,7 +45,7 @@ def test_groups_and_inner_products(build):
 
 
 def test_receptive_field_and_stride(build):
-    """Kernel k at stride s adds (k - 1) s to the field; strides multiply; dilation d makes k d (k - 1) + 1."""
+    """A kernel k at stride s adds (k - 1) s; strides multiply; dilation d makes k to d (k - 1) + 1."""
     net = build(
         X
         + conv("c1", "x", "num_output: 2 kernel_size: 3 pad: 1")

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from rlossctl.evaluation import tracking
+from rlossctl import progress
 
 
 def test_lines_without_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(tracking, "_SECONDS_BETWEEN_LINES", 0.0)
-    assert list(tracking.track("abc", 3, "images")) == ["a", "b", "c"]
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert list(progress.track("abc", 3, "images")) == ["a", "b", "c"]
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" (")[0] for line in lines] == ["1/3 images", "2/3 images"]
 
 
 def test_short_passes_are_silent(capsys):
-    assert list(tracking.track("abc", 3, "images")) == ["a", "b", "c"]
+    assert list(progress.track("abc", 3, "images")) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""
 
 
 def test_a_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert list(tracking.track("abc", 3, "images")) == ["a", "b", "c"]
+    assert list(progress.track("abc", 3, "images")) == ["a", "b", "c"]
     assert "0/3" in capsys.readouterr().err

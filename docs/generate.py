@@ -1,0 +1,152 @@
+"""Writes docs/layers.md and docs/cli.md from the registry of layers and from the commands themselves.
+
+`python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
+exits with status 1 if there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+from click.testing import CliRunner
+
+from rlossctl.cli import COMMANDS, cli
+from rlossctl.net import registry
+
+HERE = Path(__file__).resolve().parent
+TESTS = HERE.parent / "tests"
+MADE_BY = "<!-- Written by docs/generate.py: do not change it here. -->"
+WIDTH = 100
+
+LAYERS_HEAD = """# Layers
+
+Every layer type that rlossctl builds. A net with another type is refused, all its unknown types at once.
+
+- From: whose Caffe defines the type (BVLC's, or the rloss / DeepLab fork).
+- Backward: whether a gradient passes through. BatchNorm's own statistics and metrics have none, as in Caffe.
+- ONNX: `yes` for what is exported. Layers that read data or labels, or give nothing, are left out.
+- Recorded: cases in `tests/golden/` computed by the original program and repeated within 1e-5 (values, input
+  and parameter gradients; DenseCRFLoss as `tests/losses` states).
+- Other tests: files under `tests/` that hold the type to a formula, to a rule of Caffe's source, or to what
+  it must refuse.
+"""
+CLI_HEAD = """# Command line
+
+What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 what was written
+does not compute what was read, 130 interrupted.
+"""
+
+# Recorded cases that are arrays alone, without a prototxt.
+ARRAYS = {"DenseCRFLoss": "densecrf/crf_*.npz"}
+
+
+def layers_page() -> str:
+    """The table of registered layers."""
+    recorded = recorded_cases()
+    head = ("Type", "From", "Forward", "Backward", "ONNX", "Recorded", "Other tests", "What it computes")
+    rows = [head, tuple("---" for _ in head)]
+    for kind in registry.kinds().values():
+        rows.append(
+            (
+                kind.type,
+                kind.source,
+                "yes",
+                "yes" if differentiable(kind) else "-",
+                "yes" if exported(kind) else "-",
+                str(recorded[kind.type]) if recorded[kind.type] else "-",
+                ", ".join(other_tests(kind.type)) or "-",
+                first_sentence(kind.cls),
+            )
+        )
+    table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    return f"{MADE_BY}\n{LAYERS_HEAD}\n{table}\n"
+
+
+def differentiable(kind: registry.LayerKind) -> bool:
+    """Layers and losses that have a top pass gradients; data layers and metrics do not."""
+    return kind.role in ("layer", "loss") and kind.tops[1] != 0
+
+
+def exported(kind: registry.LayerKind) -> bool:
+    """What Deploy keeps; tests/converters/test_every_layer.py exports each of these types."""
+    return kind.role == "layer" and kind.tops[1] != 0
+
+
+def recorded_cases() -> Counter[str]:
+    """How many recorded cases hold each type."""
+    counts: Counter[str] = Counter()
+    for file in (TESTS / "golden" / "layers").glob("*.npz"):
+        counts.update(set(re.findall(r'\btype: "([A-Z]\w+)"', str(np.load(file)["prototxt"]))))
+    for name, pattern in ARRAYS.items():
+        counts[name] += len(list((TESTS / "golden").glob(pattern)))
+    return counts
+
+
+def other_tests(name: str) -> list[str]:
+    """Test files other than the recordings' replay that build such a layer (a room: its conftest does)."""
+    use = re.compile(rf'(type: |layer\()"{name}"')
+    files = [file for room in ("layers", "losses", "data") for file in (TESTS / room).glob("*.py")]
+    users = [
+        file.parent if file.stem == "conftest" else file
+        for file in sorted(files)
+        if file.stem != "test_golden" and use.search(file.read_text(encoding="utf-8"))
+    ]
+    return [f"`{path.relative_to(TESTS).as_posix()}`" for path in dict.fromkeys(users)]
+
+
+def first_sentence(cls: type) -> str:
+    """The docstring's first sentence, without the source file that it names in parentheses."""
+    text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+    match = re.search(r"(?<!e\.g)\.(?= [A-Z(-]|$)", text)
+    return re.sub(r" \([^()]*\.[ch]pp[^()]*\)", "", text[: match.start()] if match else text)
+
+
+def cli_page() -> str:
+    """Every command's own help."""
+    parts = [MADE_BY, CLI_HEAD]
+    for words in ((), *command_names()):
+        result = CliRunner().invoke(
+            cli, [*words, "--help"], prog_name="rlossctl", terminal_width=WIDTH, catch_exceptions=False
+        )
+        parts.append(f"## {' '.join(('rlossctl', *words))}\n\n```text\n{result.output.rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def command_names() -> Iterator[tuple[str, ...]]:
+    """Commands and subcommands, as words."""
+    for name in sorted(COMMANDS):
+        yield (name,)
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            yield from ((name, sub) for sub in sorted(command.commands))
+
+
+PAGES = {"layers.md": layers_page, "cli.md": cli_page}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    check = parser.parse_args().check
+    stale = 0
+    for name, page in PAGES.items():
+        path, text = HERE / name, page()
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        print(f"{'not current' if check else 'written'}: docs/{name}")
+        if not check:
+            path.write_text(text, encoding="utf-8", newline="\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
