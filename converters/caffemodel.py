@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from rlossctl.converters.source import ConversionSource
 from rlossctl.converters.verify import Verification, accept, compare_params
 
-from rlossctl.files import make_folder
+from rlossctl.files import atomic_path
 from rlossctl.net.saved import as_array, layer_records
 from rlossctl.weights import load_caffemodel, write_caffemodel
 
@@ -17,9 +15,7 @@ from rlossctl.weights import load_caffemodel, write_caffemodel
 def write(source: ConversionSource, out: Path) -> Verification:
     """Writes the file and compares every blob of every layer, bit for bit, before it gets its name."""
     net = source.net
-    make_folder(out.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        written = Path(folder) / out.name
+    with atomic_path(out) as written:
         write_caffemodel(written, net.name, layer_records(net), list(net.param.input))
         found = {
             f"{layer.name}/{index}": blob.array().reshape(blob.shape)
@@ -32,6 +28,4 @@ def write(source: ConversionSource, out: Path) -> Verification:
             for index, blob in enumerate(blobs)
         }
         comparisons = tuple(compare_params(found, expected))
-        verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes()))
-        os.replace(written, out)
-    return verification
+        return accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))

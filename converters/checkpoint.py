@@ -30,7 +30,7 @@ def write(source: ConversionSource, out: Path) -> Verification:
     found = torch.load(buffer, weights_only=True)["state_dict"]
     arrays = {name: tensor.numpy() for name, tensor in found.items()}
     comparisons = tuple(compare_params(arrays, blobs.arrays(source.net)))
-    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes()))
+    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
     with atomic_write(out) as file:
         file.write(buffer.getbuffer())
     return verification

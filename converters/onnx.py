@@ -16,7 +16,7 @@ from rlossctl.converters.verify import TOLERANCE, Comparison, Verification, acce
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
 from rlossctl.files import atomic_write
-from rlossctl.net.deploy import Deploy
+from rlossctl.net.deploy import Deploy, preprocess_of
 
 OPSET = 18
 METADATA_KEY = "rlossctl"
@@ -34,12 +34,12 @@ def write(source: ConversionSource, out: Path) -> Verification:
         VerificationError: ONNX Runtime computes something else; nothing is written then.
     """
     deploy = source.deploy()
-    preprocess = source.preprocess(deploy)
+    preprocess = preprocess_of(source.net, deploy)
     fixed = [layer for layer in deploy.layers if layer.type in FIXED_SIZE_TYPES]
     model = _export(deploy, preprocess, dynamic=not fixed)
     _describe(model, source, deploy, preprocess)
     data = model.SerializeToString()
-    notes = source.notes()
+    notes = source.notes
     if fixed:
         notes += (f"note: height and width are fixed by layer {fixed[0].name!r} ({fixed[0].type})",)
     sizes = [deploy.input_shape[2:]] if fixed else list(trial_sizes(preprocess))

@@ -24,7 +24,7 @@ def write(source: ConversionSource, out: Path) -> Verification:
     }
     data = save(arrays, metadata)
     comparisons = tuple(compare_params(load(data), arrays))
-    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes()))
+    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
     with atomic_write(out) as file:
         file.write(data)
     return verification

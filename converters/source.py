@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rlossctl
-from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import WeightsError
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
-from rlossctl.net.deploy import Deploy, size_rule
+from rlossctl.net.deploy import Deploy
+from rlossctl.net.parameters import coverage_notes
 from rlossctl.prototxt import to_text
 
 BLOCK = 1 << 20
@@ -23,8 +22,8 @@ class ConversionSource:
     """A net for inference, and what a converted file should remember of it.
 
     Attributes:
-        ignored: layers of the weights file that the net lacks.
-        missing: layers of the net that the file lacks; they keep their fillers.
+        outputs: blobs that the user named for ONNX.
+        notes: what the user should know about the weights.
     """
 
     net: Net
@@ -32,31 +31,11 @@ class ConversionSource:
     weights: Path
     outputs: tuple[str, ...]
     classes: tuple[str, ...] | None
-    ignored: tuple[str, ...]
-    missing: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def deploy(self) -> Deploy:
         """The part of the net that is exported as a function of the image."""
         return Deploy(self.net, self.outputs or None).eval()
-
-    def preprocess(self, deploy: Deploy) -> Preprocess | None:
-        """How the net's own data layer prepares images; None for nets without one."""
-        stride, offset = size_rule(deploy)
-        for layer in self.net.layers:
-            if layer.type == "ImageSegData":
-                return Preprocess.from_layer(layer.message, stride=stride, offset=offset)
-        return None
-
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know about the weights."""
-        notes = []
-        if self.ignored:
-            notes.append(f"note: layers of the weights file that the net lacks: {_some(self.ignored)}")
-        if self.missing:
-            notes.append(
-                f"note: layers without weights in the file keep their fillers: {_some(self.missing)}"
-            )
-        return tuple(notes)
 
     def net_text(self) -> str:
         """The net's prototxt, placeholders filled, layers filtered."""
@@ -84,29 +63,15 @@ def open_source(
         WeightsError: no layer of the file fits the net by name.
     """
     net = load_inference_net(prototxt, placeholders=placeholders)
-    copied, ignored = net.copy_from(weights)
-    if not copied and net.params:
-        raise WeightsError(
-            "has no layer in common with the net",
-            where=weights,
-            found=", ".join(ignored[:6]) or "no layers with blobs",
-            expected=", ".join(list(net.params)[:6]),
-            advice="check the placeholders that are part of layer names (EXP), and the pair of files",
-        )
-    missing = tuple(name for name in net.params if name not in copied)
+    notes = coverage_notes(*net.copy_from(weights), net.params, str(weights))
     return ConversionSource(
         net,
         Path(prototxt),
         Path(weights),
         tuple(outputs or ()),
         tuple(classes) if classes else None,
-        tuple(ignored),
-        missing,
+        notes,
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
 
 
 def sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,26 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         _remove(name)
         raise
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `atomic_write`, for writers that need a name: yields one, and renames what is there to `path`.
+
+    Raises:
+        RlossError: the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    try:
+        folder = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    try:
+        written = Path(folder) / target.name
+        yield written
+        os.replace(written, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,29 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"needs the reference material in {folder} (set RLOSSCTL_SHARED to its place)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: small nets run faster so, and nothing waits for a core that others use."""
+    torch = sys.modules.get("torch")  # not every room needs it
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable:
+    """build(text, phase="TRAIN", where="net.prototxt", **options of build_net) gives the net of a text."""
+    from rlossctl.net import Net, build_net
+    from rlossctl.prototxt import parse_net
+    from rlossctl.prototxt.phase import filter_net, net_state
+
+    def build_text(text: str, phase: str = "TRAIN", where: str = "net.prototxt", **options: object) -> Net:
+        return build_net(filter_net(parse_net(text, where), net_state(phase)), **options)
+
+    return build_text

@@ -25,6 +25,16 @@ COMMANDS = {
 }
 
 
+EXAMPLES = """\b
+Examples:
+  rlossctl demo
+  rlossctl inspect train.prototxt --set NUM_LABELS=21
+  rlossctl train --prototxt solver.prototxt --out runs/a
+  rlossctl convert test.prototxt runs/a/train_iter_9000.caffemodel -o model.onnx
+  rlossctl eval model.onnx --data val.txt --root VOC2012
+"""
+
+
 class LazyGroup(click.Group):
     """A group whose commands live in modules of this package."""
 
@@ -44,8 +54,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Examples: rlossctl demo | rlossctl train --prototxt solver.prototxt --out runs/a | "
-    "rlossctl COMMAND --help",
+    epilog=EXAMPLES,
 )
 @click.version_option(rlossctl.__version__, prog_name="rlossctl")
 def cli() -> None:

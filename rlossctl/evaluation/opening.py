@@ -11,7 +11,7 @@ from typing import Any
 
 from rlossctl.data.lists import Sample, find_label_dir, read_list
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import UsageError, WeightsError
+from rlossctl.errors import UsageError
 from rlossctl.evaluation.runners import OnnxRunner, Runner
 
 TRAIN = 0  # the value of Caffe's Phase
@@ -105,43 +105,17 @@ def _open_prototxt(
         )
     from rlossctl.evaluation.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
+    from rlossctl.net.parameters import coverage_notes
 
     named = {"source": source, "root": root}
     net = load_inference_net(model, data=named, placeholders=placeholders)
-    copied, _ = net.copy_from(weights)
-    notes = _missing_weights(weights, copied, net.params)
+    notes = coverage_notes(*net.copy_from(weights), net.params, weights)
     images = image_source(net)
     if images is not None and net.param.state.phase != TRAIN:
         # A training net's list is never taken without being named: its scores would mean nothing.
         source = images.source if source is None else source
         root = images.root if root is None else root
     return OpenedModel(Path(model).stem, TorchRunner(net, device), source or "", root or "", notes)
-
-
-def _missing_weights(
-    weights: str, copied: Sequence[str], params: Mapping[str, Sequence[object]]
-) -> tuple[str, ...]:
-    """A note on layers that the file has no weights for; an error where it fits none.
-
-    Caffe says nothing in either case. The experiments' classifiers carry the placeholder EXP in their names,
-    so that a wrong --set leaves just the classifier untrained.
-    """
-    # Layers that share a blob hold the same tensor, and the file may have it under one name only.
-    filled = {id(tensor) for name in copied for tensor in params[name]}
-    missing = [
-        name for name, tensors in params.items() if any(id(tensor) not in filled for tensor in tensors)
-    ]
-    shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
-    if params and not copied:
-        raise WeightsError(
-            "no layer of the file has a name that the net uses",
-            where=weights,
-            expected=f"layers such as {shown}",
-            advice="check that the weights are this net's, and placeholders in layer names (--set EXP=...)",
-        )
-    return (
-        (f"{weights} has no weights for these layers, which keep their fillers: {shown}",) if missing else ()
-    )
 
 
 def open_list(source: str, root: str | os.PathLike[str] = "", label_dir: str | None = None) -> list[Sample]:

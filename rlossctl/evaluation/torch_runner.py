@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from rlossctl.data.imageseg import ImageSegSource
-from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
-from rlossctl.net.deploy import size_rule
+from rlossctl.net.deploy import Deploy, preprocess_of
 
 
 class TorchRunner:
@@ -25,7 +24,7 @@ class TorchRunner:
 
     def __init__(self, net: Net, device: str = "auto") -> None:
         self._device = _device(device)
-        deploy = net.deploy()
+        deploy = Deploy(net)
         name = deploy.output_names[0] if deploy.output_names else None
         if name is None or len(net.shapes[name]) != 4:
             raise NetError(
@@ -37,7 +36,7 @@ class TorchRunner:
             )
         self.num_classes: int = net.shapes[name][1]
         self.classes: list[str] | None = None
-        self.preprocess = _preprocess(net, deploy)
+        self.preprocess = preprocess_of(net, deploy)
         self._module = deploy.to(self._device).eval()
         self.backend = f"PyTorch {torch.__version__}, {_describe(self._device)}, blob {name!r}"
 
@@ -51,14 +50,6 @@ class TorchRunner:
 def image_source(net: Net) -> ImageSegSource | None:
     """What the net's first ImageSegData layer reads, or None."""
     return next((source for source in net.sources.values() if isinstance(source, ImageSegSource)), None)
-
-
-def _preprocess(net: Net, deploy: torch.nn.Module) -> Preprocess | None:
-    source = image_source(net)
-    if source is None:
-        return None
-    stride, offset = size_rule(deploy)
-    return Preprocess.from_layer(net.layer(source.name).message, stride=stride, offset=offset)
 
 
 def _device(name: str) -> torch.device:

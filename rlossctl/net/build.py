@@ -56,7 +56,6 @@ def load_net(
 
 def load_inference_net(
     prototxt: str | Path,
-    weights: str | Path | None = None,
     *,
     device: str | torch.device = "cpu",
     data: Mapping[str, object] | None = None,
@@ -71,10 +70,7 @@ def load_inference_net(
     state = phases.net_state("TEST", file.param.state)
     if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
         state.phase = 0
-    net = build_net(phases.filter_net(file, state), device=device, data=data, phase="TEST")
-    if weights is not None:
-        net.copy_from(weights)
-    return net
+    return build_net(phases.filter_net(file, state), device=device, data=data, phase="TEST")
 
 
 def build_net(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
 from rlossctl.net.layer import DataLayer
 from rlossctl.net.net import LayerNode, Net
@@ -118,6 +119,15 @@ def _depends_on_image_only(net: Net, blob: str, image: str) -> bool:
             return False
         known.update(layer.tops)
     return blob in known
+
+
+def preprocess_of(net: Net, deploy: Deploy) -> Preprocess | None:
+    """How the net's own ImageSegData layer prepares images, with the net's size rule; None without one."""
+    for layer in net.layers:
+        if layer.type == "ImageSegData":
+            stride, offset = size_rule(deploy)
+            return Preprocess.from_layer(layer.message, stride=stride, offset=offset)
+    return None
 
 
 @torch.no_grad()

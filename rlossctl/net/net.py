@@ -207,12 +207,6 @@ class Net(nn.Module):
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_blobs(layers, self.params, str(path), complete=model.format != "hdf5")
 
-    def deploy(self, outputs: Iterable[str] | None = None) -> nn.Module:
-        """The part that maps an image batch to scores, as a module of one argument (see net.deploy)."""
-        from rlossctl.net.deploy import Deploy
-
-        return Deploy(self, list(outputs) if outputs else None)
-
     def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         absent = [name for name in layer.bottoms if name not in blobs]
         if absent:

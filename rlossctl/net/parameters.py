@@ -167,6 +167,39 @@ def copy_blobs(
     return copied, ignored
 
 
+def coverage_notes(
+    copied: Sequence[str], ignored: Sequence[str], target: dict[str, list[Tensor]], where: str
+) -> tuple[str, ...]:
+    """What a user should know about weights that were copied by name, which Caffe does not say.
+
+    The experiments' classifiers carry the placeholder EXP in their names, so a wrong setting would leave just
+    the classifier untrained.
+
+    Args:
+        copied, ignored: as `copy_blobs` returns them.
+
+    Raises:
+        WeightsError: the file has no layer in common with the net.
+    """
+    # Layers that share a blob hold the same tensor, and the file may have it under one name only.
+    filled = {id(tensor) for name in copied for tensor in target[name]}
+    missing = [name for name, blobs in target.items() if any(id(blob) not in filled for blob in blobs)]
+    if target and not copied:
+        raise WeightsError(
+            "has no layer in common with the net",
+            where=where,
+            found=_some(ignored) or "no layers with blobs",
+            expected=f"layers such as {_some(missing)}",
+            advice="check that the weights are this net's, and placeholders in layer names (--set EXP=...)",
+        )
+    notes = []
+    if ignored:
+        notes.append(f"note: layers of {where} that the net lacks: {_some(ignored)}")
+    if missing:
+        notes.append(f"note: layers without weights in {where} keep their fillers: {_some(missing)}")
+    return tuple(notes)
+
+
 @torch.no_grad()
 def assign(tensor: Tensor, array: np.ndarray) -> None:
     """Overwrites `tensor` with a (possibly read-only) array of the same count, without a second copy."""
@@ -219,3 +252,7 @@ def _rate_error(owner: _Owner, node: Node, spec: Message, name: str, value: floa
 
 def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

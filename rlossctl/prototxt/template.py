@@ -35,7 +35,9 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
             return str(values[name])
         if name in os.environ:
             return os.environ[name]
-        missing.setdefault(name, []).append(line)
+        lines = missing.setdefault(name, [])
+        if line not in lines:
+            lines.append(line)
         return match.group(0)
 
     lines = []

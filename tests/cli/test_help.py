@@ -28,13 +28,17 @@ def commands() -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["-h"], ["--version"], *([name, "--help"] for name in sorted(COMMANDS))]
 )
-def test_help_loads_no_torch(arguments):
+def test_help_loads_no_torch(arguments, tmp_path):
     code = (
         "import json, sys\nfrom rlossctl.cli import main\nsys.argv = ['rlossctl', *json.loads(sys.argv[1])]\n"
         "main()\nprint('torch' in sys.modules, 'numpy' in sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, json.dumps(arguments)],
+        cwd=tmp_path,  # python -c looks there first: not at a checkout
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stderr.split() == ["False", "False"], "neither torch nor numpy"
     assert done.stdout.startswith(("Usage: ", "rlossctl, version"))

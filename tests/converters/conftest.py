@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,15 +86,6 @@ def write_weights(prototxt: Path, path: Path, settings: dict[str, object]) -> No
             elif layer.type == "BatchNorm":
                 blob.abs_().add_(index)
     write_caffemodel(path, net.name, layer_records(net))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """One thread: small nets run faster so, and nothing waits for a second core that others use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import rlossctl
 from rlossctl.net import load_net, registry
+from rlossctl.net.deploy import Deploy
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -44,5 +45,5 @@ def test_every_type_that_deploy_keeps_is_exported_and_verified(tmp_path):
         write_caffemodel(weights, net.name, layer_records(net))
         verification = rlossctl.convert(prototxt, weights, tmp_path / f"{name}.onnx")
         assert len(verification.comparisons) >= 1 and verification.worst.error <= verification.tolerance
-        exported |= {layer.type for layer in net.deploy().layers}
+        exported |= {layer.type for layer in Deploy(net).layers}
     assert kept == exported

@@ -18,6 +18,7 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, VerificationError
 from rlossctl.layers.activation import ReLU
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.deploy import Deploy
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +72,10 @@ def test_scores_at_sizes_that_the_converter_did_not_try(converted, material, sha
     out, verification = converted
     assert "x".join(map(str, shape)) not in {entry.trial for entry in verification.comparisons}
     image = (np.random.default_rng(1).standard_normal(shape) * 60).astype(np.float32)
-    net = load_inference_net(material.test, material.weights, placeholders=material.settings)
+    net = load_inference_net(material.test, placeholders=material.settings)
+    net.copy_from(material.weights)
     with torch.no_grad():
-        expected = net.deploy()(torch.from_numpy(image))[0].numpy()
+        expected = Deploy(net)(torch.from_numpy(image))[0].numpy()
     found = run(out, image)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max(), rtol=0)

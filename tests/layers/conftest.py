@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from rlossctl.net import Net, Result, build_net
-from rlossctl.prototxt import parse_net
-from rlossctl.prototxt.phase import filter_net, net_state
+from rlossctl.net import Net, Result
 
 KEYS = {
     "prototxt",
@@ -30,36 +29,17 @@ KEYS = {
 }
 
 
-def net_of(text: str, phase: str = "TRAIN", where: str = "net.prototxt") -> Net:
-    return build_net(filter_net(parse_net(text, where), net_state(phase)))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """One thread: small nets run faster so, and nothing waits for a second core that others use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
-def build() -> Callable[..., Net]:
-    """build(text, phase="TRAIN") gives the net."""
-    return net_of
-
-
-@pytest.fixture(scope="session")
-def replay() -> Callable[[Path], dict[str, float]]:
+def replay(build: Callable[..., Net]) -> Callable[[Path], dict[str, float]]:
     """replay(path) runs a recorded case and gives the relative error of everything recorded in it."""
-    return replay_case
+    return functools.partial(replay_case, build)
 
 
-def replay_case(path: Path) -> dict[str, float]:
+def replay_case(build: Callable[..., Net], path: Path) -> dict[str, float]:
     case = np.load(path)
     unknown = {key.split("/")[0] for key in case} - KEYS
     assert not unknown, f"{path.name} records {unknown}, which this replay does not compare"
-    net = net_of(str(case["prototxt"]), str(case["phase"]), path.stem)
+    net = build(str(case["prototxt"]), str(case["phase"]), path.stem)
     set_params(net, case)
     errors: dict[str, float] = {}
     passes = sum(1 for step in ("step0", "step1", "step2") if any(key.startswith(step) for key in case))

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
-
-from rlossctl.net import Net, build_net
-from rlossctl.prototxt import parse_net
-from rlossctl.prototxt.phase import filter_net, net_state
 
 SMALL = """
 name: "small"
@@ -32,25 +26,6 @@ layer { name: "up" type: "Interp" bottom: "fc8" top: "score" interp_param { zoom
 layer { name: "accuracy" type: "SegAccuracy" bottom: "score" bottom: "label" top: "accuracy"
   seg_accuracy_param { ignore_label: 255 } }
 """
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """One thread: small nets run faster so, and nothing waits for a second core that others use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def build() -> Callable[..., Net]:
-    """build(text, phase="TRAIN", where="net.prototxt", **options of build_net) gives the net."""
-
-    def build_text(text: str, phase: str = "TRAIN", where: str = "net.prototxt", **options: object) -> Net:
-        return build_net(filter_net(parse_net(text, where), net_state(phase)), **options)
-
-    return build_text
 
 
 @pytest.fixture

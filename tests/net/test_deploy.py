@@ -35,7 +35,7 @@ def test_without_labels_the_outputs_are_the_scores(build):
 
 
 def test_deploy_computes_what_the_net_computes(net):
-    deploy = net.deploy().eval()
+    deploy = Deploy(net).eval()
     assert (deploy.input_name, deploy.output_names) == ("data", ["score"])
     assert [layer.name for layer in deploy.layers] == ["conv1", "relu1", "pool1", "drop1", "fc8", "up"]
     x = torch.randn(2, 3, 33, 33)
@@ -49,7 +49,7 @@ def test_deploy_computes_what_the_net_computes(net):
 
 
 def test_other_outputs_may_be_named(net):
-    deploy = net.deploy(["fc8", "conv1"])
+    deploy = Deploy(net, ["fc8", "conv1"])
     shapes = [tuple(blob.shape) for blob in deploy(torch.zeros(1, 3, 33, 33))]
     assert shapes == [(1, 5, 17, 17), (1, 6, 33, 33)]
 
@@ -101,7 +101,7 @@ def test_size_rule(build, layers, rule):
 
 
 def test_size_rule_leaves_the_weights_alone(net):
-    deploy = net.deploy()
+    deploy = Deploy(net)
     before = [blob.clone() for blob in net.parameters()]
     assert size_rule(deploy) == (2, 1)
     assert all(map(torch.equal, before, net.parameters()))
