@@ -56,13 +56,19 @@ class DemoResult:
     seconds: float
 
 
-def run_demo(out: str | Path, seed: int = 0, say: Callable[[str], None] = print) -> DemoResult:
+def run_demo(
+    out: str | Path,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+    densecrf: Mapping[str, str] = DENSECRF,
+) -> DemoResult:
     """Runs the whole job below `out`; files of an earlier run are replaced.
 
     Args:
         out: data/, one folder per recipe (snapshots, logs, model.onnx) and report/ come to lie here.
         seed: of the data set and of all trainings.
         say: gets a line per step.
+        densecrf: the loss's weight and standard deviations, as the prototxt's placeholders.
 
     Raises:
         VerificationError: an exported model does not compute what the net computes.
@@ -70,7 +76,7 @@ def run_demo(out: str | Path, seed: int = 0, say: Callable[[str], None] = print)
     """
     start = time.monotonic()
     folder = make_folder(out).absolute()
-    job = _Job(folder, seed, say)
+    job = _Job(folder, seed, say, densecrf)
     job.say(f"generating {TRAIN_IMAGES} + {VAL_IMAGES} images of {SIZE[0]} x {SIZE[1]} pixels, seed {seed}")
     generate_dataset(job.data, train=TRAIN_IMAGES, val=VAL_IMAGES, size=SIZE, seed=seed)
     evaluations = {recipe.name: job.run(recipe) for recipe in RECIPES}
@@ -93,8 +99,10 @@ def format_table(result: DemoResult) -> list[str]:
 
 
 class _Job:
-    def __init__(self, folder: Path, seed: int, say: Callable[[str], None]) -> None:
-        self.folder, self.seed, self.say = folder, seed, say
+    def __init__(
+        self, folder: Path, seed: int, say: Callable[[str], None], densecrf: Mapping[str, str]
+    ) -> None:
+        self.folder, self.seed, self.say, self.densecrf = folder, seed, say, densecrf
         self.data = folder / "data"
         self.configs = configs_dir() / "demo"
         self.first_phase: dict[str, Path] = {}  # train list -> weights, so that a phase is trained once
@@ -123,7 +131,7 @@ class _Job:
             "TEST_LIST": str(self.data / "list" / "val.txt"),
             "NUM_LABELS": str(len(SYNTHETIC_CLASSES)),
             "OUT": str(self.folder),
-            **DENSECRF,
+            **self.densecrf,
         }
 
     def _train(
