@@ -239,7 +239,7 @@ class Solver:
         self.log.record("train", **figures)
         advice = self._shares.add(terms)
         if advice:
-            self.log.warning(advice)
+            self.log.info(advice)
         self.iter += 1
         if self.on_iteration is not None:
             self.on_iteration(self, figures)

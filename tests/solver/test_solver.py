@@ -292,7 +292,7 @@ def test_a_dominant_regularizer_is_named_once() -> None:
     terms = {"loss": (0.5, 1.0), "densecrf_loss": (-3e8, 1e-8)}
     told = [shares.add(terms) for _ in range(30)]
     assert [index for index, text in enumerate(told) if text] == [9]
-    assert told[9].startswith("densecrf_loss is -3 in the objective, all other terms together 0.5")
+    assert told[9].startswith("densecrf_loss outweighs the other terms of the objective: -3 against 0.5")
     quiet = TermShares()
     assert not any(quiet.add({"loss": (0.5, 1.0), "crf": (-0.9, 1.0)}) for _ in range(30))
     assert not any(quiet.add({"loss": (0.0, 1.0)}) for _ in range(30))
