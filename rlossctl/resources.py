@@ -20,7 +20,7 @@ def configs_dir() -> Path:
     """
     places = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
     for place in places:
-        if (place / "networks").is_dir():
+        if (place / "demo").is_dir():
             return place
     raise RlossError(
         "the network configurations are missing from the installation",

@@ -116,12 +116,12 @@ runpy.run_module("rlossctl", run_name="__main__")
 
 def test_wheel_finds_its_configs(wheel: Path, tmp_path: Path) -> None:
     program = """
-from importlib import resources
-print(*(path.name for path in resources.files("rlossctl.configs").iterdir()), sep="\\n")
+from rlossctl.resources import configs_dir
+print(configs_dir())
 """
-    assert set(run(wheel, tmp_path, program).split()) == {
-        path.name for path in (wheel / "rlossctl/configs").iterdir()
-    }
+    folder = Path(run(wheel, tmp_path, program).strip())
+    assert folder == wheel / "rlossctl/configs"
+    assert (folder / "demo/solver.prototxt").is_file()
 
 
 def test_wheel_without_a_compiler(repository: Path, tmp_path: Path) -> None:
