@@ -58,7 +58,23 @@ class WeightsError(RlossError):
 
 
 class NetError(RlossError):
-    """A graph that cannot be built or run: unknown types, blobs or impossible shapes."""
+    """A graph that cannot be built or run: unknown types, blobs or impossible shapes.
+
+    Attributes:
+        samples: rows of the batch that are at fault, where the layer that raises it knows them.
+        batch_size: rows of the batch that `samples` counts in.
+    """
+
+    samples: list[int] | None = None
+    batch_size = 0
+
+    def name_files(self, files: list[str]) -> None:
+        """Adds the names of the faulty samples, given those of the whole batch."""
+        if self.samples is None or self.batch_size != len(files):
+            return
+        names = ", ".join(files[row] for row in self.samples[:5]) + (", ..." if len(self.samples) > 5 else "")
+        self.found = f"{self.found} in {names}"
+        self.args = (self._text(),)
 
 
 class DataError(RlossError):

@@ -24,16 +24,19 @@ def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, igno
     """Refuses ids outside 0 .. classes-1 that are not ignored (Caffe only checks in debug builds).
 
     Raises:
-        NetError: names the layer and the ids.
+        NetError: names the layer and the ids; its `samples` are the rows of the batch that hold them.
     """
     if labels.is_meta or torch.compiler.is_compiling():
         return
     wrong = valid & ((labels < 0) | (labels >= classes))
     if wrong.any():
         ids = torch.unique(labels[wrong]).tolist()
-        raise layer.error(
+        error = layer.error(
             "label ids out of range",
             found=", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else ""),
             expected=f"0 to {classes - 1}" + ("" if ignore is None else f", or the ignore label {ignore}"),
             advice="check the label images, num_output of the classifier and loss_param.ignore_label",
         )
+        error.samples = wrong.any(1).nonzero().flatten().tolist()
+        error.batch_size = labels.shape[0]
+        raise error

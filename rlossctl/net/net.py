@@ -159,13 +159,18 @@ class Net(nn.Module):
         wanted = set(until)
         needed = self.layers_for(wanted) if wanted else None
         losses: dict[str, tuple[Tensor, float]] = {}
+        drawn: list[str] = []
         for number, layer in enumerate(self.layers):
             if needed is not None and number not in needed:
                 continue
             if isinstance(layer.module, DataLayer):
-                self._feed(layer, blobs)
+                drawn += self._feed(layer, blobs)
                 continue
-            tops = self._layer_tops(layer, blobs)
+            try:
+                tops = self._layer_tops(layer, blobs)
+            except NetError as error:
+                error.name_files(drawn)
+                raise
             for top, weight, value in zip(layer.tops, layer.node.loss_weights, tops, strict=True):
                 blobs[top] = value
                 if weight:
@@ -223,12 +228,13 @@ class Net(nn.Module):
         tops = layer.module(*bottoms)
         return tops if isinstance(tops, tuple) else (tops,)
 
-    def _feed(self, layer: LayerNode, blobs: dict[str, Tensor]) -> None:
-        """Draws a batch for a data layer none of whose tops was given."""
+    def _feed(self, layer: LayerNode, blobs: dict[str, Tensor]) -> list[str]:
+        """Draws a batch for a data layer none of whose tops was given; returns its label files, if known."""
         if layer.module.source is None or any(name in blobs for name in layer.tops):
-            return
+            return []
         for name, array in zip(layer.tops, layer.module.source.next_batch(), strict=True):
             blobs[name] = torch.from_numpy(array).to(self.device)
+        return [str(sample.label) for sample in getattr(layer.module.source, "last_batch", ())]
 
     def _check_inputs(self, blobs: Mapping[str, Tensor]) -> None:
         feedable = {top for layer in self.layers if isinstance(layer.module, DataLayer) for top in layer.tops}

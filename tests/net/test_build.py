@@ -178,3 +178,25 @@ def test_shapes_at_build_are_the_shapes_at_run(config, settings):
     with torch.no_grad():
         blobs = net.run(fed, keep=True).blobs
     assert {name: tuple(blob.shape) for name, blob in blobs.items()} == net.shapes
+
+
+def test_label_ids_out_of_range_name_the_label_file(tmp_path):
+    from PIL import Image
+
+    for name, value in (("good", 1), ("bad", 9)):
+        Image.new("RGB", (33, 33)).save(tmp_path / f"{name}.jpg")
+        Image.new("L", (33, 33), value).save(tmp_path / f"{name}.png")
+    (tmp_path / "list.txt").write_text("good.jpg good.png\nbad.jpg bad.png\n")
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        f'''layer {{ name: "data" type: "ImageSegData" top: "data" top: "label"
+  image_data_param {{ source: "{tmp_path}/list.txt" root_folder: "{tmp_path}/"
+    batch_size: 2 label_type: PIXEL }}
+  transform_param {{ crop_size: 33 mean_value: 104 mean_value: 117 mean_value: 123 }} }}
+layer {{ name: "score" type: "Convolution" bottom: "data" top: "score"
+  convolution_param {{ num_output: 5 kernel_size: 1 }} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" }}'''
+    )
+    with pytest.raises(NetError, match=r"found: +9 in \S*/bad\.png\n") as caught:
+        rlossctl.load_net(path, phase="TRAIN").run()
+    assert "good.png" not in str(caught.value)
