@@ -12,7 +12,7 @@ from rlossctl.errors import NetError, RlossError
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
 from rlossctl.net.net import LayerNode, Net
-from rlossctl.net.parameters import freeze, learnable, materialize, resolve_sharing
+from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
 from rlossctl.prototxt import schema
@@ -93,10 +93,8 @@ def build_net(
     built = [(layer.node, layer.module) for layer in layers]
     owners = resolve_sharing(built)
     if torch.device(device).type != "meta":
-        materialize(owners, built, torch.device(device))
-    freeze(owners)
-    if share is not None:
-        _share(built, share)
+        given = {} if share is None else shared_blobs(built, share.params)
+        materialize(owners, built, torch.device(device), given)
     return Net(file, graph, layers, shapes, learnable(owners), phase, dialect)
 
 
@@ -162,19 +160,3 @@ def _input_shapes(file: NetFile) -> dict[str, Shape]:
             expected="one shape (or four input_dim) per input, no negative size",
         )
     return dict(zip(names, sizes, strict=True))
-
-
-def _share(built: list[tuple[Node, Layer]], other: Net) -> None:
-    """Uses the other net's storage for layers of equal name (Net::ShareTrainedLayersWith)."""
-    for node, layer in built:
-        theirs = other.params.get(node.name)
-        if theirs is None or not len(layer.blobs):
-            continue
-        if [tuple(blob.shape) for blob in theirs] != [tuple(blob.shape) for blob in layer.blobs]:
-            raise layer.error(
-                "cannot share its weights with the training net",
-                found=[tuple(blob.shape) for blob in layer.blobs],
-                expected=[tuple(blob.shape) for blob in theirs],
-            )
-        for index, blob in enumerate(theirs):
-            layer.blobs[index] = blob

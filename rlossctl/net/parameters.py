@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,12 +84,24 @@ def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
     return owners
 
 
-def materialize(owners: Iterable[_Owner], built: Sequence[tuple[Node, Layer]], device: torch.device) -> None:
-    """Allocates and fills every owned blob, and hands it to its sharers."""
-    real: dict[int, nn.Parameter] = {}
+def materialize(
+    owners: Iterable[_Owner],
+    built: Sequence[tuple[Node, Layer]],
+    device: torch.device,
+    given: Mapping[int, nn.Parameter],
+) -> None:
+    """Allocates and fills every owned blob, and hands it to its sharers.
+
+    Args:
+        given: storage of another net in place of new memory, by `id` of the meta blob (see `shared_blobs`).
+    """
+    real = dict(given)
     for owner in owners:
-        meta = owner.layer.blobs[owner.index]
-        blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=meta.requires_grad)
+        meta = owner.blob
+        if id(meta) in given:
+            continue
+        trains = meta.requires_grad and owner.rates()[0] != 0  # lr_mult 0: Caffe computes no gradient
+        blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=trains)
         fill(blob, owner.layer.fillers[owner.index], f"{owner.node.where}: layer {owner.node.name!r}")
         real[id(meta)] = blob
     for _, layer in built:
@@ -102,11 +114,26 @@ def learnable(owners: Iterable[_Owner]) -> list[Learnable]:
     return [Learnable(owner.blob, *owner.rates(), owner.node.name, owner.index) for owner in owners]
 
 
-def freeze(owners: Iterable[_Owner]) -> None:
-    """lr_mult 0 means that Caffe does not compute the gradient."""
-    for owner in owners:
-        if owner.rates()[0] == 0:
-            owner.blob.requires_grad_(False)
+def shared_blobs(
+    built: Iterable[tuple[Node, Layer]], params: Mapping[str, Sequence[nn.Parameter]]
+) -> dict[int, nn.Parameter]:
+    """Another net's blobs for layers of equal name (Net::ShareTrainedLayersWith), by `id` of the meta blob.
+
+    Raises:
+        NetError: shapes differ.
+    """
+    given: dict[int, nn.Parameter] = {}
+    for node, layer in built:
+        theirs = params.get(node.name, [])
+        if not theirs or not len(layer.blobs):
+            continue
+        found, expected = ([tuple(blob.shape) for blob in blobs] for blobs in (layer.blobs, theirs))
+        if found != expected:
+            raise layer.error(
+                "cannot share its weights with the training net", found=found, expected=expected
+            )
+        given.update((id(mine), blob) for mine, blob in zip(layer.blobs, theirs, strict=True))
+    return given
 
 
 def copy_blobs(
