@@ -47,7 +47,7 @@ $(MODULES): FORCE | $(BIN)/pip
 $(INSTALLED): $(INPUTS) $(MODULES) | $(BIN)/pip
 	$(PIP_INSTALL) '$(TORCH)'
 	$(PIP_INSTALL) --quiet $(BUILD_TOOLS)
-	$(PIP_INSTALL) --quiet --no-build-isolation -e '.[dev,hdf5,mat]'
+	$(PIP_INSTALL) --quiet --no-build-isolation -e '.[dev,all]'
 	@$(BIN)/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("rlossctl._native"))' || \
 	  echo 'Note: the native kernel was not built, so the slower torch twin will be used. To get the kernel:' \
 	       '"apt install g++ python3-dev", then "make -B venv".'

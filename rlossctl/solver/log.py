@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rlossctl.files import cannot_write
+from rlossctl.solver.board import Board
 
 
 class Log:
@@ -34,12 +35,21 @@ class Log:
         self._lines = list(lines)
         self._metrics = None if metrics is None else _append(metrics)
         self._files: list[TextIO] = [] if self._metrics is None else [self._metrics]
+        self._board: Board | None = None
 
     def add_file(self, path: str | os.PathLike[str]) -> None:
         """Appends all further lines to a file too."""
         file = _append(path)
         self._files.append(file)
         self._lines.append(lambda line: _write(file, line))
+
+    def add_board(self, folder: Path) -> None:
+        """Writes all further records as TensorBoard events too.
+
+        Raises:
+            RlossError: TensorBoard is not installed.
+        """
+        self._board = Board(folder)
 
     def info(self, text: str) -> None:
         """One message; the place in the prefix is the caller's."""
@@ -53,12 +63,14 @@ class Log:
         """One JSON line: `kind`, then the figures; numbers that are not finite are written as strings."""
         if self._metrics is not None:
             _write(self._metrics, json.dumps(_finite({"kind": kind, **figures}), allow_nan=False))
+        if self._board is not None:
+            self._board.record(kind, figures)
 
     def close(self) -> None:
         """Closes the files; the log is silent from then on."""
-        for file in self._files:
+        for file in (*self._files, *filter(None, [self._board])):
             file.close()
-        self._files, self._lines, self._metrics = [], [], None
+        self._files, self._lines, self._metrics, self._board = [], [], None, None
 
     def _emit(self, severity: str, text: str) -> None:
         frame = sys._getframe(2)

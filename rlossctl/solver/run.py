@@ -61,6 +61,7 @@ def train(
     data: str | None = None,
     root: str | None = None,
     quiet: bool = False,
+    tensorboard: bool = False,
 ) -> Trained:
     """Trains as the solver prototxt says.
 
@@ -72,6 +73,7 @@ def train(
         out: folder for snapshots, train.log and metrics.jsonl; by default they go where snapshot_prefix says.
         workers: threads that decode images; by default up to 4.
         data, root: list file and root folder in place of the training data layer's own.
+        tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
         quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
 
     Raises:
@@ -92,6 +94,8 @@ def train(
     with tqdm(disable=not interactive, unit="it", dynamic_ncols=True, file=sys.stderr) as bar:
         log = Log([_warnings_only(bar) if interactive or quiet else to_stderr], files.metrics)
         log.add_file(files.log)
+        if tensorboard:
+            log.add_board(files.log.parent / "tensorboard")
         try:
             built = build_solver(
                 solver_file,

@@ -209,3 +209,14 @@ def test_the_command(folder: Path) -> None:
     assert "done after 3 iterations; snapshot a/small_iter_3.solverstate" in result.output
     assert "weight_decay: 0" in Path("a/train.log").read_text()
     assert records(Path("a/metrics.jsonl"), "start")[0]["seed"] == 1
+
+
+def test_tensorboard_gets_every_term(folder: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train("solver.prototxt", out="a", device="cpu", max_iter=3, tensorboard=True)
+    events = EventAccumulator("a/tensorboard").Reload()
+    written = [record["terms"]["loss"]["weighted"] for record in records(Path("a/metrics.jsonl"))]
+    assert [event.step for event in events.Scalars("terms/loss")] == [0, 1, 2]
+    assert [event.value for event in events.Scalars("terms/loss")] == pytest.approx(written, rel=1e-6)
