@@ -130,7 +130,6 @@ class _Job:
             "TRAIN_LIST": str(self.data / "list" / recipe.train_list),
             "TEST_LIST": str(self.data / "list" / "val.txt"),
             "NUM_LABELS": str(len(SYNTHETIC_CLASSES)),
-            "OUT": str(self.folder),
             **self.densecrf,
         }
 

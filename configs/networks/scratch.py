@@ -91,7 +91,7 @@ def solver(net: str, *, seed: int, **fields: object) -> dict[str, object]:
         "momentum2": 0.999,
         "weight_decay": 0.0001,
         "random_seed": seed,
-        "snapshot_prefix": f"${{OUT}}/{net}",
+        "snapshot_prefix": net,
         "solver_mode": "CPU",
     }
 

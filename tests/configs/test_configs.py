@@ -28,7 +28,6 @@ VALUES = {
     "TEST_LIST": "val.txt",
     "BI_XY_STD": 30,
     "BI_RGB_STD": 15,
-    "OUT": "out",
 }
 
 

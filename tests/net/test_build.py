@@ -156,7 +156,6 @@ def settings(tmp_path: Path) -> dict[str, object]:
         "NET_ID": "net",
         "NUM_LABELS": 3,
         "DENSECRF_LOSS_WEIGHT": "1e-9",
-        "OUT": tmp_path,
         "BI_XY_STD": 40,
         "BI_RGB_STD": 15,
         "TRAIN_LIST": tmp_path / "train.txt",
