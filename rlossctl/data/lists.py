@@ -93,12 +93,14 @@ def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -
 
 
 def join_root(root: str | os.PathLike[str], name: str) -> str:
-    """root + name, as Caffe does; root/name where that is no file and no slash stands between the two."""
+    """root + name, as Caffe does; where that is no file, root/name, or an absolute name by itself."""
     root = str(root)
     plain = root + name
-    if not root or root.endswith("/") or name.startswith("/") or os.path.exists(plain):
+    if not root or os.path.exists(plain):
         return plain
-    return f"{root}/{name}"
+    if name.startswith("/"):
+        return name if os.path.exists(name) else plain
+    return plain if root.endswith("/") else f"{root}/{name}"
 
 
 def write_lines(path: str | os.PathLike[str], lines: list[str]) -> None:

@@ -121,7 +121,7 @@ def scribble_list(
     Raises:
         DataError: the masks come without photos, or a name holds a space, which a list cannot.
     """
-    base = Path(root).resolve()
+    base = Path(root).absolute()  # links stay as they are: a data folder is often one
     pairs = []
     for mask in masks:
         if mask.image is None:
@@ -132,7 +132,7 @@ def scribble_list(
                 expected="a list with `image mask` lines, or VOC ids",
                 advice="give such a list in place of the masks' folder, or leave out --list",
             )
-        pairs.append((Path(mask.image).resolve(), Path(out).resolve() / f"{mask.path.stem}.png"))
+        pairs.append((Path(mask.image).absolute(), Path(out).absolute() / f"{mask.path.stem}.png"))
     below = bool(str(root)) and all(name.is_relative_to(base) for pair in pairs for name in pair)
     lines = []
     for pair in pairs:

@@ -85,3 +85,11 @@ def test_a_list_of_files_is_no_list_of_ids(tmp_path):
     assert find_label_dir(path, tmp_path) is None
     with pytest.raises(DataError, match="no VOC id"):
         read_list(path, tmp_path, label_dir="SegmentationClass")
+
+
+def test_an_absolute_name_needs_no_root(tmp_path):
+    """Lists that `data scribble` writes for scribbles elsewhere; Caffe's own lists may start with a slash."""
+    (tmp_path / "a.png").touch()
+    assert join_root("/data/", f"{tmp_path}/a.png") == f"{tmp_path}/a.png"
+    assert join_root(str(tmp_path), "/a.png") == f"{tmp_path}/a.png"
+    assert join_root("/data", "/nowhere.png") == "/data/nowhere.png"
