@@ -59,7 +59,7 @@ def layers_page() -> str:
                 kind.type,
                 kind.source,
                 "yes",
-                "yes" if differentiable(kind) else "-",
+                "yes" if kind.gradient else "-",
                 "yes" if exported(kind) else "-",
                 str(recorded[kind.type]) if recorded[kind.type] else "-",
                 ", ".join(other_tests(kind.type)) or "-",
@@ -68,11 +68,6 @@ def layers_page() -> str:
         )
     table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
     return f"{MADE_BY}\n{LAYERS_HEAD}\n{table}\n"
-
-
-def differentiable(kind: registry.LayerKind) -> bool:
-    """Layers and losses that have a top pass gradients; data layers and metrics do not."""
-    return kind.role in ("layer", "loss") and kind.tops[1] != 0
 
 
 def exported(kind: registry.LayerKind) -> bool:
