@@ -30,8 +30,9 @@ LAYERS_HEAD = """# Layers
 
 Every layer type that rlossctl builds. A net with another type is refused, all its unknown types at once.
 
-- From: whose Caffe defines the type (BVLC's, or the rloss / DeepLab fork).
-- Backward: whether a gradient passes through. BatchNorm's own statistics and metrics have none, as in Caffe.
+- From: whose Caffe defines the type (BVLC's, the rloss / DeepLab fork, or the other forks named).
+- Backward: whether a gradient passes through. BatchNorm's own statistics, metrics and layers that
+  answer with indices or marks have none, as in Caffe.
 - ONNX: `yes` for what is exported. Layers that read data or labels, or give nothing, are left out.
 - Recorded: cases in `tests/golden/` computed by the original program and repeated within 1e-5 (values, input
   and parameter gradients; DenseCRFLoss as `tests/losses` states).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,15 +41,17 @@ class ArgMax(Layer):
         return torch.stack(rows, 1).reshape(-1, len(rows), self.top_k, *(1,) * (x.dim() - 3))
 
     def _largest(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """Neither torch.argmax nor ONNX's promises which of equal values it names."""
-        if self.top_k == 1:
-            value = x.amax(axis, keepdim=True)
-            count = torch.arange(x.shape[axis], device=x.device)
-            count = count.reshape(-1, *(1,) * (x.dim() - axis - 1))
-            return torch.where(x == value, count, -1).amax(axis, keepdim=True), value
-        value, index = torch.sort(x.flip(axis), dim=axis, descending=True, stable=True)
-        index = x.shape[axis] - 1 - index
-        return index.narrow(axis, 0, self.top_k), value.narrow(axis, 0, self.top_k)
+        """One by one, since torch.topk and torch.argmax do not say which of equal values they take."""
+        place = torch.arange(x.shape[axis], device=x.device).reshape(-1, *(1,) * (x.dim() - axis - 1))
+        indices, values, free = [], [], None
+        for _ in range(self.top_k):
+            value = (x if free is None else x.masked_fill(~free, -math.inf)).amax(axis, keepdim=True)
+            found = x == value if free is None else free & (x == value)
+            index = torch.where(found, place, -1).amax(axis, keepdim=True)
+            free = place != index if free is None else free & (place != index)
+            indices.append(index)
+            values.append(value)
+        return torch.cat(indices, axis), torch.cat(values, axis)
 
 
 @register("Embed")

@@ -38,8 +38,7 @@ class Slice(Layer):
         size = setup.bottoms[0][self.axis]
         cuts = [0, *self.points, size]
         if self.points and (
-            len(self.points) != setup.tops - 1
-            or any(low >= high for low, high in pairwise(cuts))
+            len(self.points) != setup.tops - 1 or any(low >= high for low, high in pairwise(cuts))
         ):
             raise setup.error(
                 "slice_points must ascend inside the axis, one fewer than tops",

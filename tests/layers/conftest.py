@@ -31,6 +31,23 @@ KEYS = {
 
 
 @pytest.fixture(scope="session")
+def layer(build: Callable[..., Net]) -> Callable[..., Net]:
+    """layer(kind, fields, *shapes, tops=1): a net of one layer "l", inputs "a", "b", ..., tops "t0", ..."""
+
+    def one(kind: str, fields: str, *shapes: tuple[int, ...], tops: int = 1) -> Net:
+        names = "abcdef"[: len(shapes)]
+        text = "".join(
+            f'input: "{name}" input_shape {{ {" ".join(f"dim: {size}" for size in shape)} }}\n'
+            for name, shape in zip(names, shapes, strict=True)
+        )
+        ends = "".join(f'bottom: "{name}" ' for name in names)
+        ends += "".join(f'top: "t{number}" ' for number in range(tops))
+        return build(f'{text}layer {{ name: "l" type: "{kind}" {ends} {fields} }}\n')
+
+    return one
+
+
+@pytest.fixture(scope="session")
 def replay(build: Callable[..., Net]) -> Callable[[Path], dict[str, float]]:
     """replay(path) runs a recorded case and gives the relative error of everything recorded in it."""
     return functools.partial(replay_case, build)
