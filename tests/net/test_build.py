@@ -178,3 +178,15 @@ def test_shapes_at_build_are_the_shapes_at_run(config, settings):
     with torch.no_grad():
         blobs = net.run(fed, keep=True).blobs
     assert {name: tuple(blob.shape) for name, blob in blobs.items()} == net.shapes
+
+
+def test_a_parameter_layer_is_no_image(tmp_path):
+    """It has no bottoms either, but the phase must still be that of the data layer."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "d" type: "Input" top: "d" include { phase: TRAIN } input_param { shape { dim: 2 } } }\n'
+        'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 } } }\n'
+        'layer { name: "e" type: "Eltwise" bottom: "d" bottom: "p" top: "e" include { phase: TRAIN } }\n'
+    )
+    net = load_inference_net(path)
+    assert (net.outputs, net.phase) == (["e"], "TEST")
