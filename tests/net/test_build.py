@@ -185,7 +185,7 @@ def test_a_parameter_layer_is_no_image(tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_text(
         'layer { name: "d" type: "Input" top: "d" include { phase: TRAIN }'
-        ' input_param { shape { dim: 2 } } }\n'
+        " input_param { shape { dim: 2 } } }\n"
         'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 } } }\n'
         'layer { name: "e" type: "Eltwise" bottom: "d" bottom: "p" top: "e" include { phase: TRAIN } }\n'
     )
