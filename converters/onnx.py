@@ -21,7 +21,7 @@ from rlossctl.net.deploy import Deploy, preprocess_of
 OPSET = 18
 METADATA_KEY = "rlossctl"
 AXES = {0: "batch", 2: "height", 3: "width"}
-FIXED_SIZE_TYPES = ("InnerProduct",)  # their weights are made for one input size
+FIXED_SIZE_TYPES = ("InnerProduct", "SPP")  # their weights or windows are made for one input size
 
 
 def write(source: ConversionSource, out: Path) -> Verification:
@@ -74,8 +74,8 @@ def _export(deploy: Deploy, preprocess: Preprocess | None, *, dynamic: bool):
                 (example,),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[deploy.input_name],
-                output_names=deploy.output_names,
+                input_names=[_end(0)],
+                output_names=[_end(number + 1) for number in range(len(deploy.output_names))],
                 dynamic_shapes=shapes,
                 external_data=False,
                 verbose=False,
@@ -92,7 +92,24 @@ def _export(deploy: Deploy, preprocess: Preprocess | None, *, dynamic: bool):
     if opset != OPSET:
         raise NetError("was exported with another opset", found=opset, expected=OPSET)
     _name_axes(model, axes)
+    _name_ends(model, [deploy.input_name, *deploy.output_names])
     return model
+
+
+def _end(number: int) -> str:
+    """What an input or output is called during the export, which may use the blobs' names for its own."""
+    return f"rlossctl.end.{number}"
+
+
+def _name_ends(model, blobs: list[str]) -> None:
+    """Gives the input and the outputs their blobs' names, and another name to what else is called so."""
+    names = {blob: f"{blob}.inner" for blob in blobs} | {_end(n): blob for n, blob in enumerate(blobs)}
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(name, name) for name in values]
 
 
 def _name_axes(model, axes: dict[int, str]) -> None:
@@ -108,6 +125,7 @@ def _name_axes(model, axes: dict[int, str]) -> None:
 
 def _describe(model, source: ConversionSource, deploy: Deploy, preprocess: Preprocess | None) -> None:
     scores = deploy.output_names[0]
+    shape = source.net.shapes[scores]
     origin = source.origin()
     entry = model.metadata_props.add()
     entry.key = METADATA_KEY
@@ -115,7 +133,7 @@ def _describe(model, source: ConversionSource, deploy: Deploy, preprocess: Prepr
         {
             "preprocess": None if preprocess is None else preprocess.to_json(),
             "classes": source.classes,
-            "num_classes": source.net.shapes[scores][1],
+            "num_classes": shape[1] if len(shape) > 1 else None,
             "input": deploy.input_name,
             "scores": scores,
             "source": {kind: origin[kind] for kind in ("prototxt", "weights")},

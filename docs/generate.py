@@ -30,8 +30,9 @@ LAYERS_HEAD = """# Layers
 
 Every layer type that rlossctl builds. A net with another type is refused, all its unknown types at once.
 
-- From: whose Caffe defines the type (BVLC's, or the rloss / DeepLab fork).
-- Backward: whether a gradient passes through. BatchNorm's own statistics and metrics have none, as in Caffe.
+- From: whose Caffe defines the type (BVLC's, the rloss / DeepLab fork, or the other forks named).
+- Backward: whether a gradient passes through. BatchNorm's own statistics, metrics and layers that
+  answer with indices or marks have none, as in Caffe.
 - ONNX: `yes` for what is exported. Layers that read data or labels, or give nothing, are left out.
 - Recorded: cases in `tests/golden/` computed by the original program and repeated within 1e-5 (values, input
   and parameter gradients; DenseCRFLoss as `tests/losses` states).
@@ -59,7 +60,7 @@ def layers_page() -> str:
                 kind.type,
                 kind.source,
                 "yes",
-                "yes" if differentiable(kind) else "-",
+                "yes" if kind.gradient else "-",
                 "yes" if exported(kind) else "-",
                 str(recorded[kind.type]) if recorded[kind.type] else "-",
                 ", ".join(other_tests(kind.type)) or "-",
@@ -68,11 +69,6 @@ def layers_page() -> str:
         )
     table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
     return f"{MADE_BY}\n{LAYERS_HEAD}\n{table}\n"
-
-
-def differentiable(kind: registry.LayerKind) -> bool:
-    """Layers and losses that have a top pass gradients; data layers and metrics do not."""
-    return kind.role in ("layer", "loss") and kind.tops[1] != 0
 
 
 def exported(kind: registry.LayerKind) -> bool:

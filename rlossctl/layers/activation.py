@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,6 +20,91 @@ class ReLU(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
+
+
+@register("PReLU")
+class PReLU(Layer):
+    """max(x, 0) + slope * min(x, 0) with a learned slope per channel (axis 1), or one for all when
+    channel_shared (prelu_layer.cpp). The slope starts at 0.25; the derivative at 0 is the slope.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, shape = setup.message.prelu_param, setup.bottoms[0]
+        if len(shape) < 2:
+            raise setup.error("needs a bottom with a channel axis (axis 1)", found=shape)
+        filler = type(param.filler)(value=0.25)
+        self.add_blob(
+            () if param.channel_shared else shape[1:2], param.filler if param.HasField("filler") else filler
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.blobs[0].reshape(-1))
+
+
+@register("ReLU6", source="MobileNet forks")
+class ReLU6(Layer):
+    """min(max(x, 0), 6); no gradient at or beyond the bounds (relu6_layer.cpp of MobileNet forks)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        if setup.message.relu6_param.negative_slope:
+            raise setup.error(
+                "negative_slope has no agreed meaning here",
+                found=setup.message.relu6_param.negative_slope,
+                expected="0",
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(x)
+
+
+@register("ELU")
+class ELU(Layer):
+    """x where x > 0, else alpha (e^x - 1); alpha defaults to 1 (elu_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.alpha = setup.message.elu_param.alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
+
+
+@register("Sigmoid")
+class Sigmoid(Layer):
+    """1 / (1 + e^-x) (sigmoid_layer.cpp)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sigmoid()
+
+
+@register("TanH")
+class TanH(Layer):
+    """Hyperbolic tangent (tanh_layer.cpp)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.tanh()
+
+
+@register("BNLL")
+class BNLL(Layer):
+    """log(1 + e^x), without overflow (bnll_layer.cpp)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softplus(x)
+
+
+@register("Swish")
+class Swish(Layer):
+    """x * sigmoid(beta x); beta defaults to 1 (swish_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.beta = setup.message.swish_param.beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x * self.beta).sigmoid()
 
 
 @register("Dropout")

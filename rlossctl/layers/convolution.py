@@ -1,7 +1,10 @@
-"""Convolution and InnerProduct: learned linear maps."""
+"""Convolution, its relatives, and InnerProduct: learned linear maps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from google.protobuf.message import Message
 from torch import Tensor
@@ -10,52 +13,153 @@ from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_DECONVOLUTIONS = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class _Windows(Layer):
+    """What the layers with a convolution_param read alike: the axes, kernel, stride, pad and dilation."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, shape = setup.message.convolution_param, setup.bottoms[0]
+        self.axis = canonical_axis(setup, param.axis, len(shape))
+        self.spatial = len(shape) - self.axis - 1
+        if self.axis < 1 or self.spatial not in _CONVOLUTIONS:
+            raise setup.error(
+                "needs a batch axis, and 1 to 3 spatial axes after the channel axis",
+                found=f"channel axis {self.axis}, shape {shape}",
+            )
+        if setup.tops != len(setup.bottoms):
+            raise setup.error("needs a top for every bottom", found=setup.tops, expected=len(setup.bottoms))
+        self.kernel, self.stride, self.pad = kernel_stride_pad(setup, param, self.spatial)
+        self.dilation = per_axis(setup, "dilation", list(param.dilation), self.spatial, 1)
+        self.channels = shape[self.axis]
+
+    def each(self, function: Callable[[Tensor], Tensor], bottoms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Applies a function of (N, C, ...) blobs; all axes before the channels count as batch."""
+        if self.axis == 1:
+            return tuple(function(x) for x in bottoms)
+        return tuple(
+            function(x.flatten(0, self.axis - 1)).unflatten(0, x.shape[: self.axis]) for x in bottoms
+        )
+
+    def window(self) -> tuple[float, float]:
+        return float(self.dilation[-1] * (self.kernel[-1] - 1) + 1), float(self.stride[-1])
+
+
+class _Learned(_Windows):
+    """The checks and blobs of Convolution and Deconvolution."""
+
+    def add_blobs(self, inputs: int, outputs: int, group: int, *, transposed: bool = False) -> None:
+        param = self.setup.message.convolution_param
+        self.group = group
+        if outputs < 1 or group < 1 or inputs % group or outputs % group:
+            raise self.error(
+                "num_output and the input channels must be multiples of group",
+                found=f"num_output {outputs}, {inputs} input channels, group {group}",
+            )
+        channels = (inputs, outputs // group) if transposed else (outputs, inputs // group)
+        self.add_blob((*channels, *self.kernel), _filler(param, "weight_filler"))
+        if param.bias_term:
+            self.add_blob((outputs,), _filler(param, "bias_filler"))
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.blobs[1] if len(self.blobs) > 1 else None
 
 
 @register("Convolution", bottoms=(1, None), tops=(1, None))
-class Convolution(Layer):
+class Convolution(_Learned):
     """Cross-correlation with symmetric zero padding (base_conv_layer.cpp, conv_layer.cpp).
 
     Output size floor((in + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1 per spatial axis. Blobs: weight
-    (out, in / group, kernel...), bias (out) when bias_term. Several bottoms share the weights.
+    (out, in / group, kernel...), bias (out) when bias_term. Several bottoms share the weights. Axes after
+    `axis` (the channels, default 1) are spatial, axes before it are batch.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._declare()
+
+    def _declare(self) -> None:
+        param = self.setup.message.convolution_param
+        self.add_blobs(self.channels, param.num_output, param.group)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return self.each(self._convolve, bottoms)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        convolve = _CONVOLUTIONS[self.spatial]
+        return convolve(x, self.blobs[0], self.bias, self.stride, self.pad, self.dilation, self.group)
+
+
+@register("DepthwiseConvolution", source="MobileNet forks")
+@register("ConvolutionDepthwise", source="MobileNet forks")
+class ConvolutionDepthwise(Convolution):
+    """A Convolution of each channel by itself (conv_dw_layer.cpp and depthwise_conv_layer.cpp of MobileNet
+    forks). Blobs: weight (channels, 1, kernel...), bias (channels) when bias_term.
+
+    num_output and group may be left out; if given, they must be the number of channels.
+    """
+
+    def _declare(self) -> None:
+        param = self.setup.message.convolution_param
+        for name in ("num_output", "group"):
+            if param.HasField(name) and getattr(param, name) != self.channels:
+                raise self.error(
+                    f"{name} must be the number of channels",
+                    found=getattr(param, name),
+                    expected=self.channels,
+                )
+        self.add_blobs(self.channels, self.channels, self.channels)
+
+
+@register("Deconvolution", bottoms=(1, None), tops=(1, None))
+class Deconvolution(_Learned):
+    """The transpose of Convolution (deconv_layer.cpp).
+
+    Output size stride (in - 1) + dilation (kernel - 1) + 1 - 2 pad per spatial axis. Blobs: weight
+    (in, out / group, kernel...), bias (out) when bias_term. Several bottoms share the weights.
     """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.convolution_param
-        shape = setup.bottoms[0]
-        axis = canonical_axis(setup, param.axis, len(shape))
-        spatial = len(shape) - axis - 1
-        if axis != 1 or spatial not in _CONVOLUTIONS:
-            raise setup.error(
-                "channel axis must be 1, with 1 to 3 spatial axes after it",
-                found=f"axis {axis}, shape {shape}",
-            )
-        if setup.tops != len(setup.bottoms):
-            raise setup.error("needs a top for every bottom", found=setup.tops, expected=len(setup.bottoms))
-        self.kernel, self.stride, self.pad = kernel_stride_pad(setup, param, spatial)
-        self.dilation = per_axis(setup, "dilation", list(param.dilation), spatial, 1)
-        self.group = param.group
-        self.convolve = _CONVOLUTIONS[spatial]
-        channels, outputs = shape[1], param.num_output
-        if outputs < 1 or self.group < 1 or channels % self.group or outputs % self.group:
-            raise setup.error(
-                "num_output and the input channels must be multiples of group",
-                found=f"num_output {outputs}, {channels} input channels, group {self.group}",
-            )
-        self.add_blob((outputs, channels // self.group, *self.kernel), _filler(param, "weight_filler"))
-        if param.bias_term:
-            self.add_blob((outputs,), _filler(param, "bias_filler"))
+        self.add_blobs(self.channels, param.num_output, param.group, transposed=True)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        bias = self.blobs[1] if len(self.blobs) > 1 else None
-        return tuple(
-            self.convolve(x, self.blobs[0], bias, self.stride, self.pad, self.dilation, self.group)
-            for x in bottoms
-        )
+        return self.each(self._spread, bottoms)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        spread = _DECONVOLUTIONS[self.spatial]
+        return spread(x, self.blobs[0], self.bias, self.stride, self.pad, 0, self.group, self.dilation)
 
     def window(self) -> tuple[float, float]:
-        return float(self.dilation[-1] * (self.kernel[-1] - 1) + 1), float(self.stride[-1])
+        extent, stride = super().window()
+        return float(-(-extent // stride)), 1 / stride
+
+
+@register("Im2col")
+class Im2col(_Windows):
+    """The windows of a Convolution as channels: (N, C kernel..., out...), kernel positions of one channel
+    side by side (im2col_layer.cpp). Positions in the padding are 0.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.each(self._columns, (x,))[0]
+
+    def _columns(self, x: Tensor) -> Tensor:
+        x = F.pad(x, [pad for pad in reversed(self.pad) for _ in range(2)])
+        for place, kernel, stride, dilation in zip(
+            range(self.spatial), self.kernel, self.stride, self.dilation, strict=True
+        ):
+            axis = 2 + 2 * place  # the axes before are already kernel and position
+            out = (x.shape[axis] - (dilation * (kernel - 1) + 1)) // stride + 1
+            start = torch.arange(kernel, device=x.device)[:, None] * dilation
+            index = start + torch.arange(out, device=x.device) * stride
+            x = x.index_select(axis, index.flatten()).unflatten(axis, (kernel, out))
+        kernels = range(2, 2 + 2 * self.spatial, 2)
+        return x.permute(0, 1, *kernels, *(axis + 1 for axis in kernels)).flatten(1, 1 + self.spatial)
 
 
 @register("InnerProduct")

@@ -1,4 +1,4 @@
-"""BatchNorm and Scale: normalisation by stored statistics, and the affine map that follows it."""
+"""BatchNorm, Scale and Bias: normalisation by stored statistics, and the affine map that follows it."""
 
 from __future__ import annotations
 
@@ -71,8 +71,36 @@ class BatchNorm(Layer):
         total_variance.mul_(self.fraction).add_(variance, alpha=correction)
 
 
+class _Broadcast(Layer):
+    """Holds the second operand of Scale and Bias: a learned blob (1 bottom) or bottom 1, laid along the axes
+    of bottom 0 from `axis` on."""
+
+    def __init__(self, setup: Setup, param: Message, filler: Message | None) -> None:
+        super().__init__(setup)
+        shape = setup.bottoms[0]
+        self.learned = len(setup.bottoms) == 1
+        if self.learned:
+            self.axis = canonical_axis(setup, param.axis, len(shape))
+            self.size = _covered(setup, shape, self.axis, param.num_axes)
+            self.add_blob(self.size, param.filler if param.HasField("filler") else filler)
+        else:
+            self.size = setup.bottoms[1]
+            self.axis = 0 if not self.size else canonical_axis(setup, param.axis, len(shape))
+            if shape[self.axis : self.axis + len(self.size)] != self.size:
+                raise setup.error(
+                    "bottom 1 does not fit bottom 0",
+                    found=self.size,
+                    expected=f"axes of {shape} from {self.axis} on",
+                )
+        self.trailing = len(shape) - self.axis - len(self.size)
+
+    def spread(self, blob: Tensor) -> Tensor:
+        """With axes of 1 behind, so that it broadcasts over bottom 0."""
+        return blob.reshape(tuple(blob.shape) + (1,) * self.trailing)
+
+
 @register("Scale", bottoms=(1, 2))
-class Scale(Layer):
+class Scale(_Broadcast):
     """Product with a learned blob (1 bottom) or with bottom 1, broadcast from `axis` on (scale_layer.cpp).
 
     The learned shape is the bottom's axes axis .. axis + num_axes - 1 (num_axes -1: to the end; 0: scalar),
@@ -80,35 +108,29 @@ class Scale(Layer):
     """
 
     def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
         param = setup.message.scale_param
-        shape = setup.bottoms[0]
-        self.learned = len(setup.bottoms) == 1
+        super().__init__(setup, param, _one(param))
         self.has_bias = param.bias_term
-        if self.learned:
-            self.axis = canonical_axis(setup, param.axis, len(shape))
-            size = _covered(setup, shape, self.axis, param.num_axes)
-            self.add_blob(size, param.filler if param.HasField("filler") else _one(param))
-        else:
-            size = setup.bottoms[1]
-            self.axis = 0 if not size else canonical_axis(setup, param.axis, len(shape))
-            if shape[self.axis : self.axis + len(size)] != size:
-                raise setup.error(
-                    "bottom 1 does not fit bottom 0",
-                    found=size,
-                    expected=f"axes of {shape} from {self.axis} on",
-                )
-        self.trailing = len(shape) - self.axis - len(size)
         if self.has_bias:
-            self.add_blob(size, param.bias_filler if param.HasField("bias_filler") else None)
+            self.add_blob(self.size, param.bias_filler if param.HasField("bias_filler") else None)
 
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
-        factor = self.blobs[0] if self.learned else factor
-        y = x * self._spread(factor)
-        return y + self._spread(self.blobs[-1]) if self.has_bias else y
+        y = x * self.spread(self.blobs[0] if self.learned else factor)
+        return y + self.spread(self.blobs[-1]) if self.has_bias else y
 
-    def _spread(self, blob: Tensor) -> Tensor:
-        return blob.reshape(tuple(blob.shape) + (1,) * self.trailing)
+
+@register("Bias", bottoms=(1, 2))
+class Bias(_Broadcast):
+    """Sum with a learned blob (1 bottom) or with bottom 1, broadcast from `axis` on (bias_layer.cpp).
+
+    The learned shape follows axis and num_axes as Scale's does; it is 0 by default.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup, setup.message.bias_param, None)
+
+    def forward(self, x: Tensor, term: Tensor | None = None) -> Tensor:
+        return x + self.spread(self.blobs[0] if self.learned else term)
 
 
 def _covered(setup: Setup, shape: Shape, axis: int, num_axes: int) -> Shape:

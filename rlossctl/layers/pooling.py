@@ -1,4 +1,4 @@
-"""Pooling: MAX and AVE with Caffe's output sizes and divisors."""
+"""Pooling and SPP: MAX and AVE with Caffe's output sizes and divisors."""
 
 from __future__ import annotations
 
@@ -118,6 +118,45 @@ class Pooling(Layer):
         if self.is_global:
             return float(max(self.setup.bottoms[0][2:])), 1.0
         return float(self.kernel[-1]), float(self.stride[-1])
+
+
+@register("SPP")
+class SPP(Layer):
+    """A pyramid of poolings to 1, 2, 4, ... bins per axis, flattened and joined (spp_layer.cpp).
+
+    Level i has windows of ceil(size / 2^i) without overlap; what they exceed the image by is padding, its
+    larger half before the image. MAX never takes padding, AVE counts it. A single level stays
+    (N, C, 1, 1). STOCHASTIC is refused, and so is an image too small for its last level.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.spp_param
+        self.levels, self.is_max = param.pyramid_height, param.pool == MAX
+        if self.levels < 1:
+            raise setup.error("pyramid_height must be positive", found=self.levels)
+        if len(setup.bottoms[0]) != 4:
+            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
+        if param.pool == STOCHASTIC:
+            raise setup.error("STOCHASTIC pooling is not available", expected="MAX or AVE")
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = [self._pool(x, 2**level) for level in range(self.levels)]
+        return levels[0] if len(levels) == 1 else torch.cat([level.flatten(1) for level in levels], 1)
+
+    def _pool(self, x: Tensor, bins: int) -> Tensor:
+        kernel, padding = [], []
+        for size in reversed(x.shape[2:]):  # F.pad counts from the last axis
+            window = -(-size // bins)
+            excess = window * bins - size
+            before = (excess + 1) // 2
+            if before >= window:
+                raise self.error("the image is too small for its bins", found=f"{size} for {bins} bins")
+            kernel.insert(0, window)
+            padding += [before, excess - before]
+        if self.is_max:
+            return F.max_pool2d(F.pad(x, padding, value=LOWEST), kernel)
+        return F.avg_pool2d(F.pad(x, padding), kernel)
 
 
 def _pair(setup: Setup, param: object, single: str, pair: str, default: int | None) -> tuple[int, int]:

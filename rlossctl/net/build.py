@@ -9,6 +9,7 @@ import torch
 from google.protobuf.message import Message
 
 from rlossctl.errors import NetError, RlossError
+from rlossctl.net import registry
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
 from rlossctl.net.net import LayerNode, Net
@@ -99,9 +100,11 @@ def build_net(
 
 
 def _feedable(file: NetFile, state: Message) -> bool:
-    """Whether the state leaves the net an image: a net-level input, or a layer without bottoms."""
+    """Whether the state leaves the net an image: a net-level input, or a data layer."""
+    kinds = registry.kinds()
     return bool(file.param.input) or any(
-        not layer.bottom and phases.included(layer, state) for layer in file.param.layer
+        layer.type in kinds and kinds[layer.type].role == "data" and phases.included(layer, state)
+        for layer in file.param.layer
     )
 
 

@@ -30,11 +30,12 @@ class LayerKind:
     Attributes:
         type: the name that a prototxt's `type` field holds.
         cls: the Layer class.
-        source: whose Caffe defines it: BVLC or rloss.
+        source: whose Caffe defines it: BVLC, rloss, or the fork's name.
         bottoms, tops: least and greatest number (None: no limit).
         automatic_tops: this many tops exist even if the prototxt names fewer (loss and data layers).
         loss_weight: the weight of the first top when the prototxt gives none.
         role: "layer", "data" (fills blobs from outside), "loss" or "metric" (needs labels).
+        gradient: whether one passes to the bottoms or the blobs.
     """
 
     type: str
@@ -45,6 +46,7 @@ class LayerKind:
     automatic_tops: int
     loss_weight: float
     role: str
+    gradient: bool
 
 
 def register(
@@ -56,6 +58,7 @@ def register(
     automatic_tops: int = 0,
     loss_weight: float = 0.0,
     role: str = "layer",
+    gradient: bool = True,
 ) -> Callable[[T], T]:
     """Class decorator: makes the class the implementation of layer type `name` (see LayerKind)."""
 
@@ -63,7 +66,15 @@ def register(
         if name in _KINDS:
             raise ValueError(f"layer type {name} is registered twice: {_KINDS[name].cls} and {cls}")
         _KINDS[name] = LayerKind(
-            name, cls, source, _range(bottoms), _range(tops), automatic_tops, loss_weight, role
+            name,
+            cls,
+            source,
+            _range(bottoms),
+            _range(tops),
+            automatic_tops,
+            loss_weight,
+            role,
+            gradient=gradient and role in ("layer", "loss") and tops != 0,
         )
         return cls
 

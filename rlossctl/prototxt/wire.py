@@ -24,6 +24,15 @@ _RLOSS = {
 _SEGNET = {"Upsample": {137: 10137}, "DenseImageData": {138: 10138}}
 _ENET = {"Upsample": {147: 10137}, "DenseImageData": {46: 10138}}
 
+# Layers that many forks share; the numbers are those of the forks they come from.
+_SHARED = {
+    "ShuffleChannel": {164: 20164},
+    "Permute": {202: 20202},
+    "Normalize": {206: 20206},
+    "PixelShuffle": {888: 20888},
+    "ReLU6": {100000: 21000},
+}
+
 _LOSS_PARAM = 101
 _LOSS_LAYERS_WITH_FREQUENCIES = {
     3: 10003
@@ -46,7 +55,7 @@ def decode_layer(data: bytes, layer_type: str, dialect: str) -> Message:
 
 def _layer_numbers(layer_type: str, dialect: str) -> dict[int, int]:
     tables = {"segnet": _SEGNET, "enet": _ENET}
-    return tables.get(dialect, {}).get(layer_type) or _RLOSS.get(layer_type, {})
+    return tables.get(dialect, {}).get(layer_type) or {**_RLOSS, **_SHARED}.get(layer_type, {})
 
 
 def _loss_numbers(dialect: str) -> dict[int, int]:

@@ -8,8 +8,8 @@ from rlossctl.net.deploy import Deploy
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
-NET = """
-name: "all" input: "data" input_shape { dim: 1 dim: 3 dim: 17 dim: 21 }
+HEAD = 'name: "all" input: "data" input_shape { dim: 1 dim: 3 dim: 17 dim: 21 }\n'
+CONVOLUTIONS = """
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
   convolution_param { num_output: 4 kernel_size: 3 pad: 2 dilation: 2 weight_filler { type: "msra" } } }
 layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "norm" }
@@ -25,22 +25,85 @@ layer { name: "top" type: "Eltwise" bottom: "max" bottom: "drop" top: "top" eltw
 layer { name: "both" type: "Concat" bottom: "top" bottom: "ave" top: "both" }
 layer { name: "up" type: "Interp" bottom: "both" top: "up" interp_param { zoom_factor: 2 } }
 layer { name: "soft" type: "Softmax" bottom: "up" top: "soft" }
-%s
 """
-INNER = """
-layer { name: "inner" type: "InnerProduct" bottom: "soft" top: "inner"
+ELEMENTS = """
+layer { name: "small" type: "Power" bottom: "data" top: "small" power_param { scale: 0.01 shift: 0.1 } }
+layer { name: "abs" type: "AbsVal" bottom: "small" top: "abs" }
+layer { name: "square" type: "Power" bottom: "small" top: "square" power_param { power: 2 } }
+layer { name: "exp" type: "Exp" bottom: "small" top: "exp" exp_param { base: 2 scale: 0.5 } }
+layer { name: "log" type: "Log" bottom: "abs" top: "log" log_param { base: 10 shift: 1 } }
+layer { name: "clip" type: "Clip" bottom: "small" top: "clip" clip_param { min: -0.5 max: 0.25 } }
+layer { name: "threshold" type: "Threshold" bottom: "small" top: "threshold" }
+layer { name: "prelu" type: "PReLU" bottom: "small" top: "prelu" }
+layer { name: "relu6" type: "ReLU6" bottom: "data" top: "relu6" }
+layer { name: "elu" type: "ELU" bottom: "small" top: "elu" elu_param { alpha: 0.7 } }
+layer { name: "sigmoid" type: "Sigmoid" bottom: "small" top: "sigmoid" }
+layer { name: "tanh" type: "TanH" bottom: "small" top: "tanh" }
+layer { name: "bnll" type: "BNLL" bottom: "small" top: "bnll" }
+layer { name: "swish" type: "Swish" bottom: "small" top: "swish" swish_param { beta: 2 } }
+layer { name: "bias" type: "Bias" bottom: "small" top: "bias" bias_param { filler { value: 0.5 } } }
+layer { name: "across" type: "LRN" bottom: "small" top: "across" lrn_param { local_size: 3 alpha: 0.5 } }
+layer { name: "within" type: "LRN" bottom: "small" top: "within"
+  lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL } }
+layer { name: "mvn" type: "MVN" bottom: "small" top: "mvn" }
+layer { name: "normalize" type: "Normalize" bottom: "small" top: "normalize"
+  norm_param { across_spatial: false } }
+"""
+SHAPES = """
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 8 kernel_size: 3 stride: 2 weight_filler { type: "msra" } } }
+layer { name: "split" type: "Split" bottom: "conv" top: "left" top: "right" }
+layer { name: "slice" type: "Slice" bottom: "left" top: "first" top: "second" }
+layer { name: "cut" type: "Slice" bottom: "data" top: "one" top: "two" slice_param { slice_point: 1 } }
+layer { name: "up" type: "Deconvolution" bottom: "first" top: "up"
+  convolution_param { num_output: 2 group: 2 kernel_size: 4 stride: 2 pad: 1
+    weight_filler { type: "msra" } } }
+layer { name: "crop" type: "Crop" bottom: "data" bottom: "second" top: "crop" crop_param { offset: 1 } }
+layer { name: "depth" type: "ConvolutionDepthwise" bottom: "right" top: "depth"
+  convolution_param { num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "depth2" type: "DepthwiseConvolution" bottom: "right" top: "depth2"
+  convolution_param { num_output: 8 group: 8 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "flatten" type: "Flatten" bottom: "right" top: "flatten" flatten_param { axis: 2 } }
+layer { name: "reshape" type: "Reshape" bottom: "right" top: "reshape"
+  reshape_param { shape { dim: 0 dim: 2 dim: 4 dim: -1 } } }
+layer { name: "tile" type: "Tile" bottom: "right" top: "tile" tile_param { tiles: 2 } }
+layer { name: "permute" type: "Permute" bottom: "right" top: "permute"
+  permute_param { order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "pixels" type: "PixelShuffle" bottom: "right" top: "pixels"
+  pixel_shuffle_param { upscale_factor: 2 } }
+layer { name: "channels" type: "ShuffleChannel" bottom: "right" top: "channels"
+  shuffle_channel_param { group: 2 } }
+layer { name: "columns" type: "Im2col" bottom: "data" top: "columns"
+  convolution_param { kernel_size: 3 stride: 2 pad: 1 dilation: 2 } }
+layer { name: "mean" type: "Reduction" bottom: "right" top: "mean"
+  reduction_param { operation: MEAN axis: 1 } }
+layer { name: "factors" type: "Parameter" top: "factors" parameter_param { shape { dim: 8 } } }
+layer { name: "product" type: "Scale" bottom: "right" bottom: "factors" top: "product" }
+layer { name: "best" type: "ArgMax" bottom: "right" top: "best" argmax_param { axis: 1 } }
+layer { name: "ranks" type: "ArgMax" bottom: "right" top: "ranks" argmax_param { axis: 1 top_k: 3 } }
+layer { name: "embed" type: "Embed" bottom: "best" top: "embed"
+  embed_param { input_dim: 8 num_output: 2 weight_filler { type: "gaussian" } } }
+layer { name: "zero" type: "Power" bottom: "mean" top: "zero" power_param { scale: 0 } }
+layer { name: "again" type: "BatchReindex" bottom: "right" bottom: "zero" top: "again" }
+layer { name: "filter" type: "Filter" bottom: "right" bottom: "mean" top: "chosen" }
+"""
+ONE_SIZE = """
+layer { name: "inner" type: "InnerProduct" bottom: "data" top: "inner"
   inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "spp" type: "SPP" bottom: "data" top: "spp" spp_param { pyramid_height: 3 } }
+layer { name: "average" type: "SPP" bottom: "data" top: "average" spp_param { pyramid_height: 2 pool: AVE } }
 """
+NETS = {"convolutions": CONVOLUTIONS, "elements": ELEMENTS, "shapes": SHAPES, "one_size": ONE_SIZE}
 
 
 def test_every_type_that_deploy_keeps_is_exported_and_verified(tmp_path):
     kept = {kind.type for kind in registry.kinds().values() if kind.role == "layer" and kind.tops[1] != 0}
     exported = set()
-    for name, text in (("any_size", NET % ""), ("one_size", NET % INNER)):
+    for name, text in NETS.items():
         prototxt, weights = tmp_path / f"{name}.prototxt", tmp_path / f"{name}.caffemodel"
-        prototxt.write_text(text)
+        prototxt.write_text(HEAD + text)
         net = load_net(prototxt)
-        for blob in net.params["norm"]:
+        for blob in net.params.get("norm", ()):
             blob.fill_(1)
         write_caffemodel(weights, net.name, layer_records(net))
         verification = rlossctl.convert(prototxt, weights, tmp_path / f"{name}.onnx")

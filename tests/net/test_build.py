@@ -199,3 +199,16 @@ layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" }}
     with pytest.raises(NetError, match=r"found: +9 in \S*/bad\.png\n") as caught:
         rlossctl.load_net(path, phase="TRAIN").run()
     assert "good.png" not in str(caught.value)
+
+
+def test_a_parameter_layer_is_no_image(tmp_path):
+    """It has no bottoms either, but the phase must still be that of the data layer."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "d" type: "Input" top: "d" include { phase: TRAIN }'
+        " input_param { shape { dim: 2 } } }\n"
+        'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 } } }\n'
+        'layer { name: "e" type: "Eltwise" bottom: "d" bottom: "p" top: "e" include { phase: TRAIN } }\n'
+    )
+    net = load_inference_net(path)
+    assert (net.outputs, net.phase) == (["e"], "TEST")

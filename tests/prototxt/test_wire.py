@@ -50,3 +50,21 @@ def test_unknown_fields_are_carried_along():
     layer = wire.decode_layer(b"\x0a\x01a" + unknown, "Convolution", "bvlc")
     assert layer.name == "a"
     assert unknown in wire.encode_layer(layer, "bvlc")
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "fields"),
+    [
+        ("ShuffleChannel", 164, "shuffle_channel_param { group: 3 }"),
+        ("Permute", 202, "permute_param { order: 0 order: 2 order: 3 }"),
+        ("Normalize", 206, "norm_param { across_spatial: false scale_filler { value: 20 } }"),
+        ("PixelShuffle", 888, "pixel_shuffle_param { upscale_factor: 2 }"),
+        ("ReLU6", 100000, "relu6_param { negative_slope: 0 }"),
+    ],
+)
+def test_layers_that_forks_share_keep_the_number_of_where_they_come_from(kind, number, fields):
+    (layer,) = parse_net(f'layer {{ name: "l" type: "{kind}" {fields} }}').param.layer
+    for dialect in DIALECTS:
+        data = wire.encode_layer(layer, dialect)
+        assert [found for found, _, _ in wire._fields(data)] == [1, 2, number]
+        assert wire.decode_layer(data, kind, dialect) == layer

@@ -1,0 +1,103 @@
+"""Arithmetic of one value: AbsVal, Power, Exp, Log, Clip and Threshold; all may be in place."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import register
+
+NATURAL = -1.0  # Exp's and Log's `base` for e
+
+
+@register("AbsVal")
+class AbsVal(Layer):
+    """|x|; the derivative at 0 is 0 (absval_layer.cpp)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.abs()
+
+
+@register("Power")
+class Power(Layer):
+    """(shift + scale x)^power; all three default to the identity (power_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.power_param
+        self.power, self.scale, self.shift = param.power, param.scale, param.shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * self.scale + self.shift
+        return y if self.power == 1 else y**self.power
+
+
+@register("Exp")
+class Exp(Layer):
+    """base^(shift + scale x); base -1, the default, stands for e (exp_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.exp_param
+        log_base = _log_base(setup, param.base)
+        self.inner = log_base * param.scale
+        self.outer = math.exp(log_base * param.shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.inner).exp() * self.outer
+
+
+@register("Log")
+class Log(Layer):
+    """log_base(shift + scale x); base -1, the default, stands for e (log_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.log_param
+        log_base = _log_base(setup, param.base)
+        if not log_base:
+            raise setup.error("base 1 has no logarithm", found=param.base)
+        self.scale, self.shift, self.outer = param.scale, param.shift, 1 / log_base
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.scale + self.shift).log() * self.outer
+
+
+@register("Clip")
+class Clip(Layer):
+    """min(max(x, min), max); the gradient passes at both bounds, not beyond (clip_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.clip_param
+        if not param.HasField("min") or not param.HasField("max"):
+            raise setup.error("needs clip_param with min and max")
+        self.low, self.high = param.min, param.max
+        if self.low > self.high:
+            raise setup.error("min exceeds max", found=f"min {self.low}, max {self.high}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(self.low, self.high)
+
+
+@register("Threshold", gradient=False)
+class Threshold(Layer):
+    """1 where x > threshold (default 0), else 0; no gradient passes (threshold_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.threshold = setup.message.threshold_param.threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.gt(x, self.threshold).to(x.dtype)
+
+
+def _log_base(setup: Setup, base: float) -> float:
+    if base == NATURAL:
+        return 1.0
+    if base <= 0:
+        raise setup.error("base must be positive, or -1 for e", found=base)
+    return math.log(base)

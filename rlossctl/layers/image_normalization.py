@@ -1,0 +1,95 @@
+"""Each image normalised by its own values: LRN, MVN and SSD's Normalize."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import register
+
+WITHIN_CHANNEL = 1
+
+
+@register("LRN")
+class LRN(Layer):
+    """x (k + alpha * mean of x^2 in a window)^-beta, the window centred and padded with 0 (lrn_layer.cpp).
+
+    ACROSS_CHANNELS: local_size channels, the mean over local_size. WITHIN_CHANNEL: local_size squared
+    pixels of one channel, the mean over local_size squared, and k is ignored: it is 1.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.lrn_param
+        self.size, self.alpha, self.beta, self.k = param.local_size, param.alpha, param.beta, param.k
+        self.within = param.norm_region == WITHIN_CHANNEL
+        if self.size % 2 == 0:
+            raise setup.error("local_size must be odd", found=self.size)
+        if len(setup.bottoms[0]) != 4:
+            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.within:
+            return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+        mean = F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
+        return x * (1 + self.alpha * mean) ** -self.beta
+
+    def window(self) -> tuple[float, float]:
+        return (float(self.size) if self.within else 1.0), 1.0
+
+
+@register("MVN")
+class MVN(Layer):
+    """(x - mean) / (standard deviation + eps) of each channel, or of the whole image when across_channels;
+    x - mean alone when normalize_variance is false (mvn_layer.cpp). The deviation is the biased one.
+
+    The gradient is Caffe's, (dy - mean(dy) - y mean(y dy)) / (deviation + eps). The exact derivative
+    differs from it by a factor (deviation + eps) / deviation in the last term.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.mvn_param
+        self.divides, self.eps = param.normalize_variance, param.eps
+        self.first = 1 if param.across_channels else 2
+        if len(setup.bottoms[0]) < self.first:
+            raise setup.error("needs a bottom with channels", found=setup.bottoms[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.reshape(*x.shape[: self.first], -1)
+        y = flat - flat.mean(-1, keepdim=True)
+        if self.divides:
+            y = y / self._divisor((y * y).mean(-1, keepdim=True))
+        return y.reshape(x.shape)
+
+    def _divisor(self, variance: Tensor) -> Tensor:
+        """sqrt(variance) + eps with the derivative 1 / (2 divisor) that Caffe's gradient comes down to."""
+        with torch.no_grad():
+            constant = (variance.sqrt() + self.eps).square() - variance
+        return (variance + constant).sqrt()
+
+
+@register("Normalize", source="SSD")
+class Normalize(Layer):
+    """x / sqrt(sum of x^2 + eps) times a learned scale (normalize_layer.cpp of the SSD fork).
+
+    The sum goes over the whole image when across_spatial (the default), else over the channels of each
+    pixel. Blob: one scale when channel_shared (the default), else one per channel; 1 by default. The
+    gradient is the exact one; SSD's own is wrong for scales that differ between channels.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, shape = setup.message.norm_param, setup.bottoms[0]
+        if len(shape) < 2:
+            raise setup.error("needs a bottom with channels (axis 1)", found=shape)
+        self.axes = list(range(1, len(shape))) if param.across_spatial else [1]
+        self.eps = param.eps
+        filler = param.scale_filler if param.HasField("scale_filler") else type(param.scale_filler)(value=1)
+        self.add_blob(() if param.channel_shared else shape[1:2], filler)
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = ((x * x).sum(self.axes, keepdim=True) + self.eps).sqrt()
+        return x / norm * self.blobs[0].reshape(-1, *(1,) * (x.dim() - 2))

@@ -1,0 +1,20 @@
+"""Parameter: a learned blob as a blob of the net."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import register
+
+
+@register("Parameter", bottoms=0)
+class Parameter(Layer):
+    """A learned blob of parameter_param.shape, 0 at first, as the top (parameter_layer.hpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.add_blob(setup.message.parameter_param.shape.dim)
+
+    def forward(self) -> Tensor:
+        return self.blobs[0]

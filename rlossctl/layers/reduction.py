@@ -1,0 +1,32 @@
+"""Reduction: many values to one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.registry import register
+
+SUM, ASUM, SUMSQ, MEAN = 1, 2, 3, 4
+
+
+@register("Reduction")
+class Reduction(Layer):
+    """coeff times the SUM, ASUM (of magnitudes), SUMSQ (of squares) or MEAN over `axis` (default 0) and all
+    axes after it, which disappear (reduction_layer.cpp). ASUM's derivative at 0 is 0.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.reduction_param
+        self.axis = canonical_axis(setup, param.axis, len(setup.bottoms[0]))
+        self.operation, self.coefficient = param.operation, param.coeff
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(self.axis)
+        if self.operation == ASUM:
+            x = x.abs()
+        elif self.operation == SUMSQ:
+            x = x * x
+        y = x.mean(self.axis) if self.operation == MEAN else x.sum(self.axis)
+        return y * self.coefficient

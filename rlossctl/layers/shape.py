@@ -1,0 +1,205 @@
+"""Blobs cut, copied and laid out anew: Split, Slice, Crop, Flatten, Reshape, Tile, Permute, the shuffles."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.registry import register
+
+
+@register("Split", tops=(1, None))
+class Split(Layer):
+    """The bottom under several names; the gradients add up (split_layer.cpp). Caffe inserts these itself."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x,) * self.setup.tops
+
+
+@register("Slice", tops=(1, None))
+class Slice(Layer):
+    """Cuts along `axis`, default 1, at the slice_points, else into equal parts (slice_layer.cpp).
+
+    slice_dim is the old name of axis. The points ascend, one fewer than tops.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.slice_param
+        if param.HasField("axis") and param.HasField("slice_dim"):
+            raise setup.error("sets both axis and slice_dim", expected="axis alone")
+        axis = param.slice_dim if param.HasField("slice_dim") else param.axis
+        self.axis = canonical_axis(setup, axis, len(setup.bottoms[0]))
+        self.points = list(param.slice_point)
+        size = setup.bottoms[0][self.axis]
+        cuts = [0, *self.points, size]
+        if self.points and (
+            len(self.points) != setup.tops - 1 or any(low >= high for low, high in pairwise(cuts))
+        ):
+            raise setup.error(
+                "slice_points must ascend inside the axis, one fewer than tops",
+                found=f"{self.points} for {setup.tops} tops",
+                expected=f"{setup.tops - 1} points between 1 and {size - 1}",
+            )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        if self.points:
+            return torch.tensor_split(x, self.points, self.axis)
+        size = x.shape[self.axis] // self.setup.tops
+        if not torch.compiler.is_compiling() and size * self.setup.tops != x.shape[self.axis]:
+            raise self.error("the axis does not divide into equal parts", found=tuple(x.shape))
+        return tuple(x.narrow(self.axis, index * size, size) for index in range(self.setup.tops))
+
+
+@register("Crop", bottoms=2)
+class Crop(Layer):
+    """The part of bottom 0 that starts at `offset` and has bottom 1's size, for `axis` (default 2) and the
+    axes after it (crop_layer.cpp). No offset means 0, one holds for all cropped axes, else one per axis.
+    Bottom 1 gives its size only: no gradient.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, (shape, reference) = setup.message.crop_param, setup.bottoms
+        axis = canonical_axis(setup, param.axis, len(shape))
+        count = len(shape) - axis
+        offsets = list(param.offset) or [0]
+        if len(offsets) not in (1, count):
+            raise setup.error(
+                "offset must be given once or once per cropped axis", found=offsets, expected=f"1 or {count}"
+            )
+        offsets = offsets * count if len(offsets) == 1 else offsets
+        self.axes = tuple(zip(range(axis, len(shape)), offsets, strict=True))
+        if len(reference) != len(shape) or any(
+            offset + reference[axis] > shape[axis] for axis, offset in self.axes
+        ):
+            raise setup.error(
+                "bottom 1 at the offset does not lie inside bottom 0",
+                found=f"bottom 1 {reference}, offset {offsets}",
+                expected=f"inside {shape}",
+            )
+
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        for axis, offset in self.axes:
+            x = x.narrow(axis, offset, reference.shape[axis])
+        return x
+
+
+@register("Flatten")
+class Flatten(Layer):
+    """Joins the axes `axis` (default 1) to `end_axis` (default -1) into one (flatten_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, rank = setup.message.flatten_param, len(setup.bottoms[0])
+        self.start = canonical_axis(setup, param.axis, rank)
+        self.end = canonical_axis(setup, param.end_axis, rank)
+        if self.start > self.end:
+            raise setup.error("end_axis lies before axis", found=f"{self.start} to {self.end}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(self.start, self.end)
+
+
+@register("Reshape")
+class Reshape(Layer):
+    """Replaces num_axes axes (default -1: all) from `axis` (default 0) on by `shape` (reshape_layer.cpp).
+
+    A dim of 0 copies the bottom's size at that place, one dim of -1 takes what is left. A negative axis
+    counts from the end, -1 being the place behind the last axis.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, rank = setup.message.reshape_param, len(setup.bottoms[0])
+        self.dims = list(param.shape.dim)
+        self.start = param.axis if param.axis >= 0 else rank + param.axis + 1
+        self.end = rank if param.num_axes == -1 else self.start + param.num_axes
+        if not 0 <= self.start <= rank or not self.start <= self.end <= rank:
+            raise setup.error(
+                "axis and num_axes reach beyond the bottom",
+                found=f"axis {param.axis}, num_axes {param.num_axes}",
+                expected=f"bottom {setup.bottoms[0]}",
+            )
+        copied = [self.start + place for place, size in enumerate(self.dims) if size == 0]
+        if self.dims.count(-1) > 1 or any(size < -1 for size in self.dims):
+            raise setup.error("shape takes sizes, 0, and -1 once", found=self.dims)
+        if any(axis >= rank for axis in copied):
+            raise setup.error("a dim of 0 has no axis to copy", found=self.dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        middle = [size or x.shape[self.start + place] for place, size in enumerate(self.dims)]
+        return x.reshape(*x.shape[: self.start], *middle, *x.shape[self.end :])
+
+
+@register("Tile")
+class Tile(Layer):
+    """The bottom `tiles` times one after the other along `axis`, default 1 (tile_layer.cpp)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, rank = setup.message.tile_param, len(setup.bottoms[0])
+        if param.tiles < 1:
+            raise setup.error("tiles must be positive", found=param.tiles)
+        axis = canonical_axis(setup, param.axis, rank)
+        self.repeats = [param.tiles if place == axis else 1 for place in range(rank)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.repeat(self.repeats)
+
+
+@register("Permute", source="SSD")
+class Permute(Layer):
+    """Axes in the order `order`; those it does not name follow (permute_layer.cpp of the SSD fork)."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        rank = len(setup.bottoms[0])
+        order = list(setup.message.permute_param.order)
+        if len(set(order)) != len(order) or any(axis >= rank for axis in order):
+            raise setup.error("order names axes at most once", found=order, expected=f"axes below {rank}")
+        self.order = order + [axis for axis in range(rank) if axis not in order]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.order)
+
+
+@register("PixelShuffle", source="super-resolution forks")
+class PixelShuffle(Layer):
+    """(N, C r^2, H, W) to (N, C, H r, W r): channel c r^2 + i r + j is row i, column j of each r x r block
+    of channel c, with r = upscale_factor (pixel_shuffle_layer.cpp of super-resolution forks).
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.factor = setup.message.pixel_shuffle_param.upscale_factor
+        shape = setup.bottoms[0]
+        if self.factor < 1 or len(shape) != 4 or shape[1] % self.factor**2:
+            raise setup.error(
+                "needs a 4-D bottom whose channels are a multiple of upscale_factor squared",
+                found=f"upscale_factor {self.factor}, bottom {shape}",
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, self.factor)
+
+
+@register("ShuffleChannel", source="ShuffleNet")
+class ShuffleChannel(Layer):
+    """Channels read as (group, C / group) and written as (C / group, group)
+    (shuffle_channel_layer.cpp of farmingyard's ShuffleNet fork).
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.group = setup.message.shuffle_channel_param.group
+        shape = setup.bottoms[0]
+        if self.group < 1 or len(shape) < 2 or shape[1] % self.group:
+            raise setup.error("group must divide the channels", found=f"group {self.group}, bottom {shape}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.group, -1)).transpose(1, 2).flatten(1, 2)

@@ -1,0 +1,53 @@
+"""Activations and arithmetic where no recording exists: ReLU6, PReLU's start, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlossctl.errors import NetError
+
+SHAPE = (2, 3, 4)
+
+
+def test_relu6_passes_no_gradient_at_its_bounds(layer):
+    x = torch.tensor([-1.0, 0, 3, 6, 7]).requires_grad_()
+    y = layer("ReLU6", "", (5,))(a=x)["t0"]
+    y.sum().backward()
+    assert y.tolist() == [0, 0, 3, 6, 6] and x.grad.tolist() == [0, 0, 1, 0, 0]
+
+
+def test_prelu_starts_at_a_quarter_or_as_its_filler_says(layer):
+    assert layer("PReLU", "", SHAPE).params["l"][0].tolist() == [0.25] * 3
+    filled = layer("PReLU", "prelu_param { channel_shared: true filler { value: 0.1 } }", SHAPE)
+    assert filled.params["l"][0].item() == pytest.approx(0.1) and filled.params["l"][0].dim() == 0
+
+
+def test_bnll_and_elu_stay_finite_for_large_values(layer):
+    x = torch.tensor([-1000.0, 0.0, 1000.0], requires_grad=True)
+    for kind, expected in (("BNLL", [0, 0.693147, 1000]), ("ELU", [-1, 0, 1000])):
+        y = layer(kind, "", (3,))(a=x)["t0"]
+        (grad,) = torch.autograd.grad(y.sum(), x)
+        torch.testing.assert_close(y, torch.tensor(expected, dtype=torch.float32))
+        assert torch.isfinite(grad).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        ("Exp", "exp_param { base: 0 }", "base must be positive"),
+        ("Log", "log_param { base: -2 }", "base must be positive"),
+        ("Log", "log_param { base: 1 }", "no logarithm"),
+        ("Clip", "", "min and max"),
+        ("Clip", "clip_param { min: 1 max: 0 }", "min exceeds max"),
+        ("ReLU6", "relu6_param { negative_slope: 0.1 }", "no agreed meaning"),
+    ],
+)
+def test_impossible_parameters_are_refused(layer, kind, fields, message):
+    with pytest.raises(NetError, match=message):
+        layer(kind, fields, SHAPE)
+
+
+def test_prelu_needs_channels(layer):
+    with pytest.raises(NetError, match="channel axis"):
+        layer("PReLU", "", (4,))
