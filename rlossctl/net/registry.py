@@ -35,6 +35,8 @@ class LayerKind:
         automatic_tops: this many tops exist even if the prototxt names fewer (loss and data layers).
         loss_weight: the weight of the first top when the prototxt gives none.
         role: "layer", "data" (fills blobs from outside), "loss" or "metric" (needs labels).
+        gradient: a gradient passes from its tops to its bottoms (data layers and metrics have none anyway).
+        onnx: it can be exported; False for layers with memory, and for those that read labels or sizes.
     """
 
     type: str
@@ -45,6 +47,18 @@ class LayerKind:
     automatic_tops: int
     loss_weight: float
     role: str
+    gradient: bool = True
+    onnx: bool = True
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient passes through."""
+        return self.gradient and self.role in ("layer", "loss") and self.tops[1] != 0
+
+    @property
+    def exported(self) -> bool:
+        """Whether the type belongs in an exported net."""
+        return self.onnx and self.role == "layer" and self.tops[1] != 0
 
 
 def register(
@@ -56,6 +70,8 @@ def register(
     automatic_tops: int = 0,
     loss_weight: float = 0.0,
     role: str = "layer",
+    gradient: bool = True,
+    onnx: bool = True,
 ) -> Callable[[T], T]:
     """Class decorator: makes the class the implementation of layer type `name` (see LayerKind)."""
 
@@ -63,7 +79,16 @@ def register(
         if name in _KINDS:
             raise ValueError(f"layer type {name} is registered twice: {_KINDS[name].cls} and {cls}")
         _KINDS[name] = LayerKind(
-            name, cls, source, _range(bottoms), _range(tops), automatic_tops, loss_weight, role
+            name,
+            cls,
+            source,
+            _range(bottoms),
+            _range(tops),
+            automatic_tops,
+            loss_weight,
+            role,
+            gradient,
+            onnx,
         )
         return cls
 
