@@ -77,7 +77,9 @@ class MatSource:
         if self._batch < 1:
             raise setup.error("batch_size must be positive", found=self._batch)
         self._names = Names(param, setup)
-        self._shapes = [self._read(0, top).shape for top in range(self._tops)]
+        self._shapes: list[Shape] = []  # of one file per top
+        for top in range(self._tops):
+            self._shapes.append(self._read(0, top).shape)
 
     def shapes(self) -> list[Shape]:
         """(batch_size, C, H, W) per top, from the first files."""
@@ -99,9 +101,10 @@ class MatSource:
         self._next = int(state["next"])
 
     def _read(self, number: int, top: int) -> np.ndarray:
+        """File `number` of a top, [1, C, H, W]."""
         path = self._names.path(self._names.wrapped(number), top)
         array = read_mat(path)
-        expected = self._shapes[top] if number and hasattr(self, "_shapes") else (1, *array.shape[1:])
+        expected = self._shapes[top] if top < len(self._shapes) else (1, *array.shape[1:])
         if array.shape != expected:
             raise DataError(
                 "the variable `data` has another shape than needed",
@@ -183,7 +186,7 @@ def read_mat(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         content = scipy.loadmat(os.fspath(path), variable_names=[VARIABLE])
         found = content.get(VARIABLE)
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # scipy raises many types
         raise _unreadable(path, str(error)) from error
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu" or not 1 <= found.ndim <= 4:
         raise _unreadable(path, "no such variable" if found is None else f"{type(found).__name__}")
