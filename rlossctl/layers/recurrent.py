@@ -90,7 +90,7 @@ class Recurrent(Layer):
         states = [getattr(self, f"last{index}") for index in range(self.states)]
         if x.is_meta or states[0].shape[1] != x.shape[1]:
             return tuple(x.new_zeros(1, x.shape[1], self.size) for _ in states)
-        return tuple(states)
+        return tuple(state.to(x) for state in states)  # a net may move between passes
 
 
 @register("LSTM", bottoms=(2, 5), tops=(1, 3), onnx=False)
