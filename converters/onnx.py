@@ -34,6 +34,7 @@ def write(source: ConversionSource, out: Path) -> Verification:
         VerificationError: ONNX Runtime computes something else; nothing is written then.
     """
     deploy = source.deploy()
+    _refuse_unexportable(deploy)
     preprocess = preprocess_of(source.net, deploy)
     fixed = [layer for layer in deploy.layers if layer.type in FIXED_SIZE_TYPES]
     model = _export(deploy, preprocess, dynamic=not fixed)
@@ -58,6 +59,17 @@ def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
     for rows, columns in ((64, 64), (96, 72), (72, 128)):
         yield rows // stride * stride + offset, columns // stride * stride + offset
     yield 75, 90
+
+
+def _refuse_unexportable(deploy: Deploy) -> None:
+    for layer in deploy.layers:
+        if not layer.node.kind.onnx:
+            raise layer.module.error(
+                "this type cannot be exported to ONNX",
+                found=layer.type,
+                expected="layers that compute their tops from the image alone",
+                advice="name an output that comes before this layer (--output BLOB)",
+            )
 
 
 def _export(deploy: Deploy, preprocess: Preprocess | None, *, dynamic: bool):

@@ -48,7 +48,8 @@ void filter_batch(const float* values, const float* image, float* filtered, cons
 
 void bilateral_filter(const float* values, const float* image, float* filtered, const KeyLayout& layout,
                       const Sizes& sizes, double sigma_xy, double sigma_rgb, int threads) {
-    const auto filter = sizes.colours == 1   ? filter_batch<3>
+    const auto filter = sizes.colours == 0   ? filter_batch<2>
+                        : sizes.colours == 1 ? filter_batch<3>
                         : sizes.colours == 2 ? filter_batch<4>
                         : sizes.colours == 3 ? filter_batch<5>
                                              : filter_batch<6>;

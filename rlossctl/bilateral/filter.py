@@ -27,7 +27,8 @@ def bilateral_filter(
 
     Args:
         values: [N, K, H, W], any number of channels; half types are computed and returned in float32.
-        image: [N, C, H, W], 1 to 4 colour channels on the same device, in the units of sigma_rgb.
+        image: [N, C, H, W], 0 to 4 colour channels on the same device, in the units of sigma_rgb; without
+            channels A depends on the position alone.
         sigma_xy: standard deviation in pixels.
         sigma_rgb: standard deviation in the image's own units.
 
@@ -64,12 +65,12 @@ def _check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb
                 advice="sigma_xy is in pixels, sigma_rgb in the units of the image",
             )
     fits = values.dim() == 4 and image.dim() == 4 and values.shape[0] == image.shape[0]
-    if not (fits and values.shape[2:] == image.shape[2:] and 1 <= image.shape[1] <= MAX_COLOURS):
+    if not (fits and values.shape[2:] == image.shape[2:] and image.shape[1] <= MAX_COLOURS):
         raise NetError(
             "values and image do not fit together",
             where="bilateral filter",
             found=f"values {tuple(values.shape)}, image {tuple(image.shape)}",
-            expected=f"values (N, K, H, W) and image (N, C, H, W) with C from 1 to {MAX_COLOURS}",
+            expected=f"values (N, K, H, W) and image (N, C, H, W) with C from 0 to {MAX_COLOURS}",
             advice="resize one of them first",
         )
     if not (values.is_floating_point() and image.is_floating_point() and values.device == image.device):

@@ -67,7 +67,7 @@ def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
             "sigma is too small: the lattice has more vertices than keys can tell apart",
             where="bilateral filter",
             found=f"sigma_xy {sigma_xy:g}, sigma_rgb {sigma_rgb:g} for a {width}x{height} image with colours "
-            f"from {min(low):g} to {max(high):g}",
+            f"from {min(low, default=0):g} to {max(high, default=0):g}",
             expected="at most some thousand sigmas between the ends of the image and of its colours",
             advice="give sigma_xy in pixels and sigma_rgb in the image's own units (0..255 or 0..1)",
         )

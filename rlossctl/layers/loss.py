@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.losses import caffe_mask, densecrf_loss
-from rlossctl.net.labels import check_labels, flatten_labels
+from rlossctl.net.labels import BATCH_SIZE, VALID, check_labels, flatten_labels, loss_norm
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
 
-FULL, VALID, BATCH_SIZE, NONE = range(4)
 LOG_SMALLEST = math.log(torch.finfo(torch.float32).tiny)  # Caffe takes log(max(p, FLT_MIN))
 
 
@@ -52,13 +51,8 @@ class SoftmaxWithLoss(Layer):
         picked = log_p.gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)
         # The value stops at log(FLT_MIN); Caffe's gradient p - 1 does not know of that.
         picked = picked + (picked.detach().clamp(min=LOG_SMALLEST) - picked.detach())
-        loss = -(picked * valid).sum() / self._norm(valid, rows.shape[0])
+        loss = -(picked * valid).sum() / loss_norm(self.normalization, valid, rows.shape[0])
         return (loss, log_p.detach().exp().reshape(scores.shape)) if self.setup.tops == 2 else loss
-
-    def _norm(self, valid: Tensor, outer: int) -> Tensor | int:
-        if self.normalization == VALID:
-            return valid.sum().clamp(min=1)
-        return max(1, {FULL: valid.numel(), BATCH_SIZE: outer, NONE: 1}[self.normalization])
 
 
 @register("DenseCRFLoss", source="rloss", bottoms=2, automatic_tops=1, role="loss")

@@ -1,4 +1,4 @@
-"""What layers that read labels share: their shape, their range."""
+"""What layers that read labels share: their shape, their range, what a loss is divided by."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from rlossctl.net.layer import Layer
+
+FULL, VALID, BATCH_SIZE, NONE = range(4)  # LossParameter.NormalizationMode
 
 
 def flatten_labels(layer: Layer, labels: Tensor, outer: int, inner: int) -> Tensor:
@@ -40,3 +42,10 @@ def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, igno
         error.samples = wrong.any(1).nonzero().flatten().tolist()
         error.batch_size = labels.shape[0]
         raise error
+
+
+def loss_norm(normalization: int, valid: Tensor, outer: int) -> Tensor | int:
+    """What a loss is divided by, at least 1: VALID counts valid positions, FULL all, BATCH_SIZE is outer."""
+    if normalization == VALID:
+        return valid.sum().clamp(min=1)
+    return max(1, {FULL: valid.numel(), BATCH_SIZE: outer, NONE: 1}[normalization])

@@ -35,7 +35,8 @@ class LayerKind:
         automatic_tops: this many tops exist even if the prototxt names fewer (loss and data layers).
         loss_weight: the weight of the first top when the prototxt gives none.
         role: "layer", "data" (fills blobs from outside), "loss" or "metric" (needs labels).
-        gradient: whether one passes to the bottoms or the blobs.
+        gradient: a gradient passes from its tops to its bottoms (data layers and metrics have none anyway).
+        onnx: it can be exported; False for layers with memory, and for those that read labels or sizes.
     """
 
     type: str
@@ -46,7 +47,18 @@ class LayerKind:
     automatic_tops: int
     loss_weight: float
     role: str
-    gradient: bool
+    gradient: bool = True
+    onnx: bool = True
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient passes through."""
+        return self.gradient and self.role in ("layer", "loss") and self.tops[1] != 0
+
+    @property
+    def exported(self) -> bool:
+        """Whether the type belongs in an exported net."""
+        return self.onnx and self.role == "layer" and self.tops[1] != 0
 
 
 def register(
@@ -59,6 +71,7 @@ def register(
     loss_weight: float = 0.0,
     role: str = "layer",
     gradient: bool = True,
+    onnx: bool = True,
 ) -> Callable[[T], T]:
     """Class decorator: makes the class the implementation of layer type `name` (see LayerKind)."""
 
@@ -74,7 +87,8 @@ def register(
             automatic_tops,
             loss_weight,
             role,
-            gradient=gradient and role in ("layer", "loss") and tops != 0,
+            gradient,
+            onnx,
         )
         return cls
 

@@ -1,5 +1,6 @@
 """Weights and solver states in Caffe's files: read and written byte for byte, without copying values."""
 
+from rlossctl.weights.blobfile import load_blob
 from rlossctl.weights.blobs import Blob, LayerBlobs
 from rlossctl.weights.caffemodel import CaffeModel, load_caffemodel
 from rlossctl.weights.hdf5 import Hdf5Model
@@ -14,6 +15,7 @@ __all__ = [
     "LayerBlobs",
     "LayerRecord",
     "SolverState",
+    "load_blob",
     "load_caffemodel",
     "load_solverstate",
     "write_caffemodel",

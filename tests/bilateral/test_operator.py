@@ -188,3 +188,22 @@ def test_the_twin_runs_on_the_device() -> None:
     found = bilateral_filter(values, image, 50, 15)
     assert found.is_cuda
     assert relative(found.cpu(), bilateral_filter(values.cpu().double(), image.cpu(), 50, 15)) <= 1e-4
+
+
+@needs_native
+@pytest.mark.parametrize(("height", "width", "sigma_xy"), [(31, 29, 3), (40, 48, 0.7), (1, 1, 5)])
+def test_native_equals_twin_over_position_alone(monkeypatch, height, width, sigma_xy) -> None:
+    image, values = torch.empty(2, 0, height, width), scores((2, 5, height, width))
+    monkeypatch.setenv("RLOSSCTL_BILATERAL", "twin")
+    expected = bilateral_filter(values, image, sigma_xy, 1)
+    monkeypatch.setenv("RLOSSCTL_BILATERAL", "native")
+    assert relative(bilateral_filter(values, image, sigma_xy, 1), expected) <= 2e-5
+
+
+def test_position_alone_is_close_to_the_gaussian(kernel) -> None:
+    values = torch.zeros(1, 1, 41, 41)
+    values[0, 0, 20, 20] = 1
+    at = torch.arange(41.0) - 20
+    gaussian = torch.exp(-(at[:, None] ** 2 + at**2) / (2 * 4**2))
+    found = bilateral_filter(values, torch.empty(1, 0, 41, 41), 4, 1)[0, 0]
+    assert relative(found / found.sum(), gaussian / gaussian.sum()) < 0.15

@@ -18,7 +18,6 @@ GRADIENT_BY_FORMULA = {
     "ConvolutionDepthwise",
     "DepthwiseConvolution",
     "Embed",  # recorded without a loss, so Caffe ran no backward pass
-    "Filter",
     "Normalize",
     "BatchReindex",
     "Permute",
@@ -55,6 +54,7 @@ def test_the_copied_cases_cover_every_layer_that_computes(golden):
     by_formula = {"DenseCRFLoss", "Dropout", "DummyData", "ImageSegData", "Input", "Silence", "Split"}
     by_formula |= {"ConvolutionDepthwise", "DepthwiseConvolution", "Normalize", "Permute", "PixelShuffle"}
     by_formula |= {"ReLU6", "ShuffleChannel"}
+    by_formula |= {"DenseCRF", "DomainTransformForwardOnly", "HDF5Output", "MatRead", "MatWrite"}
     texts = [str(np.load(file)["prototxt"]) for file in (golden / "layers").glob("*.npz")]
     types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
     assert set(registry.kinds()) - types <= by_formula
@@ -62,12 +62,15 @@ def test_the_copied_cases_cover_every_layer_that_computes(golden):
 
 def test_every_type_with_a_gradient_has_a_recorded_one(golden):
     """The Backward column of docs/layers.md; DenseCRFLoss' gradients are recorded in golden/densecrf."""
+    by_formula = {"DenseCRFLoss", "BiasChannel", "DomainTransform"}
     cases = [np.load(file) for file in (golden / "layers").glob("*.npz")]
-    texts = [str(case["prototxt"]) for case in cases if any(key.startswith("grad/") for key in case)]
+    texts = [
+        str(case["prototxt"]) for case in cases if any(key.startswith(("grad/", "gradblob/")) for key in case)
+    ]
     types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
     kinds = registry.kinds().values()
-    expected = {kind.type for kind in kinds if kind.gradient}
-    assert expected - types == {"DenseCRFLoss"} | GRADIENT_BY_FORMULA
+    expected = {kind.type for kind in kinds if kind.differentiable}
+    assert expected - types == by_formula | GRADIENT_BY_FORMULA
     assert not types & {kind.type for kind in kinds if kind.role == "metric"}
 
 
