@@ -45,7 +45,7 @@ does not compute what was read, 130 interrupted.
 """
 
 # Recorded cases that are arrays alone, without a prototxt.
-ARRAYS = {"DenseCRFLoss": "densecrf/crf_*.npz"}
+ARRAYS = {"DenseCRFLoss": "densecrf/crf_*.npz", "DenseImageData": "dense/*.npz"}
 
 
 def layers_page() -> str:

@@ -101,6 +101,21 @@ class DataLayer(Layer):
         raise TypeError(f"{type(self).__name__} has no shapes")
 
 
+class SourceLayer(DataLayer):
+    """A data layer whose tops have the shapes that its source tells."""
+
+    def shapes(self) -> list[Shape]:
+        return list(self.source.shapes().values())
+
+
+def read_options(setup: Setup) -> dict[str, object]:
+    """What a source takes from the caller (seed, workers; source and root in place of the prototxt's) and
+    the place of the layer for its errors."""
+    given = {key: value for key in ("source", "root") if (value := setup.options.get(key)) is not None}
+    numbers = {key: int(setup.options.get(key) or 0) for key in ("seed", "workers")}
+    return {"where": setup.where, **given, **numbers}
+
+
 def canonical_axis(setup: Setup, axis: int, rank: int) -> int:
     """A possibly negative axis as 0..rank-1."""
     if not -rank <= axis < rank:
