@@ -71,7 +71,7 @@ class DatabaseSource(Source):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """data (N, C, h, w), label (N,), from the first Datum, or without the database from the prototxt."""
         known = self.transform.crop
-        if known is None or os.path.exists(self.source):
+        if known is None or (os.path.exists(self.source) and not self._leveldb):
             number = self.order(rand_skip=self._skip).index(self.position)
             channels, *size = self._image(*self._datum(number)).shape
         else:

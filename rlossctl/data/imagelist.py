@@ -122,7 +122,7 @@ class ImageSource(_ListSource):
         image = self.image(sample)
         place = f"{sample.image} (named in {self.listed(sample)})"
         cut = self.transform.draw(*image.shape[1:], rng, place)
-        return Item((self.transform(image, cut, place), np.float32(sample.label)), place)
+        return Item((self.transform(image, cut, place), np.float32(sample.label)), place, sample)
 
 
 class DenseImageSource(_ListSource):
@@ -191,7 +191,7 @@ class DenseImageSource(_ListSource):
         image, label = first(image), first(label)
         cut = self.transform.draw(*image.shape[1:], rng, place)
         data = self.transform(image, cut, place)
-        return Item((data, np.ascontiguousarray(cut(label), dtype=np.float32)[None]), place)
+        return Item((data, np.ascontiguousarray(cut(label), dtype=np.float32)[None]), place, sample)
 
     def label(self, sample: Sample) -> np.ndarray:
         """uint8 [H, W] of class ids, resized to the new size by the label_divide_factor."""

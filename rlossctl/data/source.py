@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rlossctl.data.lists import Sample
 from rlossctl.data.order import SampleOrder
 from rlossctl.data.readahead import ReadAhead
 from rlossctl.errors import DataError
@@ -14,10 +15,11 @@ from rlossctl.errors import DataError
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: an array for every top, and where it comes from, for errors."""
+    """One sample: an array for every top, where it comes from, for errors, and its line of a list."""
 
     arrays: tuple[np.ndarray, ...]
     place: str
+    sample: Sample | None = None
 
 
 class Source:
@@ -45,9 +47,15 @@ class Source:
         self.position = 0
         self.seed = seed
         self._drawn: SampleOrder | None = None
+        self._last: list[Item] = []
         self._ahead = ReadAhead(self.read, workers, depth=max(batch_size, 2 * workers))
         if batch_size < 1:
             raise self.error("the batch is empty", found=f"batch_size {batch_size}", expected="at least 1")
+
+    @property
+    def last_batch(self) -> list[Sample | None]:
+        """The lines behind the batch that `next_batch` gave last."""
+        return [item.sample for item in self._last]
 
     def count(self) -> int:
         """Number of samples in the list or database."""
@@ -72,6 +80,7 @@ class Source:
         for item in items[1:]:
             self._same_size(items[0], item)
         self.position += self.batch_size
+        self._last = items
         return [np.stack(arrays) for arrays in zip(*(item.arrays for item in items), strict=True)]
 
     def state(self) -> dict[str, int]:
@@ -86,7 +95,7 @@ class Source:
         """
         if state["samples"] != self.count():
             raise self.error(
-                "the data position belongs to other data",
+                "the data position belongs to another list or database",
                 found=f"{self.count()} samples",
                 expected=f"{state['samples']} samples, as when the snapshot was written",
                 advice="resume with the data of the first run, or start anew from the weights",

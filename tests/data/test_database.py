@@ -171,6 +171,9 @@ def test_leveldb_is_refused(tmp_path, database):
     with pytest.raises(DataError, match="LEVELDB is not read") as caught:
         source(tmp_path / "none", backend="").next_batch()
     assert "convert" in caught.value.advice
+    (tmp_path / "level").mkdir()
+    data = source(tmp_path / "level", "batch_size: 2", "crop_size: 4", backend="")
+    assert data.shapes()["top0"] == (2, 3, 4, 4), "the net can still be built and looked at"
     assert source(database, backend="").next_batch()[1] == [0], (
         "the default backend, but the folder is an LMDB"
     )

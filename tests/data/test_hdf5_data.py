@@ -78,7 +78,7 @@ def test_resume_in_the_middle_of_a_file(files):
     resumed.restore(state)
     assert drawn(resumed, 6) == expected
     (files / "list.txt").write_text("0.h5\n")
-    with pytest.raises(DataError, match="other data"):
+    with pytest.raises(DataError, match="another list"):
         source(files).restore(state)
 
 

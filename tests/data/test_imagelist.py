@@ -219,7 +219,7 @@ def test_label_divide_factor_with_a_flip(folder):
 def test_restoring_onto_another_list(classes):
     state = images(classes, image_layer()).state()
     (classes / "classes.txt").write_text("images/0.png 1\n")
-    with pytest.raises(DataError, match="other data"):
+    with pytest.raises(DataError, match="another list"):
         images(classes, image_layer()).restore(state)
 
 
