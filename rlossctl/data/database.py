@@ -35,7 +35,7 @@ class DatabaseSource(Source):
         phase: "TRAIN" or "TEST".
         honour_skip: data_param.rand_skip leaves out that many at most at the start, as in Caffe before 2015
             (SegNet's fork); later versions, BVLC's and the rloss fork too, ignore it.
-        where, seed, workers: see `Source`.
+        where, seed, workers, image_shape: see `Source`.
         source: database in place of data_param.source.
         root: put before the database's name, as before the names of a list.
 
@@ -71,7 +71,9 @@ class DatabaseSource(Source):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """data (N, C, h, w), label (N,), from the first Datum, or without the database from the prototxt."""
         known = self.transform.crop
-        if known is None or (os.path.exists(self.source) and not self._leveldb):
+        if self.image_shape:
+            channels, *size = self.image_shape
+        elif known is None or (os.path.exists(self.source) and not self._leveldb):
             number = self.order(rand_skip=self._skip).index(self.position)
             channels, *size = self._image(*self._datum(number)).shape
         else:

@@ -25,17 +25,15 @@ class _ListSource(Source):
         param: Any,
         phase: str,
         *,
-        where: str = "",
-        seed: int = 0,
-        workers: int = 0,
         source: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(layer, param.batch_size, where=where, seed=seed, workers=workers)
+        super().__init__(layer, param.batch_size, **options)
         self.source = param.source if source is None else str(source)
         self.root = param.root_folder if root is None else str(root)
         self.channels = 3 if param.is_color else 1
-        self.transform = Transformer(layer.transform_param, phase, where or f"layer {layer.name!r}")
+        self.transform = Transformer(layer.transform_param, phase, self.where or f"layer {layer.name!r}")
         self.new_size = (param.new_height, param.new_width) if param.new_height else None
         self._param = param
         self._samples: list[Sample] | None = None
@@ -84,8 +82,8 @@ class _ListSource(Source):
 
     def first_size(self) -> tuple[int, int]:
         """(height, width) of the next image, from the prototxt or its header."""
-        if self.new_size:
-            return self.new_size
+        if self.new_size or self.image_shape:
+            return self.new_size or self.image_shape[1:]
         sample, _ = self.sample(self.position)
         return image_size(sample.image, listed=self.listed(sample))
 
@@ -97,7 +95,7 @@ class ImageSource(_ListSource):
         layer: a LayerParameter message of type ImageData.
         phase: "TRAIN" or "TEST".
         spaces_in_names: the class stands behind the last space (BVLC); else lines are two tokens (forks).
-        where, seed, workers: see `Source`.
+        where, seed, workers, image_shape: see `Source`.
         source, root: list file and folder in place of those of image_data_param.
 
     Raises:
@@ -140,7 +138,7 @@ class DenseImageSource(_ListSource):
     Args:
         layer: a LayerParameter message of type DenseImageData.
         phase: "TRAIN" or "TEST".
-        where, seed, workers: see `Source`.
+        where, seed, workers, image_shape: see `Source`.
         source, root: list file and folder in place of those of dense_image_data_param.
 
     Raises:

@@ -35,7 +35,7 @@ class ImageSegSource(Source):
         phase: "TRAIN" or "TEST".
         seed: start of all random draws.
         workers: threads that decode ahead; 0 decodes in the caller.
-        where: file:line of the layer, for errors.
+        where, image_shape: see `Source`.
         source: list file in place of image_data_param.source.
         root: folder in place of image_data_param.root_folder.
         label_dir: the list holds bare VOC ids (see `lists.read_list`).
@@ -53,12 +53,15 @@ class ImageSegSource(Source):
         workers: int = 0,
         *,
         where: str = "",
+        image_shape: tuple[int, int, int] | None = None,
         source: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
         label_dir: str | None = None,
     ) -> None:
         param = layer.image_data_param
-        super().__init__(layer, param.batch_size, where=where, seed=seed, workers=workers)
+        super().__init__(
+            layer, param.batch_size, where=where, seed=seed, workers=workers, image_shape=image_shape
+        )
         self.source = param.source if source is None else str(source)
         self.root = param.root_folder if root is None else str(root)
         self.label_dir = label_dir
@@ -164,6 +167,8 @@ class ImageSegSource(Source):
     def _first_size(self) -> tuple[int, int]:
         if self._param.new_height:
             return self._param.new_height, self._param.new_width
+        if self.image_shape:
+            return self.image_shape[1:]
         first = self.samples[self._order().index(self.position)]
         return image_size(first.image, listed=f"{self.source}:{first.line}")
 

@@ -34,18 +34,28 @@ class Source:
         where: file:line of the layer, for errors.
         seed: start of all random draws.
         workers: threads that read ahead; 0 reads in the caller.
+        image_shape: (C, H, W) of the images before the crop, so that `shapes` reads no file: for a look at a
+            net whose data is elsewhere.
 
     Raises:
         DataError: the batch is empty.
     """
 
     def __init__(
-        self, layer: Any, batch_size: int, *, where: str = "", seed: int = 0, workers: int = 0
+        self,
+        layer: Any,
+        batch_size: int,
+        *,
+        where: str = "",
+        seed: int = 0,
+        workers: int = 0,
+        image_shape: tuple[int, int, int] | None = None,
     ) -> None:
         self.name, self.type, self.tops, self.where = layer.name, layer.type, list(layer.top), where
         self.batch_size = batch_size
         self.position = 0
         self.seed = seed
+        self.image_shape = image_shape
         self._drawn: SampleOrder | None = None
         self._last: list[Item] = []
         self._ahead = ReadAhead(self.read, workers, depth=max(batch_size, 2 * workers))

@@ -29,7 +29,7 @@ class Setup:
         phase: "TRAIN" or "TEST".
         dialect: "bvlc", "rloss", "segnet" or "enet".
         where: file:line of the layer.
-        options: data-layer settings of the caller (seed, workers, source, root).
+        options: data-layer settings of the caller (seed, workers, source, root, image_shape).
     """
 
     message: Message
@@ -109,9 +109,10 @@ class SourceLayer(DataLayer):
 
 
 def read_options(setup: Setup) -> dict[str, object]:
-    """What a source takes from the caller (seed, workers; source and root in place of the prototxt's) and
-    the place of the layer for its errors."""
-    given = {key: value for key in ("source", "root") if (value := setup.options.get(key)) is not None}
+    """What a source takes from the caller (seed, workers; source and root in place of the prototxt's;
+    image_shape in place of looking at the data) and the place of the layer for its errors."""
+    names = ("source", "root", "image_shape")
+    given = {key: value for key in names if (value := setup.options.get(key)) is not None}
     numbers = {key: int(setup.options.get(key) or 0) for key in ("seed", "workers")}
     return {"where": setup.where, **given, **numbers}
 

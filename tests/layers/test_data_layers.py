@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from rlossctl.errors import DataError
+from rlossctl.prototxt import load_net_parameter
 
 REST = """
 layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 9 } }
@@ -98,3 +99,18 @@ def test_errors_name_the_prototxt(build):
         with pytest.raises(DataError, match=rf"layer 'in' \({kind}\)") as caught:
             build(head(kind, f"{param} {{ }}"))
         assert str(caught.value.where).startswith("net.prototxt:1")
+
+
+def test_an_image_shape_builds_nets_without_their_data(build, shared):
+    """The original nets name lists and databases of their authors' machines."""
+    for name, kind, shape, sizes in (
+        ("bvlc_legacy/lenet_v1_real.upgraded_noblobs", "Data", (1, 28, 28), [(64, 1, 28, 28), (64,)]),
+        ("segnet/segnet_train", "DenseImageData", (3, 360, 480), [(4, 3, 360, 480), (4, 1, 360, 480)]),
+    ):
+        path = shared / "prototxt" / f"{name}.prototxt"
+        layer = next(layer for layer in load_net_parameter(path).layer if layer.type == kind)
+        layer.include.clear()
+        net = build(f"layer {{ {layer} }}", data={"image_shape": shape})
+        assert [net.shapes[top] for top in layer.top] == sizes
+    seg = 'layer { name: "in" type: "ImageSegData" top: "data" image_data_param { batch_size: 2 } }'
+    assert build(seg, data={"image_shape": (3, 7, 8)}).shapes["data"] == (2, 3, 7, 8)
