@@ -47,7 +47,11 @@ does not compute what was read, 130 interrupted.
 """
 
 # Recorded cases that are arrays alone, without a prototxt.
-ARRAYS = {"DenseCRF": "densecrf/dense_crf_*.npz", "DenseCRFLoss": "densecrf/crf_*.npz"}
+ARRAYS = {
+    "DenseCRF": "densecrf/dense_crf_*.npz",
+    "DenseCRFLoss": "densecrf/crf_*.npz",
+    "DenseImageData": "dense/*.npz",
+}
 
 
 def layers_page() -> str:

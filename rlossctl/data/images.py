@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
@@ -31,7 +32,8 @@ _BROKEN = (
 def read_image(path: str | os.PathLike[str], *, color: bool = True, listed: str | None = None) -> np.ndarray:
     """The photo as uint8 [H, W, 3], blue first, or [H, W, 1] grey with `color=False`.
 
-    Like cv::imread: grey is replicated, alpha is dropped, 16 bits become 8. The EXIF orientation is not
+    Like cv::imread: grey is replicated, alpha is dropped, 16 bits become 8, and colours become grey with
+    the decoders' own weights. The EXIF orientation is not
     applied: labels have none and would no longer fit.
 
     Args:
@@ -40,21 +42,55 @@ def read_image(path: str | os.PathLike[str], *, color: bool = True, listed: str 
     Raises:
         DataError: missing, truncated, damaged, too large for pillow's limit, or no picture.
     """
-    with _opened(path, listed) as image:
-        if image.mode.startswith("I;16"):
-            grey = (np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3 if color else 1, axis=2)
-        if image.mode in ("I", "F"):
-            raise DataError(
-                "the pixel type is not that of a photo",
-                where=_place(path, listed),
-                found=f"mode {image.mode} (32 bits per pixel)",
-                expected="8 or 16 bits per channel",
-                advice="convert the file to 8-bit PNG or JPEG",
-            )
-        if color:
-            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
-        return np.asarray(image.convert("RGB").convert("L"))[:, :, None].copy()
+    with _opened(path, _place(path, listed)) as image:
+        return _pixels(image, color, _place(path, listed))
+
+
+def decode_image(data: bytes, where: str, color: bool | None = None) -> np.ndarray:
+    """An encoded picture as uint8 [H, W, C], as cv::imdecode gives it to Caffe.
+
+    Args:
+        data: the file's content, such as a Datum's `data`.
+        where: whose content this is, for the error.
+        color: True for three channels, False for one, None for those of the file (blue first, then alpha).
+
+    Raises:
+        DataError: as for `read_image`.
+    """
+    with _opened(io.BytesIO(data), where) as image:
+        if color is None and image.mode in ("RGBA", "LA", "PA"):
+            return np.ascontiguousarray(np.asarray(image.convert("RGBA"))[:, :, [2, 1, 0, 3]])
+        return _pixels(image, image.mode not in ("1", "L") if color is None else color, where)
+
+
+def _pixels(image: Image.Image, color: bool, where: str) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image, dtype=np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3 if color else 1, axis=2)
+    if image.mode in ("I", "F"):
+        raise DataError(
+            "the pixel type is not that of a photo",
+            where=where,
+            found=f"mode {image.mode} (32 bits per pixel)",
+            expected="8 or 16 bits per channel",
+            advice="convert the file to 8-bit PNG or JPEG",
+        )
+    if color:
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+    return _grey(image)[:, :, None].copy()
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """Luminance as OpenCV's decoders compute it."""
+    if image.format == "JPEG":
+        image.draft("L", image.size)  # the file's own Y channel
+    if image.mode in ("L", "1"):
+        return np.asarray(image.convert("L"))
+    weights, shift, half = (4899, 9617, 1868), 14, 1 << 13  # icvCvt_BGR2Gray
+    if image.format == "PNG":
+        weights, shift, half = (9798, 19235, 3735), 15, 0  # png_set_rgb_to_gray, which cuts off
+    colors = np.asarray(image.convert("RGB"), dtype=np.int32)
+    return ((colors @ np.array(weights, dtype=np.int32) + half) >> shift).astype(np.uint8)
 
 
 def read_label(path: str | os.PathLike[str], *, listed: str | None = None) -> np.ndarray:
@@ -66,7 +102,7 @@ def read_label(path: str | os.PathLike[str], *, listed: str | None = None) -> np
     Raises:
         DataError: unreadable as for `read_image`; a colour or alpha image; lossy JPEG; ids over 255.
     """
-    with _opened(path, listed) as image:
+    with _opened(path, _place(path, listed)) as image:
         if image.format == "JPEG":
             raise _no_label(path, listed, "a JPEG file: its compression changes the ids")
         if image.mode in ("P", "L"):
@@ -87,7 +123,7 @@ def image_size(path: str | os.PathLike[str], *, listed: str | None = None) -> tu
     Raises:
         DataError: as for `read_image`.
     """
-    with _opened(path, listed) as image:
+    with _opened(path, _place(path, listed)) as image:
         return image.height, image.width
 
 
@@ -116,15 +152,15 @@ def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str], listed: str | None) -> Iterator[Image.Image]:
+def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             yield image
     except _BROKEN as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         raise DataError(
             "the image cannot be read",
-            where=_place(path, listed),
+            where=where,
             found=found,
             expected="a whole JPEG, PNG or other picture that pillow opens",
             advice="check the root folder and the list (names cannot hold spaces), or fetch the file again",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -57,15 +58,41 @@ def read_list(
         if label is not None and labels != "integer":
             label = join_root(root, label)
         samples.append(Sample(join_root(root, tokens[0]), label, number))
-    if not samples:
-        raise DataError(
-            "the list is empty",
-            where=path,
-            found="no line with a name",
-            expected="one sample per line, `image label`",
-            advice="name another list, or look for what should have written this one",
-        )
-    return samples
+    return _not_empty(samples, path, "image label")
+
+
+def read_class_list(
+    path: str | os.PathLike[str], root: str | os.PathLike[str] = "", *, spaces_in_names: bool = True
+) -> list[Sample]:
+    """Reads `image class` lines as Caffe's ImageData does; the class stays text, an integer.
+
+    Args:
+        path: the list file.
+        root: put before every name (see `join_root`).
+        spaces_in_names: the class stands behind the last space, as in BVLC Caffe; otherwise a line is two
+            tokens, as in the forks. Spaces at the end of a line or a name are dropped: Caffe would read
+            class 0, or look for a name that ends in a space.
+
+    Raises:
+        DataError: the list is missing, empty, not text, or a line has no class. Caffe reads 0 where no
+            number stands, or silently stops there (the forks).
+    """
+    samples = []
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        line = line.strip() if spaces_in_names else " ".join(line.split())
+        if not line:
+            continue
+        name, _, label = line.rpartition(" ")
+        if not name or not re.fullmatch(r"[+-]?\d{1,9}", label) or (" " in name and not spaces_in_names):
+            raise DataError(
+                "the line names no image and class",
+                where=f"{path}:{number}",
+                found=line,
+                expected="an image, a space and an integer" + ("" if spaces_in_names else "; no other space"),
+                advice="correct the list; DenseImageData and ImageSegData read lists of label images",
+            )
+        samples.append(Sample(join_root(root, name.rstrip()), label, number))
+    return _not_empty(samples, path, "image class")
 
 
 def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str | None:
@@ -130,6 +157,18 @@ def _read_text(path: str | os.PathLike[str]) -> str:
         )
     # Names are bytes to the file system: surrogateescape gives them back unchanged in any encoding.
     return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def _not_empty(samples: list[Sample], path: object, line: str) -> list[Sample]:
+    if not samples:
+        raise DataError(
+            "the list is empty",
+            where=path,
+            found="no line with a name",
+            expected=f"one sample per line, `{line}`",
+            advice="name another list, or look for what should have written this one",
+        )
+    return samples
 
 
 def _voc_sample(path: object, tokens: list[str], root: str, label_dir: str, line: int) -> Sample:

@@ -45,7 +45,8 @@ class Preprocess:
     def from_layer(cls, layer: Any, *, stride: int = 1, offset: int = 0) -> Preprocess:
         """Reads the transform_param of a data layer's message.
 
-        Caffe's data layers give BGR; a mean of one value counts for all three channels.
+        Caffe's data layers give BGR; a mean of one value counts for all three channels. DenseImageData cuts
+        at random or not at all and never pads, so its crop is left out, and whole photos are predicted.
 
         Raises:
             DataError: mean_file, a wrong number of mean values, half a crop.
@@ -55,7 +56,7 @@ class Preprocess:
         return cls(
             mean_bgr=tuple(mean) if len(mean) == 3 else mean * 3,
             scale=float(layer.transform_param.scale),
-            crop=read_crop(layer.transform_param, where),
+            crop=None if layer.type == "DenseImageData" else read_crop(layer.transform_param, where),
             stride=stride,
             offset=offset,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from rlossctl.data.imagelist import DenseImageSource
 from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
@@ -15,7 +16,7 @@ class TorchRunner:
     """Runs the part of a net that leads from the image to the scores, with PyTorch.
 
     Args:
-        net: a TEST net; its ImageSegData layer, if it has one, says how images are prepared.
+        net: a TEST net; its data layer, if it reads photos, says how they are prepared.
         device: "cpu", "cuda", "cuda:1", or "auto" (CUDA where there is one).
 
     Raises:
@@ -47,9 +48,10 @@ class TorchRunner:
         return scores.float().cpu().numpy()
 
 
-def image_source(net: Net) -> ImageSegSource | None:
-    """What the net's first ImageSegData layer reads, or None."""
-    return next((source for source in net.sources.values() if isinstance(source, ImageSegSource)), None)
+def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
+    """What the net's first layer that reads photos with label images reads, or None."""
+    kinds = (ImageSegSource, DenseImageSource)
+    return next((source for source in net.sources.values() if isinstance(source, kinds)), None)
 
 
 def _device(name: str) -> torch.device:

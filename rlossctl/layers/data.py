@@ -7,7 +7,7 @@ import torch
 
 from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.net.fillers import fill
-from rlossctl.net.layer import DataLayer, Setup, Shape
+from rlossctl.net.layer import DataLayer, Setup, Shape, SourceLayer, read_options
 from rlossctl.net.registry import register
 
 
@@ -66,7 +66,7 @@ class _Dummy:
 
 
 @register("ImageSegData", source="rloss", bottoms=0, tops=(1, 3), role="data")
-class ImageSegData(DataLayer):
+class ImageSegData(SourceLayer):
     """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
 
     data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
@@ -76,19 +76,7 @@ class ImageSegData(DataLayer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        options = setup.options
-        self.source = ImageSegSource(
-            setup.message,
-            setup.phase,
-            seed=int(options.get("seed") or 0),
-            workers=int(options.get("workers") or 0),
-            source=options.get("source"),
-            root=options.get("root"),
-        )
-
-    def shapes(self) -> list[Shape]:
-        shapes = self.source.shapes()
-        return list(shapes.values()) if isinstance(shapes, dict) else list(shapes)
+        self.source = ImageSegSource(setup.message, setup.phase, **read_options(setup))
 
 
 def _shapes(setup: Setup, shapes: list[Shape]) -> list[Shape]:

@@ -41,7 +41,8 @@ def load_net(
         share: another net whose parameter storage layers of equal name use (a solver's test net).
         device: where the weights go; "meta" builds without memory.
         level, stages: the rest of Caffe's NetState.
-        data: settings for data layers: source, root (override the prototxt), seed, workers.
+        data: settings for data layers: source, root (override the prototxt), seed, workers, and image_shape,
+            (C, H, W) of images that are not there to be looked at.
         placeholders: values for the template.
 
     Raises:

@@ -121,10 +121,14 @@ def _depends_on_image_only(net: Net, blob: str, image: str) -> bool:
     return blob in known
 
 
+# Data layers that read photos of any size; with a mean for every pixel (mean_file) photos have one size.
+_PHOTO_LAYERS = ("ImageSegData", "DenseImageData", "ImageData")
+
+
 def preprocess_of(net: Net, deploy: Deploy) -> Preprocess | None:
-    """How the net's own ImageSegData layer prepares images, with the net's size rule; None without one."""
+    """How the net's own data layer prepares photos, with the net's size rule; None without such a layer."""
     for layer in net.layers:
-        if layer.type == "ImageSegData":
+        if layer.type in _PHOTO_LAYERS and not layer.message.transform_param.mean_file:
             stride, offset = size_rule(deploy)
             return Preprocess.from_layer(layer.message, stride=stride, offset=offset)
     return None

@@ -29,7 +29,7 @@ class Setup:
         phase: "TRAIN" or "TEST".
         dialect: "bvlc", "rloss", "segnet" or "enet".
         where: file:line of the layer.
-        options: data-layer settings of the caller (seed, workers, source, root).
+        options: data-layer settings of the caller (seed, workers, source, root, image_shape).
     """
 
     message: Message
@@ -99,6 +99,22 @@ class DataLayer(Layer):
     def shapes(self) -> list[Shape]:
         """Shapes of the tops, known without reading data where the prototxt states them."""
         raise TypeError(f"{type(self).__name__} has no shapes")
+
+
+class SourceLayer(DataLayer):
+    """A data layer whose tops have the shapes that its source tells."""
+
+    def shapes(self) -> list[Shape]:
+        return list(self.source.shapes().values())
+
+
+def read_options(setup: Setup) -> dict[str, object]:
+    """What a source takes from the caller (seed, workers; source and root in place of the prototxt's;
+    image_shape in place of looking at the data) and the place of the layer for its errors."""
+    names = ("source", "root", "image_shape")
+    given = {key: value for key in names if (value := setup.options.get(key)) is not None}
+    numbers = {key: int(setup.options.get(key) or 0) for key in ("seed", "workers")}
+    return {"where": setup.where, **given, **numbers}
 
 
 def canonical_axis(setup: Setup, axis: int, rank: int) -> int:

@@ -234,7 +234,8 @@ class Net(nn.Module):
             return []
         for name, array in zip(layer.tops, layer.module.source.next_batch(), strict=True):
             blobs[name] = torch.from_numpy(array).to(self.device)
-        return [str(sample.label) for sample in getattr(layer.module.source, "last_batch", ())]
+        samples = getattr(layer.module.source, "last_batch", ())
+        return [str(sample.label) for sample in samples if sample is not None]
 
     def _check_inputs(self, blobs: Mapping[str, Tensor]) -> None:
         feedable = {top for layer in self.layers if isinstance(layer.module, DataLayer) for top in layer.tops}

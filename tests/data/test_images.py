@@ -118,3 +118,20 @@ def test_labels_that_cannot_be_written(tmp_path):
     with pytest.raises(RlossError, match="nowhere"):
         save_label_png(tmp_path / "nowhere/a.png", IDS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_grey_of_a_colour_photo_is_what_opencv_decodes(tmp_path):
+    """PNG by libpng's weights, cut off (recorded in golden/dense); JPEG by the file's own luminance."""
+    photo = np.random.default_rng(3).integers(0, 256, (8, 16, 3)).astype(np.uint8)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    Image.fromarray(photo).save(tmp_path / "a.bmp")
+    Image.fromarray(photo).save(tmp_path / "a.jpg", quality=90)
+    red, green, blue = photo.astype(np.int64).transpose(2, 0, 1)
+    grey = (9798 * red + 19235 * green + 3735 * blue) // 32768
+    assert np.array_equal(read_image(tmp_path / "a.png", color=False)[:, :, 0], grey)
+    grey = (4899 * red + 9617 * green + 1868 * blue + 8192) // 16384
+    assert np.array_equal(read_image(tmp_path / "a.bmp", color=False)[:, :, 0], grey)
+    with Image.open(tmp_path / "a.jpg") as image:
+        image.draft("YCbCr", image.size)
+        luminance = np.asarray(image)[:, :, 0]
+    assert np.array_equal(read_image(tmp_path / "a.jpg", color=False)[:, :, 0], luminance)

@@ -210,8 +210,8 @@ def test_restoring_onto_another_list(folder, layer):
 )
 def test_parameters_that_are_refused(layer, data, transform, tops, message):
     with pytest.raises(DataError, match=message) as caught:
-        ImageSegSource(layer(data, transform, tops), "TRAIN")
-    assert caught.value.where == "layer 'input'"
+        ImageSegSource(layer(data, transform, tops), "TRAIN", where="net.prototxt:3")
+    assert caught.value.where == "net.prototxt:3"
 
 
 def test_real_voc_scribbles(shared, layer):

@@ -39,7 +39,7 @@ def test_every_layer_and_command_is_in_its_page(repository):
 def test_a_stale_page_is_noticed_and_written_anew(repository, tmp_path, page):
     (tmp_path / "tests" / "golden").mkdir(parents=True)
     shutil.copytree(repository / "docs", tmp_path / "docs")
-    for room in ("golden/layers", "golden/densecrf", "layers", "losses", "data"):
+    for room in ("golden/layers", "golden/densecrf", "golden/dense", "layers", "losses", "data"):
         shutil.copytree(repository / "tests" / room, tmp_path / "tests" / room)
     path = tmp_path / "docs" / page
     path.write_text(path.read_text(encoding="utf-8") + "a line by hand\n", encoding="utf-8")

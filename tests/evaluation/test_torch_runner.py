@@ -116,3 +116,18 @@ def test_asking_for_cuda_without_getting_it_is_an_error(prototxt, weights, voc_f
         open_model(str(prototxt), str(weights), "cuda", {"ROOT": voc_folder, "EXP": "a"})
     with pytest.raises(UsageError, match="unknown device"):
         open_model(str(prototxt), str(weights), "gpu7", {"ROOT": voc_folder, "EXP": "a"})
+
+
+def test_a_net_of_segnets_is_evaluated_on_its_own_list(tmp_path, weights, voc_folder, expected_matrix):
+    """DenseImageData names the list, and has no crop: the photos' own sizes."""
+    path = tmp_path / "segnet.prototxt"
+    path.write_text(
+        """layer { name: "data" type: "DenseImageData" top: "data" top: "label"
+        dense_image_data_param { root_folder: "${ROOT}" source: "${ROOT}/pairs.txt" batch_size: 1 }
+        transform_param { mean_value: 100 mean_value: 110 mean_value: 120 } }"""
+        + NET
+        + LOSS
+    )
+    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    result = evaluate(opened.runner, open_list(opened.source, opened.root), progress=False)
+    assert np.array_equal(result.confusion.matrix, expected_matrix)

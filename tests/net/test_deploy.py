@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import rlossctl
 from rlossctl.errors import NetError
-from rlossctl.net.deploy import Deploy, image_blob, score_blobs, size_rule
+from rlossctl.net.deploy import Deploy, image_blob, preprocess_of, score_blobs, size_rule
 
 INPUT = 'input: "image" input_shape { dim: 1 dim: 3 dim: 33 dim: 33 }\n'
 CONV = (
@@ -115,3 +116,33 @@ def test_size_rule_works_with_shared_weights_and_statistics(build):
     )
     text += 'layer { name: "n" type: "BatchNorm" bottom: "b" top: "n" }\n'
     assert size_rule(Deploy(build(text, "TEST"))) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "param", "crop"),
+    [
+        ("ImageSegData", "image_data_param { }", (20, 20)),
+        ("ImageData", "image_data_param { }", (20, 20)),
+        ("DenseImageData", "dense_image_data_param { batch_size: 1 crop_height: 30 crop_width: 30 }", None),
+        ("Data", "data_param { batch_size: 1 }", "none"),
+    ],
+)
+def test_photos_are_prepared_as_the_nets_own_data_layer_does(build, kind, param, crop):
+    transform = "transform_param { crop_size: 20 scale: 0.5 mean_value: 1 mean_value: 2 mean_value: 3 }"
+    text = f'layer {{ name: "in" type: "{kind}" top: "image" top: "label" {param} {transform} }}\n' + CONV
+    net = build(text)
+    prepared = preprocess_of(net, Deploy(net, ["c"]))
+    if crop == "none":
+        assert prepared is None
+        return
+    assert (prepared.mean_bgr, prepared.scale, prepared.crop) == ((1, 2, 3), 0.5, crop)
+    assert prepared.apply(np.zeros((8, 8, 3), np.uint8))[1] == (8, 8)
+
+
+def test_a_mean_image_is_no_preprocessing_of_photos_of_any_size(build):
+    text = (
+        'layer { name: "in" type: "ImageData" top: "image" top: "label" image_data_param { } '
+        'transform_param { crop_size: 20 mean_file: "mean" } }\n' + CONV
+    )
+    net = build(text)
+    assert preprocess_of(net, Deploy(net, ["c"])) is None

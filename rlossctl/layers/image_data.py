@@ -1,0 +1,50 @@
+"""Layers that read lists of image files: ImageData, DenseImageData, WindowData; data.py has ImageSegData."""
+
+from __future__ import annotations
+
+from rlossctl.data.imagelist import DenseImageSource, ImageSource
+from rlossctl.data.windows import WindowSource
+from rlossctl.net.layer import Setup, SourceLayer, read_options
+from rlossctl.net.registry import register
+
+
+@register("ImageData", bottoms=0, tops=2, role="data")
+class ImageData(SourceLayer):
+    """Images with a class each from a list file (image_data_layer.cpp): data (N, C, h, w), label (N,).
+
+    Lines are split at the last space in the dialect bvlc, so that names may hold spaces, and into two tokens
+    in the others. Crop, mirror, mean (mean_file, mean_value) and scale of transform_param apply; the old
+    fields of the same names in image_data_param do not, as in Caffe. A batch takes its first image's size.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.source = ImageSource(
+            setup.message, setup.phase, spaces_in_names=setup.dialect == "bvlc", **read_options(setup)
+        )
+
+
+@register("DenseImageData", source="SegNet", bottoms=0, tops=2, role="data")
+class DenseImageData(SourceLayer):
+    """Images with label images from a list file (dense_image_data_layer.cpp of SegNet's and ENet's forks).
+
+    data: (N, C, h, w), BGR; label: (N, 1, h, w). The layer's mirror and crop are random in TEST too. Palette
+    label images are read as indices, and transform_param's mirror and crop move image and label together;
+    the forks do neither. See rlossctl.data.imagelist.DenseImageSource.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.source = DenseImageSource(setup.message, setup.phase, **read_options(setup))
+
+
+@register("WindowData", bottoms=0, tops=2, role="data")
+class WindowData(SourceLayer):
+    """R-CNN's windows of images, warped to crop_size (window_data_layer.cpp): data (N, C, s, s), label (N,).
+
+    The first windows of a batch are background (label 0), the last fg_fraction of them foreground.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.source = WindowSource(setup.message, setup.phase, **read_options(setup))
