@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rlossctl.converters import caffemodel, checkpoint, onnx, safetensors
+from rlossctl.converters.rewrite import Rewritten, rewrite
 from rlossctl.converters.source import ConversionSource, open_source
 from rlossctl.converters.verify import Verification
 
@@ -26,22 +27,24 @@ WRITERS: dict[str, Writer] = {
 
 def convert(
     prototxt: str | Path,
-    weights: str | Path,
+    weights: str | Path | None,
     out: str | Path,
     *,
     placeholders: Mapping[str, object] | None = None,
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
-) -> Verification:
+    dialect: str = "auto",
+) -> Verification | Rewritten:
     """Writes a net with weights in the format that the suffix of `out` names, and checks what was written.
 
     Args:
         prototxt: a net prototxt; a test net gives scores at full size.
-        weights: caffemodel, binary or HDF5.
+        weights: caffemodel, binary or HDF5. None: `prototxt` alone is upgraded (see `rewrite`).
         out: .onnx, .safetensors, .caffemodel or .pt; it appears complete and verified, or not at all.
         placeholders: values for the prototxt's `${NAME}`.
         outputs: blobs that an ONNX model returns (default: the scores).
         classes: class names for an ONNX model's metadata.
+        dialect: whose Caffe the net is for, where it does not show it.
 
     Raises:
         UsageError: unknown suffix.
@@ -49,6 +52,8 @@ def convert(
         RlossError: whatever is wrong with the input.
     """
     target = Path(out)
+    if weights is None:
+        return rewrite(Path(prototxt), target, placeholders, dialect)
     writer = WRITERS.get(target.suffix.lower())
     if writer is None:
         raise UsageError(
@@ -58,7 +63,7 @@ def convert(
             expected=", ".join(WRITERS),
             advice="name the output with one of these suffixes",
         )
-    return writer(open_source(prototxt, weights, placeholders, outputs, classes), target)
+    return writer(open_source(prototxt, weights, placeholders, outputs, classes, dialect), target)
 
 
 __all__ = ["Verification", "convert"]

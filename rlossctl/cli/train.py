@@ -41,6 +41,7 @@ Caffe's log lines and metrics.jsonl with one JSON object per iteration. Ctrl-C s
 @click.option("--max-iter", type=click.IntRange(min=1), help="In place of max_iter, also for lr_policy poly.")
 @click.option("--data", metavar="LIST", help="Training list, in place of the data layer's source.")
 @click.option("--root", metavar="DIR", help="Folder of the list's names, in place of root_folder.")
+@options.dialect
 def command(
     prototxt: str,
     solver: str | None,
@@ -54,6 +55,7 @@ def command(
     max_iter: int | None,
     data: str | None,
     root: str | None,
+    dialect: str,
 ) -> None:
     """Train a net as Caffe's solver does: its update rules, policies, snapshots and log lines.
 
@@ -76,6 +78,7 @@ def command(
         max_iter=max_iter,
         data=data,
         root=root,
+        dialect=dialect,
     )
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"

@@ -50,3 +50,13 @@ def test_unknown_fields_are_carried_along():
     layer = wire.decode_layer(b"\x0a\x01a" + unknown, "Convolution", "bvlc")
     assert layer.name == "a"
     assert unknown in wire.encode_layer(layer, "bvlc")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_whole_caffemodel_tells_its_dialect_and_means_what_its_text_says(golden, dialect):
+    data = (golden / "wire_conflict" / f"{dialect}.caffemodel").read_bytes()
+    expected = parse_net((golden / "wire_conflict" / f"{dialect}.prototxt").read_text())
+    param, found, reason = wire.decode_net(data, "net.caffemodel")
+    assert (param, found) == (expected.param, dialect) and reason
+    assert wire.decode_net(data, "net.caffemodel", dialect)[0] == expected.param
+    assert wire.encode_net(param, dialect) == data
