@@ -59,8 +59,9 @@ class SegAccuracy(Layer):
 class Accuracy(Layer):
     """Share of labels among the top_k scores; a second top gives it per class (accuracy_layer.cpp).
 
-    Ties: BVLC counts a label right only if at most top_k scores reach its score; the rloss fork sorts by
-    (score, index), descending. Classes that do not occur, and batches without valid labels, give 0.
+    Ties: BVLC counts a label right only if at most top_k scores reach its score; the forks sort by
+    (score, index), descending. A class that does not occur gives 0, in SegNet 1, where the second top is
+    (C, 1, 1, 1). A batch without valid labels gives 0; the NaN of SegNet and ENet there is not reproduced.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -72,11 +73,14 @@ class Accuracy(Layer):
         self.classes = setup.bottoms[0][self.axis]
         if self.top_k > self.classes:
             raise setup.error("top_k exceeds the number of classes", found=self.top_k, expected=self.classes)
+        segnet = setup.dialect == "segnet"
+        self.absent = 1.0 if segnet else 0.0
+        self.per_class_shape = (self.classes, 1, 1, 1) if segnet else (self.classes,)
 
     @torch.no_grad()
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if scores.is_meta:
-            overall, per_class = scores.new_empty(()), scores.new_empty((self.classes,))
+            overall, per_class = scores.new_empty(()), scores.new_empty(self.per_class_shape)
             return (overall, per_class) if self.setup.tops == 2 else overall
         rows = scores.movedim(self.axis, -1).reshape(-1, self.classes)  # (positions, C)
         truth = flatten_labels(self, labels, 1, rows.shape[0])[0]
@@ -89,7 +93,8 @@ class Accuracy(Layer):
             return overall
         occurs = torch.bincount(truth, minlength=self.classes)
         hits = torch.bincount(truth[right], minlength=self.classes)
-        return overall, (hits / occurs.clamp(min=1)).to(scores.dtype)
+        recall = torch.where(occurs > 0, hits / occurs.clamp(min=1), self.absent)
+        return overall, recall.to(scores.dtype).reshape(self.per_class_shape)
 
     def _right(self, rows: Tensor, truth: Tensor) -> Tensor:
         own = rows.gather(1, truth[:, None])

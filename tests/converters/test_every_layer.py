@@ -28,7 +28,15 @@ layer { name: "soft" type: "Softmax" bottom: "up" top: "soft" }
 %s
 """
 INNER = """
-layer { name: "inner" type: "InnerProduct" bottom: "soft" top: "inner"
+layer { name: "bn" type: "BN" bottom: "data" top: "bn"
+  bn_param { scale_filler { value: 1.5 } shift_filler { value: 0.5 } } }
+layer { name: "small" type: "Pooling" bottom: "bn" top: "small" top: "mask"
+  pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "large" type: "Upsample" bottom: "small" bottom: "mask" top: "large"
+  upsample_param { upsample_h: 17 upsample_w: 21 } }
+layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "large" top: "sum" }
+layer { name: "line" type: "Concat" bottom: "soft" bottom: "sum" top: "line" concat_param { axis: 1 } }
+layer { name: "inner" type: "InnerProduct" bottom: "line" top: "inner"
   inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
 """
 

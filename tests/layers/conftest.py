@@ -19,6 +19,7 @@ KEYS = {
     "param",
     "bottom",
     "top",
+    "blob",
     "topdiff",
     "grad",
     "paramgrad",
@@ -31,15 +32,15 @@ KEYS = {
 
 @pytest.fixture(scope="session")
 def replay(build: Callable[..., Net]) -> Callable[[Path], dict[str, float]]:
-    """replay(path) runs a recorded case and gives the relative error of everything recorded in it."""
+    """replay(path, dialect) runs a recorded case and gives the relative error of everything recorded."""
     return functools.partial(replay_case, build)
 
 
-def replay_case(build: Callable[..., Net], path: Path) -> dict[str, float]:
+def replay_case(build: Callable[..., Net], path: Path, dialect: str = "auto") -> dict[str, float]:
     case = np.load(path)
     unknown = {key.split("/")[0] for key in case} - KEYS
     assert not unknown, f"{path.name} records {unknown}, which this replay does not compare"
-    net = build(str(case["prototxt"]), str(case["phase"]), path.stem)
+    net = build(str(case["prototxt"]), str(case["phase"]), path.stem, dialect=dialect)
     set_params(net, case)
     errors: dict[str, float] = {}
     passes = sum(1 for step in ("step0", "step1", "step2") if any(key.startswith(step) for key in case))
@@ -50,7 +51,8 @@ def replay_case(build: Callable[..., Net], path: Path) -> dict[str, float]:
         net.run(inputs_of(case))
     inputs = inputs_of(case)
     result = net.run(inputs, keep=True)
-    errors |= {key: error(result.blobs[key[4:]], case[key]) for key in case if key.startswith("top/")}
+    blobs = [key for key in case if key.startswith(("top/", "blob/"))]
+    errors |= {key: error(result.blobs[key.partition("/")[2]], case[key]) for key in blobs}
     errors |= after(net, case)
     if any(key.startswith(("grad/", "paramgrad/")) for key in case):
         objective(result, case).backward()
