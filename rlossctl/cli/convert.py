@@ -25,6 +25,10 @@ from rlossctl.cli import options
 @click.option(
     "--classes", metavar="NAMES", help="Class names for ONNX: voc, camvid, or a file with one per line."
 )
+@click.option(
+    "--fold-bn", metavar="LIST", help="Fold the statistics of these images into SegNet's BN layers."
+)
+@click.option("--root", metavar="DIR", help="Folder of the names in --fold-bn's list.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as JSON.")
 def command(
     net: Path,
@@ -34,6 +38,8 @@ def command(
     dialect: str,
     outputs: tuple[str, ...],
     classes: str | None,
+    fold_bn: str | None,
+    root: str | None,
     report: Path | None,
 ) -> None:
     """Write NET.prototxt with WEIGHTS in the format that the suffix of --out names.
@@ -47,6 +53,7 @@ def command(
     Examples:
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.onnx --set NUM_LABELS=21
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.safetensors
+      rlossctl convert segnet_train.prototxt w.caffemodel --fold-bn train.txt -o folded.caffemodel
       rlossctl convert old_net.prototxt -o new_net.prototxt
       rlossctl convert v1.caffemodel -o v2.caffemodel
     """
@@ -61,6 +68,8 @@ def command(
         outputs=outputs,
         classes=class_names(classes),
         dialect=dialect,
+        fold_bn=fold_bn,
+        root=root,
     )
     for line in verification.lines():
         click.echo(line)

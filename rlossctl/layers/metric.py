@@ -61,7 +61,9 @@ class Accuracy(Layer):
 
     Ties: BVLC counts a label right only if at most top_k scores reach its score; the forks sort by
     (score, index), descending. A class that does not occur gives 0, in SegNet 1, where the second top is
-    (C, 1, 1, 1). A batch without valid labels gives 0; the NaN of SegNet and ENet there is not reproduced.
+    (C, 1, 1, 1). SegNet and ENet count labels beyond the classes as wrong: their published nets give 11
+    classes the unlabelled 11 without ignore_label; elsewhere such labels are an error. A batch without
+    valid labels gives 0; the NaN of SegNet and ENet there is not reproduced.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -85,10 +87,13 @@ class Accuracy(Layer):
         rows = scores.movedim(self.axis, -1).reshape(-1, self.classes)  # (positions, C)
         truth = flatten_labels(self, labels, 1, rows.shape[0])[0]
         valid = torch.ones_like(truth, dtype=torch.bool) if self.ignore is None else truth != self.ignore
-        check_labels(self, truth, valid, self.classes, self.ignore)
+        if self.setup.dialect not in ("segnet", "enet"):
+            check_labels(self, truth, valid, self.classes, self.ignore)
+        total = valid.sum()
+        valid &= (truth >= 0) & (truth < self.classes)
         rows, truth = rows[valid], truth[valid]
         right = self._right(rows, truth)
-        overall = (right.sum() / max(1, len(right))).to(scores.dtype)
+        overall = (right.sum() / total.clamp(min=1)).to(scores.dtype)
         if self.setup.tops == 1:
             return overall
         occurs = torch.bincount(truth, minlength=self.classes)

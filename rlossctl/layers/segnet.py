@@ -40,10 +40,12 @@ class BN(Layer):
         scale, shift = self.blobs
         if not self.learns:
             return scale * x + shift
-        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
-        y = (x - mean) * (scale * torch.rsqrt(variance + EPSILON)) + shift
-        statistics = (mean.detach(), variance.detach())
-        return (y, *statistics[: self.setup.tops - 1]) if self.setup.tops > 1 else y
+        # The function, unlike F.batch_norm, takes a batch of one value too, as Caffe does.
+        y = torch.batch_norm(x, scale.flatten(), shift.flatten(), None, None, True, 0.0, EPSILON, False)
+        if self.setup.tops == 1:
+            return y
+        variance, mean = torch.var_mean(x.detach(), (0, 2, 3), correction=0, keepdim=True)
+        return (y, mean, variance)[: self.setup.tops]
 
 
 @register("Upsample", source="SegNet", bottoms=2)

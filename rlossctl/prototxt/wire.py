@@ -26,10 +26,12 @@ _RLOSS = {
 _SEGNET = {"Upsample": {137: 10137}, "DenseImageData": {138: 10138}}
 _ENET = {"Upsample": {147: 10137}, "DenseImageData": {46: 10138}}
 
-_LAYER, _LOSS_PARAM = 100, 101
-# SegNet and ENet: 3 is weight_by_label_freqs, BVLC's normalization
-_LOSS_LAYERS_WITH_FREQUENCIES = {3: 10003}
+_LOSS_PARAM = 101
+_LOSS_LAYERS_WITH_FREQUENCIES = {
+    3: 10003
+}  # SegNet and ENet: 3 is weight_by_label_freqs, BVLC's normalization
 _ENET_NORMALIZATION = {5: 3}
+_LAYER = 100  # in NetParameter
 
 
 def encode_layer(layer: Message, dialect: str) -> bytes:

@@ -12,10 +12,6 @@ import pytest
 from rlossctl.errors import NetError
 from rlossctl.net import registry
 
-TOLERANCE = 1e-5  # of the blob's largest magnitude
-TESTS = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("RLOSSCTL_SHARED", TESTS.parent.parent / "shared"))
-REFUSED = {"bvlc/conv_axis2": "channel axis must be 1"}
 DIALECTS = {"layers": "rloss", "bvlc": "bvlc", "segnet": "segnet", "enet": "enet"}  # whose program recorded
 # What the originals got wrong and the layers' docstrings name: nothing else of these cases may differ.
 DEFECTS = {
@@ -23,6 +19,10 @@ DEFECTS = {
     "bn_learn_constant_input": {"top/y", "grad/x", "paramgrad/l/0"},  # NaN
     "bn_learn_offset100": {"top/y", "grad/x", "paramgrad/l/0"},  # variance by cancellation
 }
+TOLERANCE = 1e-5  # of the blob's largest magnitude
+TESTS = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("RLOSSCTL_SHARED", TESTS.parent.parent / "shared"))
+REFUSED = {"bvlc/conv_axis2": "channel axis must be 1"}
 
 
 def recorded(folder: str) -> list[str]:
