@@ -21,7 +21,7 @@ from rlossctl.net.deploy import Deploy, preprocess_of
 OPSET = 18
 METADATA_KEY = "rlossctl"
 AXES = {0: "batch", 2: "height", 3: "width"}
-FIXED_SIZE_TYPES = ("InnerProduct",)  # their weights are made for one input size
+FIXED_SIZE_TYPES = ("InnerProduct", "Upsample")  # their weights or planes are made for one input size
 
 
 def write(source: ConversionSource, out: Path) -> Verification:
@@ -34,6 +34,7 @@ def write(source: ConversionSource, out: Path) -> Verification:
         VerificationError: ONNX Runtime computes something else; nothing is written then.
     """
     deploy = source.deploy()
+    _refuse_sampling(deploy)
     preprocess = preprocess_of(source.net, deploy)
     fixed = [layer for layer in deploy.layers if layer.type in FIXED_SIZE_TYPES]
     model = _export(deploy, preprocess, dynamic=not fixed)
@@ -58,6 +59,17 @@ def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
     for rows, columns in ((64, 64), (96, 72), (72, 128)):
         yield rows // stride * stride + offset, columns // stride * stride + offset
     yield 75, 90
+
+
+def _refuse_sampling(deploy: Deploy) -> None:
+    for layer in deploy.layers:
+        if getattr(layer.module, "drops", False):
+            raise layer.module.error(
+                "draws at random in TEST, which no converted model can repeat",
+                found="sample_weights_test: true",
+                expected="a net that gives one answer",
+                advice="delete sample_weights_test to export the mean net",
+            )
 
 
 def _export(deploy: Deploy, preprocess: Preprocess | None, *, dynamic: bool):
