@@ -6,9 +6,11 @@ rlossctl.convert("test.prototxt", "train_iter_9000.caffemodel", "model.onnx", pl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from rlossctl.converters import caffemodel, checkpoint, onnx, safetensors
+from rlossctl.converters import caffemodel, checkpoint, fold, onnx, safetensors
+from rlossctl.converters.rewrite import Rewritten, rewrite
 from rlossctl.converters.source import ConversionSource, open_source
 from rlossctl.converters.verify import Verification
 
@@ -26,22 +28,28 @@ WRITERS: dict[str, Writer] = {
 
 def convert(
     prototxt: str | Path,
-    weights: str | Path,
+    weights: str | Path | None,
     out: str | Path,
     *,
     placeholders: Mapping[str, object] | None = None,
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
-) -> Verification:
+    dialect: str = "auto",
+    fold_bn: str | Path | None = None,
+    root: str | Path | None = None,
+) -> Verification | Rewritten:
     """Writes a net with weights in the format that the suffix of `out` names, and checks what was written.
 
     Args:
         prototxt: a net prototxt; a test net gives scores at full size.
-        weights: caffemodel, binary or HDF5.
+        weights: caffemodel, binary or HDF5. None: `prototxt` alone is upgraded (see `rewrite`).
         out: .onnx, .safetensors, .caffemodel or .pt; it appears complete and verified, or not at all.
         placeholders: values for the prototxt's `${NAME}`.
         outputs: blobs that an ONNX model returns (default: the scores).
         classes: class names for an ONNX model's metadata.
+        dialect: whose Caffe the net is for, where it does not show it.
+        fold_bn, root: list of images (and the folder of its names) for the statistics that are folded into
+            SegNet's BN layers; `prototxt` is then the training net.
 
     Raises:
         UsageError: unknown suffix.
@@ -49,6 +57,8 @@ def convert(
         RlossError: whatever is wrong with the input.
     """
     target = Path(out)
+    if weights is None:
+        return rewrite(Path(prototxt), target, placeholders, dialect)
     writer = WRITERS.get(target.suffix.lower())
     if writer is None:
         raise UsageError(
@@ -58,7 +68,11 @@ def convert(
             expected=", ".join(WRITERS),
             advice="name the output with one of these suffixes",
         )
-    return writer(open_source(prototxt, weights, placeholders, outputs, classes), target)
+    data = {"source": fold_bn, "root": root} if fold_bn else None
+    source = open_source(prototxt, weights, placeholders, outputs, classes, dialect, data)
+    if fold_bn:
+        source = replace(source, notes=(*source.notes, *fold.fold_bn(source.net)))
+    return writer(source, target)
 
 
 __all__ = ["Verification", "convert"]

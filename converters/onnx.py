@@ -21,7 +21,7 @@ from rlossctl.net.deploy import Deploy, preprocess_of
 OPSET = 18
 METADATA_KEY = "rlossctl"
 AXES = {0: "batch", 2: "height", 3: "width"}
-FIXED_SIZE_TYPES = ("InnerProduct", "SPP")  # their weights or windows are made for one input size
+FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input size
 
 
 def write(source: ConversionSource, out: Path) -> Verification:
@@ -69,6 +69,13 @@ def _refuse_unexportable(deploy: Deploy) -> None:
                 found=layer.type,
                 expected="layers that compute their tops from the image alone",
                 advice="name an output that comes before this layer (--output BLOB)",
+            )
+        if getattr(layer.module, "drops", False):
+            raise layer.module.error(
+                "draws at random in TEST, which no converted model can repeat",
+                found="sample_weights_test: true",
+                expected="a net that gives one answer",
+                advice="delete sample_weights_test to export the mean net",
             )
 
 

@@ -56,14 +56,16 @@ def open_source(
     placeholders: Mapping[str, object] | None = None,
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    dialect: str = "auto",
+    data: Mapping[str, object] | None = None,
 ) -> ConversionSource:
-    """Loads the net for inference with its weights.
+    """Loads the net for inference with its weights; `data` are settings of its data layers.
 
     Raises:
         WeightsError: no layer of the file fits the net by name.
     """
-    net = load_inference_net(prototxt, placeholders=placeholders)
-    notes = coverage_notes(*net.copy_from(weights), net.params, str(weights))
+    net = load_inference_net(prototxt, placeholders=placeholders, dialect=dialect, data=data)
+    notes = (*net.file.notes, *coverage_notes(*net.copy_from(weights), net.params, str(weights)))
     return ConversionSource(
         net,
         Path(prototxt),

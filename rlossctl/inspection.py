@@ -29,7 +29,9 @@ class Report:
         return "\n".join(self.lines)
 
 
-def inspect(path: Path, placeholders: Mapping[str, object], phase: str | None = None) -> Report:
+def inspect(
+    path: Path, placeholders: Mapping[str, object], phase: str | None = None, dialect: str = "auto"
+) -> Report:
     """Reads `path`: prototxt text is a net or a solver, everything else is weights.
 
     Raises:
@@ -39,18 +41,18 @@ def inspect(path: Path, placeholders: Mapping[str, object], phase: str | None = 
         return _weights_report(path)
     if text.is_solver(text.read_text(path)):
         return _solver_report(path, placeholders)
-    return _net_report(path, placeholders, phase)
+    return _net_report(path, placeholders, phase, dialect)
 
 
-def _net_report(path: Path, placeholders: Mapping[str, object], phase: str | None) -> Report:
+def _net_report(path: Path, placeholders: Mapping[str, object], phase: str | None, dialect: str) -> Report:
     from rlossctl.net.build import build_net, load_inference_net
     from rlossctl.net.summary import summarize
     from rlossctl.prototxt.phase import filter_net, net_state
 
     if phase is None:
-        net = load_inference_net(path, device="meta", placeholders=placeholders)
+        net = load_inference_net(path, device="meta", placeholders=placeholders, dialect=dialect)
     else:
-        file = load_net_file(path, placeholders)
+        file = load_net_file(path, placeholders, dialect)
         net = build_net(filter_net(file, net_state(phase, file.param.state)), device="meta")
     summary = summarize(net)
     rows = [
@@ -67,6 +69,7 @@ def _net_report(path: Path, placeholders: Mapping[str, object], phase: str | Non
     lines = [
         f"net {summary.name!r}, phase {summary.phase}, {len(summary.layers)} layers",
         f"dialect {summary.dialect}: {summary.dialect_reason}",
+        *net.file.notes,
         "",
     ]
     lines += table(("layer", "type", "tops", "parameters", "M mult-adds", "field"), rows, right=(3, 4, 5))

@@ -74,6 +74,7 @@ class Numbers(click.ParamType):
 @click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
 @options.device
+@options.dialect
 @click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs.")
 @click.option(
     "--pictures", type=click.IntRange(min=0), default=12, show_default=True, help="Images in the report."
@@ -95,6 +96,7 @@ def command(
     classes: str | None,
     limit: int | None,
     device: str,
+    dialect: str,
     report: str | None,
     pictures: int,
     json_file: str | None,
@@ -109,7 +111,7 @@ def command(
     from rlossctl.evaluation import evaluate, opening, table, write_report
 
     say = functools.partial(click.echo, err=json_file == "-")
-    opened = opening.open_model(model, weights, device, settings, data, root)
+    opened = opening.open_model(model, weights, device, settings, data, root, dialect)
     samples = opening.open_list(opened.source, opened.root, label_dir)[:limit]
     preprocess = opening.override_preprocess(opened.runner.preprocess, mean, scale, rgb, crop)
     say(table.format_header(opened, preprocess, len(samples)))

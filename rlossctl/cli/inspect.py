@@ -17,8 +17,9 @@ from rlossctl.cli import options
     type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
     help="Of a net. [default: TEST if it has data then, else TRAIN]",
 )
+@options.dialect
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(file: Path, settings: dict[str, str], phase: str | None, as_json: bool) -> None:
+def command(file: Path, settings: dict[str, str], phase: str | None, dialect: str, as_json: bool) -> None:
     """Show a net's layers, a solver's schedule, or a caffemodel's blobs.
 
     For a net: shapes, parameters, multiply-adds, memory and receptive field, without allocating a weight.
@@ -32,7 +33,7 @@ def command(file: Path, settings: dict[str, str], phase: str | None, as_json: bo
     """
     from rlossctl import inspection
 
-    report = inspection.inspect(file, settings, phase.upper() if phase else None)
+    report = inspection.inspect(file, settings, phase.upper() if phase else None, dialect)
     if as_json:
         options.write_json("-", report.as_dict())
     else:

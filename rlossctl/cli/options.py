@@ -45,6 +45,17 @@ def device(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--dialect`."""
+    return click.option(
+        "--dialect",
+        type=click.Choice(["auto", "bvlc", "rloss", "segnet", "enet"]),
+        default="auto",
+        show_default=True,
+        help="Whose Caffe the net is for; auto: by the layer types that only one fork has.",
+    )(command)
+
+
 def write_json(path: str | Path, content: object) -> None:
     """Writes JSON to a file, or to standard output for `-`."""
     text = json.dumps(content, indent=2) + "\n"

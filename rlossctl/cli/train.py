@@ -42,6 +42,7 @@ Caffe's log lines and metrics.jsonl with one JSON object per iteration. Ctrl-C s
 @click.option("--data", metavar="LIST", help="Training list, in place of the data layer's source.")
 @click.option("--root", metavar="DIR", help="Folder of the list's names, in place of root_folder.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events, to OUT/tensorboard.")
+@options.dialect
 def command(
     prototxt: str,
     solver: str | None,
@@ -56,6 +57,7 @@ def command(
     data: str | None,
     root: str | None,
     tensorboard: bool,
+    dialect: str,
 ) -> None:
     """Train a net as Caffe's solver does: its update rules, policies, snapshots and log lines.
 
@@ -79,6 +81,7 @@ def command(
         data=data,
         root=root,
         tensorboard=tensorboard,
+        dialect=dialect,
     )
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"

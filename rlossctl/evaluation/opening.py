@@ -41,6 +41,7 @@ def open_model(
     placeholders: Mapping[str, object] | None = None,
     source: str | None = None,
     root: str | None = None,
+    dialect: str = "auto",
 ) -> OpenedModel:
     """Opens an ONNX file, or a prototxt with weights.
 
@@ -50,6 +51,7 @@ def open_model(
         device: auto, cpu, cuda or cuda:N.
         placeholders: values for the prototxt.
         source, root: in place of those of the prototxt's data layer.
+        dialect: whose Caffe the prototxt is for.
 
     Raises:
         UsageError: weights are missing or too many, or no list is named.
@@ -58,7 +60,7 @@ def open_model(
     if Path(model).suffix == ".onnx":
         opened = _open_onnx(model, weights, device, placeholders or {}, source, root)
     else:
-        opened = _open_prototxt(model, weights, device, placeholders or {}, source, root)
+        opened = _open_prototxt(model, weights, device, placeholders or {}, source, root, dialect)
     if not opened.source:
         raise UsageError(
             "no list of images is named",
@@ -95,6 +97,7 @@ def _open_prototxt(
     placeholders: Mapping[str, Any],
     source: str | None,
     root: str | None,
+    dialect: str,
 ) -> OpenedModel:
     if weights is None:
         raise UsageError(
@@ -108,7 +111,7 @@ def _open_prototxt(
     from rlossctl.net.parameters import coverage_notes
 
     named = {"source": source, "root": root}
-    net = load_inference_net(model, data=named, placeholders=placeholders)
+    net = load_inference_net(model, data=named, placeholders=placeholders, dialect=dialect)
     notes = coverage_notes(*net.copy_from(weights), net.params, weights)
     images = image_source(net)
     if images is not None and net.param.state.phase != TRAIN:

@@ -109,20 +109,18 @@ class Swish(Layer):
 
 @register("Dropout")
 class Dropout(Layer):
-    """TRAIN: zero with probability dropout_ratio, the rest times 1 / (1 - ratio); TEST: identity."""
+    """TRAIN: zero with probability dropout_ratio, the rest times 1 / (1 - ratio); TEST: identity.
+
+    sample_weights_test (SegNet, ENet) keeps sampling in TEST: Bayesian SegNet averages many passes.
+    """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.ratio = setup.message.dropout_param.dropout_ratio
+        param = setup.message.dropout_param
+        self.ratio = param.dropout_ratio
         if not 0 < self.ratio < 1:
             raise setup.error("dropout_ratio must lie between 0 and 1", found=self.ratio)
-        if setup.message.dropout_param.sample_weights_test:
-            raise setup.error(
-                "Dropout in TEST (SegNet's sample_weights_test) is not available",
-                found="sample_weights_test: true",
-                expected="false",
-            )
-        self.drops = setup.phase == "TRAIN"
+        self.drops = setup.phase == "TRAIN" or param.sample_weights_test
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.ratio, training=True) if self.drops else x

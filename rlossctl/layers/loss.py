@@ -24,22 +24,29 @@ class SoftmaxWithLoss(Layer):
     counts positions not ignored, FULL all, BATCH_SIZE the outer axes, NONE 1; never below 1, so an
     all-ignored batch gives 0. The old `normalize` counts only without `normalization`. A second top holds
     the probabilities.
+
+    SegNet and ENet: `normalize` decides alone (VALID by default, false BATCH_SIZE; ENet reads
+    `normalization` and forgets it). With weight_by_label_freqs each position counts class_weighting[label]
+    times; the norm still counts positions. Not reproduced: NaN where SegNet's batch is all ignored.
     """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.loss_param
         self.axis = canonical_axis(setup, setup.message.softmax_param.axis, len(setup.bottoms[0]))
-        if param.weight_by_label_freqs:
-            raise setup.error(
-                "weights by class (SegNet's weight_by_label_freqs) are not available",
-                found="weight_by_label_freqs: true",
-                expected="false",
-            )
         self.ignore = param.ignore_label if param.HasField("ignore_label") else None
-        self.normalization = param.normalization
-        if not param.HasField("normalization") and param.HasField("normalize"):
+        fork = setup.dialect in ("segnet", "enet")
+        self.normalization = VALID if fork else param.normalization
+        if param.HasField("normalize") and (fork or not param.HasField("normalization")):
             self.normalization = VALID if param.normalize else BATCH_SIZE
+        weights = list(param.class_weighting) if param.weight_by_label_freqs else None
+        classes = setup.bottoms[0][self.axis]
+        if weights is not None and len(weights) != classes:
+            raise setup.error(
+                "class_weighting must be given once per class", found=len(weights), expected=classes
+            )
+        # A plain attribute follows neither .to() nor the meta device, where layers are built.
+        self.class_weights = weights
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         rows = scores.flatten(self.axis + 1) if scores.dim() > self.axis + 1 else scores.unsqueeze(-1)
@@ -51,7 +58,10 @@ class SoftmaxWithLoss(Layer):
         picked = log_p.gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)
         # The value stops at log(FLT_MIN); Caffe's gradient p - 1 does not know of that.
         picked = picked + (picked.detach().clamp(min=LOG_SMALLEST) - picked.detach())
-        loss = -(picked * valid).sum() / loss_norm(self.normalization, valid, rows.shape[0])
+        counted = valid.to(picked.dtype)
+        if self.class_weights is not None and not scores.is_meta:
+            counted = counted * picked.new_tensor(self.class_weights)[labels.where(valid, 0)]
+        loss = -(picked * counted).sum() / loss_norm(self.normalization, valid, rows.shape[0])
         return (loss, log_p.detach().exp().reshape(scores.shape)) if self.setup.tops == 2 else loss
 
 

@@ -59,8 +59,11 @@ class SegAccuracy(Layer):
 class Accuracy(Layer):
     """Share of labels among the top_k scores; a second top gives it per class (accuracy_layer.cpp).
 
-    Ties: BVLC counts a label right only if at most top_k scores reach its score; the rloss fork sorts by
-    (score, index), descending. Classes that do not occur, and batches without valid labels, give 0.
+    Ties: BVLC counts a label right only if at most top_k scores reach its score; the forks sort by
+    (score, index), descending. A class that does not occur gives 0, in SegNet 1, where the second top is
+    (C, 1, 1, 1). SegNet and ENet count labels beyond the classes as wrong: their published nets give 11
+    classes the unlabelled 11 without ignore_label; elsewhere such labels are an error. A batch without
+    valid labels gives 0; the NaN of SegNet and ENet there is not reproduced.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -72,24 +75,31 @@ class Accuracy(Layer):
         self.classes = setup.bottoms[0][self.axis]
         if self.top_k > self.classes:
             raise setup.error("top_k exceeds the number of classes", found=self.top_k, expected=self.classes)
+        segnet = setup.dialect == "segnet"
+        self.absent = 1.0 if segnet else 0.0
+        self.per_class_shape = (self.classes, 1, 1, 1) if segnet else (self.classes,)
 
     @torch.no_grad()
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if scores.is_meta:
-            overall, per_class = scores.new_empty(()), scores.new_empty((self.classes,))
+            overall, per_class = scores.new_empty(()), scores.new_empty(self.per_class_shape)
             return (overall, per_class) if self.setup.tops == 2 else overall
         rows = scores.movedim(self.axis, -1).reshape(-1, self.classes)  # (positions, C)
         truth = flatten_labels(self, labels, 1, rows.shape[0])[0]
         valid = torch.ones_like(truth, dtype=torch.bool) if self.ignore is None else truth != self.ignore
-        check_labels(self, truth, valid, self.classes, self.ignore)
+        if self.setup.dialect not in ("segnet", "enet"):
+            check_labels(self, truth, valid, self.classes, self.ignore)
+        total = valid.sum()
+        valid &= (truth >= 0) & (truth < self.classes)
         rows, truth = rows[valid], truth[valid]
         right = self._right(rows, truth)
-        overall = (right.sum() / max(1, len(right))).to(scores.dtype)
+        overall = (right.sum() / total.clamp(min=1)).to(scores.dtype)
         if self.setup.tops == 1:
             return overall
         occurs = torch.bincount(truth, minlength=self.classes)
         hits = torch.bincount(truth[right], minlength=self.classes)
-        return overall, (hits / occurs.clamp(min=1)).to(scores.dtype)
+        recall = torch.where(occurs > 0, hits / occurs.clamp(min=1), self.absent)
+        return overall, recall.to(scores.dtype).reshape(self.per_class_shape)
 
     def _right(self, rows: Tensor, truth: Tensor) -> Tensor:
         own = rows.gather(1, truth[:, None])

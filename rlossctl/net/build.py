@@ -30,6 +30,7 @@ def load_net(
     level: int = 0,
     stages: tuple[str, ...] = (),
     data: Mapping[str, object] | None = None,
+    dialect: str = "auto",
     **placeholders: object,
 ) -> Net:
     """Builds a net from a prototxt.
@@ -43,12 +44,14 @@ def load_net(
         level, stages: the rest of Caffe's NetState.
         data: settings for data layers: source, root (override the prototxt), seed, workers, and image_shape,
             (C, H, W) of images that are not there to be looked at.
+        dialect: "bvlc", "rloss", "segnet" or "enet", where forks give a layer type different meanings;
+            "auto" goes by the layer types that only one fork has.
         placeholders: values for the template.
 
     Raises:
         PrototxtError, NetError, WeightsError: with file, line and layer.
     """
-    file = load_net_file(prototxt, placeholders)
+    file = load_net_file(prototxt, placeholders, dialect)
     state = phases.net_state(phase, file.param.state, level=level, stages=stages)
     net = build_net(phases.filter_net(file, state), device=device, share=share, data=data)
     if weights is not None:
@@ -62,13 +65,14 @@ def load_inference_net(
     device: str | torch.device = "cpu",
     data: Mapping[str, object] | None = None,
     placeholders: Mapping[str, object] | None = None,
+    dialect: str = "auto",
 ) -> Net:
     """Builds a net for prediction: layers behave as in TEST whatever phase the prototxt was written for.
 
     A training prototxt whose data layer exists only in TRAIN is filtered by TRAIN, so that its image input
     is there, but its Dropout and BatchNorm layers behave as in TEST.
     """
-    file = load_net_file(prototxt, placeholders or {})
+    file = load_net_file(prototxt, placeholders or {}, dialect)
     state = phases.net_state("TEST", file.param.state)
     if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
         state.phase = 0
@@ -82,13 +86,15 @@ def build_net(
     share: Net | None = None,
     data: Mapping[str, object] | None = None,
     phase: str | None = None,
+    dialect: str = "auto",
 ) -> Net:
     """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`).
 
-    `phase` makes the layers behave as in another phase than the state's.
+    `phase` makes the layers behave as in another phase than the state's, `dialect` as in another Caffe than
+    the file's. A file that shows no dialect has that of the net it shares with.
     """
     phase = phase or schema.phase_name(file.param.state.phase)
-    dialect, _ = dialects.detect(file.param)
+    dialect, reason = _dialect(file, dialect, share)
     graph = build_graph(file)
     shapes = _input_shapes(file)
     layers = [_build_layer(node, shapes, phase, dialect, dict(data or {})) for node in graph.nodes]
@@ -97,7 +103,15 @@ def build_net(
     if torch.device(device).type != "meta":
         given = {} if share is None else shared_blobs(built, share.params)
         materialize(owners, built, torch.device(device), given)
-    return Net(file, graph, layers, shapes, learnable(owners), phase, dialect)
+    return Net(file, graph, layers, shapes, learnable(owners), phase, dialect, reason)
+
+
+def _dialect(file: NetFile, dialect: str, share: Net | None) -> tuple[str, str]:
+    if dialect != "auto":
+        return dialects.choose(file.param, dialect)
+    if share is not None and file.dialect_reason == dialects.NO_EVIDENCE:
+        return share.dialect, "as the net whose weights it shares"
+    return file.dialect, file.dialect_reason
 
 
 def _feedable(file: NetFile, state: Message) -> bool:

@@ -39,7 +39,7 @@ def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, igno
             expected=f"0 to {classes - 1}" + ("" if ignore is None else f", or the ignore label {ignore}"),
             advice="check the label images, num_output of the classifier and loss_param.ignore_label",
         )
-        error.samples = wrong.any(1).nonzero().flatten().tolist()
+        error.samples = wrong.flatten(1).any(1).nonzero().flatten().tolist() if wrong.dim() > 1 else None
         error.batch_size = labels.shape[0]
         raise error
 

@@ -70,7 +70,8 @@ class Net(nn.Module):
     become inputs when tensors are given for them, otherwise their layers supply a batch.
 
     Attributes:
-        name, phase, dialect: as the prototxt says; phase is "TRAIN" or "TEST".
+        name, phase: as the prototxt says; phase is "TRAIN" or "TEST".
+        dialect, dialect_reason: whose Caffe the net is for, and how that is known.
         file: the filtered NetParameter (`file.param`) and where it came from.
         layers: the built layers in order.
         inputs: net-level inputs and Input tops.
@@ -90,12 +91,14 @@ class Net(nn.Module):
         learnable: list[Learnable],
         phase: str,
         dialect: str,
+        dialect_reason: str,
     ) -> None:
         super().__init__()
         self.file = file
         self.name = file.param.name
         self.phase = phase
         self.dialect = dialect
+        self.dialect_reason = dialect_reason
         self.graph = graph
         self.layers = layers
         self.modules_in_order = nn.ModuleList(layer.module for layer in layers)

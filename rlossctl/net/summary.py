@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rlossctl.net.layer import DataLayer, Shape
 from rlossctl.net.net import LayerNode, Net
-from rlossctl.prototxt import dialect
 
 FLOAT_BYTES = 4
 
@@ -65,12 +64,11 @@ def summarize(net: Net) -> NetSummary:
     fields = _Fields(net.inputs[:1])
     layers = tuple(_summarize_layer(net, layer, seen, fields) for layer in net.layers)
     parameters = sum(layer.parameters for layer in layers if not layer.shared)
-    name, reason = dialect.detect(net.param)
     return NetSummary(
         name=net.name,
         phase=net.phase,
-        dialect=name,
-        dialect_reason=reason,
+        dialect=net.dialect,
+        dialect_reason=net.dialect_reason,
         inputs=tuple(net.inputs),
         outputs=tuple(net.outputs),
         layers=layers,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
+from rlossctl.errors import UsageError
+
 DIALECTS = ("bvlc", "rloss", "segnet", "enet")
 
 RLOSS_TYPES = frozenset(
@@ -30,6 +32,22 @@ RLOSS_TYPES = frozenset(
 SEGNET_TYPES = frozenset(("BN", "DenseImageData", "Upsample"))
 
 
+NO_EVIDENCE = "no layer of a fork"
+
+
+def choose(net: Message, dialect: str = "auto") -> tuple[str, str]:
+    """The dialect and the reason: `dialect` where it is named, else what the net shows.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if dialect == "auto":
+        return detect(net)
+    if dialect not in DIALECTS:
+        raise UsageError("unknown dialect", found=dialect, expected=", ".join(("auto", *DIALECTS)))
+    return dialect, "as was asked for"
+
+
 def detect(net: Message) -> tuple[str, str]:
     """The dialect of a NetParameter, and the reason in a few words."""
     for layer in net.layer:
@@ -41,4 +59,4 @@ def detect(net: Message) -> tuple[str, str]:
     for layer in net.layer:
         if layer.type in SEGNET_TYPES:
             return "segnet", f"layer {layer.name!r} is of type {layer.type}, which SegNet's fork added"
-    return "bvlc", "no layer of a fork"
+    return "bvlc", NO_EVIDENCE

@@ -11,7 +11,8 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import schema, template
+from rlossctl.prototxt import dialect as dialects
+from rlossctl.prototxt import schema, template, upgrade
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
@@ -26,11 +27,17 @@ class NetFile:
         param: the message.
         path: the file's name, for errors.
         lines: the line on which each `param.layer` starts (0 where there is no text).
+        dialect: whose Caffe the whole file, all phases of it, is for.
+        dialect_reason: why, in a few words.
+        notes: what the upgrade of an old net left out, and from which version it came.
     """
 
     param: Message
     path: str
     lines: tuple[int, ...]
+    dialect: str
+    dialect_reason: str
+    notes: tuple[str, ...] = ()
 
     def where(self, index: int) -> str:
         """`file:line` of layer `index`."""
@@ -38,28 +45,33 @@ class NetFile:
         return f"{self.path}:{line}" if line else self.path
 
 
-def load_net_file(path: str | Path, placeholders: Mapping[str, object] | None = None) -> NetFile:
-    """Reads a net prototxt.
+def load_net_file(
+    path: str | Path, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
+) -> NetFile:
+    """Reads a net prototxt of any age.
 
     Raises:
-        PrototxtError: not readable, unset placeholders, not a prototxt, unknown fields (with the line).
+        PrototxtError: not readable, unset placeholders, not a prototxt, unknown fields (with the line), or
+            an old net that cannot be upgraded.
     """
     text = template.fill(read_text(path), placeholders or {}, str(path))
-    return parse_net(text, str(path))
+    return parse_net(text, str(path), dialect)
 
 
-def parse_net(text: str, where: str = "<text>") -> NetFile:
+def parse_net(text: str, where: str = "<text>", dialect: str = "auto") -> NetFile:
     """Net text without placeholders to a NetFile; `where` names it in errors."""
-    param = parse(text, "NetParameter", where)
-    if param.layers:
-        raise PrototxtError(
-            "the net is written in Caffe's V0/V1 form (`layers { type: CONVOLUTION }`)",
-            where=where,
-            found=f"{len(param.layers)} `layers` blocks",
-            expected="`layer` blocks with a quoted type",
-            advice="upgrade the file with Caffe's upgrade_net_proto_text; rlossctl does not do it yet",
-        )
-    return NetFile(param, where, tuple(layer_lines(text)))
+    return net_file(parse(text, "NetParameter", where), where, tuple(layer_lines(text)), dialect)
+
+
+def net_file(param: Message, where: str, lines: tuple[int, ...] = (), dialect: str = "auto") -> NetFile:
+    """A NetParameter of any age as a NetFile in today's form; `lines` are those of its layers as read."""
+    upgraded = upgrade.upgrade(param, where)
+    kept = tuple(lines[index] for index in upgraded.origin if index < len(lines))
+    notes = upgraded.notes
+    if upgraded.version != "V2":
+        notes = (f"{where}: upgraded from Caffe's {upgraded.version} form", *notes)
+    name, reason = dialects.choose(upgraded.param, dialect)
+    return NetFile(upgraded.param, where, kept, name, reason, notes)
 
 
 def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
@@ -69,6 +81,8 @@ def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | No
 
 def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
     """The SolverParameter of a solver prototxt, with the old `solver_type` enum turned into `type`.
+
+    Inline nets are upgraded where they are used; Caffe itself forgets to.
 
     Raises:
         PrototxtError: as for nets; also when both `type` and `solver_type` are set.

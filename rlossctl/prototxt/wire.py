@@ -7,8 +7,10 @@ on reading, the fork's number becomes ours where the layer's type says that the 
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
+from rlossctl.errors import PrototxtError
+from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import schema
 
 # (dialect, layer type) -> {fork's number: our number} in LayerParameter
@@ -38,6 +40,7 @@ _LOSS_LAYERS_WITH_FREQUENCIES = {
     3: 10003
 }  # SegNet and ENet: 3 is weight_by_label_freqs, BVLC's normalization
 _ENET_NORMALIZATION = {5: 3}
+_LAYER = 100  # in NetParameter
 
 
 def encode_layer(layer: Message, dialect: str) -> bytes:
@@ -51,6 +54,74 @@ def decode_layer(data: bytes, layer_type: str, dialect: str) -> Message:
     """A serialized LayerParameter of a dialect as a message of our schema."""
     encoded = _renumber(data, _layer_numbers(layer_type, dialect), _loss_numbers(dialect))
     return schema.message_class("LayerParameter").FromString(encoded)
+
+
+def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[Message, str, str]:
+    """A serialized NetParameter (a caffemodel, with or without its blobs) of any age and fork.
+
+    Returns:
+        The message as it was written (see `upgrade` for old layers), its dialect, and how that is known:
+        beside the evidence of `dialect.detect`, ENet's own field numbers show here.
+
+    Raises:
+        PrototxtError: the bytes are no NetParameter.
+    """
+    try:
+        fields = _fields(data)
+        layers = [_content(payload) for number, _, payload in fields if number == _LAYER]
+        net = schema.message_class("NetParameter").FromString(
+            b"".join(_field(number, wire, payload) for number, wire, payload in fields if number != _LAYER)
+        )
+        types = [_type(layer) for layer in layers]
+        chosen, reason = dialect, ""
+        if dialect == "auto":
+            marked = next((mark for mark in map(_enet_mark, types, layers) if mark), "")
+            chosen, reason = ("enet", marked) if marked else ("segnet", "")
+        for layer, kind in zip(layers, types, strict=True):
+            net.layer.append(decode_layer(layer, kind, chosen))
+        if not reason:
+            name, reason = dialects.choose(net, dialect)
+            if name != chosen:
+                return decode_net(data, where, name)[0], name, reason
+        return net, chosen, reason
+    except (DecodeError, _Damaged) as error:
+        raise PrototxtError(
+            "is no binary NetParameter",
+            where=where,
+            found=str(error),
+            expected="a net as Caffe writes it into a caffemodel",
+            advice="fetch or write the file again",
+        ) from error
+
+
+def encode_net(net: Message, dialect: str) -> bytes:
+    """A NetParameter as the dialect's own Caffe would serialize it."""
+    rest = type(net)()
+    rest.CopyFrom(net)
+    del rest.layer[:]
+    layers = (encode_layer(layer, dialect) for layer in net.layer)
+    return rest.SerializeToString(deterministic=True) + b"".join(
+        _field(_LAYER, 2, _encode_varint(len(layer)) + layer) for layer in layers
+    )
+
+
+class _Damaged(ValueError):
+    """Bytes that are no protobuf message."""
+
+
+def _type(layer: bytes) -> str:
+    """The type string of a serialized LayerParameter."""
+    return next(
+        (_content(p).decode("utf-8", "replace") for n, w, p in _fields(layer) if (n, w) == (2, 2)), ""
+    )
+
+
+def _enet_mark(kind: str, layer: bytes) -> str:
+    """What shows that ENet's fork wrote the layer: its number of the type's own message; "" if nothing."""
+    for theirs in _ENET.get(kind, ()):
+        if any(number == theirs for number, _, _ in _fields(layer)):
+            return f"a layer of type {kind} has field {theirs}, which is ENet's number"
+    return ""
 
 
 def _layer_numbers(layer_type: str, dialect: str) -> dict[int, int]:
@@ -71,19 +142,28 @@ def _renumber(data: bytes, layer: dict[int, int], loss: dict[int, int]) -> bytes
         return data
     fields = []
     for number, wire_type, payload in _fields(data):
-        if number == _LOSS_PARAM and loss:
-            length, start = _varint(payload, 0)
-            inner = _renumber(payload[start : start + length], loss, {})
+        if number == _LOSS_PARAM and wire_type == 2 and loss:
+            inner = _renumber(_content(payload), loss, {})
             payload = _encode_varint(len(inner)) + inner
         fields.append((layer.get(number, number), wire_type, payload))
     fields.sort(key=lambda field: field[0])
-    return b"".join(_encode_varint(number << 3 | wire) + payload for number, wire, payload in fields)
+    return b"".join(_field(*field) for field in fields)
+
+
+def _field(number: int, wire_type: int, payload: bytes) -> bytes:
+    return _encode_varint(number << 3 | wire_type) + payload
+
+
+def _content(payload: bytes) -> bytes:
+    """A length-delimited payload without its length."""
+    return payload[_varint(payload, 0)[1] :]
 
 
 def _fields(data: bytes) -> list[tuple[int, int, bytes]]:
-    """(number, wire type, payload with its length prefix) of each field; `data` is a valid message."""
+    """(number, wire type, payload with its length prefix) of each field."""
     fields, position = [], 0
     while position < len(data):
+        at = position
         tag, position = _varint(data, position)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == 0:
@@ -91,8 +171,12 @@ def _fields(data: bytes) -> list[tuple[int, int, bytes]]:
         elif wire_type == 2:
             length, start = _varint(data, position)
             end = start + length
-        else:
+        elif wire_type in (1, 5):
             end = position + (8 if wire_type == 1 else 4)
+        else:
+            raise _Damaged(f"field {number} of wire type {wire_type} at byte {at}")
+        if end > len(data):
+            raise _Damaged(f"field {number} at byte {at} ends at {end}, beyond its message of {len(data)}")
         fields.append((number, wire_type, data[position:end]))
         position = end
     return fields
@@ -100,13 +184,14 @@ def _fields(data: bytes) -> list[tuple[int, int, bytes]]:
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
+    while position < len(data) and shift < 70:
         byte = data[position]
         value |= (byte & 0x7F) << shift
         position += 1
         if byte < 0x80:
             return value, position
         shift += 7
+    raise _Damaged(f"a number without an end at byte {position}")
 
 
 def _encode_varint(value: int) -> bytes:

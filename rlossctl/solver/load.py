@@ -33,6 +33,7 @@ def load_solver(
     weights: Sequence[str | Path] | None = None,
     prefix: str | None = None,
     max_iter: int | None = None,
+    dialect: str = "auto",
     log: Log | None = None,
     **placeholders: object,
 ) -> Solver:
@@ -51,6 +52,7 @@ def load_solver(
         weights: caffemodels to start from, in place of the solver's own `weights`.
         prefix: in place of snapshot_prefix.
         max_iter: in place of max_iter, also for the poly policy.
+        dialect: whose Caffe the nets are for: auto, bvlc, rloss, segnet or enet.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
         placeholders: values for `${NAME}` in the solver and in its nets.
 
@@ -69,6 +71,7 @@ def load_solver(
         weights=weights,
         prefix=prefix,
         max_iter=max_iter,
+        dialect=dialect,
         log=log,
     )
 
@@ -86,6 +89,7 @@ def build_solver(
     weights: Sequence[str | Path] | None = None,
     prefix: str | None = None,
     max_iter: int | None = None,
+    dialect: str = "auto",
     log: Log | None = None,
 ) -> Solver:
     """`load_solver` with the placeholders in a mapping, so that they may have any name."""
@@ -106,11 +110,13 @@ def build_solver(
     data = {"seed": number, "workers": workers}
     train_file, origin = sources.train_net(param, file, placeholders, net)
     log.info(f"Creating training net from {origin}")
-    train = _build(train_file, place, {**data, "source": source, "root": root})
+    for note in train_file.notes:
+        log.warning(note)
+    train = _build(train_file, place, {**data, "source": source, "root": root}, dialect)
     tests = []
     for index, (test_file, origin) in enumerate(sources.test_nets(param, file, placeholders, net)):
         log.info(f"Creating test net (#{index}) specified by {origin}")
-        tests.append(_build(test_file, place, data, share=train))
+        tests.append(_build(test_file, place, data, dialect, share=train))
     prefix = snapshot_prefix(param, file) if prefix is None else prefix
     try:
         solver = Solver(param, train, tests, prefix=prefix, seed=number, log=log)
@@ -173,9 +179,15 @@ def pick_seed(seed: int | None, param: Message) -> int:
     return int.from_bytes(os.urandom(4), "little")
 
 
-def _build(file: NetFile, device: torch.device, data: Mapping[str, object], share: Net | None = None) -> Net:
+def _build(
+    file: NetFile,
+    device: torch.device,
+    data: Mapping[str, object],
+    dialect: str,
+    share: Net | None = None,
+) -> Net:
     given = {name: value for name, value in data.items() if value is not None}
-    return build_net(file, device=device, share=share, data=given)
+    return build_net(file, device=device, share=share, data=given, dialect=dialect)
 
 
 def _check(param: Message, file: Path) -> None:

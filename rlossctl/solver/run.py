@@ -60,6 +60,7 @@ def train(
     max_iter: int | None = None,
     data: str | None = None,
     root: str | None = None,
+    dialect: str = "auto",
     quiet: bool = False,
     tensorboard: bool = False,
 ) -> Trained:
@@ -74,6 +75,7 @@ def train(
         workers: threads that decode images; by default up to 4.
         data, root: list file and root folder in place of the training data layer's own.
         tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
+        dialect: whose Caffe the nets are for, where the files do not show it.
         quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
 
     Raises:
@@ -109,6 +111,7 @@ def train(
                 weights=list(weights) if weights or start else None,
                 prefix=files.prefix,
                 max_iter=max_iter,
+                dialect=dialect,
                 log=log,
             )
             if start is not None:

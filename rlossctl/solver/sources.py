@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import load_net_file
 from rlossctl.prototxt.phase import filter_net, net_state
-from rlossctl.prototxt.text import NetFile
+from rlossctl.prototxt.text import NetFile, net_file
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -99,7 +99,7 @@ def _test_file(
 ) -> tuple[NetFile, str]:
     inline = len(param.test_net_param)
     if index < inline:
-        return _inline(param.test_net_param[index], f"{solver} (test_net_param {index})"), "test_net_param"
+        return net_file(param.test_net_param[index], f"{solver} (test_net_param {index})"), "test_net_param"
     if index < inline + len(param.test_net):
         name = param.test_net[index - inline]
         return load_net_file(find_file(name, solver, "test_net"), placeholders), f"test_net file: {name}"
@@ -113,20 +113,8 @@ def _read(
 ) -> tuple[NetFile, str]:
     value = getattr(param, field)
     if field.endswith("_param"):
-        return _inline(value, f"{solver} ({field})"), field
+        return net_file(value, f"{solver} ({field})"), field
     return load_net_file(find_file(value, solver, field), placeholders), f"{field} file: {value}"
-
-
-def _inline(param: Message, where: str) -> NetFile:
-    if param.layers:
-        raise PrototxtError(
-            "the inline net is written in Caffe's V0/V1 form",
-            where=where,
-            found=f"{len(param.layers)} `layers` blocks",
-            expected="`layer` blocks with a quoted type",
-            advice="move the net to a file of its own and upgrade it with Caffe's upgrade_net_proto_text",
-        )
-    return NetFile(param, where, ())
 
 
 def _count_error(solver: Path, field: str, found: object, expected: str) -> PrototxtError:

@@ -91,7 +91,14 @@ layer { name: "again" type: "BatchReindex" bottom: "right" bottom: "zero" top: "
 layer { name: "filter" type: "Filter" bottom: "right" bottom: "mean" top: "chosen" }
 """
 ONE_SIZE = """
-layer { name: "inner" type: "InnerProduct" bottom: "data" top: "inner"
+layer { name: "bn" type: "BN" bottom: "data" top: "bn"
+  bn_param { scale_filler { value: 1.5 } shift_filler { value: 0.5 } } }
+layer { name: "small" type: "Pooling" bottom: "bn" top: "small" top: "mask"
+  pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "large" type: "Upsample" bottom: "small" bottom: "mask" top: "large"
+  upsample_param { upsample_h: 17 upsample_w: 21 } }
+layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "large" top: "sum" }
+layer { name: "inner" type: "InnerProduct" bottom: "sum" top: "inner"
   inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
 layer { name: "spp" type: "SPP" bottom: "data" top: "spp" spp_param { pyramid_height: 3 } }
 layer { name: "average" type: "SPP" bottom: "data" top: "average" spp_param { pyramid_height: 2 pool: AVE } }

@@ -19,6 +19,8 @@ from rlossctl.errors import NetError, VerificationError
 from rlossctl.layers.activation import ReLU
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy
+from rlossctl.net.saved import layer_records
+from rlossctl.weights import write_caffemodel
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +193,19 @@ def test_inner_products_fix_the_size_and_the_user_is_told(tmp_path):
     sizes = [size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim]
     assert sizes == ["batch", 1, 12, 12]
     assert run(out, np.zeros((4, 1, 12, 12), np.float32)).shape == (4, 5)
+
+
+def test_dropout_that_samples_in_test_is_refused(tmp_path):
+    prototxt, weights = tmp_path / "bayes.prototxt", tmp_path / "w.caffemodel"
+    prototxt.write_text(
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }'
+        'layer { name: "conv" type: "Convolution" bottom: "data" top: "c"'
+        " convolution_param { num_output: 2 kernel_size: 1 } }"
+        'layer { name: "drop" type: "Dropout" bottom: "c" top: "d"'
+        " dropout_param { sample_weights_test: true } }"
+    )
+    net = rlossctl.load_net(prototxt)
+    write_caffemodel(weights, net.name, layer_records(net))
+    with pytest.raises(NetError, match="draws at random in TEST") as caught:
+        rlossctl.convert(prototxt, weights, tmp_path / "bayes.onnx")
+    assert caught.value.found == "sample_weights_test: true"

@@ -19,10 +19,10 @@ KEYS = {
     "param",
     "bottom",
     "top",
+    "blob",
     "topdiff",
     "grad",
     "paramgrad",
-    "blob",
     "gradblob",
     "param_after",
     "step0",
@@ -51,15 +51,15 @@ def layer(build: Callable[..., Net]) -> Callable[..., Net]:
 
 @pytest.fixture(scope="session")
 def replay(build: Callable[..., Net]) -> Callable[[Path], dict[str, float]]:
-    """replay(path) runs a recorded case and gives the relative error of everything recorded in it."""
+    """replay(path, dialect) runs a recorded case and gives the relative error of everything recorded."""
     return functools.partial(replay_case, build)
 
 
-def replay_case(build: Callable[..., Net], path: Path) -> dict[str, float]:
+def replay_case(build: Callable[..., Net], path: Path, dialect: str = "auto") -> dict[str, float]:
     case = np.load(path)
     unknown = {key.split("/")[0] for key in case} - KEYS
     assert not unknown, f"{path.name} records {unknown}, which this replay does not compare"
-    net = build(str(case["prototxt"]), str(case["phase"]), path.stem)
+    net = build(str(case["prototxt"]), str(case["phase"]), path.stem, dialect=dialect)
     set_params(net, case)
     errors: dict[str, float] = {}
     passes = sum(1 for step in ("step0", "step1", "step2") if any(key.startswith(step) for key in case))

@@ -11,6 +11,13 @@ import pytest
 
 from rlossctl.net import registry
 
+DIALECTS = {"layers": "rloss", "bvlc": "bvlc", "segnet": "segnet", "enet": "enet"}  # whose program recorded
+# What the originals got wrong and the layers' docstrings name: nothing else of these cases may differ.
+DEFECTS = {
+    "accuracy_all_ignored": {"top/acc"},  # NaN
+    "bn_learn_constant_input": {"top/y", "grad/x", "paramgrad/l/0"},  # NaN
+    "bn_learn_offset100": {"top/y", "grad/x", "paramgrad/l/0"},  # variance by cancellation
+}
 TOLERANCE = 1e-5  # of the blob's largest magnitude
 TESTS = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RLOSSCTL_SHARED", TESTS.parent.parent / "shared"))
@@ -31,6 +38,7 @@ GRADIENT_BY_FORMULA = {
 def recorded(folder: str) -> list[str]:
     """Names of the shared cases whose layer types are all registered; one name to skip without the folder."""
     files = sorted((SHARED / "golden" / folder).glob("*.npz"))
+    files = [file for file in files if not file.stem.startswith("dense_")]  # tests/data replays those
     return [f"{folder}/{file.stem}" for file in files if registered(file)] or [f"{folder}/absent"]
 
 
@@ -41,12 +49,19 @@ def registered(file: Path) -> bool:
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (TESTS / "golden" / "layers").glob("*.npz")))
 def test_recorded_case(golden, replay, name):
-    check(replay(golden / "layers" / f"{name}.npz"))
+    fork = name.partition("_")[0]
+    check(replay(golden / "layers" / f"{name}.npz", fork if fork in DIALECTS else "auto"))
 
 
-@pytest.mark.parametrize("name", [name for folder in ("layers", "bvlc") for name in recorded(folder)])
+@pytest.mark.parametrize("name", [name for folder in DIALECTS for name in recorded(folder)])
 def test_every_shared_case(shared, replay, name):
-    check(replay(shared / "golden" / f"{name}.npz"))
+    file = shared / "golden" / f"{name}.npz"
+    folder, _, case = name.partition("/")
+    if folder in ("segnet", "enet") and case in DEFECTS:
+        errors = replay(file, folder)
+        assert {key for key, error in errors.items() if not error <= TOLERANCE} == DEFECTS[case]
+    else:
+        check(replay(file, DIALECTS[folder]))
 
 
 def test_the_copied_cases_cover_every_layer_that_computes(golden):

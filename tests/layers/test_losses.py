@@ -87,11 +87,6 @@ def test_wrong_number_of_labels(build):
     assert "Interp" in caught.value.advice
 
 
-def test_class_weights_are_refused_rather_than_left_out(build):
-    with pytest.raises(NetError, match="weight_by_label_freqs"):
-        build(SOFTMAX % 'top: "loss" loss_param { weight_by_label_freqs: true class_weighting: 1 }')
-
-
 def crf_inputs() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     data = torch.randint(-100, 100, (1, 3, 6, 8), generator=generator).float()

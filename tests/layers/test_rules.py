@@ -51,7 +51,6 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
             "a top for",
         ),
         (X + layer("Dropout", "dropout_param { dropout_ratio: 1 }"), "between 0 and 1"),
-        (X + layer("Dropout", "dropout_param { sample_weights_test: true }"), "sample_weights_test"),
         (X + layer("Softmax", "softmax_param { axis: 4 }"), "axis out of range"),
         (X + layer("Concat", "concat_param { axis: 1 concat_dim: 1 }"), "both axis and concat_dim"),
         (X + layer("Eltwise"), "wrong number of bottom"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rlossctl.errors import UsageError
 from rlossctl.prototxt import parse_net
-from rlossctl.prototxt.dialect import detect
+from rlossctl.prototxt.dialect import choose, detect
+from rlossctl.prototxt.phase import filter_net, net_state
 
 
 def net(*types: str, fields: str = "") -> object:
@@ -43,3 +45,19 @@ def test_the_reason_names_the_layer():
 def test_the_recorded_nets_are_told_apart(golden, name):
     text = (golden / "wire_conflict" / f"{name}.prototxt").read_text()
     assert detect(parse_net(text).param)[0] == name
+
+
+def test_a_named_dialect_outranks_the_evidence():
+    param = net("Convolution", "Interp")
+    assert choose(param, "bvlc") == ("bvlc", "as was asked for")
+    assert choose(param)[0] == "rloss"
+    with pytest.raises(UsageError, match="unknown dialect"):
+        choose(param, "caffe2")
+
+
+def test_the_whole_file_is_looked_at_not_one_phase():
+    file = parse_net(
+        'layer { name: "d" type: "DenseImageData" include { phase: TRAIN } }'
+        'layer { name: "s" type: "SoftmaxWithLoss" bottom: "a" bottom: "b" }'
+    )
+    assert filter_net(file, net_state("TEST")).dialect == "segnet"

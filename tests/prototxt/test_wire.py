@@ -68,3 +68,13 @@ def test_layers_that_forks_share_keep_the_number_of_where_they_come_from(kind, n
         data = wire.encode_layer(layer, dialect)
         assert [found for found, _, _ in wire._fields(data)] == [1, 2, number]
         assert wire.decode_layer(data, kind, dialect) == layer
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_whole_caffemodel_tells_its_dialect_and_means_what_its_text_says(golden, dialect):
+    data = (golden / "wire_conflict" / f"{dialect}.caffemodel").read_bytes()
+    expected = parse_net((golden / "wire_conflict" / f"{dialect}.prototxt").read_text())
+    param, found, reason = wire.decode_net(data, "net.caffemodel")
+    assert (param, found) == (expected.param, dialect) and reason
+    assert wire.decode_net(data, "net.caffemodel", dialect)[0] == expected.param
+    assert wire.encode_net(param, dialect) == data

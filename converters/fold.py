@@ -1,0 +1,71 @@
+"""Folding BN: statistics of a list of images into scale and shift, as SegNet's compute_bn_statistics does."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlossctl.errors import UsageError
+from rlossctl.layers.segnet import BN, EPSILON, INFERENCE
+from rlossctl.net import Net
+from rlossctl.net.net import LayerNode
+
+
+class _Statistics:
+    """Means over batches of a BN layer's batch mean and biased batch variance."""
+
+    def __init__(self, layer: LayerNode) -> None:
+        self.mean: Tensor | float = 0.0
+        self.variance: Tensor | float = 0.0
+        self.batches = 0
+        self.hook = layer.module.register_forward_pre_hook(self._add)
+
+    def _add(self, module: BN, bottoms: tuple[Tensor, ...]) -> None:
+        variance, mean = torch.var_mean(bottoms[0].double(), (0, 2, 3), correction=0, keepdim=True)
+        self.mean = self.mean + mean
+        self.variance = self.variance + variance
+        self.batches += 1
+
+
+@torch.no_grad()
+def fold_bn(net: Net) -> tuple[str, ...]:
+    """Turns every BN layer of mode LEARN into mode INFERENCE, in place.
+
+    The net's data layer supplies each sample of its list once (the last batch is filled from the start).
+    Statistics are the means over batches of the batches' own mean and biased variance: the original means
+    to make the variance unbiased, but divides integers, so that its factor is 1.
+
+    Returns:
+        What was done, in a sentence.
+
+    Raises:
+        UsageError: no BN layer learns, or no data layer reads a list.
+    """
+    layers = [layer for layer in net.layers if isinstance(layer.module, BN) and layer.module.learns]
+    readers = [layer for layer in net.layers if layer.name in net.sources]
+    if not layers or not readers:
+        raise UsageError(
+            "has nothing to fold" if not layers else "has no data layer to read the list with",
+            where=net.file.path,
+            found=f"{len(layers)} BN layers with bn_mode LEARN, {len(readers)} data layers with a list",
+            expected="the training prototxt: BN layers that learn, and the data layer that they learned from",
+            advice="leave out --fold-bn, or name the training prototxt",
+        )
+    batch = net.shapes[readers[0].tops[0]][0]
+    samples = int(net.sources[readers[0].name].state()["samples"])
+    statistics = [_Statistics(layer) for layer in layers]
+    for _ in range(-(-samples // batch)):
+        net.run(until=[layer.tops[0] for layer in layers])
+    for layer, values in zip(layers, statistics, strict=True):
+        values.hook.remove()
+        _fold(layer, values.mean / values.batches, values.variance / values.batches)
+    return (f"folded {len(layers)} BN layers by {samples} images in batches of {batch}",)
+
+
+def _fold(layer: LayerNode, mean: Tensor, variance: Tensor) -> None:
+    scale, shift = layer.module.blobs
+    factor = scale.double() / torch.sqrt(variance + EPSILON)
+    shift.copy_(shift.double() - mean * factor)
+    scale.copy_(factor)
+    layer.module.learns = False
+    layer.message.bn_param.bn_mode = INFERENCE

@@ -1,0 +1,94 @@
+"""BN and Upsample: what the forks of SegNet and ENet added to the layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import register
+
+EPSILON = 1e-9
+INFERENCE = 1
+
+
+@register("BN", source="SegNet", tops=(1, 3))
+class BN(Layer):
+    """scale * (x - mean) / sqrt(variance + 1e-9) + shift per channel (bn_layer.cpp).
+
+    Blobs: scale and shift, (1, C, 1, 1), filled with 0 unless a filler says otherwise. LEARN, the default,
+    takes the batch's own mean and biased variance, in TEST too; tops 2 and 3 give them, without a gradient.
+    INFERENCE is scale * x + shift: the statistics must have been folded into the blobs
+    (`rlossctl convert --fold-bn`). Not reproduced: the original takes the variance as E[x^2] - E[x]^2
+    (wrong by 2e-3 at a mean of 100 deviations, NaN where the input is constant), and with iter_size only the
+    last pass reaches its gradient.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.bn_param
+        shape = setup.bottoms[0]
+        if len(shape) != 4:
+            raise setup.error("needs a 4-D bottom", found=shape)
+        self.learns = param.bn_mode != INFERENCE
+        if setup.tops > 1 and not self.learns:
+            raise setup.error("has no statistics to give", found="bn_mode: INFERENCE", expected="one top")
+        for name in ("scale_filler", "shift_filler"):
+            self.add_blob((1, shape[1], 1, 1), getattr(param, name) if param.HasField(name) else None)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        scale, shift = self.blobs
+        if not self.learns:
+            return scale * x + shift
+        # The function, unlike F.batch_norm, takes a batch of one value too, as Caffe does.
+        y = torch.batch_norm(x, scale.flatten(), shift.flatten(), None, None, True, 0.0, EPSILON, False)
+        if self.setup.tops == 1:
+            return y
+        variance, mean = torch.var_mean(x.detach(), (0, 2, 3), correction=0, keepdim=True)
+        return (y, mean, variance)[: self.setup.tops]
+
+
+@register("Upsample", source="SegNet", bottoms=2)
+class Upsample(Layer):
+    """Zeros, with each value of bottom 0 put where bottom 1 says (upsample_layer.cpp).
+
+    Bottom 1 is the second top of a MAX Pooling layer: flat indices, read with the width of the *output*
+    plane. Where an index occurs twice the last value wins (on a GPU: one of them, as in Caffe), but the
+    gradient goes to all of them. Output size: upsample_h x upsample_w, else the bottom's times scale (or
+    scale_h, scale_w; default 2), less one where pad_out_h or pad_out_w is set. An index outside the plane
+    is an error.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.upsample_param
+        x, mask = setup.bottoms
+        if len(x) != 4 or x != mask:
+            raise setup.error("needs two 4-D bottoms of one shape", found=f"{x} and {mask}")
+        self.size = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
+        scales = (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale,) * 2
+        self.scales, self.less = scales, (int(param.pad_out_h), int(param.pad_out_w))
+        if min(self.size or self.scales) < 2:
+            raise setup.error("sizes and scales must be above 1", found=self.size or self.scales)
+        for scale, less in zip(self.scales, self.less, strict=True):
+            if self.size is None and less and scale != 2:
+                raise setup.error("pad_out_h and pad_out_w need a scale of 2", found=scale)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        height, width = self.size or (
+            size * scale - less for size, scale, less in zip(x.shape[2:], self.scales, self.less, strict=True)
+        )
+        index = mask.detach().flatten(2).long()
+        if not (x.is_meta or torch.compiler.is_compiling()):
+            self._check(index, height * width)
+        plane = x.new_zeros((x.shape[0], x.shape[1], height * width))
+        return plane.scatter(2, index, x.flatten(2)).unflatten(2, (height, width))
+
+    def _check(self, index: Tensor, size: int) -> None:
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
+            raise self.error(
+                "an index of the mask lies outside the output",
+                found=f"{int(index.min())} to {int(index.max())}",
+                expected=f"0 to {size - 1}",
+                advice="set upsample_h and upsample_w to the size of the pooling layer's bottom",
+            )
