@@ -70,12 +70,13 @@ def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[Message,
             chosen, reason = ("enet", marked) if marked else ("segnet", "")
         for layer, kind in zip(layers, types, strict=True):
             net.layer.append(decode_layer(layer, kind, chosen))
+        _read_strings(net)
         if not reason:
             name, reason = dialects.choose(net, dialect)
             if name != chosen:
                 return decode_net(data, where, name)[0], name, reason
         return net, chosen, reason
-    except (DecodeError, _Damaged) as error:
+    except (DecodeError, UnicodeDecodeError, _Damaged) as error:
         raise PrototxtError(
             "is no binary NetParameter",
             where=where,
@@ -98,6 +99,16 @@ def encode_net(net: Message, dialect: str) -> bytes:
 
 class _Damaged(ValueError):
     """Bytes that are no protobuf message."""
+
+
+def _read_strings(message: Message) -> None:
+    """Looks at every string, since protobuf finds out that one is no UTF-8 when it is looked at."""
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.message_type.name != "BlobProto":
+            for inner in value if hasattr(value, "add") else (value,):
+                _read_strings(inner)
+        elif field.cpp_type == field.CPPTYPE_STRING and not isinstance(value, str | bytes):
+            list(value)
 
 
 def _type(layer: bytes) -> str:
