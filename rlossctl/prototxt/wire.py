@@ -70,7 +70,7 @@ def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[Message,
             chosen, reason = ("enet", marked) if marked else ("segnet", "")
         for layer, kind in zip(layers, types, strict=True):
             net.layer.append(decode_layer(layer, kind, chosen))
-        _read_strings(net)
+        _check_strings(net)
         if not reason:
             name, reason = dialects.choose(net, dialect)
             if name != chosen:
@@ -101,14 +101,17 @@ class _Damaged(ValueError):
     """Bytes that are no protobuf message."""
 
 
-def _read_strings(message: Message) -> None:
-    """Looks at every string, since protobuf finds out that one is no UTF-8 when it is looked at."""
+def _check_strings(message: Message) -> None:
+    """Refuses strings that are no UTF-8: protobuf hands them out as bytes, or fails when they are read."""
     for field, value in message.ListFields():
-        if field.message_type is not None and field.message_type.name != "BlobProto":
-            for inner in value if hasattr(value, "add") else (value,):
-                _read_strings(inner)
-        elif field.cpp_type == field.CPPTYPE_STRING and not isinstance(value, str | bytes):
-            list(value)
+        single = isinstance(value, str | bytes | Message)
+        if field.type == field.TYPE_STRING:
+            for text in (value,) if single else value:
+                if isinstance(text, bytes):
+                    raise _Damaged(f"{field.name} is no UTF-8: {text[:40]!r}")
+        elif field.type == field.TYPE_MESSAGE and field.message_type.name != "BlobProto":
+            for inner in (value,) if single else value:
+                _check_strings(inner)
 
 
 def _type(layer: bytes) -> str:
