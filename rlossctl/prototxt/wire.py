@@ -79,12 +79,13 @@ def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[Message,
             chosen, reason = ("enet", marked) if marked else ("segnet", "")
         for layer, kind in zip(layers, types, strict=True):
             net.layer.append(decode_layer(layer, kind, chosen))
+        _check_strings(net)
         if not reason:
             name, reason = dialects.choose(net, dialect)
             if name != chosen:
                 return decode_net(data, where, name)[0], name, reason
         return net, chosen, reason
-    except (DecodeError, _Damaged) as error:
+    except (DecodeError, UnicodeDecodeError, _Damaged) as error:
         raise PrototxtError(
             "is no binary NetParameter",
             where=where,
@@ -107,6 +108,19 @@ def encode_net(net: Message, dialect: str) -> bytes:
 
 class _Damaged(ValueError):
     """Bytes that are no protobuf message."""
+
+
+def _check_strings(message: Message) -> None:
+    """Refuses strings that are no UTF-8: protobuf hands them out as bytes, or fails when they are read."""
+    for field, value in message.ListFields():
+        single = isinstance(value, str | bytes | Message)
+        if field.type == field.TYPE_STRING:
+            for text in (value,) if single else value:
+                if isinstance(text, bytes):
+                    raise _Damaged(f"{field.name} is no UTF-8: {text[:40]!r}")
+        elif field.type == field.TYPE_MESSAGE and field.message_type.name != "BlobProto":
+            for inner in (value,) if single else value:
+                _check_strings(inner)
 
 
 def _type(layer: bytes) -> str:

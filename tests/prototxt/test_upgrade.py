@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,29 @@ def test_an_inline_net_is_upgraded():
 def test_damaged_bytes_are_refused(data):
     with pytest.raises(PrototxtError, match="is no binary NetParameter"):
         wire.decode_net(data, "x.caffemodel")
+
+
+def test_mutated_files_are_upgraded_or_refused(golden):
+    """Never another exception, however a file is damaged."""
+    draw = random.Random(0)
+    folder = golden / "legacy"
+    seeds = [file.read_bytes() for file in sorted(folder.glob("*.caffemodel"))]
+    texts = [file.read_text().split(" ") for file in sorted(folder.glob("v*.in.prototxt"))]
+    words = [word for text in texts for word in text]
+    refused = upgraded = 0
+    for _ in range(400):
+        data, text = bytearray(draw.choice(seeds)), list(draw.choice(texts))
+        for _ in range(draw.randint(1, 4)):
+            at = draw.randrange(len(data))
+            data[at : at + draw.randint(0, 3)] = draw.randbytes(draw.randint(0, 3))
+            text[draw.randrange(len(text))] = draw.choice(words)
+        for read in (
+            lambda data=data: net_file(wire.decode_net(bytes(data), "f")[0], "f"),
+            lambda text=text: parse_net(" ".join(text), "f"),
+        ):
+            try:
+                modernize(read().param, "bvlc")
+                upgraded += 1
+            except PrototxtError:
+                refused += 1
+    assert refused > 100 and upgraded > 10
