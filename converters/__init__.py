@@ -37,6 +37,7 @@ def convert(
     dialect: str = "auto",
     fold_bn: str | Path | None = None,
     root: str | Path | None = None,
+    image_shape: tuple[int, int, int] | None = None,
 ) -> Verification | Rewritten:
     """Writes a net with weights in the format that the suffix of `out` names, and checks what was written.
 
@@ -50,6 +51,7 @@ def convert(
         dialect: whose Caffe the net is for, where it does not show it.
         fold_bn, root: list of images (and the folder of its names) for the statistics that are folded into
             SegNet's BN layers; `prototxt` is then the training net.
+        image_shape: (C, H, W), for a net whose data layer would look at its images to know their size.
 
     Raises:
         UsageError: unknown suffix.
@@ -68,7 +70,7 @@ def convert(
             expected=", ".join(WRITERS),
             advice="name the output with one of these suffixes",
         )
-    data = {"source": fold_bn, "root": root} if fold_bn else None
+    data = {"source": fold_bn, "root": root, "image_shape": image_shape}
     source = open_source(prototxt, weights, placeholders, outputs, classes, dialect, data)
     if fold_bn:
         source = replace(source, notes=(*source.notes, *fold.fold_bn(source.net)))

@@ -30,9 +30,15 @@ class Report:
 
 
 def inspect(
-    path: Path, placeholders: Mapping[str, object], phase: str | None = None, dialect: str = "auto"
+    path: Path,
+    placeholders: Mapping[str, object],
+    phase: str | None = None,
+    dialect: str = "auto",
+    image_shape: tuple[int, int, int] | None = None,
 ) -> Report:
     """Reads `path`: prototxt text is a net or a solver, everything else is weights.
+
+    `image_shape` is for nets whose data layers would look at their images to know the size.
 
     Raises:
         PrototxtError, NetError, WeightsError: as the readers raise them.
@@ -41,19 +47,25 @@ def inspect(
         return _weights_report(path)
     if text.is_solver(text.read_text(path)):
         return _solver_report(path, placeholders)
-    return _net_report(path, placeholders, phase, dialect)
+    return _net_report(path, placeholders, phase, dialect, {"image_shape": image_shape})
 
 
-def _net_report(path: Path, placeholders: Mapping[str, object], phase: str | None, dialect: str) -> Report:
+def _net_report(
+    path: Path,
+    placeholders: Mapping[str, object],
+    phase: str | None,
+    dialect: str,
+    data: Mapping[str, object],
+) -> Report:
     from rlossctl.net.build import build_net, load_inference_net
     from rlossctl.net.summary import summarize
     from rlossctl.prototxt.phase import filter_net, net_state
 
     if phase is None:
-        net = load_inference_net(path, device="meta", placeholders=placeholders, dialect=dialect)
+        net = load_inference_net(path, device="meta", data=data, placeholders=placeholders, dialect=dialect)
     else:
         file = load_net_file(path, placeholders, dialect)
-        net = build_net(filter_net(file, net_state(phase, file.param.state)), device="meta")
+        net = build_net(filter_net(file, net_state(phase, file.param.state)), device="meta", data=data)
     summary = summarize(net)
     rows = [
         (

@@ -29,6 +29,7 @@ from rlossctl.cli import options
     "--fold-bn", metavar="LIST", help="Fold the statistics of these images into SegNet's BN layers."
 )
 @click.option("--root", metavar="DIR", help="Folder of the names in --fold-bn's list.")
+@options.image_shape
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as JSON.")
 def command(
     net: Path,
@@ -40,6 +41,7 @@ def command(
     classes: str | None,
     fold_bn: str | None,
     root: str | None,
+    image_shape: tuple[int, int, int] | None,
     report: Path | None,
 ) -> None:
     """Write NET.prototxt with WEIGHTS in the format that the suffix of --out names.
@@ -70,6 +72,7 @@ def command(
         dialect=dialect,
         fold_bn=fold_bn,
         root=root,
+        image_shape=image_shape,
     )
     for line in verification.lines():
         click.echo(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import click
 
@@ -26,26 +25,6 @@ backend, preprocess, metric, and caffe with --metric caffe. Shares are 0 to 1, n
 """
 
 
-class Numbers(click.ParamType):
-    """As many numbers, separated by commas, as `names` has names."""
-
-    def __init__(self, names: str, kind: type[int] | type[float]) -> None:
-        self.name = names
-        self._kind = kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int | float, ...]:
-        """The tuple of numbers."""
-        try:
-            numbers = tuple(self._kind(part) for part in value.split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) != len(self.name.split(",")):
-            self.fail(f"{value!r} is not {self.name}", param, ctx)
-        return numbers
-
-
 @click.command("eval", epilog=EPILOG)
 @click.argument("model")
 @click.argument("weights", required=False)
@@ -60,10 +39,12 @@ class Numbers(click.ParamType):
     show_default=True,
     help="caffe adds SegAccuracy's three numbers (empty class counts 1).",
 )
-@click.option("--mean", type=Numbers("B,G,R", float), help="In place of the model's mean (0 to 255).")
+@click.option("--mean", type=options.Numbers("B,G,R", float), help="In place of the model's mean (0 to 255).")
 @click.option("--scale", type=float, help="In place of the model's scale (after the mean).")
 @click.option("--rgb", is_flag=True, help="Feed red, green, blue in place of Caffe's blue, green, red.")
-@click.option("--crop", type=Numbers("H,W", int), help="Pad images to this size in place of the model's.")
+@click.option(
+    "--crop", type=options.Numbers("H,W", int), help="Pad images to this size in place of the model's."
+)
 @click.option(
     "--ignore",
     type=click.IntRange(0, 255),

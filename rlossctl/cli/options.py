@@ -38,6 +38,35 @@ def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+class Numbers(click.ParamType):
+    """As many numbers, separated by commas, as `names` has names."""
+
+    def __init__(self, names: str, kind: type[int] | type[float]) -> None:
+        self.name = names
+        self._kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | float, ...]:
+        """The tuple of numbers."""
+        try:
+            numbers = tuple(self._kind(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != len(self.name.split(",")):
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
+        return numbers
+
+
+def image_shape(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--image-shape`."""
+    return click.option(
+        "--image-shape",
+        type=Numbers("C,H,W", int),
+        help="Size of the images, for a net that would look at its data to know it.",
+    )(command)
+
+
 def device(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--device`."""
     return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")(

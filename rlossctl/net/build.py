@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from google.protobuf.message import Message
 
-from rlossctl.errors import NetError, RlossError
+from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import registry
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
@@ -130,11 +130,26 @@ def _build_layer(
     own_phase = ("TRAIN", "TEST")[node.message.phase] if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
     layer = node.kind.cls(setup)
-    tops = layer.shapes() if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
+    tops = _data_shapes(layer) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
+
+
+def _data_shapes(layer: DataLayer) -> list[Shape]:
+    """The layer's shapes; where data is missing, the error says how to do without it."""
+    try:
+        return layer.shapes()
+    except DataError as error:
+        advice = "to build the net without its data, give image_shape (--image-shape C,H,W)"
+        raise DataError(
+            error.message,
+            where=error.where,
+            found=error.found,
+            expected=error.expected,
+            advice=f"{error.advice}; {advice}" if error.advice else advice,
+        ) from error
 
 
 @torch.no_grad()

@@ -73,3 +73,25 @@ def test_a_phase_may_be_chosen(invoke, folder):
         for phase in ("TRAIN", "test")
     }
     assert layers == {"TRAIN": ["conv1", "relu1", "score"], "test": ["conv1", "score"]}
+
+
+def test_image_shape_stands_for_missing_data(invoke, tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "d" type: "DenseImageData" top: "data" top: "label"\n'
+        '  dense_image_data_param { source: "/nowhere.txt" batch_size: 2 } }\n'
+        'layer { name: "p" type: "Pooling" bottom: "data" top: "p"\n'
+        "  pooling_param { kernel_size: 2 stride: 2 } }\n"
+    )
+    code, _, err = invoke("inspect", str(path))
+    assert code == 1 and "--image-shape C,H,W" in err
+    code, out, _ = invoke("inspect", str(path), "--image-shape", "3,40,60")
+    assert code == 0 and "2x3x20x30" in out
+    assert invoke("inspect", str(path), "--image-shape", "40,60")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["segnet_basic_train", "segnet_inference", "bayesian_segnet_train"])
+def test_original_segnet_nets_without_their_data(shared, invoke, name):
+    path = shared / f"prototxt/segnet/{name}.prototxt"
+    code, out, _ = invoke("inspect", str(path), "--image-shape", "3,360,480")
+    assert code == 0 and "dialect segnet" in out
