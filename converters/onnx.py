@@ -35,6 +35,8 @@ def write(source: ConversionSource, out: Path) -> Verification:
     """
     deploy = source.deploy()
     _refuse_unexportable(deploy)
+    for layer in deploy.layers:
+        layer.module.settle()
     preprocess = preprocess_of(source.net, deploy)
     fixed = [layer for layer in deploy.layers if layer.type in FIXED_SIZE_TYPES]
     model = _export(deploy, preprocess, dynamic=not fixed)

@@ -45,19 +45,32 @@ class BatchNorm(Layer):
         self.fraction = param.moving_average_fraction
         frozen = param.use_global_stats if param.HasField("use_global_stats") else setup.phase == "TEST"
         self.frozen = frozen
+        self.register_buffer("mean", None, persistent=False)  # see settle
+        self.register_buffer("variance", None, persistent=False)
         channels = setup.bottoms[0][1]
         for shape in ((channels,), (channels,), (1,)):
             self.add_blob(shape)
             self.blobs[-1].requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        total_mean, total_variance, scale = self.blobs
         if self.frozen:
-            factor = torch.where(scale == 0, torch.zeros_like(scale), 1 / scale)
-            return F.batch_norm(x, total_mean * factor, total_variance * factor, eps=self.eps)
+            return F.batch_norm(x, *self._statistics(), eps=self.eps)
         if not x.is_meta:
             self._update(x.detach())
         return F.batch_norm(x, None, None, training=True, eps=self.eps)
+
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        if self.mean is not None:
+            return self.mean, self.variance
+        total_mean, total_variance, scale = self.blobs
+        factor = torch.where(scale == 0, torch.zeros_like(scale), 1 / scale)
+        return total_mean * factor, total_variance * factor
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Divides the sums once and for all, so that an exported graph holds plain statistics."""
+        if self.frozen:
+            self.mean, self.variance = self._statistics()
 
     @torch.no_grad()
     def _update(self, x: Tensor) -> None:

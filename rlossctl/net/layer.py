@@ -78,6 +78,9 @@ class Layer(nn.Module):
         """Bottoms to tops, in the order of the prototxt."""
         raise TypeError(f"{type(self).__name__} has no forward")
 
+    def settle(self) -> None:
+        """Computes once what does not depend on the bottoms, before an export; later weights are not seen."""
+
     def window(self) -> tuple[float, float]:
         """Receptive field of one output in inputs, and the step between outputs in inputs."""
         return 1.0, 1.0
