@@ -173,10 +173,6 @@ def test_enet_before_merging_learns_its_statistics(models, shared, tmp_path):
     check_munich(models, golden, "enet_prebn_learn", tmp_path / "net.prototxt", BINARY[-1])
 
 
-def test_enets_python_layers_are_not_run_here():
-    pytest.skip("enet_deploy and enet_train_* need the authors' spatial_dropout.py (a Python layer)")
-
-
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.recording)
 def test_every_layer_finds_its_weights(models, model):
     net = load_net(models / model.prototxt)
