@@ -11,10 +11,10 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from rlossctl.data.images import decode_image
-from rlossctl.data.optional import needed
 from rlossctl.data.source import Item, Source
 from rlossctl.data.transformer import Transformer
 from rlossctl.errors import DataError
+from rlossctl.optional import needed
 from rlossctl.prototxt import schema
 from rlossctl.weights.mean import load_mean
 
@@ -183,7 +183,13 @@ class _Environment:
     """An open LMDB, shared by all its readers: the library refuses to open one twice."""
 
     def __init__(self, path: str) -> None:
-        lmdb = needed("lmdb", "the layer type Data", path)
+        lmdb = needed(
+            "lmdb",
+            "the layer type Data needs the package lmdb",
+            path,
+            error=DataError,
+            otherwise="pip install lmdb",
+        )
         try:
             self.lmdb = lmdb.open(
                 path, subdir=os.path.isdir(path), readonly=True, lock=False, readahead=False, max_dbs=0

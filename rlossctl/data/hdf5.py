@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from rlossctl.data.lists import join_root
-from rlossctl.data.optional import needed
 from rlossctl.data.source import Item, Source
 from rlossctl.errors import DataError
+from rlossctl.optional import needed
 
 # First number of the keys of random streams; those of data/order.py are 0 to 2.
 _FILES, _ROWS = 3, 4
@@ -140,7 +140,13 @@ class Hdf5Source(Source):
         return file
 
     def _opened(self, path: str, line: str) -> Any:
-        h5py = needed("h5py", "the layer type HDF5Data", path)
+        h5py = needed(
+            "h5py",
+            "the layer type HDF5Data needs the package h5py",
+            path,
+            error=DataError,
+            otherwise="pip install h5py",
+        )
         try:
             return h5py.File(path, "r")
         except OSError as error:

@@ -13,6 +13,7 @@ from rlossctl.files import atomic_path
 from rlossctl.layers.matfile import check_rank, legacy_shape
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
+from rlossctl.optional import needed
 
 
 @register("HDF5Output", bottoms=2, tops=0)
@@ -69,14 +70,10 @@ class HDF5Output(Layer):
             ) from error
 
     def _h5py(self) -> ModuleType:
-        try:
-            import h5py
-        except ImportError as error:
-            raise NetError(
-                "HDF5Output needs h5py",
-                where=self.setup.where,
-                found="h5py is not installed",
-                expected="the extra hdf5",
-                advice="pip install rlossctl[hdf5], or take the layer out of the prototxt",
-            ) from error
-        return h5py
+        return needed(
+            "h5py",
+            "HDF5Output needs h5py",
+            self.setup.where,
+            error=NetError,
+            otherwise="take the layer out of the prototxt",
+        )

@@ -15,6 +15,7 @@ from rlossctl.errors import DataError, NetError
 from rlossctl.files import atomic_write
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
 from rlossctl.net.registry import register
+from rlossctl.optional import needed
 
 VARIABLE = "data"
 
@@ -216,14 +217,10 @@ def _unreadable(path: str | os.PathLike[str], found: str) -> DataError:
 
 
 def _scipy(path: str | os.PathLike[str]) -> ModuleType:
-    try:
-        import scipy.io
-    except ImportError as error:
-        raise NetError(
-            "MATLAB files need scipy",
-            where=os.fspath(path),
-            found="scipy is not installed",
-            expected="the extra mat",
-            advice="pip install rlossctl[mat], or take MatWrite and MatRead out of the prototxt",
-        ) from error
-    return scipy.io
+    return needed(
+        "scipy.io",
+        "MATLAB files need scipy",
+        os.fspath(path),
+        error=NetError,
+        otherwise="take MatWrite and MatRead out of the prototxt",
+    )

@@ -36,10 +36,9 @@ _SHARED = {
 }
 
 _LOSS_PARAM = 101
-_LOSS_LAYERS_WITH_FREQUENCIES = {
-    3: 10003
-}  # SegNet and ENet: 3 is weight_by_label_freqs, BVLC's normalization
-_ENET_NORMALIZATION = {5: 3}
+# In LossParameter: 3 is SegNet's and ENet's weight_by_label_freqs, 5 ENet's normalization (BVLC's 3).
+_SEGNET_LOSS = {3: 10003}
+_ENET_LOSS = {3: 10003, 5: 3}
 _LAYER = 100  # in NetParameter
 
 
@@ -145,9 +144,9 @@ def _layer_numbers(layer_type: str, dialect: str) -> dict[int, int]:
 
 def _loss_numbers(dialect: str) -> dict[int, int]:
     if dialect == "segnet":
-        return _LOSS_LAYERS_WITH_FREQUENCIES
+        return _SEGNET_LOSS
     if dialect == "enet":
-        return {**_LOSS_LAYERS_WITH_FREQUENCIES, **_ENET_NORMALIZATION}
+        return _ENET_LOSS
     return {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rlossctl.errors import RlossError
+from rlossctl.optional import needed
 
 
 class Board:
@@ -16,15 +16,9 @@ class Board:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise RlossError(
-                "TensorBoard is not installed",
-                found=str(error),
-                expected="the package tensorboard",
-                advice='pip install "rlossctl[tensorboard]", or leave out --tensorboard',
-            ) from error
+        needed("tensorboard", "TensorBoard is not installed", None, otherwise="leave out --tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(str(folder))
 
     def record(self, kind: str, figures: Mapping[str, object]) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from rlossctl.errors import WeightsError
 from rlossctl.files import atomic_write
+from rlossctl.optional import needed
 from rlossctl.weights.blobs import MAX_COUNT, Blob, LayerBlobs
 
 if TYPE_CHECKING:
@@ -193,17 +194,13 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 
 
 def _h5py(path: str | os.PathLike[str]) -> ModuleType:
-    try:
-        import h5py
-    except ImportError as error:
-        raise WeightsError(
-            "HDF5 files need h5py",
-            where=os.fspath(path),
-            found="h5py is not installed",
-            expected="the extra hdf5",
-            advice="pip install rlossctl[hdf5], or use the binary .caffemodel and .solverstate",
-        ) from error
-    return h5py
+    return needed(
+        "h5py",
+        "HDF5 files need h5py",
+        os.fspath(path),
+        error=WeightsError,
+        otherwise="use the binary .caffemodel and .solverstate",
+    )
 
 
 def _error(path: str | os.PathLike[str], message: str, *, found: object, expected: object) -> WeightsError:

@@ -1,0 +1,38 @@
+"""Packages that only some files or layers need: the extras of pyproject.toml."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from rlossctl.errors import RlossError
+
+_EXTRAS = {"h5py": "hdf5", "scipy": "mat"}  # the others are named like their package
+
+
+def needed(
+    module: str, message: str, where: object, *, error: type[RlossError] = RlossError, otherwise: str
+) -> ModuleType:
+    """Imports a module of an optional package.
+
+    Args:
+        message: what needs it, as the error says it.
+        where: file or layer, for the error.
+        error: type of the error.
+        otherwise: what to do in place of installing the package.
+
+    Raises:
+        RlossError: of type `error`; the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as cause:
+        package = module.partition(".")[0]
+        extra = _EXTRAS.get(package, package)
+        raise error(
+            message,
+            where=where,
+            found=f"{package} is not installed",
+            expected=f"the extra {extra}",
+            advice=f"pip install rlossctl[{extra}], or {otherwise}",
+        ) from cause
