@@ -11,11 +11,9 @@ from google.protobuf.message import Message
 from rlossctl.errors import UsageError, VerificationError
 from rlossctl.files import atomic_write
 from rlossctl.prototxt import load_net_file, load_solver_parameter, to_text, wire
-from rlossctl.prototxt.text import is_solver, net_file, parse, read_text
+from rlossctl.prototxt.text import SUFFIXES, is_solver, net_file, parse, read_text
 from rlossctl.prototxt.upgrade import modernize
 from rlossctl.weights import load_caffemodel
-
-TEXT = (".prototxt", ".pbtxt", ".txt")
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def rewrite(
         UsageError: another kind of output.
         PrototxtError: an input that Caffe cannot upgrade either.
     """
-    text = source.suffix.lower() in TEXT
+    text = source.suffix.lower() in SUFFIXES
     if out.suffix.lower() not in (".prototxt", *(() if text else (".caffemodel",))):
         raise UsageError(
             "weights are missing" if text else "a net is missing",

@@ -10,8 +10,6 @@ from google.protobuf.json_format import MessageToDict
 
 from rlossctl.prototxt import load_net_file, load_solver_parameter, text
 
-TEXT_SUFFIXES = (".prototxt", ".pbtxt", ".txt", ".pt.txt")
-
 
 @dataclass(frozen=True)
 class Report:
@@ -43,7 +41,7 @@ def inspect(
     Raises:
         PrototxtError, NetError, WeightsError: as the readers raise them.
     """
-    if path.suffix.lower() not in TEXT_SUFFIXES:
+    if path.suffix.lower() not in text.SUFFIXES:
         return _weights_report(path)
     if text.is_solver(text.read_text(path)):
         return _solver_report(path, placeholders)
