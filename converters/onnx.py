@@ -72,12 +72,12 @@ def _refuse_unexportable(deploy: Deploy) -> None:
                 expected="layers that compute their tops from the image alone",
                 advice="name an output that comes before this layer (--output BLOB)",
             )
-        if getattr(layer.module, "drops", False):
+        if layer.module.unexportable:
             raise layer.module.error(
-                "draws at random in TEST, which no converted model can repeat",
-                found="sample_weights_test: true",
-                expected="a net that gives one answer",
-                advice="delete sample_weights_test to export the mean net",
+                "this layer cannot be exported to ONNX",
+                found=layer.module.unexportable,
+                expected="layers that give one answer, computed from the image alone",
+                advice="change or delete what is named, or name an output before this layer (--output BLOB)",
             )
 
 

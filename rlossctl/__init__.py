@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlossctl.net import load_net as load_net
     from rlossctl.solver import Solver as Solver
     from rlossctl.solver import load_solver as load_solver
+    from rlossctl.trust import python_layers_allowed as python_layers_allowed
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOMES = {
     "evaluate": "rlossctl.evaluation",
     "load_net": "rlossctl.net",
     "load_solver": "rlossctl.solver",
+    "python_layers_allowed": "rlossctl.trust",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -21,6 +21,7 @@ from rlossctl.cli import options
 )
 @options.placeholders
 @options.dialect
+@options.python_layers
 @click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Blob that an ONNX model returns.")
 @click.option(
     "--classes", metavar="NAMES", help="Class names for ONNX: voc, camvid, or a file with one per line."

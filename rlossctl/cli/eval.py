@@ -56,6 +56,7 @@ backend, preprocess, metric, and caffe with --metric caffe. Shares are 0 to 1, n
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
 @options.device
 @options.dialect
+@options.python_layers
 @click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs.")
 @click.option(
     "--pictures", type=click.IntRange(min=0), default=12, show_default=True, help="Images in the report."

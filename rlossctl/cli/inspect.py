@@ -18,6 +18,7 @@ from rlossctl.cli import options
     help="Of a net. [default: TEST if it has data then, else TRAIN]",
 )
 @options.dialect
+@options.python_layers
 @options.image_shape
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(

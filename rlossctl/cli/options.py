@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from rlossctl.files import atomic_write
+from rlossctl.trust import python_layers_allowed
 
 
 def parse_settings(
@@ -82,6 +83,22 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
         default="auto",
         show_default=True,
         help="Whose Caffe the net is for; auto: by the layer types that only one fork has.",
+    )(command)
+
+
+def python_layers(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--allow-python-layers`, which holds for the whole command."""
+
+    def allow(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+        if given:
+            context.with_resource(python_layers_allowed())
+
+    return click.option(
+        "--allow-python-layers",
+        is_flag=True,
+        expose_value=False,
+        callback=allow,
+        help="Run the modules that layers of type Python name. They are programs: read them first.",
     )(command)
 
 

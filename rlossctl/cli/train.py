@@ -43,6 +43,7 @@ Caffe's log lines and metrics.jsonl with one JSON object per iteration. Ctrl-C s
 @click.option("--root", metavar="DIR", help="Folder of the list's names, in place of root_folder.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events, to OUT/tensorboard.")
 @options.dialect
+@options.python_layers
 def command(
     prototxt: str,
     solver: str | None,

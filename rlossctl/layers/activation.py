@@ -121,6 +121,8 @@ class Dropout(Layer):
         if not 0 < self.ratio < 1:
             raise setup.error("dropout_ratio must lie between 0 and 1", found=self.ratio)
         self.drops = setup.phase == "TRAIN" or param.sample_weights_test
+        if self.drops:
+            self.unexportable = "it draws at random (sample_weights_test: true, or phase TRAIN)"
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.ratio, training=True) if self.drops else x

@@ -3,7 +3,9 @@ are Caffe's, the numbers are not (Caffe draws from boost's mt19937)."""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from google.protobuf.message import Message
@@ -11,10 +13,14 @@ from torch import Tensor
 
 from rlossctl.errors import NetError
 
+Filler = Message | Callable[[Tensor], object] | None
+
 
 @torch.no_grad()
-def fill(blob: Tensor, filler: Message | None, where: str) -> None:
-    """Fills `blob` in place as FillerParameter `filler` says; None fills zeros.
+def fill(blob: Tensor, filler: Filler, where: str, dialect: str = "bvlc") -> None:
+    """Fills `blob` in place as FillerParameter `filler` says; None fills zeros, a function does it itself.
+
+    The rloss fork centres bilinear kernels of unusual sizes elsewhere than BVLC.
 
     Raises:
         NetError: unknown type, or a blob that the filler cannot fill; `where` names the layer.
@@ -22,8 +28,12 @@ def fill(blob: Tensor, filler: Message | None, where: str) -> None:
     if filler is None:
         blob.zero_()
         return
+    if callable(filler):
+        filler(blob)
+        return
+    rules = _RLOSS_RULES if dialect == "rloss" else _RULES
     try:
-        rule = _RULES[filler.type]
+        rule = rules[filler.type]
     except KeyError:
         raise NetError(
             "unknown filler type", where=where, found=filler.type, expected=", ".join(sorted(_RULES))
@@ -68,14 +78,15 @@ def _msra(blob: Tensor, filler: Message, where: str) -> None:
     blob.normal_(0.0, math.sqrt(2.0 / fan(blob, filler)))
 
 
-def _bilinear(blob: Tensor, filler: Message, where: str) -> None:
+def _bilinear(blob: Tensor, filler: Message, where: str, *, rloss: bool = False) -> None:
     if blob.dim() != 4 or blob.shape[2] != blob.shape[3]:
         raise NetError(
             "the bilinear filler needs a square 4-D blob", where=where, found=f"shape {tuple(blob.shape)}"
         )
     size = blob.shape[3]
     half = math.ceil(size / 2)
-    centre = (size - 1) / (2.0 * half)
+    # Equal for kernels that suit a factor s: size = 2 s - s % 2.
+    centre = (2 * half - 1 - half % 2 if rloss else size - 1) / (2.0 * half)
     line = 1 - (torch.arange(size, dtype=torch.float64) / half - centre).abs()
     blob.copy_((line[:, None] * line[None, :]).to(blob.dtype))
 
@@ -89,3 +100,4 @@ _RULES = {
     "msra": _msra,
     "bilinear": _bilinear,
 }
+_RLOSS_RULES = {**_RULES, "bilinear": functools.partial(_bilinear, rloss=True)}

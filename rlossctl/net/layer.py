@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from torch import Tensor, nn
 
 from rlossctl.errors import NetError
+from rlossctl.net.fillers import Filler
 
 Shape = tuple[int, ...]
 
@@ -55,21 +56,23 @@ class Layer(nn.Module):
 
     Attributes:
         blobs: learned blobs in Caffe's order; on the meta device until the net allocates them.
-        fillers: one FillerParameter (or None for zeros) per blob.
+        fillers: one FillerParameter (None for zeros, or a function that fills the tensor) per blob.
         default_lr_mult: of blobs without a ParamSpec that sets it.
         forced_lr_mult: of all blobs, whatever the prototxt says; None leaves it to the prototxt.
+        unexportable: why no converted model can do what this layer does, "" where one can.
     """
 
     default_lr_mult = 1.0
     forced_lr_mult: float | None = None
+    unexportable: str = ""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         self.setup = setup
         self.blobs = nn.ParameterList()
-        self.fillers: list[Message | None] = []
+        self.fillers: list[Filler] = []
 
-    def add_blob(self, shape: Sequence[int], filler: Message | None = None) -> None:
+    def add_blob(self, shape: Sequence[int], filler: Filler = None) -> None:
         """Declares the next learned blob."""
         self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
         self.fillers.append(filler)

@@ -102,7 +102,8 @@ def materialize(
             continue
         trains = meta.requires_grad and owner.rates()[0] != 0  # lr_mult 0: Caffe computes no gradient
         blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=trains)
-        fill(blob, owner.layer.fillers[owner.index], f"{owner.node.where}: layer {owner.node.name!r}")
+        where = f"{owner.node.where}: layer {owner.node.name!r}"
+        fill(blob, owner.layer.fillers[owner.index], where, owner.layer.setup.dialect)
         real[id(meta)] = blob
     for _, layer in built:
         for index in range(len(layer.blobs)):

@@ -1,0 +1,141 @@
+"""What the code of a Python layer sees of Caffe: `caffe.Layer`, blobs of arrays, and a module `caffe`.
+
+Written after pycaffe's interface (python/caffe/_caffe.cpp, python_layer.hpp).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+TRAIN, TEST = 0, 1
+
+
+class Blob:
+    """Values and their gradient as float32 arrays of one shape, written in place: `blob.data[...] = x`."""
+
+    def __init__(self, shape: Sequence[int] = ()) -> None:
+        self._data = np.zeros(shape, np.float32)
+        self._diff: np.ndarray | None = None
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values."""
+        return self._data
+
+    @property
+    def diff(self) -> np.ndarray:
+        """The gradient with respect to the values; memory is taken at the first use."""
+        if self._diff is None or self._diff.shape != self._data.shape:
+            self._diff = np.zeros(self._data.shape, np.float32)
+        return self._diff
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """All axes."""
+        return self._data.shape
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return self._data.size
+
+    @property
+    def num(self) -> int:
+        """The first of four axes; axes that are missing count 1."""
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        """The second of four axes."""
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        """The third of four axes."""
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        """The last of four axes."""
+        return self._legacy(3)
+
+    def reshape(self, *shape: int) -> None:
+        """Changes the shape; values are kept where their number stays the same, else they become 0."""
+        sizes = tuple(int(size) for size in shape)
+        if math.prod(sizes) == self._data.size:
+            self._data = self._data.reshape(sizes)
+        else:
+            self._data = np.zeros(sizes, np.float32)
+
+    def _legacy(self, axis: int) -> int:
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+
+class BlobVec(list):
+    """A layer's learned blobs."""
+
+    def add_blob(self, *shape: int) -> Blob:
+        """Appends a blob of zeros."""
+        self.append(Blob(shape))
+        return self[-1]
+
+
+class Layer:
+    """Base of the classes in a Python layer's module; they define setup, reshape, forward and backward.
+
+    Attributes:
+        param_str: python_param.param_str.
+        phase: TRAIN (0) or TEST (1).
+        blobs: learned blobs; setup may add some.
+    """
+
+    param_str = ""
+    phase = TEST
+
+    def __init__(self) -> None:
+        self.blobs = BlobVec()
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Runs once, before the first reshape."""
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Gives the tops their shapes; runs before every forward."""
+        raise NotImplementedError(f"{type(self).__name__} has no reshape")
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Writes top[i].data."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """From top[i].diff writes bottom[i].diff where propagate_down[i], and adds to blobs[i].diff."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+
+def import_module(name: str, folders: Sequence[Path]) -> ModuleType:
+    """Imports a Python layer's module from the usual places, then from `folders`.
+
+    Where Caffe itself is not installed, `import caffe` gives the module this file stands for.
+    """
+    if "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None:
+        sys.modules["caffe"] = _caffe()
+    before = list(sys.path)
+    sys.path.extend(str(folder) for folder in folders)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path[:] = before
+
+
+def _caffe() -> ModuleType:
+    module = ModuleType("caffe", "The part of pycaffe that Python layers use, given by rlossctl.")
+    for name, value in (("Layer", Layer), ("TRAIN", TRAIN), ("TEST", TEST)):
+        setattr(module, name, value)
+    return module

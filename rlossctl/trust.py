@@ -1,0 +1,27 @@
+"""What the user lets this process run: no file from elsewhere runs as a program unless they say so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+_PYTHON_LAYERS: ContextVar[bool] = ContextVar("python_layers", default=False)
+
+
+@contextlib.contextmanager
+def python_layers_allowed() -> Iterator[None]:
+    """Inside the block, nets may load the modules that their layers of type Python name.
+
+    Such a module is a program with all the rights of this process: read it before you allow it.
+    """
+    token = _PYTHON_LAYERS.set(True)
+    try:
+        yield
+    finally:
+        _PYTHON_LAYERS.reset(token)
+
+
+def allows_python_layers() -> bool:
+    """Whether the caller stands inside `python_layers_allowed`."""
+    return _PYTHON_LAYERS.get()
