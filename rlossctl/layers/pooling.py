@@ -1,4 +1,4 @@
-"""Pooling and SPP: MAX and AVE with Caffe's output sizes and divisors."""
+"""Pooling and SPP, with Caffe's output sizes and divisors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class Pooling(Layer):
     last window that would start beyond the image and its leading padding is dropped. MAX never takes
     padding and gives ties to the first in row-major order; a second top holds the flat index in the
     plane. AVE divides by the window clipped to the padded image, so padding counts. global_pooling takes
-    the whole plane. STOCHASTIC is refused.
+    the whole plane. STOCHASTIC, for values that are not negative and without padding (pooling_layer.cu): in
+    TRAIN one value of the window, drawn with a probability proportional to it, in TEST their mean weighted
+    by themselves; a window of zeros gives 0. (Caffe has it on the GPU only, and no gradient of it in TEST.)
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -30,13 +32,12 @@ class Pooling(Layer):
         self.param = param
         if len(setup.bottoms[0]) != 4:
             raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
-        if param.pool == STOCHASTIC:
-            raise setup.error(
-                "STOCHASTIC pooling is not available", expected="MAX or AVE", advice="set pool: MAX or AVE"
-            )
         if setup.tops == 2 and param.pool != MAX:
             raise setup.error("a second top (the mask) exists only for MAX pooling", found="pool: AVE")
-        self.is_max = param.pool == MAX
+        self.is_max, self.is_stochastic = param.pool == MAX, param.pool == STOCHASTIC
+        self.draws = self.is_stochastic and setup.phase == "TRAIN"
+        if self.draws:
+            self.unexportable = "STOCHASTIC pooling draws at random in TRAIN"
         self.is_global = param.global_pooling
         self.floor = param.round_mode == 1
         if not self.is_global:
@@ -48,10 +49,14 @@ class Pooling(Layer):
         self.stride = _pair(setup, param, "stride", "stride", 1)
         self.pad = _pair(setup, param, "pad", "pad", 0)
         for kernel, pad in zip(self.kernel, self.pad, strict=True):
+            if pad and self.is_stochastic:
+                raise setup.error("STOCHASTIC pooling has no padding", found=f"pad {pad}", expected="pad: 0")
             if pad >= kernel:
                 raise setup.error("pad must be smaller than the kernel", found=f"pad {pad}, kernel {kernel}")
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if self.is_stochastic:
+            return self._pool_stochastic(x)
         if self.is_global:
             return self._pool_global(x)
         y = self._pool_fast(x) if self._torch_agrees() else self._pool_padded(x)
@@ -69,6 +74,27 @@ class Pooling(Layer):
         y, index = x.flatten(2).max(2)
         y = y[..., None, None]
         return (y, index.to(x.dtype)[..., None, None]) if self.setup.tops == 2 else y
+
+    def _pool_stochastic(self, x: Tensor) -> Tensor:
+        if self.is_global:
+            windows = x.flatten(2).unsqueeze(2)  # [N, C, 1, all values]
+            out = [1, 1]
+        else:
+            windows, out = self._windows(x)  # [N, C, windows, values]
+        if self.draws:
+            return _draw(windows).unflatten(2, out)
+        total = windows.sum(3)
+        mean = windows.square().sum(3) / total.where(total > 0, 1)
+        return mean.where(total > 0, 0).unflatten(2, out)
+
+    def _windows(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """The values of every window, zeros where it leaves the image, and how many there are per axis."""
+        out = [self._output_size(size, axis) for axis, size in enumerate(x.shape[2:])]
+        ends = [(out[axis] - 1) * self.stride[axis] + self.kernel[axis] for axis in (0, 1)]
+        padding = [max(0, end - size) for end, size in zip(ends, x.shape[2:], strict=True)]
+        padded = F.pad(x, (0, padding[1], 0, padding[0]))[..., : ends[0], : ends[1]]
+        windows = padded.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
+        return windows.flatten(4).flatten(2, 3), out
 
     def _pool_fast(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         if not self.is_max:
@@ -157,6 +183,14 @@ class SPP(Layer):
         if self.is_max:
             return F.max_pool2d(F.pad(x, padding, value=LOWEST), kernel)
         return F.avg_pool2d(F.pad(x, padding), kernel)
+
+
+def _draw(windows: Tensor) -> Tensor:
+    """One value of each window: the first at which the running sum reaches a random share of the whole."""
+    sums = windows.detach().cumsum(3)
+    threshold = torch.rand_like(sums[..., -1:]) * sums[..., -1:]
+    chosen = (sums >= threshold).to(torch.uint8).argmax(3, keepdim=True)  # argmax takes the first maximum
+    return windows.gather(3, chosen).squeeze(3)
 
 
 def _pair(setup: Setup, param: object, single: str, pair: str, default: int | None) -> tuple[int, int]:

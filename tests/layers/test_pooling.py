@@ -1,4 +1,4 @@
-"""SPP against Pooling: each of its levels is one."""
+"""STOCHASTIC pooling by its formula; SPP against Pooling: each of its levels is one."""
 
 from __future__ import annotations
 
@@ -42,3 +42,54 @@ def test_a_single_level_is_not_flattened(layer):
 def test_impossible_pyramids_are_refused(layer, fields, shape, message):
     with pytest.raises(NetError, match=message):
         layer("SPP", fields, shape)
+
+
+STOCHASTIC = "pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }"
+
+
+def windows(x: torch.Tensor) -> list[list[torch.Tensor]]:
+    """The values of each window of size 3 and stride 2, those beyond the image left out."""
+    rows, columns = (range(0, (size - 3 + 1) // 2 * 2 + 1, 2) for size in x.shape[2:])
+    return [[x[0, 0, r : r + 3, c : c + 3].flatten() for c in columns] for r in rows]
+
+
+def test_stochastic_pooling_in_test_weighs_values_by_themselves(stochastic):
+    x = torch.rand(1, 1, 6, 7, generator=torch.Generator().manual_seed(1))
+    x[:, :, :3, :3] = 0
+    y = stochastic("TEST")(a=x)["t0"]
+    assert y.shape == (1, 1, 3, 3) and y[0, 0, 0, 0] == 0
+    for row, found in zip(windows(x), y[0, 0], strict=True):
+        for window, value in zip(row, found, strict=True):
+            expected = (window**2).sum() / window.sum() if window.sum() else torch.zeros(())
+            torch.testing.assert_close(value, expected)
+
+
+def test_stochastic_pooling_in_training_draws_values_in_proportion(stochastic):
+    x = torch.tensor([[1.0, 0, 2], [0, 5, 0], [0, 0, 2]])[None, None].requires_grad_()
+    net = stochastic("TRAIN", SHAPE[:2] + (3, 3))
+    torch.manual_seed(0)
+    y = net(a=x.expand(500, 4, 3, 3))["t0"]
+    share = {value: (y == value).double().mean().item() for value in (1.0, 2.0, 5.0)}
+    assert sum(share.values()) == 1  # a 0 is never drawn
+    for value, expected in ((1.0, 0.1), (2.0, 0.4), (5.0, 0.5)):
+        assert share[value] == pytest.approx(expected, abs=0.04)
+    y.sum().backward()  # to the value that was drawn
+    assert x.grad.sum() == 2000 and x.grad[0, 0, 1, 1] == (y == 5).sum() and x.grad[0, 0, 0, 1] == 0
+    assert x.grad[0, 0, 0, 2] + x.grad[0, 0, 2, 2] == (y == 2).sum()
+
+
+def test_stochastic_pooling_has_no_mask(layer):
+    with pytest.raises(NetError, match="only for MAX"):
+        layer("Pooling", STOCHASTIC, SHAPE, tops=2)
+
+
+@pytest.fixture
+def stochastic(build):
+    """stochastic(phase, shape) gives a net of one pooling layer."""
+
+    def net(phase: str, shape: tuple[int, ...] = (1, 1, 6, 7)):
+        dims = " ".join(f"dim: {size}" for size in shape)
+        text = f'input: "a" input_shape {{ {dims} }} layer {{ name: "l" type: "Pooling" bottom: "a" '
+        return build(f'{text} top: "t0" {STOCHASTIC} }}', phase)
+
+    return net

@@ -29,7 +29,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (X + layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }"), "STOCHASTIC"),
+        (X + layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 pad: 1 }"), "no padding"),
         (X + layer("Pooling", "pooling_param { kernel_size: 2 pad: 2 }"), "pad must be smaller"),
         (X + layer("Pooling"), "needs kernel_size"),
         (X + layer("Pooling", "pooling_param { kernel_size: 2 stride: 0 }"), "stride must be positive"),
