@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
     "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
     "inspect": "Show a net, a caffemodel or a solver.",
+    "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
 }
 

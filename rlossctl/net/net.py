@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import load_caffemodel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerNode:
     """A built layer: its node in the graph and its module."""
 
@@ -44,6 +44,17 @@ class LayerNode:
     @property
     def message(self) -> Message:
         return self.node.message
+
+
+class Watch:
+    """Sees what layers read and give while a net runs. This one does nothing; derive from it."""
+
+    def bottoms(self, layer: LayerNode, values: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Before a layer: its bottoms, or what it is to read in their place."""
+        return values
+
+    def tops(self, layer: LayerNode, values: Mapping[str, Tensor]) -> None:
+        """After a layer: its tops by name; of a data layer, those that were fed or drawn."""
 
 
 @dataclass
@@ -145,7 +156,12 @@ class Net(nn.Module):
         return self.run(blobs, keep=True).blobs
 
     def run(
-        self, inputs: Mapping[str, Tensor] | None = None, *, keep: bool = False, until: Iterable[str] = ()
+        self,
+        inputs: Mapping[str, Tensor] | None = None,
+        *,
+        keep: bool = False,
+        until: Iterable[str] = (),
+        watch: Watch | None = None,
     ) -> Result:
         """One pass.
 
@@ -153,6 +169,7 @@ class Net(nn.Module):
             inputs: blobs by name; data layers whose tops are all missing here are drawn from.
             keep: keep every blob instead of dropping each after its last reader.
             until: run only the layers that these blobs need, and keep them.
+            watch: sees every layer's bottoms and tops.
 
         Raises:
             NetError: an input is missing or unknown.
@@ -163,17 +180,20 @@ class Net(nn.Module):
         needed = self.layers_for(wanted) if wanted else None
         losses: dict[str, tuple[Tensor, float]] = {}
         drawn: list[str] = []
+        watch = watch or Watch()
         for number, layer in enumerate(self.layers):
             if needed is not None and number not in needed:
                 continue
             if isinstance(layer.module, DataLayer):
                 drawn += self._feed(layer, blobs)
+                watch.tops(layer, {name: blobs[name] for name in layer.tops if name in blobs})
                 continue
             try:
-                tops = self._layer_tops(layer, blobs)
+                tops = self._layer_tops(layer, blobs, watch)
             except NetError as error:
                 error.name_files(drawn)
                 raise
+            watch.tops(layer, dict(zip(layer.tops, tops, strict=True)))
             for top, weight, value in zip(layer.tops, layer.node.loss_weights, tops, strict=True):
                 blobs[top] = value
                 if weight:
@@ -215,7 +235,7 @@ class Net(nn.Module):
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_blobs(layers, self.params, str(path), complete=model.format != "hdf5")
 
-    def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor], watch: Watch) -> tuple[Tensor, ...]:
         absent = [name for name in layer.bottoms if name not in blobs]
         if absent:
             raise layer.module.error(
@@ -228,7 +248,7 @@ class Net(nn.Module):
             blobs[name].detach() if index in layer.node.blocked else blobs[name]
             for index, name in enumerate(layer.bottoms)
         ]
-        tops = layer.module(*bottoms)
+        tops = layer.module(*watch.bottoms(layer, bottoms))
         return tops if isinstance(tops, tuple) else (tops,)
 
     def _feed(self, layer: LayerNode, blobs: dict[str, Tensor]) -> list[str]:

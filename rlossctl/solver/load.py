@@ -102,8 +102,6 @@ def build_solver(
     _check(param, file)
     for name in policies.unset_fields(param):
         log.warning(f"{name} is not set in {file} and counts as 0, as in Caffe")
-    if param.debug_info:
-        log.warning("debug_info is set: rlossctl does not print per-layer figures")
     place = pick_device(device, param)
     number = pick_seed(seed, param)
     torch.manual_seed(number)

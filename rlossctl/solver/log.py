@@ -59,6 +59,10 @@ class Log:
         """A message that somebody should read."""
         self._emit("W", text)
 
+    def error(self, text: str) -> None:
+        """A message that Caffe logs as an error."""
+        self._emit("E", text)
+
     def record(self, kind: str, **figures: object) -> None:
         """One JSON line: `kind`, then the figures; numbers that are not finite are written as strings."""
         if self._metrics is not None:
@@ -95,9 +99,32 @@ class Stopwatch:
         return seconds
 
 
+class Pace:
+    """What newer BVLC versions tell in a display line: iterations per second, and the time since the last."""
+
+    def __init__(self) -> None:
+        self.restart(0)
+
+    def restart(self, iteration: int) -> None:
+        """Counts from here on."""
+        self._watch, self._iteration = Stopwatch(), iteration
+
+    def lap(self, iteration: int, display: int) -> str:
+        """` (1.23 iter/s, 16.2s/20 iters)`, since the last call; `display` is the solver's."""
+        seconds = self._watch.lap()
+        rate = (iteration - self._iteration) / (seconds or 1.0)
+        self._iteration = iteration
+        return f" ({number(rate)} iter/s, {number(seconds)}s/{display} iters)"
+
+
 def to_stderr(line: str) -> None:
     """Writes a line to the standard error stream."""
     print(line, file=sys.stderr, flush=True)
+
+
+def to_stdout(line: str) -> None:
+    """Writes a line to the standard output stream."""
+    print(line, flush=True)
 
 
 def warnings_to_stderr(line: str) -> None:
@@ -125,9 +152,14 @@ def output_lines(
     for name, values in outputs:
         weight = weights.get(name, 0.0)
         for value in values:
-            loss = f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""
-            lines.append(f"    {net} net output #{len(lines)}: {name} = {number(value)}{loss}")
+            lines.append(f"    {net} net output #{len(lines)}: {name} = {weighted(value, weight)}")
     return lines
+
+
+def weighted(value: float, weight: float) -> str:
+    """`0.69`, and ` (* 1 = 0.69 loss)` behind it where the blob has a loss weight."""
+    loss = f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""
+    return number(value) + loss
 
 
 def _thread() -> int:

@@ -15,7 +15,8 @@ from rlossctl.net import Net
 from rlossctl.net.graph import AUTOMATIC
 from rlossctl.net.saved import as_array
 from rlossctl.solver import monitor, policies, resume, snapshot
-from rlossctl.solver.log import Log, Stopwatch, number, output_lines, warnings_to_stderr
+from rlossctl.solver.debug import DebugInfo
+from rlossctl.solver.log import Log, Pace, Stopwatch, number, output_lines, warnings_to_stderr
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
 
@@ -64,6 +65,8 @@ class Solver:
         self._keep_smoothed = False
         self._shares = monitor.TermShares()
         self._terms = _term_names(net)
+        self._debug = DebugInfo(self.log) if param.debug_info else None
+        self._pace = Pace() if net.dialect == "bvlc" else None
         self._last_snapshot: tuple[int, Path] | None = None
 
     @property
@@ -92,6 +95,8 @@ class Solver:
             self._smoothed.restart()
         self._keep_smoothed = False
         fed = self._inputs(inputs)
+        if self._pace is not None:
+            self._pace.restart(self.iter)
         outputs: dict[str, Tensor] = {}
         for _ in range(iterations):
             if self._test_due() and (self.iter > 0 or self.param.test_initialization):
@@ -204,12 +209,16 @@ class Solver:
     def _iterate(self, fed: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """One iteration: iter_size passes forward and backward, then the update."""
         watch = Stopwatch()
+        display = bool(self.param.display) and self.iter % self.param.display == 0
+        debug = self._debug if display else None
         self.updater.zero_gradients()
         passes = []
         for _ in range(self.param.iter_size):
-            result = self.net.run(fed)
+            result = self.net.run(fed, watch=debug)
             if result.loss.requires_grad:
                 result.loss.backward()
+            if debug is not None:
+                debug.after_backward(self.net)
             passes.append(
                 {self._terms[top]: (value.detach(), weight) for top, (value, weight) in result.losses.items()}
             )
@@ -218,9 +227,9 @@ class Solver:
         loss = sum(value * weight for value, weight in terms.values())
         monitor.check_finite(self.iter, loss, terms)
         self._smoothed.add(loss)
-        display = bool(self.param.display) and self.iter % self.param.display == 0
         if display:
-            self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
+            pace = "" if self._pace is None else self._pace.lap(self.iter, self.param.display)
+            self.log.info(f"Iteration {self.iter}{pace}, loss = {number(self._smoothed.value)}")
             self._log_outputs("Train", self.net, outputs)
         rate = self._update(display)
         figures = {
@@ -289,7 +298,7 @@ class Solver:
             if self.requests.stop:
                 self.log.info("Test interrupted.")
                 return None
-            result = net.run(None)
+            result = net.run(None, watch=self._debug)
             loss += result.loss.item() if self.param.test_compute_loss else 0.0
             for name, blob in result.outputs.items():
                 values = blob.detach().double().flatten().cpu().numpy()

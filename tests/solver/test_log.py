@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -12,29 +13,95 @@ import pytest
 import rlossctl
 from rlossctl.errors import RlossError
 from rlossctl.solver import Log
-from rlossctl.solver.log import output_lines
+from rlossctl.solver.log import Pace, output_lines
+from rlossctl.solver.testing import run_test
 
 PREFIX = re.compile(r"[IW](\d{4}|\d{8}) (\d\d:\d\d:\d\d\.\d{6}) +\d+ (\S+):\d+\] (.*)")
 
 
 def shape(line: str) -> str:
-    """A message with its measured values replaced: iterations, rates and weights stay."""
-    return re.sub(r"((?:loss|accuracy|loss_aux) = |\* \S+ = )[-+.\de]+", r"\1#", line)
+    """A message with its measured values replaced: iterations, rates and weights stay.
+
+    SegNet's Caffe is older than HDF5 snapshots and does not say that one is binary.
+    """
+    line = re.sub(r"\(\S+ iter/s, \S+s/(\d+) iters\)", r"(# iter/s, #s/\1 iters)", line)
+    line = line.replace("to binary proto file ", "to ")
+    return re.sub(r"((?:loss|accuracy|loss_aux|Loss:) (?:= )?|\* \S+ = )[-+.\de]+", r"\1#", line)
 
 
-def test_the_lines_of_a_run_are_caffes(golden: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def messages(lines: Iterable[str]) -> list[str]:
+    """The texts behind the prefixes; lines without one belong to a message of several lines."""
+    return [match.group(4) for line in lines if (match := PREFIX.fullmatch(line))]
+
+
+def train(folder: Path, dialect: str) -> list[str]:
+    """The lines of a run of the recorded solver."""
     lines: list[str] = []
-    solver = rlossctl.load_solver(golden / "solver" / "log" / "solver.prototxt", log=Log([lines.append]))
-    solver.solve()
-    found = [PREFIX.fullmatch(line).group(4) for line in lines]
-    first = next(index for index, text in enumerate(found) if text.startswith("Solving"))
-    recorded = (golden / "solver" / "log" / "log_rloss.txt").read_text().splitlines()
-    expected = [PREFIX.fullmatch(line).group(4) for line in recorded if PREFIX.fullmatch(line)]
-    start = expected.index("Solving tinylog")
+    log = Log([lines.append])
+    rlossctl.load_solver(folder / "solver.prototxt", log=log, dialect=dialect).solve()
+    return lines
+
+
+@pytest.mark.parametrize("dialect", ["bvlc", "rloss", "segnet"])
+def test_the_lines_of_a_run_are_caffes(golden: Path, tmp_path: Path, monkeypatch, dialect: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = messages(train(golden / "solver" / "log", dialect))
+    expected = messages((golden / "solver" / "log" / f"log_{dialect}.txt").read_text().splitlines())
+    first, start = (texts.index("Solving tinylog") for texts in (found, expected))
     assert [shape(text) for text in found[first:]] == [shape(text) for text in expected[start:]]
     assert "Creating training net from net file: net.prototxt" in found
     assert "Creating test net (#0) specified by net file: net.prototxt" in found
+
+
+def test_caffes_log_parser_finds_the_same_table(golden: Path, tmp_path: Path, monkeypatch) -> None:
+    """What tools/extra/parse_log.py looks for: times, iterations, rates, outputs of the train and test net."""
+    monkeypatch.chdir(tmp_path)
+
+    def table(lines: list[str]) -> dict[str, list[tuple]]:
+        rows: dict[str, list[tuple]] = {"Train": [], "Test": []}
+        iteration, rate, started = -1, None, False
+        for line in lines:
+            started = started or "Solving" in line
+            if not started:
+                continue
+            if match := re.search(r"Iteration (\d+)", line):
+                iteration = int(match.group(1))
+            if match := re.search(r"lr = ([-+]?[0-9]*\.?[0-9]+([eE]?[-+]?[0-9]+)?)", line):
+                rate = float(match.group(1))
+            if match := re.search(r"(Train|Test) net output #(\d+): (\S+) = ([\.\deE+-]+)", line):
+                float(match.group(4))
+                rows[match.group(1)].append((iteration, rate, match.group(2), match.group(3)))
+        return rows
+
+    for dialect in ("bvlc", "rloss", "segnet"):
+        recorded = (golden / "solver" / "log" / f"log_{dialect}.txt").read_text().splitlines()
+        found = table(train(golden / "solver" / "log", dialect))
+        assert found == table(recorded) and len(found["Train"]) == 14 and len(found["Test"]) == 9
+
+
+@pytest.mark.parametrize("dialect", ["bvlc", "rloss", "segnet"])
+def test_the_lines_of_a_test_are_caffes(golden: Path, tmp_path: Path, monkeypatch, dialect: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = golden / "solver" / "log"
+    train(folder, dialect)
+    lines: list[str] = []
+    weights = tmp_path / "snap_iter_25.caffemodel"
+    tested = run_test(folder / "net.prototxt", weights, iterations=4, log=Log([lines.append]))
+    expected = messages((folder / f"test_{dialect}.txt").read_text().splitlines())
+    assert [shape(text) for text in messages(lines)] == [shape(text) for text in expected]
+    batches = [float(line.rpartition(" ")[2]) for line in lines if ", loss = " in line]
+    assert tested.means["loss"] == [pytest.approx(sum(batches) / 4, rel=1e-5)]
+    assert tested.last["loss"] == [pytest.approx(batches[-1], rel=1e-5)]
+    assert tested.loss == pytest.approx(tested.means["loss"][0] + 0.3 * tested.means["loss_aux"][0])
+
+
+def test_a_display_line_tells_the_pace(monkeypatch) -> None:
+    clock = iter([0.0, 4.0, 4.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    pace = Pace()
+    pace._iteration = 10
+    assert pace.lap(20, 20) == " (2.5 iter/s, 4s/20 iters)"
+    assert pace.lap(40, 20) == " (20 iter/s, 0s/20 iters)"  # no time has passed: Caffe divides by 1
 
 
 def test_every_line_reads_as_parse_log_reads_it() -> None:
