@@ -206,6 +206,6 @@ def test_dropout_that_samples_in_test_is_refused(tmp_path):
     )
     net = rlossctl.load_net(prototxt)
     write_caffemodel(weights, net.name, layer_records(net))
-    with pytest.raises(NetError, match="layer 'drop'.*cannot be exported") as caught:
+    with pytest.raises(NetError, match=r"layer 'drop'.*cannot be exported") as caught:
         rlossctl.convert(prototxt, weights, tmp_path / "bayes.onnx")
     assert "draws at random (sample_weights_test: true" in caught.value.found

@@ -66,7 +66,7 @@ def test_stochastic_pooling_in_test_weighs_values_by_themselves(stochastic):
 
 def test_stochastic_pooling_in_training_draws_values_in_proportion(stochastic):
     x = torch.tensor([[1.0, 0, 2], [0, 5, 0], [0, 0, 2]])[None, None].requires_grad_()
-    net = stochastic("TRAIN", SHAPE[:2] + (3, 3))
+    net = stochastic("TRAIN", (*SHAPE[:2], 3, 3))
     torch.manual_seed(0)
     y = net(a=x.expand(500, 4, 3, 3))["t0"]
     share = {value: (y == value).double().mean().item() for value in (1.0, 2.0, 5.0)}

@@ -117,7 +117,7 @@ def test_without_bottoms_it_feeds_the_net(write):
 
 
 def test_nothing_runs_without_permission(write):
-    with pytest.raises(NetError, match="would run a program: the class Affine .*a_users_layers") as caught:
+    with pytest.raises(NetError, match=r"would run a program: the class Affine .*a_users_layers") as caught:
         load_net(write(AFFINE), phase="TRAIN")
     assert "--allow-python-layers" in caught.value.advice and "net.prototxt:2" in caught.value.where
     with rlossctl.python_layers_allowed():
@@ -143,7 +143,7 @@ def test_what_the_users_code_raises_is_told_with_its_place(write, old, new, mess
 def test_a_failing_pass_names_the_layer(write):
     with rlossctl.python_layers_allowed():
         net = load_net(write(python_layer("Broken", 'top: "data"')))
-    with pytest.raises(NetError, match="layer 'l'.*failed in forward") as caught:
+    with pytest.raises(NetError, match=r"layer 'l'.*failed in forward") as caught:
         net.run()
     assert caught.value.found.startswith("RuntimeError: the camera is off (a_users_layers.py:")
 
@@ -171,7 +171,7 @@ def test_it_is_not_exported(write, tmp_path):
     with rlossctl.python_layers_allowed():
         net = load_net(write(text + PRELU))
         write_caffemodel_h5(tmp_path / "net.caffemodel.h5", [("p", {0: np.ones(2, np.float32)})])
-        with pytest.raises(NetError, match="layer 'l'.*cannot be exported") as caught:
+        with pytest.raises(NetError, match=r"layer 'l'.*cannot be exported") as caught:
             rlossctl.convert(net.file.path, tmp_path / "net.caffemodel.h5", tmp_path / "net.onnx")
     assert "code of the user's" in caught.value.found and not (tmp_path / "net.onnx").exists()
 

@@ -54,7 +54,7 @@ def test_the_lines_of_a_run_are_caffes(golden: Path, tmp_path: Path, monkeypatch
 
 
 def test_caffes_log_parser_finds_the_same_table(golden: Path, tmp_path: Path, monkeypatch) -> None:
-    """What tools/extra/parse_log.py looks for: times, iterations, rates, outputs of the train and test net."""
+    """What tools/extra/parse_log.py looks for: iterations, rates, outputs of the train and test net."""
     monkeypatch.chdir(tmp_path)
 
     def table(lines: list[str]) -> dict[str, list[tuple]]:
