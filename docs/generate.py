@@ -40,6 +40,10 @@ Every layer type that rlossctl builds. A net with another type is refused, all i
 - Other tests: files under `tests/` that hold the type to a formula, to a rule of Caffe's source, or to what
   it must refuse.
 """
+DEPARTURES_HEAD = """## Not reproduced
+
+Defects of the originals that nobody can want, and what happens here in their place.
+"""
 CLI_HEAD = """# Command line
 
 What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 what was written
@@ -73,7 +77,10 @@ def layers_page() -> str:
             )
         )
     table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
-    return f"{MADE_BY}\n{LAYERS_HEAD}\n{table}\n"
+    departures = [
+        f"- **{kind.type}**: {text}" for kind in registry.kinds().values() if (text := departure(kind.cls))
+    ]
+    return f"{MADE_BY}\n{LAYERS_HEAD}\n{table}\n\n{DEPARTURES_HEAD}\n" + "\n".join(departures) + "\n"
 
 
 def recorded_cases() -> Counter[str]:
@@ -103,6 +110,11 @@ def first_sentence(cls: type) -> str:
     text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
     match = re.search(r"(?<!e\.g)\.(?= [A-Z(-]|$)", text)
     return re.sub(r" \([^()]*\.[ch]pp[^()]*\)", "", text[: match.start()] if match else text)
+
+
+def departure(cls: type) -> str:
+    """What a layer's docstring says behind "Not reproduced:", its last sentences; "" if there is nothing."""
+    return " ".join((inspect.getdoc(cls) or "").split()).partition("Not reproduced: ")[2]
 
 
 def cli_page() -> str:

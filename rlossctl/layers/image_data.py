@@ -28,9 +28,10 @@ class ImageData(SourceLayer):
 class DenseImageData(SourceLayer):
     """Images with label images from a list file (dense_image_data_layer.cpp of SegNet's and ENet's forks).
 
-    data: (N, C, h, w), BGR; label: (N, 1, h, w). The layer's mirror and crop are random in TEST too. Palette
-    label images are read as indices, and transform_param's mirror and crop move image and label together;
-    the forks do neither. See rlossctl.data.imagelist.DenseImageSource.
+    data: (N, C, h, w), BGR; label: (N, 1, h, w). The layer's mirror and crop are random in TEST too. See
+    rlossctl.data.imagelist.DenseImageSource. Not reproduced: the forks read a palette label image as grey
+    levels (here: its indices), and move only the image by transform_param's mirror and crop (here: the label
+    too).
     """
 
     def __init__(self, setup: Setup) -> None:

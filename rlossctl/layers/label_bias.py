@@ -139,8 +139,8 @@ class AdaptiveBiasChannel(LabelBias):
     labels stays as it is. suppress_others: scores of absent labels that exceed the least score of the present
     ones are put margin_others below it. Then, num_iter times, each label present is raised by the percentile
     bg_portion (label 0, always first) or fg_portion of what it lacks to the greatest score. Last, a constant
-    keeps the mean of the greatest score. The original shuffles the foreground labels in each round; here they
-    stay in ascending order, so that the result is the same every time. No gradient.
+    keeps the mean of the greatest score. No gradient. Not reproduced: the original shuffles the foreground
+    labels in each round; here they stay in ascending order, so that the result is the same every time.
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -27,7 +27,8 @@ class SoftmaxWithLoss(Layer):
 
     SegNet and ENet: `normalize` decides alone (VALID by default, false BATCH_SIZE; ENet reads
     `normalization` and forgets it). With weight_by_label_freqs each position counts class_weighting[label]
-    times; the norm still counts positions. Not reproduced: NaN where SegNet's batch is all ignored.
+    times; the norm still counts positions. Not reproduced:
+    SegNet's NaN for a batch that is all ignored (here: 0).
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -62,8 +62,8 @@ class Accuracy(Layer):
     Ties: BVLC counts a label right only if at most top_k scores reach its score; the forks sort by
     (score, index), descending. A class that does not occur gives 0, in SegNet 1, where the second top is
     (C, 1, 1, 1). SegNet and ENet count labels beyond the classes as wrong: their published nets give 11
-    classes the unlabelled 11 without ignore_label; elsewhere such labels are an error. A batch without
-    valid labels gives 0; the NaN of SegNet and ENet there is not reproduced.
+    classes the unlabelled 11 without ignore_label; elsewhere such labels are an error. Not reproduced: the
+    NaN of SegNet and ENet for a batch without valid labels (here: 0, as in BVLC's).
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -18,9 +18,9 @@ class BatchNorm(Layer):
     Blobs: running sum of means, running sum of variances, and the scale that both are divided by (0 counts
     as an infinite scale, so fresh statistics are 0). use_global_stats defaults to true in TEST and false in
     TRAIN; with false the batch's own biased variance normalises and the sums are updated. The blobs never
-    get a gradient, and their lr_mult is 0 unless, in the rloss fork, a ParamSpec says otherwise. In that
-    fork only use_global_stats: true is meaningful (its batch path forgets the variance); this layer follows
-    BVLC there.
+    get a gradient, and their lr_mult is 0 unless, in the rloss fork, a ParamSpec says otherwise. Not
+    reproduced: the rloss fork's path with batch statistics forgets the variance (here: BVLC's), and its
+    update_global_stats: true is refused.
     """
 
     default_lr_mult = 0.0

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from rlossctl.errors import NetError
 from rlossctl.net import registry
 from rlossctl.net.layer import layer_error
+from rlossctl.prototxt import schema
 from rlossctl.prototxt.text import NetFile
 
 AUTOMATIC = "(automatic)"
@@ -61,7 +62,7 @@ def build_graph(net: NetFile) -> Graph:
     nodes = []
     for index, layer in enumerate(layers):
         node, automatic = _node(layer, net.where(index), automatic)
-        _check_wiring(node, written)
+        _check_wiring(node, written, net)
         for bottom in node.bottoms:
             available.pop(bottom, None)
         for top in node.tops:
@@ -110,15 +111,21 @@ def _check_count(layer: Message, where: str, what: str, count: int, allowed: tup
         raise _error(layer, where, f"wrong number of {what} blobs", count, expected)
 
 
-def _check_wiring(node: Node, written: set[str]) -> None:
+def _check_wiring(node: Node, written: set[str], net: NetFile) -> None:
     for bottom in node.bottoms:
         if bottom not in written:
-            raise _error(
-                node.message,
+            phase = schema.phase_name(net.param.state.phase)
+            maker = net.filtered.get(bottom)
+            raise layer_error(
+                node.name,
+                node.kind.type,
                 node.where,
                 f"bottom {bottom!r} is not a top of any earlier layer",
-                bottom,
-                "the top of an earlier layer or a net input",
+                found=bottom,
+                expected="the top of an earlier layer or a net input",
+                advice=maker
+                and f"{maker} makes it, but its rules keep it out of phase {phase}: take another "
+                "phase, or give the net a layer that makes it in this one",
             )
     for index, top in enumerate(node.tops):
         in_place = index < len(node.bottoms) and node.bottoms[index] == top

@@ -56,6 +56,8 @@ def detect(net: Message) -> tuple[str, str]:
     for layer in net.layer:
         if layer.type == "DenseImageData" and layer.dense_image_data_param.HasField("label_divide_factor"):
             return "enet", f"layer {layer.name!r} sets label_divide_factor, which only ENet's fork has"
+        if layer.type == "Python" and layer.python_param.module == "spatial_dropout":
+            return "enet", f"layer {layer.name!r} is spatial_dropout, which ENet's fork ships"
     for layer in net.layer:
         if layer.type in SEGNET_TYPES:
             return "segnet", f"layer {layer.name!r} is of type {layer.type}, which SegNet's fork added"

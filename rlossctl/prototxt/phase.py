@@ -36,6 +36,7 @@ def filter_net(net: NetFile, state: Message) -> NetFile:
     param.CopyFrom(net.param)
     del param.layer[:]
     lines = []
+    filtered = {}
     for index, layer in enumerate(net.param.layer):
         if layer.include and layer.exclude:
             raise PrototxtError(
@@ -48,8 +49,10 @@ def filter_net(net: NetFile, state: Message) -> NetFile:
         if included(layer, state):
             param.layer.add().CopyFrom(layer)
             lines.append(net.lines[index] if index < len(net.lines) else 0)
+        else:
+            filtered.update(dict.fromkeys(layer.top, f"layer {layer.name!r} ({net.where(index)})"))
     param.state.CopyFrom(state)
-    return replace(net, param=param, lines=tuple(lines))
+    return replace(net, param=param, lines=tuple(lines), filtered=filtered)
 
 
 def included(layer: Message, state: Message) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -31,6 +31,7 @@ class NetFile:
         dialect: whose Caffe the whole file, all phases of it, is for.
         dialect_reason: why, in a few words.
         notes: what the upgrade of an old net left out, and from which version it came.
+        filtered: blob -> the layer that makes it, of layers that the net's state leaves out.
     """
 
     param: Message
@@ -39,6 +40,7 @@ class NetFile:
     dialect: str
     dialect_reason: str
     notes: tuple[str, ...] = ()
+    filtered: Mapping[str, str] = field(default_factory=dict)
 
     def where(self, index: int) -> str:
         """`file:line` of layer `index`."""
