@@ -15,13 +15,14 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test lint format clean FORCE
+.PHONY: help venv demo test conformance lint format clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo     set up, then run the main job on generated data; report in demo-out/'
 	@echo 'make test     set up, then check the style and run every test'
+	@echo 'make conformance   set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make venv     set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint     check the style (ruff)'
 	@echo 'make format   bring the style about (ruff)'
@@ -66,6 +67,10 @@ format: venv
 
 test: lint
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+conformance: venv
+	$(BIN)/pytest $(PYTEST_FLAGS) tests/layers tests/conformance tests/solver tests/prototxt tests/weights \
+	  tests/models tests/converters/test_fold_bn.py tests/net/test_four_nets.py
 
 clean:
 	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache
