@@ -27,7 +27,7 @@ from .mutation import damaged_bytes, damaged_text
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 ROUNDS = int(os.environ.get("RLOSSCTL_FUZZ", "150"))
-SECONDS = 5  # for one file of some kilobytes
+SECONDS = 5  # of the processor for one file of some kilobytes
 MEMORY = 64 << 20  # bytes that one of them may add to the process' peak
 
 fuzz = settings(
@@ -63,13 +63,13 @@ def bounded() -> Iterator[None]:
         raise TimeoutError(f"took longer than {SECONDS} s")
 
     before = peak()
-    previous = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    previous = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
     assert peak() - before < MEMORY
 
 
