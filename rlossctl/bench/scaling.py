@@ -21,7 +21,7 @@ def scaling(path: Path, contender: Contender, most_threads: int, job: Job) -> li
     threads = [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= most_threads]
     variations = {
         "threads, 8 images of 129x129": [
-            (count, replace(job, size=129, batch=8, threads=count)) for count in threads
+            (count, replace(job, size=129, batch=8, threads=count, on_the_clock=True)) for count in threads
         ],
         "classes, 129x129": [
             (count, replace(job, size=129, channels=count)) for count in (1, 8, 21, 60, 150)

@@ -40,7 +40,8 @@ def rows(results: list[Result], size: int, kind: str) -> Iterator[str]:
         loss = "-" if result.loss is None else f"{result.loss:.2f}"
         difference = "-" if result.difference is None else f"{result.difference:.1e}"
         memory = "-" if result.memory is None else f"{result.memory / 1e6:.1f}"
-        yield f"{cells}{ratio(result.filter, first.filter)}{loss:>10}{ratio(result.loss, first.loss)}{difference:>12}{memory:>10}"
+        cells += f"{ratio(result.filter, first.filter)}{loss:>10}{ratio(result.loss, first.loss)}"
+        yield f"{cells}{difference:>12}{memory:>10}"
 
 
 def ratio(value: float | None, base: float | None) -> str:
