@@ -7,7 +7,7 @@ PYTEST_FLAGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODULES := $(VENV)/.modules
-INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt $(wildcard native/src/*) $(wildcard proto/*.proto)
+INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt native/kernels.cmake $(wildcard native/src/*) $(wildcard proto/*.proto)
 
 # torch goes in first and by its exact version, so that nothing below draws in another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -15,18 +15,19 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test conformance lint format clean FORCE
+.PHONY: help venv demo test conformance sanitize native-address native-thread lint format clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo     set up, then run the main job on generated data; report in demo-out/'
-	@echo 'make test     set up, then check the style and run every test'
-	@echo 'make conformance   set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
-	@echo 'make venv     set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
-	@echo 'make lint     check the style (ruff)'
-	@echo 'make format   bring the style about (ruff)'
-	@echo 'make clean    remove $(VENV), demo-out and the caches'
+	@echo 'make demo         set up, then run the main job on generated data; report in demo-out/'
+	@echo 'make test         set up, then check the style and run every test'
+	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
+	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
+	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
+	@echo 'make lint         check the style (ruff)'
+	@echo 'make format       bring the style about (ruff)'
+	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
 	@echo "PYTEST_FLAGS='-n 2' is handed to pytest."
@@ -65,12 +66,23 @@ format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint
+test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
 conformance: venv
 	$(BIN)/pytest $(PYTEST_FLAGS) tests/layers tests/conformance tests/solver tests/prototxt tests/weights \
 	  tests/models tests/converters/test_fold_bn.py tests/net/test_four_nets.py
+
+# The native code's own tests. TSan sees every lock, since the threads are std::thread and not OpenMP's.
+sanitize: native-address native-thread
+
+native-address: SANITIZE = address,undefined
+native-thread: SANITIZE = thread
+native-address native-thread: venv
+	@command -v g++ >/dev/null || { echo 'no g++: native tests left out'; exit 0; } && \
+	$(BIN)/cmake -S native/tests -B build/$@ -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 -DSANITIZE=$(SANITIZE) >/dev/null && \
+	$(BIN)/cmake --build build/$@ && build/$@/native_tests
 
 clean:
 	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache

@@ -13,7 +13,7 @@ import torch
 from rlossctl.errors import UsageError
 
 VARIABLE = "RLOSSCTL_BILATERAL"
-NATIVE = "native-openmp"
+NATIVE = "native-cpu"
 TWIN = "torch-twin"
 
 
@@ -23,7 +23,7 @@ class FallbackWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Backend:
-    """The kernel chosen for a device: `name` is native-openmp or torch-twin, `reason` says why."""
+    """The kernel chosen for a device: `name` is native-cpu or torch-twin, `reason` says why."""
 
     name: str
     reason: str
@@ -35,7 +35,8 @@ def backend(device: torch.device | str) -> Backend:
     The environment variable RLOSSCTL_BILATERAL=twin|native forces one.
 
     Raises:
-        UsageError: the variable has another value, or forces a kernel that does not exist here.
+        UsageError: the variable has another value, or forces a kernel that does not exist here; or
+            RLOSSCTL_SIMD names an instruction set that this processor does not run.
     """
     kind = torch.device(device).type
     forced = os.environ.get(VARIABLE, "")
@@ -51,7 +52,8 @@ def backend(device: torch.device | str) -> Backend:
         return Backend(TWIN, f"forced by {VARIABLE}=twin")
     missing = _why_not_native(kind)
     if missing is None:
-        return Backend(NATIVE, f"forced by {VARIABLE}=native" if forced else "the native module is built")
+        why = f"forced by {VARIABLE}=native" if forced else "the native module is built"
+        return Backend(NATIVE, f"{why} ({_instruction_set()})")
     if forced == "native":
         raise UsageError(
             "asks for the native kernel, which cannot run here",
@@ -77,6 +79,20 @@ def native_module() -> ModuleType | str:
     except ImportError as error:
         return f"the native module cannot be imported ({error})"
     return _native
+
+
+def _instruction_set() -> str:
+    """avx512, avx2 or plain, as the native kernel will run."""
+    try:
+        return native_module().simd()
+    except ValueError as error:
+        raise UsageError(
+            "does not name an instruction set of this processor",
+            where="environment variable RLOSSCTL_SIMD",
+            found=str(error),
+            expected="plain, avx2, avx512, or nothing",
+            advice="unset RLOSSCTL_SIMD to let the processor decide",
+        ) from error
 
 
 def _why_not_native(kind: str) -> str | None:
