@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from types import ModuleType
@@ -92,5 +93,13 @@ def _warn_once(reason: str) -> None:
         f"the bilateral filter runs as plain torch operations, many times slower than compiled: {reason}. "
         "Install rlossctl with a C++ compiler present to get the native kernel.",
         FallbackWarning,
-        stacklevel=4,
+        stacklevel=_level_outside(),
     )
+
+
+def _level_outside() -> int:
+    """The stacklevel at which `warnings.warn` names the first caller outside this package and torch."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in ("rlossctl", "torch"):
+        level, frame = level + 1, frame.f_back
+    return level

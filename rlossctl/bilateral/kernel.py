@@ -8,7 +8,7 @@ from rlossctl.bilateral.filter import bilateral_filter
 
 
 class Kernel:
-    """K of a batch of images: `kernel(values)` is `bilateral_filter(values, image, sigma_xy, sigma_rgb)`.
+    """`Kernel(image, sigma_xy, sigma_rgb, mode)(values)` is `bilateral_filter(values, image, ...)`.
 
     What depends on the image alone is computed once. Mean-field inference applies one kernel in every
     iteration.
@@ -18,8 +18,8 @@ class Kernel:
         sigma_xy, sigma_rgb, mode: as for `bilateral_filter`.
     """
 
-    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
-        self._arguments = image, sigma_xy, sigma_rgb
+    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str = "lattice") -> None:
+        self._arguments = image, sigma_xy, sigma_rgb, mode
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         return bilateral_filter(values, *self._arguments)
