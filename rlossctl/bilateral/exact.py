@@ -20,26 +20,27 @@ DROPPED = {torch.float32: 1e-6, torch.float64: 1e-12}
 _AT_ONCE = 64  # tiles that meet one tile in one product: 2^22 weights
 
 
-def cutoff(dtype: torch.dtype, pixels: int) -> float:
-    """The weight below which a pair of tiles is left out."""
-    return DROPPED[dtype] / pixels
+def cutoff(values: torch.Tensor) -> float:
+    """The weight below which a pair of tiles is left out for values [N, K, H, W]."""
+    return DROPPED[values.dtype] / values[0, 0].numel()
 
 
 def exact_filter(
-    values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float
+    values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, cutoff: float
 ) -> torch.Tensor:
     """sum over j of exp(-|f_i - f_j|^2 / 2) values_j for every pixel i, itself included.
 
     Args:
         values: [N, K, H, W].
         image: [N, C, H, W] of the same float type and device.
+        cutoff: the weight below which a pair of tiles is left out, above 0.
 
     Returns:
         [N, K, H, W]. Needs 16 MiB (float32) beside copies of one image's planes.
     """
     filtered = torch.empty_like(values)
     height, width = values.shape[2:]
-    reach = -2 * math.log(cutoff(values.dtype, height * width))  # squared distance
+    reach = -2 * math.log(cutoff)  # squared distance
     for one, colours, out in zip(values, image, filtered, strict=True):
         maps = features(colours, sigma_xy, sigma_rgb).t().view(-1, height, width)  # [d, H, W]
         points = tiles(extend(maps))  # [M, T, d]

@@ -68,16 +68,7 @@ def check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb:
             "a model without the filter, for no other runtime has it",
             "export the network alone; the DenseCRF loss is for training, and a CRF runs after the network",
         )
-    for name, sigma in (("sigma_xy", sigma_xy), ("sigma_rgb", sigma_rgb)):
-        if not 0 < sigma < float("inf"):
-            raise _error(
-                f"{name} is no standard deviation",
-                sigma,
-                "a finite number above 0",
-                "sigma_xy is in pixels, sigma_rgb in the units of the image",
-            )
-    if mode not in TRANSPOSE:
-        raise _error("does not know this mode", repr(mode), ", ".join(MODES), "see docs/densecrf.md")
+    check_parameters(sigma_xy, sigma_rgb, mode)
     fits = values.dim() == 4 and image.dim() == 4 and values.shape[0] == image.shape[0]
     if not (fits and values.shape[2:] == image.shape[2:] and image.shape[1] <= MAX_COLOURS):
         raise _error(
@@ -93,6 +84,20 @@ def check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb:
             "two tensors of float32 or of float64 on one device",
             "convert them with .to(device, dtype)",
         )
+
+
+def check_parameters(sigma_xy: float, sigma_rgb: float, mode: str) -> None:
+    """Raises a NetError for a sigma that is none, or an unknown mode."""
+    for name, sigma in (("sigma_xy", sigma_xy), ("sigma_rgb", sigma_rgb)):
+        if not 0 < sigma < float("inf"):
+            raise _error(
+                f"{name} is no standard deviation",
+                sigma,
+                "a finite number above 0",
+                "sigma_xy is in pixels, sigma_rgb in the units of the image",
+            )
+    if mode not in TRANSPOSE:
+        raise _error("does not know this mode", repr(mode), ", ".join(MODES), "see docs/densecrf.md")
 
 
 def _error(message: str, found: object, expected: str, advice: str) -> NetError:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from rlossctl.bilateral import exact, native, twin
-from rlossctl.bilateral.choice import NATIVE, announce, backend
+from rlossctl.bilateral.choice import NATIVE, TWIN, announce, backend
 from rlossctl.bilateral.packing import pack
 
 EXACT = "exact"
 # How the blur of the lattice runs in each mode; "transposed" is A^T of "lattice", the derivative's operator.
-ORDERS = {"lattice": twin.FORWARD, "transposed": twin.REVERSED, "symmetric": twin.BOTH}
+ORDERS = {"lattice": twin.FORWARD, "transposed": twin.BACKWARD, "symmetric": twin.MEAN}
 
 
 def filtered(
@@ -19,14 +21,13 @@ def filtered(
     """A values: [N, K, H, W] over image [N, C, H, W], contiguous and of one float type and device."""
     if values.numel() == 0:
         return torch.empty_like(values)
-    chosen = backend(values.device)
-    announce(chosen, values.device)
+    kernel = _kernel(image)
+    sigmas = sigma_xy, sigma_rgb
     if mode == EXACT:
-        return exact.exact_filter(values, image, sigma_xy, sigma_rgb)
-    packing = pack(image, sigma_xy, sigma_rgb)
-    if chosen.name == NATIVE and values.dtype == torch.float32 and mode == "lattice":
-        return native.lattice_filter(values, image, sigma_xy, sigma_rgb, packing)
-    return twin.lattice_filter(values, image, sigma_xy, sigma_rgb, packing, ORDERS[mode])
+        return _exact(kernel, values, image, *sigmas)
+    packing = pack(image, *sigmas)
+    lattice_filter = native.lattice_filter if kernel == NATIVE else twin.lattice_filter
+    return lattice_filter(values, image, *sigmas, packing, ORDERS[mode])
 
 
 def energy(
@@ -46,8 +47,45 @@ def energy(
     Returns:
         [N, K, H, W], and [N] in float64: the terms are many and of one sign.
     """
+    if mode != EXACT and values.numel() and _kernel(image) == NATIVE:
+        packing = pack(image, sigma_xy, sigma_rgb)
+        return native.densecrf(values, mask, image, sigma_xy, sigma_rgb, packing, factor, ORDERS[mode])
     masked = values * mask
     result = filtered(masked, image, sigma_xy, sigma_rgb, mode)
     # By image, to keep the products small.
     energies = [(s * a).sum(dtype=torch.float64) for s, a in zip(masked, result, strict=True)]
     return result.mul_(mask * factor), torch.stack(energies)
+
+
+def prepare(
+    image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`filtered` for these images, with what does not depend on the values computed now."""
+    kernel = _kernel(image)
+    sigmas = sigma_xy, sigma_rgb
+    if mode == EXACT or image[0, 0].numel() == 0:
+        return lambda values: filtered(values, image, *sigmas, mode)
+    packing = pack(image, *sigmas)
+    if kernel == NATIVE:
+        lattices = native.Lattices(image, *sigmas, packing)
+    else:
+        lattices = twin.Lattices(image, *sigmas, packing)
+    return lambda values: lattices.filter(values, ORDERS[mode])
+
+
+def _exact(
+    kernel: str, values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float
+) -> torch.Tensor:
+    cutoff = exact.cutoff(values)
+    if kernel == NATIVE:
+        return native.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
+    return exact.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
+
+
+def _kernel(image: torch.Tensor) -> str:
+    """The name of the kernel for tensors like `image`; says so where a better one was expected."""
+    if image.dtype == torch.float64:
+        return TWIN
+    chosen = backend(image.device)
+    announce(chosen, image.device)
+    return chosen.name

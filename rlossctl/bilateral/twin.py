@@ -15,7 +15,7 @@ import torch
 
 from rlossctl.bilateral.packing import Packing, scales
 
-FORWARD, REVERSED, BOTH = 0, 1, 2  # the blur's axes 0..d (the original), d..0 (its transpose), their mean
+FORWARD, BACKWARD, MEAN = range(3)  # the blur's axes 0..d (the original), d..0 (its transpose), their mean
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,26 @@ class Lattice:
         return cls(index[:count], weights[:count], links)
 
     def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
-        """A applied to values [K, H, W]; `order` is FORWARD, REVERSED (gives A^T) or BOTH."""
+        """A applied to values [K, H, W]; `order` is FORWARD, BACKWARD (gives A^T) or MEAN."""
         pixels = values.flatten(1).t()  # [P, K]
         rows = splat(pixels, self.index, self.weights, len(self.links[0][0]))  # [V + 1, K]
-        if order == BOTH:
+        if order == MEAN:
             rows = (blur(rows.clone(), self.links) + blur(rows, self.links[::-1])) / 2
         else:
-            rows = blur(rows, self.links[::-1] if order == REVERSED else self.links)  # [V + 1, K]
+            rows = blur(rows, self.links[::-1] if order == BACKWARD else self.links)  # [V + 1, K]
         return slice_rows(rows, self.index, self.weights).t().reshape(values.shape)  # [K, H, W]
+
+
+class Lattices:
+    """The lattices of the images [N, C, H, W], kept to filter many times."""
+
+    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, packing: Packing) -> None:
+        self._kept = [Lattice.build(colours, sigma_xy, sigma_rgb, packing) for colours in image]
+
+    def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
+        """A applied to values [N, K, H, W] of the images' N, H and W."""
+        pairs = zip(self._kept, values, strict=True)
+        return torch.stack([lattice.filter(one, order) for lattice, one in pairs])
 
 
 def lattice_filter(
