@@ -14,7 +14,7 @@ import torch
 from rlossctl.errors import UsageError
 
 VARIABLE = "RLOSSCTL_BILATERAL"
-NATIVE = "native-openmp"
+NATIVE = "native-cpu"
 TWIN = "torch-twin"
 
 
@@ -24,7 +24,7 @@ class FallbackWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Backend:
-    """The kernel chosen for a device: `name` is native-openmp or torch-twin, `reason` says why."""
+    """The kernel chosen for a device: `name` is native-cpu or torch-twin, `reason` says why."""
 
     name: str
     reason: str

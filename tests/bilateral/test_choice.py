@@ -28,7 +28,7 @@ def with_native(monkeypatch) -> None:
 
 
 def test_native_on_the_cpu(with_native) -> None:
-    assert backend("cpu") == choice.Backend("native-openmp", "the native module is built")
+    assert backend("cpu") == choice.Backend("native-cpu", "the native module is built")
 
 
 def test_twin_on_another_device_keeps_the_reason(with_native) -> None:
