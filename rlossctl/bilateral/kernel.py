@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlossctl.bilateral import run
-from rlossctl.bilateral.ops import check, check_parameters, working_type
+from rlossctl.bilateral.ops import check, working_type
 
 
 class Kernel:
@@ -23,9 +23,9 @@ class Kernel:
     """
 
     def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str = "lattice") -> None:
-        check_parameters(sigma_xy, sigma_rgb, mode)
         self._image = image.detach().to(working_type(image)).contiguous()
         self._parameters = float(sigma_xy), float(sigma_rgb), mode
+        check(self._image[:, :0], self._image, *self._parameters)
         self._filter = run.prepare(self._image, *self._parameters)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 from rlossctl.bilateral import exact, native, twin
 from rlossctl.bilateral.choice import NATIVE, TWIN, announce, backend
-from rlossctl.bilateral.packing import pack
+from rlossctl.bilateral.packing import colour_range, pack
 
 EXACT = "exact"
 # How the blur of the lattice runs in each mode; "transposed" is A^T of "lattice", the derivative's operator.
@@ -63,7 +63,7 @@ def prepare(
     """`filtered` for these images, with what does not depend on the values computed now."""
     kernel = _kernel(image)
     sigmas = sigma_xy, sigma_rgb
-    if mode == EXACT or image[0, 0].numel() == 0:
+    if mode == EXACT or 0 in (len(image), *image.shape[2:]):
         return lambda values: filtered(values, image, *sigmas, mode)
     packing = pack(image, *sigmas)
     if kernel == NATIVE:
@@ -76,6 +76,8 @@ def prepare(
 def _exact(
     kernel: str, values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float
 ) -> torch.Tensor:
+    if image.device.type == "cpu":  # elsewhere looking would wait for the device
+        colour_range(image)
     cutoff = exact.cutoff(values)
     if kernel == NATIVE:
         return native.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
