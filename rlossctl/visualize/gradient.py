@@ -19,10 +19,10 @@ from rlossctl.visualize.maps import GREY, Panel, sheet, signed_scale
 from rlossctl.visualize.scores import Scored
 
 SHOWN = 6  # classes of the montage
-PRESENT = 0.005  # mean probability from which a class counts as present
 EXPLANATION = (
     "Blue: the gradient is below 0, so a training step raises the class here. Red: it lowers the class.",
     "On probabilities it is never above 0; on the scores before the softmax the classes compete.",
+    "Each colour bar has a range of its own.",
 )
 
 
@@ -71,7 +71,7 @@ def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str = "cpu") ->
 
 
 def write_pictures(folder: str | os.PathLike[str], name: str, scored: Scored, result: Gradient) -> list[Path]:
-    """Writes one PNG per class and montage.png, which shows the classes that are present on one scale.
+    """Writes one PNG per class and montage.png with those that occur.
 
     Returns:
         What was written, the montage first.
@@ -89,40 +89,37 @@ def write_pictures(folder: str | os.PathLike[str], name: str, scored: Scored, re
 
 
 def montage(name: str, scored: Scored, result: Gradient) -> Image.Image:
-    """The photo with its most probable classes, and a row for each class that is present."""
-    shares = result.probabilities.mean((1, 2))
-    shown = sorted(np.argsort(-shares, kind="stable")[:SHOWN])
-    shown = [index for index in shown if shares[index] >= PRESENT]
-    limits = _limit(result.on_probabilities), _limit(result.on_scores)
+    """The photo, the most probable class of each pixel, and a row for each class that is so somewhere."""
     ids = result.probabilities.argmax(0).astype(np.uint8)
+    counts = np.bincount(ids.ravel(), minlength=len(scored.classes))
+    shown = sorted(index for index in np.argsort(-counts, kind="stable")[:SHOWN] if counts[index])
     photo = np.ascontiguousarray(scored.photo[:, :, ::-1])
     rows = [[Panel("photo", photo), Panel("most probable class", overlay(scored.photo, ids))]]
-    rows += [_row(index, scored, result, limits) for index in shown]
+    rows += [_row(index, scored, result) for index in shown]
+    lines = [f"loss {result.loss:.6g}; {result.setting}", *EXPLANATION]
     left_out = len(scored.classes) - len(shown)
-    lines = [
-        f"loss {result.loss:.6g}; {result.setting}",
-        *EXPLANATION,
-        "All classes share the colour bars' ranges.",
-    ]
     if left_out:
-        lines.append(f"{left_out} classes with less of the image are not shown; each has its own file.")
+        lines.append(
+            f"{left_out} classes that are most probable nowhere, or on less pixels, have files of their own."
+        )
     return sheet(f"Gradient of the DenseCRF loss: {name}", lines, rows)
 
 
 def class_sheet(name: str, index: int, scored: Scored, result: Gradient) -> Image.Image:
-    """One class on scales of its own."""
-    limits = _limit(result.on_probabilities[index]), _limit(result.on_scores[index])
+    """One class: its probability and both gradients."""
     title = f"Gradient of the DenseCRF loss: {name}, {_class(index, scored)}"
-    return sheet(title, [result.setting, *EXPLANATION], [_row(index, scored, result, limits)])
+    return sheet(title, [result.setting, *EXPLANATION], [_row(index, scored, result)])
 
 
-def _row(index: int, scored: Scored, result: Gradient, limits: tuple[float, float]) -> list[Panel]:
+def _row(index: int, scored: Scored, result: Gradient) -> list[Panel]:
     name = _class(index, scored)
-    return [
-        Panel.of(f"{name}: probability", result.probabilities[index], GREY),
-        Panel.of("gradient on the probability", result.on_probabilities[index], signed_scale(limits[0])),
-        Panel.of("gradient on the score", result.on_scores[index], signed_scale(limits[1])),
-    ]
+    panels = [Panel.of(f"{name}: probability", result.probabilities[index], GREY)]
+    for caption, values in (
+        ("gradient on the probability", result.on_probabilities[index]),
+        ("gradient on the score", result.on_scores[index]),
+    ):
+        panels.append(Panel.of(caption, values, signed_scale(_limit(values))))
+    return panels
 
 
 def _class(index: int, scored: Scored) -> str:
