@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from rlossctl.bilateral import native, twin
-from rlossctl.bilateral.choice import NATIVE, announce, backend
+from rlossctl.bilateral import cuda, native, twin
+from rlossctl.bilateral.choice import CUDA, NATIVE, announce, backend
 from rlossctl.bilateral.packing import pack
 from rlossctl.errors import NetError
 
@@ -37,7 +37,8 @@ def bilateral_filter(
 
     Raises:
         NetError: shapes or devices that do not fit, a sigma that is not positive or too small for the
-            image's range of colours, NaN or infinity in the image.
+            image's range of colours, NaN or infinity in the image. On the CUDA kernel, which never makes
+            the host wait, the last two give NaN instead.
     """
     _check(values, image, sigma_xy, sigma_rgb)
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
@@ -46,8 +47,10 @@ def bilateral_filter(
         image = image.detach().to(dtype).contiguous()
         if values.numel() == 0:
             return torch.empty_like(values)
-        packing = pack(image, float(sigma_xy), float(sigma_rgb))
         chosen = backend(values.device)
+        if chosen.name == CUDA and dtype == torch.float32:
+            return cuda.lattice_filter(values, image, float(sigma_xy), float(sigma_rgb))
+        packing = pack(image, float(sigma_xy), float(sigma_rgb))
         if chosen.name == NATIVE and dtype == torch.float32:
             return native.lattice_filter(values, image, float(sigma_xy), float(sigma_rgb), packing)
         announce(chosen, values.device)
