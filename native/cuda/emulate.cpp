@@ -92,7 +92,7 @@ static void wait_for_block() { pthread_barrier_wait(&own_block->barrier); }
 
 namespace {
 
-constexpr std::size_t stack_bytes = 64 * 1024;
+constexpr std::size_t stack_bytes = 256 * 1024; // sanitizers need more than kernels
 
 struct Fiber {
     ucontext_t context;
