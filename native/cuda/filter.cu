@@ -67,7 +67,7 @@ public:
     // The rows as the blur leaves them.
     const float4* blur(Order order) const {
         float4* const* rows = pieces_.rows;
-        if (order != Order::mean) return blur_axes(order == Order::reverse, rows[0], rows[1], rows[0], nullptr);
+        if (order != Order::mean) return blur_axes(order == Order::backward, rows[0], rows[1], rows[0], nullptr);
         float4* forward = blur_axes(false, rows[0], rows[1], rows[2], nullptr);
         float4* spare = forward == rows[1] ? rows[2] : rows[1];
         return blur_axes(true, rows[0], spare, rows[0], forward);

@@ -19,8 +19,8 @@ struct Sizes {
     std::int64_t images, channels, colours, height, width;
 };
 
-// The order in which the blur takes the lattice's axes; the reverse order gives the transposed operator.
-enum class Order : int { forward = 0, reverse = 1, mean = 2 };
+// The order in which the blur takes the lattice's axes; backward gives the transposed operator.
+enum class Order : int { forward = 0, backward = 1, mean = 2 };
 
 struct Options {
     double sigma_xy, sigma_rgb;

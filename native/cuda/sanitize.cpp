@@ -42,7 +42,7 @@ bool run_all(const cuda::Sizes& sizes) {
     const std::vector<float> mask = random_floats(sizes.images * pixels, 1);
     std::vector<float> filtered(values.size());
     bool fine = true;
-    for (const cuda::Order order : {cuda::Order::forward, cuda::Order::reverse, cuda::Order::mean}) {
+    for (const cuda::Order order : {cuda::Order::forward, cuda::Order::backward, cuda::Order::mean}) {
         run_loss(sizes, {30, 40, order, false}, values, mask, image);
         const Result first = run_loss(sizes, {30, 40, order, true}, values, mask, image);
         const Result second = run_loss(sizes, {30, 40, order, true}, values, mask, image);

@@ -23,7 +23,9 @@ public:
     }
 
     T* data() { return data_; }
+    const T* data() const { return data_; }
     T& operator[](std::size_t i) { return data_[i]; }
+    const T& operator[](std::size_t i) const { return data_[i]; }
 
 private:
     static constexpr std::align_val_t alignment{64};

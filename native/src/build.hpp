@@ -1,125 +1,196 @@
-// Building a lattice: pixels -> simplices -> vertices -> neighbours.
+// Building a lattice: pixels -> simplices -> vertices -> chains of neighbours.
+// The mathematics, in readable form, is rlossctl/bilateral/twin.py.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
+#include "key_table.hpp"
 #include "lattice.hpp"
-#include "simd.hpp"
+#include "pool.hpp"
 
 namespace rlossctl {
 
-// Embeds the pixels of blocks [first, last). The last block repeats the last pixel.
-template <int D>
-RLOSSCTL_SIMD void embed_blocks(const float* position, const float* image, const float* scale, float sigma_rgb,
-                                const KeyLayout& layout, std::int64_t width, std::int64_t pixels,
-                                std::int64_t first, std::int64_t last, Block<D>* blocks) {
-    std::int64_t y = first * lanes / width, x = first * lanes % width;
-    for (std::int64_t b = first; b < last; ++b) {
-        const std::int64_t start = b * lanes, count = std::min<std::int64_t>(lanes, pixels - start);
-        alignas(64) float scaled[D][lanes];
-        for (int l = 0; l < lanes; ++l) {
-            scaled[0][l] = position[x];
-            scaled[1][l] = position[width + y];
-            if (l + 1 < count && ++x == width) x = 0, ++y;
-        }
-        if (count == lanes && ++x == width) x = 0, ++y;
-        for (int c = 2; c < D; ++c) {
-            const float* plane = image + (c - 2) * pixels + start;
-            float colour[lanes];
-            if (count == lanes) std::copy(plane, plane + lanes, colour);
-            else
-                for (int l = 0; l < lanes; ++l) colour[l] = plane[std::min<std::int64_t>(l, count - 1)];
-            for (int l = 0; l < lanes; ++l) scaled[c][l] = colour[l] / sigma_rgb * scale[c];
-        }
-        embed<D>(scaled, layout, blocks[b]);
-    }
+// How many bits a number takes.
+inline int bit_length(std::uint64_t number) {
+    int bits = 0;
+    for (; number != 0; number >>= 1) ++bits;
+    return bits;
 }
 
+// What the pixels of an image say, before anything is numbered. Kept by each thread for its next image.
 template <int D>
-void Lattice<D>::locate_pixels(const float* image, const KeyLayout& layout, const Sizes& sizes, double sigma_xy,
-                               double sigma_rgb, int threads) {
-    float scale[D];
-    for (int i = 0; i < D; ++i)
-        scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
-    const std::int64_t width = sizes.width, height = sizes.height;
-    position_.ensure(width + height);
-    const auto sigma = static_cast<float>(sigma_xy);
-    for (std::int64_t x = 0; x < width; ++x) position_[x] = static_cast<float>(x) / sigma * scale[0];
-    for (std::int64_t y = 0; y < height; ++y) position_[width + y] = static_cast<float>(y) / sigma * scale[1];
-    block_.ensure(blocks_);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int t = 0; t < threads; ++t)
-        embed_blocks<D>(position_.data(), image, scale, static_cast<float>(sigma_rgb), layout, width, pixels_,
-                        blocks_ * t / threads, blocks_ * (t + 1) / threads, block_.data());
-}
+class Pixels {
+public:
+    static constexpr int E = D + 1;
 
-// Neighbouring pixels mostly share simplices, so that one look-up per pixel replaces D + 1.
-template <int D>
-void Lattice<D>::number_simplices(const KeyLayout& layout) {
-    simplex_table_.clear();
-    simplices_.assign(1, Simplex{});
-    const auto number = [this](std::uint64_t base, std::uint32_t order) {
-        const std::int32_t id = simplex_table_.find_or_add(base, order);
-        if (id == static_cast<std::int32_t>(simplices_.size())) simplices_.push_back(Simplex{base, order, {}});
-        return id;
-    };
-    for (std::int64_t b = 0; b < blocks_; ++b) {
-        Block<D>& block = block_[b];
-        for (int l = 0; l < lanes; ++l) block.simplex[l] = number(block.base[l], block.order[l]);
+    void embed(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, Block<D>* blocks,
+               int threads) {
+        float scale[D];
+        for (int i = 0; i < D; ++i)
+            scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
+        const std::int64_t width = sizes.width, height = sizes.height, pixels = sizes.pixels();
+        position_.ensure(width + height);
+        const auto sigma = static_cast<float>(sigmas.xy);
+        for (std::int64_t x = 0; x < width; ++x) position_[x] = static_cast<float>(x) / sigma * scale[0];
+        for (std::int64_t y = 0; y < height; ++y) position_[width + y] = static_cast<float>(y) / sigma * scale[1];
+        const std::int64_t count = (pixels + lanes - 1) / lanes;
+        keys_.ensure(count + 1);
+        const Picture picture{image, position_.data(), scale, static_cast<float>(sigmas.rgb), layout, width, pixels};
+        const auto& kernel = std::get<LatticeKernels<D>>(kernels().lattice);
+        bits_.ensure(threads);
+        parallel(threads, threads, [&](int t) {
+            bits_[t] = kernel.embed(picture, count * t / threads, count * (t + 1) / threads, blocks, keys_.data());
+        });
+        std::uint64_t all = embed_phantom(picture, keys_[count]);
+        for (int t = 0; t < threads; ++t) all |= bits_[t];
+        base_bits_ = bit_length(all);
     }
+
+    const BlockKeys& operator[](std::int64_t block) const { return keys_[block]; }
+    int base_bits() const { return base_bits_; }
+
+private:
     // The original fills its last group of four pixels with points of feature zero: see twin.with_phantom.
-    if (pixels_ % 4 != 0) {
-        const float zero[D][lanes] = {};
-        Block<D> phantom;
-        embed<D>(zero, layout, phantom);
-        number(phantom.base[0], phantom.order[0]);
+    std::uint64_t embed_phantom(const Picture& picture, BlockKeys& keys) {
+        const float zeros[D] = {};
+        Picture point{zeros, zeros, picture.scale, 1.0f, picture.layout, 1, 1};
+        Block<D> unused;
+        return std::get<LatticeKernels<D>>(kernels().lattice).embed(point, 0, 1, &unused, &keys);
     }
-}
 
-template <int D>
-void Lattice<D>::number_vertices(const KeyLayout& layout) {
-    vertex_table_.clear();
-    keys_.assign(1, 0);
-    for (std::size_t s = 1; s < simplices_.size(); ++s) {
-        Simplex& simplex = simplices_[s];
-        // The unit of the coordinate at each rank; the last coordinate is not in the key: unit 0.
-        std::uint64_t unit[E] = {};
-        for (int i = 0; i < D; ++i) unit[simplex.order >> (3 * i) & 7] = std::uint64_t{1} << layout.shift[i];
-        std::uint64_t key = simplex.base;
-        for (int r = 0; r < E; ++r) {
-            if (r > 0) key += 1 - unit[E - r];
-            simplex.vertices[r] = vertex_table_.find_or_add(key);
-            if (simplex.vertices[r] == static_cast<std::int32_t>(keys_.size())) keys_.push_back(key);
+    Buffer<float> position_;
+    Buffer<BlockKeys> keys_; // the last one is the phantom's
+    Buffer<std::uint64_t> bits_;
+    int base_bits_ = 0;
+};
+
+// Numbers simplices and vertices and links the vertices. Kept by each thread for its next image.
+template <int D, class Slot>
+class Builder {
+public:
+    static constexpr int E = D + 1;
+    static constexpr int order_bits = 3 * D;
+
+    // Whether keys and numbers fit into the slots; a vertex may lie a step beyond the bases.
+    static bool fits(int base_bits, std::int64_t pixels) {
+        const int simplex = base_bits - 3 + order_bits + bit_length(pixels + 1);
+        const int vertex = base_bits + 2 + bit_length(E * (pixels + 1));
+        return std::max(simplex, vertex) <= 64;
+    }
+
+    void build(Lattice<D>& lattice, const Pixels<D>& pixels, const KeyLayout& layout, int threads) {
+        number_simplices(lattice, pixels);
+        number_vertices(lattice, layout);
+        link_vertices(lattice, layout, threads);
+    }
+
+private:
+    struct NewSimplex {
+        std::uint64_t base;
+        std::uint32_t order;
+    };
+
+    // The remainder of a base is 0, so the order takes its place.
+    static typename Slot::Key simplex_key(std::uint64_t base, std::uint32_t order) {
+        return Slot::key(base >> 3, order, order_bits);
+    }
+    static typename Slot::Key vertex_key(std::uint64_t key) { return Slot::key(key, 0, 0); }
+
+    // Neighbouring pixels mostly share simplices, so that one look-up per pixel replaces D + 1.
+    void number_simplices(Lattice<D>& lattice, const Pixels<D>& pixels) {
+        const std::int64_t count = lattice.pixels_, blocks = lattice.blocks();
+        simplex_table_.clear(count, bit_length(count + 1));
+        new_.clear();
+        const auto number = [this](std::uint64_t base, std::uint32_t order) {
+            const std::int32_t id = simplex_table_.find_or_add(simplex_key(base, order));
+            if (id > static_cast<std::int32_t>(new_.size())) new_.push_back({base, order});
+            return id;
+        };
+        for (std::int64_t b = 0; b < blocks; ++b) {
+            const BlockKeys& keys = pixels[b];
+            Block<D>& block = lattice.block_[b];
+            for (int l = 0; l < lanes; ++l) block.simplex[l] = number(keys.base[l], keys.order[l]);
         }
+        if (count % 4 != 0) number(pixels[blocks].base[0], pixels[blocks].order[0]);
     }
-}
 
-// A step along an axis adds D to its coordinate and takes 1 from all others: see twin.neighbours.
-template <int D>
-void Lattice<D>::link_vertices(const KeyLayout& layout, int threads) {
-    const std::int64_t count = static_cast<std::int64_t>(keys_.size());
-    up_.ensure(E * count);
-    inner_.ensure(E * count);
-    std::uint64_t all = 0;
-    for (int i = 0; i < D; ++i) all += std::uint64_t{1} << layout.shift[i];
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static, 1)
-    for (int axis = 0; axis < E; ++axis) {
-        const std::uint64_t own = axis < D ? std::uint64_t{1} << layout.shift[axis] : 0;
-        const std::uint64_t wrap = D - (all - own), step = own - 1;
-        std::int32_t* up = up_.data() + axis * count;
-        unsigned char* inner = inner_.data() + axis * count;
-        std::fill(inner, inner + count, static_cast<unsigned char>(0));
-        constexpr std::int64_t ahead = 12;
-        for (std::int64_t v = 1; v < count; ++v) {
-            if (v + ahead < count) {
-                const std::uint64_t later = keys_[v + ahead];
-                vertex_table_.prefetch(later + ((later & 7) == 0 ? wrap : step));
+    void number_vertices(Lattice<D>& lattice, const KeyLayout& layout) {
+        const std::int64_t count = static_cast<std::int64_t>(new_.size());
+        vertex_table_.clear(E * count, bit_length(E * count));
+        keys_.ensure(E * count + 1);
+        lattice.simplices_.ensure(count + 1);
+        for (std::int64_t s = 0; s < count; ++s) {
+            const auto [base, order] = new_[s];
+            Simplex<D>& simplex = lattice.simplices_[s + 1];
+            // The unit of the coordinate at each rank; the last coordinate is not in the key: unit 0.
+            std::uint64_t unit[8] = {};
+            for (int i = 0; i < D; ++i) unit[order >> (3 * i) & 7] = std::uint64_t{1} << layout.shift[i];
+            std::uint64_t key = base;
+            for (int r = 0; r < E; ++r) {
+                if (r > 0) key += 1 - unit[E - r];
+                const std::int32_t id = vertex_table_.find_or_add(vertex_key(key));
+                simplex.vertices[r] = id;
+                keys_[id] = key;
             }
-            up[v] = vertex_table_.find(keys_[v] + ((keys_[v] & 7) == 0 ? wrap : step));
-            inner[up[v]] = 1;
+        }
+        lattice.count_ = vertex_table_.count() + 1;
+    }
+
+    // A step along an axis adds D to its coordinate and takes 1 from all others: see twin.neighbours.
+    void link_vertices(Lattice<D>& lattice, const KeyLayout& layout, int threads) {
+        const std::int64_t count = lattice.count_;
+        up_.ensure(E * count);
+        inner_.ensure(E * count);
+        std::uint64_t all = 0;
+        for (int i = 0; i < D; ++i) all += std::uint64_t{1} << layout.shift[i];
+        parallel(E, threads, [&](int axis) {
+            const std::uint64_t own = axis < D ? std::uint64_t{1} << layout.shift[axis] : 0;
+            const std::uint64_t wrap = D - (all - own), step = own - 1;
+            std::int32_t* up = up_.data() + axis * count;
+            unsigned char* inner = inner_.data() + axis * count;
+            std::fill(inner, inner + count, static_cast<unsigned char>(0));
+            const auto above = [&](std::int64_t v) { return vertex_key(keys_[v] + ((keys_[v] & 7) == 0 ? wrap : step)); };
+            constexpr std::int64_t ahead = 12;
+            for (std::int64_t v = 1; v < count; ++v) {
+                if (v + ahead < count) vertex_table_.prefetch(above(v + ahead));
+                up[v] = vertex_table_.find(above(v));
+                inner[up[v]] = 1;
+            }
+            follow_chains(up, inner, count, lattice.chains_[axis], lattice.chain_length_[axis]);
+        });
+    }
+
+    // A vertex without neighbours is left as it is by the blur, and left out here.
+    static void follow_chains(const std::int32_t* up, const unsigned char* inner, std::int64_t count,
+                              Buffer<std::int32_t>& chains, std::int64_t& length) {
+        chains.ensure(count + count / 2);
+        length = 0;
+        for (std::int64_t v = 1; v < count; ++v) {
+            if (inner[v] || up[v] == 0) continue;
+            for (std::int64_t at = v; at != 0; at = up[at]) chains[length++] = static_cast<std::int32_t>(at);
+            chains[length++] = 0;
         }
     }
+
+    KeyTable<Slot> simplex_table_, vertex_table_;
+    std::vector<NewSimplex> new_;     // simplex s + 1
+    Buffer<std::uint64_t> keys_;      // of the vertices
+    Buffer<std::int32_t> up_;         // [E][vertices + 1] number of the next vertex along each axis, or 0
+    Buffer<unsigned char> inner_;     // [E][vertices + 1] 1 where a vertex precedes along the axis
+};
+
+template <int D>
+void Lattice<D>::build(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, int threads) {
+    thread_local Pixels<D> pixels;
+    thread_local Builder<D, NarrowSlot> narrow;
+    thread_local Builder<D, WideSlot> wide;
+    pixels_ = sizes.pixels();
+    block_.ensure(blocks());
+    pixels.embed(image, layout, sizes, sigmas, block_.data(), threads);
+    if (narrow.fits(pixels.base_bits(), pixels_)) narrow.build(*this, pixels, layout, threads);
+    else wide.build(*this, pixels, layout, threads);
 }
 
 } // namespace rlossctl

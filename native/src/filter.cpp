@@ -5,55 +5,82 @@
 #include "apply.hpp"
 #include "build.hpp"
 #include "lattice.hpp"
+#include "pool.hpp"
 
 namespace rlossctl {
 
-template <int D>
-void Lattice<D>::filter(const float* values, const float* image, float* filtered, const KeyLayout& layout,
-                        const Sizes& sizes, double sigma_xy, double sigma_rgb, int threads) {
-    pixels_ = sizes.height * sizes.width;
-    blocks_ = (pixels_ + lanes - 1) / lanes;
-    channels_ = sizes.channels;
-    stride_ = (channels_ + group - 1) / group * group;
-    locate_pixels(image, layout, sizes, sigma_xy, sigma_rgb, threads);
-    number_simplices(layout);
-    number_vertices(layout);
-    link_vertices(layout, threads);
-    splat_and_blur(values, threads);
-    slice(filtered, threads);
+std::unique_ptr<AnyLattice> make_lattice(std::int64_t colours) {
+    switch (colours) {
+    case 0: return std::make_unique<Lattice<2>>();
+    case 1: return std::make_unique<Lattice<3>>();
+    case 2: return std::make_unique<Lattice<4>>();
+    case 3: return std::make_unique<Lattice<5>>();
+    default: return std::make_unique<Lattice<6>>();
+    }
 }
 
 namespace {
 
-template <int D>
-void filter_batch(const float* values, const float* image, float* filtered, const KeyLayout& layout,
-                  const Sizes& sizes, double sigma_xy, double sigma_rgb, int threads) {
-    const std::int64_t pixels = sizes.height * sizes.width;
-    const auto one = [&](std::int64_t n, int inner) {
-        thread_local Lattice<D> lattice;
-        lattice.filter(values + n * sizes.channels * pixels, image + n * sizes.colours * pixels,
-                       filtered + n * sizes.channels * pixels, layout, sizes, sigma_xy, sigma_rgb, inner);
-    };
-    // Whole images are the better share; inside an image some steps are serial.
-    if (2 * sizes.images > threads) {
-        const int parts = static_cast<int>(std::min<std::int64_t>(threads, sizes.images));
-#pragma omp parallel for num_threads(parts) if (parts > 1) schedule(dynamic)
-        for (std::int64_t n = 0; n < sizes.images; ++n) one(n, 1);
-    } else {
-        for (std::int64_t n = 0; n < sizes.images; ++n) one(n, threads);
-    }
+// Calls work(n, threads) for each image. Whole images are the better share; inside one some steps are serial.
+template <class Work>
+void for_images(std::int64_t images, int threads, const Work& work) {
+    const int outer = static_cast<int>(std::min<std::int64_t>(images, threads));
+    const int inner = std::max(threads / std::max(outer, 1), 1);
+    parallel(static_cast<int>(images), outer, [&](int n) { work(n, inner); });
+}
+
+// The lattice that this thread built last for so many colours: its memory serves the next one.
+AnyLattice& arena(std::int64_t colours) {
+    thread_local std::unique_ptr<AnyLattice> kept[max_colours + 1];
+    if (!kept[colours]) kept[colours] = make_lattice(colours);
+    return *kept[colours];
 }
 
 } // namespace
 
 void bilateral_filter(const float* values, const float* image, float* filtered, const KeyLayout& layout,
-                      const Sizes& sizes, double sigma_xy, double sigma_rgb, int threads) {
-    const auto filter = sizes.colours == 0   ? filter_batch<2>
-                        : sizes.colours == 1 ? filter_batch<3>
-                        : sizes.colours == 2 ? filter_batch<4>
-                        : sizes.colours == 3 ? filter_batch<5>
-                                             : filter_batch<6>;
-    filter(values, image, filtered, layout, sizes, sigma_xy, sigma_rgb, threads);
+                      const Sizes& sizes, Sigmas sigmas, Order order, int threads) {
+    const std::int64_t pixels = sizes.pixels(), plane = sizes.channels * pixels;
+    for_images(sizes.images, threads, [&](std::int64_t n, int inner) {
+        AnyLattice& lattice = arena(sizes.colours);
+        lattice.build(image + n * sizes.colours * pixels, layout, sizes, sigmas, inner);
+        lattice.apply({values + n * plane, nullptr, filtered + n * plane, nullptr, sizes.channels, order, 1.0f}, inner);
+    });
+}
+
+void densecrf(const float* values, const float* mask, const float* image, float* gradient, double* energies,
+              const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, Order order, float factor, int threads) {
+    const std::int64_t pixels = sizes.pixels(), plane = sizes.channels * pixels;
+    for_images(sizes.images, threads, [&](std::int64_t n, int inner) {
+        AnyLattice& lattice = arena(sizes.colours);
+        lattice.build(image + n * sizes.colours * pixels, layout, sizes, sigmas, inner);
+        lattice.apply({values + n * plane, mask + n * pixels, gradient + n * plane, energies + n, sizes.channels,
+                       order, factor},
+                      inner);
+    });
+}
+
+Lattices::Lattices(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, int threads)
+    : sizes_(sizes), lattices_(sizes.images) {
+    for_images(sizes.images, threads, [&](std::int64_t n, int inner) {
+        lattices_[n] = make_lattice(sizes.colours);
+        lattices_[n]->build(image + n * sizes.colours * sizes.pixels(), layout, sizes, sigmas, inner);
+    });
+}
+
+Lattices::~Lattices() = default;
+
+void Lattices::filter(const float* values, float* filtered, std::int64_t channels, Order order, int threads) const {
+    const std::int64_t plane = channels * sizes_.pixels();
+    for_images(sizes_.images, threads, [&](std::int64_t n, int inner) {
+        lattices_[n]->apply({values + n * plane, nullptr, filtered + n * plane, nullptr, channels, order, 1.0f}, inner);
+    });
+}
+
+std::int64_t Lattices::vertices() const {
+    std::int64_t count = 0;
+    for (const auto& lattice : lattices_) count += lattice->vertices();
+    return count;
 }
 
 } // namespace rlossctl

@@ -4,72 +4,111 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
-#include "simd.hpp"
+#include "buffer.hpp"
+#include "compiler.hpp"
 
 namespace rlossctl {
 
-// Open addressing with linear probing, at most half full. A key is 64 bits and a 32-bit tag.
+// A key and its number in one word, where they fit (see Slots::fits), so that a table is half as large.
+struct NarrowSlot {
+    using Key = std::uint64_t;
+    static Key key(std::uint64_t base, std::uint32_t tag, int tag_bits) { return base << tag_bits | tag; }
+    static std::uint64_t mix(Key key) { return key * 0xD6E8FEB86659FD93u; }
+
+    bool empty() const { return word == 0; }
+    bool holds(Key key, int id_bits) const { return word >> id_bits == key; }
+    Key key(int id_bits) const { return word >> id_bits; }
+    std::int32_t id(int id_bits) const {
+        return static_cast<std::int32_t>(word & ((std::uint64_t{1} << id_bits) - 1));
+    }
+    void set(Key key, std::int32_t id, int id_bits) { word = key << id_bits | static_cast<std::uint64_t>(id); }
+
+    std::uint64_t word;
+};
+
+struct WideSlot {
+    struct Key {
+        std::uint64_t base;
+        std::uint32_t tag;
+    };
+    static Key key(std::uint64_t base, std::uint32_t tag, int) { return {base, tag}; }
+    static std::uint64_t mix(Key key) { return (key.base + key.tag * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u; }
+
+    bool empty() const { return number == 0; }
+    bool holds(Key key, int) const { return base == key.base && tag == key.tag; }
+    Key key(int) const { return {base, tag}; }
+    std::int32_t id(int) const { return number; }
+    void set(Key key, std::int32_t id, int) { base = key.base, tag = key.tag, number = id; }
+
+    std::uint64_t base;
+    std::uint32_t tag;
+    std::int32_t number;
+};
+
+// Open addressing with linear probing, at most half full.
+template <class Slot>
 class KeyTable {
 public:
-    struct Slot {
-        std::uint64_t key;
-        std::uint32_t tag;
-        std::int32_t id;
-    };
+    using Key = typename Slot::Key;
 
-    // Forgets all keys, keeps the memory.
-    void clear() {
-        if (slots_.empty()) resize(12);
-        else std::fill(slots_.begin(), slots_.end(), Slot{});
+    // Forgets all keys and keeps the memory. At most `limit` keys will come; numbers have id_bits.
+    void clear(std::int64_t limit, int id_bits) {
+        id_bits_ = id_bits;
         count_ = 0;
+        int bits = smallest;
+        while (bits < bits_ && (std::int64_t{1} << bits) < 2 * limit) ++bits; // the last table's size is a good guess
+        resize(bits);
     }
 
     std::int32_t count() const { return count_; }
 
-    void prefetch(std::uint64_t key, std::uint32_t tag = 0) const { RLOSSCTL_PREFETCH(&slots_[home(key, tag)]); }
+    void prefetch(Key key) const { RLOSSCTL_PREFETCH(&slots_[home(key)]); }
 
-    std::int32_t find(std::uint64_t key, std::uint32_t tag = 0) const { return slots_[probe(key, tag)].id; }
+    std::int32_t find(Key key) const {
+        const Slot& slot = slots_[probe(key)];
+        return slot.empty() ? 0 : slot.id(id_bits_);
+    }
 
-    std::int32_t find_or_add(std::uint64_t key, std::uint32_t tag = 0) {
-        Slot& slot = slots_[probe(key, tag)];
-        if (slot.id != 0) return slot.id;
-        slot = Slot{key, tag, ++count_};
-        const std::int32_t id = count_;
-        if (2 * static_cast<std::size_t>(count_) > slots_.size()) grow();
-        return id;
+    std::int32_t find_or_add(Key key) {
+        Slot& slot = slots_[probe(key)];
+        if (!slot.empty()) return slot.id(id_bits_);
+        slot.set(key, ++count_, id_bits_);
+        if (std::int64_t{2} * count_ > std::int64_t{1} << bits_) grow();
+        return count_;
     }
 
 private:
-    std::size_t home(std::uint64_t key, std::uint32_t tag) const {
-        const std::uint64_t mixed = (key + tag * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u;
-        return static_cast<std::size_t>(mixed >> shift_);
-    }
+    static constexpr int smallest = 10;
+
+    std::size_t home(Key key) const { return static_cast<std::size_t>(Slot::mix(key) >> (64 - bits_)); }
 
     // The slot of the key, or the empty one where it belongs.
-    std::size_t probe(std::uint64_t key, std::uint32_t tag) const {
-        const std::size_t mask = slots_.size() - 1;
-        std::size_t i = home(key, tag);
-        while (slots_[i].id != 0 && (slots_[i].key != key || slots_[i].tag != tag)) i = (i + 1) & mask;
+    std::size_t probe(Key key) const {
+        const std::size_t mask = (std::size_t{1} << bits_) - 1;
+        std::size_t i = home(key);
+        while (!slots_[i].empty() && !slots_[i].holds(key, id_bits_)) i = (i + 1) & mask;
         return i;
     }
 
     void resize(int bits) {
-        slots_.assign(std::size_t{1} << bits, Slot{});
-        shift_ = 64 - bits;
+        bits_ = bits;
+        const std::size_t count = std::size_t{1} << bits;
+        slots_.ensure(count);
+        std::fill(slots_.data(), slots_.data() + count, Slot{});
     }
 
     void grow() {
-        std::vector<Slot> old;
-        old.swap(slots_);
-        resize(64 - shift_ + 1);
-        for (const Slot& slot : old)
-            if (slot.id != 0) slots_[probe(slot.key, slot.tag)] = slot;
+        const std::size_t count = std::size_t{1} << bits_;
+        old_.ensure(count);
+        std::copy(slots_.data(), slots_.data() + count, old_.data());
+        resize(bits_ + 1);
+        for (std::size_t i = 0; i < count; ++i)
+            if (!old_[i].empty()) slots_[probe(old_[i].key(id_bits_))] = old_[i];
     }
 
-    std::vector<Slot> slots_;
-    int shift_ = 0;
+    Buffer<Slot> slots_, old_;
+    int bits_ = smallest, id_bits_ = 0;
     std::int32_t count_ = 0;
 };
 

@@ -1,53 +1,64 @@
-// The lattice of one image: built once, then splat, blur and slice.
+// The permutohedral lattice of one image: built once, then splat, blur and slice as often as wished.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "buffer.hpp"
-#include "embed.hpp"
 #include "filter.hpp"
-#include "key_table.hpp"
+#include "kernels.hpp"
 
 namespace rlossctl {
 
-constexpr int group = 8; // floats; rows of channels are padded to a multiple of it
+// One image's part of a call.
+struct Task {
+    const float* values; // [channels][pixels]
+    const float* mask;   // [pixels], or null for ones
+    float* filtered;     // [channels][pixels] factor * mask * A (mask * values)
+    double* energy;      // of s^T A s, or null where nobody asks
+    std::int64_t channels;
+    Order order;
+    float factor;
+};
 
-// D features per pixel. One object per thread, used for one image after another, keeps its memory.
-template <int D>
-class Lattice {
+class AnyLattice {
 public:
-    // values, filtered: [channels, pixels] planes of one image; image: [D - 2, height, width].
-    void filter(const float* values, const float* image, float* filtered, const KeyLayout& layout,
-                const Sizes& sizes, double sigma_xy, double sigma_rgb, int threads);
+    virtual ~AnyLattice() = default;
+    virtual void build(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas,
+                       int threads) = 0;
+    virtual void apply(const Task& task, int threads) const = 0;
+    virtual std::int64_t vertices() const = 0;
+};
+
+// For `colours` colour channels, 0 to max_colours.
+std::unique_ptr<AnyLattice> make_lattice(std::int64_t colours);
+
+// D features per pixel.
+template <int D>
+class Lattice final : public AnyLattice {
+public:
+    void build(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, int threads) override;
+    void apply(const Task& task, int threads) const override;
+    std::int64_t vertices() const override { return count_ - 1; }
 
 private:
     static constexpr int E = D + 1;
 
-    struct Simplex {
-        std::uint64_t base;
-        std::uint32_t order;
-        std::int32_t vertices[E];
-    };
+    std::int64_t blocks() const { return (pixels_ + lanes - 1) / lanes; }
 
-    void locate_pixels(const float* image, const KeyLayout& layout, const Sizes& sizes, double sigma_xy,
-                       double sigma_rgb, int threads);
-    void number_simplices(const KeyLayout& layout);
-    void number_vertices(const KeyLayout& layout);
-    void link_vertices(const KeyLayout& layout, int threads);
-    void splat_and_blur(const float* values, int threads);
-    void slice(float* filtered, int threads);
+    void splat_and_blur(const Task& task, const float* values, const Planes& planes, const Rows& rows,
+                        const Rows& blurred, double* sums) const;
+    void blur(const Rows& rows, bool backward) const;
 
-    std::int64_t pixels_ = 0, blocks_ = 0, channels_ = 0, stride_ = 0;
-    Buffer<float> position_;          // scaled features x of each column, then y of each row
+    std::int64_t pixels_ = 0;
+    std::int64_t count_ = 0;          // of vertices, and 1 for vertex 0
     Buffer<Block<D>> block_;
-    KeyTable simplex_table_, vertex_table_;
-    std::vector<Simplex> simplices_;  // [0] is unused: numbers start at 1
-    std::vector<std::uint64_t> keys_; // of the vertices; [0] is unused
-    Buffer<std::int32_t> up_;         // [E][vertices + 1] number of the next vertex along each axis, or 0
-    Buffer<unsigned char> inner_;     // [E][vertices + 1] 1 where a vertex precedes along the axis
-    Buffer<float> rows_;              // [vertices + 1][stride]; row 0 stays zero
+    Buffer<Simplex<D>> simplices_;    // numbers start at 1
+    Buffer<std::int32_t> chains_[E];  // per axis: vertices with a neighbour, from end to end, 0 after each chain
+    std::int64_t chain_length_[E] = {};
+
+    template <int, class>
+    friend class Builder;
 };
 
 } // namespace rlossctl

@@ -1,9 +1,12 @@
-// The door to Python: addresses, sizes and the number of threads. Checks and meaning live in
-// rlossctl/bilateral; nothing here knows torch.
+// The door to Python: addresses, sizes and the number of threads. Tensors are checked in rlossctl/bilateral;
+// what is checked here is what would otherwise lead outside their memory. Nothing here knows torch.
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 
 #include "filter.hpp"
 
@@ -11,28 +14,139 @@ namespace py = pybind11;
 
 namespace {
 
-void bilateral_filter(std::uintptr_t values, std::uintptr_t image, std::uintptr_t filtered, std::uintptr_t layout,
-                      std::int64_t images, std::int64_t channels, std::int64_t colours, std::int64_t height,
-                      std::int64_t width, double sigma_xy, double sigma_rgb, int threads) {
-    const auto* numbers = reinterpret_cast<const std::int32_t*>(layout);
+using Address = std::uintptr_t;
+using rlossctl::KeyLayout;
+using rlossctl::Order;
+using rlossctl::Sigmas;
+using rlossctl::Sizes;
+
+constexpr std::int64_t most_pixels = std::int64_t{1} << 28; // numbers of vertices are 32-bit
+
+template <class T>
+T* at(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
+void require(bool condition, const char* what) {
+    if (!condition) throw std::invalid_argument(what);
+}
+
+Sizes checked(const Sizes& sizes) {
+    require(sizes.images >= 0 && sizes.channels >= 0 && sizes.height >= 0 && sizes.width >= 0, "a size is negative");
+    require(sizes.colours >= 0 && sizes.colours <= rlossctl::max_colours, "colours must be 0 to 4");
+    require(sizes.height <= most_pixels && sizes.width <= most_pixels && sizes.pixels() <= most_pixels,
+            "more than 2^28 pixels");
+    require(sizes.images <= std::int64_t{1} << 30 && sizes.channels <= std::int64_t{1} << 30, "a size is too large");
+    return sizes;
+}
+
+Sigmas checked(double xy, double rgb) {
+    require(xy > 0 && rgb > 0 && std::isfinite(xy) && std::isfinite(rgb), "a sigma is no finite number above 0");
+    return {xy, rgb};
+}
+
+Order checked_order(int order) {
+    require(order >= 0 && order <= 2, "order must be 0 (forward), 1 (backward) or 2 (mean)");
+    return static_cast<Order>(order);
+}
+
+KeyLayout read_layout(Address layout, std::int64_t colours) {
+    const auto* numbers = at<const std::int32_t>(layout);
     const std::int64_t features = colours + 2;
-    rlossctl::KeyLayout keys{};
+    KeyLayout keys{};
     std::copy(numbers, numbers + features, keys.low);
     std::copy(numbers + features, numbers + 2 * features, keys.shift);
+    for (std::int64_t i = 0, last = 3; i < features; last = keys.shift[i++])
+        require(keys.shift[i] >= last && keys.shift[i] < 63, "the layout's shifts must ascend from 3 to below 63");
+    return keys;
+}
+
+bool nothing(const Sizes& sizes) { return sizes.images * sizes.channels * sizes.pixels() == 0; }
+
+void bilateral_filter(Address values, Address image, Address filtered, Address layout, std::int64_t images,
+                      std::int64_t channels, std::int64_t colours, std::int64_t height, std::int64_t width,
+                      double sigma_xy, double sigma_rgb, int order, int threads) {
+    const Sizes sizes = checked(Sizes{images, channels, colours, height, width});
+    const KeyLayout keys = read_layout(layout, colours);
+    const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
+    const Order blurs = checked_order(order);
+    if (nothing(sizes)) return;
     py::gil_scoped_release unlocked;
-    rlossctl::bilateral_filter(reinterpret_cast<const float*>(values), reinterpret_cast<const float*>(image),
-                               reinterpret_cast<float*>(filtered), keys,
-                               rlossctl::Sizes{images, channels, colours, height, width}, sigma_xy, sigma_rgb,
-                               std::max(threads, 1));
+    rlossctl::bilateral_filter(at<const float>(values), at<const float>(image), at<float>(filtered), keys, sizes,
+                               sigmas, blurs, std::max(threads, 1));
+}
+
+void densecrf(Address values, Address mask, Address image, Address gradient, Address energies, Address layout,
+              std::int64_t images, std::int64_t channels, std::int64_t colours, std::int64_t height,
+              std::int64_t width, double sigma_xy, double sigma_rgb, int order, double factor, int threads) {
+    const Sizes sizes = checked(Sizes{images, channels, colours, height, width});
+    const KeyLayout keys = read_layout(layout, colours);
+    const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
+    const Order blurs = checked_order(order);
+    std::fill_n(at<double>(energies), images, 0.0);
+    if (nothing(sizes)) return;
+    py::gil_scoped_release unlocked;
+    rlossctl::densecrf(at<const float>(values), at<const float>(mask), at<const float>(image), at<float>(gradient),
+                       at<double>(energies), keys, sizes, sigmas, blurs, static_cast<float>(factor),
+                       std::max(threads, 1));
+}
+
+void exact_filter(Address values, Address image, Address filtered, std::int64_t images, std::int64_t channels,
+                  std::int64_t colours, std::int64_t height, std::int64_t width, double sigma_xy, double sigma_rgb,
+                  double cutoff, int threads) {
+    const Sizes sizes = checked(Sizes{images, channels, colours, height, width});
+    const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
+    require(cutoff >= 0 && cutoff < 1, "cutoff must be at least 0 and below 1");
+    if (nothing(sizes)) return;
+    py::gil_scoped_release unlocked;
+    rlossctl::exact_filter(at<const float>(values), at<const float>(image), at<float>(filtered), sizes, sigmas,
+                           cutoff, std::max(threads, 1));
 }
 
 } // namespace
 
 PYBIND11_MODULE(_native, module) {
-    module.doc() = "Compiled kernels of rlossctl.bilateral.";
-    module.def("bilateral_filter", &bilateral_filter, py::arg("values"), py::arg("image"), py::arg("filtered"),
-               py::arg("layout"), py::arg("images"), py::arg("channels"), py::arg("colours"), py::arg("height"),
-               py::arg("width"), py::arg("sigma_xy"), py::arg("sigma_rgb"), py::arg("threads"),
-               "Addresses of float32 values [N,K,H,W], image [N,C,H,W] and output, of int32 layout [2, C + 2], sizes, "
-               "sigmas and the number of threads.");
+    module.doc() =
+        "Compiled kernels of rlossctl.bilateral. Arguments are addresses of contiguous float32 arrays values, filtered, "
+        "gradient [N,K,H,W], image [N,C,H,W], mask [N,1,H,W], of float64 energies [N] and int32 layout [2,C+2]; then "
+        "sizes, sigmas, order (0 as the original, 1 its transpose, 2 their mean) and the number of threads.";
+    const auto values = py::arg("values"), image = py::arg("image"), filtered = py::arg("filtered"),
+               layout = py::arg("layout"), images = py::arg("images"), channels = py::arg("channels"),
+               colours = py::arg("colours"), height = py::arg("height"), width = py::arg("width"),
+               sigma_xy = py::arg("sigma_xy"), sigma_rgb = py::arg("sigma_rgb"), order = py::arg("order"),
+               threads = py::arg("threads");
+    module.def("bilateral_filter", &bilateral_filter, values, image, filtered, layout, images, channels, colours,
+               height, width, sigma_xy, sigma_rgb, order, threads, "filtered = A values.");
+    module.def("densecrf", &densecrf, values, py::arg("mask"), image, py::arg("gradient"), py::arg("energies"), layout,
+               images, channels, colours, height, width, sigma_xy, sigma_rgb, order, py::arg("factor"), threads,
+               "With s = values * mask: gradient = factor * mask * (A s), energies[n] = s_n^T A_n s_n.");
+    module.def("exact_filter", &exact_filter, values, image, filtered, images, channels, colours, height, width,
+               sigma_xy, sigma_rgb, py::arg("cutoff"), threads,
+               "filtered = the exact Gaussian sum of values; kernels below cutoff may be left out.");
+    module.def("simd", &rlossctl::simd, "The instruction set that runs: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
+
+    py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")
+        .def(py::init([](Address image, Address layout, std::int64_t images, std::int64_t colours, std::int64_t height,
+                         std::int64_t width, double sigma_xy, double sigma_rgb, int threads) {
+                 const Sizes sizes = checked(Sizes{images, 1, colours, height, width});
+                 require(!nothing(sizes), "images without pixels have no lattice");
+                 const KeyLayout keys = read_layout(layout, colours);
+                 const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
+                 py::gil_scoped_release unlocked;
+                 return std::make_unique<rlossctl::Lattices>(at<const float>(image), keys, sizes, sigmas,
+                                                             std::max(threads, 1));
+             }),
+             image, layout, images, colours, height, width, sigma_xy, sigma_rgb, threads)
+        .def(
+            "filter",
+            [](const rlossctl::Lattices& self, Address values, Address filtered, std::int64_t channels, int order,
+               int threads) {
+                require(channels >= 0 && channels <= std::int64_t{1} << 30, "channels must be 0 or more");
+                if (channels == 0) return;
+                const Order checked = checked_order(order);
+                py::gil_scoped_release unlocked;
+                self.filter(at<const float>(values), at<float>(filtered), channels, checked, std::max(threads, 1));
+            },
+            values, filtered, channels, order, threads)
+        .def_property_readonly("vertices", &rlossctl::Lattices::vertices, "Of all images together.");
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from types import ModuleType
@@ -13,7 +14,7 @@ import torch
 from rlossctl.errors import UsageError
 
 VARIABLE = "RLOSSCTL_BILATERAL"
-NATIVE = "native-openmp"
+NATIVE = "native-cpu"
 CUDA = "native-cuda"
 TWIN = "torch-twin"
 
@@ -24,7 +25,7 @@ class FallbackWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Backend:
-    """The kernel chosen for a device: `name` is native-openmp, native-cuda or torch-twin."""
+    """The kernel chosen for a device: `name` is native-cpu, native-cuda or torch-twin, `reason` says why."""
 
     name: str
     reason: str
@@ -105,5 +106,13 @@ def _warn_once(reason: str) -> None:
         f"the bilateral filter runs as plain torch operations, many times slower than compiled: {reason}. "
         "Install rlossctl with a C++ compiler present to get the native kernel.",
         FallbackWarning,
-        stacklevel=4,
+        stacklevel=_level_outside(),
     )
+
+
+def _level_outside() -> int:
+    """The stacklevel at which `warnings.warn` names the first caller outside this package and torch."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in ("rlossctl", "torch"):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -13,11 +13,7 @@ from contextlib import contextmanager
 import torch
 
 from rlossctl.bilateral.choice import cuda_module
-
-# In which order the blur takes the lattice's axes 0..d.
-FORWARD = 0  # as the original: A
-REVERSE = 1  # d..0: the transpose of A
-MEAN = 2  # (A + A^T) / 2, symmetric
+from rlossctl.bilateral.twin import FORWARD
 
 
 def lattice_filter(
@@ -31,7 +27,7 @@ def lattice_filter(
     """A applied to values [N, K, H, W] over image [N, C, H, W], C from 0 to 4.
 
     Args:
-        order: FORWARD, REVERSE or MEAN.
+        order: of the blur's axes: twin.FORWARD as the original, BACKWARD for the transpose, MEAN of both.
         deterministic: gives the same bits in every run; None follows torch.use_deterministic_algorithms. Sums
             run over 64-bit integers then, in units of at most 2^-33 of the channel's largest magnitude, and a
             NaN in a channel spreads over all of it.

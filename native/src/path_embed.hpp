@@ -1,36 +1,18 @@
-// Where a pixel lies in the permutohedral lattice: its simplex and its barycentric weights.
-// The mathematics, in readable form, is rlossctl/bilateral/twin.py; names are the same.
-#pragma once
-
-#include <cstdint>
-
-#include "filter.hpp"
-#include "simd.hpp"
-
-namespace rlossctl {
-
-constexpr int lanes = 16; // pixels embedded together; short loops over them become vector instructions
-
-// What is remembered of `lanes` pixels with D features.
-template <int D>
-struct Block {
-    std::uint64_t base[lanes];  // key of the simplex' vertex of remainder 0
-    std::uint32_t order[lanes]; // ranks of coordinates 0..D-1, 3 bits each
-    float weights[D + 1][lanes];
-    std::int32_t simplex[lanes]; // number of the simplex, filled in later
-};
+// Where pixels lie in the lattice: simplices and barycentric weights. Included once for each instruction set.
+// The mathematics, in readable form, is rlossctl/bilateral/twin.py; names are the same. Compiled without fused
+// multiply-add, so that a pixel on the border of two simplices falls to the same side everywhere.
 
 // Round to nearest, ties to even, for |x| < 2^22; plain arithmetic, so it vectorises everywhere.
-inline float nearest(float x) {
+RLOSSCTL_INLINE float nearest(float x) {
     constexpr float magic = 12582912.0f; // 1.5 * 2^23
     return (x + magic) - magic;
 }
 
-// Always inlined, so that it is compiled for the processor of its caller; and the loops over lanes must stay
-// loops: unrolled first, they are no longer turned into vector instructions (5 times slower).
-// scaled[i][l]: feature i of pixel l times the lattice's scale.
+// Always inlined; and the loops over lanes must stay loops: unrolled first, they are no longer turned into
+// vector instructions (5 times slower). scaled[i][l]: feature i of pixel l times the lattice's scale.
 template <int D>
-RLOSSCTL_INLINE void embed(const float (&scaled)[D][lanes], const KeyLayout& layout, Block<D>& block) {
+RLOSSCTL_INLINE void embed(const float (&scaled)[D][lanes], const KeyLayout& layout, Block<D>& block,
+                           BlockKeys& keys) {
     constexpr int E = D + 1;
     constexpr float inverse = 1.0f / E;
     float elevated[E][lanes], quotient[E][lanes], above[E][lanes];
@@ -84,14 +66,41 @@ RLOSSCTL_INLINE void embed(const float (&scaled)[D][lanes], const KeyLayout& lay
         for (int l = 0; l < lanes; ++l) block.weights[r][l] = ranked[D - r][l] - ranked[E - r][l];
 
 #pragma omp simd
-    for (int l = 0; l < lanes; ++l) block.base[l] = 0, block.order[l] = 0;
+    for (int l = 0; l < lanes; ++l) keys.base[l] = 0, keys.order[l] = 0;
     for (int i = 0; i < D; ++i)
 #pragma omp simd
         for (int l = 0; l < lanes; ++l) {
             const auto shifted = static_cast<std::uint32_t>(static_cast<std::int32_t>(quotient[i][l]) - layout.low[i]);
-            block.base[l] += static_cast<std::uint64_t>(shifted) << layout.shift[i];
-            block.order[l] |= static_cast<std::uint32_t>(rank[i][l]) << (3 * i);
+            keys.base[l] += static_cast<std::uint64_t>(shifted) << layout.shift[i];
+            keys.order[l] |= static_cast<std::uint32_t>(rank[i][l]) << (3 * i);
         }
 }
 
-} // namespace rlossctl
+template <int D>
+std::uint64_t embed_blocks(const Picture& picture, std::int64_t first, std::int64_t last, Block<D>* blocks,
+                           BlockKeys* keys) {
+    const std::int64_t width = picture.width, pixels = picture.pixels;
+    std::int64_t y = first * lanes / width, x = first * lanes % width;
+    std::uint64_t bits = 0;
+    for (std::int64_t b = first; b < last; ++b) {
+        const std::int64_t start = b * lanes, count = pixels - start < lanes ? pixels - start : lanes;
+        alignas(64) float scaled[D][lanes];
+        for (int l = 0; l < lanes; ++l) {
+            scaled[0][l] = picture.position[x];
+            scaled[1][l] = picture.position[width + y];
+            if (l + 1 < count && ++x == width) x = 0, ++y;
+        }
+        if (count == lanes && ++x == width) x = 0, ++y;
+        for (int c = 2; c < D; ++c) {
+            const float* plane = picture.image + (c - 2) * pixels + start;
+            float colour[lanes];
+            if (count == lanes) std::memcpy(colour, plane, sizeof colour);
+            else
+                for (int l = 0; l < lanes; ++l) colour[l] = plane[l < count ? l : count - 1];
+            for (int l = 0; l < lanes; ++l) scaled[c][l] = colour[l] / picture.sigma_rgb * picture.scale[c];
+        }
+        embed<D>(scaled, picture.layout, blocks[b], keys[b]);
+        for (int l = 0; l < lanes; ++l) bits |= keys[b].base[l];
+    }
+    return bits;
+}

@@ -1,0 +1,30 @@
+# The kernels as a static library, for the module (CMakeLists.txt) and for the tests (tests/CMakeLists.txt). The
+# inner loops are compiled once for each instruction set and chosen while running (src/kernels.cpp).
+include(CheckCXXCompilerFlag)
+find_package(Threads REQUIRED)
+
+set(source_dir "${CMAKE_CURRENT_LIST_DIR}/src")
+add_library(rlossctl_kernels STATIC
+  "${source_dir}/exact.cpp" "${source_dir}/filter.cpp" "${source_dir}/kernels.cpp" "${source_dir}/kernels_plain.cpp"
+  "${source_dir}/pool.cpp")
+target_include_directories(rlossctl_kernels PUBLIC "${source_dir}")
+target_compile_features(rlossctl_kernels PUBLIC cxx_std_17)
+target_link_libraries(rlossctl_kernels PUBLIC Threads::Threads)
+set_target_properties(rlossctl_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
+
+if(MSVC)
+  target_compile_options(rlossctl_kernels PRIVATE /W4)
+else()
+  # No fused multiply-add but where the source says so: see src/path_embed.hpp.
+  target_compile_options(rlossctl_kernels PRIVATE -Wall -Wextra -ffp-contract=off -fopenmp-simd)
+  check_cxx_compiler_flag("-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma" has_x86_flags)
+  if(has_x86_flags)
+    target_sources(rlossctl_kernels PRIVATE "${source_dir}/kernels_avx2.cpp" "${source_dir}/kernels_avx512.cpp")
+    set_source_files_properties("${source_dir}/kernels_avx2.cpp" TARGET_DIRECTORY rlossctl_kernels
+      PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
+    set_source_files_properties("${source_dir}/kernels_avx512.cpp" TARGET_DIRECTORY rlossctl_kernels
+      PROPERTIES COMPILE_OPTIONS
+      "-mavx2;-mfma;-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mprefer-vector-width=512")
+    target_compile_definitions(rlossctl_kernels PRIVATE RLOSSCTL_X86)
+  endif()
+endif()

@@ -1,0 +1,102 @@
+// The inner loops, compiled once for each instruction set (kernels_*.cpp) and chosen while running.
+#pragma once
+
+#include <cstdint>
+#include <tuple>
+
+#include "compiler.hpp"
+#include "filter.hpp"
+
+namespace rlossctl {
+
+constexpr int lanes = 16;     // pixels that go through a loop together
+constexpr int group = 8;      // floats; rows of channels are whole groups
+constexpr int max_groups = 4; // of a part of the channels, so that a row of it stays in registers
+
+// What is remembered of `lanes` pixels with D features.
+template <int D>
+struct Block {
+    float weights[D + 1][lanes];
+    std::int32_t simplex[lanes]; // number of the simplex
+};
+
+// What tells the simplices of `lanes` pixels.
+struct BlockKeys {
+    std::uint64_t base[lanes];  // key of the simplex' vertex of remainder 0
+    std::uint32_t order[lanes]; // ranks of coordinates 0..D-1, 3 bits each
+};
+
+// Vertices of a simplex by remainder, padded to a power of two.
+template <int D>
+struct Simplex {
+    std::int32_t vertices[8];
+};
+
+// Pixels of one image with D features.
+struct Picture {
+    const float* image;    // [D - 2][pixels]
+    const float* position; // scaled feature x of each column, then y of each row
+    const float* scale;    // [D]
+    float sigma_rgb;
+    KeyLayout layout;
+    std::int64_t width, pixels;
+};
+
+// Channels [0, channels) of one image, `groups` groups of them.
+struct Planes {
+    const float* mask; // [pixels], or null
+    std::int64_t pixels, channels;
+    int groups;
+};
+
+// Values of `groups` groups of channels at each vertex; vertex 0 is none and holds zeros.
+struct Rows {
+    float* data; // of vertex 0
+    std::int64_t stride;
+    int groups;
+
+    RLOSSCTL_INLINE float* operator[](std::int64_t vertex) const { return data + vertex * stride; }
+};
+
+constexpr int tile_pixels = 64; // of the exact filter
+
+// Some pixels near each other. Features are not yet divided by sigma, so that their differences are exact.
+template <int D>
+struct Tile {
+    float features[D][tile_pixels];
+    float low[D], high[D];
+};
+
+template <int D>
+struct LatticeKernels {
+    // Blocks [first, last) of a picture. The last block of the picture repeats the last pixel.
+    // Returns the bits that occur in the bases.
+    std::uint64_t (*embed)(const Picture& picture, std::int64_t first, std::int64_t last, Block<D>* blocks,
+                           BlockKeys* keys);
+    // rows += S^T (mask * values), in the order of the pixels.
+    void (*splat)(const float* values, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
+                  const Rows& rows);
+    // filtered = factor * mask * (S rows) for the pixels of blocks [first, last).
+    void (*slice)(const Rows& rows, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
+                  float factor, std::int64_t first, std::int64_t last, float* filtered);
+    // sums[i] += sum over j of exp(-|target_i - source_j|^2 / 2) values_j; values and sums
+    // [tile_pixels][groups * group], falloff [D].
+    void (*exact_tile)(const Tile<D>& target, const Tile<D>& source, const float* falloff, const float* values,
+                       std::int64_t groups, double* sums);
+};
+
+struct Kernels {
+    const char* name;
+    std::tuple<LatticeKernels<2>, LatticeKernels<3>, LatticeKernels<4>, LatticeKernels<5>, LatticeKernels<6>> lattice;
+    // One pass of [1/2, 1, 1/2] along chains of vertices, in place. A chain ends with 0.
+    void (*blur)(const std::int32_t* chains, std::int64_t length, const Rows& rows);
+    // sums[c] = sum over vertices 1..count - 1 of a[v][c] b[v][c], for each channel of the rows.
+    void (*dot)(const Rows& a, const Rows& b, std::int64_t count, double* sums);
+};
+
+extern const Kernels avx512_kernels, avx2_kernels, plain_kernels;
+
+// The best that compiler and processor have, or the one that RLOSSCTL_SIMD asks for. Read at each call.
+const Kernels& kernels();
+
+} // namespace rlossctl

@@ -1,0 +1,2 @@
+#define RLOSSCTL_PATH avx2
+#include "path.hpp"

@@ -1,0 +1,2 @@
+#define RLOSSCTL_PATH avx512
+#include "path.hpp"

@@ -1,0 +1,2 @@
+#define RLOSSCTL_PATH plain
+#include "path.hpp"

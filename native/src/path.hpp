@@ -1,0 +1,36 @@
+// All inner loops in one namespace. kernels_*.cpp define RLOSSCTL_PATH, the name of an instruction set, and are
+// compiled for it. Nothing here may come out of a header of templates or inline functions that other files
+// use too: the linker keeps one copy of each, and might keep one that not every processor runs.
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "compiler.hpp"
+#include "kernels.hpp"
+
+namespace rlossctl {
+namespace RLOSSCTL_PATH {
+#include "path_vector.hpp"
+
+#include "path_embed.hpp"
+#include "path_exact.hpp"
+#include "path_rows.hpp"
+
+template <int D>
+constexpr LatticeKernels<D> lattice_kernels{embed_blocks<D>, splat<D>, slice<D>, exact_tile<D>};
+} // namespace RLOSSCTL_PATH
+
+#define RLOSSCTL_JOIN_(a, b) a##b
+#define RLOSSCTL_JOIN(a, b) RLOSSCTL_JOIN_(a, b)
+#define RLOSSCTL_TEXT_(a) #a
+#define RLOSSCTL_TEXT(a) RLOSSCTL_TEXT_(a)
+
+const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
+    RLOSSCTL_TEXT(RLOSSCTL_PATH),
+    {RLOSSCTL_PATH::lattice_kernels<2>, RLOSSCTL_PATH::lattice_kernels<3>, RLOSSCTL_PATH::lattice_kernels<4>,
+     RLOSSCTL_PATH::lattice_kernels<5>, RLOSSCTL_PATH::lattice_kernels<6>},
+    RLOSSCTL_PATH::blur,
+    RLOSSCTL_PATH::dot_rows};
+} // namespace rlossctl

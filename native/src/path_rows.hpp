@@ -1,0 +1,149 @@
+// Splat, blur and slice of G groups of channels. Included once for each instruction set.
+
+// tile[l][c] = mask[l] * planes[c][l] for the `count` pixels of a block; zero for channels and pixels that are not.
+template <int G>
+RLOSSCTL_INLINE void gather_tile(const float* planes, const float* mask, std::int64_t pixels, std::int64_t channels,
+                                 std::int64_t count, float (&tile)[lanes][G * group]) {
+    constexpr std::int64_t ahead = 4 * lanes; // of the next blocks, so that they come while this one is worked on
+    alignas(64) float padded[group][lanes];
+    for (int g = 0; g < G; ++g) {
+        const float* from = planes + g * group * pixels;
+        std::int64_t stride = pixels;
+        const std::int64_t used = channels - g * group < group ? channels - g * group : group;
+        if (count < lanes) {
+            for (int c = 0; c < used; ++c)
+                for (int l = 0; l < lanes; ++l) padded[c][l] = l < count ? from[c * pixels + l] : 0.0f;
+            from = padded[0], stride = lanes;
+        } else {
+            for (int c = 0; c < used; ++c) RLOSSCTL_PREFETCH(from + c * pixels + ahead);
+        }
+        for (int l = 0; l < lanes; l += 8) {
+            Eight rows[8];
+            if (used == group)
+                for (int c = 0; c < 8; ++c) rows[c] = load(from + c * stride + l);
+            else
+                for (int c = 0; c < 8; ++c) rows[c] = c < used ? load(from + c * stride + l) : all(0.0f);
+            if (mask != nullptr) {
+                const Eight scale = load(mask + l);
+                for (int c = 0; c < 8; ++c) rows[c] = rows[c] * scale;
+            }
+            transpose(rows);
+            for (int i = 0; i < 8; ++i) store(&tile[l + i][g * group], rows[i]);
+        }
+    }
+}
+
+// planes[c][l] = scale[l] * tile[l][c] for the `count` pixels of a block.
+template <int G>
+RLOSSCTL_INLINE void scatter_tile(const float (&tile)[lanes][G * group], const float* scale, std::int64_t pixels,
+                                  std::int64_t channels, std::int64_t count, float* planes) {
+    alignas(64) float padded[group][lanes];
+    for (int g = 0; g < G; ++g) {
+        float* to = planes + g * group * pixels;
+        const std::int64_t used = channels - g * group < group ? channels - g * group : group;
+        const bool whole = count == lanes;
+        for (int l = 0; l < lanes; l += 8) {
+            Eight rows[8];
+            for (int i = 0; i < 8; ++i) rows[i] = load(&tile[l + i][g * group]);
+            transpose(rows);
+            const Eight factor = load(scale + l);
+            for (int c = 0; c < used; ++c) store(whole ? to + c * pixels + l : &padded[c][l], rows[c] * factor);
+        }
+        if (!whole)
+            for (int c = 0; c < used; ++c)
+                for (int l = 0; l < count; ++l) to[c * pixels + l] = padded[c][l];
+    }
+}
+
+// The mask of a block's pixels, times a factor.
+RLOSSCTL_INLINE void scale_lanes(const float* mask, std::int64_t count, float factor, float (&scale)[lanes]) {
+    for (int l = 0; l < lanes; ++l) scale[l] = l >= count ? 0.0f : mask == nullptr ? factor : factor * mask[l];
+}
+
+template <int D, int G>
+void splat_groups(const float* values, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
+                  const Rows& rows) {
+    alignas(64) float tile[lanes][G * group];
+    alignas(64) float scale[lanes];
+    for (std::int64_t p = 0; p < planes.pixels; p += lanes) {
+        const Block<D>& block = blocks[p / lanes];
+        const std::int64_t count = planes.pixels - p < lanes ? planes.pixels - p : lanes;
+        if (planes.mask != nullptr) scale_lanes(planes.mask + p, count, 1.0f, scale);
+        gather_tile<G>(values + p, planes.mask != nullptr ? scale : nullptr, planes.pixels, planes.channels, count,
+                       tile);
+        for (std::int64_t l = 0; l < count; ++l) {
+            const Simplex<D>& simplex = simplices[block.simplex[l]];
+            const auto pixel = Row<G>::load(tile[l]);
+            for (int r = 0; r <= D; ++r) {
+                float* row = rows[simplex.vertices[r]];
+                Row<G>::load(row).plus(block.weights[r][l], pixel).store(row);
+            }
+        }
+    }
+}
+
+template <int D, int G>
+void slice_groups(const Rows& rows, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
+                  float factor, std::int64_t first, std::int64_t last, float* filtered) {
+    alignas(64) float tile[lanes][G * group] = {};
+    alignas(64) float scale[lanes];
+    for (std::int64_t b = first; b < last; ++b) {
+        const Block<D>& block = blocks[b];
+        const std::int64_t p = b * lanes, count = planes.pixels - p < lanes ? planes.pixels - p : lanes;
+        for (std::int64_t l = 0; l < count; ++l) {
+            const Simplex<D>& simplex = simplices[block.simplex[l]];
+            auto pixel = Row<G>::zeros();
+            for (int r = 0; r <= D; ++r)
+                pixel = pixel.plus(block.weights[r][l], Row<G>::load(rows[simplex.vertices[r]]));
+            pixel.store(tile[l]);
+        }
+        scale_lanes(planes.mask != nullptr ? planes.mask + p : nullptr, count, factor, scale);
+        scatter_tile<G>(tile, scale, planes.pixels, planes.channels, count, filtered + p);
+    }
+}
+
+template <int G>
+void blur_groups(const std::int32_t* chains, std::int64_t length, const Rows& rows) {
+    for (std::int64_t i = 0; i < length; ++i) {
+        auto before = Row<G>::zeros(), here = Row<G>::load(rows[chains[i]]);
+        for (; chains[i] != 0; ++i) {
+            const auto after = Row<G>::load(rows[chains[i + 1]]); // row 0, at the end, is zero
+            here.plus(0.5f, before + after).store(rows[chains[i]]);
+            before = here;
+            here = after;
+        }
+    }
+}
+
+inline void dot_rows(const Rows& a, const Rows& b, std::int64_t count, double* sums) {
+    for (int g = 0; g < a.groups; ++g) {
+        double sum[group] = {};
+        for (std::int64_t v = 1; v < count; ++v) {
+            const float *x = a[v] + g * group, *y = b[v] + g * group;
+            for (int c = 0; c < group; ++c) sum[c] += static_cast<double>(x[c]) * static_cast<double>(y[c]);
+        }
+        for (int c = 0; c < group; ++c) sums[g * group + c] = sum[c];
+    }
+}
+
+// The same for a number of groups known while running.
+template <int D>
+void splat(const float* values, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
+           const Rows& rows) {
+    constexpr decltype(&splat_groups<D, 1>) by_groups[] = {splat_groups<D, 1>, splat_groups<D, 2>, splat_groups<D, 3>,
+                                                           splat_groups<D, 4>};
+    by_groups[planes.groups - 1](values, planes, blocks, simplices, rows);
+}
+
+template <int D>
+void slice(const Rows& rows, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices, float factor,
+           std::int64_t first, std::int64_t last, float* filtered) {
+    constexpr decltype(&slice_groups<D, 1>) by_groups[] = {slice_groups<D, 1>, slice_groups<D, 2>, slice_groups<D, 3>,
+                                                           slice_groups<D, 4>};
+    by_groups[planes.groups - 1](rows, planes, blocks, simplices, factor, first, last, filtered);
+}
+
+inline void blur(const std::int32_t* chains, std::int64_t length, const Rows& rows) {
+    constexpr decltype(&blur_groups<1>) by_groups[] = {blur_groups<1>, blur_groups<2>, blur_groups<3>, blur_groups<4>};
+    by_groups[rows.groups - 1](chains, length, rows);
+}
