@@ -15,6 +15,7 @@ from rlossctl.errors import UsageError
 
 VARIABLE = "RLOSSCTL_BILATERAL"
 NATIVE = "native-cpu"
+CUDA = "native-cuda"
 TWIN = "torch-twin"
 
 
@@ -24,7 +25,7 @@ class FallbackWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Backend:
-    """The kernel chosen for a device: `name` is native-cpu or torch-twin, `reason` says why."""
+    """The kernel chosen for a device: `name` is native-cpu, native-cuda or torch-twin, `reason` says why."""
 
     name: str
     reason: str
@@ -52,14 +53,15 @@ def backend(device: torch.device | str) -> Backend:
         return Backend(TWIN, f"forced by {VARIABLE}=twin")
     missing = _why_not_native(kind)
     if missing is None:
-        return Backend(NATIVE, f"forced by {VARIABLE}=native" if forced else "the native module is built")
+        name, built = (CUDA, "the CUDA module is built") if kind == "cuda" else (NATIVE, "the native module is built")
+        return Backend(name, f"forced by {VARIABLE}=native" if forced else built)
     if forced == "native":
         raise UsageError(
             "asks for the native kernel, which cannot run here",
             where=f"environment variable {VARIABLE}",
             found=missing,
-            expected="a CPU tensor and the compiled module rlossctl._native",
-            advice="install rlossctl with a C++ compiler present, or unset the variable",
+            expected="the compiled module for the tensor's device, rlossctl._native or rlossctl._native_cuda",
+            advice="install rlossctl with a C++ compiler (for CUDA also nvcc) present, or unset the variable",
         )
     return Backend(TWIN, missing)
 
@@ -80,10 +82,21 @@ def native_module() -> ModuleType | str:
     return _native
 
 
+@functools.cache
+def cuda_module() -> ModuleType | str:
+    """The compiled CUDA module, or the reason why it cannot be used."""
+    try:
+        from rlossctl import _native_cuda
+    except ImportError as error:
+        return f"the CUDA module cannot be imported, it is built where nvcc is found ({error})"
+    unusable = _native_cuda.why_unusable()
+    return f"the CUDA module cannot run here ({unusable})" if unusable else _native_cuda
+
+
 def _why_not_native(kind: str) -> str | None:
-    if kind != "cpu":
+    if kind not in ("cpu", "cuda"):
         return f"there is no native kernel for {kind}; the torch twin runs on the device itself"
-    module = native_module()
+    module = native_module() if kind == "cpu" else cuda_module()
     return module if isinstance(module, str) else None
 
 

@@ -42,8 +42,9 @@ def bilateral_filter(
 
     Raises:
         NetError: shapes or devices that do not fit, an unknown mode, a sigma that is not positive or (for the
-            lattice) too small for the image's range of colours, NaN or infinity in the image (CPU), a
-            torch.export or ONNX export, which have no such operator.
+            lattice) too small for the image's range of colours, NaN or infinity in the image, a
+            torch.export or ONNX export, which have no such operator. The CUDA kernel never makes the host
+            wait and gives NaN for what only the image's values tell.
     """
     if not (values.is_floating_point() and image.is_floating_point()):
         raise NetError(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from rlossctl.bilateral import exact, native, twin
-from rlossctl.bilateral.choice import NATIVE, TWIN, announce, backend
+from rlossctl.bilateral import cuda, exact, native, twin
+from rlossctl.bilateral.choice import CUDA, NATIVE, TWIN, announce, backend
 from rlossctl.bilateral.packing import colour_range, pack
 
 EXACT = "exact"
@@ -25,6 +25,8 @@ def filtered(
     sigmas = sigma_xy, sigma_rgb
     if mode == EXACT:
         return _exact(kernel, values, image, *sigmas)
+    if kernel == CUDA:
+        return cuda.lattice_filter(values, image, *sigmas, ORDERS[mode])
     packing = pack(image, *sigmas)
     lattice_filter = native.lattice_filter if kernel == NATIVE else twin.lattice_filter
     return lattice_filter(values, image, *sigmas, packing, ORDERS[mode])
@@ -47,7 +49,10 @@ def energy(
     Returns:
         [N, K, H, W], and [N] in float64: the terms are many and of one sign.
     """
-    if mode != EXACT and values.numel() and _kernel(image) == NATIVE:
+    kernel = _kernel(image) if mode != EXACT and values.numel() else TWIN
+    if kernel == CUDA:
+        return cuda.densecrf(values, mask, image, sigma_xy, sigma_rgb, factor, ORDERS[mode])
+    if kernel == NATIVE:
         packing = pack(image, sigma_xy, sigma_rgb)
         return native.densecrf(values, mask, image, sigma_xy, sigma_rgb, packing, factor, ORDERS[mode])
     masked = values * mask
@@ -63,7 +68,7 @@ def prepare(
     """`filtered` for these images, with what does not depend on the values computed now."""
     kernel = _kernel(image)
     sigmas = sigma_xy, sigma_rgb
-    if mode == EXACT or 0 in (len(image), *image.shape[2:]):
+    if mode == EXACT or kernel == CUDA or 0 in (len(image), *image.shape[2:]):
         return lambda values: filtered(values, image, *sigmas, mode)
     packing = pack(image, *sigmas)
     if kernel == NATIVE:
@@ -79,6 +84,8 @@ def _exact(
     if image.device.type == "cpu":  # elsewhere looking would wait for the device
         colour_range(image)
     cutoff = exact.cutoff(values)
+    if kernel == CUDA:
+        return cuda.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
     if kernel == NATIVE:
         return native.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
     return exact.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
