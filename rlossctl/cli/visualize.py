@@ -73,6 +73,7 @@ def command() -> None:
 )
 @click.option("--weight", type=float, default=1.0, show_default=True, help="Loss weight.")
 @_soften
+@click.option("--mean", type=options.Numbers("B,G,R", float), help="In place of the model's mean (0 to 255).")
 @click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line.")
 @options.placeholders
 @options.dialect
@@ -88,6 +89,7 @@ def densecrf(
     mode: str,
     weight: float,
     soften: float,
+    mean: tuple[float, float, float] | None,
     classes: str | None,
     settings: dict[str, str],
     dialect: str,
@@ -113,6 +115,7 @@ def densecrf(
         device=device,
         placeholders=settings,
         dialect=dialect,
+        mean=mean,
         classes=class_names(classes),
         soften=soften,
     )

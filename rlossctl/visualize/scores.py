@@ -12,6 +12,10 @@ import numpy as np
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, UsageError
+from rlossctl.evaluation.opening import OpenedModel, open_model, override_preprocess
+from rlossctl.evaluation.predictor import Predictor
+from rlossctl.evaluation.upsample import upsample
+from rlossctl.prototxt.text import SUFFIXES
 
 ARRAYS = (".npy", ".npz")
 UNLABELLED = 255
@@ -49,6 +53,7 @@ def open_scores(
     device: str = "auto",
     placeholders: Mapping[str, object] | None = None,
     dialect: str = "auto",
+    mean: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
     soften: float = 0.1,
 ) -> Scored:
@@ -59,6 +64,7 @@ def open_scores(
         scores: .npy or .npz of one array [K, H, W] (or [1, K, H, W]), probabilities or scores before the
             softmax; a label PNG; an ONNX model; or a prototxt with `weights`.
         device, placeholders, dialect: for a model, as for `evaluation.open_model`.
+        mean: blue, green, red, in place of the model's own.
         classes: names, one for each class.
         soften: share of each pixel of a label image that is spread over all classes.
 
@@ -67,7 +73,7 @@ def open_scores(
     """
     photo = read_image(image)
     suffix = Path(scores).suffix.lower()
-    if suffix != ".prototxt" and weights is not None:
+    if suffix not in SUFFIXES and weights is not None:
         raise UsageError(
             "weights belong to a prototxt",
             where=scores,
@@ -83,7 +89,9 @@ def open_scores(
         probabilities, how = read_probabilities(scores)
         probabilities, note = _fit(probabilities, photo)
         return _raw(photo, probabilities, classes, f"{Path(scores).name}, {how}", note)
-    return _from_model(photo, image, scores, weights, device, placeholders or {}, dialect, classes)
+    # The photo stands for the list that evaluation would go through.
+    opened = open_model(str(scores), weights, device, placeholders, source=str(image), dialect=dialect)
+    return _from_model(photo, opened, mean, classes, Path(scores).name)
 
 
 def read_probabilities(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
@@ -135,24 +143,16 @@ def _raw(
 
 def _from_model(
     photo: np.ndarray,
-    image: str | os.PathLike[str],
-    model: str | os.PathLike[str],
-    weights: str | None,
-    device: str,
-    placeholders: Mapping[str, object],
-    dialect: str,
+    opened: OpenedModel,
+    mean: Sequence[float] | None,
     classes: Sequence[str] | None,
+    name: str,
 ) -> Scored:
-    from rlossctl.evaluation.opening import open_model
-    from rlossctl.evaluation.predictor import Predictor
-
-    # The photo stands for the list that evaluation would go through.
-    opened = open_model(str(model), weights, device, placeholders, source=str(image), dialect=dialect)
-    predictor = Predictor(opened.runner)
+    predictor = Predictor(opened.runner, override_preprocess(opened.runner.preprocess, mean))
     probabilities = predictor.probabilities(photo)
-    names = _names(classes or opened.runner.classes, len(probabilities), str(model))
-    origin = f"{Path(model).name}, run by {opened.runner.backend}"
+    names = _names(classes or opened.runner.classes, len(probabilities), name)
     colours, seen = _as_the_net_sees(photo, predictor.preprocess)
+    origin = f"{name}, run by {opened.runner.backend}"
     return Scored(photo, colours, probabilities, names, origin, seen, opened.notes)
 
 
@@ -167,8 +167,6 @@ def _as_the_net_sees(photo: np.ndarray, preprocess: Preprocess) -> tuple[np.ndar
 
 
 def _fit(probabilities: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, str | None]:
-    from rlossctl.evaluation.upsample import upsample
-
     size = photo.shape[:2]
     if probabilities.shape[1:] == size:
         return probabilities, None
