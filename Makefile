@@ -15,13 +15,14 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test lint format clean FORCE
+.PHONY: help venv demo test sanitize native-address native-thread lint format clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo     set up, then run the main job on generated data; report in demo-out/'
 	@echo 'make test     set up, then check the style and run every test'
+	@echo 'make sanitize run the native tests under ASan + UBSan and under TSan'
 	@echo 'make venv     set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint     check the style (ruff)'
 	@echo 'make format   bring the style about (ruff)'
@@ -64,8 +65,19 @@ format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint
+test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+# The native code's own tests. TSan sees every lock, since the threads are std::thread and not OpenMP's.
+sanitize: native-address native-thread
+
+native-address: SANITIZE = address,undefined
+native-thread: SANITIZE = thread
+native-address native-thread: venv
+	@command -v g++ >/dev/null || { echo 'no g++: native tests left out'; exit 0; } && \
+	$(BIN)/cmake -S native/tests -B build/$@ -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 -DSANITIZE=$(SANITIZE) >/dev/null && \
+	$(BIN)/cmake --build build/$@ && build/$@/native_tests
 
 clean:
 	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache

@@ -1,10 +1,10 @@
-"""`rlossctl bench filter` with a yardstick that only a checkout has: the original's scheme, one channel at a time.
+"""`rlossctl bench filter` with a yardstick that only a checkout has: the original's scheme.
 
     python benchmarks/filter.py --sizes 41 129 257 321 --threads 1
 
-`channelwise` is one_channel.cpp beside this file, compiled with g++ into a temporary folder: the original DenseCRF
-loss written anew from its description, with the original's flags. How many times slower than the native kernel
-it is, is the native kernel's speed-up.
+`channelwise` is one_channel.cpp beside this file, compiled with g++ into a temporary folder: the original
+DenseCRF loss, one channel at a time, written anew from its description and compiled with its flags. How many
+times slower than the native kernel it is, is the native kernel's speed-up.
 """
 
 from __future__ import annotations

@@ -124,8 +124,8 @@ struct Lattice {
         }
     }
 
-    // in, out: [pixels][size]
-    void filter(const float* in, float* out, int pixels, int size) const {
+    // in, out: [pixels][size]. The original compiles this apart from the loss, without knowing that size is 1.
+    __attribute__((noipa)) void filter(const float* in, float* out, int pixels, int size) const {
         const int groups = (size - 1) / 4 + 1;
         std::vector<Four> now((vertices + 1) * groups), next(now.size()), value(groups); // 0: missing neighbours
         for (int p = 0; p < pixels; ++p) {

@@ -32,9 +32,8 @@ const Kernels& kernels() {
     const char* asked = std::getenv("RLOSSCTL_SIMD");
     const Kernels* found = find(asked == nullptr || *asked == '\0' ? nullptr : asked);
     if (found == nullptr)
-        throw std::invalid_argument("RLOSSCTL_SIMD is '" + std::string(asked) +
-                                    "'; this processor runs 'plain' or lower sets up to '" + find(nullptr)->name +
-                                    "'");
+        throw std::invalid_argument("RLOSSCTL_SIMD is '" + std::string(asked) + "', and the best that runs here is '" +
+                                    find(nullptr)->name + "'");
     return *found;
 }
 

@@ -31,6 +31,11 @@ class Job:
     sigma_xy: float = 100
     sigma_rgb: float = 15
     repeats: int = 7
+    on_the_clock: bool = False  # even with one thread, where processor time is disturbed less
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return time.thread_time if self.threads == 1 and not self.on_the_clock else time.perf_counter
 
     @property
     def sigmas(self) -> tuple[float, float]:
@@ -68,15 +73,13 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
         }
         difference = {name: _distance(run(), reference) for name, run in filters.items()}
         memory = {name: extra_bytes(run) for name, run in filters.items()}
-        clock = time.thread_time if job.threads == 1 else time.perf_counter
-        filter_times = by_turns(filters, job.repeats, clock)
-        loss_times = by_turns(losses, job.repeats, clock)
-    per_image = 1e3 / job.batch
+        filter_times = by_turns(filters, job)
+        loss_times = by_turns(losses, job)
     return [
         Result(
             name,
-            filter_times[name] * per_image,
-            loss_times[name] * per_image if name in loss_times else None,
+            filter_times[name],
+            loss_times.get(name),
             difference[name],
             memory[name],
         )
@@ -84,16 +87,22 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
     ]
 
 
-def by_turns(
-    runs: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float]
-) -> dict[str, float]:
-    """The shortest time of each run, in seconds. They take turns."""
+def filter_ms(contender: Contender, job: Job) -> float:
+    """The time of the filter alone, in ms per image."""
+    image, values = picture(job.kind, job.batch, job.size), scores(job.batch, job.channels, job.size)
+    with kernel_variable_kept(), threads(job.threads):
+        return by_turns({"": lambda: contender.apply(values, image, *job.sigmas)}, job)[""]
+
+
+def by_turns(runs: dict[str, Callable[[], object]], job: Job) -> dict[str, float]:
+    """The shortest time of each run, in ms per image. They take turns, the first of which is not counted."""
     best = dict.fromkeys(runs, float("inf"))
-    for _ in range(repeats):
+    for turn in range(job.repeats + 1):
         for name, run in runs.items():
-            start = clock()
+            start = job.clock()
             run()
-            best[name] = min(best[name], clock() - start)
+            if turn > 0:
+                best[name] = min(best[name], (job.clock() - start) * 1e3 / job.batch)
     return best
 
 

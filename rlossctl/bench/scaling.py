@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from rlossctl.bench.contenders import Contender
-from rlossctl.bench.measure import Job, measure
+from rlossctl.bench.measure import Job, filter_ms
 from rlossctl.files import atomic_write
 
 Curve = list[tuple[float, float]]
@@ -21,7 +21,7 @@ def scaling(path: Path, contender: Contender, most_threads: int, job: Job) -> li
     threads = [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= most_threads]
     variations = {
         "threads, 8 images of 129x129": [
-            (count, replace(job, size=129, batch=8, threads=count)) for count in threads
+            (count, replace(job, size=129, batch=8, threads=count, on_the_clock=True)) for count in threads
         ],
         "classes, 129x129": [
             (count, replace(job, size=129, channels=count)) for count in (1, 8, 21, 60, 150)
@@ -33,7 +33,7 @@ def scaling(path: Path, contender: Contender, most_threads: int, job: Job) -> li
     for column, (title, points) in enumerate(variations.items()):
         curves: dict[str, Curve] = {}
         for kind in COLOURS:
-            curves[kind] = [(x, measure(replace(one, kind=kind), [contender])[0].filter) for x, one in points]
+            curves[kind] = [(x, filter_ms(contender, replace(one, kind=kind))) for x, one in points]
             lines += [f"{title}: {x:g}, {kind}: {ms:.2f} ms per image" for x, ms in curves[kind]]
         sheet.paste(panel(title, curves), (WIDTH * column, 0))
     with atomic_write(path) as part:

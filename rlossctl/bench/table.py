@@ -22,8 +22,8 @@ def table(contenders: list[Contender], sizes: list[int], options: dict[str, obje
     )
     yield from (f"{c.name:>12}: {c.what}" for c in contenders)
     yield (
-        "times: of the first line's; loss: forward and backward; difference: from the twin in double precision; "
-        "extra MB: one call on one thread, result included"
+        "times: of the first line's; loss: forward and backward; difference: from the twin in double "
+        "precision; extra MB: one call on one thread, result included"
     )
     yield HEAD
     for size in sizes:
@@ -40,7 +40,8 @@ def rows(results: list[Result], size: int, kind: str) -> Iterator[str]:
         loss = "-" if result.loss is None else f"{result.loss:.2f}"
         difference = "-" if result.difference is None else f"{result.difference:.1e}"
         memory = "-" if result.memory is None else f"{result.memory / 1e6:.1f}"
-        yield f"{cells}{loss:>10}{ratio(result.loss, first.loss)}{difference:>12}{memory:>10}"
+        cells += f"{ratio(result.filter, first.filter)}{loss:>10}{ratio(result.loss, first.loss)}"
+        yield f"{cells}{difference:>12}{memory:>10}"
 
 
 def ratio(value: float | None, base: float | None) -> str:

@@ -37,7 +37,8 @@ def backend(device: torch.device | str) -> Backend:
     The environment variable RLOSSCTL_BILATERAL=twin|native forces one.
 
     Raises:
-        UsageError: the variable has another value, or forces a kernel that does not exist here.
+        UsageError: the variable has another value, or forces a kernel that does not exist here; or
+            RLOSSCTL_SIMD names an instruction set that this processor does not run.
     """
     kind = torch.device(device).type
     forced = os.environ.get(VARIABLE, "")
@@ -53,10 +54,11 @@ def backend(device: torch.device | str) -> Backend:
         return Backend(TWIN, f"forced by {VARIABLE}=twin")
     missing = _why_not_native(kind)
     if missing is None:
-        name, built = (
-            (CUDA, "the CUDA module is built") if kind == "cuda" else (NATIVE, "the native module is built")
-        )
-        return Backend(name, f"forced by {VARIABLE}=native" if forced else built)
+        asked = f"forced by {VARIABLE}=native"
+        if kind == "cuda":
+            return Backend(CUDA, asked if forced else "the CUDA module is built")
+        why = asked if forced else "the native module is built"
+        return Backend(NATIVE, f"{why} ({_instruction_set()})")
     if forced == "native":
         raise UsageError(
             "asks for the native kernel, which cannot run here",
@@ -93,6 +95,20 @@ def cuda_module() -> ModuleType | str:
         return f"the CUDA module cannot be imported, it is built where nvcc is found ({error})"
     unusable = _native_cuda.why_unusable()
     return f"the CUDA module cannot run here ({unusable})" if unusable else _native_cuda
+
+
+def _instruction_set() -> str:
+    """avx512, avx2 or plain, as the native kernel will run."""
+    try:
+        return native_module().simd()
+    except ValueError as error:
+        raise UsageError(
+            "does not name an instruction set of this processor",
+            where="environment variable RLOSSCTL_SIMD",
+            found=str(error),
+            expected="plain, avx2, avx512, or nothing",
+            advice="unset RLOSSCTL_SIMD to let the processor decide",
+        ) from error
 
 
 def _why_not_native(kind: str) -> str | None:

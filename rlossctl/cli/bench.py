@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -58,7 +59,7 @@ def filter_(sizes: tuple[int, ...], twin: bool, scaling: Path | None, **options:
         from rlossctl.bench.measure import Job
         from rlossctl.bench.scaling import scaling as draw
 
-        options.pop("threads"), options.pop("batch"), options.pop("channels")
-        for line in draw(scaling, found[0], 4, Job(129, "smooth", **options)):
+        sigmas_and_repeats = {name: options[name] for name in ("sigma_xy", "sigma_rgb", "repeats")}
+        for line in draw(scaling, found[0], os.cpu_count() or 1, Job(129, "smooth", **sigmas_and_repeats)):
             click.echo(line)
         click.echo(f"drawn: {scaling}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,11 +25,11 @@ def no_native(monkeypatch) -> str:
 @pytest.fixture
 def with_native(monkeypatch) -> None:
     monkeypatch.delenv(choice.VARIABLE, raising=False)
-    monkeypatch.setattr(choice, "native_module", lambda: object())
+    monkeypatch.setattr(choice, "native_module", lambda: SimpleNamespace(simd=lambda: "avx2"))
 
 
 def test_native_on_the_cpu(with_native) -> None:
-    assert backend("cpu") == choice.Backend("native-cpu", "the native module is built")
+    assert backend("cpu") == choice.Backend("native-cpu", "the native module is built (avx2)")
 
 
 def test_twin_on_another_device_keeps_the_reason(with_native) -> None:

@@ -1,0 +1,269 @@
+// The native filter by its own rules: every instruction set, odd sizes, many threads, a fork.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "check.hpp"
+#include "filter.hpp"
+#include "pool.hpp"
+
+using namespace rlossctl;
+
+namespace {
+
+using Floats = std::vector<float>;
+
+constexpr Sigmas sigmas{20.0, 15.0};
+
+Floats random_floats(std::int64_t count, float low, float high, unsigned seed) {
+    std::mt19937 generator(seed);
+    std::uniform_real_distribution<float> draw(low, high);
+    Floats numbers(count);
+    for (float& number : numbers) number = draw(generator);
+    return numbers;
+}
+
+// Bits enough for images of 0..255 at these sigmas, as rlossctl/bilateral/packing.py would find them.
+KeyLayout layout(const Sizes& sizes, Sigmas used) {
+    const int features = static_cast<int>(sizes.colours) + 2;
+    double span[max_features];
+    for (int i = 0; i < features; ++i) {
+        const double range = i == 0 ? sizes.width / used.xy : i == 1 ? sizes.height / used.xy : 255 / used.rgb;
+        span[i] = range * std::sqrt(2.0 / 3.0) * (features + 1) / std::sqrt((i + 1.0) * (i + 2.0));
+    }
+    KeyLayout keys{};
+    for (int i = 0, bit = 3; i < features; ++i) {
+        double low = i > 0 ? -i * span[i - 1] : 0.0, high = 0.0;
+        for (int j = i; j < features; ++j) high += span[j];
+        keys.low[i] = static_cast<int>(std::floor(low / (features + 1) - 3.5));
+        keys.shift[i] = bit;
+        for (int range = static_cast<int>(std::ceil(high / (features + 1) + 3.5)) - keys.low[i]; range > 0; range /= 2)
+            ++bit;
+    }
+    return keys;
+}
+
+struct Case {
+    Sizes sizes;
+    Floats image, values, mask;
+
+    explicit Case(const Sizes& s)
+        : sizes(s), image(random_floats(s.images * s.colours * s.pixels() + 1, 0, 255, 1)),
+          values(random_floats(s.images * s.channels * s.pixels(), 0, 1, 2)),
+          mask(random_floats(s.images * s.pixels(), 0, 1, 3)) {
+        for (float& m : mask) m = m < 0.7f ? 1.0f : 0.0f;
+        // Smooth, so that pixels share simplices.
+        for (std::size_t i = 0; i < image.size(); ++i) image[i] = std::floor(0.1f * image[i] + 2.0f * (i % s.width));
+    }
+
+    Floats filter(Order order = Order::forward, int threads = 1, Sigmas used = sigmas) const {
+        Floats filtered(values.size());
+        bilateral_filter(values.data(), image.data(), filtered.data(), layout(sizes, used), sizes, used, order, threads);
+        return filtered;
+    }
+};
+
+const std::vector<Sizes> odd_sizes{{1, 1, 3, 1, 1},   {2, 21, 3, 17, 19}, {1, 5, 0, 9, 33}, {1, 9, 1, 16, 16},
+                                   {3, 8, 2, 5, 7},   {1, 3, 4, 12, 13},  {1, 150, 3, 9, 9}, {1, 33, 3, 1, 50}};
+
+double dot(const Floats& a, const Floats& b) {
+    double sum = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) sum += double{a[i]} * b[i];
+    return sum;
+}
+
+double distance(const Floats& a, const Floats& b) {
+    double apart = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) apart += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+    return std::sqrt(apart / std::max(dot(b, b), 1e-30));
+}
+
+void with_each_path(void (*run)()) {
+    setenv("RLOSSCTL_SIMD", "", 1);
+    const std::string best = simd();
+    for (const char* path : {"plain", "avx2", "avx512"}) {
+        setenv("RLOSSCTL_SIMD", path, 1);
+        run();
+        if (path == best) break;
+    }
+    setenv("RLOSSCTL_SIMD", "", 1);
+}
+
+} // namespace
+
+TEST(paths_agree) {
+    with_each_path([] {
+        for (const Sizes& sizes : odd_sizes) {
+            const Case one(sizes);
+            const Floats found = one.filter();
+            const std::string path = getenv("RLOSSCTL_SIMD");
+            setenv("RLOSSCTL_SIMD", "plain", 1);
+            const Floats expected = one.filter();
+            setenv("RLOSSCTL_SIMD", path.c_str(), 1);
+            CHECK(distance(found, expected) < 1e-6);
+        }
+    });
+}
+
+TEST(threads_change_nothing) {
+    for (const Sizes& sizes : odd_sizes) {
+        const Case one(sizes);
+        for (const Order order : {Order::forward, Order::mean})
+            for (int threads = 2; threads < 8; ++threads) CHECK(one.filter(order, threads) == one.filter(order, 1));
+    }
+}
+
+TEST(backward_is_the_transpose) {
+    with_each_path([] {
+        for (const Sizes& sizes : odd_sizes) {
+            Case one(sizes);
+            const Floats forward = one.filter(), mean = one.filter(Order::mean), backward = one.filter(Order::backward);
+            Floats half(forward.size());
+            for (std::size_t i = 0; i < half.size(); ++i) half[i] = 0.5f * (forward[i] + backward[i]);
+            CHECK(distance(mean, half) < 1e-6);
+            const Floats values = one.values;
+            one.values = random_floats(static_cast<std::int64_t>(values.size()), -1, 2, 9);
+            const double left = dot(one.values, forward), right = dot(one.filter(Order::backward), values);
+            CHECK(std::abs(left - right) < 1e-5 * std::abs(left));
+        }
+    });
+}
+
+TEST(loss_is_the_filter_of_masked_values) {
+    with_each_path([] {
+        for (const Sizes& sizes : odd_sizes) {
+            Case one(sizes);
+            Floats gradient(one.values.size()), expected = gradient;
+            std::vector<double> energies(sizes.images);
+            densecrf(one.values.data(), one.mask.data(), one.image.data(), gradient.data(), energies.data(),
+                     layout(sizes, sigmas), sizes, sigmas, Order::forward, -2.0f, 3);
+            const auto mask = [&](std::int64_t i) {
+                return one.mask[i / (sizes.channels * sizes.pixels()) * sizes.pixels() + i % sizes.pixels()];
+            };
+            for (std::size_t i = 0; i < expected.size(); ++i) one.values[i] *= mask(static_cast<std::int64_t>(i));
+            const Floats filtered = one.filter();
+            for (std::size_t i = 0; i < expected.size(); ++i)
+                expected[i] = -2.0f * mask(static_cast<std::int64_t>(i)) * filtered[i];
+            CHECK(distance(gradient, expected) < 1e-6);
+            double total = 0;
+            for (const double energy : energies) total += energy;
+            CHECK(std::abs(total - dot(one.values, filtered)) <= 1e-6 * std::abs(total));
+        }
+    });
+}
+
+TEST(kept_lattices_give_the_same) {
+    const Case one(Sizes{2, 21, 3, 17, 19});
+    const Lattices kept(one.image.data(), layout(one.sizes, sigmas), one.sizes, sigmas, 2);
+    CHECK(kept.vertices() > 0);
+    Floats filtered(one.values.size());
+    for (int i = 0; i < 2; ++i) {
+        kept.filter(one.values.data(), filtered.data(), one.sizes.channels, Order::backward, 2);
+        CHECK(filtered == one.filter(Order::backward));
+    }
+}
+
+TEST(small_sigmas_need_wide_keys) {
+    const Case one(Sizes{1, 3, 3, 13, 11});
+    const Sigmas small{0.5, 0.3};
+    for (const float value : one.filter(Order::forward, 2, small)) CHECK(std::isfinite(value));
+}
+
+TEST(exact_filter_is_the_gaussian_sum) {
+    with_each_path([] {
+        for (const Sizes& sizes : odd_sizes) {
+            if (sizes.channels > 21) continue;
+            const Case one(sizes);
+            const std::int64_t pixels = sizes.pixels();
+            Floats filtered(one.values.size()), expected = filtered;
+            exact_filter(one.values.data(), one.image.data(), filtered.data(), sizes, sigmas, 0.0, 2);
+            for (std::int64_t n = 0; n < sizes.images; ++n)
+                for (std::int64_t i = 0; i < pixels; ++i) {
+                    std::vector<double> sums(sizes.channels);
+                    for (std::int64_t j = 0; j < pixels; ++j) {
+                        const double x = i % sizes.width - j % sizes.width, y = i / sizes.width - j / sizes.width;
+                        double exponent = (x * x + y * y) / (sigmas.xy * sigmas.xy);
+                        for (std::int64_t c = 0; c < sizes.colours; ++c) {
+                            const float* plane = one.image.data() + (n * sizes.colours + c) * pixels;
+                            exponent += std::pow((double{plane[i]} - plane[j]) / sigmas.rgb, 2);
+                        }
+                        for (std::int64_t c = 0; c < sizes.channels; ++c)
+                            sums[c] += std::exp(-0.5 * exponent) * one.values[(n * sizes.channels + c) * pixels + j];
+                    }
+                    for (std::int64_t c = 0; c < sizes.channels; ++c)
+                        expected[(n * sizes.channels + c) * pixels + i] = static_cast<float>(sums[c]);
+                }
+            CHECK(distance(filtered, expected) < 1e-6);
+        }
+    });
+}
+
+TEST(an_unknown_path_is_an_error) {
+    setenv("RLOSSCTL_SIMD", "mmx", 1);
+    bool thrown = false;
+    try {
+        simd();
+    } catch (const std::invalid_argument&) {
+        thrown = true;
+    }
+    setenv("RLOSSCTL_SIMD", "", 1);
+    CHECK(thrown);
+}
+
+TEST(the_pool_hands_on_exceptions_and_nests) {
+    bool thrown = false;
+    try {
+        parallel(20, 4, [](int part) {
+            if (part == 7) throw std::runtime_error("seven");
+        });
+    } catch (const std::runtime_error&) {
+        thrown = true;
+    }
+    CHECK(thrown);
+    std::atomic<int> count{0};
+    parallel(5, 3, [&](int) { parallel(7, 3, [&](int) { ++count; }); });
+    CHECK(count == 35);
+}
+
+TEST(callers_do_not_disturb_each_other) {
+    const Case one(Sizes{2, 21, 3, 17, 19}), other(Sizes{1, 3, 4, 12, 13});
+    const Floats expected = one.filter(), other_expected = other.filter();
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 3; ++i)
+        callers.emplace_back([&, i] {
+            for (int k = 0; k < 5; ++k)
+                wrong += i % 2 == 0 ? one.filter(Order::forward, 3) != expected
+                                    : other.filter(Order::forward, 2) != other_expected;
+        });
+    for (std::thread& caller : callers) caller.join();
+    CHECK(wrong == 0);
+}
+
+#if !defined(__SANITIZE_THREAD__) // its runtime cannot start threads in the child of a process that has threads
+TEST(a_forked_child_filters_too) {
+    const Case one(Sizes{2, 21, 3, 17, 19});
+    const Floats expected = one.filter(Order::forward, 3);
+    const pid_t child = fork();
+    if (child == 0) _exit(one.filter(Order::forward, 3) == expected ? 0 : 1);
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+#endif
+
+int main() {
+    for (const Test& test : tests()) {
+        std::printf("%s\n", test.name);
+        test.run();
+    }
+    std::printf("%zu tests passed\n", tests().size());
+}
