@@ -53,8 +53,8 @@ def backend(device: torch.device | str) -> Backend:
         return Backend(TWIN, f"forced by {VARIABLE}=twin")
     missing = _why_not_native(kind)
     if missing is None:
-        name, built = (CUDA, "the CUDA module is built") if kind == "cuda" else (NATIVE, "the native module is built")
-        return Backend(name, f"forced by {VARIABLE}=native" if forced else built)
+        name, module = (CUDA, "CUDA") if kind == "cuda" else (NATIVE, "native")
+        return Backend(name, f"forced by {VARIABLE}=native" if forced else f"the {module} module is built")
     if forced == "native":
         raise UsageError(
             "asks for the native kernel, which cannot run here",
