@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
     "inspect": "Show a net, a caffemodel or a solver.",
     "train": "Train a net as Caffe's solver does.",
+    "visualize": "Look at the DenseCRF loss: its gradient as pictures, its modes as numbers.",
 }
 
 

@@ -26,7 +26,7 @@ class TorchRunner:
     """
 
     def __init__(self, net: Net, device: str = "auto") -> None:
-        self._device = _device(device)
+        self._device = pick_device(device)
         deploy = Deploy(net)
         name = deploy.output_names[0] if deploy.output_names else None
         if name is None or len(net.shapes[name]) != 4:
@@ -56,7 +56,13 @@ def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
     return next((source for source in net.sources.values() if isinstance(source, kinds)), None)
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """The torch device that "auto", "cpu", "cuda" or "cuda:1" means.
+
+    Raises:
+        UsageError: another name.
+        NetError: CUDA was asked for and is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":

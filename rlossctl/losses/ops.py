@@ -56,30 +56,44 @@ def _(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
     ctx.set_materialize_grads(False)
-    image, _, mask, *ctx.rest = inputs
-    ctx.save_for_backward(image, mask, output[1])
+    image, seg, mask, *ctx.rest = inputs
+    ctx.save_for_backward(image, seg, mask)
+    ctx.gradient = output[1].detach()  # not saved like the others: it is given away, not copied
 
 
 def _backward(
     ctx: Any, upstream: torch.Tensor | None, second: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, ...]:
-    nothing = (None,) * 5
-    if not ctx.needs_input_grad[1]:
-        return None, None, *nothing
-    image, mask, gradient = ctx.saved_tensors
-    sigma_xy, sigma_rgb, mode, expected = ctx.rest
     result = None
-    if upstream is not None:
-        result = gradient if _is(upstream, expected) else gradient * (upstream / expected)
-    if second is not None:  # the gradient of the gradient, for create_graph
-        turned = ops.filter_op(mask * second, image, sigma_xy, sigma_rgb, ops.TRANSPOSE[mode])
-        term = turned * (mask * (-2 * expected / len(image)))
-        result = term if result is None else result + term
-    return None, result, *nothing
+    if ctx.needs_input_grad[1]:
+        result = None if upstream is None else _first(ctx, upstream)
+        if second is not None:  # a derivative of the gradient
+            term = _through(ctx, second, ops.TRANSPOSE[ctx.rest[2]])
+            result = term if result is None else result + term
+    return None, result, None, None, None, None, None
+
+
+def _first(ctx: Any, upstream: torch.Tensor) -> torch.Tensor:
+    """The gradient of the loss: the one at hand, unless it was given away or has to be differentiated."""
+    gradient = None if torch.is_grad_enabled() else ctx.gradient
+    if gradient is None:
+        gradient = _through(ctx, ctx.saved_tensors[1], ctx.rest[2])
+    if _is(upstream, ctx.rest[-1]):
+        ctx.gradient = None  # who gets it may change it
+        return gradient
+    return gradient * (upstream / ctx.rest[-1])
+
+
+def _through(ctx: Any, values: torch.Tensor, mode: str) -> torch.Tensor:
+    """-(2/N) expected * mask * (A (mask * values)) as operations that can be differentiated."""
+    image, _, mask = ctx.saved_tensors
+    sigma_xy, sigma_rgb, _, expected = ctx.rest
+    filtered = ops.filter_op(mask * values, image, sigma_xy, sigma_rgb, mode)
+    return filtered * (mask * (-2 * expected / len(image)))
 
 
 def _is(upstream: torch.Tensor, expected: float) -> bool:
-    """Whether the gradient is as expected, so that the classes' planes need not be multiplied.
+    """Whether the gradient from above is as expected, so that the classes' planes need not be multiplied.
 
     Asked only where the answer is at hand: not on a device, not while torch.compile traces, not where the
     product has to be differentiated in turn.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rlossctl.bilateral import run
 from rlossctl.bilateral.ops import MODES
 from rlossctl.errors import NetError
 from rlossctl.losses import DenseCRFLoss, densecrf_loss
@@ -51,8 +52,8 @@ def test_compiled(sample, backend) -> None:
     torch.compiler.reset()
     seg.requires_grad_()
     results = []
-    for run in (module, torch.compile(module, backend=backend, fullgraph=True)):
-        loss = run(image, seg, mask)
+    for loss_of in (module, torch.compile(module, backend=backend, fullgraph=True)):
+        loss = loss_of(image, seg, mask)
         results.append((loss, torch.autograd.grad(loss, seg)[0]))
     torch.testing.assert_close(results[0], results[1])
 
@@ -70,13 +71,38 @@ def test_what_is_expected_from_above_changes_nothing(sample, expected) -> None:
         torch.testing.assert_close(*gradients, rtol=1e-12, atol=0)
 
 
-def test_a_kept_graph_gives_the_same_gradient_again(sample) -> None:
+@pytest.mark.parametrize("expected", [1.0, 5.0])
+def test_a_kept_graph_gives_the_same_gradient_again(sample, expected) -> None:
     image, seg, mask = sample
-    loss = densecrf_loss(image, seg, mask, 20, 40)
-    loss.backward(retain_graph=True)
-    first = seg.grad.clone()
-    loss.backward()
-    torch.testing.assert_close(seg.grad, 2 * first)
+    loss = densecrf_loss(image, seg, mask, 20, 40, upstream=expected)
+    (first,) = torch.autograd.grad(loss, seg, retain_graph=True)
+    kept = first.clone()
+    assert not first.requires_grad
+    first.zero_()  # it is the caller's: what is done to it must not come back
+    for count in (1, 2, 3):
+        loss.backward(retain_graph=True)
+        torch.testing.assert_close(seg.grad, count * kept)
+    assert not seg.grad.requires_grad
+
+
+def test_filters_once_per_step_when_compiled(sample, monkeypatch) -> None:
+    image, seg, mask = sample
+    calls, filtered = [], run.filtered
+    monkeypatch.setattr(run, "filtered", lambda *arguments: calls.append(1) or filtered(*arguments))
+    torch.compiler.reset()
+    step = torch.compile(
+        lambda s: 2 * densecrf_loss(image, s, mask, 20, 40), backend="aot_eager", fullgraph=True
+    )
+    step(seg).backward()
+    assert len(calls) == 1
+
+
+def test_the_gradient_is_handed_over_without_a_copy(sample) -> None:
+    """With the expected gradient from above no operation runs over the classes' planes."""
+    image, seg, mask = (tensor.detach().float() for tensor in sample)
+    loss, gradient = densecrf_op(image, seg.requires_grad_(), mask, 20.0, 40.0, "lattice", 3.0)
+    (3 * loss).backward()
+    assert seg.grad.data_ptr() == gradient.data_ptr()
 
 
 @pytest.mark.parametrize("mode", MODES)
