@@ -1,8 +1,8 @@
 """The calls into the compiled kernels: addresses, sizes and the number of threads, nothing else.
 
 All tensors are contiguous float32 on the CPU: values [N, K, H, W], image [N, C, H, W], mask [N, 1, H, W].
-`order` is the order of the blur's axes: FORWARD as the original, BACKWARD for the transpose, MEAN of both for a
-symmetric operator. Every call uses torch's number of threads; no result depends on it.
+`order` is the order of the blur's axes: FORWARD as the original, BACKWARD for the transpose, MEAN of both for
+a symmetric operator. Every call uses torch's number of threads; no result depends on it.
 """
 
 from __future__ import annotations
