@@ -1,112 +1,126 @@
 // The yardstick of filter.py: the scheme of the original DenseCRF loss, one channel at a time.
 //
-// Written anew from its description, after the structure of the original: a lattice of int16 keys in an
-// open hash table with one look-up per pixel and vertex, lists of vertex number and weight per pixel, and for
-// each channel its own splat, double-buffered blur and slice over these lists. As in the original a value is
-// a whole number of groups of four floats, found out while it runs, so that with one channel three lanes of
-// each group are unused, and values are copied in and out by memcpy. Unlike it, pixels are embedded one by one.
-// It is kinder than the original in small things (buffers, hashing), so a ratio to it is no ratio to the original.
+// Written anew from its description, after the structure of the original: four pixels are embedded at a time; an
+// open hash table of int16 keys has two slots for each vertex of each pixel, as many as could ever be needed, and
+// is asked once for every pixel and vertex; lists of vertex number and weight per pixel are read again for each
+// channel, which has its own splat, double-buffered blur and slice in newly allocated memory. A value is a whole
+// number of groups of four floats, found out while it runs, so that with one channel three lanes of each group are
+// unused, and values are copied in and out by memcpy. The loss masks each plane into a copy, filters it and adds up
+// its product in float; the gradient is a pass of its own. Nothing is made slower than that.
 // filter.py compiles it with g++ -O2, as the original is, and calls it through ctypes.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 namespace {
 
 constexpr int d = 5, edge = d + 1;
 using Four = float __attribute__((vector_size(16)));
+using FourInts = std::int32_t __attribute__((vector_size(16)));
 
 struct Hash {
     std::vector<std::int16_t> keys;
-    std::vector<int> table = std::vector<int>(1 << 15, -1);
+    std::vector<int> table;
 
-    static std::size_t mix(const std::int16_t* key) {
-        std::size_t h = 0;
-        for (int i = 0; i < d; ++i) h = (h + key[i]) * 1664525;
-        return h;
-    }
+    explicit Hash(std::int64_t pixels) : table(2 * edge * pixels, -1) {}
+
     int count() const { return static_cast<int>(keys.size()) / d; }
 
     int find(const std::int16_t* key, bool add) {
-        if (add && 2 * count() >= static_cast<int>(table.size())) {
-            table.assign(table.size() * 2, -1);
-            for (int id = 0; id < count(); ++id) table[slot(&keys[id * d])] = id;
-        }
-        const std::size_t at = slot(key);
-        if (table[at] < 0 && add) {
-            table[at] = count();
-            keys.insert(keys.end(), key, key + d);
-        }
+        std::size_t hash = 0;
+        for (int i = 0; i < d; ++i) hash = (hash + key[i]) * 1664525;
+        std::size_t at = hash % table.size();
+        for (; table[at] >= 0; at = at + 1 == table.size() ? 0 : at + 1)
+            if (std::memcmp(&keys[table[at] * d], key, d * sizeof *key) == 0) return table[at];
+        if (!add) return -1;
+        table[at] = count();
+        keys.insert(keys.end(), key, key + d);
         return table[at];
-    }
-    std::size_t slot(const std::int16_t* key) const {
-        std::size_t at = mix(key) % table.size();
-        while (table[at] >= 0 && std::memcmp(&keys[table[at] * d], key, d * sizeof *key) != 0)
-            at = at + 1 == table.size() ? 0 : at + 1;
-        return at;
     }
 };
 
 struct Lattice {
-    std::vector<int> vertex, before[edge], after[edge];
+    struct Neighbours {
+        int before, after;
+    };
+
+    std::vector<int> vertex;
+    std::vector<Neighbours> neighbours; // [edge][vertices]
     std::vector<float> weight;
     int vertices = 0;
 
-    Lattice(const float* image, int height, int width, float sigma_xy, float sigma_rgb) {
+    Lattice(const float* image, int height, int width, float sigma_xy, float sigma_rgb)
+        : vertex(edge * height * width), weight(edge * height * width) {
         const int pixels = height * width;
-        vertex.resize(edge * pixels);
-        weight.resize(edge * pixels);
         float scale[d];
         for (int i = 0; i < d; ++i) scale[i] = std::sqrt(2.0 / 3.0) * edge / std::sqrt((i + 1.0) * (i + 2.0));
-        Hash hash;
-        for (int p = 0; p < pixels; ++p) {
-            float feature[d] = {p % width / sigma_xy, p / width / sigma_xy};
-            for (int c = 0; c < 3; ++c) feature[2 + c] = image[c * pixels + p] / sigma_rgb;
+        Hash hash(pixels);
+        for (int p = 0; p < pixels; p += 4) {
+            Four feature[d] = {}; // beyond the last pixel zero, as in the original
+            for (int l = 0; l < 4 && p + l < pixels; ++l) {
+                feature[0][l] = (p + l) % width / sigma_xy;
+                feature[1][l] = (p + l) / width / sigma_xy;
+                for (int c = 0; c < 3; ++c) feature[2 + c][l] = image[c * pixels + p + l] / sigma_rgb;
+            }
             for (int i = 0; i < d; ++i) feature[i] *= scale[i];
-            embed(feature, hash, p);
+            embed(feature, hash, p, pixels);
         }
         vertices = hash.count();
+        neighbours.resize(edge * vertices);
         for (int j = 0; j < edge; ++j)
             for (int v = 0; v < vertices; ++v) {
                 std::int16_t up[edge], down[edge]; // the last coordinate is not part of the key
                 for (int i = 0; i < d; ++i) up[i] = hash.keys[v * d + i] - 1, down[i] = hash.keys[v * d + i] + 1;
                 if (j < d) up[j] += edge, down[j] -= edge;
-                before[j].push_back(hash.find(up, false) + 1);
-                after[j].push_back(hash.find(down, false) + 1);
+                neighbours[j * vertices + v] = {hash.find(up, false) + 1, hash.find(down, false) + 1};
             }
     }
 
-    void embed(const float* feature, Hash& hash, int p) {
-        float elevated[edge], nearest[edge], bary[edge + 1] = {};
-        int rank[edge] = {}, sum = 0;
-        float total = 0;
+    void embed(const Four* feature, Hash& hash, int p, int pixels) {
+        constexpr float inverse = 1.0f / edge, magic = 12582912.0f; // the sum rounds to nearest
+        Four elevated[edge], nearest[edge], total = {};
+        FourInts rank[edge] = {}, sum = {};
         for (int i = d; i > 0; --i) {
-            elevated[i] = total - i * feature[i - 1];
+            elevated[i] = total - static_cast<float>(i) * feature[i - 1];
             total += feature[i - 1];
         }
         elevated[0] = total;
         for (int i = 0; i < edge; ++i) {
-            nearest[i] = std::nearbyint(elevated[i] / edge) * edge;
-            sum += static_cast<int>(nearest[i]) / edge;
+            const Four quotient = (elevated[i] * inverse + magic) - magic;
+            nearest[i] = quotient * static_cast<float>(edge);
+            sum += __builtin_convertvector(quotient, FourInts);
         }
         for (int i = 0; i < edge; ++i)
-            for (int j = i + 1; j < edge; ++j)
-                elevated[i] - nearest[i] < elevated[j] - nearest[j] ? ++rank[i] : ++rank[j];
+            for (int j = i + 1; j < edge; ++j) {
+                const FourInts less = elevated[i] - nearest[i] < elevated[j] - nearest[j];
+                rank[i] -= less;
+                rank[j] += 1 + less;
+            }
         for (int i = 0; i < edge; ++i) {
             rank[i] += sum;
-            if (rank[i] < 0) rank[i] += edge, nearest[i] += edge;
-            else if (rank[i] > d) rank[i] -= edge, nearest[i] -= edge;
-            const float v = (elevated[i] - nearest[i]) / edge;
-            bary[d - rank[i]] += v;
-            bary[edge - rank[i]] -= v;
+            const FourInts step = (rank[i] > d) - (rank[i] < 0);
+            rank[i] += step * edge;
+            nearest[i] += __builtin_convertvector(step, Four) * static_cast<float>(edge);
         }
-        bary[0] += 1 + bary[edge];
-        for (int r = 0; r < edge; ++r) {
-            std::int16_t key[d];
-            for (int i = 0; i < d; ++i) key[i] = static_cast<int>(nearest[i]) + (rank[i] <= d - r ? r : r - edge);
-            vertex[p * edge + r] = hash.find(key, true) + 1;
-            weight[p * edge + r] = bary[r];
+        for (int l = 0; l < 4; ++l) {
+            float bary[edge + 1] = {};
+            for (int i = 0; i < edge; ++i) {
+                const float v = (elevated[i][l] - nearest[i][l]) * inverse;
+                bary[d - rank[i][l]] += v;
+                bary[edge - rank[i][l]] -= v;
+            }
+            bary[0] += 1 + bary[edge];
+            for (int r = 0; r < edge; ++r) {
+                std::int16_t key[d];
+                for (int i = 0; i < d; ++i)
+                    key[i] = static_cast<std::int16_t>(nearest[i][l]) + (rank[i][l] <= d - r ? r : r - edge);
+                const int id = hash.find(key, true) + 1;
+                if (p + l >= pixels) continue;
+                vertex[(p + l) * edge + r] = id;
+                weight[(p + l) * edge + r] = bary[r];
+            }
         }
     }
 
@@ -122,11 +136,13 @@ struct Lattice {
             }
         }
         for (int j = 0; j < edge; ++j) {
-            for (int v = 0; v < vertices; ++v)
+            for (int v = 0; v < vertices; ++v) {
+                const Neighbours beside = neighbours[j * vertices + v];
                 for (int g = 0; g < groups; ++g) {
-                    const Four beside = now[before[j][v] * groups + g] + now[after[j][v] * groups + g];
-                    next[(v + 1) * groups + g] = now[(v + 1) * groups + g] + 0.5f * beside;
+                    const Four sum = now[beside.before * groups + g] + now[beside.after * groups + g];
+                    next[(v + 1) * groups + g] = now[(v + 1) * groups + g] + 0.5f * sum;
                 }
+            }
             now.swap(next);
         }
         constexpr float alpha = 1.0f / (1.0f + 1.0f / (1 << d));
@@ -142,6 +158,34 @@ struct Lattice {
 };
 
 } // namespace
+
+// values, gradient [images][channels][pixels], mask [images][pixels]: the loss and its gradient.
+extern "C" double one_channel_loss(const float* values, const float* mask, const float* image, float* gradient, int images,
+                                   int channels, int height, int width, float sigma_xy, float sigma_rgb, int threads) {
+    const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
+    double loss = 0;
+#pragma omp parallel for num_threads(threads) reduction(+ : loss)
+    for (int n = 0; n < images; ++n) {
+        const Lattice lattice(image + n * 3 * pixels, height, width, sigma_xy, sigma_rgb);
+        const std::unique_ptr<float[]> masked(new float[pixels]);
+        for (int k = 0; k < channels; ++k) {
+            const float* plane = values + (n * channels + k) * pixels;
+            float* filtered = gradient + (n * channels + k) * pixels;
+            for (int p = 0; p < pixels; ++p) masked[p] = plane[p] * mask[n * pixels + p];
+            lattice.filter(masked.get(), filtered, static_cast<int>(pixels), 1);
+            float energy = 0;
+            for (int p = 0; p < pixels; ++p) energy += masked[p] * filtered[p];
+            loss -= energy / images;
+        }
+    }
+#pragma omp parallel for num_threads(threads)
+    for (int n = 0; n < images; ++n)
+        for (int k = 0; k < channels; ++k) {
+            float* plane = gradient + (n * channels + k) * pixels;
+            for (int p = 0; p < pixels; ++p) plane[p] *= mask[n * pixels + p] * (-2.0f / images);
+        }
+    return loss;
+}
 
 extern "C" void one_channel_filter(const float* values, const float* image, float* filtered, int images, int channels,
                                    int height, int width, float sigma_xy, float sigma_rgb, int threads) {

@@ -103,81 +103,111 @@ private:
         const std::int64_t count = lattice.pixels_, blocks = lattice.blocks();
         simplex_table_.clear(count, bit_length(count + 1));
         new_.clear();
-        const auto number = [this](std::uint64_t base, std::uint32_t order) {
-            const std::int32_t id = simplex_table_.find_or_add(simplex_key(base, order));
-            if (id > static_cast<std::int32_t>(new_.size())) new_.push_back({base, order});
-            return id;
-        };
         for (std::int64_t b = 0; b < blocks; ++b) {
-            const BlockKeys& keys = pixels[b];
-            Block<D>& block = lattice.block_[b];
-            for (int l = 0; l < lanes; ++l) block.simplex[l] = number(keys.base[l], keys.order[l]);
+            if (b + 1 < blocks) prefetch(pixels[b + 1]);
+            number(pixels[b], lattice.block_[b].simplex);
         }
-        if (count % 4 != 0) number(pixels[blocks].base[0], pixels[blocks].order[0]);
+        std::int32_t unused[lanes];
+        if (count % 4 != 0) number(pixels[blocks], unused); // the phantom's
+    }
+
+    void prefetch(const BlockKeys& keys) const {
+        for (int l = 0; l < lanes; ++l) simplex_table_.prefetch(simplex_key(keys.base[l], keys.order[l]));
+    }
+
+    void number(const BlockKeys& block, std::int32_t (&ids)[lanes]) {
+        typename Slot::Key keys[lanes];
+        for (int l = 0; l < lanes; ++l) keys[l] = simplex_key(block.base[l], block.order[l]);
+        simplex_table_.find_or_add(keys, ids, [&](int l) { new_.push_back({block.base[l], block.order[l]}); });
     }
 
     void number_vertices(Lattice<D>& lattice, const KeyLayout& layout) {
         const std::int64_t count = static_cast<std::int64_t>(new_.size());
         vertex_table_.clear(E * count, bit_length(E * count));
-        keys_.ensure(E * count + 1);
+        vertices_.ensure(E * count + 1);
         lattice.simplices_.ensure(count + 1);
-        for (std::int64_t s = 0; s < count; ++s) {
-            const auto [base, order] = new_[s];
-            Simplex<D>& simplex = lattice.simplices_[s + 1];
-            // The unit of the coordinate at each rank; the last coordinate is not in the key: unit 0.
-            std::uint64_t unit[8] = {};
-            for (int i = 0; i < D; ++i) unit[order >> (3 * i) & 7] = std::uint64_t{1} << layout.shift[i];
-            std::uint64_t key = base;
-            for (int r = 0; r < E; ++r) {
-                if (r > 0) key += 1 - unit[E - r];
-                const std::int32_t id = vertex_table_.find_or_add(vertex_key(key));
-                simplex.vertices[r] = id;
-                keys_[id] = key;
+        constexpr int together = 8; // simplices, so that their slots come while keys are made
+        for (std::int64_t start = 0; start < count; start += together) {
+            const int used = static_cast<int>(std::min<std::int64_t>(together, count - start));
+            std::uint64_t numbers[together][E];
+            for (int s = 0; s < used; ++s) {
+                vertex_numbers(new_[start + s], layout, numbers[s]);
+                for (int r = 0; r < E; ++r) vertex_table_.prefetch(vertex_key(numbers[s][r]));
+            }
+            for (int s = 0; s < used; ++s) {
+                typename Slot::Key keys[E];
+                std::int32_t ids[E];
+                for (int r = 0; r < E; ++r) keys[r] = vertex_key(numbers[s][r]);
+                vertex_table_.find_or_add(keys, ids,
+                                          [&](int r) { vertices_[vertex_table_.count()] = numbers[s][r]; });
+                std::copy(ids, ids + E, lattice.simplices_[start + s + 1].vertices);
             }
         }
         lattice.count_ = vertex_table_.count() + 1;
+    }
+
+    // From one vertex to the next the coordinate of the last rank but r goes down: see twin.vertex_keys.
+    static void vertex_numbers(const NewSimplex& simplex, const KeyLayout& layout, std::uint64_t (&numbers)[E]) {
+        std::uint64_t unit[8] = {}; // of the coordinate at each rank; the last coordinate is not in the key: unit 0
+        for (int i = 0; i < D; ++i) unit[simplex.order >> (3 * i) & 7] = std::uint64_t{1} << layout.shift[i];
+        numbers[0] = simplex.base;
+        for (int r = 1; r < E; ++r) numbers[r] = numbers[r - 1] + 1 - unit[E - r];
     }
 
     // A step along an axis adds D to its coordinate and takes 1 from all others: see twin.neighbours.
     void link_vertices(Lattice<D>& lattice, const KeyLayout& layout, int threads) {
         const std::int64_t count = lattice.count_;
         up_.ensure(E * count);
+        heads_.ensure(E * count);
         inner_.ensure(E * count);
-        std::uint64_t all = 0;
+        std::uint64_t all = 0, step[E], wrap[E];
         for (int i = 0; i < D; ++i) all += std::uint64_t{1} << layout.shift[i];
-        parallel(E, threads, [&](int axis) {
+        for (int axis = 0; axis < E; ++axis) {
             const std::uint64_t own = axis < D ? std::uint64_t{1} << layout.shift[axis] : 0;
-            const std::uint64_t wrap = D - (all - own), step = own - 1;
-            std::int32_t* up = up_.data() + axis * count;
-            unsigned char* inner = inner_.data() + axis * count;
-            std::fill(inner, inner + count, static_cast<unsigned char>(0));
-            const auto above = [&](std::int64_t v) { return vertex_key(keys_[v] + ((keys_[v] & 7) == 0 ? wrap : step)); };
-            constexpr std::int64_t ahead = 12;
-            for (std::int64_t v = 1; v < count; ++v) {
-                if (v + ahead < count) vertex_table_.prefetch(above(v + ahead));
-                up[v] = vertex_table_.find(above(v));
-                inner[up[v]] = 1;
+            step[axis] = own - 1;
+            wrap[axis] = D - (all - own);
+        }
+        parallel(threads, threads, [&](int t) {
+            for (std::int64_t v = 1 + (count - 1) * t / threads; v < 1 + (count - 1) * (t + 1) / threads; ++v) {
+                const std::uint64_t key = vertices_[v];
+                const std::uint64_t* const steps = (key & 7) == 0 ? wrap : step;
+                typename Slot::Key keys[E];
+                std::int32_t ids[E];
+                for (int axis = 0; axis < E; ++axis) keys[axis] = vertex_key(key + steps[axis]);
+                vertex_table_.find(keys, ids);
+                for (int axis = 0; axis < E; ++axis) up_[axis * count + v] = ids[axis];
             }
-            follow_chains(up, inner, count, lattice.chains_[axis], lattice.chain_length_[axis]);
+        });
+        parallel(E, threads, [&](int axis) {
+            const std::int32_t* const up = up_.data() + axis * count;
+            follow_chains(up, inner_.data() + axis * count, heads_.data() + axis * count, count, lattice.chains_[axis],
+                          lattice.chain_length_[axis]);
         });
     }
 
     // A vertex without neighbours is left as it is by the blur, and left out here.
-    static void follow_chains(const std::int32_t* up, const unsigned char* inner, std::int64_t count,
+    static void follow_chains(const std::int32_t* up, unsigned char* inner, std::int32_t* heads, std::int64_t count,
                               Buffer<std::int32_t>& chains, std::int64_t& length) {
+        std::fill(inner, inner + count, static_cast<unsigned char>(0));
+        for (std::int64_t v = 1; v < count; ++v) inner[up[v]] = 1;
+        std::int64_t chain_count = 0;
+        for (std::int64_t v = 1; v < count; ++v) { // without a branch, which no processor would guess
+            heads[chain_count] = static_cast<std::int32_t>(v);
+            chain_count += (up[v] != 0) & (inner[v] == 0);
+        }
         chains.ensure(count + count / 2);
         length = 0;
-        for (std::int64_t v = 1; v < count; ++v) {
-            if (inner[v] || up[v] == 0) continue;
-            for (std::int64_t at = v; at != 0; at = up[at]) chains[length++] = static_cast<std::int32_t>(at);
+        for (std::int64_t i = 0; i < chain_count; ++i) {
+            for (std::int32_t at = heads[i]; at != 0; at = up[at]) chains[length++] = at;
             chains[length++] = 0;
         }
     }
 
     KeyTable<Slot> simplex_table_, vertex_table_;
     std::vector<NewSimplex> new_;     // simplex s + 1
-    Buffer<std::uint64_t> keys_;      // of the vertices
+    Buffer<std::uint64_t> vertices_;   // their keys
     Buffer<std::int32_t> up_;         // [E][vertices + 1] number of the next vertex along each axis, or 0
+    Buffer<std::int32_t> heads_;      // [E][vertices + 1] first vertices of chains
     Buffer<unsigned char> inner_;     // [E][vertices + 1] 1 where a vertex precedes along the axis
 };
 

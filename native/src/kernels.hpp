@@ -49,13 +49,10 @@ struct Planes {
     int groups;
 };
 
-// Values of `groups` groups of channels at each vertex; vertex 0 is none and holds zeros.
+// Values of `groups` groups of channels at each vertex, one row after another. Vertex 0 is none and holds zeros.
 struct Rows {
-    float* data; // of vertex 0
-    std::int64_t stride;
+    float* data;
     int groups;
-
-    RLOSSCTL_INLINE float* operator[](std::int64_t vertex) const { return data + vertex * stride; }
 };
 
 constexpr int tile_pixels = 64; // of the exact filter

@@ -46,7 +46,7 @@ struct WideSlot {
     std::int32_t number;
 };
 
-// Open addressing with linear probing, at most half full.
+// Open addressing with linear probing.
 template <class Slot>
 class KeyTable {
 public:
@@ -57,7 +57,7 @@ public:
         id_bits_ = id_bits;
         count_ = 0;
         int bits = smallest;
-        while (bits < bits_ && (std::int64_t{1} << bits) < 2 * limit) ++bits; // the last table's size is a good guess
+        while (bits < bits_ && (std::int64_t{1} << bits) < load * limit) ++bits; // the last table's size is a good guess
         resize(bits);
     }
 
@@ -65,21 +65,47 @@ public:
 
     void prefetch(Key key) const { RLOSSCTL_PREFETCH(&slots_[home(key)]); }
 
-    std::int32_t find(Key key) const {
-        const Slot& slot = slots_[probe(key)];
-        return slot.empty() ? 0 : slot.id(id_bits_);
+    // Most keys lie in their first slot, and a processor cannot guess which do not. So N keys are looked up there
+    // first, without a branch, and the others one by one after that.
+    template <int N>
+    void find(const Key (&keys)[N], std::int32_t (&ids)[N]) const {
+        std::uint32_t open = 0;
+        for (int i = 0; i < N; ++i) {
+            const Slot& slot = slots_[home(keys[i])];
+            ids[i] = slot.id(id_bits_);
+            open |= static_cast<std::uint32_t>(!slot.empty() & !slot.holds(keys[i], id_bits_)) << i;
+        }
+        for (; open != 0; open &= open - 1) {
+            const int i = __builtin_ctz(open);
+            ids[i] = slots_[probe(keys[i])].id(id_bits_);
+        }
     }
 
-    std::int32_t find_or_add(Key key) {
-        Slot& slot = slots_[probe(key)];
-        if (!slot.empty()) return slot.id(id_bits_);
-        slot.set(key, ++count_, id_bits_);
-        if (std::int64_t{2} * count_ > std::int64_t{1} << bits_) grow();
-        return count_;
+    // Calls added(i) for each keys[i] that is new, in their order; its number is then count().
+    template <int N, class Added>
+    void find_or_add(const Key (&keys)[N], std::int32_t (&ids)[N], const Added& added) {
+        std::uint32_t open = 0;
+        for (int i = 0; i < N; ++i) {
+            const Slot& slot = slots_[home(keys[i])];
+            ids[i] = slot.id(id_bits_);
+            open |= static_cast<std::uint32_t>(slot.empty() | !slot.holds(keys[i], id_bits_)) << i;
+        }
+        for (; open != 0; open &= open - 1) {
+            const int i = __builtin_ctz(open);
+            Slot& slot = slots_[probe(keys[i])];
+            if (slot.empty()) {
+                slot.set(keys[i], ++count_, id_bits_);
+                ids[i] = count_;
+                added(i);
+                if (std::int64_t{load} * count_ > std::int64_t{1} << bits_) grow();
+            } else {
+                ids[i] = slot.id(id_bits_);
+            }
+        }
     }
 
 private:
-    static constexpr int smallest = 10;
+    static constexpr int smallest = 10, load = 2; // slots for each key, at least
 
     std::size_t home(Key key) const { return static_cast<std::size_t>(Slot::mix(key) >> (64 - bits_)); }
 

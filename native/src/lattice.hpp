@@ -46,8 +46,15 @@ private:
 
     std::int64_t blocks() const { return (pixels_ + lanes - 1) / lanes; }
 
-    void splat_and_blur(const Task& task, const float* values, const Planes& planes, const Rows& rows,
-                        const Rows& blurred, double* sums) const;
+    // Some channels, for one thread.
+    struct Part {
+        Planes planes;
+        std::int64_t offset; // of its first plane in values
+        Rows rows, blurred;
+        double* sums; // of s_c^T A s_c without A's factor
+    };
+
+    void splat_and_blur(const Task& task, const Part& part) const;
     void blur(const Rows& rows, bool backward) const;
 
     std::int64_t pixels_ = 0;

@@ -32,5 +32,5 @@ const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
     {RLOSSCTL_PATH::lattice_kernels<2>, RLOSSCTL_PATH::lattice_kernels<3>, RLOSSCTL_PATH::lattice_kernels<4>,
      RLOSSCTL_PATH::lattice_kernels<5>, RLOSSCTL_PATH::lattice_kernels<6>},
     RLOSSCTL_PATH::blur,
-    RLOSSCTL_PATH::dot_rows};
+    RLOSSCTL_PATH::dot};
 } // namespace rlossctl

@@ -2,78 +2,73 @@
 // The mathematics, in readable form, is rlossctl/bilateral/twin.py; names are the same. Compiled without fused
 // multiply-add, so that a pixel on the border of two simplices falls to the same side everywhere.
 
-// Round to nearest, ties to even, for |x| < 2^22; plain arithmetic, so it vectorises everywhere.
-RLOSSCTL_INLINE float nearest(float x) {
+// Round to nearest, ties to even, for |x| < 2^22.
+RLOSSCTL_INLINE Floats nearest(Floats x) {
     constexpr float magic = 12582912.0f; // 1.5 * 2^23
     return (x + magic) - magic;
 }
 
-// Always inlined; and the loops over lanes must stay loops: unrolled first, they are no longer turned into
-// vector instructions (5 times slower). scaled[i][l]: feature i of pixel l times the lattice's scale.
+// Sorts by odd-even transposition, in each lane.
+template <int E>
+RLOSSCTL_INLINE void sort_descending(Floats (&values)[E]) {
+    for (int pass = 0; pass < E; ++pass)
+        for (int i = pass % 2; i + 1 < E; i += 2) {
+            const Floats high = larger(values[i], values[i + 1]);
+            values[i + 1] = smaller(values[i], values[i + 1]);
+            values[i] = high;
+        }
+}
+
+// Some lanes of a block, from `at` on. scaled: features times the lattice's scale.
 template <int D>
-RLOSSCTL_INLINE void embed(const float (&scaled)[D][lanes], const KeyLayout& layout, Block<D>& block,
+RLOSSCTL_INLINE void embed(const Floats (&scaled)[D], const KeyLayout& layout, int at, Block<D>& block,
                            BlockKeys& keys) {
     constexpr int E = D + 1;
     constexpr float inverse = 1.0f / E;
-    float elevated[E][lanes], quotient[E][lanes], above[E][lanes];
-    std::int32_t rank[E][lanes] = {}, sum[lanes] = {};
+    Floats elevated[E], quotient[E], above[E];
+    Ints rank[E] = {}, sum = {};
 
-#pragma omp simd
-    for (int l = 0; l < lanes; ++l) elevated[0][l] = 0.0f;
-    for (int i = D; i > 0; --i)
-#pragma omp simd
-        for (int l = 0; l < lanes; ++l) {
-            elevated[i][l] = elevated[0][l] - i * scaled[i - 1][l];
-            elevated[0][l] += scaled[i - 1][l];
-        }
+    Floats total = {};
+    for (int i = D; i > 0; --i) {
+        elevated[i] = total - static_cast<float>(i) * scaled[i - 1];
+        total += scaled[i - 1];
+    }
+    elevated[0] = total;
 
-    for (int i = 0; i < E; ++i)
-#pragma omp simd
-        for (int l = 0; l < lanes; ++l) {
-            quotient[i][l] = nearest(elevated[i][l] * inverse);
-            above[i][l] = elevated[i][l] - quotient[i][l] * E;
-            sum[l] += static_cast<std::int32_t>(quotient[i][l]);
-        }
+    for (int i = 0; i < E; ++i) {
+        quotient[i] = nearest(elevated[i] * inverse);
+        above[i] = elevated[i] - quotient[i] * E;
+        sum += __builtin_convertvector(quotient[i], Ints);
+    }
 
     for (int i = 0; i < E; ++i)
-        for (int j = i + 1; j < E; ++j)
-#pragma omp simd
-            for (int l = 0; l < lanes; ++l) {
-                const std::int32_t less = above[i][l] < above[j][l];
-                rank[i][l] += less;
-                rank[j][l] += 1 - less;
-            }
-
-    for (int i = 0; i < E; ++i)
-#pragma omp simd
-        for (int l = 0; l < lanes; ++l) {
-            const std::int32_t moved = rank[i][l] + sum[l];
-            const std::int32_t step = (moved < 0) - (moved > D);
-            rank[i][l] = moved + step * E;
-            quotient[i][l] += static_cast<float>(step);
-            above[i][l] = (elevated[i][l] - quotient[i][l] * E) * inverse;
+        for (int j = i + 1; j < E; ++j) { // a comparison gives -1 or 0
+            const Ints less = above[i] < above[j];
+            rank[i] -= less;
+            rank[j] += 1 + less;
         }
 
-    float ranked[E][lanes] = {}; // `above` in the order of the ranks
-    for (int r = 0; r < E; ++r)
-        for (int i = 0; i < E; ++i)
-#pragma omp simd
-            for (int l = 0; l < lanes; ++l) ranked[r][l] = rank[i][l] == r ? above[i][l] : ranked[r][l];
-#pragma omp simd
-    for (int l = 0; l < lanes; ++l) block.weights[0][l] = 1.0f + (ranked[D][l] - ranked[0][l]);
-    for (int r = 1; r < E; ++r)
-#pragma omp simd
-        for (int l = 0; l < lanes; ++l) block.weights[r][l] = ranked[D - r][l] - ranked[E - r][l];
+    for (int i = 0; i < E; ++i) {
+        rank[i] += sum;
+        const Ints step = (rank[i] > D) - (rank[i] < 0);
+        rank[i] += step * E;
+        quotient[i] += __builtin_convertvector(step, Floats);
+        above[i] = (elevated[i] - quotient[i] * E) * inverse;
+    }
 
-#pragma omp simd
-    for (int l = 0; l < lanes; ++l) keys.base[l] = 0, keys.order[l] = 0;
-    for (int i = 0; i < D; ++i)
-#pragma omp simd
-        for (int l = 0; l < lanes; ++l) {
-            const auto shifted = static_cast<std::uint32_t>(static_cast<std::int32_t>(quotient[i][l]) - layout.low[i]);
-            keys.base[l] += static_cast<std::uint64_t>(shifted) << layout.shift[i];
-            keys.order[l] |= static_cast<std::uint32_t>(rank[i][l]) << (3 * i);
-        }
+    sort_descending<E>(above); // the order of the ranks
+    put(block.weights[0] + at, 1.0f + (above[D] - above[0]));
+    for (int r = 1; r < E; ++r) put(block.weights[r] + at, above[D - r] - above[E - r]);
+
+    Longs base = {};
+    Ints order = {};
+    for (int i = 0; i < D; ++i) {
+        const Ints shifted = __builtin_convertvector(quotient[i], Ints) - layout.low[i]; // never negative
+        base += __builtin_convertvector((UnsignedInts)shifted, Longs) << layout.shift[i];
+        order |= rank[i] << (3 * i);
+    }
+    std::memcpy(keys.base + at, &base, sizeof base);
+    std::memcpy(keys.order + at, &order, sizeof order);
 }
 
 template <int D>
@@ -93,13 +88,16 @@ std::uint64_t embed_blocks(const Picture& picture, std::int64_t first, std::int6
         if (count == lanes && ++x == width) x = 0, ++y;
         for (int c = 2; c < D; ++c) {
             const float* plane = picture.image + (c - 2) * pixels + start;
-            float colour[lanes];
-            if (count == lanes) std::memcpy(colour, plane, sizeof colour);
-            else
-                for (int l = 0; l < lanes; ++l) colour[l] = plane[l < count ? l : count - 1];
-            for (int l = 0; l < lanes; ++l) scaled[c][l] = colour[l] / picture.sigma_rgb * picture.scale[c];
+            for (int l = 0; l < lanes; ++l) scaled[c][l] = plane[l < count ? l : count - 1];
         }
-        embed<D>(scaled, picture.layout, blocks[b], keys[b]);
+        for (int at = 0; at < lanes; at += wide) {
+            Floats features[D];
+            for (int i = 0; i < D; ++i) {
+                features[i] = get(scaled[i] + at);
+                if (i >= 2) features[i] = features[i] / picture.sigma_rgb * picture.scale[i];
+            }
+            embed<D>(features, picture.layout, at, blocks[b], keys[b]);
+        }
         for (int l = 0; l < lanes; ++l) bits |= keys[b].base[l];
     }
     return bits;

@@ -55,6 +55,11 @@ RLOSSCTL_INLINE void scatter_tile(const float (&tile)[lanes][G * group], const f
     }
 }
 
+template <int G>
+RLOSSCTL_INLINE float* row_of(float* rows, std::int32_t vertex) {
+    return rows + std::int64_t{vertex} * (G * group);
+}
+
 // The mask of a block's pixels, times a factor.
 RLOSSCTL_INLINE void scale_lanes(const float* mask, std::int64_t count, float factor, float (&scale)[lanes]) {
     for (int l = 0; l < lanes; ++l) scale[l] = l >= count ? 0.0f : mask == nullptr ? factor : factor * mask[l];
@@ -63,6 +68,7 @@ RLOSSCTL_INLINE void scale_lanes(const float* mask, std::int64_t count, float fa
 template <int D, int G>
 void splat_groups(const float* values, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
                   const Rows& rows) {
+    float* const data = rows.data;
     alignas(64) float tile[lanes][G * group];
     alignas(64) float scale[lanes];
     for (std::int64_t p = 0; p < planes.pixels; p += lanes) {
@@ -75,7 +81,7 @@ void splat_groups(const float* values, const Planes& planes, const Block<D>* blo
             const Simplex<D>& simplex = simplices[block.simplex[l]];
             const auto pixel = Row<G>::load(tile[l]);
             for (int r = 0; r <= D; ++r) {
-                float* row = rows[simplex.vertices[r]];
+                float* row = row_of<G>(data, simplex.vertices[r]);
                 Row<G>::load(row).plus(block.weights[r][l], pixel).store(row);
             }
         }
@@ -85,6 +91,7 @@ void splat_groups(const float* values, const Planes& planes, const Block<D>* blo
 template <int D, int G>
 void slice_groups(const Rows& rows, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
                   float factor, std::int64_t first, std::int64_t last, float* filtered) {
+    float* const data = rows.data;
     alignas(64) float tile[lanes][G * group] = {};
     alignas(64) float scale[lanes];
     for (std::int64_t b = first; b < last; ++b) {
@@ -94,7 +101,7 @@ void slice_groups(const Rows& rows, const Planes& planes, const Block<D>* blocks
             const Simplex<D>& simplex = simplices[block.simplex[l]];
             auto pixel = Row<G>::zeros();
             for (int r = 0; r <= D; ++r)
-                pixel = pixel.plus(block.weights[r][l], Row<G>::load(rows[simplex.vertices[r]]));
+                pixel = pixel.plus(block.weights[r][l], Row<G>::load(row_of<G>(data, simplex.vertices[r])));
             pixel.store(tile[l]);
         }
         scale_lanes(planes.mask != nullptr ? planes.mask + p : nullptr, count, factor, scale);
@@ -104,26 +111,25 @@ void slice_groups(const Rows& rows, const Planes& planes, const Block<D>* blocks
 
 template <int G>
 void blur_groups(const std::int32_t* chains, std::int64_t length, const Rows& rows) {
+    float* const data = rows.data;
     for (std::int64_t i = 0; i < length; ++i) {
-        auto before = Row<G>::zeros(), here = Row<G>::load(rows[chains[i]]);
+        auto before = Row<G>::zeros(), here = Row<G>::load(row_of<G>(data, chains[i]));
         for (; chains[i] != 0; ++i) {
-            const auto after = Row<G>::load(rows[chains[i + 1]]); // row 0, at the end, is zero
-            here.plus(0.5f, before + after).store(rows[chains[i]]);
+            const auto after = Row<G>::load(row_of<G>(data, chains[i + 1])); // row 0, at the end, is zero
+            here.plus(0.5f, before + after).store(row_of<G>(data, chains[i]));
             before = here;
             here = after;
         }
     }
 }
 
-inline void dot_rows(const Rows& a, const Rows& b, std::int64_t count, double* sums) {
-    for (int g = 0; g < a.groups; ++g) {
-        double sum[group] = {};
-        for (std::int64_t v = 1; v < count; ++v) {
-            const float *x = a[v] + g * group, *y = b[v] + g * group;
-            for (int c = 0; c < group; ++c) sum[c] += static_cast<double>(x[c]) * static_cast<double>(y[c]);
-        }
-        for (int c = 0; c < group; ++c) sums[g * group + c] = sum[c];
-    }
+template <int G>
+void dot_groups(const Rows& a, const Rows& b, std::int64_t count, double* sums) {
+    double sum[G * group] = {};
+    for (std::int64_t i = G * group; i < count * G * group; i += G * group)
+        for (int c = 0; c < G * group; ++c)
+            sum[c] += static_cast<double>(a.data[i + c]) * static_cast<double>(b.data[i + c]);
+    for (int c = 0; c < G * group; ++c) sums[c] = sum[c];
 }
 
 // The same for a number of groups known while running.
@@ -146,4 +152,9 @@ void slice(const Rows& rows, const Planes& planes, const Block<D>* blocks, const
 inline void blur(const std::int32_t* chains, std::int64_t length, const Rows& rows) {
     constexpr decltype(&blur_groups<1>) by_groups[] = {blur_groups<1>, blur_groups<2>, blur_groups<3>, blur_groups<4>};
     by_groups[rows.groups - 1](chains, length, rows);
+}
+
+inline void dot(const Rows& a, const Rows& b, std::int64_t count, double* sums) {
+    constexpr decltype(&dot_groups<1>) by_groups[] = {dot_groups<1>, dot_groups<2>, dot_groups<3>, dot_groups<4>};
+    by_groups[a.groups - 1](a, b, count, sums);
 }

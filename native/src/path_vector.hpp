@@ -1,4 +1,31 @@
-// Eight floats, and rows of eights, in the widest registers of an instruction set. Included once for each.
+// Lanes of pixels; and eight floats, and rows of eights, in the widest registers of an instruction set. Included once for each.
+
+#if defined(__AVX512F__)
+constexpr int wide = 16;
+#else
+constexpr int wide = 8;
+#endif
+typedef float Floats __attribute__((vector_size(4 * wide)));
+typedef std::int32_t Ints __attribute__((vector_size(4 * wide)));
+typedef std::uint32_t UnsignedInts __attribute__((vector_size(4 * wide)));
+typedef std::uint64_t Longs __attribute__((vector_size(8 * wide)));
+
+RLOSSCTL_INLINE Floats get(const float* from) {
+    Floats a;
+    std::memcpy(&a, from, sizeof a);
+    return a;
+}
+RLOSSCTL_INLINE void put(float* to, Floats a) { std::memcpy(to, &a, sizeof a); }
+#if defined(__AVX512F__)
+RLOSSCTL_INLINE Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+RLOSSCTL_INLINE Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+#elif defined(__AVX2__)
+RLOSSCTL_INLINE Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+RLOSSCTL_INLINE Floats smaller(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+#else
+RLOSSCTL_INLINE Floats larger(Floats a, Floats b) { return a < b ? b : a; }
+RLOSSCTL_INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+#endif
 
 #if defined(__AVX2__)
 struct Eight {
@@ -58,11 +85,12 @@ RLOSSCTL_INLINE void transpose(Eight (&rows)[8]) {
 }
 #endif
 
-// G eights; pairs of them in one register where there are such.
+// G eights; pairs of them in one register where there are such and rows are whole pairs (others would lie across
+// two cache lines).
 template <int G>
 struct Row {
 #if defined(__AVX512F__)
-    static constexpr int pairs = G / 2, singles = G % 2;
+    static constexpr int pairs = G % 2 == 0 ? G / 2 : 0, singles = G - 2 * pairs;
     __m512 pair[pairs > 0 ? pairs : 1];
 #else
     static constexpr int pairs = 0, singles = G;

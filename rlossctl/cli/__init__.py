@@ -16,6 +16,7 @@ from rlossctl.errors import RlossError
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
 COMMANDS = {
+    "bench": "Measure this machine: the filter and the loss under it.",
     "convert": "Convert a net and its weights to ONNX, safetensors, caffemodel or a PyTorch checkpoint.",
     "data": "Prepare data: scribbles from masks.",
     "demo": "Run the whole job on a generated data set: train, convert, evaluate.",

@@ -74,10 +74,14 @@ def _backward(
 
 
 def _first(ctx: Any, upstream: torch.Tensor) -> torch.Tensor:
-    """The gradient of the loss: the one at hand, unless it was given away or has to be differentiated."""
-    gradient = None if torch.is_grad_enabled() else ctx.gradient
-    if gradient is None:
-        gradient = _through(ctx, ctx.saved_tensors[1], ctx.rest[2])
+    """The gradient of the loss: the one at hand, or the same again, or one that can be differentiated."""
+    image, seg, mask = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        gradient = _through(ctx, seg, ctx.rest[2])
+    elif ctx.gradient is None:  # given away by an earlier backward pass over a kept graph
+        gradient = densecrf_op(image, seg, mask, *ctx.rest)[1]
+    else:
+        gradient = ctx.gradient
     if _is(upstream, ctx.rest[-1]):
         ctx.gradient = None  # who gets it may change it
         return gradient

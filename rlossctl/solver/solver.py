@@ -16,6 +16,7 @@ from rlossctl.net.graph import AUTOMATIC
 from rlossctl.net.saved import as_array
 from rlossctl.solver import monitor, policies, resume, snapshot
 from rlossctl.solver.log import Log, Stopwatch, number, output_lines, warnings_to_stderr
+from rlossctl.solver.pulls import Pulls
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
 
@@ -63,6 +64,7 @@ class Solver:
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
         self._shares = monitor.TermShares()
+        self._pulls = Pulls(net)
         self._terms = _term_names(net)
         self._last_snapshot: tuple[int, Path] | None = None
 
@@ -206,8 +208,11 @@ class Solver:
         watch = Stopwatch()
         self.updater.zero_gradients()
         passes = []
+        display = bool(self.param.display) and self.iter % self.param.display == 0
         for _ in range(self.param.iter_size):
-            result = self.net.run(fed)
+            with self._pulls.watching(display):
+                result = self.net.run(fed)
+            strengths = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
             if result.loss.requires_grad:
                 result.loss.backward()
             passes.append(
@@ -218,10 +223,13 @@ class Solver:
         loss = sum(value * weight for value, weight in terms.values())
         monitor.check_finite(self.iter, loss, terms)
         self._smoothed.add(loss)
-        display = bool(self.param.display) and self.iter % self.param.display == 0
         if display:
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
             self._log_outputs("Train", self.net, outputs)
+            # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
+            if strengths and min(value * weight for value, weight in terms.values()) < 0:
+                shown = ", ".join(f"{name} {number(norm)}" for name, norm in strengths.items())
+                self.log.info(f"    Gradients at {self._pulls.blob}: {shown}")
         rate = self._update(display)
         figures = {
             "iter": self.iter,
@@ -234,10 +242,12 @@ class Solver:
             },
             "seconds": watch.lap(),
         }
+        for name, norm in strengths.items():
+            figures["terms"][name]["pull"] = norm
         if display:
             figures["outputs"] = _recorded(outputs)
         self.log.record("train", **figures)
-        advice = self._shares.add(terms)
+        advice = self._shares.add(terms, strengths)
         if advice:
             self.log.info(advice)
         self.iter += 1

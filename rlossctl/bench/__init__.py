@@ -1,0 +1,1 @@
+"""Measuring the filter and the loss under it: what `rlossctl bench` runs."""

@@ -1,0 +1,158 @@
+"""Times contenders by turns, so that whatever else the machine does slows all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rlossctl.bench.contenders import Contender
+from rlossctl.bench.samples import picture, scores
+from rlossctl.bilateral import bilateral_filter, choice
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is filtered, and how often."""
+
+    size: int
+    kind: str
+    channels: int = 21
+    batch: int = 1
+    threads: int = 1
+    sigma_xy: float = 100
+    sigma_rgb: float = 15
+    repeats: int = 7
+
+    @property
+    def sigmas(self) -> tuple[float, float]:
+        return self.sigma_xy, self.sigma_rgb
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one contender: best times in ms per image, extra bytes of one call, distance from the reference.
+
+    `difference` is the relative L2 distance from the twin in double precision; None where there is nothing
+    to compare. `loss` and `memory` are None where they were not measured.
+    """
+
+    name: str
+    filter: float
+    loss: float | None
+    difference: float | None
+    memory: int | None
+
+
+def measure(job: Job, contenders: list[Contender]) -> list[Result]:
+    """One result per contender that takes images of this size."""
+    image, values = picture(job.kind, job.batch, job.size), scores(job.batch, job.channels, job.size)
+    mask = torch.ones(job.batch, 1, job.size, job.size)
+    taking_part = [c for c in contenders if c.most_pixels is None or job.size**2 <= c.most_pixels]
+    with kernel_variable_kept(), threads(job.threads):
+        os.environ[choice.VARIABLE] = "twin"
+        reference = _reference(values, image, job)
+        filters = {c.name: lambda c=c: c.apply(values, image, *job.sigmas) for c in taking_part}
+        losses = {
+            c.name: lambda c=c: c.loss(values, mask, image, *job.sigmas)
+            for c in taking_part
+            if c.loss is not None
+        }
+        difference = {name: _distance(run(), reference) for name, run in filters.items()}
+        memory = {name: extra_bytes(run) for name, run in filters.items()}
+        clock = time.thread_time if job.threads == 1 else time.perf_counter
+        filter_times = by_turns(filters, job.repeats, clock)
+        loss_times = by_turns(losses, job.repeats, clock)
+    per_image = 1e3 / job.batch
+    return [
+        Result(
+            name,
+            filter_times[name] * per_image,
+            loss_times[name] * per_image if name in loss_times else None,
+            difference[name],
+            memory[name],
+        )
+        for name in filters
+    ]
+
+
+def by_turns(
+    runs: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """The shortest time of each run, in seconds. They take turns."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = clock()
+            run()
+            best[name] = min(best[name], clock() - start)
+    return best
+
+
+def extra_bytes(run: Callable[[], object]) -> int | None:
+    """How far one call on one thread raises the process' resident memory, its result included (Linux)."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return None
+    rise = []
+
+    def watch() -> None:  # in a thread of its own, which begins without memory kept from earlier calls
+        torch.set_num_threads(1)
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)  # free memory goes back first, or it would hide the rise
+        reset.write_text("5")  # the peak begins anew
+        before = _status(status, "VmRSS")
+        run()
+        rise.append(max(0, _status(status, "VmHWM") - before))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    thread.join()
+    return rise[0]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def kernel_variable_kept() -> Iterator[None]:
+    """Leaves RLOSSCTL_BILATERAL as it was."""
+    before = os.environ.get(choice.VARIABLE)
+    try:
+        yield
+    finally:
+        os.environ.pop(choice.VARIABLE, None)
+        if before is not None:
+            os.environ[choice.VARIABLE] = before
+
+
+def _reference(values: torch.Tensor, image: torch.Tensor, job: Job) -> torch.Tensor:
+    some = values[:, : min(job.channels, 4)].double()  # double takes the twin; a few channels tell enough
+    return bilateral_filter(some, image, *job.sigmas)
+
+
+def _distance(found: torch.Tensor | None, reference: torch.Tensor) -> float | None:
+    if found is None:
+        return None
+    found = found[:, : reference.shape[1]].double()
+    return ((found - reference).norm() / reference.norm()).item()
+
+
+def _status(path: Path, key: str) -> int:
+    line = next(line for line in path.read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024

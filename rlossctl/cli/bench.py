@@ -1,0 +1,64 @@
+"""`rlossctl bench`: parses, and hands over to rlossctl.bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  rlossctl bench filter
+  rlossctl bench filter --size 321 --batch 12 --threads 2
+  rlossctl bench filter --size 129 --scaling scaling.png
+"""
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure this machine: the filter and the loss under it."""
+
+
+@command.command("filter", epilog=EPILOG)
+@click.option(
+    "--size",
+    "sizes",
+    type=click.IntRange(2, 4096),
+    multiple=True,
+    default=[41, 129, 257, 321, 513],
+    show_default=True,
+    help="Side of the images; may be given several times.",
+)
+@click.option("--channels", type=click.IntRange(1), default=21, show_default=True, help="Classes.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at once.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each.")
+@click.option("--sigma-xy", type=float, default=100, show_default=True, help="In pixels.")
+@click.option("--sigma-rgb", type=float, default=15, show_default=True, help="In units of 0..255.")
+@click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Timed turns.")
+@click.option("--twin/--no-twin", default=True, show_default=True, help="With the slow torch twin.")
+@click.option(
+    "--scaling",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also draw how the time grows with threads, classes and pixels, as a PNG.",
+)
+def filter_(sizes: tuple[int, ...], twin: bool, scaling: Path | None, **options: object) -> None:
+    """Time the bilateral filter and the DenseCRF loss, with accuracy and memory beside.
+
+    Compares the native kernel with its torch twin, and with pydensecrf and pykeops where they are installed,
+    on generated images (smooth like a street, textured like most photos). All take turns. With one thread
+    processor time is measured, which other programs disturb less.
+    """
+    from rlossctl.bench.contenders import contenders
+    from rlossctl.bench.table import table
+
+    found = contenders(twin)
+    for line in table(found, list(sizes), options):
+        click.echo(line)
+    if scaling is not None:
+        from rlossctl.bench.measure import Job
+        from rlossctl.bench.scaling import scaling as draw
+
+        options.pop("threads"), options.pop("batch"), options.pop("channels")
+        for line in draw(scaling, found[0], 4, Job(129, "smooth", **options)):
+            click.echo(line)
+        click.echo(f"drawn: {scaling}")
