@@ -31,7 +31,8 @@ __global__ static void blur_axis(Batch batch, const Layout* layout, Lattice latt
         add_half(sum, row_or_zero(rows, up, batch.groups, group), row_or_zero(rows, down, batch.groups, group));
         if (other != nullptr) {
             const float4 mate = other[item];
-            sum = {0.5f * (sum.x + mate.x), 0.5f * (sum.y + mate.y), 0.5f * (sum.z + mate.z), 0.5f * (sum.w + mate.w)};
+            sum = {0.5f * (sum.x + mate.x), 0.5f * (sum.y + mate.y), 0.5f * (sum.z + mate.z),
+                   0.5f * (sum.w + mate.w)};
         }
         blurred[item] = sum;
     }

@@ -20,7 +20,8 @@ static_assert(TileTable::capacity > max_tile_vertices);
 
 // Lists the vertices that the tile has collected and puts them into the table of the image. The places in the
 // list and the numbers of the vertices depend on which thread comes first; no result depends on them.
-__device__ inline void publish_vertices(TileTable& table, const Batch& batch, const Pixel& pixel, const Lattice& lattice) {
+__device__ inline void publish_vertices(TileTable& table, const Batch& batch, const Pixel& pixel,
+                                        const Lattice& lattice) {
     unsigned* list = lattice.tile_slots + tile_list(batch, pixel.tile);
     const unsigned origin = static_cast<unsigned>(pixel.image) * lattice.capacity;
     for (int at = threadIdx.x; at < TileTable::capacity; at += tile_pixels) {
@@ -46,7 +47,8 @@ __device__ inline void publish_vertices(TileTable& table, const Batch& batch, co
 
 // One block per tile and image.
 template <int D>
-__global__ void embed_tiles(Batch batch, Features features, const Layout* layout, const float* image, Lattice lattice) {
+__global__ void embed_tiles(Batch batch, Features features, const Layout* layout, const float* image,
+                            Lattice lattice) {
     RLOSSCTL_SHARED(TileTable, table);
     if (!layout->valid) return;
     const Pixel pixel(batch);

@@ -1,7 +1,7 @@
 // The Gaussian sum itself, every pixel with every other. Tiles of 16x16 pixels meet tile by tile; a pair of
 // tiles is left out where even the closest corners of the boxes around their features weigh less than the
-// cutoff. Plain float arithmetic: a pair costs one exponential and some 40 operations, against hundreds of
-// units of work for tensor cores, which would need the features split into two halves of 16 bits.
+// cutoff. Plain float arithmetic, one exponential and some 40 operations for a pair of pixels and 24 channels:
+// tensor cores would be many times faster, but need the features split into two halves of 16 bits.
 #include <cmath>
 #include <stdexcept>
 
@@ -81,7 +81,9 @@ __device__ void load_sources(const Batch& batch, const Units& units, const float
     if (pixel.inside) find_features<D>(batch, units, image, pixel, features);
     for (int i = 0; i < D; ++i) sources.features[i][threadIdx.x] = features[i];
     const float* planes = values + std::size_t(pixel.image) * batch.channels * batch.pixels + pixel.index;
-    const auto value = [&](int c) { return pixel.inside && c < batch.channels ? planes[std::size_t(c) * batch.pixels] : 0; };
+    const auto value = [&](int c) {
+        return pixel.inside && c < batch.channels ? planes[std::size_t(c) * batch.pixels] : 0;
+    };
     for (int g = 0; g < exact_channels / 4; ++g) {
         const int c = first + 4 * g;
         sources.values[g][threadIdx.x] = float4{value(c), value(c + 1), value(c + 2), value(c + 3)};
@@ -129,27 +131,23 @@ __global__ void sum_pairs(Batch batch, Units units, float reach, const float* im
             filtered[(std::size_t(pixel.image) * batch.channels + first + c) * batch.pixels + pixel.index] = sums[c];
 }
 
+template <int D>
+void run(const float* values, const float* image, float* filtered, const Batch& batch, const Units& units,
+         float reach, const Workspace& workspace) {
+    const auto tiles = static_cast<unsigned>(batch.tiles), images = static_cast<unsigned>(batch.images);
+    const auto chunks = static_cast<unsigned>((batch.channels + exact_channels - 1) / exact_channels);
+    auto* boxes = static_cast<Box*>(workspace.memory);
+    launch(find_boxes<D>, dim3(tiles, images), tile_pixels, workspace.stream, batch, units, image, boxes);
+    launch(sum_pairs<D>, dim3(tiles, images, chunks), tile_pixels, workspace.stream, batch, units, reach, image,
+           values, static_cast<const Box*>(boxes), filtered);
+}
+
 } // namespace
 
 std::size_t exact_workspace(const Sizes& sizes) {
     const Batch batch = make_batch(sizes);
     return sizeof(Box) * batch.images * batch.tiles;
 }
-
-namespace {
-
-template <int D>
-void run(const float* values, const float* image, float* filtered, const Batch& batch, const Units& units, float reach,
-         const Workspace& workspace) {
-    const auto tiles = static_cast<unsigned>(batch.tiles), images = static_cast<unsigned>(batch.images);
-    const auto chunks = static_cast<unsigned>((batch.channels + exact_channels - 1) / exact_channels);
-    auto* boxes = static_cast<Box*>(workspace.memory);
-    launch(find_boxes<D>, dim3(tiles, images), tile_pixels, workspace.stream, batch, units, image, boxes);
-    launch(sum_pairs<D>, dim3(tiles, images, chunks), tile_pixels, workspace.stream, batch, units, reach, image, values,
-           static_cast<const Box*>(boxes), filtered);
-}
-
-} // namespace
 
 void exact_filter(const float* values, const float* image, float* filtered, const Sizes& sizes, double sigma_xy,
                   double sigma_rgb, double cutoff, const Workspace& workspace) {

@@ -118,7 +118,8 @@ void find_layout(const Sizes& sizes, const float* image, const Features& feature
     if (batch.colours > 0) {
         const std::size_t points = std::size_t(batch.images) * batch.pixels;
         const dim3 channels(spread((points + 15) / 16).x, static_cast<unsigned>(batch.colours));
-        launch(find_ranges, channels, block_threads, stream, batch.images, batch.colours, batch.pixels, image, layout);
+        launch(find_ranges, channels, block_threads, stream, batch.images, batch.colours, batch.pixels, image,
+               layout);
     }
     launch(lay_out_keys, dim3(1), 1, stream, batch.colours, batch.height, batch.width, features, layout);
 }
@@ -149,8 +150,8 @@ void run(const float* image, const Inputs& inputs, const Outputs& outputs, const
         else pass.splat(in);
         pass.slice(in, pass.blur(options.order), out);
         if (outputs.energies != nullptr)
-            launch(sum_energies, dim3(static_cast<unsigned>(batch.images)), block_threads, workspace.stream, batch.tiles,
-                   static_cast<const double*>(pieces.energies), outputs.energies + first);
+            launch(sum_energies, dim3(static_cast<unsigned>(batch.images)), block_threads, workspace.stream,
+                   batch.tiles, static_cast<const double*>(pieces.energies), outputs.energies + first);
     }
 }
 

@@ -87,7 +87,8 @@ __global__ void slice_tiles(Batch batch, const Layout* layout, Lattice lattice, 
 __global__ static void sum_energies(int tiles, const double* parts, double* energies) {
     RLOSSCTL_SHARED(Partial, partial);
     double own = 0;
-    for (int tile = threadIdx.x; tile < tiles; tile += block_threads) own += parts[std::size_t{blockIdx.x} * tiles + tile];
+    for (int tile = threadIdx.x; tile < tiles; tile += block_threads)
+        own += parts[std::size_t{blockIdx.x} * tiles + tile];
     own = sum_block(partial, own);
     if (threadIdx.x == 0) energies[blockIdx.x] = own;
 }

@@ -63,7 +63,8 @@ __device__ inline float masked_value(const Batch& batch, const Inputs& inputs, c
     if (channel >= batch.channels) return 0;
     const std::size_t plane = std::size_t(pixel.image) * batch.channels + channel;
     const float value = inputs.values[plane * batch.pixels + pixel.index];
-    return inputs.mask == nullptr ? value : value * inputs.mask[std::size_t(pixel.image) * batch.pixels + pixel.index];
+    if (inputs.mask == nullptr) return value;
+    return value * inputs.mask[std::size_t(pixel.image) * batch.pixels + pixel.index];
 }
 
 // The rows of all vertices become 0.
@@ -77,8 +78,8 @@ __global__ void clear_rows(Batch batch, const Layout* layout, Lattice lattice, R
 // One block per tile and image. Each vertex of the tile gathers its entries, then adds them to its row at once.
 // Rows: [vertices][groups] of four channels. `largest`: see find_largest, only for integers.
 template <class Sum>
-__global__ void splat_tiles(Batch batch, const Layout* layout, Inputs inputs, Lattice lattice, const unsigned* largest,
-                            typename Adder<Sum>::Row* rows) {
+__global__ void splat_tiles(Batch batch, const Layout* layout, Inputs inputs, Lattice lattice,
+                            const unsigned* largest, typename Adder<Sum>::Row* rows) {
     RLOSSCTL_SHARED(SplatTile, tile);
     if (!layout->valid) return;
     const Pixel pixel(batch);

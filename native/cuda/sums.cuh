@@ -30,7 +30,6 @@ template <>
 struct Adder<float> {
     using Row = float4;
 
-    __device__ static Row zero() { return float4{0, 0, 0, 0}; }
     __device__ static float scale(unsigned, int) { return 1; }
 
     __device__ static void add(Row& sum, float weight, const float4& value, const float4&) {
@@ -60,8 +59,9 @@ template <>
 struct Adder<long long> {
     using Row = Integers;
 
-    __device__ static Row zero() { return Integers{0, 0, 0, 0}; }
-    __device__ static float scale(unsigned largest, int pixels) { return power_of_two(unit_exponent(largest, pixels)); }
+    __device__ static float scale(unsigned largest, int pixels) {
+        return power_of_two(unit_exponent(largest, pixels));
+    }
 
     __device__ static void add(Row& sum, float weight, const float4& value, const float4& scale) {
         sum.x += static_cast<unsigned long long>(__float2ll_rn(weight * value.x * scale.x));
@@ -81,7 +81,8 @@ struct Adder<long long> {
 // largest[image][channel] = bits of the largest magnitude of values * mask; starts as 0. Blocks (any, planes).
 __global__ static void find_largest(Batch batch, const float* values, const float* mask, unsigned* largest) {
     RLOSSCTL_SHARED(unsigned, widest);
-    const int image = static_cast<int>(blockIdx.y) / batch.channels, channel = static_cast<int>(blockIdx.y) % batch.channels;
+    const int image = static_cast<int>(blockIdx.y) / batch.channels;
+    const int channel = static_cast<int>(blockIdx.y) % batch.channels;
     if (threadIdx.x == 0) widest = 0;
     __syncthreads();
     unsigned found = 0;

@@ -54,11 +54,9 @@ def backend(device: torch.device | str) -> Backend:
         return Backend(TWIN, f"forced by {VARIABLE}=twin")
     missing = _why_not_native(kind)
     if missing is None:
-        asked = f"forced by {VARIABLE}=native"
-        if kind == "cuda":
-            return Backend(CUDA, asked if forced else "the CUDA module is built")
-        why = asked if forced else "the native module is built"
-        return Backend(NATIVE, f"{why} ({_instruction_set()})")
+        name, module = (CUDA, "CUDA") if kind == "cuda" else (NATIVE, "native")
+        why = f"forced by {VARIABLE}=native" if forced else f"the {module} module is built"
+        return Backend(name, why if name == CUDA else f"{why} ({_instruction_set()})")
     if forced == "native":
         raise UsageError(
             "asks for the native kernel, which cannot run here",

@@ -1,8 +1,9 @@
 """The calls into the CUDA kernels: outputs and workspace on the tensors' device, work on its current stream.
 
-Nothing here waits for the device or copies to the host, so every call may be recorded in a CUDA graph. What only
-the device can know raises no error: where the image holds NaN or infinity, or sigma is too small for the keys
-(`packing.pack` says so on the CPU), all outputs become NaN. All tensors are contiguous float32 on one device.
+Nothing here waits for the device or copies to the host, so every call may be recorded in a CUDA graph. What
+only the device can know raises no error: where the image holds NaN or infinity, or sigma is too small for the
+keys (`packing.pack` says so on the CPU), the lattice's outputs become NaN. All tensors are contiguous float32
+on one device.
 """
 
 from __future__ import annotations
@@ -40,14 +41,20 @@ def lattice_filter(
         RuntimeError: a launch failed.
     """
     filtered = torch.empty_like(values)
-    options = sigma_xy, sigma_rgb, order
     fixed = _deterministic(deterministic)
     with _current_stream(values.device) as stream:
         memory, size = _lattice_workspace(values, image, order, fixed)
         cuda_module().bilateral_filter(
-            values.data_ptr(), image.data_ptr(), filtered.data_ptr(), *_sizes(values, image), *options, fixed,
-            memory.data_ptr(), size, stream,
-        )  # fmt: skip
+            *_addresses(values, image, filtered),
+            *_sizes(values, image),
+            sigma_xy,
+            sigma_rgb,
+            order,
+            fixed,
+            memory.data_ptr(),
+            size,
+            stream,
+        )
     return filtered
 
 
@@ -70,8 +77,8 @@ def densecrf(
         with_gradient: False leaves the gradient out.
 
     Returns:
-        factor * mask * (A s), [N, K, H, W], or None; and s_n^T A_n s_n, float64 [N]. The energies are added up
-        in one order, so that they have the same bits in every run where A s has them.
+        factor * mask * (A s), [N, K, H, W], or None; and s_n^T A_n s_n, float64 [N]. The energies are added
+        up in one order, so that they have the same bits in every run where A s has them.
 
     Raises:
         As `lattice_filter`.
@@ -82,10 +89,17 @@ def densecrf(
     with _current_stream(values.device) as stream:
         memory, size = _lattice_workspace(values, image, order, fixed)
         cuda_module().densecrf(
-            values.data_ptr(), mask.data_ptr(), image.data_ptr(), 0 if gradient is None else gradient.data_ptr(),
-            energies.data_ptr(), *_sizes(values, image), sigma_xy, sigma_rgb, order, factor, fixed,
-            memory.data_ptr(), size, stream,
-        )  # fmt: skip
+            *_addresses(values, mask, image, gradient, energies),
+            *_sizes(values, image),
+            sigma_xy,
+            sigma_rgb,
+            order,
+            factor,
+            fixed,
+            memory.data_ptr(),
+            size,
+            stream,
+        )
     return gradient, energies
 
 
@@ -94,7 +108,8 @@ def exact_filter(
 ) -> torch.Tensor:
     """sum over j of exp(-|f_i - f_j|^2 / 2) values_j for every pixel i, itself included: [N, K, H, W].
 
-    Pairs of 16x16 tiles whose weights are all below `cutoff` are left out (0: none). The same bits in every run.
+    Pairs of 16x16 tiles whose weights are all below `cutoff` are left out (0: none). The same bits in every
+    run. Pixels that are not finite become NaN, and with them whatever they weigh.
     """
     filtered = torch.empty_like(values)
     sizes = _sizes(values, image)
@@ -102,9 +117,15 @@ def exact_filter(
         size = cuda_module().exact_workspace_bytes(*sizes)
         memory = torch.empty(size, dtype=torch.uint8, device=values.device)
         cuda_module().exact_filter(
-            values.data_ptr(), image.data_ptr(), filtered.data_ptr(), *sizes, sigma_xy, sigma_rgb, cutoff,
-            memory.data_ptr(), size, stream,
-        )  # fmt: skip
+            *_addresses(values, image, filtered),
+            *sizes,
+            sigma_xy,
+            sigma_rgb,
+            cutoff,
+            memory.data_ptr(),
+            size,
+            stream,
+        )
     return filtered
 
 
@@ -121,6 +142,10 @@ def _lattice_workspace(
     """Memory of torch's allocator, which gives it to later work on the same stream alone."""
     size = cuda_module().workspace_bytes(*_sizes(values, image), order, deterministic)
     return torch.empty(size, dtype=torch.uint8, device=values.device), size
+
+
+def _addresses(*tensors: torch.Tensor | None) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 def _sizes(values: torch.Tensor, image: torch.Tensor) -> tuple[int, int, int, int, int]:
