@@ -7,7 +7,7 @@ PYTEST_FLAGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODULES := $(VENV)/.modules
-INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt native/kernels.cmake $(wildcard native/src/*) $(wildcard proto/*.proto)
+INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt native/kernels.cmake $(wildcard native/*/*) $(wildcard proto/*.proto)
 
 # torch goes in first and by its exact version, so that nothing below draws in another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,6 +15,7 @@ from rlossctl.errors import UsageError
 
 VARIABLE = "RLOSSCTL_BILATERAL"
 NATIVE = "native-cpu"
+CUDA = "native-cuda"
 TWIN = "torch-twin"
 
 
@@ -23,7 +25,7 @@ class FallbackWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Backend:
-    """The kernel chosen for a device: `name` is native-cpu or torch-twin, `reason` says why."""
+    """The kernel chosen for a device: `name` is native-cpu, native-cuda or torch-twin, `reason` says why."""
 
     name: str
     reason: str
@@ -52,15 +54,16 @@ def backend(device: torch.device | str) -> Backend:
         return Backend(TWIN, f"forced by {VARIABLE}=twin")
     missing = _why_not_native(kind)
     if missing is None:
-        why = f"forced by {VARIABLE}=native" if forced else "the native module is built"
-        return Backend(NATIVE, f"{why} ({_instruction_set()})")
+        name, module = (CUDA, "CUDA") if kind == "cuda" else (NATIVE, "native")
+        why = f"forced by {VARIABLE}=native" if forced else f"the {module} module is built"
+        return Backend(name, why if name == CUDA else f"{why} ({_instruction_set()})")
     if forced == "native":
         raise UsageError(
             "asks for the native kernel, which cannot run here",
             where=f"environment variable {VARIABLE}",
             found=missing,
-            expected="a CPU tensor and the compiled module rlossctl._native",
-            advice="install rlossctl with a C++ compiler present, or unset the variable",
+            expected="the compiled module for the tensor's device, rlossctl._native or rlossctl._native_cuda",
+            advice="install rlossctl with a C++ compiler (for CUDA also nvcc) present, or unset the variable",
         )
     return Backend(TWIN, missing)
 
@@ -81,6 +84,17 @@ def native_module() -> ModuleType | str:
     return _native
 
 
+@functools.cache
+def cuda_module() -> ModuleType | str:
+    """The compiled CUDA module, or the reason why it cannot be used."""
+    try:
+        from rlossctl import _native_cuda
+    except ImportError as error:
+        return f"the CUDA module cannot be imported, it is built where nvcc is found ({error})"
+    unusable = _native_cuda.why_unusable()
+    return f"the CUDA module cannot run here ({unusable})" if unusable else _native_cuda
+
+
 def _instruction_set() -> str:
     """avx512, avx2 or plain, as the native kernel will run."""
     try:
@@ -96,9 +110,9 @@ def _instruction_set() -> str:
 
 
 def _why_not_native(kind: str) -> str | None:
-    if kind != "cpu":
+    if kind not in ("cpu", "cuda"):
         return f"there is no native kernel for {kind}; the torch twin runs on the device itself"
-    module = native_module()
+    module = native_module() if kind == "cpu" else cuda_module()
     return module if isinstance(module, str) else None
 
 
@@ -108,5 +122,13 @@ def _warn_once(reason: str) -> None:
         f"the bilateral filter runs as plain torch operations, many times slower than compiled: {reason}. "
         "Install rlossctl with a C++ compiler present to get the native kernel.",
         FallbackWarning,
-        stacklevel=4,
+        stacklevel=_level_outside(),
     )
+
+
+def _level_outside() -> int:
+    """The stacklevel at which `warnings.warn` names the first caller outside this package and torch."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in ("rlossctl", "torch"):
+        level, frame = level + 1, frame.f_back
+    return level

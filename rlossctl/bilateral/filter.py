@@ -1,83 +1,58 @@
-"""The public filter: checks its arguments and hands them to the kernel of their device."""
+"""The public filter: brings its arguments into the form that the operator takes."""
 
 from __future__ import annotations
 
 import torch
 
-from rlossctl.bilateral import native, twin
-from rlossctl.bilateral.choice import NATIVE, announce, backend
-from rlossctl.bilateral.packing import pack
+from rlossctl.bilateral.ops import filter_op, working_type
 from rlossctl.errors import NetError
-
-MAX_COLOURS = 4
 
 
 def bilateral_filter(
-    values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float
+    values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str = "lattice"
 ) -> torch.Tensor:
-    """Filters every channel of `values` with the lattice operator A of the original DenseCRF loss.
+    """Filters every channel of `values` with the operator A of the DenseCRF loss.
 
-    A approximates, unnormalised and with the self term, the Gaussian of the feature distance with
-    features (x / sigma_xy, y / sigma_xy, colour / sigma_rgb): a permutohedral lattice (Adams et al. 2010,
-    in the form of Kraehenbuehl and Koltun 2011), about 0.6 times the exact sum. Features are not shifted,
-    so adding a constant to the image changes the result a little. As in the original, the vertices around
-    feature zero belong to the lattice of an image whose height x width is no multiple of 4 (its SSE code
-    fills the last group of four pixels with zeros); this moves results by up to 0.4 %. On the CPU the
-    result does not depend on the number of threads.
+    A weighs pairs of pixels by exp(-|f_i - f_j|^2 / 2) with features f = (x / sigma_xy, y / sigma_xy,
+    colour / sigma_rgb), unnormalised and with the self term. The mode says how exactly:
+
+    - "lattice": the original's permutohedral lattice (Adams et al. 2010, in the form of Kraehenbuehl and
+      Koltun 2011), about 0.6 times the exact sum and symmetric to 1 to 7 %. Features are not shifted, so
+      adding a constant to the image changes the result a little. As in the original, the vertices around
+      feature zero belong to the lattice of an image whose height x width is no multiple of 4 (its SSE code
+      fills the last group of four pixels with zeros); this moves results by up to 0.4 %.
+    - "symmetric": the mean of that lattice and its transpose.
+    - "exact": the Gaussian sum, up to 1e-6 (float64: 1e-12) of each channel's largest magnitude. Its time
+      grows with the square of the number of pixels.
+
+    docs/densecrf.md tells when to use which. The gradient with respect to `values` is A^T times the gradient
+    from above; the image gets none. On the CPU the lattice's result does not depend on the number of threads.
 
     Args:
-        values: [N, K, H, W], any number of channels; half types are computed and returned in float32.
+        values: [N, K, H, W], any number of channels; half types are computed and returned in float32, also
+            under autocast.
         image: [N, C, H, W], 0 to 4 colour channels on the same device, in the units of sigma_rgb; without
             channels A depends on the position alone.
         sigma_xy: standard deviation in pixels.
         sigma_rgb: standard deviation in the image's own units.
+        mode: "lattice", "symmetric" or "exact".
 
     Returns:
-        A applied to each channel, [N, K, H, W]. No gradient is recorded; the inputs are not changed.
+        A applied to each channel, [N, K, H, W]. The inputs are not changed.
 
     Raises:
-        NetError: shapes or devices that do not fit, a sigma that is not positive or too small for the
-            image's range of colours, NaN or infinity in the image.
+        NetError: shapes or devices that do not fit, an unknown mode, a sigma that is not positive or (for the
+            lattice) too small for the image's range of colours, NaN or infinity in the image, a
+            torch.export or ONNX export, which have no such operator. The CUDA kernel never makes the host
+            wait and gives NaN for what only the image's values tell.
     """
-    _check(values, image, sigma_xy, sigma_rgb)
-    dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
-    with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
-        values = values.detach().to(dtype).contiguous()
-        image = image.detach().to(dtype).contiguous()
-        if values.numel() == 0:
-            return torch.empty_like(values)
-        packing = pack(image, float(sigma_xy), float(sigma_rgb))
-        chosen = backend(values.device)
-        if chosen.name == NATIVE and dtype == torch.float32:
-            return native.lattice_filter(values, image, float(sigma_xy), float(sigma_rgb), packing)
-        announce(chosen, values.device)
-        return twin.lattice_filter(values, image, float(sigma_xy), float(sigma_rgb), packing)
-
-
-def _check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
-    for name, sigma in (("sigma_xy", sigma_xy), ("sigma_rgb", sigma_rgb)):
-        if not 0 < sigma < float("inf"):
-            raise NetError(
-                f"{name} is no standard deviation",
-                where="bilateral filter",
-                found=sigma,
-                expected="a finite number above 0",
-                advice="sigma_xy is in pixels, sigma_rgb in the units of the image",
-            )
-    fits = values.dim() == 4 and image.dim() == 4 and values.shape[0] == image.shape[0]
-    if not (fits and values.shape[2:] == image.shape[2:] and image.shape[1] <= MAX_COLOURS):
+    if not (values.is_floating_point() and image.is_floating_point()):
         raise NetError(
-            "values and image do not fit together",
+            "values and image must be floating point",
             where="bilateral filter",
-            found=f"values {tuple(values.shape)}, image {tuple(image.shape)}",
-            expected=f"values (N, K, H, W) and image (N, C, H, W) with C from 0 to {MAX_COLOURS}",
-            advice="resize one of them first",
+            found=f"values {values.dtype}, image {image.dtype}",
+            expected="two floating-point tensors",
+            advice="convert them with .to(dtype)",
         )
-    if not (values.is_floating_point() and image.is_floating_point() and values.device == image.device):
-        raise NetError(
-            "values and image must be floating point and lie on one device",
-            where="bilateral filter",
-            found=f"values {values.dtype} on {values.device}, image {image.dtype} on {image.device}",
-            expected="two floating-point tensors on one device",
-            advice="convert them with .to(device, dtype)",
-        )
+    dtype = working_type(values)
+    return filter_op(values.to(dtype), image.detach().to(dtype), float(sigma_xy), float(sigma_rgb), mode)

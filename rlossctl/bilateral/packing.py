@@ -44,15 +44,7 @@ def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
         NetError: NaN or infinity in the image, or features too far apart for 64-bit keys.
     """
     height, width = image.shape[2:]
-    low, high = image.amin((0, 2, 3)).tolist(), image.amax((0, 2, 3)).tolist()
-    if not all(math.isfinite(value) for value in low + high):
-        raise NetError(
-            "the image holds NaN or infinity",
-            where="bilateral filter",
-            found=f"channel minima {low}, maxima {high}",
-            expected="finite colours",
-            advice="look at the data that feeds the loss",
-        )
+    low, high = colour_range(image)
     spans = [(0.0, (width - 1) / sigma_xy), (0.0, (height - 1) / sigma_xy)]
     # 0 is always inside: the lattice may hold the vertices around feature zero (see twin.with_phantom).
     spans += [(min(a, 0) / sigma_rgb, max(b, 0) / sigma_rgb) for a, b in zip(low, high, strict=True)]
@@ -72,6 +64,24 @@ def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
             advice="give sigma_xy in pixels and sigma_rgb in the image's own units (0..255 or 0..1)",
         )
     return Packing(tuple(lows), tuple(shifts))
+
+
+def colour_range(image: torch.Tensor) -> tuple[list[float], list[float]]:
+    """The smallest and the greatest value of each channel of images [N, C, H, W].
+
+    Raises:
+        NetError: NaN or infinity in the image.
+    """
+    low, high = image.amin((0, 2, 3)).tolist(), image.amax((0, 2, 3)).tolist()
+    if not all(math.isfinite(value) for value in low + high):
+        raise NetError(
+            "the image holds NaN or infinity",
+            where="bilateral filter",
+            found=f"channel minima {low}, maxima {high}",
+            expected="finite colours",
+            advice="look at the data that feeds the loss",
+        )
+    return low, high
 
 
 def _quotient_ranges(spans: list[tuple[float, float]]) -> list[tuple[int, int]]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "Show a net, a caffemodel or a solver.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
+    "visualize": "Look at the DenseCRF loss: its gradient as pictures, its modes as numbers.",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 
@@ -24,7 +26,7 @@ class TorchRunner:
     """
 
     def __init__(self, net: Net, device: str = "auto") -> None:
-        self._device = _device(device)
+        self._device = pick_device(device)
         deploy = Deploy(net)
         name = deploy.output_names[0] if deploy.output_names else None
         if name is None or len(net.shapes[name]) != 4:
@@ -54,9 +56,17 @@ def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
     return next((source for source in net.sources.values() if isinstance(source, kinds)), None)
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """The torch device that "auto", "cpu", "cuda" or "cuda:1" means.
+
+    Raises:
+        UsageError: another name.
+        NetError: CUDA was asked for and is not there.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # one device for each of torchrun's processes
     try:
         device = torch.device(name)
     except RuntimeError as error:

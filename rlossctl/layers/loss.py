@@ -72,7 +72,8 @@ class DenseCRFLoss(Layer):
 
     Bottoms: the image as the net sees it (mean-subtracted), and a soft segmentation of the same size. s is
     the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A is
-    the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. The loss weight has no
+    the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels, or what `mode` says, a
+    field of our own: LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no
     default: it is 0 unless given. No gradient to the image.
     """
 
@@ -80,6 +81,9 @@ class DenseCRFLoss(Layer):
         super().__init__(setup)
         param = setup.message.densecrf_loss_param
         self.sigma_xy, self.sigma_rgb = param.bi_xy_std, param.bi_rgb_std
+        self.mode = param.Mode.Name(param.mode).lower()
+        # Multiplying by the weight is the builder's business; to know it saves the backward pass a product.
+        self.upstream = setup.message.loss_weight[0] if setup.message.loss_weight else 1.0
         image, seg = setup.bottoms
         if len(image) != 4 or len(seg) != 4 or image[0] != seg[0] or image[2:] != seg[2:]:
             raise setup.error(
@@ -92,5 +96,6 @@ class DenseCRFLoss(Layer):
 
     def forward(self, image: Tensor, seg: Tensor) -> Tensor:
         image = image.detach()
-        loss = densecrf_loss(image, seg, caffe_mask(image), self.sigma_xy, self.sigma_rgb)
+        sigmas = self.sigma_xy, self.sigma_rgb
+        loss = densecrf_loss(image, seg, caffe_mask(image), *sigmas, self.mode, upstream=self.upstream)
         return loss.reshape(1, 1, 1, 1)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from rlossctl.bilateral import bilateral_filter
-from rlossctl.errors import NetError
+from rlossctl.bilateral.ops import working_type
+from rlossctl.losses.ops import densecrf_op, error
 
 
 class DenseCRFLoss(torch.nn.Module):
@@ -26,16 +23,20 @@ class DenseCRFLoss(torch.nn.Module):
         sigma_rgb: standard deviation in colour, in the image's units.
         sigma_xy: standard deviation in pixels before scaling.
         scale_factor: resizing of the inputs, 1 for none.
+        mode: "lattice", "symmetric" or "exact"; published weights belong to "lattice".
     """
 
-    def __init__(self, weight: float, sigma_rgb: float, sigma_xy: float, scale_factor: float) -> None:
+    def __init__(
+        self, weight: float, sigma_rgb: float, sigma_xy: float, scale_factor: float, mode: str = "lattice"
+    ) -> None:
         super().__init__()
         if not 0 < scale_factor < float("inf"):
-            raise _error("scale_factor is no factor", scale_factor, "a number above 0, 1 for no resizing")
+            raise error("scale_factor is no factor", scale_factor, "a number above 0, 1 for no resizing")
         self.weight = weight
         self.sigma_rgb = sigma_rgb
         self.sigma_xy = sigma_xy
         self.scale_factor = scale_factor
+        self.mode = mode
 
     def forward(self, images: torch.Tensor, segmentations: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
         """Returns the weighted loss as a 0-d tensor.
@@ -49,35 +50,42 @@ class DenseCRFLoss(torch.nn.Module):
             NetError: shapes that do not fit, NaN, a sigma that is not positive or too small.
         """
         rois = _roi_planes(rois, segmentations)
-        device, dtype = segmentations.device, _working_type(segmentations)
-        with torch.autocast(device.type, enabled=False):
-            segmentations = segmentations.to(dtype)
-            images = images.detach().to(device, dtype)
-            rois = rois.detach().to(device, dtype)
-            if self.scale_factor != 1:
-                images = functional.interpolate(images, scale_factor=self.scale_factor)
-                rois = functional.interpolate(rois, scale_factor=self.scale_factor)
-                segmentations = functional.interpolate(
-                    segmentations, scale_factor=self.scale_factor, mode="bilinear", align_corners=False
-                )
-            sigma_xy = self.sigma_xy * self.scale_factor
-            return self.weight * densecrf_loss(images, segmentations, rois, sigma_xy, self.sigma_rgb)
+        device, dtype = segmentations.device, working_type(segmentations)
+        segmentations = segmentations.to(dtype)
+        images = images.detach().to(device, dtype)
+        rois = rois.detach().to(device, dtype)
+        if self.scale_factor != 1:
+            images = functional.interpolate(images, scale_factor=self.scale_factor)
+            rois = functional.interpolate(rois, scale_factor=self.scale_factor)
+            segmentations = functional.interpolate(
+                segmentations, scale_factor=self.scale_factor, mode="bilinear", align_corners=False
+            )
+        sigmas = self.sigma_xy * self.scale_factor, self.sigma_rgb
+        loss = densecrf_loss(images, segmentations, rois, *sigmas, self.mode, upstream=self.weight)
+        return self.weight * loss
 
     def extra_repr(self) -> str:
-        return (
-            f"weight={self.weight}, sigma_rgb={self.sigma_rgb}, sigma_xy={self.sigma_xy}, "
-            f"scale_factor={self.scale_factor}"
-        )
+        names = ("weight", "sigma_rgb", "sigma_xy", "scale_factor", "mode")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
 def densecrf_loss(
-    image: torch.Tensor, seg: torch.Tensor, mask: torch.Tensor, sigma_xy: float, sigma_rgb: float
+    image: torch.Tensor,
+    seg: torch.Tensor,
+    mask: torch.Tensor,
+    sigma_xy: float,
+    sigma_rgb: float,
+    mode: str = "lattice",
+    *,
+    upstream: float = 1.0,
 ) -> torch.Tensor:
     """-(1/N) sum over images n and classes k of s_nk^T A_n s_nk, with s = seg * mask; Caffe's DenseCRFLoss.
 
-    A is the lattice operator of `rlossctl.bilateral`, built from all pixels, masked ones too. The gradient
-    given to `seg` is the original's, -(2/N) mask * (A s). It takes A for symmetric, which the lattice is
-    not quite (1 to 7 % of A s), so it is close to, not equal to, the derivative of the value.
+    A is the operator of `rlossctl.bilateral`, built from all pixels, masked ones too. The gradient given to
+    `seg` is the original's, -(2/N) mask * (A s). It takes A for symmetric, which the original's lattice is
+    not quite (1 to 7 % of A s), so with it the gradient is close to, not equal to, the derivative of the
+    value; in the modes "symmetric" and "exact" it is the derivative. One filter pass gives both; until the
+    backward pass the gradient, as large as `seg`, is kept.
 
     Args:
         image: [N, C, H, W] colours as the net sees them; no gradient.
@@ -85,20 +93,22 @@ def densecrf_loss(
         mask: [N, 1, H, W] or [N, H, W], 1 for pixels that count, 0 for the others; no gradient.
         sigma_xy: standard deviation in pixels.
         sigma_rgb: standard deviation in the image's units.
+        mode: "lattice" (the original's), "symmetric" or "exact"; see `bilateral_filter`.
+        upstream: the gradient expected from above, such as a loss weight. If it comes so, the backward pass
+            has nothing to compute on the CPU; another one is as right.
 
     Returns:
-        The loss, a 0-d float32 tensor (float64 for float64 `seg`).
+        The loss, a 0-d float32 tensor (float64 for float64 `seg`), also under autocast.
 
     Raises:
-        NetError: shapes that do not fit, NaN, a sigma that is not positive or too small for the image.
+        NetError: shapes that do not fit, an unknown mode, a sigma that is not positive or too small for the
+            image, NaN (CPU), an export to ONNX or by torch.export.
     """
     mask = _roi_planes(mask, seg)
-    dtype = _working_type(seg)
-    if seg.is_meta:  # while a net is built only the shape of the loss is asked for
-        return seg.new_empty((), dtype=dtype)
-    with torch.autocast(seg.device.type, enabled=False):
-        tensors = image.detach().to(dtype), seg.to(dtype), mask.detach().to(dtype)
-        return _DenseCRF.apply(*tensors, float(sigma_xy), float(sigma_rgb))
+    dtype = working_type(seg)
+    tensors = image.detach().to(dtype), seg.to(dtype), mask.detach().to(dtype)
+    loss, _ = densecrf_op(*tensors, float(sigma_xy), float(sigma_rgb), mode, float(upstream) or 1.0)
+    return loss
 
 
 def caffe_mask(data: torch.Tensor) -> torch.Tensor:
@@ -110,52 +120,12 @@ def caffe_mask(data: torch.Tensor) -> torch.Tensor:
     return (data.detach().abs() >= 1).any(dim=1, keepdim=True).to(data.dtype)
 
 
-class _DenseCRF(torch.autograd.Function):
-    """Filters once in forward and keeps A s for backward."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        image: torch.Tensor,
-        seg: torch.Tensor,
-        mask: torch.Tensor,
-        sigma_xy: float,
-        sigma_rgb: float,
-    ) -> torch.Tensor:
-        masked = seg * mask  # [N, K, H, W]
-        filtered = bilateral_filter(masked, image, sigma_xy, sigma_rgb)  # [N, K, H, W]
-        # Summed in double, for the terms are many and of one sign; by image, to keep the products small.
-        total = sum((s * a).sum(dtype=torch.float64) for s, a in zip(masked, filtered, strict=True))
-        if total.isnan():
-            raise _error("the loss is NaN", "NaN in the segmentation or the mask", "finite scores")
-        if ctx.needs_input_grad[1]:
-            ctx.save_for_backward(filtered, mask)
-        return (-total / len(seg)).to(seg.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        if not ctx.needs_input_grad[1]:
-            return None, None, None, None, None
-        filtered, mask = ctx.saved_tensors
-        return None, filtered * (mask * (upstream * (-2 / len(filtered)))), None, None, None
-
-
-def _working_type(seg: torch.Tensor) -> torch.dtype:
-    return torch.float64 if seg.dtype == torch.float64 else torch.float32
-
-
 def _roi_planes(rois: torch.Tensor, seg: torch.Tensor) -> torch.Tensor:
     """`rois` as [N, 1, H, W] (a view), checked against the segmentation."""
     planes = rois.unsqueeze(1) if rois.dim() == 3 else rois
-    if seg.dim() != 4 or len(seg) == 0 or planes.shape != (len(seg), 1, *seg.shape[2:]):
-        found = f"segmentation {tuple(seg.shape)}, mask {tuple(rois.shape)}"
-        raise _error("segmentation and mask do not fit", found, "(N, K, H, W) and (N, H, W) or (N, 1, H, W)")
     if not seg.is_floating_point():
-        raise _error("the segmentation must hold soft scores", seg.dtype, "a floating-point tensor")
+        raise error("the segmentation must hold soft scores", seg.dtype, "a floating-point tensor")
+    if seg.dim() != 4 or planes.shape != (len(seg), 1, *seg.shape[2:]):
+        found = f"segmentation {tuple(seg.shape)}, mask {tuple(rois.shape)}"
+        raise error("segmentation and mask do not fit", found, "(N, K, H, W) and (N, H, W) or (N, 1, H, W)")
     return planes
-
-
-def _error(message: str, found: object, expected: str) -> NetError:
-    advice = "see the documentation of rlossctl.losses.densecrf_loss"
-    return NetError(message, where="DenseCRF loss", found=found, expected=expected, advice=advice)

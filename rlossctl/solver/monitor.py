@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rlossctl.errors import RlossError
 
-SHARE_WINDOW = 10  # iterations over which the terms are averaged before they are compared
+SHARE_WINDOW = 5  # displayed iterations over which the terms are averaged before they are compared
 DOMINANT = 2.0
 
 
@@ -52,30 +52,34 @@ class SmoothedLoss:
 
 
 class TermShares:
-    """Says once when a term that lowers the objective outweighs all others.
+    """Says once when a term that lowers the objective pulls harder than all others together.
 
     A regularizer such as DenseCRFLoss is negative and counted in pairs of pixels, so nobody guesses its
-    weight. Much of its value is constant, the more so the narrower its kernel, so a large share may do well
-    (the demo's does); one that pulls too hard makes large classes swallow the rest.
+    weight. Its value says little, for much of it is the same for any segmentation; what counts is how hard it
+    pulls at the scores (see `pulls`). One that pulls too hard makes large classes swallow the rest.
     """
 
     def __init__(self) -> None:
-        self._recent: deque[dict[str, float]] = deque(maxlen=SHARE_WINDOW)
+        self._recent: deque[Mapping[str, float]] = deque(maxlen=SHARE_WINDOW)
         self._told = False
 
-    def add(self, terms: Mapping[str, tuple[float, float]]) -> str | None:
-        """Takes blob -> (value, weight) of one iteration; the advice, the first time that one is due."""
-        self._recent.append({name: value * weight for name, (value, weight) in terms.items()})
-        if self._told or len(terms) < 2 or len(self._recent) < SHARE_WINDOW:
+    def add(self, terms: Mapping[str, tuple[float, float]], pulls: Mapping[str, float]) -> str | None:
+        """Takes blob -> (value, weight) and blob -> pull of one iteration; the advice, when first due."""
+        if not pulls:
             return None
-        means = {name: math.fsum(entry[name] for entry in self._recent) / SHARE_WINDOW for name in terms}
+        self._recent.append(pulls)
+        if self._told or len(self._recent) < SHARE_WINDOW:
+            return None
+        means = {name: math.fsum(entry[name] for entry in self._recent) / SHARE_WINDOW for name in pulls}
         for name, mean in means.items():
-            others = math.fsum(abs(value) for other, value in means.items() if other != name)
-            if mean < 0 and -mean > DOMINANT * others:
+            others = math.fsum(value for other, value in means.items() if other != name)
+            value, weight = terms[name]
+            if value * weight < 0 and mean > DOMINANT * others:
                 self._told = True
                 return (
-                    f"{name} outweighs the other terms of the objective: {mean:g} against {others:g}, with "
-                    f"loss_weight {terms[name][1]:g}. If small classes vanish, lower its loss_weight."
+                    f"{name} pulls harder than the other terms of the objective: {mean:.3g} against "
+                    f"{others:.3g} (norms of the gradients), with loss_weight {weight:g}. If small classes "
+                    "vanish, lower its loss_weight."
                 )
         return None
 

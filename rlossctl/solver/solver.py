@@ -17,6 +17,7 @@ from rlossctl.net.saved import as_array
 from rlossctl.solver import monitor, policies, resume, snapshot
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.log import Log, Pace, Stopwatch, number, output_lines, warnings_to_stderr
+from rlossctl.solver.pulls import Pulls
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
 
@@ -64,6 +65,7 @@ class Solver:
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
         self._shares = monitor.TermShares()
+        self._pulls = Pulls(net)
         self._terms = _term_names(net)
         self._debug = DebugInfo(self.log) if param.debug_info else None
         self._pace = Pace() if net.dialect == "bvlc" else None
@@ -214,7 +216,9 @@ class Solver:
         self.updater.zero_gradients()
         passes = []
         for _ in range(self.param.iter_size):
-            result = self.net.run(fed, watch=debug)
+            with self._pulls.watching(display):
+                result = self.net.run(fed, watch=debug)
+            strengths = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
             if result.loss.requires_grad:
                 result.loss.backward()
             if debug is not None:
@@ -231,6 +235,10 @@ class Solver:
             pace = "" if self._pace is None else self._pace.lap(self.iter, self.param.display)
             self.log.info(f"Iteration {self.iter}{pace}, loss = {number(self._smoothed.value)}")
             self._log_outputs("Train", self.net, outputs)
+            # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
+            if strengths and min(value * weight for value, weight in terms.values()) < 0:
+                shown = ", ".join(f"{name} {number(norm)}" for name, norm in strengths.items())
+                self.log.info(f"    Gradients at {self._pulls.blob}: {shown}")
         rate = self._update(display)
         figures = {
             "iter": self.iter,
@@ -243,10 +251,12 @@ class Solver:
             },
             "seconds": watch.lap(),
         }
+        for name, norm in strengths.items():
+            figures["terms"][name]["pull"] = norm
         if display:
             figures["outputs"] = _recorded(outputs)
         self.log.record("train", **figures)
-        advice = self._shares.add(terms)
+        advice = self._shares.add(terms, strengths)
         if advice:
             self.log.info(advice)
         self.iter += 1

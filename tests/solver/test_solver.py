@@ -14,6 +14,7 @@ import rlossctl
 from rlossctl.errors import DataError, RlossError, WeightsError
 from rlossctl.solver import Log, Solver
 from rlossctl.solver.monitor import SmoothedLoss, TermShares
+from rlossctl.solver.pulls import Pulls
 from rlossctl.weights import SolverState, load_caffemodel, load_solverstate, write_solverstate
 
 FIELD = """
@@ -290,9 +291,63 @@ def test_shared_parameters_are_written_in_every_sharer(tmp_path: Path, monkeypat
 def test_a_dominant_regularizer_is_named_once() -> None:
     shares = TermShares()
     terms = {"loss": (0.5, 1.0), "densecrf_loss": (-3e8, 1e-8)}
-    told = [shares.add(terms) for _ in range(30)]
+    told = [
+        shares.add(terms, {"loss": 0.1, "densecrf_loss": 0.3} if index % 2 else {}) for index in range(30)
+    ]
     assert [index for index, text in enumerate(told) if text] == [9]
-    assert told[9].startswith("densecrf_loss outweighs the other terms of the objective: -3 against 0.5")
-    quiet = TermShares()
-    assert not any(quiet.add({"loss": (0.5, 1.0), "crf": (-0.9, 1.0)}) for _ in range(30))
-    assert not any(quiet.add({"loss": (0.0, 1.0)}) for _ in range(30))
+    assert told[9].startswith(
+        "densecrf_loss pulls harder than the other terms of the objective: 0.3 against 0.1"
+    )
+    for pulls in ({"loss": 0.1, "densecrf_loss": 0.19}, {"loss": 0.9, "densecrf_loss": 0.1}):
+        quiet = TermShares()
+        assert not any(quiet.add(terms, pulls) for _ in range(30))
+
+
+REGULARIZED = """
+layer { name: "interp" type: "Interp" bottom: "fc8" top: "big" interp_param { height: 9 width: 9 } }
+layer { name: "soft" type: "Softmax" bottom: "big" top: "soft" }
+layer { name: "crf" type: "DenseCRFLoss" bottom: "data" bottom: "soft" top: "crf" loss_weight: 0.01
+  propagate_down: false propagate_down: true densecrf_loss_param { bi_xy_std: 5 bi_rgb_std: 30 } }
+"""
+
+
+def test_pulls_are_measured_where_the_terms_part(folder) -> None:
+    with open("net.prototxt", "a") as file:
+        file.write(REGULARIZED)
+    lines: list[str] = []
+    solver = rlossctl.load_solver("solver.prototxt", log=Log([lines.append]))
+    figures: list[dict] = []
+    solver.on_iteration = lambda _, entry: figures.append(entry)
+    solver.step(3)
+    assert (
+        sum("Gradients at fc8: loss " in line and ", crf " in line for line in lines) == 2
+    )  # display: 2, so iterations 0 and 2
+    assert ["pull" in entry["terms"]["crf"] for entry in figures] == [True, False, True]
+
+    data, label = (torch.from_numpy(array) for array in solver.net.sources["data"].next_batch())
+    pulls = Pulls(solver.net)
+    torch.manual_seed(0)
+    with pulls.watching(True):
+        result = solver.net.run({"data": data, "label": label}, keep=True)
+    strengths = pulls.measure(result.losses)
+    for top, (value, weight) in result.losses.items():
+        (gradient,) = torch.autograd.grad(weight * value, result.blobs["fc8"], retain_graph=True)
+        assert strengths[top] == pytest.approx(gradient.norm().item(), rel=1e-5) and strengths[top] > 0
+    assert pulls.measure(result.losses) == {}
+
+
+def test_display_does_not_change_the_training(folder) -> None:
+    with open("net.prototxt", "a") as file:
+        file.write(REGULARIZED)
+    weights = []
+    for display in (1, 0):
+        solver = rlossctl.load_solver("solver.prototxt")
+        solver.param.display = display
+        solver.step(4)
+        weights.append([entry.tensor.clone() for entry in solver.net.learnable])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_one_term_has_nothing_to_be_compared_with(folder) -> None:
+    solver = rlossctl.load_solver("solver.prototxt")
+    assert Pulls(solver.net).blob is None

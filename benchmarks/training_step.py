@@ -1,0 +1,113 @@
+"""Times a training step of DeepLab-LargeFOV (configs/deeplab_largeFOV) with and without the DenseCRF loss.
+
+    python benchmarks/training_step.py --batch 20 --threads 2
+
+Both nets are trained by Caffe's solver on the same generated images with scribbles, 321x321 and 21 classes,
+one step each in turn. Prints the median seconds of a step of each and what the term adds: the loss itself and
+the bilinear enlargement to 321x321 and the softmax that the prototxt puts before it. On a machine with other
+work the CPU time is the figure to trust.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rlossctl.bilateral import backend
+from rlossctl.data.palette import save_label_png
+from rlossctl.data.scenes import draw_scene
+from rlossctl.data.scribble import make_scribbles
+from rlossctl.solver import load_solver
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "deeplab_largeFOV"
+NETS = {"without": "train.prototxt", "with": "trainwithdensecrfloss.prototxt"}
+VALUES = {"EXP": ".", "NET_ID": "net", "NUM_LABELS": 21, "TRAIN_SET": "train", "DENSECRF_LOSS_WEIGHT": 1e-8}
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    chosen = backend("cpu")
+    print(
+        f"deeplab_largeFOV, batch {arguments.batch} of {arguments.size}x{arguments.size}, "
+        f"{arguments.threads} threads, torch {torch.__version__}; {chosen.name}: {chosen.reason}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_data(root, arguments.batch, arguments.size)
+        steps = {name: prepare(root, net, arguments) for name, net in NETS.items()}
+    walls: dict[str, list[float]] = {name: [] for name in steps}
+    works: dict[str, list[float]] = {name: [] for name in steps}
+    for repeat in range(arguments.repeats + 1):
+        for name, step in steps.items():
+            start = time.perf_counter(), time.process_time()
+            step()
+            if repeat > 0:  # the first is the warm-up
+                walls[name].append(time.perf_counter() - start[0])
+                works[name].append(time.process_time() - start[1])
+                print(f"  {name:<8}{walls[name][-1]:9.2f} s{works[name][-1]:9.2f} s of CPU", flush=True)
+    for kind, times in (("wall clock", walls), ("CPU time", works)):
+        without, with_term = (statistics.median(times[name]) for name in ("without", "with"))
+        print(
+            f"{kind}: step without {without:.2f} s, with {with_term:.2f} s: "
+            f"the term adds {with_term / without - 1:.1%}"
+        )
+
+
+def write_data(root: Path, count: int, size: int) -> None:
+    """Generated photos and scribbles with the list of ./list/train.txt."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for index in range(count):
+        photo, mask = draw_scene(rng, (size, size))
+        Image.fromarray(photo).save(root / f"{index}.png")
+        save_label_png(root / f"{index}_label.png", make_scribbles(mask, seed=index), palette=False)
+        lines.append(f"/{index}.png /{index}_label.png\n")
+    (root / "list").mkdir()
+    (root / "list" / "train.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def prepare(root: Path, net: str, arguments: argparse.Namespace) -> Callable[[], object]:
+    """One training step on a batch that is read now, so that reading is not timed."""
+    text = (CONFIGS / net).read_text(encoding="utf-8")
+    text = text.replace("batch_size: 20", f"batch_size: {arguments.batch}")
+    file = root / net
+    file.write_text(text.replace("crop_size: 321", f"crop_size: {arguments.size}"), encoding="utf-8")
+    solver = load_solver(
+        CONFIGS / "solver.prototxt",
+        net=file,
+        device="cpu",
+        seed=0,
+        source=root / "list" / "train.txt",
+        root=root,
+        **VALUES,
+        DATA_ROOT=root,
+    )
+    data, label = solver.net.sources["data"].next_batch()
+    blobs = {"data": torch.from_numpy(data), "label": torch.from_numpy(label)}
+    return lambda: solver.step(1, blobs)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch", type=int, default=20, help="images per step (default 20, the original's)")
+    parser.add_argument("--size", type=int, default=321, help="side of the images (default 321)")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="default: torch's choice"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each (default 5)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

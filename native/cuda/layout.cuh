@@ -1,0 +1,69 @@
+// The layout of the keys, made on the device: packing.py does the same on the host and would have to wait.
+#pragma once
+
+#include "lattice.cuh"
+
+namespace rlossctl::cuda {
+
+constexpr int remainder_bits = 3, max_bits = 63, max_quotient = 1 << 15;
+constexpr unsigned infinity_bits = 0x7F800000u;
+
+struct Range {
+    unsigned above, below;
+};
+
+// How far a channel of the whole batch reaches above and below 0. Bits of floats that are not negative have
+// the floats' own order; NaN counts as infinity. One row of blocks per channel; the ranges start as 0.
+__global__ static void find_ranges(int images, int colours, int pixels, const float* image, Layout* layout) {
+    RLOSSCTL_SHARED(Range, widest);
+    const int colour = static_cast<int>(blockIdx.y);
+    if (threadIdx.x == 0) widest = Range{};
+    __syncthreads();
+    float above = 0, below = 0;
+    bool finite = true;
+    for (std::size_t i = first_item(); i < std::size_t(images) * pixels; i += item_stride()) {
+        const float value = image[(i / pixels * colours + colour) * pixels + i % pixels];
+        finite = finite && isfinite(value);
+        above = fmaxf(above, value);
+        below = fmaxf(below, -value);
+    }
+    atomicMax(&widest.above, finite ? static_cast<unsigned>(__float_as_int(above)) : infinity_bits);
+    atomicMax(&widest.below, finite ? static_cast<unsigned>(__float_as_int(below)) : infinity_bits);
+    __syncthreads();
+    if (threadIdx.x == 0) atomicMax(&layout->highest[colour], widest.above);
+    if (threadIdx.x == 1) atomicMax(&layout->lowest[colour], widest.below);
+}
+
+// packing.pack for one thread.
+__global__ static void lay_out_keys(int colours, int height, int width, Features features, Layout* layout) {
+    const int count = colours + 2;
+    double first[max_features] = {}, last[max_features] = {}; // of the scaled features
+    last[0] = (width - 1) / features.sigma_xy * features.scale[0];
+    last[1] = (height - 1) / features.sigma_xy * features.scale[1];
+    bool valid = true;
+    for (int c = 0; c < colours; ++c) {
+        const double above = __int_as_float(static_cast<int>(layout->highest[c]));
+        const double below = __int_as_float(static_cast<int>(layout->lowest[c]));
+        first[c + 2] = -below / features.sigma_rgb * features.scale[c + 2];
+        last[c + 2] = above / features.sigma_rgb * features.scale[c + 2];
+    }
+    int bits = remainder_bits;
+    for (int i = 0; i < count; ++i) {
+        double low = 0, high = 0;
+        for (int j = i; j < count; ++j) low += first[j], high += last[j];
+        if (i > 0) low -= i * last[i - 1], high -= i * first[i - 1];
+        // The room for rounding and neighbours is explained in packing.py.
+        low = floor(low / (count + 1) - 3.5);
+        high = ceil(high / (count + 1) + 3.5);
+        if (!(fmax(-low, high) <= max_quotient)) { // also where infinity, or NaN made of it, came in
+            valid = false;
+            break;
+        }
+        layout->low[i] = static_cast<int>(low);
+        layout->shift[i] = bits;
+        for (int span = static_cast<int>(high - low); span > 0; span >>= 1) ++bits;
+    }
+    layout->valid = valid && bits <= max_bits;
+}
+
+} // namespace rlossctl::cuda

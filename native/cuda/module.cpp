@@ -1,0 +1,88 @@
+// The door to Python: device addresses, sizes, options and a stream. Checks and meaning live in
+// rlossctl/bilateral/cuda.py; nothing here knows torch.
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+
+#include "filter.hpp"
+
+#ifdef RLOSSCTL_EMULATE
+#include "emulate.hpp"
+#else
+#define RLOSSCTL_MODULE _native_cuda
+#endif
+
+namespace py = pybind11;
+namespace cuda = rlossctl::cuda;
+
+namespace {
+
+using Address = std::uintptr_t;
+using Size = std::int64_t;
+
+template <class T>
+T* at(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
+std::size_t workspace_bytes(Size images, Size channels, Size colours, Size height, Size width, int order,
+                            bool deterministic) {
+    return cuda::lattice_workspace({images, channels, colours, height, width}, cuda::Order{order}, deterministic);
+}
+
+void bilateral_filter(Address values, Address image, Address filtered, Size images, Size channels, Size colours,
+                      Size height, Size width, double sigma_xy, double sigma_rgb, int order, bool deterministic,
+                      Address workspace, std::size_t bytes, Address stream) {
+    cuda::lattice_filter(at<const float>(values), at<const float>(image), at<float>(filtered),
+                         {images, channels, colours, height, width},
+                         {sigma_xy, sigma_rgb, cuda::Order{order}, deterministic},
+                         {at<void>(workspace), bytes, at<void>(stream)});
+}
+
+void densecrf(Address values, Address mask, Address image, Address gradient, Address energies, Size images,
+              Size channels, Size colours, Size height, Size width, double sigma_xy, double sigma_rgb, int order,
+              float factor, bool deterministic, Address workspace, std::size_t bytes, Address stream) {
+    cuda::densecrf(at<const float>(values), at<const float>(mask), at<const float>(image), at<float>(gradient),
+                   at<double>(energies), {images, channels, colours, height, width},
+                   {sigma_xy, sigma_rgb, cuda::Order{order}, deterministic}, factor,
+                   {at<void>(workspace), bytes, at<void>(stream)});
+}
+
+std::size_t exact_workspace_bytes(Size images, Size channels, Size colours, Size height, Size width) {
+    return cuda::exact_workspace({images, channels, colours, height, width});
+}
+
+void exact_filter(Address values, Address image, Address filtered, Size images, Size channels, Size colours,
+                  Size height, Size width, double sigma_xy, double sigma_rgb, double cutoff, Address workspace,
+                  std::size_t bytes, Address stream) {
+    cuda::exact_filter(at<const float>(values), at<const float>(image), at<float>(filtered),
+                       {images, channels, colours, height, width}, sigma_xy, sigma_rgb, cutoff,
+                       {at<void>(workspace), bytes, at<void>(stream)});
+}
+
+} // namespace
+
+// Calls only put work on the stream, so the interpreter's lock is kept.
+PYBIND11_MODULE(RLOSSCTL_MODULE, module) {
+    module.doc() = "CUDA kernels of rlossctl.bilateral. Addresses are of device memory: float32 values and filtered "
+                   "[N,K,H,W], image [N,C,H,W], mask [N,H,W], gradient [N,K,H,W] or 0, float64 energies [N].";
+    using py::arg;
+    module.def("why_unusable", &cuda::why_unusable, "Why nothing can run here; empty if something can.");
+    module.def("workspace_bytes", &workspace_bytes, arg("images"), arg("channels"), arg("colours"), arg("height"),
+               arg("width"), arg("order"), arg("deterministic"));
+    module.def("bilateral_filter", &bilateral_filter, arg("values"), arg("image"), arg("filtered"), arg("images"),
+               arg("channels"), arg("colours"), arg("height"), arg("width"), arg("sigma_xy"), arg("sigma_rgb"),
+               arg("order"), arg("deterministic"), arg("workspace"), arg("workspace_bytes"), arg("stream"));
+    module.def("densecrf", &densecrf, arg("values"), arg("mask"), arg("image"), arg("gradient"), arg("energies"),
+               arg("images"), arg("channels"), arg("colours"), arg("height"), arg("width"), arg("sigma_xy"),
+               arg("sigma_rgb"), arg("order"), arg("factor"), arg("deterministic"), arg("workspace"),
+               arg("workspace_bytes"), arg("stream"));
+    module.def("exact_workspace_bytes", &exact_workspace_bytes, arg("images"), arg("channels"), arg("colours"),
+               arg("height"), arg("width"));
+    module.def("exact_filter", &exact_filter, arg("values"), arg("image"), arg("filtered"), arg("images"),
+               arg("channels"), arg("colours"), arg("height"), arg("width"), arg("sigma_xy"), arg("sigma_rgb"),
+               arg("cutoff"), arg("workspace"), arg("workspace_bytes"), arg("stream"));
+#ifdef RLOSSCTL_EMULATE
+    module.def("set_schedule", &cuda::emulation::set_schedule, arg("seed"));
+#endif
+}

@@ -1,0 +1,100 @@
+"""Runs the kernel that device, float type and mode ask for; ops.py checks and differentiates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from rlossctl.bilateral import cuda, exact, native, twin
+from rlossctl.bilateral.choice import CUDA, NATIVE, TWIN, announce, backend
+from rlossctl.bilateral.packing import colour_range, pack
+
+EXACT = "exact"
+# How the blur of the lattice runs in each mode; "transposed" is A^T of "lattice", the derivative's operator.
+ORDERS = {"lattice": twin.FORWARD, "transposed": twin.BACKWARD, "symmetric": twin.MEAN}
+
+
+def filtered(
+    values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str
+) -> torch.Tensor:
+    """A values: [N, K, H, W] over image [N, C, H, W], contiguous and of one float type and device."""
+    if values.numel() == 0:
+        return torch.empty_like(values)
+    kernel = _kernel(image)
+    sigmas = sigma_xy, sigma_rgb
+    if mode == EXACT:
+        return _exact(kernel, values, image, *sigmas)
+    if kernel == CUDA:
+        return cuda.lattice_filter(values, image, *sigmas, ORDERS[mode])
+    packing = pack(image, *sigmas)
+    lattice_filter = native.lattice_filter if kernel == NATIVE else twin.lattice_filter
+    return lattice_filter(values, image, *sigmas, packing, ORDERS[mode])
+
+
+def energy(
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    image: torch.Tensor,
+    sigma_xy: float,
+    sigma_rgb: float,
+    mode: str,
+    factor: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """factor * mask * (A s) and, for each image, sum over k of s_k^T A s_k, with s = values * mask.
+
+    Args:
+        mask: [N, 1, H, W]; the others as for `filtered`.
+
+    Returns:
+        [N, K, H, W], and [N] in float64: the terms are many and of one sign.
+    """
+    kernel = _kernel(image) if mode != EXACT and values.numel() else TWIN
+    if kernel == CUDA:
+        return cuda.densecrf(values, mask, image, sigma_xy, sigma_rgb, factor, ORDERS[mode])
+    if kernel == NATIVE:
+        packing = pack(image, sigma_xy, sigma_rgb)
+        return native.densecrf(values, mask, image, sigma_xy, sigma_rgb, packing, factor, ORDERS[mode])
+    masked = values * mask
+    result = filtered(masked, image, sigma_xy, sigma_rgb, mode)
+    # By image, to keep the products small.
+    energies = [(s * a).sum(dtype=torch.float64) for s, a in zip(masked, result, strict=True)]
+    return result.mul_(mask * factor), torch.stack(energies)
+
+
+def prepare(
+    image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`filtered` for these images, with what does not depend on the values computed now."""
+    kernel = _kernel(image)
+    sigmas = sigma_xy, sigma_rgb
+    if mode == EXACT or kernel == CUDA or 0 in (len(image), *image.shape[2:]):
+        return lambda values: filtered(values, image, *sigmas, mode)
+    packing = pack(image, *sigmas)
+    if kernel == NATIVE:
+        lattices = native.Lattices(image, *sigmas, packing)
+    else:
+        lattices = twin.Lattices(image, *sigmas, packing)
+    return lambda values: lattices.filter(values, ORDERS[mode])
+
+
+def _exact(
+    kernel: str, values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float
+) -> torch.Tensor:
+    if image.device.type == "cpu":  # elsewhere looking would wait for the device
+        colour_range(image)
+    cutoff = exact.cutoff(values)
+    if kernel == CUDA:
+        return cuda.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
+    if kernel == NATIVE:
+        return native.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
+    return exact.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff)
+
+
+def _kernel(image: torch.Tensor) -> str:
+    """The name of the kernel for tensors like `image`; says so where a better one was expected."""
+    if image.dtype == torch.float64:
+        return TWIN
+    chosen = backend(image.device)
+    announce(chosen, image.device)
+    return chosen.name

@@ -1,0 +1,174 @@
+"""`rlossctl visualize`: parses, and hands over to rlossctl.visualize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from rlossctl.cli import options
+
+EPILOG = """\b
+Examples:
+  # probabilities from numpy.save(..., softmax scores [classes, height, width])
+  rlossctl visualize densecrf photo.jpg probabilities.npy --out gradient --classes voc
+\b
+  # a label or scribble image as soft scores
+  rlossctl visualize densecrf photo.jpg scribble.png --out gradient --sigma-xy 50
+\b
+  # a model; original prototxts with their weights, too
+  rlossctl visualize densecrf photo.jpg camvid.onnx --out gradient --mode symmetric
+"""
+MODES_EPILOG = """\b
+Examples:
+  rlossctl visualize modes photo1.jpg photo2.jpg --sigma-xy 100 --sigma-rgb 15 --crop 321
+  rlossctl visualize modes train.txt --root CamVid --limit 20 --sigma-xy 50
+"""
+
+
+def _sigmas(command: Callable[..., Any]) -> Callable[..., Any]:
+    positive = click.FloatRange(0, min_open=True)
+    command = click.option(
+        "--sigma-rgb", type=positive, default=15.0, show_default=True, help="In grey levels of 0..255."
+    )(command)
+    return click.option("--sigma-xy", type=positive, default=100.0, show_default=True, help="In pixels.")(
+        command
+    )
+
+
+_soften = click.option(
+    "--soften",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Share of a label image's pixels that is spread over all classes.",
+)
+
+
+@click.group("visualize")
+def command() -> None:
+    """Look at the DenseCRF loss: its gradient as pictures, its modes as numbers."""
+
+
+@command.command("densecrf", epilog=EPILOG)
+@click.argument("image")
+@click.argument("scores")
+@click.argument("weights", required=False)
+@click.option("--out", "-o", required=True, metavar="DIR", help="Folder of the PNGs.")
+@_sigmas
+@click.option(
+    "--scale-factor",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Resize image and scores for the loss, and sigma-xy with them.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["lattice", "symmetric", "exact"]),
+    default="lattice",
+    show_default=True,
+    help="The original's filter, its symmetric mean, or the Gaussian sum (slow).",
+)
+@click.option("--weight", type=float, default=1.0, show_default=True, help="Loss weight.")
+@_soften
+@click.option("--mean", type=options.Numbers("B,G,R", float), help="In place of the model's mean (0 to 255).")
+@click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line.")
+@options.placeholders
+@options.dialect
+@options.device
+def densecrf(
+    image: str,
+    scores: str,
+    weights: str | None,
+    out: str,
+    sigma_xy: float,
+    sigma_rgb: float,
+    scale_factor: float,
+    mode: str,
+    weight: float,
+    soften: float,
+    mean: tuple[float, float, float] | None,
+    classes: str | None,
+    settings: dict[str, str],
+    dialect: str,
+    device: str,
+) -> None:
+    """Draw the gradient of the DenseCRF loss for one IMAGE, a PNG per class and a montage.
+
+    SCORES are class probabilities: an .npy or .npz file, a label PNG, an ONNX model, or a prototxt with its
+    WEIGHTS. The loss, its mode and what computed it are printed.
+    """
+    from pathlib import Path
+
+    from rlossctl.data.palette import class_names
+    from rlossctl.evaluation.torch_runner import pick_device
+    from rlossctl.losses import DenseCRFLoss
+    from rlossctl.visualize import measure_gradient, open_scores, write_pictures
+
+    place = pick_device(device)
+    scored = open_scores(
+        image,
+        scores,
+        weights,
+        device=device,
+        placeholders=settings,
+        dialect=dialect,
+        mean=mean,
+        classes=class_names(classes),
+        soften=soften,
+    )
+    height, width = scored.photo.shape[:2]
+    click.echo(f"image    {image}, {width}x{height}\nscores   {scored.origin}\ncolours  {scored.seen}")
+    for note in scored.notes:
+        click.echo(f"note     {note}")
+    result = measure_gradient(scored, DenseCRFLoss(weight, sigma_rgb, sigma_xy, scale_factor, mode), place)
+    click.echo(f"loss     {result.loss:.6g}; {result.setting}\nfilter   {result.kernel}")
+    written = write_pictures(out, Path(image).name, scored, result)
+    click.echo(f"written  {written[0]} and {len(written) - 1} PNGs, one per class")
+
+
+@command.command("modes", epilog=MODES_EPILOG)
+@click.argument("images", nargs=-1, required=True)
+@click.option("--root", default="", metavar="DIR", help="Folder of the names in a list.")
+@_sigmas
+@click.option(
+    "--crop", type=click.IntRange(min=1), metavar="SIDE", help="Measure the centre, as large as in training."
+)
+@_soften
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Only the first N images.",
+)
+def modes(
+    images: tuple[str, ...],
+    root: str,
+    sigma_xy: float,
+    sigma_rgb: float,
+    crop: int | None,
+    soften: float,
+    limit: int,
+) -> None:
+    """Compare the loss' modes on IMAGES and print by what to multiply a weight to change the mode.
+
+    IMAGES are photos, or lists of `image label` lines. Labels stand for scores; photos alone count all pixels
+    alike. exact compares every pixel with every other: seconds per image.
+
+    \b
+    factor     loss(lattice) / loss(exact): carries a weight over
+    residual   what differs between the two gradients after that factor
+    asymmetry  how far the lattice's gradient is from the derivative of its loss
+    """
+    from rlossctl.bilateral import backend
+    from rlossctl.visualize import format_rows, measure_modes
+    from rlossctl.visualize.modes import find_samples
+
+    chosen = backend("cpu")
+    click.echo(f"sigma_xy {sigma_xy:g}, sigma_rgb {sigma_rgb:g}; {chosen.name}: {chosen.reason}")
+    samples = find_samples(images, root)[:limit]
+    click.echo(format_rows(list(measure_modes(samples, sigma_xy, sigma_rgb, crop, soften))))

@@ -1,0 +1,135 @@
+"""`torch.ops.rlossctl.densecrf`: loss and gradient in one pass, as torch.compile and autograd know it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rlossctl.bilateral import ops, run
+from rlossctl.errors import NetError
+
+
+@torch.library.custom_op("rlossctl::densecrf", mutates_args=())
+def densecrf_op(
+    image: torch.Tensor,
+    seg: torch.Tensor,
+    mask: torch.Tensor,
+    sigma_xy: float,
+    sigma_rgb: float,
+    mode: str,
+    upstream: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """-(1/N) sum s^T A s and -(2/N) upstream * mask * (A s); see `rlossctl.losses.densecrf_loss`.
+
+    Args:
+        image: [N, C, H, W].
+        seg: [N, K, H, W]; image, seg and mask all float32 or all float64.
+        mask: [N, 1, H, W].
+        upstream: the gradient that will come from above; the second result is then already `seg`'s gradient.
+
+    Returns:
+        The loss (0-d) and the gradient [N, K, H, W], which is linear in `seg` and has a derivative in turn.
+    """
+    _check(image, seg, mask, sigma_xy, sigma_rgb, mode)
+    tensors = (tensor.contiguous() for tensor in (seg, mask, image))
+    gradient, energies = run.energy(*tensors, sigma_xy, sigma_rgb, mode, -2 * upstream / len(seg))
+    loss = -energies.sum() / len(seg)
+    if loss.device.type == "cpu" and loss.isnan():  # elsewhere looking would wait for the device
+        raise error("the loss is NaN", "NaN in the segmentation or the mask", "finite scores")
+    return loss.to(seg.dtype), gradient
+
+
+@densecrf_op.register_fake
+def _(
+    image: torch.Tensor,
+    seg: torch.Tensor,
+    mask: torch.Tensor,
+    sigma_xy: float,
+    sigma_rgb: float,
+    mode: str,
+    upstream: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    _check(image, seg, mask, sigma_xy, sigma_rgb, mode)
+    return seg.new_empty(()), seg.new_empty(seg.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+    ctx.set_materialize_grads(False)
+    image, seg, mask, *ctx.rest = inputs
+    ctx.save_for_backward(image, seg, mask)
+    ctx.gradient = output[1].detach()  # not saved like the others: it is given away, not copied
+
+
+def _backward(
+    ctx: Any, upstream: torch.Tensor | None, second: torch.Tensor | None
+) -> tuple[torch.Tensor | None, ...]:
+    result = None
+    if ctx.needs_input_grad[1]:
+        result = None if upstream is None else _first(ctx, upstream)
+        if second is not None:  # a derivative of the gradient
+            term = _through(ctx, second, ops.TRANSPOSE[ctx.rest[2]])
+            result = term if result is None else result + term
+    return None, result, None, None, None, None, None
+
+
+def _first(ctx: Any, upstream: torch.Tensor) -> torch.Tensor:
+    """The gradient of the loss: the one at hand, or the same again, or one that can be differentiated."""
+    image, seg, mask = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        gradient = _through(ctx, seg, ctx.rest[2])
+    elif ctx.gradient is None:  # given away by an earlier backward pass over a kept graph
+        gradient = densecrf_op(image, seg, mask, *ctx.rest)[1]
+    else:
+        gradient = ctx.gradient
+    if _is(upstream, ctx.rest[-1]):
+        ctx.gradient = None  # who gets it may change it
+        return gradient
+    return gradient * (upstream / ctx.rest[-1])
+
+
+def _through(ctx: Any, values: torch.Tensor, mode: str) -> torch.Tensor:
+    """-(2/N) expected * mask * (A (mask * values)) as operations that can be differentiated."""
+    image, _, mask = ctx.saved_tensors
+    sigma_xy, sigma_rgb, _, expected = ctx.rest
+    filtered = ops.filter_op(mask * values, image, sigma_xy, sigma_rgb, mode)
+    return filtered * (mask * (-2 * expected / len(image)))
+
+
+def _is(upstream: torch.Tensor, expected: float) -> bool:
+    """Whether the gradient from above is as expected, so that the classes' planes need not be multiplied.
+
+    Asked only where the answer is at hand: not on a device, not while torch.compile traces, not where the
+    product has to be differentiated in turn.
+    """
+    if upstream.device.type != "cpu" or type(upstream) is not torch.Tensor or torch.is_grad_enabled():
+        return False
+    return upstream.item() == torch.tensor(expected, dtype=upstream.dtype).item()
+
+
+densecrf_op.register_autograd(_backward, setup_context=_setup_context)
+for _device in ("cpu", "cuda"):
+    densecrf_op.register_autocast(_device, torch.float32)
+
+
+def _check(
+    image: torch.Tensor,
+    seg: torch.Tensor,
+    mask: torch.Tensor,
+    sigma_xy: float,
+    sigma_rgb: float,
+    mode: str,
+) -> None:
+    if seg.dim() != 4 or len(seg) == 0 or mask.shape != (len(seg), 1, *seg.shape[2:]):
+        found = f"segmentation {tuple(seg.shape)}, mask {tuple(mask.shape)}"
+        raise error("segmentation and mask do not fit", found, "(N, K, H, W) and (N, H, W) or (N, 1, H, W)")
+    if (mask.dtype, mask.device) != (seg.dtype, seg.device):
+        found = f"segmentation {seg.dtype} on {seg.device}, mask {mask.dtype} on {mask.device}"
+        raise error("segmentation and mask do not fit", found, "one type and one device")
+    ops.check(seg, image, sigma_xy, sigma_rgb, mode)
+
+
+def error(message: str, found: object, expected: str) -> NetError:
+    """What is wrong with the loss' arguments."""
+    advice = "see the documentation of rlossctl.losses.densecrf_loss"
+    return NetError(message, where="DenseCRF loss", found=found, expected=expected, advice=advice)

@@ -1,0 +1,67 @@
+"""How hard each term of the objective pulls: the norm of its gradient where the terms' ways part."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from rlossctl.net import Net
+
+
+class Pulls:
+    """Measures, for each weighted top, ||d (weight * top) / d blob|| at the last blob that all of them need.
+
+    A term's value says little about its pull: much of a DenseCRF loss is the same for any segmentation.
+    Measuring goes back from the terms to that blob only, usually the scores, and changes no gradient.
+
+    Attributes:
+        blob: the blob's name; None for a net with fewer than two terms, or terms without a common blob.
+    """
+
+    def __init__(self, net: Net) -> None:
+        number = _last_common_layer(net)
+        self.blob = None if number is None else net.layers[number].tops[0]
+        self._module = None if number is None else net.layers[number].module
+        self._value: Tensor | None = None
+
+    @contextlib.contextmanager
+    def watching(self, wanted: bool) -> Iterator[None]:
+        """Keeps the blob of a pass inside the block, if it is wanted."""
+        if not wanted or self._module is None:
+            yield
+            return
+        handle = self._module.register_forward_hook(self._keep)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def measure(self, losses: Mapping[str, tuple[Tensor, float]]) -> dict[str, float]:
+        """Top -> norm, for the pass that was watched and before its backward; empty if none was."""
+        value, self._value = self._value, None
+        if value is None or not value.requires_grad:
+            return {}
+        norms = []
+        for term, weight in losses.values():
+            (gradient,) = torch.autograd.grad(term * weight, value, retain_graph=True, allow_unused=True)
+            norms.append(value.new_zeros(()) if gradient is None else gradient.norm())
+        return dict(zip(losses, torch.stack(norms).tolist(), strict=True))
+
+    def _keep(self, module: torch.nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        self._value = output[0] if isinstance(output, tuple) else output
+
+
+def _last_common_layer(net: Net) -> int | None:
+    if len(net.loss_weights) < 2:
+        return None
+    common = set.intersection(*(net.layers_for({top}) for top in net.loss_weights))
+    learned = (number for number in common if _is_learned(net, number))
+    return max(learned, default=None)
+
+
+def _is_learned(net: Net, number: int) -> bool:
+    """Whether learned blobs lead to the layer's tops: what is made of labels alone gets no gradient."""
+    return any(net.layers[other].module.blobs for other in net.layers_for(net.layers[number].tops))

@@ -1,0 +1,16 @@
+"""What the DenseCRF loss does to an image, as pictures and numbers, from the rooms below."""
+
+from rlossctl.visualize.gradient import Gradient, measure_gradient, write_pictures
+from rlossctl.visualize.modes import Row, format_rows, measure_modes
+from rlossctl.visualize.scores import Scored, open_scores
+
+__all__ = [
+    "Gradient",
+    "Row",
+    "Scored",
+    "format_rows",
+    "measure_gradient",
+    "measure_modes",
+    "open_scores",
+    "write_pictures",
+]

@@ -1,0 +1,138 @@
+"""The gradient of the DenseCRF loss for one photo, class by class, as pictures."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rlossctl.bilateral import backend
+from rlossctl.evaluation.pictures import overlay
+from rlossctl.files import atomic_write
+from rlossctl.losses import DenseCRFLoss
+from rlossctl.visualize.maps import GREY, Panel, sheet, signed_scale
+from rlossctl.visualize.scores import Scored
+
+SHOWN = 6  # classes of the montage
+EXPLANATION = (
+    "Blue: the gradient is below 0, so a training step raises the class here. Red: it lowers the class.",
+    "On probabilities it is never above 0; on the scores before the softmax the classes compete.",
+    "Each colour bar has a range of its own.",
+)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The loss of one photo and what it does to the classes.
+
+    Attributes:
+        loss: weighted.
+        setting: parameters and mode, in words.
+        kernel: what computed the filter, and why.
+        probabilities: [K, H, W] as given.
+        on_probabilities: [K, H, W], the gradient that the loss gives to them.
+        on_scores: [K, H, W], that gradient taken back through the softmax.
+    """
+
+    loss: float
+    setting: str
+    kernel: str
+    probabilities: np.ndarray
+    on_probabilities: np.ndarray
+    on_scores: np.ndarray
+
+
+def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str = "cpu") -> Gradient:
+    """Runs the loss on one photo, all pixels counted; `device` is where the filter runs."""
+    place = torch.device(device)
+    image, seg = (torch.from_numpy(array)[None].to(place) for array in (scored.colours, scored.probabilities))
+    seg.requires_grad_()
+    value = loss(image, seg, torch.ones_like(image[:, :1]))
+    (gradient,) = torch.autograd.grad(value, seg)
+    pull = seg.detach() * (gradient - (seg.detach() * gradient).sum(1, keepdim=True))
+    chosen = backend(place)
+    setting = (
+        f"mode {loss.mode}, sigma_xy {loss.sigma_xy:g}, sigma_rgb {loss.sigma_rgb:g}, "
+        f"scale_factor {loss.scale_factor:g}, weight {loss.weight:g}"
+    )
+    return Gradient(
+        value.item(),
+        setting,
+        f"{chosen.name} on {place} ({chosen.reason})",
+        scored.probabilities,
+        gradient[0].cpu().numpy(),
+        pull[0].cpu().numpy(),
+    )
+
+
+def write_pictures(folder: str | os.PathLike[str], name: str, scored: Scored, result: Gradient) -> list[Path]:
+    """Writes one PNG per class and montage.png with those that occur.
+
+    Returns:
+        What was written, the montage first.
+
+    Raises:
+        RlossError: the folder cannot be written.
+    """
+    out = Path(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    written = [_save(out / "montage.png", montage(name, scored, result))]
+    for index, label in enumerate(scored.classes):
+        file = out / f"class_{index:02d}_{re.sub(r'[^0-9A-Za-z]+', '-', label)}.png"
+        written.append(_save(file, class_sheet(name, index, scored, result)))
+    return written
+
+
+def montage(name: str, scored: Scored, result: Gradient) -> Image.Image:
+    """The photo, the most probable class of each pixel, and a row for each class that is so somewhere."""
+    ids = result.probabilities.argmax(0).astype(np.uint8)
+    counts = np.bincount(ids.ravel(), minlength=len(scored.classes))
+    shown = sorted(index for index in np.argsort(-counts, kind="stable")[:SHOWN] if counts[index])
+    photo = np.ascontiguousarray(scored.photo[:, :, ::-1])
+    rows = [[Panel("photo", photo), Panel("most probable class", overlay(scored.photo, ids))]]
+    rows += [_row(index, scored, result) for index in shown]
+    lines = [f"loss {result.loss:.6g}; {result.setting}", *EXPLANATION]
+    left_out = len(scored.classes) - len(shown)
+    if left_out:
+        lines.append(
+            f"{left_out} classes that are most probable nowhere, or on less pixels, have files of their own."
+        )
+    return sheet(f"Gradient of the DenseCRF loss: {name}", lines, rows)
+
+
+def class_sheet(name: str, index: int, scored: Scored, result: Gradient) -> Image.Image:
+    """One class: its probability and both gradients."""
+    title = f"Gradient of the DenseCRF loss: {name}, {_class(index, scored)}"
+    return sheet(title, [result.setting, *EXPLANATION], [_row(index, scored, result)])
+
+
+def _row(index: int, scored: Scored, result: Gradient) -> list[Panel]:
+    name = _class(index, scored)
+    panels = [Panel.of(f"{name}: probability", result.probabilities[index], GREY)]
+    for caption, values in (
+        ("gradient on the probability", result.on_probabilities[index]),
+        ("gradient on the score", result.on_scores[index]),
+    ):
+        panels.append(Panel.of(caption, values, signed_scale(_limit(values))))
+    return panels
+
+
+def _class(index: int, scored: Scored) -> str:
+    name = scored.classes[index]
+    return name if name == f"class {index}" else f"{name} (class {index})"
+
+
+def _limit(values: np.ndarray) -> float:
+    """The end of a scale that one pixel in a thousand exceeds, so that single pixels do not pale the rest."""
+    return float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max())
+
+
+def _save(path: Path, picture: Image.Image) -> Path:
+    with atomic_write(path) as file:
+        picture.save(file, format="PNG")
+    return path

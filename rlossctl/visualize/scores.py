@@ -1,0 +1,231 @@
+"""Class probabilities of one photo: from a file of arrays, from a label image, or from a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rlossctl.data.images import read_image, read_label
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import DataError, UsageError
+from rlossctl.evaluation.opening import OpenedModel, open_model, override_preprocess
+from rlossctl.evaluation.predictor import Predictor
+from rlossctl.evaluation.upsample import upsample
+from rlossctl.prototxt.text import SUFFIXES
+
+ARRAYS = (".npy", ".npz")
+UNLABELLED = 255
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A photo with what the loss needs beside it.
+
+    Attributes:
+        photo: uint8 [H, W, 3], blue first.
+        colours: float32 [3, H, W], as the loss sees the photo.
+        probabilities: float32 [K, H, W], adding up to 1 over the classes.
+        classes: K names.
+        origin: where the probabilities come from, in words.
+        seen: what `colours` are, in words.
+        notes: sentences that the user should read.
+    """
+
+    photo: np.ndarray
+    colours: np.ndarray
+    probabilities: np.ndarray
+    classes: list[str]
+    origin: str
+    seen: str
+    notes: tuple[str, ...] = ()
+
+
+def open_scores(
+    image: str | os.PathLike[str],
+    scores: str | os.PathLike[str],
+    weights: str | None = None,
+    *,
+    device: str = "auto",
+    placeholders: Mapping[str, object] | None = None,
+    dialect: str = "auto",
+    mean: Sequence[float] | None = None,
+    classes: Sequence[str] | None = None,
+    soften: float = 0.1,
+) -> Scored:
+    """Reads a photo and finds its class probabilities.
+
+    Args:
+        image: the photo.
+        scores: .npy or .npz of one array [K, H, W] (or [1, K, H, W]), probabilities or scores before the
+            softmax; a label PNG; an ONNX model; or a prototxt with `weights`.
+        device, placeholders, dialect: for a model, as for `evaluation.open_model`.
+        mean: blue, green, red, in place of the model's own.
+        classes: names, one for each class.
+        soften: share of each pixel of a label image that is spread over all classes.
+
+    Raises:
+        RlossError: a file that cannot be read or does not fit.
+    """
+    photo = read_image(image)
+    suffix = Path(scores).suffix.lower()
+    if suffix not in SUFFIXES and weights is not None:
+        raise UsageError(
+            "weights belong to a prototxt",
+            where=scores,
+            found=weights,
+            expected="IMAGE SCORES, or IMAGE NET.prototxt WEIGHTS",
+        )
+    if suffix == ".png":
+        label = _label(scores, photo)
+        probabilities = soft_labels(label, _class_count(label, classes, scores), soften)
+        origin = f"label image {Path(scores).name}, {soften:g} of each pixel spread over all classes"
+        return _raw(photo, probabilities, classes, origin)
+    if suffix in ARRAYS:
+        probabilities, how = read_probabilities(scores)
+        probabilities, note = _fit(probabilities, photo)
+        return _raw(photo, probabilities, classes, f"{Path(scores).name}, {how}", note)
+    # The photo stands for the list that evaluation would go through.
+    opened = open_model(str(scores), weights, device, placeholders, source=str(image), dialect=dialect)
+    return _from_model(photo, opened, mean, classes, Path(scores).name)
+
+
+def read_probabilities(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
+    """An array of class probabilities [K, H, W] and how it was read, in words.
+
+    Raises:
+        DataError: no such array, or values that are not finite.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = np.load(file, allow_pickle=False)
+            arrays = {"": content} if isinstance(content, np.ndarray) else dict(content)
+    except (OSError, ValueError, EOFError) as error:
+        raise _no_array(path, str(error)) from error
+    if len(arrays) != 1:
+        raise _no_array(path, f"{len(arrays)} arrays ({', '.join(arrays)})")
+    (array,) = arrays.values()
+    array = array[0] if array.ndim == 4 and len(array) == 1 else array
+    if array.ndim != 3 or array.size == 0 or array.dtype.kind != "f":
+        raise _no_array(path, f"{array.dtype} {array.shape}")
+    if not np.isfinite(array).all():
+        raise _no_array(path, "NaN or infinity")
+    array = array.astype(np.float32)
+    sums = array.sum(0)
+    if array.min() >= 0 and np.abs(sums - 1).max() <= _SUM_TOLERANCE:
+        return array / sums, "probabilities"
+    return _softmax(array), "scores, taken through the softmax"
+
+
+def soft_labels(label: np.ndarray, classes: int, soften: float) -> np.ndarray:
+    """float32 [K, H, W] from ids [H, W]: soften / K everywhere, the rest for the label; 255: all alike."""
+    ids = np.arange(classes)[:, None, None]
+    known = label != UNLABELLED
+    return np.where(known, (1 - soften) * (label == ids) + soften / classes, 1 / classes).astype(np.float32)
+
+
+def _raw(
+    photo: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str] | None,
+    origin: str,
+    note: str | None = None,
+) -> Scored:
+    colours = np.ascontiguousarray(photo[:, :, ::-1].transpose(2, 0, 1), dtype=np.float32)
+    names = _names(classes, len(probabilities), origin)
+    seen = "red, green, blue of 0..255, no mean subtracted"
+    return Scored(photo, colours, probabilities, names, origin, seen, (note,) if note else ())
+
+
+def _from_model(
+    photo: np.ndarray,
+    opened: OpenedModel,
+    mean: Sequence[float] | None,
+    classes: Sequence[str] | None,
+    name: str,
+) -> Scored:
+    predictor = Predictor(opened.runner, override_preprocess(opened.runner.preprocess, mean))
+    probabilities = predictor.probabilities(photo)
+    names = _names(classes or opened.runner.classes, len(probabilities), name)
+    colours, seen = _as_the_net_sees(photo, predictor.preprocess)
+    origin = f"{name}, run by {opened.runner.backend}"
+    return Scored(photo, colours, probabilities, names, origin, seen, opened.notes)
+
+
+def _as_the_net_sees(photo: np.ndarray, preprocess: Preprocess) -> tuple[np.ndarray, str]:
+    """The photo without padding, in grey levels (a scale of the net's input would change sigma_rgb)."""
+    mean = np.asarray(preprocess.mean_bgr, dtype=np.float32)
+    shifted = (photo.astype(np.float32) - mean).transpose(2, 0, 1)
+    order = "blue, green, red" if preprocess.channel_order == "bgr" else "red, green, blue"
+    colours = shifted if preprocess.channel_order == "bgr" else shifted[::-1]
+    means = ", ".join(f"{value:g}" for value in preprocess.mean_bgr)
+    return np.ascontiguousarray(colours), f"{order} of 0..255 minus the model's mean (blue first: {means})"
+
+
+def _fit(probabilities: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, str | None]:
+    size = photo.shape[:2]
+    if probabilities.shape[1:] == size:
+        return probabilities, None
+    found = f"{probabilities.shape[2]}x{probabilities.shape[1]}"
+    note = f"the probabilities are {found}: brought to the photo's {size[1]}x{size[0]} with bilinear weights"
+    return upsample(probabilities[None], size)[0], note
+
+
+def _label(path: str | os.PathLike[str], photo: np.ndarray) -> np.ndarray:
+    label = read_label(path)
+    if label.shape != photo.shape[:2]:
+        raise DataError(
+            "image and label differ in size",
+            where=path,
+            found=f"{label.shape[1]}x{label.shape[0]}, the photo {photo.shape[1]}x{photo.shape[0]}",
+            expected="the same width and height",
+            advice="check that the label belongs to the image",
+        )
+    return label
+
+
+def _class_count(label: np.ndarray, classes: Sequence[str] | None, where: object) -> int:
+    known = label[label != UNLABELLED]
+    least = int(known.max()) + 1 if known.size else 1
+    if classes is not None and len(classes) < least:
+        raise DataError(
+            "the label image has ids without a name",
+            where=where,
+            found=f"id {least - 1}",
+            expected=f"ids 0 to {len(classes) - 1}",
+            advice="name all classes with --classes",
+        )
+    return max(len(classes) if classes is not None else least, 2)
+
+
+def _names(classes: Sequence[str] | None, count: int, where: object) -> list[str]:
+    if classes is None:
+        return [f"class {index}" for index in range(count)]
+    if len(classes) != count:
+        raise DataError(
+            "the class names do not fit",
+            where=where,
+            found=f"{len(classes)} names",
+            expected=f"{count}",
+            advice="name every class with --classes FILE, one per line",
+        )
+    return list(classes)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(0))
+    return powers / powers.sum(0)
+
+
+def _no_array(path: object, found: str) -> DataError:
+    return DataError(
+        "there are no class probabilities",
+        where=path,
+        found=found,
+        expected="one float array of shape [classes, height, width]",
+        advice="save it with numpy.save(path, probabilities)",
+    )

@@ -1,0 +1,151 @@
+"""What only a GPU can show: large batches, streams, CUDA graphs, and that the host never waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from rlossctl.bilateral import bilateral_filter, twin
+from rlossctl.bilateral.packing import pack
+from rlossctl.losses import DenseCRFLoss, densecrf_loss
+
+pytestmark = pytest.mark.gpu
+MODES = pytest.mark.parametrize("mode", ["lattice", "symmetric", "exact"])
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((found.double() - expected.double()).norm() / expected.double().norm()).item()
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Makes every synchronisation of host and device that torch knows of an error."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    ("images", "channels", "colours", "height", "width", "sigma_xy", "sigma_rgb"),
+    [
+        (12, 21, 3, 129, 129, 80, 13),
+        (2, 21, 3, 257, 257, 50, 15),
+        (3, 150, 3, 65, 33, 50, 15),
+        (3, 4, 0, 120, 133, 3, 1),
+        (2, 5, 3, 133, 65, 0.5, 0.3),
+        (1, 2, 3, 1, 3000, 0.5, 2),
+    ],
+)
+@pytest.mark.parametrize("deterministic", [False, True], ids=["fast", "deterministic"])
+def test_larger_images_equal_the_twin(
+    gpu_kernels, batch, images, channels, colours, height, width, sigma_xy, sigma_rgb, deterministic
+) -> None:
+    values, image = batch(images, channels, colours, height, width)
+    packing = pack(image, sigma_xy, sigma_rgb)
+    expected = twin.lattice_filter(values, image, sigma_xy, sigma_rgb, packing, twin.MEAN)
+    found = gpu_kernels.lattice_filter(
+        values.cuda(), image.cuda(), sigma_xy, sigma_rgb, twin.MEAN, deterministic
+    )
+    assert relative(found.cpu(), expected) <= 2e-5
+
+
+@MODES
+def test_public_filter_and_loss_equal_the_cpu(gpu_kernels, batch, mode) -> None:
+    values, image = batch(3, 21, 3, 57, 65)
+    found = bilateral_filter(values.cuda(), image.cuda(), 50, 15, mode)
+    assert relative(found.cpu(), bilateral_filter(values, image, 50, 15, mode)) <= 2e-5
+    losses, gradients = [], []
+    for device in ("cuda", "cpu"):
+        seg = values.to(device).detach().requires_grad_()
+        mask = (image.to(device).sum(dim=1) > 200).float()
+        loss = densecrf_loss(image.to(device), seg, mask, 50, 15, mode)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(seg.grad.cpu())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert relative(*gradients) <= 2e-5
+
+
+def test_deterministic_means_the_same_bits(gpu_kernels, batch) -> None:
+    values, image = (tensor.cuda() for tensor in batch(6, 21, 3, 129, 130))
+    mask = (values[:, :1] > 0.01).float()
+    results = [gpu_kernels.densecrf(values, mask, image, 50, 15, -2, twin.MEAN, True) for _ in range(10)]
+    for gradient, energies in results[1:]:
+        assert torch.equal(gradient, results[0][0]) and torch.equal(energies, results[0][1])
+
+
+@MODES
+def test_the_host_never_waits(gpu_kernels, batch, mode) -> None:
+    values, image = (tensor.cuda() for tensor in batch(2, 21, 3, 65, 65))
+    rois = torch.ones(2, 65, 65, device="cuda")
+    loss = DenseCRFLoss(2e-9, 15, 100, 0.5, mode)
+    seg = values.requires_grad_()
+    loss(image, seg, rois).backward()  # loads the kernels
+    with no_waiting():
+        loss(image, seg, rois).backward()
+
+
+@pytest.mark.parametrize("order", [twin.FORWARD, twin.MEAN])
+@pytest.mark.parametrize("deterministic", [False, True], ids=["fast", "deterministic"])
+def test_runs_inside_a_cuda_graph(gpu_kernels, batch, order, deterministic) -> None:
+    values, image = (tensor.cuda() for tensor in batch(3, 21, 3, 65, 70))
+    mask = torch.ones(3, 1, 65, 70, device="cuda")
+    others = [tensor.cuda().transpose(2, 3) for tensor in batch(3, 21, 3, 70, 65)]
+
+    def step() -> tuple[torch.Tensor, torch.Tensor]:
+        return gpu_kernels.densecrf(values, mask, image, 50, 15, -2, order, deterministic)
+
+    step()  # loads the kernels
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        gradient, energies = step()
+    for new_values, new_image in ((values.clone(), image.clone()), others):
+        values.copy_(new_values)
+        image.copy_(new_image)
+        graph.replay()
+        expected = step()
+        assert relative(gradient, expected[0]) <= 2e-6
+        assert relative(energies, expected[1]) <= 2e-6
+
+
+def test_runs_on_the_current_stream(gpu_kernels, batch) -> None:
+    values, image = (tensor.cuda() for tensor in batch(4, 21, 3, 129, 129))
+    expected = gpu_kernels.lattice_filter(values, image, 50, 15)
+    torch.cuda.synchronize()
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        late = torch.zeros_like(values)
+        torch.cuda._sleep(50_000_000)
+        late.copy_(values)  # a kernel on another stream would read zeros
+        found = gpu_kernels.lattice_filter(late, image, 50, 15)
+    side.synchronize()
+    assert relative(found, expected) <= 2e-6
+
+
+def test_memory_does_not_grow(gpu_kernels, batch) -> None:
+    values, image = (tensor.cuda() for tensor in batch(2, 21, 3, 129, 129))
+    mask = torch.ones(2, 1, 129, 129, device="cuda")
+    for _ in range(2):
+        gpu_kernels.densecrf(values, mask, image, 50, 15, -2)
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_reserved(), torch.cuda.mem_get_info()[0]
+    for _ in range(50):
+        gpu_kernels.densecrf(values, mask, image, 50, 15, -2)
+    torch.cuda.synchronize()
+    assert (torch.cuda.memory_reserved(), torch.cuda.mem_get_info()[0]) == before
+
+
+def test_several_passes_equal_one_by_one(gpu_kernels, batch) -> None:
+    """513x513 takes more than one pass through the workspace."""
+    values, image = (tensor.cuda() for tensor in batch(6, 21, 3, 513, 513))
+    together = gpu_kernels.lattice_filter(values, image, 50, 15, twin.FORWARD, True)
+    for n in range(6):
+        alone = gpu_kernels.lattice_filter(values[n : n + 1], image[n : n + 1], 50, 15, twin.FORWARD, True)
+        assert torch.equal(alone[0], together[n])
