@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf.json_format import MessageToDict
 
 from rlossctl.prototxt import load_net_file, load_solver_parameter, text
+from rlossctl.weights import kinds
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def inspect(
     Raises:
         PrototxtError, NetError, WeightsError: as the readers raise them.
     """
-    if path.suffix.lower() not in text.SUFFIXES:
+    if kinds.kind_of(path) != kinds.PROTOTXT:
         return _weights_report(path)
     if text.is_solver(text.read_text(path)):
         return _solver_report(path, placeholders)

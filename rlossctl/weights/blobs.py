@@ -64,6 +64,7 @@ class Blob:
     legacy: bool
     read: Callable[[], np.ndarray] = dataclasses.field(repr=False)
     segments: tuple[Segment, ...] = dataclasses.field(default=(), repr=False)
+    diffs: tuple[Segment, ...] = dataclasses.field(default=(), repr=False)
     replaced: bool = dataclasses.field(default=False, repr=False)
 
     @property

@@ -52,6 +52,11 @@ class CaffeModel:
         return self._source.name
 
     @property
+    def view(self) -> memoryview:
+        """The file's bytes."""
+        return self._source.view
+
+    @property
     def name(self) -> str:
         """Name of the net; "" if the file has none."""
         names = [wire.text(self._source, field) for field in self._fields if field.number == NET_NAME]

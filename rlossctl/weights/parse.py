@@ -56,7 +56,8 @@ def parse_blob(source: Source, start: int, end: int, inside: str) -> Blob:
             found=f"{count} values",
             expected=f"{math.prod(shape)} values for shape {shape}",
         )
-    return Blob(shape, bool(legacy), lambda: _values(source.view, data), data)
+    diffs = tuple(segments[DOUBLE_DIFF if any(each.count for each in segments[DOUBLE_DIFF]) else DIFF])
+    return Blob(shape, bool(legacy), lambda: _values(source.view, data), data, diffs)
 
 
 def _segment(source: Source, field: Field, end: int, inside: str) -> Segment:
