@@ -43,7 +43,10 @@ def all_files() -> Iterator[tuple[Path, str]]:
     for network in NETWORKS:
         yield from files(network)
     for name, net in imagenet.nets():
-        yield HERE / imagenet.FOLDER / f"{name}.prototxt", f"# {MADE_BY.format('imagenet')}\n#\n{net.to_text()}"
+        yield (
+            HERE / imagenet.FOLDER / f"{name}.prototxt",
+            f"# {MADE_BY.format('imagenet')}\n#\n{net.to_text()}",
+        )
 
 
 def files(network: ModuleType | deeplabv3plus.Design) -> Iterator[tuple[Path, str]]:

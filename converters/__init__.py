@@ -97,7 +97,9 @@ def _convert_one(
         if implied is None or (implied.inside and target in (kinds.SAFETENSORS, kinds.CHECKPOINT)):
             return transfer(file, out, kind, target)
         if target == kinds.PROTOTXT:
-            return rewrite(implied.prototxt, out, implied.placeholders, options["dialect"], kinds.PROTOTXT, target)
+            return rewrite(
+                implied.prototxt, out, implied.placeholders, options["dialect"], kinds.PROTOTXT, target
+            )
         source = open_source(implied.prototxt, file, implied.placeholders, **options, data=data, kind=kind)
         note = f"net: {implied.reason}"
         return _write(replace(source, notes=(note, *source.notes)), out, target, None)

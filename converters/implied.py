@@ -60,4 +60,6 @@ def _configured(model: TensorFile, given: Mapping[str, object]) -> Implied:
     file = configs_dir() / place
     if file.suffix != ".prototxt":
         file = file / "test.prototxt"
-    return Implied(file, {**DEFAULTS, **settings, **given}, f"configs/{file.relative_to(configs_dir())}", False)
+    return Implied(
+        file, {**DEFAULTS, **settings, **given}, f"configs/{file.relative_to(configs_dir())}", False
+    )

@@ -128,7 +128,7 @@ def _to_checkpoint(weights: object, out: Path) -> str:
 def _check_tensors(out: Path, kind: str, weights: object, expected: Mapping[str, np.ndarray]) -> str:
     """Reads the file back: the same tensors, and where a caffemodel is inside, the same bytes."""
     found = load_weights(out, kind)
-    if list(sorted(found.tensors)) != sorted(expected):
+    if sorted(found.tensors) != sorted(expected):
         raise _different(out, "other tensors")
     for name, array in expected.items():
         read = found.tensors[name].read()
@@ -136,7 +136,9 @@ def _check_tensors(out: Path, kind: str, weights: object, expected: Mapping[str,
             raise _different(out, f"another tensor {name!r}")
     if isinstance(weights, CaffeModel):
         _same_bytes(out, _image(found), [weights.view])
-        return f"{len(expected)} tensors equal bit for bit; with them the caffemodel's {len(weights.view)} bytes"
+        return (
+            f"{len(expected)} tensors equal bit for bit; with them the caffemodel's {len(weights.view)} bytes"
+        )
     return f"{len(expected)} tensors equal bit for bit"
 
 
@@ -223,7 +225,9 @@ def _copy(weights: Hdf5Model | TensorFile, out: Path) -> str:
     return "opened without an error and copied byte for byte"
 
 
-def _same_bytes(out: Path, found: Iterable[bytes | memoryview], expected: Iterable[bytes | memoryview]) -> None:
+def _same_bytes(
+    out: Path, found: Iterable[bytes | memoryview], expected: Iterable[bytes | memoryview]
+) -> None:
     if b"".join(found) != b"".join(expected):
         raise _different(out, "other bytes")
 

@@ -111,7 +111,9 @@ def _score(n: NetSpec, design: Design) -> Top:
 def _aspp(n: NetSpec, x: Top, design: Design) -> Top:
     branches = []
     for number, rate in enumerate((0, 6, 12, 18), start=1):
-        n.comment(f"ASPP, branch {number}: " + (f"dilation {rate * 16 // design.stride}" if rate else "1 x 1"))
+        n.comment(
+            f"ASPP, branch {number}: " + (f"dilation {rate * 16 // design.stride}" if rate else "1 x 1")
+        )
         name = f"aspp.aspp{number}"
         fields = dilated(3, rate * 16 // design.stride) if rate else {"kernel_size": 1}
         branches.append(_head(n, x, f"{name}.atrous_conv", f"{name}.bn", WIDTH, **fields))
@@ -168,7 +170,14 @@ def _zoom(n: NetSpec, x: Top, name: str, factor: int, design: Design) -> Top:
     return n[name]
 
 
-_SCHEDULE = {"lr_policy": "poly", "power": 0.9, "average_loss": 20, "display": 20, "base_lr": 0.007, "max_iter": 50000}
+_SCHEDULE = {
+    "lr_policy": "poly",
+    "power": 0.9,
+    "average_loss": 20,
+    "display": 20,
+    "base_lr": 0.007,
+    "max_iter": 50000,
+}
 SOLVERS = {
     "solver": common.solver("train", **_SCHEDULE),
     "solverwithdensecrfloss": common.solver("trainwithdensecrfloss", **_SCHEDULE, seed=1),
@@ -192,7 +201,9 @@ NETWORKS = (
     Design(
         "deeplabv3plus_xception", _RLOSS.format("Xception", 16), partial(xception.trunk, prefix="backbone.")
     ),
-    Design("deeplabv3plus_drn", _RLOSS.format("DRN-D-54", 8), partial(drn.trunk, prefix="backbone."), stride=8),
+    Design(
+        "deeplabv3plus_drn", _RLOSS.format("DRN-D-54", 8), partial(drn.trunk, prefix="backbone."), stride=8
+    ),
     Design(
         "deeplabv3plus_resnet101_segmentation",
         _OTHER.format("ResNet-101", "pytorch-segmentation"),

@@ -15,7 +15,10 @@ FOLDER = "imagenet"
 def nets() -> Iterator[tuple[str, NetSpec]]:
     """File name and net of each."""
     for depth in resnets.BLOCKS:
-        yield f"resnet{depth}", _classifier(f"resnet{depth}", lambda n, x, d=depth: resnets.trunk(n, x, d)[0], "fc")
+        yield (
+            f"resnet{depth}",
+            _classifier(f"resnet{depth}", lambda n, x, d=depth: resnets.trunk(n, x, d)[0], "fc"),
+        )
     yield "mobilenet_v2", _classifier("mobilenet_v2", _mobilenet, "classifier.1")
 
 

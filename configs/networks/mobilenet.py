@@ -8,11 +8,21 @@ from networks.torch_style import conv_norm, dilated
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 # expansion, channels, blocks, stride
-STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 LOW = 3  # the last block at stride 4
 
 
-def trunk(n: NetSpec, x: Top, prefix: str = "", *, output_stride: int = 32, pad_first: bool = False) -> tuple[Top, Top]:
+def trunk(
+    n: NetSpec, x: Top, prefix: str = "", *, output_stride: int = 32, pad_first: bool = False
+) -> tuple[Top, Top]:
     """Stem and blocks. Where the stride would pass `output_stride`, later blocks are dilated instead.
 
     Returns:
@@ -35,7 +45,15 @@ def trunk(n: NetSpec, x: Top, prefix: str = "", *, output_stride: int = 32, pad_
 
 
 def _block(
-    n: NetSpec, x: Top, name: str, channels: int, width: int, expansion: int, pad_first: bool, stride: int, dilation: int
+    n: NetSpec,
+    x: Top,
+    name: str,
+    channels: int,
+    width: int,
+    expansion: int,
+    pad_first: bool,
+    stride: int,
+    dilation: int,
 ) -> Top:
     hidden, y, step = channels * expansion, x, 0
 

@@ -54,7 +54,9 @@ def trunk(
     x = max_pool(n, x, f"{prefix}maxpool")
     make = basic if depth < 50 else bottleneck
     low = None
-    for stage, (count, width, stride, rate) in enumerate(zip(BLOCKS[depth], WIDTHS, strides, dilations, strict=True)):
+    for stage, (count, width, stride, rate) in enumerate(
+        zip(BLOCKS[depth], WIDTHS, strides, dilations, strict=True)
+    ):
         rates = [rate] * count if isinstance(rate, int) else rate
         for index, dilation in enumerate(rates):
             first = index == 0
@@ -69,7 +71,14 @@ def _join(n: NetSpec, x: Top, y: Top, block: Block, channels: int) -> Top:
     name = block.name
     if block.project:
         x = conv_norm(
-            n, x, f"{name}.downsample.0", f"{name}.downsample.1", channels, act="", kernel_size=1, stride=block.stride
+            n,
+            x,
+            f"{name}.downsample.0",
+            f"{name}.downsample.1",
+            channels,
+            act="",
+            kernel_size=1,
+            stride=block.stride,
         )
     n[name] = L.Eltwise(x, y, operation="SUM")
     return relu(n, n[name], f"{name}.relu")

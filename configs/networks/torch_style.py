@@ -48,7 +48,15 @@ def relu(n: NetSpec, x: Top, name: str, six: bool = False) -> Top:
 
 
 def conv_norm(
-    n: NetSpec, x: Top, conv: str, bn: str, num_output: int, *, act: str = "relu", rate: int = 1, **fields: object
+    n: NetSpec,
+    x: Top,
+    conv: str,
+    bn: str,
+    num_output: int,
+    *,
+    act: str = "relu",
+    rate: int = 1,
+    **fields: object,
 ) -> Top:
     """Convolution and batch normalisation, then "relu", "relu6" or nothing ("")."""
     x = norm(n, convolution(n, x, conv, num_output, rate, **fields), bn, rate)

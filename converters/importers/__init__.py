@@ -69,7 +69,9 @@ def fill(net: Net, file: TensorFile) -> tuple[str, ...]:
                 problems.append(f"{module}.{tensor} is {_size(found)} in the file, {_size(shape)} in the net")
     unused = {module: sorted(names) for module, names in left.items() if names}
     spare = [module for module in unused if inside and _is_head(source, module)]
-    problems += [f"unexpected {module}.{name}" for module in unused if module not in spare for name in unused[module]]
+    problems += [
+        f"unexpected {module}.{name}" for module in unused if module not in spare for name in unused[module]
+    ]
     if problems:
         raise _misfit(file, source, net, problems)
     for layer, parts in wanted:
@@ -79,7 +81,9 @@ def fill(net: Net, file: TensorFile) -> tuple[str, ...]:
             assign(layer.module.blobs[0], np.array([1 / (255 * std) for std in STD_BGR], np.float32))
     notes = [f"recognised as {source.title} ({source.name}), saved under {file.inside or 'its top'}"]
     if kept:
-        notes.append(f"note: {len(kept)} layers without weights keep their fillers: {', '.join(kept[:4])}, ...")
+        notes.append(
+            f"note: {len(kept)} layers without weights keep their fillers: {', '.join(kept[:4])}, ..."
+        )
     if spare:
         notes.append(f"note: not used: {', '.join(spare)}")
     return tuple(notes)

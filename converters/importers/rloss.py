@@ -25,7 +25,9 @@ TWICE = ((r"backbone\.(?:low|high)_level_features\.(.*)", r"backbone.features.\1
 def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
     backbone = next((name for name, mark in BACKBONES.items() if mark in tensors), "resnet101")
     last = "decoder.last_conv.8.weight"
-    return f"deeplabv3plus_{backbone}", labels(tensors, last if last in tensors else "decoder.last_conv.6.weight")
+    return f"deeplabv3plus_{backbone}", labels(
+        tensors, last if last in tensors else "decoder.last_conv.6.weight"
+    )
 
 
 SOURCES = (
@@ -45,7 +47,8 @@ SOURCES = (
         first=r"backbone\.(conv1|layer0\.0|features\.0\.0)",
         aliases=TWICE,
         rename=tuple(
-            (rf"decoder\.last_conv\.{old}", f"decoder.last_conv.{new}") for old, new in ((3, 4), (4, 5), (6, 8))
+            (rf"decoder\.last_conv\.{old}", f"decoder.last_conv.{new}")
+            for old, new in ((3, 4), (4, 5), (6, 8))
         ),
     ),
 )

@@ -47,7 +47,9 @@ class Source:
 
     def fits(self, tensors: Mapping[str, Entry]) -> bool:
         """Whether a checkpoint is this program's."""
-        return all(mark in tensors for mark in self.marks) and not any(name in tensors for name in self.absent)
+        return all(mark in tensors for mark in self.marks) and not any(
+            name in tensors for name in self.absent
+        )
 
 
 @dataclass

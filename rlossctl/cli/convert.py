@@ -88,7 +88,8 @@ def command(
             source_format=source_format,
             target_format=target_format,
         )
-    for line in verification.lines():
+    first, *lines = verification.lines()
+    for line in ("wrote standard output" if streams.is_dash(out) else first, *lines):
         click.echo(line, err=streams.is_dash(out))
     if report:
         options.write_json(report, verification.as_dict())

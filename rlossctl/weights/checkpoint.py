@@ -71,7 +71,16 @@ def _load(name: str, zipped: bool) -> Any:
             expected=EXPECTED,
             advice="nothing of it was run; where you trust the file, load it with PyTorch and save its state_dict",
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+    ) as error:
         raise WeightsError(
             "the checkpoint is damaged",
             where=name,

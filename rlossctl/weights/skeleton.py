@@ -39,7 +39,10 @@ class Skeleton(NamedTuple):
 
     def to_text(self) -> str:
         """As JSON, for the metadata of a file of tensors."""
-        content = {"skeleton": base64.b64encode(self.data).decode(), "values": [list(cut) for cut in self.cuts]}
+        content = {
+            "skeleton": base64.b64encode(self.data).decode(),
+            "values": [list(cut) for cut in self.cuts],
+        }
         return json.dumps(content, separators=(",", ":"))
 
     def pieces(self, tensors: Mapping[str, np.ndarray]) -> Iterator[bytes | memoryview]:
@@ -85,7 +88,9 @@ def take_apart(model: CaffeModel) -> tuple[Skeleton, dict[str, np.ndarray]]:
                 values.append(segment.values(view))
                 first += segment.count
             array = values[1] if len(values) == 2 else np.concatenate(values)
-            tensors[name + suffix] = array if suffix and array.size != blob.count else array.reshape(blob.shape)
+            tensors[name + suffix] = (
+                array if suffix and array.size != blob.count else array.reshape(blob.shape)
+            )
     data, cuts, at = bytearray(), [], 0
     for segment, name, first in sorted(taken, key=lambda entry: entry[0].start):
         data += view[at : segment.start]
@@ -124,7 +129,9 @@ def _cut(entry: object, end: int) -> Cut:
     numbers = (cut.at, cut.first, cut.count, cut.size, cut.tag)
     if not isinstance(cut.tensor, str) or not all(isinstance(number, int) for number in numbers):
         raise ValueError(f"{entry} is no place of values")
-    if not (0 <= cut.at <= end and cut.first >= 0 and cut.count >= 0 and cut.size in (4, 8) and cut.tag < 256):
+    if not (
+        0 <= cut.at <= end and cut.first >= 0 and cut.count >= 0 and cut.size in (4, 8) and cut.tag < 256
+    ):
         raise ValueError(f"{entry} is no place of values")
     return cut
 
