@@ -67,7 +67,7 @@ def _load(name: str, zipped: bool) -> Any:
         raise WeightsError(
             "holds something other than tensors and plain containers, which could run code",
             where=name,
-            found=_first_line(error),
+            found=_refused(error),
             expected=EXPECTED,
             advice="nothing of it was run; where you trust the file, load it with PyTorch and save its state_dict",
         ) from error
@@ -181,6 +181,13 @@ def _words(value: Any) -> str:
         return str(value)[:80]
     size = f" of {len(value)}" if hasattr(value, "__len__") else ""
     return f"{type(value).__name__}{size}"
+
+
+def _refused(error: Exception) -> str:
+    """What the unpickler refused, out of its long text."""
+    lines = [line.strip() for line in str(error).split("\n")]
+    words = ("unsupported", "not an allowed", "error:")
+    return next((line for line in lines for word in words if word in line.lower()), lines[0])[:300]
 
 
 def _first_line(error: Exception) -> str:

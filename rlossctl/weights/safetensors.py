@@ -12,22 +12,6 @@ from rlossctl.errors import WeightsError
 from rlossctl.weights import kinds, wire
 from rlossctl.weights.tensors import Entry, TensorFile
 
-# What the library calls its refusals -> what is wrong with the file.
-REASONS = {
-    "HeaderTooSmall": "is shorter than a header",
-    "HeaderTooLarge": "the header's length is impossible",
-    "InvalidHeaderLength": "the header's length is beyond the end of the file",
-    "InvalidHeaderStart": "the header is no JSON object",
-    "InvalidHeaderDeserialization": "the header is no description of tensors",
-    "InvalidHeader": "the header is no description of tensors",
-    "InvalidOffset": "tensors overlap, leave a gap, or lie outside of the file",
-    "TensorInvalidInfo": "a tensor's size is not what its shape and type need",
-    "MetadataIncompleteBuffer": "tensors lie beyond the end of the file, or bytes are left over",
-    "ValidationOverflow": "a tensor's size overflows",
-    "MisalignedSlice": "a tensor does not end on a byte",
-}
-
-
 def load_safetensors(path: str | os.PathLike[str]) -> TensorFile:
     """Opens a safetensors file; shapes are read, values when they are asked for.
 
@@ -40,12 +24,11 @@ def load_safetensors(path: str | os.PathLike[str]) -> TensorFile:
     try:
         file = safe_open(os.fspath(path), "np")
     except (SafetensorError, OSError) as error:
-        reason = next((text for name, text in REASONS.items() if name in str(error)), "is damaged")
         raise WeightsError(
-            reason,
+            "is no safetensors file, or a damaged one",
             where=os.fspath(path),
-            found=str(error),
-            expected="a safetensors file",
+            found=str(error).removeprefix("Error while deserializing header: "),
+            expected="a header of tensors that lie in the file one behind the other, as large as they say",
             advice="fetch or write the file again and compare sizes",
         ) from error
     tensors = {name: _entry(file, name, os.fspath(path)) for name in list(file.keys())}
