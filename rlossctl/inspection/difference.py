@@ -243,7 +243,7 @@ def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
         return
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.abs(old.astype(np.float64) - new)
-    gap[np.isnan(old) & np.isnan(new)] = 0
+    gap[(old == new) | (np.isnan(old) & np.isnan(new))] = 0
     largest = float(gap.max()) if np.isfinite(gap).all() else math.inf
     magnitude = float(np.abs(old[np.isfinite(old)]).max(initial=0))
     if tolerance and largest <= tolerance * magnitude:
