@@ -31,6 +31,12 @@ WRITERS: dict[str, Writer] = {
     kinds.ONNX: onnx.write,
 }
 
+# What the files that they write lack of a net with weights.
+LOST = {
+    kinds.CAFFEMODEL_H5: "layer types and parameters; only names and blobs",
+    kinds.ONNX: "what only training needs: losses, metrics, learning rates",
+}
+
 
 def convert(
     net: str | Path,
@@ -50,8 +56,8 @@ def convert(
     """Writes a net with weights, or one file alone, in another format, and checks what was written.
 
     Args:
-        net: a net prototxt; a test net gives scores at full size. Without `weights`: the only file, a prototxt
-            or a caffemodel to be upgraded (see `rewrite`), or weights for another format (see `transfer`); of
+        net: a net prototxt; a test net gives scores at full size. Without `weights` the only file, a
+            prototxt or a caffemodel to be upgraded (see `rewrite`), or weights for another format (see `transfer`); of
             weights that imply their net, such as another program's checkpoint, that net is converted.
         weights: caffemodel (binary or HDF5), safetensors, or a PyTorch checkpoint.
         out: its suffix is the format; it appears complete and verified, or not at all.

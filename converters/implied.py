@@ -1,4 +1,4 @@
-"""The net that a weights file implies: the one whose prototxt it carries, or the one of configs/ that it fits."""
+"""The net that a weights file implies: the one inside it, or the one of configs/ that it fits."""
 
 from __future__ import annotations
 

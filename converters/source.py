@@ -1,4 +1,4 @@
-"""What every converter of a net starts from: the net for inference with its weights, and where both came from."""
+"""What every converter of a net starts from: a net for inference with its weights, and their origin."""
 
 from __future__ import annotations
 

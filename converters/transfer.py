@@ -1,4 +1,4 @@
-"""One weights file into another, without a net: blobs bit for bit, and what the new format can hold of the rest.
+"""One weights file into another, without a net: blobs bit for bit, and what the format can hold of the rest.
 
 `TRANSFERS` is the whole of it: what becomes what, by which function, and what is lost on the way.
 """
@@ -251,7 +251,7 @@ def _net_text(model: CaffeModel) -> str:
 
 
 _TYPES = "layer types and parameters; only names and blobs"
-_INSIDE = "types and parameters, unless the file was made from a binary caffemodel"
+_INSIDE = "layer types and parameters, where neither a caffemodel nor a net is inside the file"
 TRANSFERS = {
     (CAFFEMODEL, SAFETENSORS): Transfer(_to_safetensors),
     (CAFFEMODEL, CHECKPOINT): Transfer(_to_checkpoint),

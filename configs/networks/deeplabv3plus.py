@@ -1,7 +1,7 @@
-"""DeepLab v3+: a dilated backbone, atrous spatial pyramid pooling and a decoder that adds features at stride 4.
+"""DeepLab v3+: a dilated backbone, atrous spatial pyramid pooling, a decoder that adds features at stride 4.
 
-The networks of the rloss program for PyTorch, of pytorch-segmentation and of the Gated CRF loss, layer by layer,
-named after the modules of the first. `rlossctl convert` reads their checkpoints (docs/import.md).
+The networks of the rloss program for PyTorch, of pytorch-segmentation and of the Gated CRF loss, layer by
+layer, named after the modules of the first. `rlossctl convert` reads their checkpoints (docs/import.md).
 """
 
 from __future__ import annotations

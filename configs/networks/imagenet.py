@@ -1,4 +1,4 @@
-"""Classifiers of torchvision, whose released weights start the backbones: one prototxt each, for inference."""
+"""Classifiers of torchvision, whose released weights start the backbones: a prototxt each, no training."""
 
 from __future__ import annotations
 

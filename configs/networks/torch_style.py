@@ -1,5 +1,5 @@
 """Blocks of networks that were first written for PyTorch. Layers are named after the modules of the original,
-so that a checkpoint's tensors find their layers by name: `X_scale` beside a BatchNorm X holds its weight and bias.
+so that a checkpoint's tensors find them by name: `X_scale` beside a BatchNorm X holds its weight and bias.
 
 The image comes as Caffe's data layers give it, BGR with the mean subtracted; a frozen Scale divides it by the
 standard deviations of ImageNet. Pooling rounds down, as PyTorch does.

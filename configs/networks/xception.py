@@ -39,7 +39,7 @@ def trunk(n: NetSpec, x: Top, prefix: str, *, early_low: bool = False) -> tuple[
 
 
 def _block(n: NetSpec, x: Top, name: str, widths: Sequence[int], *, stride: int = 1, first: int = 1) -> Top:
-    """Three separable convolutions of a rectified input, and the shortcut; `first` is the first one's index."""
+    """Three separable convolutions of a rectified input, numbered from `first`, and the shortcut."""
     y = x
     for position in range(3):
         index, step = first + 3 * position, stride if position == 2 else 1

@@ -38,7 +38,7 @@ def recognise(file: TensorFile) -> Source:
         where=file.path,
         found=f"{len(names)} tensors: {', '.join(names[:4])}, ...",
         expected="; ".join(source.title for source in SOURCES),
-        advice="rename its tensors to <layer>/<index> in a safetensors file, or add its names (docs/import.md)",
+        advice="name its tensors <layer>/<index> in a safetensors file, or add the program (docs/import.md)",
     )
 
 
@@ -106,8 +106,8 @@ def _wanted(layer: LayerNode, tensors: Tensors) -> Iterator[tuple[str, str, tupl
 
 
 def _copy(layer: LayerNode, parts: list, tensors: Tensors, source: Source) -> None:
-    """PyTorch keeps an average where Caffe keeps a sum and its weight: at fraction f, the weight is 1 / (1 - f)
-    after many batches, and then both move alike."""
+    """PyTorch keeps an average, Caffe a sum and its weight: at fraction f, the weight is 1 / (1 - f) after many
+    batches, and then both move alike."""
     factor = 1.0
     if layer.type == "BatchNorm":
         factor = float(round(1 / (1 - layer.message.batch_norm_param.moving_average_fraction)))
@@ -132,8 +132,8 @@ def _misfit(file: TensorFile, source: Source, net: Net, problems: list[str]) -> 
         where=file.path,
         found="; ".join([*problems[:SHOWN], *more]),
         expected="every tensor in the layer of its name, in its shape",
-        advice="give the net that it was trained as (without NET the fitting one of configs/ is taken), and its "
-        "number of classes: --set NUM_LABELS=...",
+        advice="give the net that it was trained as (without NET the fitting one of configs/ is taken), and "
+        "its number of classes: --set NUM_LABELS=...",
     )
 
 

@@ -56,9 +56,9 @@ def command(
     Everything written is compared with what was read, before the file gets its name: ONNX against PyTorch on
     random images of several sizes, the other formats bit for bit. A mismatch exits with status 3.
 
-    One file alone: a prototxt of any age (V0, V1; net or solver) is upgraded to today's form; a caffemodel too,
-    or it is copied byte for byte; weights become another weights file, and back again; a PyTorch checkpoint of
-    a known program becomes the weights of its net in configs/. docs/formats.md has the table.
+    One file alone: a prototxt of any age (V0, V1; net or solver) is upgraded to today's form; a caffemodel
+    too, or it is copied byte for byte; weights become another weights file, and back again; a PyTorch
+    checkpoint of a known program becomes the weights of its net in configs/. docs/formats.md has the table.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`-` as a file: standard input and output, by way of a temporary file, because formats are not read in one go."""
+"""`-` as a file: standard input and output, by way of a temporary file, as formats need to be sought in."""
 
 from __future__ import annotations
 

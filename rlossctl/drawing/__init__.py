@@ -9,7 +9,6 @@ from rlossctl.drawing.boxes import net_boxes
 from rlossctl.drawing.layout import arrange
 from rlossctl.drawing.repeats import fold
 from rlossctl.drawing.svg import picture
-
 from rlossctl.files import atomic_write
 
 if TYPE_CHECKING:
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def draw_net(net: Net, out: Path) -> None:
-    """Writes an SVG file. Layers that work in place share a box with the layer before; in a long net, parts that
-    repeat are drawn once.
+    """Writes an SVG file. Layers in place share a box with the layer before; in a long net, parts that repeat are
+    drawn once.
 
     Raises:
         RlossError: the file cannot be written.

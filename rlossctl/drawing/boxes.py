@@ -82,7 +82,9 @@ def describe(layer: LayerNode) -> str:
             continue
         if descriptor.enum_type is not None:
             values = [descriptor.enum_type.values_by_number[number].name for number in values]
-        words.append(form.format(*values[:1]) if len(set(values)) == 1 else form.format("x".join(map(str, values))))
+        words.append(
+            form.format(*values[:1]) if len(set(values)) == 1 else form.format("x".join(map(str, values)))
+        )
     return " ".join(words)
 
 

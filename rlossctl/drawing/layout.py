@@ -6,6 +6,7 @@ rows get a bend in each, rows are sorted by the mean place of their neighbours, 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 from rlossctl.drawing.boxes import Box
@@ -43,9 +44,7 @@ def arrange(boxes: list[Box]) -> Drawing:
     """Coordinates for every box and line."""
     rows = _rows(boxes)
     places = [_place(box, row) for box, row in zip(boxes, rows, strict=True)]
-    lines = [
-        _line(places, source, index) for index, box in enumerate(boxes) for source in box.sources
-    ]
+    lines = [_line(places, source, index) for index, box in enumerate(boxes) for source in box.sources]
     table: list[list[int]] = [[] for _ in range(max(rows, default=0) + 1)]
     for index, place in enumerate(places):
         table[place.row].append(index)
@@ -91,7 +90,7 @@ def _line(places: list[Place], start: int, end: int) -> list[int]:
         places.append(Place(None, row, BEND, 0))
         line.append(len(places) - 1)
     line.append(end)
-    for upper, lower in zip(line, line[1:], strict=False):
+    for upper, lower in itertools.pairwise(line):
         places[upper].below.append(lower)
         places[lower].above.append(upper)
     return line
@@ -107,7 +106,7 @@ def _sort(table: list[list[int]], places: list[Place]) -> None:
     for sweep in range(SWEEPS):
         down = sweep % 2 == 0
         for row in table if down else reversed(table):
-            row.sort(key=lambda i: mean(i, places[i].above if down else places[i].below))  # noqa: B023
+            row.sort(key=lambda i: mean(i, places[i].above if down else places[i].below))
             position.update((index, float(number)) for number, index in enumerate(row))
 
 
@@ -133,7 +132,9 @@ def _spread(table: list[list[int]], places: list[Place]) -> None:
 def _apart(row: list[int], wishes: list[float], places: list[Place]) -> list[float]:
     """Positions in order, no two too close, as near to the wishes as can be in the sum of squares: groups of
     places that push each other stand where the mean of their wishes is."""
-    groups: list[tuple[float, int, float]] = []  # (sum of wishes less offsets, members, width before the next)
+    groups: list[
+        tuple[float, int, float]
+    ] = []  # (sum of wishes less offsets, members, width before the next)
     offsets, offset = [], 0.0
     for number, index in enumerate(row):
         if number:

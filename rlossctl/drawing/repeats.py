@@ -82,7 +82,9 @@ def _folded(boxes: list[Box], runs: list[Run]) -> list[Box]:
         sources = {home[source] for box in part for source in box.sources if source < run.start}
         home.update((number, len(out)) for number in range(run.start, run.end))
         if run.times == 1:
-            out.append(Box(part[0].title, part[0].kinds, part[0].shape, part[0].role, sorted(sources), part[0].times))
+            out.append(
+                Box(part[0].title, part[0].kinds, part[0].shape, part[0].role, sorted(sources), part[0].times)
+            )
         else:
             out.append(_one(part, run, sorted(sources)))
         index = run.end

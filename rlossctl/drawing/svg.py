@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from xml.sax.saxutils import escape
 
 from rlossctl.drawing.boxes import Box
@@ -52,7 +53,7 @@ def _line(places: list[Place]) -> str:
     points = [(first.x, first.y + first.height / 2), *((bend.x, bend.y) for bend in bends)]
     points.append((last.x, last.y - last.height / 2))
     path = [f"M{points[0][0]:.1f},{points[0][1]:.1f}"]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         middle = (y0 + y1) / 2
         path.append(f"C{x0:.1f},{middle:.1f} {x1:.1f},{middle:.1f} {x1:.1f},{y1:.1f}")
     return f'<path d="{"".join(path)}" marker-end="url(#a)"/>'
@@ -65,8 +66,7 @@ def _box(place: Place, box: Box) -> str:
     frame = f'x="{left:.1f}" y="{top:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="4"'
     parts = [f'<rect {frame} style="fill:{fill}"/>']
     if box.times > 1:  # a second sheet behind, and how many there are
-        shadow = f'x="{left + 4:.1f}" y="{top + 4:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="4"'
-        parts.insert(0, f'<rect {shadow} style="fill:{fill}"/>')
+        parts.insert(0, f'<rect {frame} transform="translate(4,4)" style="fill:{fill}"/>')
         edge, line = left + place.width - PAD, top + PAD + LINE - 4
         parts.append(f'<text class="t" text-anchor="end" x="{edge:.1f}" y="{line:.1f}">x {box.times}</text>')
     texts = [("t", box.title), *(("", kind) for kind in box.kinds), ("s", box.shape)]

@@ -1,4 +1,4 @@
-"""One file's content as a report: prototxts, weights and models of every format. Used by `rlossctl inspect`."""
+"""One file's content as a report, whatever its format (`rlossctl inspect`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What differs between two files: layers and their parameters, blobs' shapes and values, a solver's fields.
 
-Files of different formats are compared in what both of them hold: a prototxt has layers, a safetensors file has
-blobs, a binary caffemodel has both.
+Files of different formats are compared in what both of them hold: a prototxt has layers, a safetensors file
+has blobs, a binary caffemodel has both.
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ class Difference:
 
 
 def difference(
-    first: Path, second: Path, placeholders: Mapping[str, object], tolerance: float = 0.0, dialect: str = "auto"
+    first: Path,
+    second: Path,
+    placeholders: Mapping[str, object],
+    tolerance: float = 0.0,
+    dialect: str = "auto",
 ) -> Difference:
     """Compares two files.
 
@@ -239,7 +243,9 @@ def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
     if old.dtype == new.dtype and old.tobytes() == new.tobytes():
         return
     if old.dtype.kind != "f" or new.dtype.kind != "f":
-        yield f"values differ ({old.dtype} and {new.dtype})" if not np.array_equal(old, new) else "other types"
+        yield (
+            f"values differ ({old.dtype} and {new.dtype})" if not np.array_equal(old, new) else "other types"
+        )
         return
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.abs(old.astype(np.float64) - new)
@@ -251,8 +257,8 @@ def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
     norms = [float(np.linalg.norm(values.astype(np.float64))) for values in (old, new)]
     share = f" ({largest / magnitude:.2g} of its magnitude)" if magnitude else ""
     yield (
-        f"{_size(after.shape)}: {np.count_nonzero(gap)} of {gap.size} values differ, by at most {largest:.3g}{share}; "
-        f"norm {norms[0]:.6g} -> {norms[1]:.6g}"
+        f"{_size(after.shape)}: {np.count_nonzero(gap)} of {gap.size} values differ, "
+        f"by at most {largest:.3g}{share}; norm {norms[0]:.6g} -> {norms[1]:.6g}"
     )
 
 

@@ -19,7 +19,7 @@ def build(
     dialect: str,
     image_shape: tuple[int, int, int] | None,
 ) -> Net:
-    """The net of a prototxt, without memory for its weights; `phase` None as it would be used for prediction."""
+    """The net of a prototxt, without memory for its weights; `phase` None: as it is for prediction."""
     from rlossctl.net.build import build_net, load_inference_net
     from rlossctl.prototxt import load_net_file
     from rlossctl.prototxt.phase import filter_net, net_state
@@ -82,5 +82,10 @@ def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
     rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
     lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]
-    content = {"kind": "solver", "file": str(path), "fields": fields, "schedule": [list(pair) for pair in schedule]}
+    content = {
+        "kind": "solver",
+        "file": str(path),
+        "fields": fields,
+        "schedule": [list(pair) for pair in schedule],
+    }
     return Report(content, lines)

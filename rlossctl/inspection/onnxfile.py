@@ -60,8 +60,10 @@ def onnx_report(path: Path) -> Report:
         f"opset           {', '.join(f'{name} {version}' for name, version in opsets.items())}",
         *(f"{name:<15} {', '.join(values)}" for name, values in ends.items()),
         f"weights         {len(weights)} tensors, {count:,} values",
-        *(f"metadata        {name}: {text if len(text) < 60 else f'{len(text):,} characters'}"
-          for name, text in metadata.items()),
+        *(
+            f"metadata        {name}: {text if len(text) < 60 else f'{len(text):,} characters'}"
+            for name, text in metadata.items()
+        ),
         "",
         *table(("operator", "nodes"), [(name, str(n)) for name, n in operators.most_common()], right=(1,)),
     ]

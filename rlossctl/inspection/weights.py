@@ -110,7 +110,10 @@ def _mean_report(path: Path) -> Report:
     blob = load_blob(path)
     array = blob.array()
     channels = array.reshape(-1, *array.shape[-2:]).mean((1, 2)).tolist() if array.ndim >= 3 else []
-    lines = [f"one blob, {dims(blob.shape)}", f"mean by channel {', '.join(f'{mean:.3f}' for mean in channels)}"]
+    lines = [
+        f"one blob, {dims(blob.shape)}",
+        f"mean by channel {', '.join(f'{mean:.3f}' for mean in channels)}",
+    ]
     content = {"kind": "mean", "file": str(path), "shape": list(blob.shape), "mean": channels}
     return Report(content, lines)
 
@@ -130,7 +133,9 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
         "origin": origin,
         "metadata": sorted(file.metadata),
         "others": dict(file.others),
-        "tensors": {name: {"type": entry.dtype, "shape": list(entry.shape)} for name, entry in file.tensors.items()},
+        "tensors": {
+            name: {"type": entry.dtype, "shape": list(entry.shape)} for name, entry in file.tensors.items()
+        },
         "values": count,
     }
     return Report(content, lines)

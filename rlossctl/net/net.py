@@ -203,7 +203,7 @@ class Net(nn.Module):
         raise NetError(f"has no layer {name!r}", where=self.file.path)
 
     def copy_from(self, path: str | Path) -> tuple[list[str], list[str]]:
-        """Copies weights by layer name from a caffemodel (binary or HDF5), or from what `convert` made of one.
+        """Copies weights by layer name from a caffemodel (binary or HDF5), or what `convert` made of one.
 
         Returns:
             Names of the layers copied, and of the file's layers that the net lacks.

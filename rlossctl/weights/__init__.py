@@ -1,4 +1,4 @@
-"""Weights and solver states in Caffe's files and others': read and written byte for byte, without copying values.
+"""Weights and solver states in Caffe's files and others': byte for byte, without copying values.
 
 The names below are imported when they are first used: a caffemodel's headers are read without NumPy.
 """

@@ -37,6 +37,6 @@ def load_weights(path: str | os.PathLike[str], kind: str | None = None) -> Weigh
             where=path,
             found="an .onnx file",
             expected="a caffemodel, safetensors file or PyTorch checkpoint",
-            advice="give the weights that the ONNX file was made from; `rlossctl eval` runs ONNX files as they are",
+            advice="give the weights that the ONNX file was made from; `rlossctl eval` runs ONNX files",
         )
     return load_caffemodel(path)

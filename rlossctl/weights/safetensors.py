@@ -12,11 +12,12 @@ from rlossctl.errors import WeightsError
 from rlossctl.weights import kinds, wire
 from rlossctl.weights.tensors import Entry, TensorFile
 
+
 def load_safetensors(path: str | os.PathLike[str]) -> TensorFile:
     """Opens a safetensors file; shapes are read, values when they are asked for.
 
     Raises:
-        WeightsError: missing or damaged file: overlapping tensors, offsets out of range, sizes that do not fit.
+        WeightsError: missing or damaged file: tensors that overlap, lie outside, or are not as large as they say.
     """
     from safetensors import SafetensorError, safe_open
 

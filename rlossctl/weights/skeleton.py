@@ -1,12 +1,13 @@
-"""A binary caffemodel taken apart into named tensors and everything else, so that it can be put together again.
+"""A binary caffemodel taken apart into named tensors and the rest, so that it can be put together again.
 
-The skeleton is the file without the values of its blobs: names, types, layer parameters, shapes (new or legacy),
-tags, fields that nobody knows. With the tensors it gives back the file byte for byte.
+The skeleton is the file without the values of its blobs: names, types, layer parameters, shapes (new or
+legacy), tags, fields that nobody knows. With the tensors it gives back the file byte for byte.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -71,8 +72,8 @@ class Skeleton(NamedTuple):
 def take_apart(model: CaffeModel) -> tuple[Skeleton, dict[str, np.ndarray]]:
     """The skeleton of a binary caffemodel, and its values as they are stored (float32 or float64).
 
-    Tensors are named `<layer>/<index>`, gradients (snapshot_diff) `<layer>/<index>.diff`; a second layer of the
-    same name gets `#2` behind it. A tensor has its blob's shape, legacy shapes with all four dimensions.
+    Tensors are named `<layer>/<index>`, gradients (snapshot_diff) `<layer>/<index>.diff`; a second layer of
+    the same name gets `#2` behind it. A tensor has its blob's shape, legacy shapes with all four dimensions.
     """
     view = model.view
     taken: list[tuple[Segment, str, int]] = []
@@ -111,7 +112,7 @@ def read_skeleton(text: str, where: str) -> Skeleton:
         content = json.loads(text)
         data = base64.b64decode(content["skeleton"], validate=True)
         cuts = [_cut(entry, len(data)) for entry in content["values"]]
-        if any(second.at < first.at for first, second in zip(cuts, cuts[1:], strict=False)):
+        if any(second.at < first.at for first, second in itertools.pairwise(cuts)):
             raise ValueError("values are not in order")
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(

@@ -43,7 +43,7 @@ class TensorFile:
     Attributes:
         format: "safetensors" or "checkpoint".
         tensors: by name, in the order of the file.
-        metadata: texts that travel with them: `prototxt`, `shared`, `source` and `caffemodel` of our own files.
+        metadata: texts that travel with them, in our own files `prototxt`, `shared`, `source`, `caffemodel`.
         inside: where a checkpoint has its tensors ("state_dict"; "" for the top).
         others: what else a checkpoint holds, by name, in words.
     """

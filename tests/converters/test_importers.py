@@ -104,7 +104,7 @@ def mobilenet() -> dict[str, torch.Tensor]:
 
 
 def test_the_command_line_needs_the_checkpoint_only(mobilenet, tmp_path):
-    """Names of DataParallel, the net from configs/, its classes from the tensors; the caffemodel fits the net."""
+    """Names of DataParallel, the net from configs/, its classes from the tensors."""
     wrapped = {f"module.{name}": tensor for name, tensor in mobilenet.items()}
     torch.save({"state_dict": wrapped, "best_pred": np.float64(0.7)}, tmp_path / "best.pth.tar")
     result = rlossctl.convert(tmp_path / "best.pth.tar", None, tmp_path / "net.caffemodel")
@@ -126,7 +126,8 @@ def test_statistics_go_on_as_pytorch_would(mobilenet, tmp_path, build):
     np.testing.assert_allclose(total / weight, mobilenet["backbone.features.0.1.running_mean"], rtol=1e-6)
     text = """
       input: "x" input_shape { dim: 2 dim: 32 dim: 3 dim: 3 }
-      layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { moving_average_fraction: 0.9 } }
+      layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y"
+        batch_norm_param { moving_average_fraction: 0.9 } }
     """
     net = build(text)
     for blob, value in zip(net.params["bn"], source.net.params["backbone.features.0.1"], strict=True):

@@ -1,4 +1,4 @@
-"""One weights file into another without a net: every way that the table names, and back without a changed bit."""
+"""One weights file into another without a net: every way in the table, and back without a changed bit."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ def unpacked(values: np.ndarray) -> bytes:
 
 @pytest.fixture
 def odd(tmp_path):
-    """A caffemodel with everything that files of all ages and forks have: legacy shapes, doubles, values that are
-    not packed or in pieces, gradients, a repeated name, unknown fields, NaNs."""
+    """A caffemodel with everything that files of all ages have: legacy shapes, doubles, values that are not
+    packed or in pieces, gradients, a repeated name, unknown fields, NaNs."""
     ones = np.arange(6, dtype="<f4")
     double = encode_bytes(8, np.array([1 / 3, 1e300]).tobytes()) + encode_bytes(7, encode_bytes(1, b"\x02"))
-    pieces = encode_bytes(5, ones[:2].tobytes()) + unpacked(ones[2:]) + encode_bytes(7, encode_bytes(1, b"\x06"))
+    pieces = (
+        encode_bytes(5, ones[:2].tobytes()) + unpacked(ones[2:]) + encode_bytes(7, encode_bytes(1, b"\x06"))
+    )
     path = tmp_path / "odd.caffemodel"
     path.write_bytes(
         encode_bytes(1, b"odd")
@@ -128,7 +130,10 @@ def test_every_pair_is_in_the_table_or_asks_for_a_net(start, end, samples, tmp_p
 
 def test_legacy_shapes_in_hdf5_are_todays(tmp_path):
     message = encode_bytes(4, b"ip") + encode_int(5, 14)
-    blobs = [blob_pieces(np.ones((1, 1, 2, 3), "f4"), legacy=True), blob_pieces(np.ones((1, 1, 1, 2), "f4"), legacy=True)]
+    blobs = [
+        blob_pieces(np.ones((1, 1, 2, 3), "f4"), legacy=True),
+        blob_pieces(np.ones((1, 1, 1, 2), "f4"), legacy=True),
+    ]
     body = message + b"".join(bytes(piece) for blob in blobs for piece in framed(6, blob))
     (tmp_path / "v1.caffemodel").write_bytes(encode_bytes(2, body))
     rlossctl.convert(tmp_path / "v1.caffemodel", None, tmp_path / "w.h5")
@@ -139,7 +144,9 @@ def test_a_net_inside_a_safetensors_file_is_used(material, tmp_path):
     """From a net and weights to safetensors, and on without naming the net again."""
     first, second = tmp_path / "first.caffemodel", tmp_path / "second.caffemodel"
     rlossctl.convert(material.test, material.weights, first, placeholders=material.settings)
-    rlossctl.convert(material.test, material.weights, tmp_path / "w.safetensors", placeholders=material.settings)
+    rlossctl.convert(
+        material.test, material.weights, tmp_path / "w.safetensors", placeholders=material.settings
+    )
     result = rlossctl.convert(tmp_path / "w.safetensors", None, second)
     assert first.read_bytes() == second.read_bytes()
     assert "the one inside" in " ".join(result.lines())

@@ -13,9 +13,11 @@ from rlossctl.weights import write_caffemodel
 NET = """name: "small" input: "data" input_shape { dim: 1 dim: 3 dim: 17 dim: 17 }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
   convolution_param { num_output: 6 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
-layer { name: "twin_a" type: "Convolution" bottom: "conv" top: "twin_a" param { name: "w" } param { name: "b" }
+layer { name: "twin_a" type: "Convolution" bottom: "conv" top: "twin_a"
+  param { name: "w" } param { name: "b" }
   convolution_param { num_output: 6 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
-layer { name: "twin_b" type: "Convolution" bottom: "twin_a" top: "twin_b" param { name: "w" } param { name: "b" }
+layer { name: "twin_b" type: "Convolution" bottom: "twin_a" top: "twin_b"
+  param { name: "w" } param { name: "b" }
   convolution_param { num_output: 6 kernel_size: 3 pad: 1 } }
 layer { name: "sum" type: "Eltwise" bottom: "conv" bottom: "twin_b" top: "sum" }
 layer { name: "score" type: "Convolution" bottom: "sum" top: "score"
@@ -31,6 +33,4 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     (folder / "net.prototxt").write_text(NET)
     net = rlossctl.load_net(folder / "net.prototxt", **settings)
     write_caffemodel(folder / "net.caffemodel", net.name, layer_records(net))
-    return SimpleNamespace(
-        test=folder / "net.prototxt", weights=folder / "net.caffemodel", settings=settings
-    )
+    return SimpleNamespace(test=folder / "net.prototxt", weights=folder / "net.caffemodel", settings=settings)

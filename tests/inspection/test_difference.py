@@ -16,14 +16,15 @@ from rlossctl.weights import SolverState, write_caffemodel, write_solverstate
 from rlossctl.weights.wire import encode_bytes
 
 NET = """name: "n" input: "x" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
-layer { name: "a" type: "Convolution" bottom: "x" top: "a" convolution_param { num_output: 2 kernel_size: 3 } }
+layer { name: "a" type: "Convolution" bottom: "x" top: "a"
+  convolution_param { num_output: 2 kernel_size: 3 } }
 layer { name: "r" type: "ReLU" bottom: "a" top: "a" }
 """
 
 
 @pytest.fixture
 def files(tmp_path):
-    """files(name=content) writes them and gives their paths: text, or tensors for safetensors and caffemodels."""
+    """files(name=content) writes prototxts (from text) or safetensors and gives their paths."""
 
     def write(**contents: object):
         paths = []
@@ -45,7 +46,9 @@ def changes(first, second, **options) -> list[str]:
 
 
 def test_nets(files):
-    other = NET.replace("kernel_size: 3", "kernel_size: 5 dilation: 2").replace('"r" type: "ReLU"', '"e" type: "ELU"')
+    other = NET.replace("kernel_size: 3", "kernel_size: 5 dilation: 2").replace(
+        '"r" type: "ReLU"', '"e" type: "ELU"'
+    )
     assert changes(*files(a=NET, b=other)) == [
         "~ a: convolution_param.kernel_size 3 -> 5",
         "~ a: convolution_param.dilation (not set) -> 2",
@@ -56,7 +59,9 @@ def test_nets(files):
 
 
 def test_solvers(files):
-    first, second = files(a='net: "n" base_lr: 0.1 max_iter: 5', b='net: "n" base_lr: 0.01 snapshot: 3 max_iter: 5')
+    first, second = files(
+        a='net: "n" base_lr: 0.1 max_iter: 5', b='net: "n" base_lr: 0.01 snapshot: 3 max_iter: 5'
+    )
     assert changes(first, second) == ["~ base_lr: 0.1 -> 0.01", "+ snapshot: 3"]
 
 
@@ -88,7 +93,9 @@ def test_across_formats(material, tmp_path):
     result = difference(material.weights, tmp_path / "w.pt", {})
     assert list(result.changes) == ["- blob twin_b/0 6x6x3x3", "- blob twin_b/1 6"]  # shared: once
     result = difference(material.test, material.weights, material.settings)
-    assert result.compared == "6 layers" and list(result.changes[-1:]) == ["+ layer conv_conv_0_split (Split)"]
+    assert result.compared == "6 layers" and list(result.changes[-1:]) == [
+        "+ layer conv_conv_0_split (Split)"
+    ]
 
 
 def test_onnx_models(material, tmp_path):

@@ -54,7 +54,7 @@ def test_nothing_overlaps_and_lines_go_down(build):
             beside = abs(one.x - other.x) >= (one.width + other.width) / 2
             below = abs(one.y - other.y) >= (one.height + other.height) / 2
             assert beside or below, (one.box.title, other.box.title)
-        assert 0 <= one.x - one.width / 2 and one.x + one.width / 2 <= drawing.width
+        assert one.x - one.width / 2 >= 0 and one.x + one.width / 2 <= drawing.width
     for line in drawing.lines:
         heights = [drawing.places[index].y for index in line]
         assert heights == sorted(heights) and len(set(heights)) == len(heights)

@@ -26,7 +26,9 @@ def content(path) -> dict:
     return report.as_dict()
 
 
-@pytest.mark.parametrize(("name", "form"), [("v0_small.in", "V0"), ("v1_small.in", "V1"), ("v1_small.out", "V2")])
+@pytest.mark.parametrize(
+    ("name", "form"), [("v0_small.in", "V0"), ("v1_small.in", "V1"), ("v1_small.out", "V2")]
+)
 def test_forms_of_caffemodels(golden, name, form):
     found = content(golden / "legacy" / f"{name}.caffemodel")
     assert (found["form"], found["dialect"]) == (form, "bvlc")
@@ -71,7 +73,10 @@ def test_tensors(tmp_path):
 
 
 def test_a_known_program(tmp_path):
-    tensors = {"aspp.aspp1.atrous_conv.weight": torch.zeros(2), "backbone.features.0.0.weight": torch.zeros(2)}
+    tensors = {
+        "aspp.aspp1.atrous_conv.weight": torch.zeros(2),
+        "backbone.features.0.0.weight": torch.zeros(2),
+    }
     tensors["decoder.last_conv.8.weight"] = torch.zeros(19, 2, 1, 1)
     torch.save({"state_dict": tensors}, tmp_path / "w.pth.tar")
     origin = content(tmp_path / "w.pth.tar")["origin"]

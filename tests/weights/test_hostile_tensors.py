@@ -1,4 +1,4 @@
-"""Hostile safetensors files, PyTorch checkpoints and ONNX models: refused, with the reason, and nothing is run."""
+"""Hostile safetensors files, PyTorch checkpoints and ONNX models: refused with the reason, nothing is run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ HEADERS = {
     "shape too large": (safetensors({"a": entry(0, 16, [10**6])}), "invalid shape|InvalidInfo"),
     "overflow": (safetensors({"a": entry(0, 16, [2**62, 2**62])}), "overflow|Overflow"),
     "negative": (safetensors({"a": entry(0, 16, [-4])}), "JSON|Deserialization"),
-    "header length of 2 GB": (struct.pack("<Q", 2**31 - 1) + b'{"a": 1}' + bytes(1000), "header too large|HeaderTooLarge"),
+    "header length of 2 GB": (
+        struct.pack("<Q", 2**31 - 1) + b'{"a": 1}' + bytes(1000),
+        "header too large|HeaderTooLarge",
+    ),
     "no JSON": (safetensors(b'{"a" 1}'), "JSON|Deserialization"),
     "left over": (safetensors({"a": entry(0, 8, [2])}), "not fully covered|IncompleteBuffer"),
 }

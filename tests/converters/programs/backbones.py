@@ -1,4 +1,4 @@
-"""Backbones: ResNet, MobileNetV2 (torchvision's and the rloss program's), Xception (two variants), DRN-D-54."""
+"""Backbones: ResNet, MobileNetV2 (torchvision's and the rloss program's), Xception (two), DRN-D-54."""
 
 from __future__ import annotations
 
