@@ -57,8 +57,8 @@ def convert(
 
     Args:
         net: a net prototxt; a test net gives scores at full size. Without `weights` the only file, a
-            prototxt or a caffemodel to be upgraded (see `rewrite`), or weights for another format (see `transfer`); of
-            weights that imply their net, such as another program's checkpoint, that net is converted.
+            prototxt or a caffemodel to be upgraded (see `rewrite`), or weights for another format (see
+            `transfer`); of weights that imply their net, as another program's checkpoint does, that net.
         weights: caffemodel (binary or HDF5), safetensors, or a PyTorch checkpoint.
         out: its suffix is the format; it appears complete and verified, or not at all.
         placeholders: values for the prototxt's `${NAME}`.

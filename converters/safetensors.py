@@ -1,4 +1,4 @@
-"""safetensors: owned blobs as `<layer>/<index>`; the prototxt, sharing and the sources' hashes as metadata."""
+"""safetensors: owned blobs as `<layer>/<index>`; the prototxt, sharing and hashes as metadata."""
 
 from __future__ import annotations
 

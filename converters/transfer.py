@@ -135,7 +135,7 @@ def _check_tensors(out: Path, kind: str, weights: object, expected: Mapping[str,
         if read.shape != array.shape or read.dtype != array.dtype or read.tobytes() != array.tobytes():
             raise _different(out, f"another tensor {name!r}")
     if isinstance(weights, CaffeModel):
-        _same_bytes(out, _image(found), [weights.view])
+        _same_bytes(out, _image(found), weights.view)
         return (
             f"{len(expected)} tensors equal bit for bit; with them the caffemodel's {len(weights.view)} bytes"
         )
@@ -149,7 +149,7 @@ def _from_tensors(weights: TensorFile, out: Path) -> str:
     with out.open("wb") as file:
         for piece in _image(weights):
             file.write(piece)
-    _same_bytes(out, _image(weights), [load_caffemodel(out).view])
+    _same_bytes(out, _image(weights), load_caffemodel(out).view)
     return "the caffemodel inside, byte for byte with the values of the tensors"
 
 

@@ -52,21 +52,21 @@ does not compute what was read, 130 interrupted.
 
 FORMATS_HEAD = """# Formats
 
-`rlossctl convert [NET] WEIGHTS -o OUT` goes by the suffix, `--from` and `--to` override it, and a file without
-a known suffix is told by its content. `-` is standard input or output. What was written is read back and
-compared before the file gets its name.
+`rlossctl convert [NET] WEIGHTS -o OUT` goes by the suffix, `--from` and `--to` override it, and a file
+without a known suffix is told by its content. `-` is standard input or output. What was written is read back
+and compared before the file gets its name.
 """
 FORMATS_TAIL = """
 - *upgrade*: today's form of an old net (V0, V1); one that has it already is copied byte for byte.
 - *net inside*: a file that was written from a net and weights carries the net's prototxt. A checkpoint of
   another program implies a net of `configs/`: [import.md](import.md).
-- A caffemodel goes into safetensors and PyTorch files with everything that is not a value: taken out again it
-  has the same bytes, whatever its age (legacy shapes, doubles, gradients, unknown fields), or the tensors' new
-  values.
+- A caffemodel goes into safetensors and PyTorch files with everything that is not a value: taken out again
+  it has the same bytes, whatever its age (legacy shapes, doubles, gradients, unknown fields), or the tensors'
+  new values.
 - Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, layers that share a name
-  `<layer>#2/...`. The metadata of safetensors (keys of a checkpoint) are `prototxt`, `shared` (blob -> the blob
-  whose values it has), `source` (names and SHA-256 of the files) and `caffemodel` (what is left of one without
-  its values).
+  `<layer>#2/...`. The metadata of safetensors (keys of a checkpoint) are `prototxt`, `shared` (blob -> the
+  blob whose values it has), `source` (names and SHA-256 of the files) and `caffemodel` (what is left of one
+  without its values).
 """
 NEED = "with NET"
 

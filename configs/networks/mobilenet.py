@@ -1,5 +1,5 @@
-"""MobileNetV2: inverted residuals, whose border is padded before the depthwise convolution or, as in the rloss
-and pytorch-deeplab-xception programs, before the expansion."""
+"""MobileNetV2: inverted residuals, padded before the depthwise convolution or, as in the rloss and
+pytorch-deeplab-xception programs, before the expansion."""
 
 from __future__ import annotations
 

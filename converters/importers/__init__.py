@@ -21,6 +21,10 @@ STD_BGR = (0.225, 0.224, 0.229)  # of ImageNet's colours in 0..1
 SCALED = "scaled"  # the layer that divides the image by its deviations, in our nets of this kind
 SHOWN = 12
 
+# A blob's module, tensor and shape; layers with those of their blobs.
+Part = tuple[str, str, tuple[int, ...]]
+Wanted = list[tuple[LayerNode, list[Part]]]
+
 
 def recognise(file: TensorFile) -> Source:
     """The program that wrote a checkpoint.
@@ -52,33 +56,27 @@ def fill(net: Net, file: TensorFile) -> tuple[str, ...]:
     source = recognise(file)
     inside = bool(source.head) and any(name.startswith(BACKBONE) for name in net.params)
     tensors = renamed(source, file, BACKBONE if inside else "")
-    wanted = [(layer, list(_wanted(layer, tensors))) for layer in net.layers if len(layer.module.blobs)]
-    left = {module: set(names) for module, names in tensors.by_module.items()}
-    problems, kept = [], []
-    for layer, parts in wanted:
-        if not any(tensors.shape(module, tensor) for module, tensor, _ in parts):
-            if _is_fixed(layer) or (inside and not layer.name.startswith(BACKBONE)):
-                kept += [] if _is_fixed(layer) else [layer.name]
-                continue
-        for module, tensor, shape in parts:
-            found = tensors.shape(module, tensor)
-            left.get(module, set()).discard(tensor)
-            if found is None:
-                problems.append(f"missing {module}.{tensor}")
-            elif found != shape:
-                problems.append(f"{module}.{tensor} is {_size(found)} in the file, {_size(shape)} in the net")
-    unused = {module: sorted(names) for module, names in left.items() if names}
+    wanted, kept = [], []
+    for layer in net.layers:
+        parts = list(_wanted(layer))
+        if any(tensors.shape(module, tensor) for module, tensor, _ in parts):
+            wanted.append((layer, parts))
+        elif inside and parts and not _is_fixed(layer) and not layer.name.startswith(BACKBONE):
+            kept.append(layer.name)
+        elif parts and not _is_fixed(layer):
+            wanted.append((layer, parts))  # all of it is missing
+    unused = _unused(wanted, tensors)
     spare = [module for module in unused if inside and _is_head(source, module)]
+    problems = list(_misfits(wanted, tensors))
     problems += [
         f"unexpected {module}.{name}" for module in unused if module not in spare for name in unused[module]
     ]
     if problems:
-        raise _misfit(file, source, net, problems)
+        raise _error(file, source, net, problems)
     for layer, parts in wanted:
-        if layer.name not in kept and not _is_fixed(layer):
-            _copy(layer, parts, tensors, source)
-        elif layer.name == SCALED:
-            assign(layer.module.blobs[0], np.array([1 / (255 * std) for std in STD_BGR], np.float32))
+        _copy(layer, parts, tensors, source)
+    if SCALED in net.params:
+        assign(net.params[SCALED][0], np.array([1 / (255 * std) for std in STD_BGR], np.float32))
     notes = [f"recognised as {source.title} ({source.name}), saved under {file.inside or 'its top'}"]
     if kept:
         notes.append(
@@ -89,11 +87,32 @@ def fill(net: Net, file: TensorFile) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _misfits(wanted: Wanted, tensors: Tensors) -> Iterator[str]:
+    """What is missing, and what has another shape."""
+    for _, parts in wanted:
+        for module, tensor, shape in parts:
+            found = tensors.shape(module, tensor)
+            if found is None:
+                yield f"missing {module}.{tensor}"
+            elif found != shape:
+                yield f"{module}.{tensor} is {_size(found)} in the file, {_size(shape)} in the net"
+
+
+def _unused(wanted: Wanted, tensors: Tensors) -> dict[str, list[str]]:
+    """The tensors that no layer takes, by module."""
+    taken = {(module, tensor) for _, parts in wanted for module, tensor, _ in parts}
+    left = {
+        module: sorted(name for name in names if (module, name) not in taken)
+        for module, names in tensors.by_module.items()
+    }
+    return {module: names for module, names in left.items() if names}
+
+
 def _is_head(source: Source, module: str) -> bool:
     return any(re.fullmatch(pattern, module.removeprefix(BACKBONE)) for pattern in source.head)
 
 
-def _wanted(layer: LayerNode, tensors: Tensors) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def _wanted(layer: LayerNode) -> Iterator[Part]:
     """(module, tensor, shape) for each blob of a layer that has a tensor of its own."""
     names = ("weight", "bias")
     module = layer.name
@@ -105,9 +124,9 @@ def _wanted(layer: LayerNode, tensors: Tensors) -> Iterator[tuple[str, str, tupl
         yield module, name, tuple(blob.shape)
 
 
-def _copy(layer: LayerNode, parts: list, tensors: Tensors, source: Source) -> None:
-    """PyTorch keeps an average, Caffe a sum and its weight: at fraction f, the weight is 1 / (1 - f) after many
-    batches, and then both move alike."""
+def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source) -> None:
+    """PyTorch keeps an average, Caffe a sum and its weight: at fraction f the weight is 1 / (1 - f) after
+    many batches, and then both move alike."""
     factor = 1.0
     if layer.type == "BatchNorm":
         factor = float(round(1 / (1 - layer.message.batch_norm_param.moving_average_fraction)))
@@ -125,7 +144,7 @@ def _is_fixed(layer: LayerNode) -> bool:
     return bool(specs) and all(spec.HasField("lr_mult") and spec.lr_mult == 0 for spec in specs)
 
 
-def _misfit(file: TensorFile, source: Source, net: Net, problems: list[str]) -> WeightsError:
+def _error(file: TensorFile, source: Source, net: Net, problems: list[str]) -> WeightsError:
     more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
     return WeightsError(
         f"the checkpoint ({source.title}) does not fit the net {net.name!r}",

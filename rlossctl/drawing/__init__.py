@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def draw_net(net: Net, out: Path) -> None:
-    """Writes an SVG file. Layers in place share a box with the layer before; in a long net, parts that repeat are
-    drawn once.
+    """Writes an SVG file. Layers in place share a box with the layer before; in a long net, parts that
+    repeat are drawn once.
 
     Raises:
         RlossError: the file cannot be written.

@@ -69,7 +69,7 @@ def _load(name: str, zipped: bool) -> Any:
             where=name,
             found=_refused(error),
             expected=EXPECTED,
-            advice="nothing of it was run; if you trust the file, load it with PyTorch and save its state_dict",
+            advice="nothing of it was run; if you trust it, load it with PyTorch and save its state_dict",
         ) from error
     except (
         RuntimeError,

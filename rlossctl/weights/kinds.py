@@ -53,7 +53,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 
 
 def by_content(source: Source) -> str:
-    """The format that a file's bytes show; if they show none a caffemodel, whose reader says what is wrong."""
+    """The format that a file's bytes show; by default a caffemodel, whose reader says what is wrong."""
     head = bytes(source.view[:TEXT_SAMPLE])
     if head.startswith(HDF5):
         return CAFFEMODEL_H5

@@ -17,7 +17,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> TensorFile:
     """Opens a safetensors file; shapes are read, values when they are asked for.
 
     Raises:
-        WeightsError: missing or damaged file: tensors that overlap, lie outside, or are not as large as they say.
+        WeightsError: missing or damaged file: tensors that overlap, lie outside or have other sizes.
     """
     from safetensors import SafetensorError, safe_open
 
