@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -188,6 +189,15 @@ def _to_caffemodel(weights: Hdf5Model | TensorFile, out: Path) -> str:
 
 def _to_hdf5(weights: CaffeModel | TensorFile, out: Path) -> str:
     layers = [(layer.name, _modern_arrays(layer)) for layer in weights.layers]
+    twice = [name for name, count in Counter(name for name, _ in layers).items() if count > 1]
+    if twice:
+        raise UsageError(
+            "layers share a name, which HDF5 cannot hold",
+            where=weights.path,
+            found=", ".join(twice[:5]),
+            expected="a name for each layer",
+            advice="write .safetensors or .pt",
+        )
     write_caffemodel_h5(out, layers)
     return _check_layers(out, CAFFEMODEL_H5, layers)
 
@@ -225,11 +235,16 @@ def _copy(weights: Hdf5Model | TensorFile, out: Path) -> str:
     return "opened without an error and copied byte for byte"
 
 
-def _same_bytes(
-    out: Path, found: Iterable[bytes | memoryview], expected: Iterable[bytes | memoryview]
-) -> None:
-    if b"".join(found) != b"".join(expected):
-        raise _different(out, "other bytes")
+def _same_bytes(out: Path, found: Iterable[bytes | memoryview], expected: memoryview) -> None:
+    """Piece by piece, so that a large file is not held twice."""
+    whole, at = np.frombuffer(expected, np.uint8), 0
+    for piece in found:
+        part = np.frombuffer(piece, np.uint8)
+        if not np.array_equal(part, whole[at : at + part.size]):
+            raise _different(out, f"other bytes from byte {at} on")
+        at += part.size
+    if at != whole.size:
+        raise _different(out, f"{at} bytes instead of {whole.size}")
 
 
 def _different(out: Path, found: str) -> VerificationError:

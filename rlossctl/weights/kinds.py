@@ -73,7 +73,7 @@ def written_kind(path: str | os.PathLike[str], named: str | None = None) -> str:
         UsageError: neither tells.
     """
     kind = named or by_suffix(path)
-    if kind is None:
+    if kind not in WRITTEN:
         raise UsageError(
             "unknown format",
             where=path,

@@ -118,6 +118,16 @@ def test_the_command_line_needs_the_checkpoint_only(mobilenet, tmp_path):
     )
 
 
+def test_a_checkpoint_of_the_programs_time(mobilenet, tmp_path):
+    """PyTorch before 1.6 wrote no zip; the tensors are the same."""
+    new, old = tmp_path / "new.pth.tar", tmp_path / "old.pth.tar"
+    for path, zipped in ((new, True), (old, False)):
+        content = {"state_dict": mobilenet, "best_pred": np.float64(0.7)}
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+        rlossctl.convert(path, None, path.with_suffix(".caffemodel"))
+    assert new.with_suffix(".caffemodel").read_bytes() == old.with_suffix(".caffemodel").read_bytes()
+
+
 def test_statistics_go_on_as_pytorch_would(mobilenet, tmp_path, build):
     """One training pass over a batch moves the stored mean by a tenth, as momentum 0.1 does."""
     torch.save(mobilenet, tmp_path / "w.pth")

@@ -209,6 +209,18 @@ def test_a_part_of_a_shared_layer_needs_the_net(tmp_path):
         rlossctl.convert(tmp_path / "w.safetensors", None, tmp_path / "w.caffemodel")
 
 
+def test_layers_of_one_name_do_not_fit_into_hdf5(odd, tmp_path):
+    with pytest.raises(UsageError, match="share a name") as caught:
+        rlossctl.convert(odd, None, tmp_path / "w.h5")
+    assert caught.value.found == "a" and not (tmp_path / "w.h5").exists()
+
+
+def test_what_is_not_written(lenet, tmp_path):
+    for name in ("w.solverstate", "w.tflite", "w"):
+        with pytest.raises(UsageError, match="unknown format"):
+            rlossctl.convert(lenet, None, tmp_path / name)
+
+
 def test_the_source_travels_with_the_tensors(lenet, tmp_path):
     rlossctl.convert(lenet, None, tmp_path / "w.safetensors")
     metadata = load_weights(tmp_path / "w.safetensors").metadata
