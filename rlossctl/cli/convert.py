@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from rlossctl.cli import options, streams
-
-FORMATS = ("prototxt", "caffemodel", "caffemodel-h5", "safetensors", "checkpoint", "onnx")
+from rlossctl.weights import kinds
 
 
 @click.command("convert")
@@ -22,8 +21,13 @@ FORMATS = ("prototxt", "caffemodel", "caffemodel-h5", "safetensors", "checkpoint
     help="File to write, - for standard output; its suffix is the format: .onnx, .safetensors, .caffemodel, "
     ".caffemodel.h5, .pt or .prototxt.",
 )
-@click.option("--from", "source_format", type=click.Choice(FORMATS[:-1]), help="Format of the weights.")
-@click.option("--to", "target_format", type=click.Choice(FORMATS), help="Format to write.")
+@click.option(
+    "--from",
+    "source_format",
+    type=click.Choice((kinds.PROTOTXT, *kinds.WEIGHTS)),
+    help="Format of the weights.",
+)
+@click.option("--to", "target_format", type=click.Choice(kinds.WRITTEN), help="Format to write.")
 @options.placeholders
 @options.dialect
 @click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Blob that an ONNX model returns.")
