@@ -162,12 +162,9 @@ def _weights(path: Path, kind: str, dialect: str) -> Content:
 
 
 def _onnx(path: Path) -> Content:
-    from onnx import numpy_helper
-
-    from rlossctl.inspection.onnxfile import load_onnx
+    from rlossctl.inspection.onnxfile import load_onnx, tensor_values
 
     model = load_onnx(path)
-    folder = str(path.resolve().parent)
     nodes = {
         node.name or f"{node.op_type} to {', '.join(node.output)}": {
             "type": node.op_type,
@@ -176,7 +173,7 @@ def _onnx(path: Path) -> Content:
         for node in model.graph.node
     }
     tensors = {
-        tensor.name: Blob(tuple(tensor.dims), lambda tensor=tensor: numpy_helper.to_array(tensor, folder))
+        tensor.name: Blob(tuple(tensor.dims), lambda tensor=tensor: tensor_values(path, tensor))
         for tensor in model.graph.initializer
     }
     return Content(layers=nodes, blobs=tensors)

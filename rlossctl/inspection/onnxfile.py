@@ -11,7 +11,8 @@ from rlossctl.errors import WeightsError
 from rlossctl.inspection.report import Report, dims, table
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, ValueInfoProto
+    import numpy as np
+    from onnx import ModelProto, TensorProto, ValueInfoProto
 
 
 def load_onnx(path: Path) -> ModelProto:
@@ -40,6 +41,27 @@ def load_onnx(path: Path) -> ModelProto:
             if entry.key == "location":
                 _check_place(path, tensor.name, entry.value)
     return model
+
+
+def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
+    """An initializer's values, external ones read from beside the model.
+
+    Raises:
+        WeightsError: the file with the values is missing, or too short for the shape.
+    """
+    from onnx import numpy_helper
+    from onnx.checker import ValidationError
+
+    try:
+        return numpy_helper.to_array(tensor, str(path.resolve().parent))
+    except (OSError, ValueError, ValidationError) as error:
+        raise WeightsError(
+            "the values of a tensor cannot be read",
+            where=f"{path}, tensor {tensor.name!r}",
+            found=str(error).split("\n", 1)[0],
+            expected=f"{math.prod(tensor.dims)} values",
+            advice="fetch the model with the files that belong to it",
+        ) from error
 
 
 def onnx_report(path: Path) -> Report:

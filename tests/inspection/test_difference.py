@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 import rlossctl
 from rlossctl.cli import cli
+from rlossctl.errors import WeightsError
 from rlossctl.inspection.difference import difference
 from rlossctl.weights import SolverState, write_caffemodel, write_solverstate
 from rlossctl.weights.wire import encode_bytes
@@ -103,6 +105,21 @@ def test_onnx_models(material, tmp_path):
     rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
     result = difference(out, out, {})
     assert result.equal and "layers" in result.compared and "blobs" in result.compared
+
+
+def test_onnx_values_that_are_not_there(tmp_path):
+    tensor = onnx.TensorProto(name="w", dims=[4], data_type=onnx.TensorProto.FLOAT, data_location=1)
+    tensor.external_data.add(key="location", value="w.bin")
+    graph = onnx.helper.make_graph([], "g", [], [], [tensor])
+    for name in ("a.onnx", "b.onnx"):
+        (tmp_path / name).write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(WeightsError, match="cannot be read"):
+        difference(tmp_path / "a.onnx", tmp_path / "b.onnx", {})
+    (tmp_path / "w.bin").write_bytes(bytes(3))
+    with pytest.raises(WeightsError, match="cannot be read"):
+        difference(tmp_path / "a.onnx", tmp_path / "b.onnx", {})
+    (tmp_path / "w.bin").write_bytes(bytes(16))
+    assert difference(tmp_path / "a.onnx", tmp_path / "b.onnx", {}).equal
 
 
 def test_solver_states(tmp_path):
