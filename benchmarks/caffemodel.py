@@ -1,6 +1,9 @@
 """Opening, inspecting and loading a 500 MB caffemodel, beside a protobuf parser in the same run.
 
-    python benchmarks/caffemodel.py [--megabytes 500] [--repeat 3]
+    python benchmarks/caffemodel.py [--megabytes 500] [--repeat 3] [--opencv PYTHON]
+
+The last lines are whole processes, the interpreter's start included: `rlossctl inspect`, an interpreter that
+does nothing, and OpenCV's importer where a Python with an OpenCV below 5 is named.
 
 A caffemodel of VGG's kind (few large layers, many small ones) is written into a temporary folder. Each
 measurement runs in a process of its own: best time of the repeats, peak resident memory above that of
@@ -13,6 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -110,11 +116,46 @@ def measure(arguments: tuple[str, str, str, int]) -> dict[str, float]:
     return {"seconds": min(seconds), "megabytes": (peak_memory() - start) / 1024}
 
 
+OPENCV = """
+import sys, cv2, pathlib
+folder = pathlib.Path(sys.argv[1]).parent
+(folder / "net.prototxt").write_text(
+    'input: "data" input_shape { dim: 1 dim: 1 } '
+    'layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }'
+)
+cv2.dnn.readNetFromCaffe(str(folder / "net.prototxt"), sys.argv[1])
+"""
+
+
+def processes(path: Path, opencv: str | None, repeat: int) -> dict[str, dict[str, float]]:
+    """Seconds of whole processes: wall clock and processor time, the best of the repeats."""
+    commands = {
+        "rlossctl inspect": [sys.executable, "-m", "rlossctl", "inspect", str(path)],
+        "python -c pass": [sys.executable, "-c", "pass"],
+    }
+    if opencv:
+        commands["OpenCV"] = [opencv, "-c", OPENCV, str(path)]
+    return {
+        name: min((timed(command) for _ in range(repeat)), key=lambda run: run["seconds"])
+        for name, command in commands.items()
+    }
+
+
+def timed(command: list[str]) -> dict[str, float]:
+    """Wall clock and processor time of a command."""
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": time.perf_counter() - begin, "processor": processor}
+
+
 def main() -> None:
     """Prints one line per task and a JSON line with everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=500, help="size of the file")
     parser.add_argument("--repeat", type=int, default=3, help="times each task is done; the best counts")
+    parser.add_argument("--opencv", metavar="PYTHON", help="an interpreter with OpenCV 4")
     options = parser.parse_args()
     results = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +172,10 @@ def main() -> None:
                 f"protobuf {other['seconds'] * 1e3:9.2f} ms {other['megabytes']:7.1f} MB   "
                 f"{other['seconds'] / mine['seconds']:8.1f} times faster"
             )
-    print(json.dumps({f"{what} {reader}": value for (what, reader), value in results.items()}))
+        whole = processes(path, options.opencv, options.repeat)
+        for name, run in whole.items():
+            print(f"{name:18} {run['seconds']:6.3f} s, of which processor {run['processor']:6.3f} s")
+    print(json.dumps({**{f"{what} {reader}": value for (what, reader), value in results.items()}, **whole}))
 
 
 if __name__ == "__main__":

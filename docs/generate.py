@@ -1,4 +1,4 @@
-"""Writes docs/layers.md and docs/cli.md from the registry of layers and from the commands themselves.
+"""Writes layers.md, cli.md and formats.md from the registry of layers, the commands and the converters.
 
 `python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
 exits with status 1 if there are any.
@@ -17,9 +17,13 @@ from pathlib import Path
 import click
 import numpy as np
 from click.testing import CliRunner
+from rlossctl.converters import importers
+from rlossctl.converters.transfer import TRANSFERS
 
+from rlossctl import converters
 from rlossctl.cli import COMMANDS, cli
 from rlossctl.net import registry
+from rlossctl.weights import kinds
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests"
@@ -49,6 +53,26 @@ CLI_HEAD = """# Command line
 What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 what was written
 does not compute what was read, 130 interrupted.
 """
+
+FORMATS_HEAD = """# Formats
+
+`rlossctl convert [NET] WEIGHTS -o OUT` goes by the suffix, `--from` and `--to` override it, and a file
+without a known suffix is told by its content. `-` is standard input or output. What was written is read back
+and compared before the file gets its name.
+"""
+FORMATS_TAIL = """
+- *upgrade*: today's form of an old net (V0, V1); one that has it already is copied byte for byte.
+- *net inside*: a file that was written from a net and weights carries the net's prototxt. A checkpoint of
+  another program implies a net of `configs/`: [import.md](import.md).
+- A caffemodel goes into safetensors and PyTorch files with everything that is not a value: taken out again
+  it has the same bytes, whatever its age (legacy shapes, doubles, gradients, unknown fields), or the tensors'
+  new values.
+- Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, layers that share a name
+  `<layer>#2/...`. The metadata of safetensors (keys of a checkpoint) are `prototxt`, `shared` (blob -> the
+  blob whose values it has), `source` (names and SHA-256 of the files) and `caffemodel` (what is left of one
+  without its values).
+"""
+NEED = "with NET"
 
 # Recorded cases that are arrays alone, without a prototxt.
 ARRAYS = {
@@ -137,7 +161,46 @@ def command_names() -> Iterator[tuple[str, ...]]:
             yield from ((name, sub) for sub in sorted(command.commands))
 
 
-PAGES = {"layers.md": layers_page, "cli.md": cli_page}
+def formats_page() -> str:
+    """What converts to what, and what is lost, from the tables by which the converters go."""
+    head = ("from \\ to", *kinds.WRITTEN)
+    rows = [head, tuple("---" for _ in head)]
+    rows.append(("a net (prototxt)", "upgrade", *[NEED.replace("NET", "weights")] * (len(kinds.WRITTEN) - 1)))
+    rows.append(("a net and weights", "-", *["yes"] * len(converters.WRITERS)))
+    for start in kinds.WEIGHTS:
+        rows.append((start, *(cell(start, end) for end in kinds.WRITTEN)))
+    rows.append(("another program's checkpoint", *["yes"] * len(kinds.WRITTEN)))
+    suffixes = [
+        f"- {kind}: {', '.join(f'`{end}`' for end in kinds.SUFFIXES[kind])}" for kind in kinds.WRITTEN
+    ]
+    lost = [f"- a net and weights to {end}: {text}" for end, text in converters.LOST.items()]
+    lost += [f"- {start} to {end}: {way.lost}" for (start, end), way in TRANSFERS.items() if way.lost]
+    programs = [f"- `{source.name}`: {source.title}" for source in importers.SOURCES]
+    parts = (
+        FORMATS_HEAD,
+        "\n".join(suffixes) + "\n",
+        "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n" + FORMATS_TAIL,
+        "What the new file lacks (nothing, where a way is not listed):\n",
+        "\n".join(lost) + "\n",
+        "Programs whose checkpoints are recognised:\n",
+        "\n".join(programs) + "\n",
+    )
+    return f"{MADE_BY}\n" + "\n".join(parts)
+
+
+def cell(start: str, end: str) -> str:
+    """How weights of one format become a file of another."""
+    if start == kinds.CAFFEMODEL and end in (kinds.CAFFEMODEL, kinds.PROTOTXT):
+        return "upgrade"
+    if (start, end) in TRANSFERS:
+        return "yes"
+    if (start, end) == (kinds.CAFFEMODEL_H5, kinds.PROTOTXT):
+        return "-"
+    inside = start in (kinds.SAFETENSORS, kinds.CHECKPOINT)
+    return "net inside, or NET" if inside and end == kinds.ONNX else "net inside" if inside else NEED
+
+
+PAGES = {"layers.md": layers_page, "cli.md": cli_page, "formats.md": formats_page}
 
 
 def main() -> int:

@@ -6,19 +6,28 @@ from pathlib import Path
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import options, streams
+from rlossctl.weights import kinds
 
 
 @click.command("convert")
-@click.argument("net", type=click.Path(path_type=Path))
-@click.argument("weights", required=False, type=click.Path(path_type=Path))
+@click.argument("net", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("weights", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write; its suffix is the format: .onnx, .safetensors, .caffemodel, .pt or .prototxt.",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="File to write, - for standard output; its suffix is the format: .onnx, .safetensors, .caffemodel, "
+    ".caffemodel.h5, .pt or .prototxt.",
 )
+@click.option(
+    "--from",
+    "source_format",
+    type=click.Choice((kinds.PROTOTXT, *kinds.WEIGHTS)),
+    help="Format of the weights.",
+)
+@click.option("--to", "target_format", type=click.Choice(kinds.WRITTEN), help="Format to write.")
 @options.placeholders
 @options.dialect
 @options.python_layers
@@ -36,6 +45,8 @@ def command(
     net: Path,
     weights: Path | None,
     out: Path,
+    source_format: str | None,
+    target_format: str | None,
     settings: dict[str, str],
     dialect: str,
     outputs: tuple[str, ...],
@@ -50,32 +61,40 @@ def command(
     Everything written is compared with what was read, before the file gets its name: ONNX against PyTorch on
     random images of several sizes, the other formats bit for bit. A mismatch exits with status 3.
 
-    NET alone, a prototxt of any age (V0, V1; net or solver) or a caffemodel, is upgraded to today's form.
+    One file alone: a prototxt of any age (V0, V1; net or solver) is upgraded to today's form; a caffemodel
+    too, or it is copied byte for byte; weights become another weights file, and back again; a PyTorch
+    checkpoint of a known program becomes the weights of its net in configs/. docs/formats.md has the table.
 
     \b
     Examples:
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.onnx --set NUM_LABELS=21
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.safetensors
+      rlossctl convert model.safetensors -o model.caffemodel
+      rlossctl convert checkpoint.pth.tar -o deeplabv3plus.caffemodel
       rlossctl convert segnet_train.prototxt w.caffemodel --fold-bn train.txt -o folded.caffemodel
       rlossctl convert old_net.prototxt -o new_net.prototxt
-      rlossctl convert v1.caffemodel -o v2.caffemodel
+      cat v1.caffemodel | rlossctl convert - -o - --to safetensors > v1.safetensors
     """
     import rlossctl
     from rlossctl.data.palette import class_names
 
-    verification = rlossctl.convert(
-        net,
-        weights,
-        out,
-        placeholders=settings,
-        outputs=outputs,
-        classes=class_names(classes),
-        dialect=dialect,
-        fold_bn=fold_bn,
-        root=root,
-        image_shape=image_shape,
-    )
-    for line in verification.lines():
-        click.echo(line)
+    with streams.read(net) as net, streams.read(weights) as weights, streams.written(out) as target:
+        verification = rlossctl.convert(
+            net,
+            weights,
+            target,
+            placeholders=settings,
+            outputs=outputs,
+            classes=class_names(classes),
+            dialect=dialect,
+            fold_bn=fold_bn,
+            root=root,
+            image_shape=image_shape,
+            source_format=source_format,
+            target_format=target_format,
+        )
+    first, *lines = verification.lines()
+    for line in ("wrote standard output" if streams.is_dash(out) else first, *lines):
+        click.echo(line, err=streams.is_dash(out))
     if report:
         options.write_json(report, verification.as_dict())

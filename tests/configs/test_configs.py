@@ -7,12 +7,24 @@ import sys
 
 import pytest
 
-from rlossctl import resources
+from rlossctl import load_net, resources
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter, template
 from rlossctl.prototxt.dialect import detect
 
 EXPERIMENTS = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101")
 FROM_SCRATCH = ("demo", "camvid")
+PYTORCH = (
+    "deeplabv3plus_mobilenet",
+    "deeplabv3plus_resnet101",
+    "deeplabv3plus_xception",
+    "deeplabv3plus_drn",
+    "deeplabv3plus_resnet101_segmentation",
+    "deeplabv3plus_xception_segmentation",
+    "deeplabv3plus_resnet34_gatedcrf",
+    "deeplabv3plus_resnet50_gatedcrf",
+    "deeplabv3plus_resnet101_gatedcrf",
+)
+CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")
 NETS = ("train", "trainwithdensecrfloss", "test")
 SOLVERS = ("solver", "solverwithdensecrfloss")
 
@@ -42,7 +54,9 @@ def test_the_files_are_as_their_definitions_say(configs):
 
 
 def test_every_prototxt_is_one_of_these(configs):
-    expected = {f"{f}/{n}.prototxt" for f in (*EXPERIMENTS, *FROM_SCRATCH) for n in (*NETS, *SOLVERS)}
+    folders = (*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH)
+    expected = {f"{f}/{n}.prototxt" for f in folders for n in (*NETS, *SOLVERS)}
+    expected |= {f"imagenet/{name}.prototxt" for name in CLASSIFIERS}
     assert {path.relative_to(configs).as_posix() for path in configs.rglob("*.prototxt")} == expected
 
 
@@ -74,7 +88,7 @@ def test_a_solver_equals_its_original_but_for_the_net(shared, configs, folder, n
     assert ours == original
 
 
-@pytest.mark.parametrize("folder", (*EXPERIMENTS, *FROM_SCRATCH))
+@pytest.mark.parametrize("folder", (*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH))
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_names_the_net_beside_it(configs, folder, name):
     solver = load_solver_parameter(configs / folder / f"{name}.prototxt", VALUES)
@@ -100,6 +114,26 @@ def test_the_nets_from_scratch_are_complete(configs, folder, name):
         return [layer for layer in param.layer if layer.type in learned]
 
     assert weights(net) == weights(train)
+
+
+@pytest.mark.parametrize("folder", PYTORCH)
+@pytest.mark.parametrize("name", NETS)
+def test_the_nets_of_other_programs_can_be_built(configs, folder, name):
+    """All three forms have the same blobs; scores come at the image's size."""
+    phase = "TEST" if name == "test" else "TRAIN"
+    net = load_net(configs / folder / f"{name}.prototxt", phase=phase, device="meta", **VALUES)
+    other = load_net(configs / folder / "test.prototxt", device="meta", **VALUES)
+    blobs, others = (
+        {k: [tuple(b.shape) for b in v] for k, v in each.params.items()} for each in (net, other)
+    )
+    assert blobs == others
+    assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
+    if name != "test":
+        rates = {entry.layer: entry.lr_mult for entry in net.learnable}
+        assert rates["scaled"] == 0 and rates["decoder.last_conv.8"] == 10
+        first = next(entry for entry in net.learnable if entry.layer not in ("scaled",))
+        assert first.layer.startswith("backbone.") and first.lr_mult == 1
+    assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
 
 
 @pytest.mark.parametrize("folder", FROM_SCRATCH)
