@@ -12,6 +12,7 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation import rank
 
 VOID = 255  # the label of a pixel that got no class
+SLACK = 1e-5  # what rounding may add to a probability that was interpolated
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
-    """Raises DataError unless these are finite values in 0..1 of shape [C, H, W]."""
+    """Raises DataError unless these are values in 0..1 (but for rounding) of shape [C, H, W]."""
     low, high = (probabilities.min(), probabilities.max()) if probabilities.size else (np.nan, np.nan)
-    if probabilities.ndim != 3 or not (low >= 0 and high <= 1):  # NaN fails both
+    if probabilities.ndim != 3 or not (low >= -SLACK and high <= 1 + SLACK):  # NaN fails both
         raise DataError(
             "these are no class probabilities",
             found=f"shape {probabilities.shape}, values from {low:g} to {high:g}",

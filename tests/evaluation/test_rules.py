@@ -63,6 +63,12 @@ def test_nothing_probable_falls_back_to_the_most_probable():
     assert decide(flat, Rule("rankdice", unassigned="void")).labels.tolist() == [[VOID] * 2] * 2
 
 
+def test_rounding_of_interpolated_probabilities_is_no_error():
+    p = np.array([[[1 + 1e-7, 0.2]], [[-1e-7, 0.8]]], np.float32)
+    for rule in (Rule(), Rule("threshold"), Rule("rankdice"), Rule("rankiou")):
+        assert decide(p, rule).labels.tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize("bad", [1.5, -0.1, np.nan, np.inf])
 def test_what_is_no_probability_is_refused(bad):
     p = P.copy()
