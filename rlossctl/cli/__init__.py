@@ -19,6 +19,7 @@ COMMANDS = {
     "convert": "Convert a net and its weights to ONNX, safetensors, caffemodel or a PyTorch checkpoint.",
     "data": "Prepare data: scribbles from masks.",
     "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
+    "doctor": "Check the installation: packages, devices, sessions; say what is missing.",
     "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
     "inspect": "Show a net, a caffemodel or a solver.",
     "train": "Train a net as Caffe's solver does.",
