@@ -17,7 +17,7 @@ from rlossctl.errors import RlossError
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
 COMMANDS = {
     "convert": "Convert a net and its weights to ONNX, safetensors, caffemodel or a PyTorch checkpoint.",
-    "data": "Prepare data: scribbles from masks.",
+    "data": "Prepare and check data: layouts, weak labels, statistics.",
     "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
     "doctor": "Check the installation: packages, devices, sessions; say what is missing.",
     "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",

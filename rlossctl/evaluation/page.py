@@ -11,9 +11,10 @@ from html import escape
 import numpy as np
 from PIL import Image
 
+from rlossctl.data.drawing import enlarge
 from rlossctl.data.palette import voc_palette
 from rlossctl.evaluation.evaluate import Evaluation
-from rlossctl.evaluation.pictures import RIGHT, WRONG, enlarge
+from rlossctl.evaluation.pictures import RIGHT, WRONG
 from rlossctl.evaluation.table import describe_preprocess, percent
 
 _WIDEST = 420  # pixels of a panel on the page; the PNG files keep the full size

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from rlossctl.data.drawing import montage, overlay
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.evaluate import Evaluation, Picture
 from rlossctl.evaluation.page import Example, render_page
-from rlossctl.evaluation.pictures import error_map, montage, overlay
+from rlossctl.evaluation.pictures import error_map
 from rlossctl.files import atomic_write, make_folder
 
 Panel = tuple[str, np.ndarray]
