@@ -19,6 +19,7 @@ _NARROWEST = 280  # pixels; below it a caption would run into the next panel
 _CAPTION = 22
 _GAP = 6
 _THUMBNAIL = (280, 210)  # width, height
+_SEE_THROUGH_FROM = 0.2  # labelled share from which labels would hide the photo
 
 
 def overlay(photo: np.ndarray, ids: np.ndarray, opacity: float = 0.7) -> np.ndarray:
@@ -93,14 +94,23 @@ def label_sheet(samples: Sequence[Sample], ignore: int = 255) -> Image.Image:
     for sample in samples:
         photo, ids = read_image(sample.image), read_label(sample.label)
         name = sample.image.rsplit("/", 1)[-1]
-        labelled = ids != ignore
-        # Full masks would hide the photo; strokes would be lost on it.
-        colours = overlay(photo, ids, 0.7 if labelled.mean() > 0.2 else 1.0)
-        faded = blend(grey(photo), np.full(3, 255), 0.45)
         panels.append((name, thumbnail(photo[:, :, ::-1])))
-        caption = f"labelled {labelled.mean():.2%}"
-        panels.append((caption, thumbnail(np.where(labelled[:, :, None], colours, faded))))
+        caption = f"labelled {(ids != ignore).mean():.2%}"
+        panels.append((caption, thumbnail(_labels_on(photo, ids, ignore))))
     return montage([panels[start : start + 4] for start in range(0, len(panels), 4)])
+
+
+def _labels_on(photo: np.ndarray, ids: np.ndarray, ignore: int) -> np.ndarray:
+    """RGB: full masks see-through, strokes solid with a white edge, both over the faded photo."""
+    labelled = ids != ignore
+    faded = blend(grey(photo), np.full(3, 255), 0.45)
+    if labelled.mean() > _SEE_THROUGH_FROM:
+        return np.where(labelled[:, :, None], overlay(photo, ids), faded)
+    padded = np.pad(labelled, 2)
+    height, width = ids.shape
+    shifts = [padded[dy : dy + height, dx : dx + width] for dy in range(5) for dx in range(5)]
+    faded[np.any(shifts, axis=0)] = 255
+    return np.where(labelled[:, :, None], voc_palette()[ids], faded)
 
 
 def thumbnail(panel: np.ndarray) -> np.ndarray:
