@@ -91,5 +91,10 @@ def write_json(path: str | Path, content: object) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
+    write_text(path, text)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a whole text file in UTF-8, or nothing."""
     with atomic_write(path) as file:
         file.write(text.encode())

@@ -1,7 +1,7 @@
 """Expected Dice and IoU for few true pixels, by an integral over the generating function.
 
 For a number X >= 0 of independent successes with generating function G(s) = prod (1 - p_j + p_j s),
-E[1 / (a + X)] is the integral of s^(a-1) G(s) over 0..1. The integrand is a polynomial, so Gauss-Legendre nodes
+E[1 / (a + X)] is the integral of s^(a-1) G(s) over 0..1. The integrand is smooth, so Gauss-Legendre nodes
 give it to rounding error where they are dense enough for its width 1 / (a + E[X]) at s = 1.
 """
 

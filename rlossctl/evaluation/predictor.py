@@ -71,10 +71,11 @@ class Predictor:
             raise NetError(
                 "the model does not say how its images are prepared",
                 expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
-                advice="name the mean: --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
+                advice="name the mean: --mean B,G,R (--scale, --rgb, --crop where they are not Caffe's)",
             )
         self._tile = self.protocol.tile or self.preprocess.crop
-        if self.protocol.name in ("tiles", "caffe") and self._tile is None:
+        needed = self._tile if self.protocol.name == "tiles" else self.preprocess.crop
+        if self.protocol.name != "whole" and needed is None:
             raise UsageError(
                 f"the protocol {self.protocol.name} needs a size",
                 found="a model without a crop",
@@ -128,18 +129,19 @@ class Predictor:
             return [View(pixels, pixels.shape[1:], pixels.shape[1:])]
         return [view for scale in self.protocol.scales for view in self._views(photo, scale)]
 
-    def truth(self, label: np.ndarray, ignore: int) -> np.ndarray:
-        """The label image at the size of the prediction: itself, or padded and cut as Caffe does.
+    def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and label at the size of the prediction: themselves, or padded and cut as Caffe does.
 
         Args:
+            photo: uint8 [H, W, 3].
             label: uint8 [H, W].
             ignore: what padding is labelled with.
         """
         if self.protocol.name != "caffe":
-            return label
+            return photo, label
         transform = SegTransform("TEST", crop=self.preprocess.crop, ignore_label=ignore)
-        _, cut = transform(label[:, :, None], label, np.random.default_rng(0))
-        return cut[0].astype(np.uint8)
+        pixels, cut = transform(photo, label, np.random.default_rng(0))
+        return pixels.transpose(1, 2, 0).astype(np.uint8), cut[0].astype(np.uint8)
 
     def run(self, views: Sequence[View]) -> Iterator[np.ndarray]:
         """The model's answers in the views' order: scores [C, h, w], or labels [h, w].
