@@ -95,7 +95,11 @@ undefined. docs/evaluation.md defines every score.
 @click.option("--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]")
 @click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs.")
 @click.option(
-    "--pictures", type=click.IntRange(min=0), default=12, show_default=True, help="Images in the report."
+    "--pictures",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Images in the report, worst and best.",
 )
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout).")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV.")

@@ -90,7 +90,9 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     source = ""
     try:
         for named in job.models:
-            result, source = _one(job, named, shard, tell)
+            first = next(iter(evaluations.values()), None)
+            shown = job.pictures if first is None else [picture.index for picture in first.pictures]
+            result, source = _one(job, named, shown, shard, tell)
             _check_same(named.name, result, evaluations)
             evaluations[named.name] = result
     finally:
@@ -106,7 +108,9 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     return Outcome(evaluations, differences, source, shard.first)
 
 
-def _one(job: Job, named: Named, shard: Shard, say: Callable[[str], None]) -> tuple[Evaluation, str]:
+def _one(
+    job: Job, named: Named, shown: int | Sequence[int], shard: Shard, say: Callable[[str], None]
+) -> tuple[Evaluation, str]:
     opened = open_model(
         named.model, named.weights, job.device, job.settings, job.data, job.root, job.dialect, named.name
     )
@@ -126,7 +130,7 @@ def _one(job: Job, named: Named, shard: Shard, say: Callable[[str], None]) -> tu
         interest=job.interest,
         band=job.band,
         source=opened.source,
-        pictures=job.pictures,
+        pictures=shown,
         workers=job.workers,
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
