@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "Check the installation: packages, devices, sessions; say what is missing.",
     "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
     "inspect": "Show a net, a caffemodel or a solver.",
+    "predict": "Predict photos: label images, overlays, probabilities.",
     "train": "Train a net as Caffe's solver does.",
 }
 
@@ -33,6 +34,7 @@ Examples:
   rlossctl train --prototxt solver.prototxt --out runs/a
   rlossctl convert test.prototxt runs/a/train_iter_9000.caffemodel -o model.onnx
   rlossctl eval model.onnx --data val.txt --root VOC2012
+  rlossctl predict model.onnx photos --out predictions
 """
 
 

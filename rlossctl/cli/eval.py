@@ -56,12 +56,7 @@ undefined. docs/evaluation.md defines every score.
     show_default=True,
     help="caffe adds SegAccuracy's three numbers (empty class counts 1).",
 )
-@click.option("--mean", type=options.Numbers("B,G,R", float), help="In place of the model's mean (0 to 255).")
-@click.option("--scale", type=float, help="In place of the model's scale (after the mean).")
-@click.option("--rgb", is_flag=True, help="Feed red, green, blue in place of Caffe's blue, green, red.")
-@click.option(
-    "--crop", type=options.Numbers("H,W", int), help="Pad images to this size in place of the model's."
-)
+@prediction.input_options
 @click.option(
     "--ignore",
     type=click.IntRange(0, 255),

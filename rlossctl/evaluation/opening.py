@@ -87,6 +87,25 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
     return _name(models, names)
 
 
+def split_weights(model: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The weights of a model that is a prototxt, and the rest of the arguments behind it.
+
+    Raises:
+        UsageError: nothing is left.
+    """
+    if Path(model).suffix.lower() == ".onnx":
+        return None, list(arguments)
+    if len(arguments) < 2:
+        raise UsageError(
+            "weights and photos are needed behind a prototxt",
+            where=model,
+            found=", ".join(arguments),
+            expected="PROTOTXT WEIGHTS INPUT...",
+            advice="add the caffemodel after the prototxt",
+        )
+    return arguments[0], list(arguments[1:])
+
+
 def _check_used(prototxt: str | None, used: bool) -> None:
     if prototxt is not None and not used:
         raise UsageError(
@@ -126,6 +145,7 @@ def open_model(
     root: str | None = None,
     dialect: str = "auto",
     name: str | None = None,
+    listed: bool = True,
 ) -> OpenedModel:
     """Opens an ONNX file, or a prototxt with weights.
 
@@ -137,6 +157,7 @@ def open_model(
         source, root: in place of those of the prototxt's data layer.
         dialect: whose Caffe the prototxt is for.
         name: call the model so.
+        listed: a list must be named, here or in the prototxt.
 
     Raises:
         UsageError: weights are missing or too many, or no list is named.
@@ -146,7 +167,7 @@ def open_model(
         opened = _open_onnx(model, weights, device, placeholders or {}, source, root)
     else:
         opened = _open_prototxt(model, weights, device, placeholders or {}, source, root, dialect)
-    if not opened.source:
+    if listed and not opened.source:
         raise UsageError(
             "no list of images is named",
             where=model,

@@ -109,7 +109,7 @@ class Predictor:
         if self.gives_labels:
             raise self._labels_only("probabilities")
         views = self.prepare(photo)
-        return self._probabilities(photo, views, self.run(views))
+        return self.combine(photo, views, self.run(views))
 
     def predict(self, photo: np.ndarray, valid: np.ndarray | None = None) -> Decision:
         """The prediction for one photo (uint8 [H, W, 3] BGR): labels or masks of its size.
@@ -170,7 +170,7 @@ class Predictor:
             # The activation keeps the order, so the scores decide: no rounding, and ties as in Caffe.
             (scores,) = answers
             return Decision(labels=_best_class_at(scores, views[0]))
-        return decide(self._probabilities(photo, views, answers), self.rule, valid)
+        return decide(self.combine(photo, views, answers), self.rule, valid)
 
     def _views(self, photo: np.ndarray, scale: float) -> Iterator[View]:
         size = photo.shape[:2]
@@ -188,9 +188,10 @@ class Predictor:
     def _tile_preprocess(self) -> Preprocess:
         return replace(self.preprocess, crop=self._tile)
 
-    def _probabilities(
+    def combine(
         self, photo: np.ndarray, views: Sequence[View], answers: Iterator[np.ndarray] | Sequence[np.ndarray]
     ) -> np.ndarray:
+        """The probabilities from the model's answers to `views`; see `probabilities`."""
         averages: dict[tuple[int, int], _Average] = {}
         for view, scores in zip(views, answers, strict=True):
             if view.scaled not in averages:
