@@ -25,13 +25,14 @@ def skeletons(index: np.ndarray) -> np.ndarray:
         for removable in _REMOVABLE:
             around = candidates[:, None] + offsets
             same = alive[around] & (padded[around] == padded[candidates][:, None])
-            gone = candidates[removable[(same << np.arange(8)).sum(axis=1)]]
+            gone = candidates[removable[np.packbits(same, axis=1, bitorder="little")[:, 0]]]
             alive[gone] = False
             quiet = 0 if len(gone) else quiet + 1
             # A pixel away from the border cannot go, and one at the border may go in a later pass.
-            edge = candidates[~same.all(axis=1)]
-            candidates = np.unique(np.concatenate([edge, (gone[:, None] + offsets).ravel()]))
-            candidates = candidates[alive[candidates]]
+            near = np.zeros(alive.shape, dtype=bool)
+            near[candidates[~same.all(axis=1)]] = True
+            near[gone[:, None] + offsets] = True
+            candidates = np.nonzero(near & alive)[0]
     return alive.reshape(index.shape[0] + 2, columns)[1:-1, 1:-1]
 
 
