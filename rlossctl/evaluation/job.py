@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlossctl.data.lists import Sample
 from rlossctl.errors import UsageError
 from rlossctl.evaluation import bootstrap, shards, table
 from rlossctl.evaluation.bootstrap import Difference
 from rlossctl.evaluation.evaluate import WORKERS, Evaluation, evaluate
-from rlossctl.evaluation.opening import Named, open_list, open_model, override_preprocess
+from rlossctl.evaluation.opening import Named, OpenedModel, open_list, open_model, override_preprocess
 from rlossctl.evaluation.predictor import Predictor
 from rlossctl.evaluation.protocol import Protocol
 from rlossctl.evaluation.rules import Rule
@@ -90,11 +91,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     source = ""
     try:
         for named in job.models:
-            first = next(iter(evaluations.values()), None)
-            shown = job.pictures if first is None else [picture.index for picture in first.pictures]
-            result, source = _one(job, named, shown, shard, tell)
-            _check_same(named.name, result, evaluations)
-            evaluations[named.name] = result
+            evaluations[named.name], source = _one(job, named, shard, tell, evaluations)
     finally:
         if shard.count > 1:
             shards.close()
@@ -109,7 +106,11 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
 
 
 def _one(
-    job: Job, named: Named, shown: int | Sequence[int], shard: Shard, say: Callable[[str], None]
+    job: Job,
+    named: Named,
+    shard: Shard,
+    say: Callable[[str], None],
+    others: Mapping[str, Evaluation],
 ) -> tuple[Evaluation, str]:
     opened = open_model(
         named.model, named.weights, job.device, job.settings, job.data, job.root, job.dialect, named.name
@@ -118,6 +119,7 @@ def _one(
     base = getattr(opened.runner, "preprocess", None)
     preprocess = override_preprocess(base, job.mean, job.scale, job.rgb, job.crop)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
+    class_names = job.class_names or _check_same(opened, samples, others)
     say(table.format_header(opened, predictor, len(samples)))
     result = evaluate(
         opened.runner,
@@ -125,18 +127,24 @@ def _one(
         preprocess=preprocess,
         protocol=job.protocol,
         rule=job.rule,
-        class_names=job.class_names,
+        class_names=class_names,
         ignore=job.ignore,
         interest=job.interest,
         band=job.band,
         source=opened.source,
-        pictures=shown,
+        pictures=_shown(job, others),
         workers=job.workers,
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
     )
     say(f"\n{table.format_table(result, job.metric)}\n\n{table.format_speed(result)}\n")
     return result, opened.source
+
+
+def _shown(job: Job, others: Mapping[str, Evaluation]) -> int | list[int]:
+    """How many images the first model's report shows, or which ones: the same for every model."""
+    first = next(iter(others.values()), None)
+    return job.pictures if first is None else [picture.index for picture in first.pictures]
 
 
 def _state(job: Job, named: Named, shard: Shard, fingerprint: str) -> State | None:
@@ -148,17 +156,25 @@ def _state(job: Job, named: Named, shard: Shard, fingerprint: str) -> State | No
     return State(path.with_name(".".join([path.stem, *tags]) + path.suffix), fingerprint)
 
 
-def _check_same(name: str, result: Evaluation, others: Mapping[str, Evaluation]) -> None:
-    for other, entry in others.items():
-        if len(result.class_names) != len(entry.class_names) or result.image_names != entry.image_names:
-            raise UsageError(
-                "models on different lists or with different classes cannot be compared",
-                where=name,
-                found=f"{len(result.class_names)} classes, {result.images} images; "
-                f"{len(entry.class_names)} classes, {entry.images} images with {other}",
-                expected="the same classes and the same list",
-                advice="name one list for all of them: --data LIST --root DIR",
-            )
+def _check_same(
+    opened: OpenedModel, samples: Sequence[Sample], others: Mapping[str, Evaluation]
+) -> list[str] | None:
+    """The class names of the first model, which all others must share; a model without names takes them."""
+    if not others:
+        return None
+    first, entry = next(iter(others.items()))
+    names = opened.runner.classes or entry.class_names
+    same_list = [sample.image for sample in samples] == entry.image_names
+    if names != entry.class_names or opened.runner.num_classes != len(names) or not same_list:
+        raise UsageError(
+            "models on different lists or with different classes cannot be compared",
+            where=opened.name,
+            found=f"{len(samples)} images, {opened.runner.num_classes} classes ({', '.join(names[:3])}, ...); "
+            f"with {first} {entry.images}, {len(entry.class_names)} ({', '.join(entry.class_names[:3])}, ...)",
+            expected="the same classes in the same order, and the same list",
+            advice="name one list for all of them: --data LIST --root DIR, and --classes where names differ",
+        )
+    return entry.class_names
 
 
 def _silent(text: str) -> None:
