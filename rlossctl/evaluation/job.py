@@ -163,14 +163,14 @@ def _check_same(
     if not others:
         return None
     first, entry = next(iter(others.items()))
-    names = opened.runner.classes or entry.class_names
+    names, count = opened.runner.classes or entry.class_names, opened.runner.num_classes
     same_list = [sample.image for sample in samples] == entry.image_names
-    if names != entry.class_names or opened.runner.num_classes != len(names) or not same_list:
+    if names != entry.class_names or count != len(names) or not same_list:
         raise UsageError(
             "models on different lists or with different classes cannot be compared",
             where=opened.name,
-            found=f"{len(samples)} images, {opened.runner.num_classes} classes ({', '.join(names[:3])}, ...); "
-            f"with {first} {entry.images}, {len(entry.class_names)} ({', '.join(entry.class_names[:3])}, ...)",
+            found=f"{len(samples)} images, {count} classes ({', '.join(names[:3])}, ...); with {first} "
+            f"{entry.images} images, {len(entry.class_names)} ({', '.join(entry.class_names[:3])}, ...)",
             expected="the same classes in the same order, and the same list",
             advice="name one list for all of them: --data LIST --root DIR, and --classes where names differ",
         )
