@@ -50,10 +50,10 @@ def heat_map(matrix: np.ndarray, names: Sequence[str], title: str) -> str:
         cells = "".join(_cell(shares[true, guess], true, guess, names) for guess in range(len(names)))
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix of {escape(title)}">'
-        f'<table class="heat"><caption>{escape(title)}: of each true class (row) the percentage that was '
-        f"predicted as each class (column)</caption>\n<thead><tr><td></td>{head}</tr></thead>\n"
-        f"<tbody>{''.join(rows)}</tbody></table></div>\n{_largest(matrix, shares, names)}"
+        f'<section><h3>{escape(title)}</h3>\n<div class="wide" tabindex="0" role="region" '
+        f'aria-label="Confusion matrix of {escape(title)}"><table class="heat">\n'
+        f"<thead><tr><td></td>{head}</tr></thead>\n"
+        f"<tbody>{''.join(rows)}</tbody></table></div>\n{_largest(matrix, shares, names)}</section>"
     )
 
 

@@ -87,26 +87,38 @@ def _summary(evaluations: Mapping[str, Evaluation]) -> str:
     rows = []
     for index, (name, entry) in enumerate(evaluations.items()):
         cells = "".join(_score_cell(column, index) for column in columns)
-        texts = (
-            entry.backend,
-            table.describe_preprocess(entry.preprocess),
-            f"{table.describe_protocol(entry.protocol, entry.preprocess)}; {table.describe_rule(entry.rule)}",
-        )
         rows.append(
             f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{entry.images}</td>'
-            f"<td>{entry.seconds:.1f}</td>"
-            + "".join(f'<td class="text">{escape(text)}</td>' for text in texts)
-            + "</tr>"
+            f"<td>{entry.seconds:.1f}</td></tr>"
         )
     heads = ("model", *(results.MEANS[key] for key in keys), "images", "seconds")
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    head += "".join(f'<th scope="col" class="text">{text}</th>' for text in ("run by", "input", "protocol"))
-    return "<h2>Summary</h2>\n" + _table(
-        "Percent, over all scored pixels of the set; image-wise: the mean of the images' own. "
-        "Classes that neither labels nor predictions hold are left out of means.",
-        head,
-        rows,
+    note = (
+        "Percent, over all scored pixels of the set; image-wise: the mean of the images' own. Classes that "
+        "neither labels nor predictions hold are left out of means."
     )
+    return f"<h2>Summary</h2>\n{_table(note, heads, rows)}\n{_ways(evaluations)}"
+
+
+def _ways(evaluations: Mapping[str, Evaluation]) -> str:
+    """How the models were run, once for all that were run alike."""
+    ways: dict[str, list[str]] = {}
+    for name, entry in evaluations.items():
+        texts = {
+            "run by": entry.backend,
+            "input": table.describe_preprocess(entry.preprocess),
+            "protocol": table.describe_protocol(entry.protocol, entry.preprocess),
+            "rule": table.describe_rule(entry.rule),
+        }
+        parts = "".join(f"<dt>{title}</dt><dd>{escape(text)}</dd>" for title, text in texts.items())
+        ways.setdefault(parts, []).append(name)
+    return "\n".join(
+        f'<dl class="way">{_names(names) if len(ways) > 1 else ""}{parts}</dl>'
+        for parts, names in ways.items()
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"<dt>models</dt><dd>{escape(', '.join(names))}</dd>"
 
 
 def _per_class(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> str:
@@ -123,8 +135,7 @@ def _per_class(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> s
             f"<td>{scores[0][index]['pixels']:,}</td></tr>"
         )
     heads = ("class", *titles, *more.values(), "labelled pixels")
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-    return "<h2>IoU of each class</h2>\n" + _table("Percent, over all scored pixels of the set.", head, rows)
+    return f"<h2>IoU of each class</h2>\n{_table('Percent, over all scored pixels of the set.', heads, rows)}"
 
 
 def _confusion(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> str:
@@ -133,12 +144,18 @@ def _confusion(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> s
         for model, entry in evaluations.items()
         if entry.confusion is not None
     ]
-    return "\n".join(["<h2>Confusion</h2>", *maps]) if maps else ""
-
-
-def _table(caption: str, head: str, rows: Sequence[str]) -> str:
+    if not maps:
+        return ""
     return (
-        f'<div class="wide"><table><caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n'
+        '<h2>Confusion</h2>\n<p class="legend">Of each true class (row) the percentage that was predicted as '
+        f'each class (column).</p>\n<div class="maps">{"".join(maps)}</div>'
+    )
+
+
+def _table(note: str, heads: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    return (
+        f'<p class="legend">{note}</p>\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
