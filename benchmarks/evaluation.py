@@ -4,10 +4,10 @@
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --decode  # threads against processes
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --memory 10000
 
-The overhead compares `evaluate` (reading, preprocessing, enlarging scores, argmax, counting) with session runs
-on the same images, preprocessed beforehand. Rounds alternate, and the best of each is taken, since other work on
-the machine only ever slows a round down; CPU time is that of all threads of the process. The memory run repeats
-the list up to so many images and prints the resident set every tenth of the way.
+The overhead compares `evaluate` (reading, preprocessing, enlarging scores, argmax, counting) with session
+runs on the same images, preprocessed beforehand. Rounds alternate, and the best of each is taken, since other
+work on the machine only ever slows a round down; CPU time is that of all threads of the process. The memory
+run repeats the list up to so many images and prints the resident set every tenth of the way.
 """
 
 from __future__ import annotations

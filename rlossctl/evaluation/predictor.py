@@ -169,7 +169,8 @@ class Predictor:
         if self.rule.name == "argmax" and self.protocol.single:
             # The activation keeps the order, so the scores decide: no rounding, and ties as in Caffe.
             (scores,) = answers
-            return Decision(labels=_best_class_at(scores, views[0]))
+            # Plane by plane: enlarged scores of all classes together would leave the cache.
+            return Decision(labels=best_class(_at(plane[None], views[0])[0] for plane in scores))
         return decide(self.combine(photo, views, answers), self.rule, valid)
 
     def _views(self, photo: np.ndarray, scale: float) -> Iterator[View]:
@@ -277,10 +278,6 @@ class _Average:
 def _at(scores: np.ndarray, view: View) -> np.ndarray:
     """Scores at the view's own pixels, without its padding."""
     return upsample(scores[None], view.pixels.shape[1:], keep=view.keep)[0]
-
-
-def _best_class_at(scores: np.ndarray, view: View) -> np.ndarray:
-    return best_class(_at(scores, view))
 
 
 def _batches(views: Sequence[View], size: int) -> Iterator[list[View]]:
