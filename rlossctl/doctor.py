@@ -141,14 +141,20 @@ def _machine() -> Iterator[Check]:
 
 def _packages() -> Iterator[Check]:
     """The packages that the installed rlossctl says it needs, each really imported."""
-    seen: dict[str, str] = {}
-    for requirement in importlib.metadata.requires("rlossctl") or []:
+    try:
+        requirements = importlib.metadata.requires("rlossctl") or []
+    except importlib.metadata.PackageNotFoundError:
+        found = "not installed, so nothing says what it needs"
+        yield Check("packages", "rlossctl", False, True, found, "pip install -e .  # in the checkout")
+        return
+    seen: set[str] = set()
+    for requirement in requirements:
         distribution = re.match(r"[\w.-]+", requirement)[0].lower()
         extra = re.search(r"""extra\s*==\s*["']([\w-]+)["']""", requirement)
         module = _MODULES.get(distribution, distribution)
         if distribution == "rlossctl" or module in seen or (extra and extra[1] in _FORMS_OF_ALL):
             continue
-        seen[module] = distribution
+        seen.add(module)
         works, detail = _attempt(lambda module=module, name=distribution: _version(module, name))
         if extra:
             fix = f"pip install 'rlossctl[{extra[1]}]'"

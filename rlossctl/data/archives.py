@@ -72,7 +72,12 @@ class Sources:
 
 
 def _folder(folder: Path) -> Iterator[Entry]:
+    seen: set[str] = set()  # links may lead in a circle
     for root, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(root) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(root))
         folders.sort()
         for name in sorted(names):
             path = Path(root) / name

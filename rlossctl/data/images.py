@@ -14,6 +14,7 @@ from PIL import Image
 
 from rlossctl.errors import DataError
 
+_ORIENTATION = 0x0112  # EXIF's number for it
 # What pillow raises on files that are missing, truncated, damaged or absurdly large.
 _BROKEN = (
     OSError,
@@ -144,6 +145,16 @@ def image_size(path: str | os.PathLike[str], *, listed: str | None = None) -> tu
     """
     with _opened(path, _place(path, listed)) as image:
         return image.height, image.width
+
+
+def image_orientation(path: str | os.PathLike[str], *, listed: str | None = None) -> int:
+    """The EXIF orientation, 1 (upright) where the file has none. Nothing here ever applies it.
+
+    Raises:
+        DataError: as for `read_image`.
+    """
+    with _opened(path, _place(path, listed)) as image:
+        return image.getexif().get(_ORIENTATION, 1)
 
 
 def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where: object) -> None:

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rlossctl.data.images import check_labels, read_image, read_label
+from rlossctl.data.images import check_labels, image_orientation, read_image, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.data.palette import voc_palette
 from rlossctl.errors import DataError
 from rlossctl.progress import track
-
-_ORIENTATION = 0x0112  # EXIF
 
 
 @dataclass(frozen=True)
@@ -129,8 +127,8 @@ def _check(
     photo = label = None
     try:
         photo = read_image(sample.image)
-        turned = _orientation(sample.image)
-        if turned not in (None, 1):
+        turned = image_orientation(sample.image)
+        if turned != 1:
             found = f"{sample.image}: EXIF orientation {turned}, which is not applied"
             yield Finding("photo with a rotation", listed, found, fatal=False)
     except DataError as error:
@@ -176,11 +174,6 @@ def _palettes(name: str, report: ListReport) -> Iterator[Finding]:
     if len(report.modes) > 1:
         found = ", ".join(f"{number} {mode}" for mode, number in report.modes.items())
         yield Finding("labels stored in different ways", name, found, fatal=False)
-
-
-def _orientation(path: str) -> int | None:
-    with Image.open(path) as image:
-        return image.getexif().get(_ORIENTATION)
 
 
 def _duplicate(sample: Sample, name: str, seen: dict[str, tuple[str, str]]) -> Iterator[Finding]:

@@ -22,8 +22,8 @@ if (list) {
     const [direction, model] = order.value.split(" ");
     const sign = direction === "best" ? -1 : 1;
     const sorted = direction === "list"
-      ? articles.toSorted((a, b) => a.dataset.index - b.dataset.index)
-      : articles.toSorted((a, b) => sign * (score(a, model) - score(b, model)));
+      ? [...articles].sort((a, b) => a.dataset.index - b.dataset.index)
+      : [...articles].sort((a, b) => sign * (score(a, model) - score(b, model)));
     list.append(...sorted);
     let count = 0;
     for (const article of articles) {

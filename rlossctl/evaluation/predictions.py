@@ -126,13 +126,16 @@ def _one(
     archive: tarfile.TarFile | None,
 ) -> None:
     views = predictor.prepare(photo)
-    answers = list(predictor.run(views))
+    values = "npz" in files or "png16" in files
+    answers = predictor.run(views)
+    if values:  # else as they come: those of many tiles need much memory
+        answers = list(answers)
     decision = predictor.finish(photo, views, answers)
     for paths in files.values():
         make_folder(paths[0].parent)
     if decision.labels is not None:
         _write_labels(photo, decision.labels, files, name, archive)
-    if "npz" in files or "png16" in files:
+    if values:
         _write_values(predictor, decision, predictor.combine(photo, views, answers), files)
 
 

@@ -44,6 +44,15 @@ def test_the_table_ends_with_a_judgement(invoke):
     assert code == 0 and out.startswith("rlossctl ") and out.endswith("everything essential works\n")
 
 
+def test_a_checkout_that_is_not_installed(found, monkeypatch):
+    def requires(name):
+        raise doctor.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", requires)
+    code, checks = found()
+    assert code == 1 and checks["rlossctl"]["fix"].startswith("pip install -e .")
+
+
 def test_a_package_that_cannot_be_imported(found, invoke, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     code, checks = found()

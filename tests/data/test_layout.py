@@ -76,6 +76,13 @@ def test_sources_of_all_kinds_give_the_same(voc, tmp_path):
     assert names[0] == names[1]
 
 
+def test_links_in_a_circle_end(voc, tmp_path):
+    (voc / "VOCdevkit/VOC2012/again").symlink_to(voc / "VOCdevkit")
+    (tmp_path / "linked").symlink_to(voc / "VOCdevkit/VOC2012")
+    assert prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out").files["JPEGImages"] == 2
+    assert prepare_voc([str(tmp_path / "linked")], tmp_path / "out2").files["JPEGImages"] == 2
+
+
 def test_nothing_is_overwritten(voc, tmp_path):
     prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out")
     assert prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out").files["JPEGImages"] == 2

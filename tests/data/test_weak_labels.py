@@ -14,6 +14,7 @@ from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.palette import save_label_png
+from rlossctl.data.weak import KINDS
 from rlossctl.data.weak_labels import find_masks, label_list, write_weak_labels
 from rlossctl.errors import DataError, UsageError
 
@@ -98,6 +99,11 @@ def test_names_with_spaces_cannot_be_listed(voc, tmp_path):
     masks = find_masks(voc / "list.txt", voc)
     with pytest.raises(DataError, match="without spaces"):
         label_list(masks, tmp_path / "my out")
+
+
+def test_the_command_offers_every_kind():
+    (option,) = [option for option in command.commands["scribble"].params if option.name == "kind"]
+    assert tuple(option.type.choices) == KINDS
 
 
 def test_house_errors_leave_the_command_to_the_group(voc, tmp_path):

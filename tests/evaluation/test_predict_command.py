@@ -193,6 +193,21 @@ def test_what_names_nothing_or_too_much(photos, voc_folder, tmp_path):
         find_inputs([str(photos / "2007_000000.png"), str(labels)])
 
 
+def test_the_command_offers_every_kind():
+    from rlossctl.cli.predict import Kinds
+    from rlossctl.evaluation.predictions import KINDS
+
+    assert Kinds._known == KINDS
+
+
+def test_tiles_give_the_same_files(predict, photos, tmp_path):
+    code, _, _ = predict(photos / "2007_000000.png", "-o", "tiles", "--protocol", "tiles", "--tile", "24,24",
+                         "--write", "labels,npz")  # fmt: skip
+    assert code == 0 and predict(photos / "2007_000000.png", "-o", "whole")[0] == 0
+    whole, tiles = (read_label(tmp_path / folder / "2007_000000.png") for folder in ("whole", "tiles"))
+    assert np.array_equal(whole, tiles), "the model looks at single pixels"
+
+
 def test_arguments_that_do_not_go_together(predict, photos):
     assert predict(photos)[0] == 2, "nothing would be written"
     assert predict(photos, "--out", "o", "--write", "labels,pdf")[0] == 2

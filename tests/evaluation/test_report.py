@@ -14,6 +14,7 @@ from rlossctl.errors import UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate, write_report
 from rlossctl.evaluation.opening import open_list
 from rlossctl.evaluation.pictures import RIGHT, WRONG, error_map
+from rlossctl.evaluation.rules import Rule
 
 
 @pytest.fixture
@@ -38,6 +39,15 @@ def test_page_is_self_contained_and_names_everything(evaluations, tmp_path):
     assert "prefers-color-scheme: dark" in text
     for word in ("pCE", "+ DenseCRF", "blue", "green", "red", "CPUExecutionProvider", "2007_000002"):
         assert word in text
+
+
+def test_masks_that_overlap_have_a_page_without_matrix_and_images(tiny_model, voc_folder, tmp_path):
+    samples = open_list(voc_folder / "pairs.txt", voc_folder)
+    rule = Rule("threshold", output="masks")
+    result = evaluate(OnnxRunner(tiny_model, "cpu"), samples, rule=rule, progress=False)
+    text = write_report(tmp_path / "report", {"masks": result}).read_text()
+    assert "masks may overlap" in text and "<h2>Confusion" not in text and "<article" not in text
+    assert f"{100 * result.miou():.2f}" in text
 
 
 def test_files_beside_the_page(evaluations, tmp_path):
