@@ -21,7 +21,7 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.evaluate import names_for
 from rlossctl.evaluation.inputs import Input, check_outputs
 from rlossctl.evaluation.predictor import Predictor
-from rlossctl.evaluation.rules import Decision
+from rlossctl.evaluation.rules import Decision, decide
 from rlossctl.files import atomic_path, atomic_write, make_folder
 from rlossctl.progress import track
 
@@ -125,18 +125,26 @@ def _one(
     name: str,
     archive: tarfile.TarFile | None,
 ) -> None:
-    views = predictor.prepare(photo)
-    values = "npz" in files or "png16" in files
-    answers = predictor.run(views)
-    if values:  # else as they come: those of many tiles need much memory
-        answers = list(answers)
-    decision = predictor.finish(photo, views, answers)
+    decision, probabilities = _predict(predictor, photo, "npz" in files or "png16" in files)
     for paths in files.values():
         make_folder(paths[0].parent)
     if decision.labels is not None:
         _write_labels(photo, decision.labels, files, name, archive)
-    if values:
-        _write_values(predictor, decision, predictor.combine(photo, views, answers), files)
+    if probabilities is not None:
+        _write_values(predictor, decision, probabilities, files)
+
+
+def _predict(
+    predictor: Predictor, photo: np.ndarray, with_values: bool
+) -> tuple[Decision, np.ndarray | None]:
+    """The prediction, and the probabilities where they are written."""
+    if not with_values:
+        return predictor.predict(photo), None
+    probabilities = predictor.probabilities(photo)
+    if predictor.rule.name == "argmax" and predictor.protocol.single:
+        # Here scores decide, as in `eval`: a second pass, rather than labels that a softmax may have rounded.
+        return predictor.predict(photo), probabilities
+    return decide(probabilities, predictor.rule), probabilities
 
 
 def _write_labels(

@@ -102,6 +102,18 @@ def test_temperature_and_activation(photo):
         Predictor(runner, None, Protocol(activation="none"), Rule("threshold")).predict(photo)
 
 
+def test_probabilities_do_not_pass_through_another_softmax(photo):
+    class Probabilities(Pointwise):
+        def scores(self, batch: np.ndarray) -> np.ndarray:
+            powers = np.exp(batch / 20)
+            return powers / powers.sum(axis=1, keepdims=True)
+
+    with pytest.raises(NetError, match="activation none"):
+        Predictor(Probabilities()).probabilities(photo)
+    got = Predictor(Probabilities(), protocol=Protocol(activation="none")).probabilities(photo)
+    np.testing.assert_allclose(got, softmax(photo), atol=2e-6)
+
+
 def test_caffes_protocol_pads_and_cuts_photo_and_label_alike(photo):
     predictor = Predictor(Pointwise((40, 90)), protocol=Protocol("caffe"))
     label = np.arange(50 * 70).reshape(50, 70).astype(np.uint8)

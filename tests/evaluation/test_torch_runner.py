@@ -10,9 +10,12 @@ import torch
 from click.testing import CliRunner
 
 from rlossctl.cli.eval import command
+from rlossctl.data.images import read_image
 from rlossctl.errors import NetError, UsageError, WeightsError
-from rlossctl.evaluation import evaluate
+from rlossctl.evaluation import Predictor, evaluate
 from rlossctl.evaluation.opening import open_list, open_model
+from rlossctl.evaluation.rules import best_class
+from rlossctl.evaluation.upsample import upsample
 from rlossctl.net import load_net
 from rlossctl.weights import LayerRecord, write_caffemodel
 
@@ -63,6 +66,24 @@ def test_list_root_and_preprocessing_come_from_the_data_layer(prototxt, weights,
     assert result.preprocess.crop == (64, 64)
     assert result.backend.startswith(f"PyTorch {torch.__version__}, CPU")
     assert opened.notes == ()
+
+
+@pytest.mark.parametrize("zoom", [1, 8])
+def test_classes_taken_by_torch_are_those_of_the_scores(tmp_path, weights, voc_folder, zoom):
+    """Enlarged and compared in torch, or in numpy: the same classes, ties and padding included."""
+    path = tmp_path / "coarse.prototxt"
+    stride = f"kernel_size: 1 stride: {zoom} }}"
+    data = DATA.format(phase="TEST").replace("crop_size: 64", "crop_size: 65")
+    path.write_text(data + NET.replace("kernel_size: 1 }", stride))
+    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    predictor = Predictor(opened.runner)
+    for sample in open_list(opened.source, opened.root):
+        photo = read_image(sample.image)
+        photo[:10] = (100, 110, 120)  # the mean: all scores are equal
+        (view,) = predictor.prepare(photo)
+        (scores,) = predictor.run([view], scores=True)
+        enlarged = upsample(scores[None], view.pixels.shape[1:], keep=view.keep)[0]
+        np.testing.assert_array_equal(predictor.predict(photo).labels, best_class(enlarged))
 
 
 def test_command_agrees_with_the_nets_own_accuracy_layer(prototxt, weights, voc_folder, tmp_path):
