@@ -129,10 +129,17 @@ fetch() {
     echo "  from $url"
     # What an earlier attempt left is continued, but only from the same address: mirrors may differ.
     part=$target.$(printf '%s' "$url" | sha256sum | cut -c 1-8).part
-    if ! download -C - -o "$part" "$url"; then
-      rm -f "$part" # a server that cannot continue is asked for the whole file
-      download -o "$part" "$url" || continue
-    fi
+    download -C - -o "$part" "$url" || case $? in
+      22 | 33 | 36) # the server cannot continue, or has no such file: ask for the whole
+        if [ -f "$part" ] && download -o "$part.whole" "$url"; then
+          mv "$part.whole" "$part"
+        else
+          rm -f "$part.whole"
+          continue
+        fi
+        ;;
+      *) continue ;; # broken off: what came stays for the next time
+    esac
     if check "$part" "$file" "$wanted"; then
       mv "$part" "$target"
       return 0

@@ -13,7 +13,6 @@ from PIL import Image
 
 from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.images import decode_label
-from rlossctl.data.lists import write_lines
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write, make_folder
 from rlossctl.progress import track
@@ -48,8 +47,8 @@ def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
     Args:
         sources: folders and archives in any order: VOCtrainval_11-May-2012.tar, SegmentationClassAug.zip,
             pascal_2012_scribble.zip, or what they unpack to. Files are known by the folder that they lie in.
-        out: made where it does not exist. Files that are there with the same content stay; others of the
-            same name are an error.
+        out: made where it does not exist. Files and lists that are there with the same content stay; others
+            of the same name are an error.
 
     Raises:
         DataError: no photos or no val list among the sources, damaged archives, files that differ from
@@ -91,8 +90,7 @@ def _voc_lists(
             continue
         photos = kinds[PHOTOS]
         lines = [f"{PHOTOS}/{photos[stem].path.name} {folder}/{stem}.png" for stem in usable]
-        write_lines(make_folder(out / VOC_LISTS) / f"{name}.txt", lines)
-        lengths[f"{VOC_LISTS}/{name}.txt"] = len(lines)
+        lengths[f"{VOC_LISTS}/{name}.txt"] = _write_list(out / VOC_LISTS / f"{name}.txt", lines)
     return Prepared(files, lengths, notes)
 
 
@@ -122,8 +120,7 @@ def prepare_camvid(sources: list[str], out: str | os.PathLike[str], void: int = 
             convert = _segnet_label(void)
             files[MASKS] = files.get(MASKS, 0) + _copy(labels, out / MASKS, convert)
             lines = [f"{PHOTOS}/{photos[stem].path.name} {MASKS}/{stem}.png" for stem in sorted(photos)]
-            write_lines(out / f"{split}.txt", lines)
-            lists[f"{split}.txt"] = len(lines)
+            lists[f"{split}.txt"] = _write_list(out / f"{split}.txt", lines)
     return Prepared(files, lists, [])
 
 
@@ -166,21 +163,29 @@ def _copy(
 ) -> int:
     make_folder(folder)
     for entry in track(entries.values(), len(entries), folder.name):
-        target = folder / entry.path.name
-        content = convert(entry.read(), entry.where)
-        if target.exists():
-            if target.read_bytes() != content:
-                raise DataError(
-                    "a file of this name with other content is there already",
-                    where=target,
-                    found=f"{target.stat().st_size:,} bytes there, {len(content):,} in {entry.where}",
-                    expected="the same content, or no such file",
-                    advice="name another folder with --out, or move the file away",
-                )
-            continue
+        _write(folder / entry.path.name, convert(entry.read(), entry.where))
+    return len(entries)
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Writes a file unless it is there; one with other content is never touched."""
+    if not target.exists():
         with atomic_write(target) as file:
             file.write(content)
-    return len(entries)
+    elif target.read_bytes() != content:
+        raise DataError(
+            "a file of this name with other content is there already",
+            where=target,
+            found=f"{target.stat().st_size:,} bytes there, {len(content):,} to write",
+            expected="the same content, or no such file",
+            advice="name another folder with --out, or move the file away",
+        )
+
+
+def _write_list(target: Path, lines: list[str]) -> int:
+    make_folder(target.parent)
+    _write(target, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+    return len(lines)
 
 
 def _missing(what: str, sources: list[str], expected: str) -> DataError:

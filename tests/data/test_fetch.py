@@ -147,6 +147,29 @@ def test_a_broken_download_is_continued(fetch, mirror, sums, tmp_path):
     assert (downloads / "SegmentationClassAug.zip").read_bytes() == content
 
 
+def test_what_came_before_a_break_stays_for_the_next_time(fetch, mirror, sums, tmp_path, monkeypatch):
+    """The first curl writes 100 bytes and breaks off as when the network goes; the second is the real one."""
+    content = (mirror / "SegmentationClassAug.zip").read_bytes()
+    (tmp_path / "half").write_bytes(content[:100])
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin/curl"
+    fake.write_text(
+        "#!/bin/sh\n"
+        'for word; do if [ "$last" = -o ]; then out=$word; fi; last=$word; done\n'
+        f'case $last in file://*) cp "{tmp_path}/half" "$out" ;; esac\nexit 18\n'
+    )
+    fake.chmod(0o755)
+    before = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{before}")
+    assert fetch("--sums", sums, "--no-prepare", "aug").returncode == 1
+    (part,) = (tmp_path / "data/downloads").iterdir()
+    assert part.suffix == ".part" and part.read_bytes() == content[:100]
+    (mirror / "SegmentationClassAug.zip").write_bytes(b"?" * 100 + content[100:])
+    monkeypatch.setenv("PATH", before)
+    done = fetch("--sums", sums, "--no-prepare", "aug")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_arguments(fetch, tmp_path):
     assert fetch("nothing").returncode == 2
     assert fetch("--frobnicate").returncode == 2

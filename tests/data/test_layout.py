@@ -91,6 +91,10 @@ def test_nothing_is_overwritten(voc, tmp_path):
     with pytest.raises(DataError, match=r"a\.png: a file of this name with other content"):
         prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out")
     assert mine.read_bytes() == b"my own correction"
+    mine.unlink()
+    (tmp_path / "out/pascal_scribble/list/val.txt").write_text("my own list\n")
+    with pytest.raises(DataError, match=r"val\.txt: a file of this name"):
+        prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out")
 
 
 def test_names_in_an_archive_are_no_paths(voc, tmp_path):

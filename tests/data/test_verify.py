@@ -97,6 +97,15 @@ def test_the_same_content_in_two_lists(verify, dataset):
     assert finding["where"] == f"{dataset}/val.txt:1" and "b.png" in finding["found"]
 
 
+def test_a_palette_with_holes_is_read_by_its_indices(verify, dataset):
+    label = Image.fromarray(np.full((20, 24), 9, np.uint8))
+    label.putpalette([0, 0, 0] * 5)  # the file has no colour for id 9
+    label.save(dataset / "a_l.png")
+    assert verify("--num-classes", 10)[0] == 0
+    code, _, kinds = verify("--num-classes", 9)
+    assert code == 1 and "9 (480 of 480 pixels)" in kinds["label ids out of range"][0]["found"]
+
+
 def test_what_is_only_noted(verify, dataset):
     shutil.copy(dataset / "a.png", dataset / "c.png")
     save_label_png(dataset / "b_l.png", np.zeros((20, 24), np.uint8))
