@@ -112,8 +112,11 @@ def _one(
     say: Callable[[str], None],
     others: Mapping[str, Evaluation],
 ) -> tuple[Evaluation, str]:
+    # Placeholders beside ONNX files only are a mistake; beside a prototxt they are the prototxt's.
+    mixed = named.weights is None and any(model.weights for model in job.models)
+    settings = {} if mixed else job.settings
     opened = open_model(
-        named.model, named.weights, job.device, job.settings, job.data, job.root, job.dialect, named.name
+        named.model, named.weights, job.device, settings, job.data, job.root, job.dialect, named.name
     )
     samples = open_list(opened.source, opened.root, job.label_dir)[: job.limit]
     base = getattr(opened.runner, "preprocess", None)

@@ -101,6 +101,20 @@ def test_command_agrees_with_the_nets_own_accuracy_layer(prototxt, weights, voc_
     np.testing.assert_allclose(content["caffe"], blobs["accuracy"].ravel().numpy(), rtol=1e-6)
 
 
+def test_one_net_in_two_forms_does_not_differ_from_itself(prototxt, weights, tiny_model, voc_folder):
+    """An ONNX file and a prototxt with placeholders in one table, written to standard output."""
+    arguments = [str(tiny_model), str(prototxt), str(weights), "--set", f"ROOT={voc_folder}",
+                 "--set", "EXP=a",
+                 "--data", str(voc_folder / "pairs.txt"), "--root", str(voc_folder), "--device", "cpu",
+                 "--names", "onnx,torch", "--markdown", "-"]  # fmt: skip
+    result = CliRunner().invoke(command, arguments)
+    assert result.exception is None, result.output
+    first, second = result.stdout.splitlines()[2:4]
+    assert first.startswith("| onnx | ")
+    assert second.startswith("| torch | ")
+    assert second.endswith("| +0.00 (+0.00 to +0.00) |")
+
+
 def test_a_training_net_needs_a_named_list(tmp_path, weights, voc_folder, expected_matrix):
     prototxt = tmp_path / "train.prototxt"
     prototxt.write_text(DATA.format(phase="TRAIN") + NET + LOSS)
