@@ -104,6 +104,7 @@ class _Job:
     ) -> None:
         self.folder, self.seed, self.say, self.densecrf = folder, seed, say, densecrf
         self.data = folder / "data"
+        self.shown: int | list[int] = PICTURES
         self.configs = configs_dir() / "demo"
         self.first_phase: dict[str, Path] = {}  # train list -> weights, so that a phase is trained once
 
@@ -169,7 +170,8 @@ class _Job:
             self.say(f"  {line}")
         samples = open_list(settings["TEST_LIST"], self.data)
         evaluation = evaluate(
-            OnnxRunner(model, "cpu"), samples, source=settings["TEST_LIST"], pictures=PICTURES
+            OnnxRunner(model, "cpu"), samples, source=settings["TEST_LIST"], pictures=self.shown
         )
+        self.shown = [picture.index for picture in evaluation.pictures]  # the same for all rows
         self.say(f"  mIoU {100 * evaluation.confusion.miou():.2f} by {evaluation.backend}")
         return evaluation

@@ -18,11 +18,13 @@ from rlossctl.errors import RlossError
 COMMANDS = {
     "bench": "Measure this machine: the filter and the loss under it.",
     "convert": "Convert nets and weights: caffemodel, HDF5, safetensors, PyTorch checkpoints, ONNX.",
-    "data": "Prepare data: scribbles from masks.",
+    "data": "Prepare and check data: layouts, weak labels, statistics.",
     "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
     "diff": "Compare two nets, solvers or weights files of any format.",
-    "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
+    "doctor": "Check the installation: packages, devices, sessions; say what is missing.",
+    "eval": "Evaluate models: IoU, Dice and accuracy per class, and their means.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
+    "predict": "Predict photos: label images, overlays, probabilities.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
     "visualize": "Look at the DenseCRF loss: its gradient as pictures, its modes as numbers.",
@@ -36,6 +38,7 @@ Examples:
   rlossctl train --prototxt solver.prototxt --out runs/a
   rlossctl convert test.prototxt runs/a/train_iter_9000.caffemodel -o model.onnx
   rlossctl eval model.onnx --data val.txt --root VOC2012
+  rlossctl predict model.onnx photos --out predictions
 """
 
 

@@ -56,12 +56,7 @@ undefined. docs/evaluation.md defines every score.
     show_default=True,
     help="caffe adds SegAccuracy's three numbers (empty class counts 1).",
 )
-@click.option("--mean", type=options.Numbers("B,G,R", float), help="In place of the model's mean (0 to 255).")
-@click.option("--scale", type=float, help="In place of the model's scale (after the mean).")
-@click.option("--rgb", is_flag=True, help="Feed red, green, blue in place of Caffe's blue, green, red.")
-@click.option(
-    "--crop", type=options.Numbers("H,W", int), help="Pad images to this size in place of the model's."
-)
+@prediction.input_options
 @click.option(
     "--ignore",
     type=click.IntRange(0, 255),
@@ -96,7 +91,11 @@ undefined. docs/evaluation.md defines every score.
 @click.option("--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]")
 @click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs.")
 @click.option(
-    "--pictures", type=click.IntRange(min=0), default=12, show_default=True, help="Images in the report."
+    "--pictures",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Images in the report, worst and best.",
 )
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout).")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV (- for stdout).")

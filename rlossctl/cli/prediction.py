@@ -52,6 +52,12 @@ class ClassIds(click.ParamType):
         return tuple(sorted(ids))
 
 
+_INPUT = (
+    click.option("--mean", type=Numbers("B,G,R", float), help="In place of the model's mean (0 to 255)."),
+    click.option("--scale", type=float, help="In place of the model's scale (after the mean)."),
+    click.option("--rgb", is_flag=True, help="Feed red, green, blue in place of Caffe's blue, green, red."),
+    click.option("--crop", type=Numbers("H,W", int), help="Pad images to this size in place of the model's."),
+)
 _PROTOCOL = (
     click.option(
         "--protocol",
@@ -135,6 +141,13 @@ _RULE = (
         "--drop-ignored", is_flag=True, help="Rank rules look at pixels that the truth labels only."
     ),
 )
+
+
+def input_options(command: Command) -> Command:
+    """Adds what replaces the model's preprocessing: mean, scale, rgb, crop."""
+    for option in reversed(_INPUT):
+        command = option(command)
+    return command
 
 
 def protocol_options(command: Command) -> Command:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from rlossctl.errors import DataError
 
+_ORIENTATION = 0x0112  # EXIF's number for it
 # What pillow raises on files that are missing, truncated, damaged or absurdly large.
 _BROKEN = (
     OSError,
@@ -102,19 +103,38 @@ def read_label(path: str | os.PathLike[str], *, listed: str | None = None) -> np
     Raises:
         DataError: unreadable as for `read_image`; a colour or alpha image; lossy JPEG; ids over 255.
     """
-    with _opened(path, _place(path, listed)) as image:
-        if image.format == "JPEG":
-            raise _no_label(path, listed, "a JPEG file: its compression changes the ids")
-        if image.mode in ("P", "L"):
-            return np.array(image, dtype=np.uint8)
-        if image.mode == "1":
-            return np.array(image).astype(np.uint8)
-        if image.mode == "I" or image.mode.startswith("I;16"):
-            ids = np.array(image)
-            if ids.size and (ids.min() < 0 or ids.max() > 255):
-                raise _no_label(path, listed, f"ids from {ids.min()} to {ids.max()}")
-            return ids.astype(np.uint8)
-        raise _no_label(path, listed, f"a colour image (mode {image.mode})")
+    place = _place(path, listed)
+    with _opened(path, place) as image:
+        return _ids(image, place)
+
+
+def decode_label(data: bytes, where: str) -> np.ndarray:
+    """An encoded label image as class ids; see `read_label`.
+
+    Args:
+        data: the file's content.
+        where: whose content this is, for the error.
+
+    Raises:
+        DataError: as for `read_label`.
+    """
+    with _opened(io.BytesIO(data), where) as image:
+        return _ids(image, where)
+
+
+def _ids(image: Image.Image, where: str) -> np.ndarray:
+    if image.format == "JPEG":
+        raise _no_label(where, "a JPEG file: its compression changes the ids")
+    if image.mode in ("P", "L"):
+        return np.array(image, dtype=np.uint8)
+    if image.mode == "1":
+        return np.array(image).astype(np.uint8)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        ids = np.array(image)
+        if ids.size and (ids.min() < 0 or ids.max() > 255):
+            raise _no_label(where, f"ids from {ids.min()} to {ids.max()}")
+        return ids.astype(np.uint8)
+    raise _no_label(where, f"a colour image (mode {image.mode})")
 
 
 def image_size(path: str | os.PathLike[str], *, listed: str | None = None) -> tuple[int, int]:
@@ -125,6 +145,16 @@ def image_size(path: str | os.PathLike[str], *, listed: str | None = None) -> tu
     """
     with _opened(path, _place(path, listed)) as image:
         return image.height, image.width
+
+
+def image_orientation(path: str | os.PathLike[str], *, listed: str | None = None) -> int:
+    """The EXIF orientation, 1 (upright) where the file has none. Nothing here ever applies it.
+
+    Raises:
+        DataError: as for `read_image`.
+    """
+    with _opened(path, _place(path, listed)) as image:
+        return image.getexif().get(_ORIENTATION, 1)
 
 
 def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where: object) -> None:
@@ -171,10 +201,10 @@ def _place(path: object, listed: str | None) -> str:
     return f"{path} (named in {listed})" if listed else str(path)
 
 
-def _no_label(path: object, listed: str | None, found: str) -> DataError:
+def _no_label(where: str, found: str) -> DataError:
     return DataError(
         "this is not a label image",
-        where=_place(path, listed),
+        where=where,
         found=found,
         expected="one channel of class ids 0..255: a palette PNG or an 8-bit grey PNG",
         advice="map the colours to class ids and save them with rlossctl.data.palette.save_label_png",

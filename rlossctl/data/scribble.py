@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rlossctl.data.raster import round_brush, stamp
 from rlossctl.data.regions import Regions, distance_inside, find_regions
 from rlossctl.data.strokes import RegionPaths
 from rlossctl.errors import DataError
@@ -41,19 +42,19 @@ def make_scribbles(
         DataError: the mask is not two-dimensional, or the numbers are out of range.
     """
     mask = np.asarray(mask)
-    _check(mask, coverage, width)
+    check_request(mask, coverage, width)
     mask = mask.astype(np.uint8)
     regions = find_regions(mask)
-    canvas = _Canvas(mask, regions, width)
+    canvas = Canvas(mask, regions, width)
     rng = np.random.default_rng(seed % 2**64)
-    dots, large = _sort(regions, mask.size, width, ignore)
+    dots, large = sort_regions(regions, mask.size, width, ignore)
     for region in dots:
         canvas.dot(region)
     _draw_strokes(canvas, large, coverage * mask.size, rng)
     return canvas.drawn
 
 
-def _check(mask: np.ndarray, coverage: float, width: int) -> None:
+def check_request(mask: np.ndarray, coverage: float, width: int) -> None:
     fits = mask.ndim == 2 and mask.size and mask.min() >= 0 and mask.max() <= 255
     if not fits or not 0 < coverage <= 1 or width < 1:
         raise DataError(
@@ -64,7 +65,7 @@ def _check(mask: np.ndarray, coverage: float, width: int) -> None:
         )
 
 
-def _sort(regions: Regions, pixels: int, width: int, ignore: int) -> tuple[list[int], list[int]]:
+def sort_regions(regions: Regions, pixels: int, width: int, ignore: int) -> tuple[list[int], list[int]]:
     """Regions that get a dot, and regions that get strokes."""
     small = max(_DOT_SHARE * pixels, _DOT_WIDTHS * width**2)
     wanted = (regions.ids != UNLABELLED) & (regions.ids != ignore)
@@ -76,7 +77,7 @@ def _sort(regions: Regions, pixels: int, width: int, ignore: int) -> tuple[list[
     return dots.tolist(), strokes.tolist()
 
 
-def _draw_strokes(canvas: _Canvas, large: list[int], target: float, rng: np.random.Generator) -> None:
+def _draw_strokes(canvas: Canvas, large: list[int], target: float, rng: np.random.Generator) -> None:
     paths = {region: iter(canvas.paths(region, rng)) for region in large}
     main = {region: next(path) for region, path in paths.items()}
     lengths = {region: float(len(path)) for region, path in main.items()}
@@ -102,7 +103,7 @@ def _share(lengths: list[float], room: float, least: float) -> float:
 
 
 def _draw_branches(
-    canvas: _Canvas,
+    canvas: Canvas,
     paths: dict[int, Iterator[np.ndarray]],
     lengths: dict[int, float],
     target: float,
@@ -129,7 +130,7 @@ def _part(path: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarr
     return path[start : start + count]
 
 
-class _Canvas:
+class Canvas:
     """The scribble map being drawn, and what is needed to stay inside the regions."""
 
     def __init__(self, mask: np.ndarray, regions: Regions, width: int) -> None:
@@ -139,25 +140,20 @@ class _Canvas:
         self.count = 0
         self._mask = mask
         self._distance = distance_inside(regions.index)
-        side = np.arange(width) - (width - 1) / 2
-        dy, dx = np.meshgrid(side, side, indexing="ij")
-        disc = np.hypot(dy, dx) <= (width - 1) / 2 + 0.25
-        self._brush = np.stack([dy[disc], dx[disc]], axis=1)
+        self._brush = round_brush(width)
 
     def paths(self, region: int, rng: np.random.Generator) -> RegionPaths:
         """The middle paths of a region; their points are in image coordinates less the box's corner."""
-        inside, distance = self._window(region)
+        inside, distance = self.window(region)
         return RegionPaths(inside, distance, rng)
 
     def stroke(self, region: int, path: np.ndarray) -> None:
         """Draws a path given within the region's box, less what would touch another region."""
         top, left = self.regions.boxes[region, :2]
-        inside, distance = self._window(region)
+        inside, distance = self.window(region)
         # Where the region is wide enough, a stroke keeps off the border as a careful hand does.
         allowed = inside & (distance >= min(2.0, distance[inside].max()))
-        pixels = np.floor(path[:, None] + self._brush + 0.5).astype(np.int64).reshape(-1, 2)
-        fits = ((pixels >= 0) & (pixels < inside.shape)).all(axis=1)
-        y, x = pixels[fits].T
+        y, x = stamp(path, self._brush, inside.shape)
         keep = allowed[y, x]
         window = self.drawn[top : top + inside.shape[0], left : left + inside.shape[1]]
         before = int((window != UNLABELLED).sum())
@@ -166,11 +162,12 @@ class _Canvas:
 
     def dot(self, region: int) -> None:
         """A dot in the middle of a tiny region."""
-        inside, distance = self._window(region)
+        inside, distance = self.window(region)
         middle = np.unravel_index(int(np.argmax(np.where(inside, distance, 0))), inside.shape)
         self.stroke(region, np.asarray([middle], dtype=np.float64))
 
-    def _window(self, region: int) -> tuple[np.ndarray, np.ndarray]:
+    def window(self, region: int) -> tuple[np.ndarray, np.ndarray]:
+        """The region within its box, bool [h, w], and the distance to its border, float32 [h, w]."""
         top, left, bottom, right = self.regions.boxes[region]
         window = np.s_[top:bottom, left:right]
         return self.regions.index[window] == region, self._distance[window]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rlossctl.data.raster import arc_lengths, resample
+
 _STEPS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 # How much dearer a path at the border is than one in the middle.
 _BORDER_COST = 8.0
@@ -92,15 +94,6 @@ class RegionPaths:
         return points + wobble
 
 
-def resample(points: np.ndarray, spacing: float) -> np.ndarray:
-    """A polyline [P, 2] with points every `spacing` of its length; a single point stays one."""
-    steps = np.hypot(*np.diff(points, axis=0).T)
-    along = np.concatenate([[0.0], np.cumsum(steps)])
-    count = int(along[-1] / spacing) + 1
-    wanted = np.linspace(0, along[-1], count)
-    return np.stack([np.interp(wanted, along, points[:, axis]) for axis in (0, 1)], axis=1)
-
-
 def _coarsen(depth: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Largest depth of each block, and where it is: float [gh, gw] and float [gh, gw, 2]."""
     rows, columns = (-(-side // step) for side in depth.shape)
@@ -131,7 +124,7 @@ def _edge_weights(depth: np.ndarray, points: np.ndarray, deepest: float) -> np.n
 
 def _cut(points: np.ndarray, depth: np.ndarray) -> int:
     """How many points to drop at the start: as long as the border is nearer behind than at the sides."""
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    along = arc_lengths(points)
     free = np.nonzero(along >= 1.2 * depth)[0]
     most = int(0.22 * len(points))
     return min(int(free[0]), most) if len(free) else most

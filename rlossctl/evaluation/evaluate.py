@@ -20,6 +20,7 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation import results
 from rlossctl.evaluation.confusion import Confusion
 from rlossctl.evaluation.counts import ClassCounts, class_mean
+from rlossctl.evaluation.examples import choose, image_scores
 from rlossctl.evaluation.loading import Loaded, groups, load, read_ahead
 from rlossctl.evaluation.predictor import Predictor
 from rlossctl.evaluation.protocol import Protocol
@@ -38,12 +39,14 @@ class Picture:
     """One evaluated image, for reports.
 
     Attributes:
+        index: its place in the list, from 0.
         name: the image file as the list leads to it.
         photo: uint8 [H, W, 3] BGR.
         truth: uint8 [H, W] class ids and the ignore label.
         prediction: uint8 [H, W] class ids, 255 where the rule gave none.
     """
 
+    index: int
     name: str
     photo: np.ndarray
     truth: np.ndarray
@@ -106,7 +109,7 @@ def evaluate(
     interest: Sequence[int] | None = None,
     band: float | None = None,
     source: str = "list",
-    pictures: int = 0,
+    pictures: int | Sequence[int] = 0,
     workers: int = WORKERS,
     state: State | None = None,
     shard: Shard | None = None,
@@ -125,7 +128,8 @@ def evaluate(
         interest: ids of the classes that means are taken over; all by default.
         band: count boundaries, too, of this width as a share of the diagonal (0.02 in the paper).
         source: the list's name, for errors.
-        pictures: keep this many images (spread evenly over the list) for a report.
+        pictures: predict this many images again for a report, half of them those with the lowest image-wise
+            IoU, half those with the highest; or the images at these places of the list.
         workers: threads that decode and prepare images.
         state: go on from this file, and save to it now and then, and when anything stops the pass.
         shard: this process's part of the list; the result is that of the whole list in every process.
@@ -140,9 +144,10 @@ def evaluate(
     predictor = Predictor(runner, preprocess, protocol or Protocol(), rule or Rule())
     names = names_for(runner, class_names)
     _check(predictor, interest, band, ignore, pictures)
-    wanted = _spread(len(samples), pictures)
-    work = _Pass(predictor, samples, ignore, band, source, workers, wanted, state, shard or Shard())
+    work = _Pass(predictor, samples, ignore, band, source, workers, state, shard or Shard())
     work.run(progress)
+    if isinstance(pictures, int):
+        pictures = choose(image_scores(work.tally.counts(), interest), pictures)
     return Evaluation(
         confusion=work.tally.confusion,
         class_names=names,
@@ -157,7 +162,7 @@ def evaluate(
         interest=None if interest is None else tuple(interest),
         boundary=work.tally.boundary(),
         band=band,
-        pictures=work.pictures(),
+        pictures=work.pictures(pictures),
     )
 
 
@@ -189,13 +194,11 @@ class _Pass:
         band: float | None,
         source: str,
         workers: int,
-        wanted: set[int],
         state: State | None,
         shard: Shard,
     ) -> None:
         self.predictor, self.samples, self._workers = predictor, samples, workers
         self.state, self.shard = state, shard
-        self._wanted, self._kept = wanted if shard.first else set(), {}
         self._start = 0.0
         self._load = functools.partial(load, predictor=predictor, ignore=ignore, source=source)
         masks = predictor.rule.output == "masks"
@@ -219,12 +222,14 @@ class _Pass:
             self._save()
         self.shard.sum(self.tally)
 
-    def pictures(self) -> list[Picture]:
-        """The kept images; those that another run or process has counted are predicted again."""
-        missing = sorted(self._wanted - self._kept.keys())
-        for item in self._loaded([(index, self.samples[index]) for index in missing]):
-            self._keep(item, self._finish(item, self.predictor.run(item.views)))
-        return [self._kept[index] for index in sorted(self._kept)]
+    def pictures(self, wanted: Sequence[int]) -> list[Picture]:
+        """The images at these places, predicted again; none in processes that write nothing."""
+        jobs = [(index, self.samples[index]) for index in (wanted if self.shard.first else ())]
+        kept = []
+        for item in self._loaded(jobs):
+            labels = self._finish(item, self.predictor.run(item.views)).labels
+            kept.append(Picture(item.index, item.sample.image, item.photo, item.truth, labels))
+        return kept
 
     def _loaded(self, jobs: Iterable[tuple[int, Sample]]) -> Iterator[Loaded]:
         return read_ahead(jobs, self._load, self._workers)
@@ -249,17 +254,12 @@ class _Pass:
     def _count(self, item: Loaded, answers: Iterable[np.ndarray]) -> None:
         decision = self._finish(item, answers)
         self.tally.add(item.index, item.truth, decision, item.sample.label)
-        if item.index in self._wanted:
-            self._keep(item, decision)
         if self.state and self.state.due():
             self._save()
 
     def _finish(self, item: Loaded, answers: Iterable[np.ndarray]) -> Decision:
         valid = item.truth != self.tally.ignore if self.predictor.rule.drop_ignored else None
         return self.predictor.finish(item.photo, item.views, answers, valid)
-
-    def _keep(self, item: Loaded, decision: Decision) -> None:
-        self._kept[item.index] = Picture(item.sample.image, item.photo, item.truth, decision.labels)
 
     def _save(self) -> None:
         self.tally.seconds = time.perf_counter() - self._start
@@ -282,7 +282,7 @@ def _options(tally: Tally, predictor: Predictor, shard: Shard) -> dict[str, Any]
 
 
 def _check(
-    predictor: Predictor, interest: Sequence[int] | None, band: float | None, ignore: int, pictures: int
+    predictor: Predictor, interest: Sequence[int] | None, band: float | None, ignore: int, pictures: object
 ) -> None:
     classes = predictor.num_classes
     if interest is not None and not (interest and set(interest) <= set(range(classes))):
@@ -303,9 +303,3 @@ def _check(
             expected="one class per pixel for a report",
             advice="leave --masks or --report out",
         )
-
-
-def _spread(total: int, count: int) -> set[int]:
-    """`count` positions spread evenly over `total`: the same for every model on one list."""
-    count = min(count, total)
-    return {(2 * index + 1) * total // (2 * count) for index in range(count)}

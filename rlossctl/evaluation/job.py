@@ -135,13 +135,19 @@ def _one(
         interest=job.interest,
         band=job.band,
         source=opened.source,
-        pictures=job.pictures,
+        pictures=_shown(job, others),
         workers=job.workers,
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
     )
     say(f"\n{table.format_table(result, job.metric)}\n\n{table.format_speed(result)}\n")
     return result, opened.source
+
+
+def _shown(job: Job, others: Mapping[str, Evaluation]) -> int | list[int]:
+    """How many images the first model's report shows, or which ones: the same for every model."""
+    first = next(iter(others.values()), None)
+    return job.pictures if first is None else [picture.index for picture in first.pictures]
 
 
 def _state(job: Job, named: Named, shard: Shard, fingerprint: str) -> State | None:

@@ -14,7 +14,7 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.runners import LabelRunner, Runner, open_onnx
 from rlossctl.evaluation.state import hash_files
-from rlossctl.prototxt.text import SUFFIXES
+from rlossctl.weights import kinds
 
 TRAIN = 0  # the value of Caffe's Phase
 
@@ -63,13 +63,13 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
     models: list[Named] = []
     prototxt, used = None, True
     for argument in arguments:
-        suffix = Path(argument).suffix.lower()
-        if suffix == ".onnx" or suffix in SUFFIXES:
+        kind = kinds.by_suffix(argument)
+        if kind in (kinds.ONNX, kinds.PROTOTXT):
             _check_used(prototxt, used)
-        if suffix == ".onnx":
+        if kind == kinds.ONNX:
             models.append(Named(Path(argument).stem, argument))
             prototxt, used = None, True
-        elif suffix in SUFFIXES:
+        elif kind == kinds.PROTOTXT:
             prototxt, used = argument, False
         elif prototxt is not None:
             models.append(Named(Path(argument).stem, prototxt, argument))
@@ -80,11 +80,30 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
                 "an ONNX file is complete" if after_onnx else "this is neither an ONNX file nor a prototxt",
                 where=argument,
                 found="weights without a prototxt before them",
-                expected=f"NET.onnx, or a prototxt ({', '.join(SUFFIXES)}) followed by its weights",
+                expected="NET.onnx, or NET.prototxt followed by its weights",
                 advice="name the prototxt before its weights, or leave them out",
             )
     _check_used(prototxt, used)
     return _name(models, names)
+
+
+def split_weights(model: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The weights of a model that is a prototxt, and the rest of the arguments behind it.
+
+    Raises:
+        UsageError: nothing is left.
+    """
+    if Path(model).suffix.lower() == ".onnx":
+        return None, list(arguments)
+    if len(arguments) < 2:
+        raise UsageError(
+            "weights and photos are needed behind a prototxt",
+            where=model,
+            found=", ".join(arguments),
+            expected="PROTOTXT WEIGHTS INPUT...",
+            advice="add the caffemodel after the prototxt",
+        )
+    return arguments[0], list(arguments[1:])
 
 
 def _check_used(prototxt: str | None, used: bool) -> None:
@@ -126,6 +145,7 @@ def open_model(
     root: str | None = None,
     dialect: str = "auto",
     name: str | None = None,
+    listed: bool = True,
 ) -> OpenedModel:
     """Opens an ONNX file, or a prototxt with weights.
 
@@ -137,6 +157,7 @@ def open_model(
         source, root: in place of those of the prototxt's data layer.
         dialect: whose Caffe the prototxt is for.
         name: call the model so.
+        listed: a list must be named, here or in the prototxt.
 
     Raises:
         UsageError: weights are missing or too many, or no list is named.
@@ -146,7 +167,7 @@ def open_model(
         opened = _open_onnx(model, weights, device, placeholders or {}, source, root)
     else:
         opened = _open_prototxt(model, weights, device, placeholders or {}, source, root, dialect)
-    if not opened.source:
+    if listed and not opened.source:
         raise UsageError(
             "no list of images is named",
             where=model,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from rlossctl.data.drawing import Panel, montage, overlay
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.evaluate import Evaluation, Picture
+from rlossctl.evaluation.examples import image_scores
 from rlossctl.evaluation.page import Example, render_page
-from rlossctl.evaluation.pictures import error_map, montage, overlay
+from rlossctl.evaluation.pictures import error_map
 from rlossctl.files import atomic_write, make_folder
-
-Panel = tuple[str, np.ndarray]
 
 
 def write_report(
@@ -46,8 +46,16 @@ def write_report(
     results = {"models": {name: entry.to_json() for name, entry in evaluations.items()}}
     with atomic_write(folder / "results.json") as file:
         file.write(json.dumps(results, indent=1).encode())
-    examples = []
+    examples = list(_examples(folder, evaluations))
+    with atomic_write(folder / "index.html") as file:
+        file.write(render_page(title, evaluations, examples).encode())
+    return folder / "index.html"
+
+
+def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[Example]:
+    """Writes the files of each kept image, and yields what the page shows of it."""
     first = next(iter(evaluations.values()))
+    scores = {model: image_scores(entry.counts, entry.interest) for model, entry in evaluations.items()}
     for index, name in enumerate(_picture_names(first.pictures)):
         pictures = {model: entry.pictures[index] for model, entry in evaluations.items()}
         rows = _panels(pictures, first.confusion.ignore)
@@ -56,25 +64,32 @@ def write_report(
         for model, picture in pictures.items():
             target = make_folder(folder / "predictions" / _file_name(model))
             save_label_png(target / f"{name}.png", picture.prediction)
-        examples.append(Example(name, rows, _classes_in(pictures, first)))
-    with atomic_write(folder / "index.html") as file:
-        file.write(render_page(title, evaluations, examples).encode())
-    return folder / "index.html"
+        place = first.pictures[index].index
+        yield Example(
+            index=place,
+            name=name,
+            rows=rows,
+            classes=_classes_in(pictures, first),
+            scores={model: float(values[place]) for model, values in scores.items()},
+        )
 
 
 def _panels(pictures: Mapping[str, Picture], ignore: int) -> list[list[Panel]]:
-    """Two rows: photo and predictions above, truth and errors below."""
+    """Photo, truth, prediction, errors in a row; with several models a second row for truth and errors."""
     first = next(iter(pictures.values()))
-    above = [("photo", np.ascontiguousarray(first.photo[:, :, ::-1]))]
-    below = [("truth", overlay(first.photo, first.truth))]
+    photo = ("photo", np.ascontiguousarray(first.photo[:, :, ::-1]))
+    truth = ("truth", overlay(first.photo, first.truth))
+    predictions, errors = [], []
     for model, picture in pictures.items():
         counted = picture.truth != ignore
         right = (picture.prediction == picture.truth)[counted]
         share = f": {100 * right.mean():.1f} % right" if right.size else ""
-        above.append((model, overlay(picture.photo, picture.prediction)))
+        predictions.append((model, overlay(picture.photo, picture.prediction)))
         wrong = error_map(picture.photo, picture.truth, picture.prediction, ignore)
-        below.append((f"errors of {model}{share}", wrong))
-    return [above, below]
+        errors.append((f"errors of {model}{share}" if len(pictures) > 1 else f"errors{share}", wrong))
+    if len(pictures) == 1:
+        return [[photo, truth, *predictions, *errors]]
+    return [[photo, *predictions], [truth, *errors]]
 
 
 def _classes_in(pictures: Mapping[str, Picture], evaluation: Evaluation) -> list[int]:

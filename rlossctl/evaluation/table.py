@@ -17,6 +17,12 @@ from rlossctl.evaluation.rules import Rule
 
 def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str:
     """What is evaluated, by what, how images are prepared and predicted, and on which list."""
+    below = f", below {opened.root}" if opened.root else ""
+    return f"{format_run(opened, predictor)}\nlist     {opened.source} ({images} images{below})"
+
+
+def format_run(opened: OpenedModel, predictor: Predictor) -> str:
+    """What runs, by what, how images are prepared and predicted."""
     preprocess = predictor.preprocess
     lines = [
         f"model    {opened.name}",
@@ -24,7 +30,6 @@ def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str
         f"input    {describe_preprocess(preprocess)}",
         f"protocol {describe_protocol(predictor.protocol, preprocess)}",
         f"rule     {describe_rule(predictor.rule)}",
-        f"list     {opened.source} ({images} images{f', below {opened.root}' if opened.root else ''})",
         *(f"note     {note}" for note in opened.notes),
     ]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.opening import OpenedModel, open_model, override_preprocess
 from rlossctl.evaluation.predictor import Predictor
 from rlossctl.evaluation.upsample import upsample
-from rlossctl.prototxt.text import SUFFIXES
+from rlossctl.weights import kinds
 
 ARRAYS = (".npy", ".npz")
 UNLABELLED = 255
@@ -73,7 +73,7 @@ def open_scores(
     """
     photo = read_image(image)
     suffix = Path(scores).suffix.lower()
-    if suffix not in SUFFIXES and weights is not None:
+    if kinds.by_suffix(scores) != kinds.PROTOTXT and weights is not None:
         raise UsageError(
             "weights belong to a prototxt",
             where=scores,

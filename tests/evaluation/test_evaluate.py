@@ -112,10 +112,16 @@ def test_class_names_must_be_as_many_as_classes(tiny_model, voc_folder):
         run(tiny_model, voc_folder, class_names=["a", "b"])
 
 
-def test_kept_pictures_are_spread_and_the_same_for_every_model(tiny_model, voc_folder):
-    names = [picture.name[-5] for picture in run(tiny_model, voc_folder, pictures=2).pictures]
-    assert names == ["0", "2"]
+def test_kept_pictures_are_the_worst_and_the_best_or_those_asked_for(tiny_model, voc_folder):
+    plain = run(tiny_model, voc_folder, pictures=2)
+    iou = np.nanmean(plain.counts.iou(), axis=1)
+    assert [picture.index for picture in plain.pictures] == sorted([iou.argmin(), iou.argmax()])
+    assert [picture.index for picture in run(tiny_model, voc_folder, pictures=[1]).pictures] == [1]
     assert len(run(tiny_model, voc_folder, pictures=9).pictures) == 3
+    for picture in run(tiny_model, voc_folder, pictures=9).pictures:
+        counted = picture.truth != 255
+        hits = ((picture.truth == picture.prediction) & counted).sum()
+        assert hits == plain.counts.hits[picture.index].sum(), "what is shown is what was counted"
 
 
 def test_broken_and_foreign_models_are_refused(tmp_path):

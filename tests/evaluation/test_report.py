@@ -14,15 +14,16 @@ from rlossctl.errors import UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate, write_report
 from rlossctl.evaluation.opening import open_list
 from rlossctl.evaluation.pictures import RIGHT, WRONG, error_map
+from rlossctl.evaluation.rules import Rule
 
 
 @pytest.fixture
 def evaluations(tiny_model, voc_folder):
     samples = open_list(voc_folder / "pairs.txt", voc_folder)
     runner = OnnxRunner(tiny_model, "cpu")
-    plain = evaluate(runner, samples, pictures=2, progress=False)
+    plain = evaluate(runner, samples, pictures=[0, 2], progress=False)
     shifted = Preprocess((50.0, 110.0, 120.0), crop=(64, 64))
-    other = evaluate(runner, samples, preprocess=shifted, pictures=2, progress=False)
+    other = evaluate(runner, samples, preprocess=shifted, pictures=[0, 2], progress=False)
     return {"pCE": plain, "+ DenseCRF": other}
 
 
@@ -31,13 +32,22 @@ def test_page_is_self_contained_and_names_everything(evaluations, tmp_path):
     text = page.read_text()
     assert "http:" not in text
     assert "https:" not in text
-    assert not re.search(r"<(script|link|iframe)", text)
+    assert not re.search(r"<(link|iframe)|<script src|@import|url\(", text)
     assert all(source.startswith("data:image/") for source in re.findall(r'src="([^"]{11})', text))
     assert text.count("<img ") == 2 * 2 * 3  # images x rows x (photo + models)
     assert "Tiny &lt;test&gt;" in text
     assert "prefers-color-scheme: dark" in text
     for word in ("pCE", "+ DenseCRF", "blue", "green", "red", "CPUExecutionProvider", "2007_000002"):
         assert word in text
+
+
+def test_masks_that_overlap_have_a_page_without_matrix_and_images(tiny_model, voc_folder, tmp_path):
+    samples = open_list(voc_folder / "pairs.txt", voc_folder)
+    rule = Rule("threshold", output="masks")
+    result = evaluate(OnnxRunner(tiny_model, "cpu"), samples, rule=rule, progress=False)
+    text = write_report(tmp_path / "report", {"masks": result}).read_text()
+    assert "masks may overlap" in text and "<h2>Confusion" not in text and "<article" not in text
+    assert f"{100 * result.miou():.2f}" in text
 
 
 def test_files_beside_the_page(evaluations, tmp_path):

@@ -14,7 +14,8 @@ from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.palette import save_label_png
-from rlossctl.data.prepare import find_masks, scribble_list, scribble_masks
+from rlossctl.data.weak import KINDS
+from rlossctl.data.weak_labels import find_masks, label_list, write_weak_labels
 from rlossctl.errors import DataError, UsageError
 
 
@@ -71,9 +72,9 @@ def test_scribbles_elsewhere_need_absolute_names(voc, tmp_path):
 
 def test_scribbles_depend_on_seed_and_name_only(voc, tmp_path):
     masks = find_masks(voc / "SegmentationClass")
-    scribble_masks(masks, tmp_path / "all", seed=3)
-    scribble_masks(masks[1:2], tmp_path / "one", seed=3)
-    scribble_masks(masks[1:2], tmp_path / "other", seed=4)
+    write_weak_labels(masks, tmp_path / "all", seed=3)
+    write_weak_labels(masks[1:2], tmp_path / "one", seed=3)
+    write_weak_labels(masks[1:2], tmp_path / "other", seed=4)
     drawn = [read_label(tmp_path / folder / "b.png") for folder in ("all", "one", "other")]
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
     assert not np.array_equal(drawn[0], read_label(tmp_path / "all/a.png"))
@@ -82,13 +83,13 @@ def test_scribbles_depend_on_seed_and_name_only(voc, tmp_path):
 def test_errors_name_the_place(voc, tmp_path):
     (voc / "SegmentationClass/b.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"b\.png .*list\.txt:2"):
-        scribble_masks(find_masks(voc / "list.txt", voc), tmp_path / "out")
+        write_weak_labels(find_masks(voc / "list.txt", voc), tmp_path / "out")
     with pytest.raises(UsageError, match="overwrite"):
-        scribble_masks(find_masks(voc / "SegmentationClass"), voc / "SegmentationClass")
+        write_weak_labels(find_masks(voc / "SegmentationClass"), voc / "SegmentationClass")
     with pytest.raises(DataError, match="no masks"):
         find_masks(tmp_path)
     with pytest.raises(DataError, match="photos beside the masks"):
-        scribble_list(find_masks(voc / "SegmentationClass"), tmp_path / "out")
+        label_list(find_masks(voc / "SegmentationClass"), tmp_path / "out")
     (voc / "list.txt").write_text("a.jpg x/m.png\nb.jpg y/m.png\n")
     with pytest.raises(DataError, match="same name"):
         find_masks(voc / "list.txt", voc)
@@ -97,7 +98,12 @@ def test_errors_name_the_place(voc, tmp_path):
 def test_names_with_spaces_cannot_be_listed(voc, tmp_path):
     masks = find_masks(voc / "list.txt", voc)
     with pytest.raises(DataError, match="without spaces"):
-        scribble_list(masks, tmp_path / "my out")
+        label_list(masks, tmp_path / "my out")
+
+
+def test_the_command_offers_every_kind():
+    (option,) = [option for option in command.commands["scribble"].params if option.name == "kind"]
+    assert tuple(option.type.choices) == KINDS
 
 
 def test_house_errors_leave_the_command_to_the_group(voc, tmp_path):
@@ -107,7 +113,18 @@ def test_house_errors_leave_the_command_to_the_group(voc, tmp_path):
 
 
 def test_neither_the_room_nor_the_command_loads_torch():
-    rooms = ["imageseg", "preprocess", "prepare", "synthetic", "scribble", "palette"]
+    rooms = [
+        "imageseg",
+        "preprocess",
+        "weak_labels",
+        "importing",
+        "verify",
+        "stats",
+        "layout",
+        "synthetic",
+        "scribble",
+        "palette",
+    ]
     code = "import sys, rlossctl.cli.data\n"
     code += "assert 'numpy' not in sys.modules and 'PIL' not in sys.modules\n"
     code += "".join(f"import rlossctl.data.{room}\n" for room in rooms)

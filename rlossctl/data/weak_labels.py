@@ -1,4 +1,4 @@
-"""Scribbles for a whole folder or list of masks."""
+"""Scribbles and other weak labels for a whole folder or list of masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import find_label_dir, read_list
 from rlossctl.data.palette import save_label_png
-from rlossctl.data.scribble import UNLABELLED, make_scribbles
+from rlossctl.data.scribble import UNLABELLED
+from rlossctl.data.weak import WITH_COVERAGE, make_weak_label
 from rlossctl.errors import DataError, UsageError
 from rlossctl.files import make_folder
 from rlossctl.progress import track
@@ -18,7 +19,7 @@ from rlossctl.progress import track
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask to make scribbles from, with its photo where a list names one, and the place that names it."""
+    """A label image, with its photo where one is known, and the place that names it."""
 
     path: Path
     image: str | None
@@ -26,8 +27,8 @@ class Mask:
 
 
 @dataclass(frozen=True)
-class ScribbleSummary:
-    """What `scribble_masks` wrote: files, and the mean share of labelled pixels, 0..1."""
+class WeakSummary:
+    """What `write_weak_labels` wrote: files, and the mean share of labelled pixels, 0..1."""
 
     files: int
     coverage: float
@@ -37,7 +38,7 @@ def find_masks(source: str | os.PathLike[str], root: str | os.PathLike[str] = ""
     """The masks of a folder (its PNG files) or of a list (second column, the first if it is alone, VOC ids).
 
     Raises:
-        DataError: nothing there, or two masks of one name, whose scribbles would overwrite each other.
+        DataError: nothing there, or two masks of one name, whose labels would overwrite each other.
     """
     if Path(source).is_dir():
         masks = [Mask(path, None, None) for path in sorted(Path(source).glob("*.png"))]
@@ -67,54 +68,62 @@ def find_masks(source: str | os.PathLike[str], root: str | os.PathLike[str] = ""
                 "two masks have the same name",
                 where=mask.listed or source,
                 found=f"{other} and {mask.path}",
-                expected="file names that differ, since the scribbles share one folder",
-                advice="make the scribbles folder by folder",
+                expected="file names that differ, since their labels share one folder",
+                advice="take the masks folder by folder",
             )
     return masks
 
 
-def scribble_masks(
+def write_weak_labels(
     masks: list[Mask],
     out: str | os.PathLike[str],
     *,
-    coverage: float = 0.03,
+    kind: str = "strokes",
+    coverage: float | None = None,
     width: int = 3,
     seed: int = 0,
     ignore: int = 255,
-) -> ScribbleSummary:
-    """Writes out/NAME.png for each mask: one channel of class ids, 255 unlabelled (see `make_scribbles`).
+) -> WeakSummary:
+    """Writes out/NAME.png for each mask: one channel of class ids, 255 unlabelled (see `make_weak_label`).
 
-    A mask's scribbles depend on the seed and its name, not on the other masks.
+    A mask's label depends on the seed and its name, not on the other masks.
 
     Raises:
         DataError: a mask cannot be read.
-        UsageError: `out` is a folder that holds masks.
+        UsageError: `out` is a folder that holds masks; a coverage for a kind that has none.
         RlossError: `out` cannot be written.
     """
+    if coverage is not None and kind not in WITH_COVERAGE:
+        raise UsageError(
+            f"{kind} have no coverage to reach",
+            found=f"--coverage {coverage:g}",
+            expected=f"--kind {' or '.join(WITH_COVERAGE)} with it",
+            advice="leave --coverage out",
+        )
     folder = make_folder(out)
     for mask in masks:
         if mask.path.resolve().parent == folder.resolve():
             raise UsageError(
-                "the scribbles would overwrite the masks",
+                "the weak labels would overwrite the masks",
                 where=folder,
                 found=f"mask {mask.path}",
-                expected="another folder for the scribbles",
+                expected="another folder for them",
                 advice="name a new folder",
             )
     share = 0.0
     for mask in track(masks, len(masks), "masks"):
         ids = read_label(mask.path, listed=mask.listed)
         own_seed = (seed << 32) ^ zlib.crc32(mask.path.stem.encode("utf-8", "surrogateescape"))
-        scribble = make_scribbles(ids, coverage=coverage, width=width, seed=own_seed, ignore=ignore)
-        save_label_png(folder / f"{mask.path.stem}.png", scribble, palette=False)
-        share += float((scribble != UNLABELLED).mean())
-    return ScribbleSummary(len(masks), share / len(masks))
+        label = make_weak_label(ids, kind, coverage=coverage, width=width, seed=own_seed, ignore=ignore)
+        save_label_png(folder / f"{mask.path.stem}.png", label, palette=False)
+        share += float((label != UNLABELLED).mean())
+    return WeakSummary(len(masks), share / len(masks))
 
 
-def scribble_list(
+def label_list(
     masks: list[Mask], out: str | os.PathLike[str], root: str | os.PathLike[str] = ""
 ) -> tuple[list[str], str]:
-    """Lines `image scribble` of a Caffe list for what `scribble_masks` writes, and the root_folder they need.
+    """Lines `image label` of a Caffe list for the labels written to `out`, and the root_folder they need.
 
     Names are relative to `root` where images and scribbles lie below it, else absolute, for an empty root.
 

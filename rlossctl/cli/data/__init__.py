@@ -1,0 +1,21 @@
+"""`rlossctl data`: one file per subcommand; each parses, and hands over to rlossctl.data."""
+
+from __future__ import annotations
+
+import click
+
+from rlossctl.cli.data.clicks import clicks
+from rlossctl.cli.data.prepare import prepare
+from rlossctl.cli.data.scribble import scribble
+from rlossctl.cli.data.scribbles import scribbles
+from rlossctl.cli.data.stats import stats
+from rlossctl.cli.data.verify import verify
+
+
+@click.group("data")
+def command() -> None:
+    """Prepare and check data: layouts, weak labels, statistics."""
+
+
+for subcommand in (clicks, prepare, scribble, scribbles, stats, verify):
+    command.add_command(subcommand)

@@ -1,0 +1,53 @@
+"""`rlossctl data clicks`: label images from clicks in JSON."""
+
+from __future__ import annotations
+
+import click
+
+from rlossctl.cli.data import shared
+
+EPILOG = """\b
+Examples:
+  # What's the Point: clicks on objects, and on the background
+  rlossctl data clicks voc_whats_the_point.json voc_whats_the_point_bg_from_scribbles.json \\
+      --images VOC2012/JPEGImages --classes voc -o VOC2012/clicks --root VOC2012 --list train_clicks.txt
+"""
+
+
+@click.command("clicks", epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True)
+@shared.out
+@click.option("--images", required=True, metavar="DIR", help="The photos, NAME.jpg or NAME.png.")
+@shared.classes
+@shared.width
+@click.option("--cityscapes", is_flag=True, help="The ids are Cityscapes' own: make training ids of them.")
+@shared.strict
+@shared.root
+@shared.list_file
+def clicks(
+    files: tuple[str, ...],
+    out: str,
+    images: str,
+    classes: str | None,
+    width: int,
+    cityscapes: bool,
+    strict: bool,
+    root: str,
+    list_file: str | None,
+) -> None:
+    """Draw the clicks in JSON FILES as dots into label images.
+
+    A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}. An image that several files name gets
+    the clicks of all; later ones go over earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
+    """
+    from rlossctl.data.annotations import CITYSCAPES_IDS, read_clicks
+    from rlossctl.data.importing import write_annotations
+    from rlossctl.data.palette import class_names
+    from rlossctl.data.weak_labels import label_list
+
+    names = class_names(classes)
+    count = len(CITYSCAPES_IDS) if cityscapes else names and len(names)
+    annotations = read_clicks(files, count, cityscapes)
+    summary = write_annotations(annotations, out, photos=images, width=width, strict=strict)
+    shared.say_imported(summary, out)
+    shared.write_list(list_file, label_list(summary.labels, out, root) if list_file else None)

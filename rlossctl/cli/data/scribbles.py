@@ -1,0 +1,67 @@
+"""`rlossctl data scribbles`: label images from ScribbleSup's XML."""
+
+from __future__ import annotations
+
+import click
+
+from rlossctl.cli.data import shared
+
+EPILOG = """\b
+Examples:
+  # ScribbleSup's annotations, 3 pixels wide as in the experiments
+  rlossctl data scribbles scribble_annotation.zip --images VOC2012/JPEGImages -o VOC2012/scribbles
+\b
+  # shortened to the central half of each stroke
+  rlossctl data scribbles scribble_annotation -o scribbles_50 --ratio 0.5
+"""
+
+
+@click.command("scribbles", epilog=EPILOG)
+@click.argument("source")
+@shared.out
+@click.option(
+    "--images", metavar="DIR", help="The photos: their sizes are checked, and those without left out."
+)
+@click.option(
+    "--classes",
+    metavar="FILE|voc|camvid",
+    default="voc",
+    show_default=True,
+    help="Class names, one per line, in the order of their ids.",
+)
+@shared.width
+@click.option(
+    "--ratio",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Keep the central part of each stroke's length.",
+)
+@shared.strict
+@shared.root
+@shared.list_file
+def scribbles(
+    source: str,
+    out: str,
+    images: str | None,
+    classes: str,
+    width: int,
+    ratio: float,
+    strict: bool,
+    root: str,
+    list_file: str | None,
+) -> None:
+    """Draw the scribbles of SOURCE, a folder or zip archive of ScribbleSup's XML files, into label images.
+
+    Later strokes go over earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels. A list needs
+    --images.
+    """
+    from rlossctl.data.annotations import read_scribbles
+    from rlossctl.data.importing import write_annotations
+    from rlossctl.data.palette import class_names
+    from rlossctl.data.weak_labels import label_list
+
+    annotations = read_scribbles(source, class_names(classes))
+    summary = write_annotations(annotations, out, photos=images, width=width, ratio=ratio, strict=strict)
+    shared.say_imported(summary, out)
+    shared.write_list(list_file, label_list(summary.labels, out, root) if list_file else None)

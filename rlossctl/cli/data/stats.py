@@ -1,0 +1,44 @@
+"""`rlossctl data stats`: what a list's images and labels are made of."""
+
+from __future__ import annotations
+
+import click
+
+from rlossctl.cli import options
+from rlossctl.cli.data import shared
+
+EPILOG = """\b
+Examples:
+  rlossctl data stats CamVid/train.txt --root CamVid --classes camvid
+  rlossctl data stats train_scribble.txt --root VOC2012 --classes voc --json stats.json
+\b
+JSON keys: images, labelled (mean, min, max, images_without), classes (id, name, pixels, share, images,
+median_frequency_weight), sizes (height, width, images), mean_bgr, std_bgr. Shares are 0 to 1.
+"""
+
+
+@click.command("stats", epilog=EPILOG)
+@click.argument("list_name", metavar="LIST")
+@shared.root
+@shared.label_dir
+@shared.classes
+@shared.ignore
+@shared.json_file
+def stats(
+    list_name: str, root: str, label_dir: str | None, classes: str | None, ignore: int, json_file: str | None
+) -> None:
+    """Count class frequencies, labelled shares, image sizes and the mean colour of the images in LIST.
+
+    The weight is SegNet's median frequency balancing, for class_weighting in a loss_param.
+    """
+    from rlossctl.data import stats as room
+    from rlossctl.data.lists import find_label_dir, read_list
+    from rlossctl.data.palette import class_names
+
+    samples = read_list(list_name, root, label_dir=label_dir or find_label_dir(list_name, root))
+    found = room.gather(samples, source=list_name, ignore=ignore)
+    content = room.to_json(found, room.names_up_to(found, class_names(classes)))
+    if json_file:
+        options.write_json(json_file, content)
+    if json_file != "-":
+        click.echo(room.format_statistics(content))

@@ -1,0 +1,38 @@
+"""`rlossctl doctor`: prints what rlossctl.doctor finds."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rlossctl.cli import options
+
+
+@click.command("doctor")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write everything as JSON in place of the table (- for stdout).",
+)
+def command(json_file: str | None) -> None:
+    """Try what rlossctl needs on this machine, and say what is missing and how to get it.
+
+    Packages are imported, devices and the filter compute something, and ONNX Runtime opens a session on every
+    provider that it offers. Exit status 0 when everything essential works, else 1; what is only missing
+    (optional packages, a GPU) does not count.
+
+    \b
+    Examples:
+      rlossctl doctor
+      rlossctl doctor --json -
+    """
+    from rlossctl.doctor import examine, format_checks, healthy, to_json
+
+    checks = examine()
+    if json_file:
+        options.write_json(json_file, to_json(checks))
+    else:
+        click.echo(format_checks(checks))
+    sys.exit(0 if healthy(checks) else 1)

@@ -1,0 +1,127 @@
+"""`rlossctl predict`: parses, opens the model, and hands over to rlossctl.evaluation.predictions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rlossctl.cli import options, prediction
+
+if TYPE_CHECKING:
+    from rlossctl.evaluation.protocol import Protocol
+    from rlossctl.evaluation.rules import Rule
+
+EPILOG = """\b
+Examples:
+  # a palette PNG and a picture for every photo of a folder
+  rlossctl predict net.onnx photos --out predictions --write labels,overlay
+\b
+  # Caffe's files; a pattern
+  rlossctl predict test.prototxt train_iter_9000.caffemodel 'JPEGImages/2007_*.jpg' --out predictions \\
+      --set NUM_LABELS=21 --set EXP=pascal_scribble
+\b
+  # names from another program; probabilities
+  find . -name '*.jpg' | rlossctl predict net.onnx - --out predictions --write npz
+\b
+  # what the VOC evaluation server takes
+  rlossctl predict net.onnx ImageSets/Segmentation/test.txt --root VOC2012 --voc-archive results.tgz
+\b
+NAME.png holds class ids, in VOC's colours; NAME_overlay.png shows them on the photo; NAME.npz has
+probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) 65535 times the
+probability of class ID in 16 bits. Photos of a folder keep their places below it.
+"""
+
+
+class Kinds(click.ParamType):
+    """Kinds of files separated by commas."""
+
+    name = "KIND,..."
+    _known = ("labels", "overlay", "npz", "png16")
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The kinds, each once."""
+        kinds = tuple(dict.fromkeys(value.split(",")))
+        if not set(kinds) <= set(self._known):
+            self.fail(f"{value!r} is not one or more of {', '.join(self._known)}", param, ctx)
+        return kinds
+
+
+@click.command("predict", epilog=EPILOG)
+@click.argument("model")
+@click.argument("inputs", nargs=-1, required=True, metavar="[WEIGHTS] INPUT...")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder to write to."
+)
+@click.option(
+    "--write",
+    "kinds",
+    type=Kinds(),
+    default="labels",
+    show_default=True,
+    help="labels, overlay, npz, png16; several separated by commas.",
+)
+@click.option(
+    "--voc-archive",
+    "archive",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.tgz",
+    help="Write all labels in the layout of the VOC evaluation server.",
+)
+@click.option("--root", default="", metavar="DIR", help="Folder of the names in lists and on standard input.")
+@options.placeholders
+@prediction.input_options
+@prediction.protocol_options
+@prediction.rule_options
+@options.device
+@options.dialect
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that decode images."
+)
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    kinds: tuple[str, ...],
+    archive: Path | None,
+    root: str,
+    settings: dict[str, str],
+    mean: tuple[float, float, float] | None,
+    scale: float | None,
+    rgb: bool,
+    crop: tuple[int, int] | None,
+    protocol: Protocol,
+    rule: Rule,
+    device: str,
+    dialect: str,
+    workers: int,
+) -> None:
+    """Predict the classes of photos: label images, overlays, probabilities.
+
+    MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its WEIGHTS (run by PyTorch). INPUT
+    is a photo, a folder, a pattern in quotes, a .txt list, or - for names on standard input.
+
+    Photos that cannot be read are left out and listed at the end; the exit status is then 1. No output ever
+    goes over an input.
+    """
+    from rlossctl.evaluation import opening, predictions, table
+    from rlossctl.evaluation.inputs import find_inputs
+    from rlossctl.evaluation.predictor import Predictor
+
+    weights, named = opening.split_weights(model, inputs)
+    stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
+    photos = find_inputs(named, root, stdin)
+    opened = opening.open_model(model, weights, device, settings, dialect=dialect, listed=False)
+    preprocess = opening.override_preprocess(
+        getattr(opened.runner, "preprocess", None), mean, scale, rgb, crop
+    )
+    predictor = Predictor(opened.runner, preprocess, protocol, rule)
+    outputs = predictions.Outputs(out, kinds if out else (), archive)
+    click.echo(table.format_run(opened, predictor))
+    summary = predictions.predict_photos(predictor, photos, outputs, workers=workers)
+    click.echo(predictions.format_summary(summary, outputs))
+    sys.exit(1 if summary.failed else 0)

@@ -1,0 +1,134 @@
+"""Pictures of photos with labels: class colours over a photo, and captioned sheets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rlossctl.data.images import read_image, read_label
+from rlossctl.data.lists import Sample
+from rlossctl.data.palette import voc_palette
+from rlossctl.errors import DataError
+from rlossctl.files import atomic_write
+
+Panel = tuple[str, np.ndarray]
+_NARROWEST = 280  # pixels; below it a caption would run into the next panel
+_CAPTION = 22
+_GAP = 6
+_THUMBNAIL = (280, 210)  # width, height
+_SEE_THROUGH_FROM = 0.2  # labelled share from which labels would hide the photo
+
+
+def overlay(photo: np.ndarray, ids: np.ndarray, opacity: float = 0.7) -> np.ndarray:
+    """Class colours (VOC's palette) over the photo in grey, whose own colours would change them.
+
+    Args:
+        photo: uint8 [H, W, 3] BGR.
+        ids: uint8 [H, W]; 255 is drawn in the palette's light beige.
+        opacity: of the colours, 0 to 1.
+
+    Returns:
+        uint8 [H, W, 3] RGB.
+    """
+    return blend(grey(photo), voc_palette()[ids], opacity)
+
+
+def enlarge(panel: np.ndarray) -> np.ndarray:
+    """A panel wide enough for its caption: small ones are enlarged by a whole factor, pixels left square."""
+    factor = -(-_NARROWEST // panel.shape[1])
+    return panel.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def montage(rows: Sequence[Sequence[Panel]]) -> Image.Image:
+    """Captioned panels of one size in a grid.
+
+    Args:
+        rows: lists of (caption, uint8 [H, W, 3] RGB).
+    """
+    rows = [[(caption, enlarge(panel)) for caption, panel in row] for row in rows]
+    height, width = rows[0][0][1].shape[:2]
+    columns = max(len(row) for row in rows)
+    step_x, step_y = width + _GAP, height + _CAPTION + _GAP
+    sheet = Image.new("RGB", (columns * step_x + _GAP, len(rows) * step_y + _GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default()
+    for j, row in enumerate(rows):
+        for i, (caption, panel) in enumerate(row):
+            x, y = _GAP + i * step_x, _GAP + j * step_y
+            draw.text((x + 2, y + 5), caption, fill="black", font=font)
+            sheet.paste(Image.fromarray(panel), (x, y + _CAPTION))
+    return sheet
+
+
+def save_sheet(
+    path: str | os.PathLike[str], samples: Sequence[Sample], count: int, ignore: int = 255
+) -> None:
+    """Writes `label_sheet` of `count` samples, spread evenly, as PNG.
+
+    Raises:
+        DataError: there is no sample to show.
+        RlossError: the file cannot be written.
+    """
+    if not samples:
+        raise DataError(
+            "there is nothing to show",
+            where=path,
+            found="no image and label that fit together",
+            advice="mend the faults first",
+        )
+    chosen = sorted({index * len(samples) // count for index in range(count)})
+    with atomic_write(path) as file:
+        label_sheet([samples[index] for index in chosen], ignore).save(file, format="PNG")
+
+
+def label_sheet(samples: Sequence[Sample], ignore: int = 255) -> Image.Image:
+    """Photos beside their labels, two pairs in a row; unlabelled pixels show the photo in grey.
+
+    Args:
+        samples: lines of a list whose files can be read and fit together.
+    """
+    panels: list[Panel] = []
+    for sample in samples:
+        photo, ids = read_image(sample.image), read_label(sample.label)
+        name = sample.image.rsplit("/", 1)[-1]
+        panels.append((name, thumbnail(photo[:, :, ::-1])))
+        caption = f"labelled {(ids != ignore).mean():.2%}"
+        panels.append((caption, thumbnail(_labels_on(photo, ids, ignore))))
+    return montage([panels[start : start + 4] for start in range(0, len(panels), 4)])
+
+
+def _labels_on(photo: np.ndarray, ids: np.ndarray, ignore: int) -> np.ndarray:
+    """RGB: full masks see-through, strokes solid with a white edge, both over the faded photo."""
+    labelled = ids != ignore
+    faded = blend(grey(photo), np.full(3, 255), 0.45)
+    if labelled.mean() > _SEE_THROUGH_FROM:
+        return np.where(labelled[:, :, None], overlay(photo, ids), faded)
+    padded = np.pad(labelled, 2)
+    height, width = ids.shape
+    shifts = [padded[dy : dy + height, dx : dx + width] for dy in range(5) for dx in range(5)]
+    faded[np.any(shifts, axis=0)] = 255
+    return np.where(labelled[:, :, None], voc_palette()[ids], faded)
+
+
+def thumbnail(panel: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] fitted into a box of one size, with light bars where its shape differs."""
+    image = Image.fromarray(np.ascontiguousarray(panel))
+    scale = min(_THUMBNAIL[0] / image.width, _THUMBNAIL[1] / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    box = Image.new("RGB", _THUMBNAIL, (238, 238, 238))
+    method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
+    box.paste(image.resize(size, method), ((_THUMBNAIL[0] - size[0]) // 2, (_THUMBNAIL[1] - size[1]) // 2))
+    return np.asarray(box)
+
+
+def grey(photo: np.ndarray) -> np.ndarray:
+    """The photo's mean of B, G and R in three channels, float64 [H, W, 3]."""
+    return np.repeat(photo.mean(axis=2, keepdims=True), 3, axis=2)
+
+
+def blend(under: np.ndarray, over: np.ndarray, opacity: float) -> np.ndarray:
+    """uint8: `over` above `under`."""
+    return np.rint(under * (1 - opacity) + over * opacity).astype(np.uint8)

