@@ -56,8 +56,8 @@ public:
     void clear(std::int64_t limit, int id_bits) {
         id_bits_ = id_bits;
         count_ = 0;
-        int bits = smallest;
-        while (bits < bits_ && (std::int64_t{1} << bits) < load * limit) ++bits; // the last table's size is a good guess
+        int bits = smallest; // at most the last table's size, which is a good guess
+        while (bits < bits_ && (std::int64_t{1} << bits) < load * limit) ++bits;
         resize(bits);
     }
 
