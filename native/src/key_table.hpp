@@ -10,7 +10,7 @@
 
 namespace rlossctl {
 
-// A key and its number in one word, where they fit (see Slots::fits), so that a table is half as large.
+// A key and its number in one word, where they fit (see Builder::fits), so that a table is half as large.
 struct NarrowSlot {
     using Key = std::uint64_t;
     static Key key(std::uint64_t base, std::uint32_t tag, int tag_bits) { return base << tag_bits | tag; }
