@@ -73,7 +73,7 @@ conformance: venv
 	$(BIN)/pytest $(PYTEST_FLAGS) tests/layers tests/conformance tests/solver tests/prototxt tests/weights \
 	  tests/models tests/converters/test_fold_bn.py tests/net/test_four_nets.py
 
-# The native code's own tests. TSan sees every lock, since the threads are std::thread and not OpenMP's.
+# The native code's own tests; under TSan with plain threads, for it cannot look into OpenMP.
 sanitize: native-address native-thread
 
 native-address: SANITIZE = address,undefined

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "lattice.hpp"
-#include "pool.hpp"
+#include "threads.hpp"
 
 namespace rlossctl {
 

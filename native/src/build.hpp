@@ -8,7 +8,7 @@
 
 #include "key_table.hpp"
 #include "lattice.hpp"
-#include "pool.hpp"
+#include "threads.hpp"
 
 namespace rlossctl {
 

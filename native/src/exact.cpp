@@ -7,7 +7,7 @@
 #include "buffer.hpp"
 #include "filter.hpp"
 #include "kernels.hpp"
-#include "pool.hpp"
+#include "threads.hpp"
 
 namespace rlossctl {
 namespace {

@@ -5,7 +5,7 @@
 #include "apply.hpp"
 #include "build.hpp"
 #include "lattice.hpp"
-#include "pool.hpp"
+#include "threads.hpp"
 
 namespace rlossctl {
 
@@ -24,9 +24,9 @@ namespace {
 // Calls work(n, threads) for each image. Whole images are the better share; inside one some steps are serial.
 template <class Work>
 void for_images(std::int64_t images, int threads, const Work& work) {
-    const int outer = static_cast<int>(std::min<std::int64_t>(images, threads));
-    const int inner = std::max(threads / std::max(outer, 1), 1);
-    parallel(static_cast<int>(images), outer, [&](int n) { work(n, inner); });
+    if (2 * images > threads) parallel(static_cast<int>(images), threads, [&](int n) { work(n, 1); });
+    else
+        for (std::int64_t n = 0; n < images; ++n) work(n, threads);
 }
 
 // The lattice that this thread built last for so many colours: its memory serves the next one.

@@ -13,7 +13,7 @@
 
 #include "check.hpp"
 #include "filter.hpp"
-#include "pool.hpp"
+#include "threads.hpp"
 
 using namespace rlossctl;
 
@@ -219,7 +219,7 @@ TEST(an_unknown_path_is_an_error) {
     CHECK(thrown);
 }
 
-TEST(the_pool_hands_on_exceptions_and_nests) {
+TEST(parts_hand_on_exceptions_and_nest) {
     bool thrown = false;
     try {
         parallel(20, 4, [](int part) {

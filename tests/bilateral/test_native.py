@@ -228,7 +228,7 @@ warnings.simplefilter("ignore")  # some Pythons warn of any fork with threads ar
 torch.set_num_threads(2)
 image = torch.arange(2 * 3 * 20 * 20.0).remainder(251).view(2, 3, 20, 20)
 values = torch.rand(2, 5, 20, 20)
-expected = bilateral_filter(values, image, 20, 15)  # threads of the pool exist now
+expected = bilateral_filter(values, image, 20, 15)  # OpenMP has its threads now
 
 
 class Filtered(torch.utils.data.Dataset):
@@ -278,7 +278,7 @@ def test_memory_does_not_grow_from_call_to_call(threads) -> None:
             native.Lattices(image, 20.0, 15.0, packing).filter(values)
         return int(Path("/proc/self/statm").read_text().split()[1])
 
-    # A thread of the pool keeps memory from its first image on, whenever that comes; a leak shows each time.
+    # A thread keeps memory from its first image on, whenever that comes; a leak shows each time.
     pages = [pages_after(20) for _ in range(6)]
     assert min(after - before for before, after in pairwise(pages)) < 64, pages
 
