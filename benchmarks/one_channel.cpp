@@ -160,8 +160,9 @@ struct Lattice {
 } // namespace
 
 // values, gradient [images][channels][pixels], mask [images][pixels]: the loss and its gradient.
-extern "C" double one_channel_loss(const float* values, const float* mask, const float* image, float* gradient, int images,
-                                   int channels, int height, int width, float sigma_xy, float sigma_rgb, int threads) {
+extern "C" double one_channel_loss(const float* values, const float* mask, const float* image, float* gradient,
+                                   int images, int channels, int height, int width, float sigma_xy, float sigma_rgb,
+                                   int threads) {
     const std::int64_t pixels = static_cast<std::int64_t>(height) * width;
     double loss = 0;
 #pragma omp parallel for num_threads(threads) reduction(+ : loss)

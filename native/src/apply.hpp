@@ -25,7 +25,8 @@ void Lattice<D>::splat_and_blur(const Task& task, const Part& part) const {
     const auto& [planes, offset, rows, blurred, sums] = part;
     const std::int64_t floats = count_ * rows.groups * group;
     std::memset(rows.data, 0, floats * sizeof(float));
-    std::get<LatticeKernels<D>>(kernels().lattice).splat(task.values + offset, planes, block_.data(), simplices_.data(), rows);
+    std::get<LatticeKernels<D>>(kernels().lattice)
+        .splat(task.values + offset, planes, block_.data(), simplices_.data(), rows);
     if (blurred.data != rows.data) std::memcpy(blurred.data, rows.data, floats * sizeof(float));
     blur(blurred, task.order == Order::backward);
     if (task.energy != nullptr) kernels().dot(rows, blurred, count_, sums);

@@ -204,11 +204,11 @@ private:
     }
 
     KeyTable<Slot> simplex_table_, vertex_table_;
-    std::vector<NewSimplex> new_;     // simplex s + 1
-    Buffer<std::uint64_t> vertices_;   // their keys
-    Buffer<std::int32_t> up_;         // [E][vertices + 1] number of the next vertex along each axis, or 0
-    Buffer<std::int32_t> heads_;      // [E][vertices + 1] first vertices of chains
-    Buffer<unsigned char> inner_;     // [E][vertices + 1] 1 where a vertex precedes along the axis
+    std::vector<NewSimplex> new_;    // simplex s + 1
+    Buffer<std::uint64_t> vertices_; // their keys
+    Buffer<std::int32_t> up_;        // [E][vertices + 1] number of the next vertex along each axis, or 0
+    Buffer<std::int32_t> heads_;     // [E][vertices + 1] first vertices of chains
+    Buffer<unsigned char> inner_;    // [E][vertices + 1] 1 where a vertex precedes along the axis
 };
 
 template <int D>

@@ -26,7 +26,7 @@ struct BlockKeys {
     std::uint32_t order[lanes]; // ranks of coordinates 0..D-1, 3 bits each
 };
 
-// Vertices of a simplex by remainder, padded to a power of two.
+// Vertices of a simplex by remainder, padded so that the place of one is a shift away.
 template <int D>
 struct Simplex {
     std::int32_t vertices[8];

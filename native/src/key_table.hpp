@@ -10,7 +10,7 @@
 
 namespace rlossctl {
 
-// A key and its number in one word, where they fit (see Slots::fits), so that a table is half as large.
+// A key and its number in one word, where they fit (see Builder::fits), so that a table is half as large.
 struct NarrowSlot {
     using Key = std::uint64_t;
     static Key key(std::uint64_t base, std::uint32_t tag, int tag_bits) { return base << tag_bits | tag; }
@@ -56,8 +56,8 @@ public:
     void clear(std::int64_t limit, int id_bits) {
         id_bits_ = id_bits;
         count_ = 0;
-        int bits = smallest;
-        while (bits < bits_ && (std::int64_t{1} << bits) < load * limit) ++bits; // the last table's size is a good guess
+        int bits = smallest; // at most the last table's size, which is a good guess
+        while (bits < bits_ && (std::int64_t{1} << bits) < load * limit) ++bits;
         resize(bits);
     }
 

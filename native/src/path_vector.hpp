@@ -1,4 +1,5 @@
-// Lanes of pixels; and eight floats, and rows of eights, in the widest registers of an instruction set. Included once for each.
+// Lanes of pixels; and eight floats, and rows of eights, in the widest registers of an instruction set. Included
+// once for each.
 
 #if defined(__AVX512F__)
 constexpr int wide = 16;

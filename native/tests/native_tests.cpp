@@ -66,7 +66,8 @@ struct Case {
 
     Floats filter(Order order = Order::forward, int threads = 1, Sigmas used = sigmas) const {
         Floats filtered(values.size());
-        bilateral_filter(values.data(), image.data(), filtered.data(), layout(sizes, used), sizes, used, order, threads);
+        bilateral_filter(values.data(), image.data(), filtered.data(), layout(sizes, used), sizes, used, order,
+                         threads);
         return filtered;
     }
 };

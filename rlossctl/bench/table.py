@@ -34,9 +34,7 @@ def table(contenders: list[Contender], sizes: list[int], options: dict[str, obje
 def rows(results: list[Result], size: int, kind: str) -> Iterator[str]:
     first = results[0]
     for result in results:
-        cells = (
-            f"{size:>5} {kind:<9}{result.name:<13}{result.filter:>9.2f}{ratio(result.filter, first.filter)}"
-        )
+        cells = f"{size:>5} {kind:<9}{result.name:<13}{result.filter:>9.2f}"
         loss = "-" if result.loss is None else f"{result.loss:.2f}"
         difference = "-" if result.difference is None else f"{result.difference:.1e}"
         memory = "-" if result.memory is None else f"{result.memory / 1e6:.1f}"
