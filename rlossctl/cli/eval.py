@@ -98,8 +98,10 @@ undefined. docs/evaluation.md defines every score.
     "--pictures", type=click.IntRange(min=0), default=12, show_default=True, help="Images in the report."
 )
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout).")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV.")
-@click.option("--markdown", "markdown_file", metavar="FILE", help="Write tables for a paper in Markdown.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV (- for stdout).")
+@click.option(
+    "--markdown", "markdown_file", metavar="FILE", help="Write tables for a paper in Markdown (- for stdout)."
+)
 def command(
     models: tuple[str, ...],
     classes: str | None,
@@ -121,7 +123,7 @@ def command(
     from rlossctl.data.palette import class_names
     from rlossctl.evaluation import job, opening, write_report
 
-    say = functools.partial(click.echo, err=json_file == "-")
+    say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
     outcome = job.run(
         job.Job(
             models=opening.pair_models(models, names and names.split(",")),

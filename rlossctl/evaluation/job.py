@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlossctl.data.lists import Sample
 from rlossctl.errors import UsageError
 from rlossctl.evaluation import bootstrap, shards, table
 from rlossctl.evaluation.bootstrap import Difference
 from rlossctl.evaluation.evaluate import WORKERS, Evaluation, evaluate
-from rlossctl.evaluation.opening import Named, open_list, open_model, override_preprocess
+from rlossctl.evaluation.opening import Named, OpenedModel, open_list, open_model, override_preprocess
 from rlossctl.evaluation.predictor import Predictor
 from rlossctl.evaluation.protocol import Protocol
 from rlossctl.evaluation.rules import Rule
@@ -90,9 +91,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     source = ""
     try:
         for named in job.models:
-            result, source = _one(job, named, shard, tell)
-            _check_same(named.name, result, evaluations)
-            evaluations[named.name] = result
+            evaluations[named.name], source = _one(job, named, shard, tell, evaluations)
     finally:
         if shard.count > 1:
             shards.close()
@@ -106,14 +105,24 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     return Outcome(evaluations, differences, source, shard.first)
 
 
-def _one(job: Job, named: Named, shard: Shard, say: Callable[[str], None]) -> tuple[Evaluation, str]:
+def _one(
+    job: Job,
+    named: Named,
+    shard: Shard,
+    say: Callable[[str], None],
+    others: Mapping[str, Evaluation],
+) -> tuple[Evaluation, str]:
+    # Placeholders beside ONNX files only are a mistake; beside a prototxt they are the prototxt's.
+    mixed = named.weights is None and any(model.weights for model in job.models)
+    settings = {} if mixed else job.settings
     opened = open_model(
-        named.model, named.weights, job.device, job.settings, job.data, job.root, job.dialect, named.name
+        named.model, named.weights, job.device, settings, job.data, job.root, job.dialect, named.name
     )
     samples = open_list(opened.source, opened.root, job.label_dir)[: job.limit]
     base = getattr(opened.runner, "preprocess", None)
     preprocess = override_preprocess(base, job.mean, job.scale, job.rgb, job.crop)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
+    class_names = job.class_names or _check_same(opened, samples, others)
     say(table.format_header(opened, predictor, len(samples)))
     result = evaluate(
         opened.runner,
@@ -121,7 +130,7 @@ def _one(job: Job, named: Named, shard: Shard, say: Callable[[str], None]) -> tu
         preprocess=preprocess,
         protocol=job.protocol,
         rule=job.rule,
-        class_names=job.class_names,
+        class_names=class_names,
         ignore=job.ignore,
         interest=job.interest,
         band=job.band,
@@ -144,17 +153,25 @@ def _state(job: Job, named: Named, shard: Shard, fingerprint: str) -> State | No
     return State(path.with_name(".".join([path.stem, *tags]) + path.suffix), fingerprint)
 
 
-def _check_same(name: str, result: Evaluation, others: Mapping[str, Evaluation]) -> None:
-    for other, entry in others.items():
-        if len(result.class_names) != len(entry.class_names) or result.image_names != entry.image_names:
-            raise UsageError(
-                "models on different lists or with different classes cannot be compared",
-                where=name,
-                found=f"{len(result.class_names)} classes, {result.images} images; "
-                f"{len(entry.class_names)} classes, {entry.images} images with {other}",
-                expected="the same classes and the same list",
-                advice="name one list for all of them: --data LIST --root DIR",
-            )
+def _check_same(
+    opened: OpenedModel, samples: Sequence[Sample], others: Mapping[str, Evaluation]
+) -> list[str] | None:
+    """The class names of the first model, which all others must share; a model without names takes them."""
+    if not others:
+        return None
+    first, entry = next(iter(others.items()))
+    names, count = opened.runner.classes or entry.class_names, opened.runner.num_classes
+    same_list = [sample.image for sample in samples] == entry.image_names
+    if names != entry.class_names or count != len(names) or not same_list:
+        raise UsageError(
+            "models on different lists or with different classes cannot be compared",
+            where=opened.name,
+            found=f"{len(samples)} images, {count} classes ({', '.join(names[:3])}, ...); with {first} "
+            f"{entry.images} images, {len(entry.class_names)} ({', '.join(entry.class_names[:3])}, ...)",
+            expected="the same classes in the same order, and the same list",
+            advice="name one list for all of them: --data LIST --root DIR, and --classes where names differ",
+        )
+    return entry.class_names
 
 
 def _silent(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation import rank
 
 VOID = 255  # the label of a pixel that got no class
+SLACK = 1e-5  # what rounding may add to a probability that was interpolated
 
 
 @dataclass(frozen=True)
@@ -111,27 +113,28 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
     return Decision(labels=_label_by(chosen.masks, gains, rule.unassigned))
 
 
-def best_class(scores: np.ndarray) -> np.ndarray:
+def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
     """The class of each pixel's greatest score; of equal ones the larger id wins (Caffe's SegAccuracy).
 
     Args:
-        scores: float [C, H, W] with C up to 255.
+        scores: float [C, H, W] with C up to 255, or its planes [H, W] one by one.
 
     Returns:
         uint8 [H, W].
     """
-    best = scores[0].copy()
+    planes = iter(scores)
+    best = next(planes).copy()
     labels = np.zeros(best.shape, np.uint8)
-    for index, plane in enumerate(scores[1:], start=1):
+    for index, plane in enumerate(planes, start=1):
         np.copyto(labels, index, where=plane >= best)
         np.maximum(best, plane, out=best)
     return labels
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
-    """Raises DataError unless these are finite values in 0..1 of shape [C, H, W]."""
+    """Raises DataError unless these are values in 0..1 (but for rounding) of shape [C, H, W]."""
     low, high = (probabilities.min(), probabilities.max()) if probabilities.size else (np.nan, np.nan)
-    if probabilities.ndim != 3 or not (low >= 0 and high <= 1):  # NaN fails both
+    if probabilities.ndim != 3 or not (low >= -SLACK and high <= 1 + SLACK):  # NaN fails both
         raise DataError(
             "these are no class probabilities",
             found=f"shape {probabilities.shape}, values from {low:g} to {high:g}",

@@ -56,7 +56,9 @@ class State:
         if not self.path.exists():
             return
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            with self.path.open("rb") as file, zipfile.ZipFile(file):
+                file.seek(0)
+                archive = np.load(file, allow_pickle=False)
                 parts = {name: archive[name] for name in archive.files}
             found = json.loads(str(parts.pop("key")))
             seconds = float(parts.pop("seconds"))
