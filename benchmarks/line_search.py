@@ -4,7 +4,8 @@
 
 Fits the scores of one of the demo's scenes to its scribbles plus the DenseCRF loss, from 0, until the line
 search finds nothing better. Prints the objective reached in each mode and how often it was computed. lattice
-and symmetric have the same objective; only the gradients differ.
+and symmetric have the same objective; only the gradients differ. There are many local minima, so small
+differences mean little.
 """
 
 from __future__ import annotations

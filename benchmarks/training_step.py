@@ -56,9 +56,10 @@ def main() -> None:
                 print(f"  {name:<8}{walls[name][-1]:9.2f} s{works[name][-1]:9.2f} s of CPU", flush=True)
     for kind, times in (("wall clock", walls), ("CPU time", works)):
         without, with_term = (statistics.median(times[name]) for name in ("without", "with"))
+        added = [b / a - 1 for a, b in zip(times["without"], times["with"], strict=True)]
         print(
-            f"{kind}: step without {without:.2f} s, with {with_term:.2f} s: "
-            f"the term adds {with_term / without - 1:.1%}"
+            f"{kind}: step without {without:.2f} s, with {with_term:.2f} s; the term adds "
+            f"{statistics.median(added):.1%} (median of pairs, {min(added):.1%}..{max(added):.1%})"
         )
 
 

@@ -11,8 +11,7 @@ import torch
 
 from rlossctl.bilateral.choice import native_module
 from rlossctl.bilateral.packing import Packing
-
-FORWARD, BACKWARD, MEAN = range(3)
+from rlossctl.bilateral.twin import FORWARD
 
 
 def lattice_filter(

@@ -112,7 +112,7 @@ def check_recorded(case: np.lib.npyio.NpzFile) -> None:
     assert relative(gradient, torch.from_numpy(case["grad"])) <= 1e-5
 
 
-@pytest.mark.parametrize("order", [native.FORWARD, native.BACKWARD, native.MEAN])
+@pytest.mark.parametrize("order", [twin.FORWARD, twin.BACKWARD, twin.MEAN])
 def test_loss_equals_its_parts(path, threads, order) -> None:
     image, values = picture((2, 3, 33, 30)), scores((2, 21, 33, 30))
     mask = (torch.rand(2, 1, 33, 30, generator=torch.Generator().manual_seed(2)) > 0.3).float()
@@ -155,18 +155,18 @@ def test_backward_is_the_transpose_and_the_mean_is_symmetric(path) -> None:
             (a.double() * native.lattice_filter(b, image, 20.0, 15.0, packing, order).double()).sum().item()
         )
 
-    forward = product(left, right, native.FORWARD)
-    assert product(right, left, native.BACKWARD) == pytest.approx(forward, rel=1e-6)
-    assert product(right, left, native.FORWARD) != pytest.approx(forward, rel=1e-6)
-    mean = product(left, right, native.MEAN)
-    assert product(right, left, native.MEAN) == pytest.approx(mean, rel=1e-6)
+    forward = product(left, right, twin.FORWARD)
+    assert product(right, left, twin.BACKWARD) == pytest.approx(forward, rel=1e-6)
+    assert product(right, left, twin.FORWARD) != pytest.approx(forward, rel=1e-6)
+    mean = product(left, right, twin.MEAN)
+    assert product(right, left, twin.MEAN) == pytest.approx(mean, rel=1e-6)
 
 
 def test_kept_lattices_equal_single_calls(threads) -> None:
     image, packing = picture((2, 3, 25, 31)), pack(picture((2, 3, 25, 31)), 20.0, 15.0)
     kept = native.Lattices(image, 20.0, 15.0, packing)
     assert kept.vertices > 100
-    for channels, order, count in ((21, native.FORWARD, 1), (2, native.BACKWARD, 3), (21, native.MEAN, 2)):
+    for channels, order, count in ((21, twin.FORWARD, 1), (2, twin.BACKWARD, 3), (21, twin.MEAN, 2)):
         threads(count)
         values = scores((2, channels, 25, 31), seed=channels)
         expected = native.lattice_filter(values, image, 20.0, 15.0, packing, order)
@@ -274,7 +274,7 @@ def test_memory_does_not_grow_from_call_to_call(threads) -> None:
 
     def pages_after(calls: int) -> int:
         for _ in range(calls):
-            native.densecrf(values, mask, image, 20.0, 15.0, packing, -2.0, native.MEAN)
+            native.densecrf(values, mask, image, 20.0, 15.0, packing, -2.0, twin.MEAN)
             native.Lattices(image, 20.0, 15.0, packing).filter(values)
         return int(Path("/proc/self/statm").read_text().split()[1])
 

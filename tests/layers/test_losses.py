@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlossctl.errors import NetError
-from rlossctl.losses import densecrf_loss
+from rlossctl.losses import caffe_mask, densecrf_loss
 
 INPUTS = """
 input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
@@ -138,3 +138,12 @@ def test_densecrf_loss_needs_one_size(build):
     with pytest.raises(NetError, match="equal batch, height and width") as caught:
         build((CRF % "").replace("dim: 2 dim: 6", "dim: 2 dim: 3"))
     assert "Interp" in caught.value.advice
+
+
+@pytest.mark.parametrize("mode", ["LATTICE", "SYMMETRIC", "EXACT"])
+def test_densecrf_loss_takes_its_mode_from_the_prototxt(build, mode):
+    inputs = crf_inputs()
+    net = build((CRF % "loss_weight: 0.5").replace("bi_rgb_std: 20", f"bi_rgb_std: 20 mode: {mode}"))
+    image, seg = inputs["data"], inputs["seg"]
+    expected = 0.5 * densecrf_loss(image, seg, caffe_mask(image), 4, 20, mode.lower())
+    assert net.run(inputs).loss.item() == pytest.approx(expected.item())

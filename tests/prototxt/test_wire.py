@@ -78,3 +78,14 @@ def test_a_whole_caffemodel_tells_its_dialect_and_means_what_its_text_says(golde
     assert (param, found) == (expected.param, dialect) and reason
     assert wire.decode_net(data, "net.caffemodel", dialect)[0] == expected.param
     assert wire.encode_net(param, dialect) == data
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_field_of_our_own_stays_clear_of_the_forks(dialect):
+    """densecrf_loss_param is the rloss fork's (152); its mode is ours, and any Caffe skips its number."""
+    layer_text = 'layer { name: "l" type: "DenseCRFLoss" densecrf_loss_param { bi_xy_std: 3 mode: EXACT } }'
+    (layer,) = parse_net(layer_text).param.layer
+    data = wire.encode_layer(layer, dialect)
+    assert wire.decode_layer(data, "DenseCRFLoss", dialect) == layer
+    (param,) = [payload for number, _, payload in fields(data) if number == 152]
+    assert [number for number, _, _ in fields(param[1:])] == [1, 20001]
