@@ -2,5 +2,7 @@
 
 from rlossctl.bilateral.choice import Backend, FallbackWarning, backend
 from rlossctl.bilateral.filter import bilateral_filter
+from rlossctl.bilateral.kernel import Kernel
+from rlossctl.bilateral.meanfield import mean_field
 
-__all__ = ["Backend", "FallbackWarning", "backend", "bilateral_filter"]
+__all__ = ["Backend", "FallbackWarning", "Kernel", "backend", "bilateral_filter", "mean_field"]

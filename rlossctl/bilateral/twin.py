@@ -9,26 +9,64 @@ vertices, K channels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from rlossctl.bilateral.packing import Packing, scales
 
+FORWARD, REVERSED, BOTH = 0, 1, 2  # the blur's axes 0..d (the original), d..0 (its transpose), their mean
 
-def lattice_filter(
-    values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, packing: Packing
-) -> torch.Tensor:
-    """A applied to values [N, K, H, W] over image [N, C, H, W]; both of one float type and device."""
-    filtered = torch.empty_like(values)
-    for one, colours, out in zip(values, image, filtered, strict=True):
+
+@dataclass(frozen=True)
+class Lattice:
+    """The lattice of one image, which does not depend on what is filtered.
+
+    Attributes:
+        index: [P, E] row numbers of the vertices around each pixel.
+        weights: [P, E] the barycentric weight of each.
+        links: per axis the row numbers of the vertices one step along it and against it, each [V].
+    """
+
+    index: torch.Tensor
+    weights: torch.Tensor
+    links: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    @classmethod
+    def build(cls, colours: torch.Tensor, sigma_xy: float, sigma_rgb: float, packing: Packing) -> Lattice:
+        """From the image colours [C, H, W]."""
         points = features(colours, sigma_xy, sigma_rgb)  # [P, d]
         count = len(points)
         quotients, ranks, weights = embed(with_phantom(points))  # each [P or P + 1, E]
         keys = vertex_keys(quotients, ranks, packing)  # [P or P + 1, E]
         vertices, index = keys.unique(return_inverse=True)  # [V] ascending, [P or P + 1, E]
-        index, weights = index[:count], weights[:count]  # [P, E]
-        rows = splat(one.flatten(1).t(), index, weights, len(vertices))  # [V + 1, K]
-        rows = blur(rows, vertices, packing)  # [V + 1, K]
-        out.copy_(slice_rows(rows, index, weights).t().view_as(out))  # [K, H, W]
+        axes = range(len(packing.shifts) + 1)
+        links = tuple(neighbours(vertices, axis, packing) for axis in axes)
+        return cls(index[:count], weights[:count], links)
+
+    def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
+        """A applied to values [K, H, W]; `order` is FORWARD, REVERSED (gives A^T) or BOTH."""
+        pixels = values.flatten(1).t()  # [P, K]
+        rows = splat(pixels, self.index, self.weights, len(self.links[0][0]))  # [V + 1, K]
+        if order == BOTH:
+            rows = (blur(rows.clone(), self.links) + blur(rows, self.links[::-1])) / 2
+        else:
+            rows = blur(rows, self.links[::-1] if order == REVERSED else self.links)  # [V + 1, K]
+        return slice_rows(rows, self.index, self.weights).t().reshape(values.shape)  # [K, H, W]
+
+
+def lattice_filter(
+    values: torch.Tensor,
+    image: torch.Tensor,
+    sigma_xy: float,
+    sigma_rgb: float,
+    packing: Packing,
+    order: int = FORWARD,
+) -> torch.Tensor:
+    """A applied to values [N, K, H, W] over image [N, C, H, W]; both of one float type and device."""
+    filtered = torch.empty_like(values)
+    for one, colours, out in zip(values, image, filtered, strict=True):
+        out.copy_(Lattice.build(colours, sigma_xy, sigma_rgb, packing).filter(one, order))
     return filtered
 
 
@@ -109,10 +147,10 @@ def splat(pixels: torch.Tensor, index: torch.Tensor, weights: torch.Tensor, coun
     return rows
 
 
-def blur(rows: torch.Tensor, vertices: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """One pass of [1/2, 1, 1/2] along each lattice axis in turn; the order matters, as in the original."""
-    for axis in range(len(packing.shifts) + 1):
-        up, down = neighbours(vertices, axis, packing)  # [V], [V]
+def blur(rows: torch.Tensor, links: tuple[tuple[torch.Tensor, torch.Tensor], ...]) -> torch.Tensor:
+    """One pass of [1/2, 1, 1/2] along each lattice axis in turn, in place. The order matters: each pass is
+    symmetric, but where vertices are missing two passes do not commute."""
+    for up, down in links:
         rows[:-1] += (rows[up] + rows[down]) / 2
     return rows
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 
 METADATA_KEY = "rlossctl"
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+MOST_CLASSES = 255  # labels are bytes, and 255 is none of them
+_CPU = "CPUExecutionProvider"
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
 class Runner(Protocol):
@@ -38,47 +40,66 @@ class Runner(Protocol):
         ...
 
 
-class OnnxRunner:
-    """Runs an ONNX file with ONNX Runtime on one device.
+@runtime_checkable
+class LabelRunner(Protocol):
+    """A model that takes photos and answers with classes: preprocessing and argmax are inside it.
 
-    Args:
-        path: a model with one float image input [N, 3, H, W] and a score output [N, C, h, w]. Files that
-            `rlossctl convert` wrote carry preprocessing and class names in their metadata.
-        device: "cpu", "cuda", "cuda:1", or "auto" (CUDA where it works, else the CPU, and why is said).
-
-    Raises:
-        NetError: the file is no usable model, or CUDA was asked for and not obtained.
+    Attributes:
+        backend, num_classes, classes: as for `Runner`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str = "auto") -> None:
-        self.path = Path(path)
-        session, provider, note = _open_session(self.path, device)
-        self._session = session
-        metadata = _metadata(session, self.path)
-        self._input = _image_input(session, metadata.get("input"), self.path)
-        self._output = _score_output(session, metadata.get("scores"), self.path)
-        self.backend = _backend(session, provider, note)
-        self.preprocess = _preprocess(metadata, self.path)
-        self.classes: list[str] | None = metadata.get("classes")
-        self.num_classes = _num_classes(metadata, self._output, self.path)
+    backend: str
+    num_classes: int
+    classes: list[str] | None
 
-    def scores(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to float32 [N, C, h, w].
+    def labels(self, batch: np.ndarray) -> np.ndarray:
+        """Photos uint8 [N, H, W, 3], blue first, to class ids uint8 [N, H, W]."""
+        ...
+
+
+def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner | OnnxLabelRunner:
+    """The runner for an ONNX file: OnnxLabelRunner where it takes bytes, else OnnxRunner.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "tensorrt", "tensorrt:1", or "auto" (CUDA where it works, else the
+            CPU, and why is said).
+
+    Raises:
+        NetError: the file is no usable model, or the device was asked for and not obtained.
+    """
+    model = _Model(Path(path), device)
+    takes_bytes = any(entry.type == "tensor(uint8)" for entry in model.session.get_inputs())
+    return OnnxLabelRunner(model) if takes_bytes else OnnxRunner(model)
+
+
+class _Model:
+    """A session on one device, its metadata, and calls that fail with the house's errors."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        self.path = path
+        self.session, self.provider, note = _open_session(path, device)
+        self.backend = _backend(self.session, self.provider, note)
+        self.metadata = _metadata(self.session, path)
+
+    def run(self, source: Any, target: Any, batch: np.ndarray) -> np.ndarray:
+        """One input to one output.
 
         Raises:
             NetError: the model does not take this size, or fails while it runs.
         """
-        for axis, size in enumerate(self._input.shape):
+        for axis, size in enumerate(source.shape):
             if isinstance(size, int) and size != batch.shape[axis]:
                 raise NetError(
                     "the model takes images of one size only",
                     where=self.path,
                     found=f"a batch of shape {batch.shape}",
-                    expected=f"shape {self._input.shape}",
+                    expected=f"shape {source.shape}",
                     advice="name the size with --crop H,W, or convert with dynamic sizes",
                 )
         try:
-            return self._session.run([self._output.name], {self._input.name: batch})[0]
+            if self.provider == _CPU:
+                return self.session.run([target.name], {source.name: batch})[0]
+            return self._run_bound(source.name, target.name, batch)
         except Exception as error:  # ONNX Runtime raises its own types, one per status code
             raise NetError(
                 "ONNX Runtime failed on a batch",
@@ -88,6 +109,79 @@ class OnnxRunner:
                 advice="try --device cpu; if that fails too, convert the model again",
             ) from error
 
+    def _run_bound(self, source: str, target: str, batch: np.ndarray) -> np.ndarray:
+        """One copy to the device and one back."""
+        binding = self.session.io_binding()
+        binding.bind_cpu_input(source, np.ascontiguousarray(batch))
+        binding.bind_output(target)
+        self.session.run_with_iobinding(binding)
+        return binding.copy_outputs_to_cpu()[0]
+
+
+class OnnxRunner:
+    """A model with one float image input [N, 3, H, W] and a score output [N, C, h, w]; see `open_onnx`.
+
+    Files that `rlossctl convert` wrote carry preprocessing and class names in their metadata.
+
+    Args:
+        path: the file, or a model that `open_onnx` has opened.
+        device: as for `open_onnx`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | _Model, device: str = "auto") -> None:
+        self._model = path if isinstance(path, _Model) else _Model(Path(path), device)
+        session, metadata, self.path = self._model.session, self._model.metadata, self._model.path
+        self._input = _image_input(session, metadata.get("input"), self.path)
+        self._output = _score_output(session, metadata.get("scores"), self.path)
+        self.backend = self._model.backend
+        self.preprocess = _preprocess(metadata, self.path)
+        self.classes: list[str] | None = metadata.get("classes")
+        self.num_classes = _num_classes(metadata, self._output.shape[1], self.path)
+
+    def scores(self, batch: np.ndarray) -> np.ndarray:
+        """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
+        return self._model.run(self._input, self._output, batch)
+
+
+class OnnxLabelRunner:
+    """A model from photos, uint8 [N, H, W, 3], to integer class ids [N, H, W]; see `open_onnx`.
+
+    Its metadata name the number of classes, and the channel order where it is not blue first.
+    """
+
+    def __init__(self, model: _Model) -> None:
+        self._model, metadata = model, model.metadata
+        inputs, outputs = model.session.get_inputs(), model.session.get_outputs()
+        self._input, self._output = inputs[0], outputs[0]
+        photo = len(inputs) == 1 and len(self._input.shape) == 4 and self._input.shape[3] == 3
+        if not photo:
+            raise _no_such_blob(model.path, "input", inputs, "one input of photos, uint8 [N, H, W, 3]")
+        whole = self._output.type in ("tensor(uint8)", "tensor(int32)", "tensor(int64)")
+        if not whole or len(self._output.shape) != 3:
+            raise _no_such_blob(model.path, "output", outputs, "first an output of class ids [N, H, W]")
+        self._red_first = metadata.get("photo_order", "bgr") == "rgb"
+        self.backend = model.backend
+        self.classes: list[str] | None = metadata.get("classes")
+        self.num_classes = _num_classes(metadata, None, model.path)
+
+    def labels(self, batch: np.ndarray) -> np.ndarray:
+        """Photos uint8 [N, H, W, 3], blue first, to uint8 [N, H, W].
+
+        Raises:
+            NetError: ids that do not fit, or as for `OnnxRunner.scores`.
+        """
+        photos = np.ascontiguousarray(batch[..., ::-1] if self._red_first else batch)
+        ids = self._model.run(self._input, self._output, photos)
+        if ids.shape != batch.shape[:3] or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
+            raise NetError(
+                "the model's answer is no map of class ids",
+                where=self._model.path,
+                found=f"shape {ids.shape}" + (f", ids {ids.min()}..{ids.max()}" if ids.size else ""),
+                expected=f"shape {batch.shape[:3]}, ids 0..{self.num_classes - 1}",
+                advice="convert the net again",
+            )
+        return ids.astype(np.uint8, copy=False)
+
 
 def _open_session(path: Path, device: str) -> tuple[Any, str, str]:
     """The session, the provider that it really uses, and why CUDA is not used where it might have been."""
@@ -95,29 +189,31 @@ def _open_session(path: Path, device: str) -> tuple[Any, str, str]:
 
     # Its log would print provider errors in several lines of colour; they are reported as errors here.
     onnxruntime.set_default_logger_severity(4)
-    wanted, index = _parse_device(device)
-    offered = _CUDA in onnxruntime.get_available_providers()
-    reason = "" if offered else "this onnxruntime is built without CUDA"
-    if wanted != "cpu" and offered:
+    kind, index = _parse_device(device)
+    wanted = _PROVIDERS.get("cuda" if kind == "auto" else kind)
+    if wanted is None:
+        return _session(path, [_CPU]), _CPU, ""
+    reason = f"this onnxruntime is built without {wanted}"
+    if wanted in onnxruntime.get_available_providers():
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
             getattr(onnxruntime, "preload_dlls", lambda: None)()
         try:
-            session = _session(path, [(_CUDA, {"device_id": index}), _CPU])
+            session = _session(path, [(wanted, {"device_id": index}), _CPU])
         except NetError as error:
             reason = str(error.found)
         else:
-            if session.get_providers()[0] == _CUDA:
-                return session, _CUDA, ""
+            if session.get_providers()[0] == wanted:
+                return session, wanted, ""
             reason = "its libraries, cuDNN or a GPU are missing"
-    if wanted == "cuda":
+    if kind != "auto":
         raise NetError(
-            "CUDA was asked for, but ONNX Runtime does not use it",
+            f"{kind} was asked for, but ONNX Runtime does not use it",
             where=path,
             found=reason,
-            expected=_CUDA,
-            advice="install onnxruntime-gpu with its CUDA and cuDNN libraries, or use --device cpu",
+            expected=wanted,
+            advice="install onnxruntime-gpu with the libraries that it names, or use --device cpu",
         )
-    return _session(path, [_CPU]), _CPU, reason if wanted == "auto" else ""
+    return _session(path, [_CPU]), _CPU, reason
 
 
 def _session(path: Path, providers: list[Any]) -> Any:
@@ -148,8 +244,11 @@ def cpu_threads() -> int:
 
 def _parse_device(device: str) -> tuple[str, int]:
     kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and (kind != "cuda" or not index.isdigit())):
-        raise UsageError("unknown device", found=device, expected="auto, cpu, cuda or cuda:N")
+    known = kind in ("auto", "cpu", *_PROVIDERS)
+    if not known or (index and (kind not in _PROVIDERS or not index.isdigit())):
+        raise UsageError(
+            "unknown device", found=device, expected="auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N"
+        )
     return kind, int(index or 0)
 
 
@@ -215,14 +314,14 @@ def _no_such_blob(path: Path, kind: str, found: list[Any], expected: str) -> Net
     )
 
 
-def _num_classes(metadata: dict[str, Any], output: Any, path: Path) -> int:
-    count = metadata.get("num_classes", output.shape[1])
-    if not isinstance(count, int) or count < 1:
+def _num_classes(metadata: dict[str, Any], channels: object, path: Path) -> int:
+    count = metadata.get("num_classes", channels)
+    if not isinstance(count, int) or not 1 <= count <= MOST_CLASSES:
         raise NetError(
-            "the number of classes is unknown",
+            "the number of classes is unknown or impossible",
             where=path,
-            found=f"output {output.name} of shape {output.shape}",
-            expected="a fixed second dimension, or rlossctl's metadata",
+            found=f"{count} (from rlossctl's metadata, or the output's channels)",
+            expected=f"a fixed number of channels, or metadata; 1 to {MOST_CLASSES}",
             advice="export the model with a fixed number of channels",
         )
     return count

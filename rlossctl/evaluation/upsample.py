@@ -1,17 +1,25 @@
-"""Bilinear enlargement of score maps with corners aligned, as Caffe's Interp layer does it."""
+"""Bilinear resizing of score maps in numpy, so that evaluating an ONNX file needs no torch."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def upsample(scores: np.ndarray, size: tuple[int, int], keep: tuple[int, int] | None = None) -> np.ndarray:
-    """Interp (zoom or height/width) in numpy, so that evaluating an ONNX file needs no torch.
+def upsample(
+    scores: np.ndarray,
+    size: tuple[int, int],
+    keep: tuple[int, int] | None = None,
+    *,
+    corners: bool = True,
+) -> np.ndarray:
+    """Interp (zoom or height/width): bilinear, by default with corners aligned, as Caffe's layer does it.
 
     Args:
         scores: float32 [N, C, h, w].
         size: (H, W) to enlarge (or shrink) to.
         keep: compute only the first (rows, columns) of the result; all by default.
+        corners: align the corner pixels' centres; False aligns the images' edges (OpenCV's and PIL's way),
+            which is what brings the scores of a resized photo back to the photo's own pixels.
 
     Returns:
         float32 [N, C, *keep]; `scores` itself, cut, where the size is already right.
@@ -19,8 +27,9 @@ def upsample(scores: np.ndarray, size: tuple[int, int], keep: tuple[int, int] | 
     rows, columns = keep or size
     if scores.shape[2:] == tuple(size):
         return scores[:, :, :rows, :columns]
-    top, down = _positions(scores.shape[2], size[0], rows)
-    left, right = _positions(scores.shape[3], size[1], columns)
+    positions = _aligned if corners else _centred
+    top, down = positions(scores.shape[2], size[0], rows)
+    left, right = positions(scores.shape[3], size[1], columns)
     below = np.minimum(top + 1, scores.shape[2] - 1)
     beside = np.minimum(left + 1, scores.shape[3] - 1)
     # Rows first: each intermediate keeps the small width until the last step.
@@ -28,9 +37,17 @@ def upsample(scores: np.ndarray, size: tuple[int, int], keep: tuple[int, int] | 
     return tall[:, :, :, left] * (1 - right) + tall[:, :, :, beside] * right
 
 
-def _positions(source: int, target: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _aligned(source: int, target: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Source index and float32 weight of the next one for the first `count` of `target` positions."""
     ratio = np.float32((source - 1) / (target - 1)) if target > 1 else np.float32(0)
     position = np.arange(count, dtype=np.float32) * ratio
     index = np.minimum(position.astype(np.int64), source - 1)
+    return index, position - index.astype(np.float32)
+
+
+def _centred(source: int, target: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `_aligned`, for pixels as areas: centres lie half a pixel inside the edges."""
+    position = (np.arange(count) + 0.5) * (source / target) - 0.5
+    position = np.clip(position, 0, source - 1).astype(np.float32)
+    index = position.astype(np.int64)
     return index, position - index.astype(np.float32)

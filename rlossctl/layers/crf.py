@@ -7,11 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from rlossctl.bilateral import bilateral_filter
+from rlossctl.bilateral import mean_field
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 
-LEAST_EXPONENT = -20.0  # the original's exp gives 0 below
 LOG_SMALLEST = math.log(torch.finfo(torch.float32).tiny)
 
 
@@ -70,7 +69,17 @@ class DenseCRF(Layer):
         top = torch.zeros_like(scores)
         if scores.is_meta:
             return top
+        for (height, width), members in self._by_size(scores, sizes).items():
+            part = (members, slice(None), slice(height), slice(width))
+            colours = None if image is None else image[part]
+            q = mean_field(scores[part], colours, self.iterations, pos=self.positions, bi=self.colours)
+            top[part] = q if self.gives_probability else q.log().clamp(min=LOG_SMALLEST)
+        return top
+
+    def _by_size(self, scores: Tensor, sizes: Tensor) -> dict[tuple[int, int], list[int]]:
+        """(height, width) of what is inferred -> the images of that size, which are inferred together."""
         rows, columns = scores.shape[2:]
+        groups: dict[tuple[int, int], list[int]] = {}
         for index, size in enumerate(sizes.reshape(-1, 2).long().tolist()):
             # A blob that fits inside the image is a crop of it; otherwise the image is padded to the blob.
             cropped = rows <= size[0] and columns <= size[1]
@@ -81,29 +90,5 @@ class DenseCRF(Layer):
                     found=size,
                     expected=f"within {rows}x{columns}",
                 )
-            part = (slice(index, index + 1), slice(None), slice(height), slice(width))
-            colours = scores.new_empty((1, 0, height, width)) if image is None else image[part]
-            q = self._infer(scores[part], colours)
-            top[part] = q if self.gives_probability else q.log().clamp(min=LOG_SMALLEST)
-        return top
-
-    def _infer(self, scores: Tensor, colours: Tensor) -> Tensor:
-        """Q of one image: scores [1, K, h, w], colours [1, C, h, w]."""
-        nothing, ones = colours[:, :0], torch.ones_like(scores[:, :1])
-        kernels = [(weight, nothing, xy, 1.0) for xy, weight in self.positions]
-        kernels += [(weight, colours, xy, rgb) for xy, rgb, weight in self.colours]
-        factors = [weight / (bilateral_filter(ones, *kernel) + 1e-20) for weight, *kernel in kernels]
-        q = cut_softmax(scores)
-        for _ in range(self.iterations):
-            energy = scores
-            for factor, (_, *kernel) in zip(factors, kernels, strict=True):
-                energy = energy + factor * bilateral_filter(q, *kernel)
-            q = cut_softmax(energy)
-        return q
-
-
-def cut_softmax(x: Tensor) -> Tensor:
-    """Softmax over axis 1 in which terms more than 20 below the greatest count as 0."""
-    below = x - x.amax(1, keepdim=True)
-    powers = below.exp().where(below >= LEAST_EXPONENT, 0)
-    return powers / powers.sum(1, keepdim=True)
+            groups.setdefault((height, width), []).append(index)
+        return groups

@@ -1,0 +1,125 @@
+"""How a photo is presented to a model: whole, in tiles, at several scales, mirrored, at Caffe's crop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from rlossctl.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Crf:
+    """Parameters of the dense CRF that follows a net, named as in the fork's DenseCRF layer.
+
+    The defaults are those of the DenseCRF layer that stands commented out in the rloss experiment's test
+    prototxt of DeepLab-MSc-LargeFOV. The other three nets' files have others: DeepLab searched them for each
+    net on a part of the training set.
+
+    Attributes:
+        iterations: of the mean field.
+        pos_w, pos_xy_std: weight and standard deviation (pixels) of the potential over position.
+        bi_w, bi_xy_std, bi_rgb_std: weight and standard deviations (pixels, grey levels of 0..255) of the
+            potential over position and colour.
+    """
+
+    iterations: int = 10
+    pos_w: float = 3.0
+    pos_xy_std: float = 3.0
+    bi_w: float = 4.0
+    bi_xy_std: float = 83.0
+    bi_rgb_std: float = 5.0
+
+    def __post_init__(self) -> None:
+        widths = (self.pos_xy_std, self.bi_xy_std, self.bi_rgb_std)
+        numbers = (*widths, self.pos_w, self.bi_w)
+        if self.iterations < 0 or min(widths) <= 0 or not all(math.isfinite(value) for value in numbers):
+            raise UsageError(
+                "impossible CRF parameters",
+                found=self,
+                expected="iterations of at least 0, standard deviations above 0, finite weights",
+            )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How class probabilities of a photo are computed; see docs/evaluation.md.
+
+    Attributes:
+        name: "whole" (the photo, padded to the crop), "tiles" (overlapping windows of the tile's size) or
+            "caffe" (padded to the crop and cut to its centre, as Caffe's TEST phase; so is the label).
+        tile: (height, width) of the windows; None takes the crop of the preprocessing.
+        overlap: least share of a tile that the next one covers again, 0 to below 1.
+        scales: factors by which the photo is resized; probabilities are averaged.
+        flip: average with the mirrored photo, too.
+        crf: what follows the averaged probabilities, or None.
+        activation: what turns scores into probabilities; "none" where the model gives probabilities.
+        temperature: scores are divided by it before the activation.
+        batch: how many tiles or photos of one size go through the model at once.
+
+    Raises:
+        UsageError: values that are out of range or do not go together.
+    """
+
+    name: Literal["whole", "tiles", "caffe"] = "whole"
+    tile: tuple[int, int] | None = None
+    overlap: float = 1 / 3
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    crf: Crf | None = None
+    activation: Literal["softmax", "sigmoid", "none"] = "softmax"
+    temperature: float = 1.0
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        sound = (
+            self.name in ("whole", "tiles", "caffe")
+            and self.activation in ("softmax", "sigmoid", "none")
+            and 0 <= self.overlap < 1
+            and (self.tile is None or min(self.tile) > 0)
+            and self.scales
+            and all(0 < scale <= 16 for scale in self.scales)
+            and 0 < self.temperature < float("inf")
+            and self.batch >= 1
+        )
+        if not sound:
+            raise UsageError(
+                "there is no such evaluation protocol",
+                found=self,
+                expected="whole, tiles or caffe; overlap 0 to below 1; scales above 0 and up to 16; "
+                "a positive temperature",
+            )
+        if self.tile is not None and self.name != "tiles":
+            raise UsageError(
+                "a tile needs the protocol tiles", found=self.name, advice="add --protocol tiles"
+            )
+        if self.name == "caffe" and (self.scales != (1.0,) or self.flip or self.crf):
+            raise UsageError(
+                "Caffe's protocol has one scale, no flip and no CRF",
+                advice="use --protocol whole or tiles with them",
+            )
+        if self.activation == "none" and self.temperature != 1:
+            raise UsageError(
+                "a temperature divides scores, and --activation none says that there are none",
+                advice="leave --temperature out",
+            )
+
+    @property
+    def single(self) -> bool:
+        """Whether each photo passes once and its scores need no averaging."""
+        return self.name != "tiles" and self.scales == (1.0,) and not self.flip and self.crf is None
+
+
+def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
+    """First rows (or columns) of the windows along one side: evenly spread, the last one ends at the border.
+
+    Args:
+        length: of the side; a side up to `tile` has one window, which is padded.
+        overlap: neighbours share at least this part of a tile.
+    """
+    if length <= tile:
+        return [0]
+    step = max(1, math.floor(tile * (1 - overlap)))
+    steps = math.ceil((length - tile) / step)
+    return [round(index * (length - tile) / steps) for index in range(steps + 1)]
