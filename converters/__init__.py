@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlossctl.converters import caffemodel, checkpoint, fold, onnx, safetensors
+from rlossctl.converters.options import OnnxOptions
 from rlossctl.converters.rewrite import Rewritten, rewrite
 from rlossctl.converters.source import ConversionSource, open_source
 from rlossctl.converters.verify import Verification
@@ -38,6 +39,7 @@ def convert(
     fold_bn: str | Path | None = None,
     root: str | Path | None = None,
     image_shape: tuple[int, int, int] | None = None,
+    onnx_options: OnnxOptions | None = None,
 ) -> Verification | Rewritten:
     """Writes a net with weights in the format that the suffix of `out` names, and checks what was written.
 
@@ -52,6 +54,7 @@ def convert(
         fold_bn, root: list of images (and the folder of its names) for the statistics that are folded into
             SegNet's BN layers; `prototxt` is then the training net.
         image_shape: (C, H, W), for a net whose data layer would look at its images to know their size.
+        onnx_options: heads, preprocessing inside, folding, precision and verification of an ONNX model.
 
     Raises:
         UsageError: unknown suffix.
@@ -61,6 +64,14 @@ def convert(
     target = Path(out)
     if weights is None:
         return rewrite(Path(prototxt), target, placeholders, dialect)
+    if onnx_options and not onnx_options.none and target.suffix.lower() != ".onnx":
+        raise UsageError(
+            "these options are for ONNX files",
+            where=out,
+            found=f"suffix {target.suffix or '(none)'}",
+            expected="an output that ends in .onnx",
+            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
+        )
     writer = WRITERS.get(target.suffix.lower())
     if writer is None:
         raise UsageError(
@@ -74,7 +85,9 @@ def convert(
     source = open_source(prototxt, weights, placeholders, outputs, classes, dialect, data)
     if fold_bn:
         source = replace(source, notes=(*source.notes, *fold.fold_bn(source.net)))
+    if writer is onnx.write:
+        return onnx.write(source, target, onnx_options)
     return writer(source, target)
 
 
-__all__ = ["Verification", "convert"]
+__all__ = ["OnnxOptions", "Verification", "convert"]

@@ -17,7 +17,8 @@ from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError
 from rlossctl.evaluation.confusion import Confusion
-from rlossctl.evaluation.runners import Runner
+from rlossctl.evaluation.predictor import Predictor, View
+from rlossctl.evaluation.runners import LabelRunner, Runner
 from rlossctl.evaluation.upsample import upsample
 from rlossctl.progress import track
 
@@ -49,7 +50,7 @@ class Evaluation:
         images: how many images were evaluated.
         seconds: wall-clock time of the whole pass, reading included.
         backend: what computed the scores.
-        preprocess: how the images were prepared.
+        preprocess: how the images were prepared; None where the model does it.
         pictures: the images that were asked to be kept.
     """
 
@@ -58,7 +59,7 @@ class Evaluation:
     images: int
     seconds: float
     backend: str
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     pictures: list[Picture] = field(default_factory=list)
 
     def to_json(self, metric: str = "standard") -> dict[str, Any]:
@@ -78,7 +79,7 @@ class Evaluation:
             "images": self.images,
             "seconds": self.seconds,
             "backend": self.backend,
-            "preprocess": json.loads(self.preprocess.to_json()),
+            "preprocess": None if self.preprocess is None else json.loads(self.preprocess.to_json()),
             "metric": metric,
         }
         if metric == "caffe":
@@ -88,7 +89,7 @@ class Evaluation:
 
 
 def evaluate(
-    runner: Runner,
+    runner: Runner | LabelRunner,
     samples: Sequence[Sample],
     *,
     preprocess: Preprocess | None = None,
@@ -115,26 +116,20 @@ def evaluate(
         NetError: the model fails, gives other than `num_classes` scores or no numbers, or no preprocessing
             is known.
     """
-    chosen = preprocess or runner.preprocess
-    if chosen is None:
-        raise NetError(
-            "the model does not say how its images are prepared",
-            expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
-            advice="name the mean: --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
-        )
+    predictor = Predictor(runner, preprocess)
     names = names_for(runner, class_names)
     confusion = Confusion(runner.num_classes, ignore)
     keep = _spread(len(samples), pictures)
     kept = []
     start = time.perf_counter()
-    loaded = _read_ahead(samples, chosen, source)
+    loaded = _read_ahead(samples, predictor, source)
     for index, item in enumerate(track(loaded, len(samples), "images") if progress else loaded):
-        prediction = predict(runner, item.pixels, item.truth.shape)
+        prediction = predictor.finish(item.photo, item.views, predictor.run(item.views)).labels
         confusion.add(item.truth, prediction, item.sample.label)
         if index in keep:
             kept.append(Picture(item.sample.image, item.photo, item.truth, prediction))
     seconds = time.perf_counter() - start
-    return Evaluation(confusion, names, len(samples), seconds, runner.backend, chosen, kept)
+    return Evaluation(confusion, names, len(samples), seconds, runner.backend, predictor.preprocess, kept)
 
 
 def predict(runner: Runner, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -165,7 +160,7 @@ def predict(runner: Runner, pixels: np.ndarray, size: tuple[int, int]) -> np.nda
     return (len(scores) - 1 - reversed_ids).astype(np.uint8)
 
 
-def names_for(runner: Runner, class_names: Sequence[str] | None = None) -> list[str]:
+def names_for(runner: Runner | LabelRunner, class_names: Sequence[str] | None = None) -> list[str]:
     """The class names to print: the caller's, else the model's, else numbers.
 
     Raises:
@@ -187,10 +182,10 @@ class _Loaded:
     sample: Sample
     photo: np.ndarray
     truth: np.ndarray
-    pixels: np.ndarray
+    views: list[View]
 
 
-def _load(sample: Sample, preprocess: Preprocess, source: str) -> _Loaded:
+def _load(sample: Sample, predictor: Predictor, source: str) -> _Loaded:
     listed = f"{source}:{sample.line}"
     if sample.label is None:
         raise DataError(
@@ -210,19 +205,18 @@ def _load(sample: Sample, preprocess: Preprocess, source: str) -> _Loaded:
             expected="the same width and height",
             advice="check that the label belongs to the image; labels are never resized for scoring",
         )
-    pixels, _ = preprocess.apply(photo)
-    return _Loaded(sample, photo, truth, pixels)
+    return _Loaded(sample, photo, truth, predictor.prepare(photo))
 
 
 def _read_ahead(
-    samples: Sequence[Sample], preprocess: Preprocess, source: str, ahead: int = 3
+    samples: Sequence[Sample], predictor: Predictor, source: str, ahead: int = 3
 ) -> Iterator[_Loaded]:
     """Yields the samples in order while a thread decodes the next ones."""
     with ThreadPoolExecutor(1, "rlossctl-decode") as pool:
         waiting: deque[Future[_Loaded]] = deque()
         try:
             for sample in samples:
-                waiting.append(pool.submit(_load, sample, preprocess, source))
+                waiting.append(pool.submit(_load, sample, predictor, source))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:

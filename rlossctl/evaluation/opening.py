@@ -12,7 +12,7 @@ from typing import Any
 from rlossctl.data.lists import Sample, find_label_dir, read_list
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.runners import OnnxRunner, Runner
+from rlossctl.evaluation.runners import LabelRunner, Runner, open_onnx
 
 TRAIN = 0  # the value of Caffe's Phase
 
@@ -28,7 +28,7 @@ class OpenedModel:
     """
 
     name: str
-    runner: Runner
+    runner: Runner | LabelRunner
     source: str
     root: str
     notes: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ def _open_onnx(
             expected="the ONNX file alone",
             advice="leave them out, or name the prototxt instead of the ONNX file",
         )
-    return OpenedModel(Path(model).stem, OnnxRunner(model, device), source or "", root or "")
+    return OpenedModel(Path(model).stem, open_onnx(model, device), source or "", root or "")
 
 
 def _open_prototxt(
