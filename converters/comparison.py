@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from rlossctl.converters.choices import Blob
 from rlossctl.converters.models import BlobModel, Shape
 from rlossctl.converters.verify import Comparison, compare
 
@@ -33,7 +34,7 @@ class Trial:
 
 
 def random_trials(shape: Shape, preprocess: Preprocess | None) -> Iterator[Trial]:
-    """Random images, the same each time: batches of 1 and 2, sizes by the net's size rule and one against it."""
+    """Random images, the same each time: batches of 1 and 2, sizes by the size rule and one against it."""
     generator = np.random.default_rng(0)
     fixed = None in shape[2:]
     sizes = list(trial_sizes(preprocess)) if fixed or len(shape) < 4 else [tuple(shape[2:])]
@@ -91,8 +92,15 @@ def compare_models(
         )
     for trial in trials:
         try:
-            for name, found, expected in _pairs(reference, candidate, trial.image, common):
-                yield compare(trial.name, name, found, expected, reference.values[name])
+            for blob, found in _pairs(reference, candidate, trial.image, common):
+                layer = reference.values[blob.name]
+                if blob.choice is None:
+                    yield compare(trial.name, blob.name, found, blob.array, layer)
+                    continue
+                comparison = blob.choice.compare(trial.name, blob.name, found, layer)
+                if np.isfinite(comparison.error):
+                    blob.choice.adopt(found)
+                yield comparison
         except NetError:
             if not trial.optional:
                 raise
@@ -100,14 +108,14 @@ def compare_models(
 
 def _pairs(
     reference: BlobModel, candidate: BlobModel, image: np.ndarray, names: set[str]
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Blob, np.ndarray]]:
     others = candidate.blobs(image, names)
     early: dict[str, np.ndarray] = {}  # where the two compute in another order
-    for name, expected in reference.blobs(image, names):
-        while name not in early:
-            other, array = next(others)
-            early[other] = array
-        yield name, early.pop(name), expected
+    for blob in reference.blobs(image, names):
+        while blob.name not in early:
+            other = next(others)
+            early[other.name] = other.array
+        yield blob, early.pop(blob.name)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rlossctl.converters.attach import Ends
+from rlossctl.converters.choices import compare_worth
 from rlossctl.converters.comparison import Trial
 from rlossctl.converters.models import BlobModel
 from rlossctl.converters.segments import session_options
@@ -75,7 +76,7 @@ def best_class(scores: np.ndarray) -> np.ndarray:
 
 
 def _outputs(net: BlobModel, image: np.ndarray) -> dict[str, np.ndarray]:
-    found = dict(net.blobs(image, set(net.outputs)))
+    found = {blob.name: blob.array for blob in net.blobs(image, set(net.outputs))}
     return {name: found[name] for name in net.outputs if name in found}
 
 
@@ -110,23 +111,8 @@ def compare_labels(
     expected = best_class(scores)
     if found.shape != expected.shape or found.max(initial=0) >= scores.shape[1]:
         return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
-    chosen = np.take_along_axis(scores, found[:, None].astype(np.int64), 1)[:, 0]
-    loss = scores.max(1) - chosen
-    index = np.unravel_index(int(loss.argmax()), loss.shape)
-    magnitude = float(np.abs(scores).max())
-    absolute = float(loss[index])
-    return Comparison(
-        trial,
-        blob,
-        tuple(expected.shape),
-        absolute,
-        absolute / magnitude if magnitude else absolute,
-        float((found != expected).mean()),
-        layer,
-        tuple(int(place) for place in index),
-        float(found[index]),
-        float(expected[index]),
-    )
+    worth = np.take_along_axis(scores, found[:, None].astype(np.int64), 1)[:, 0]
+    return compare_worth(trial, blob, found, expected, worth, scores.max(1), layer)
 
 
 def open_session(path: Path) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+from rlossctl.converters.choices import Blob, choice_of
 from rlossctl.converters.segments import Segments
 
 from rlossctl.data.preprocess import Preprocess
@@ -37,7 +38,7 @@ class BlobModel(Protocol):
     input_shape: Shape
     preprocess: Preprocess | None
 
-    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
         """Runs a batch (float32 [N, C, H, W]); gives the named blobs one by one, in order of computation.
 
         Raises:
@@ -59,14 +60,14 @@ class TorchModel:
         self.input_shape: Shape = (None, channels, *((None, None) if dynamic else size))
         self.preprocess = preprocess
 
-    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
         """See BlobModel."""
         places = {(v.number, v.top): v.name for v in self._values if v.name in names}
         walk = enumerate(self._deploy.walk(torch.from_numpy(image)))
         while True:
             try:
                 with torch.no_grad():
-                    number, (_, tops) = next(walk)
+                    number, (bottoms, tops) = next(walk)
             except StopIteration:
                 return
             except RuntimeError as error:  # torch's word for sizes that do not go together
@@ -77,7 +78,8 @@ class TorchModel:
                 ) from error
             for top, tensor in enumerate(tops):
                 if (number, top) in places:
-                    yield places.pop((number, top)), tensor.detach().numpy()
+                    choice = choice_of(self._deploy.layers[number], top, bottoms, tops)
+                    yield Blob(places.pop((number, top)), tensor.detach().numpy(), choice)
 
 
 class OnnxModel:
@@ -101,6 +103,7 @@ class OnnxModel:
         self.input_shape: Shape = tuple(s.dim_value if s.HasField("dim_value") else None for s in sizes)
         self.preprocess = preprocess
 
-    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
         """See BlobModel."""
-        yield from self._segments.run(image, names)
+        for name, array in self._segments.run(image, names):
+            yield Blob(name, array)

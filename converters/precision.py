@@ -158,7 +158,8 @@ def _random_change(single: Path, reduced: Path, name: str, inputs: Iterable[tupl
     different = max(entry.disagreement for entry in comparisons)
     return (
         f"{name}: on {len(comparisons)} random images off from float32 by up to {worst.error:.2g} of the "
-        f"output's magnitude, argmax differs on up to {different:.3%} (name a list to measure mIoU: --verify-images)"
+        f"output's magnitude, argmax differs on up to {different:.3%} "
+        "(name a list to measure mIoU: --verify-images)"
     )
 
 

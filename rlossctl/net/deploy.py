@@ -69,18 +69,21 @@ class Deploy(nn.Module):
             blobs.update(zip(layer.tops, tops if isinstance(tops, tuple) else (tops,), strict=True))
         return tuple(blobs[name] for name in names)
 
-    def walk(self, image: Tensor) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        """Bottoms and tops of every layer in order; a blob is dropped after its last reader."""
+    def walk(self, image: Tensor) -> Iterator[tuple[tuple[Tensor, ...], list[Tensor]]]:
+        """Bottoms and tops of every layer in order; a blob is dropped after its last reader.
+
+        The pass goes on with what the list of tops holds then.
+        """
         blobs = {self.input_name: image}
         last = last_readers(self.layers)
         for number, layer in enumerate(self.layers):
             bottoms = tuple(blobs[name] for name in layer.bottoms)
             tops = layer.module(*bottoms)
-            tops = tops if isinstance(tops, tuple) else (tops,)
+            tops = list(tops) if isinstance(tops, tuple) else [tops]
+            yield bottoms, tops
             blobs.update(zip(layer.tops, tops, strict=True))
             for name in last.get(number, ()):
                 blobs.pop(name, None)
-            yield bottoms, tops
 
     def _check_inputs(self, net: Net) -> None:
         known = {self.input_name}
