@@ -12,16 +12,44 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from networks import camvid, deeplab_largefov, deeplab_msc_largefov, deeplab_vgg16, demo, resnet101
+from networks import (
+    camvid,
+    deeplab_largefov,
+    deeplab_msc_largefov,
+    deeplab_vgg16,
+    deeplabv3plus,
+    demo,
+    imagenet,
+    resnet101,
+)
 
 from rlossctl.prototxt.netspec import message_text
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = (deeplab_largefov, deeplab_msc_largefov, deeplab_vgg16, resnet101, demo, camvid)
+NETWORKS = (
+    deeplab_largefov,
+    deeplab_msc_largefov,
+    deeplab_vgg16,
+    resnet101,
+    demo,
+    camvid,
+    *deeplabv3plus.NETWORKS,
+)
 MADE_BY = "Written by configs/make.py from configs/networks/{}.py: change it there."
 
 
-def files(network: ModuleType) -> Iterator[tuple[Path, str]]:
+def all_files() -> Iterator[tuple[Path, str]]:
+    """Every prototxt: path and text."""
+    for network in NETWORKS:
+        yield from files(network)
+    for name, net in imagenet.nets():
+        yield (
+            HERE / imagenet.FOLDER / f"{name}.prototxt",
+            f"# {MADE_BY.format('imagenet')}\n#\n{net.to_text()}",
+        )
+
+
+def files(network: ModuleType | deeplabv3plus.Design) -> Iterator[tuple[Path, str]]:
     """The five prototxts of a network: path and text."""
     folder = HERE / network.FOLDER
     made_by = MADE_BY.format(network.__name__.rpartition(".")[2])
@@ -41,15 +69,14 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args().check
     stale = 0
-    for network in NETWORKS:
-        for path, text in files(network):
-            if path.is_file() and path.read_text(encoding="utf-8") == text:
-                continue
-            stale += 1
-            print(f"{'not as defined' if check else 'written'}: {path.relative_to(HERE)}")
-            if not check:
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(text, encoding="utf-8", newline="\n")
+    for path, text in all_files():
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        print(f"{'not as defined' if check else 'written'}: {path.relative_to(HERE)}")
+        if not check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
     return 1 if check and stale else 0
 
 

@@ -1,6 +1,7 @@
-"""From a net and its weights to other formats. One file per foreign format; the suffix decides.
+"""From a net and its weights to other formats, and from one weights file to another.
 
 rlossctl.convert("test.prototxt", "train_iter_9000.caffemodel", "model.onnx", placeholders={...})
+rlossctl.convert("model.safetensors", None, "model.caffemodel")
 """
 
 from __future__ import annotations
@@ -9,26 +10,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlossctl.converters import caffemodel, checkpoint, fold, onnx, safetensors
+from rlossctl.converters import caffemodel, checkpoint, fold, hdf5, onnx, safetensors
+from rlossctl.converters.implied import implied_net
 from rlossctl.converters.options import OnnxOptions
 from rlossctl.converters.rewrite import Rewritten, rewrite
 from rlossctl.converters.source import ConversionSource, open_source
+from rlossctl.converters.transfer import Transferred, transfer
 from rlossctl.converters.verify import Verification
 
 from rlossctl.errors import UsageError
+from rlossctl.weights import kinds
 
 Writer = Callable[[ConversionSource, Path], "Verification"]
 
+# What is written of a net with weights, by format.
 WRITERS: dict[str, Writer] = {
-    ".caffemodel": caffemodel.write,
-    ".onnx": onnx.write,
-    ".pt": checkpoint.write,
-    ".safetensors": safetensors.write,
+    kinds.CAFFEMODEL: caffemodel.write,
+    kinds.CAFFEMODEL_H5: hdf5.write,
+    kinds.SAFETENSORS: safetensors.write,
+    kinds.CHECKPOINT: checkpoint.write,
+    kinds.ONNX: onnx.write,
 }
 
 
 def convert(
-    prototxt: str | Path,
+    net: str | Path,
     weights: str | Path | None,
     out: str | Path,
     *,
@@ -39,55 +45,101 @@ def convert(
     fold_bn: str | Path | None = None,
     root: str | Path | None = None,
     image_shape: tuple[int, int, int] | None = None,
+    source_format: str | None = None,
+    target_format: str | None = None,
     onnx_options: OnnxOptions | None = None,
-) -> Verification | Rewritten:
-    """Writes a net with weights in the format that the suffix of `out` names, and checks what was written.
+) -> Verification | Rewritten | Transferred:
+    """Writes a net with weights, or one file alone, in another format, and checks what was written.
 
     Args:
-        prototxt: a net prototxt; a test net gives scores at full size.
-        weights: caffemodel, binary or HDF5. None: `prototxt` alone is upgraded (see `rewrite`).
-        out: .onnx, .safetensors, .caffemodel or .pt; it appears complete and verified, or not at all.
+        net: a net prototxt; a test net gives scores at full size. Without `weights`: the only file, a prototxt
+            or a caffemodel to be upgraded (see `rewrite`), or weights for another format (see `transfer`); of
+            weights that imply their net, such as another program's checkpoint, that net is converted.
+        weights: caffemodel (binary or HDF5), safetensors, or a PyTorch checkpoint.
+        out: its suffix is the format; it appears complete and verified, or not at all.
         placeholders: values for the prototxt's `${NAME}`.
         outputs: blobs that an ONNX model returns (default: the scores).
         classes: class names for an ONNX model's metadata.
         dialect: whose Caffe the net is for, where it does not show it.
         fold_bn, root: list of images (and the folder of its names) for the statistics that are folded into
-            SegNet's BN layers; `prototxt` is then the training net.
+            SegNet's BN layers; `net` is then the training net.
         image_shape: (C, H, W), for a net whose data layer would look at its images to know their size.
+        source_format, target_format: in place of what suffixes (and the input's content) tell; the names are
+            those of `rlossctl.weights.kinds`.
         onnx_options: heads, preprocessing inside, folding, precision and verification of an ONNX model.
 
     Raises:
-        UsageError: unknown suffix.
+        UsageError: unknown suffix, or no way from the one format to the other.
         VerificationError: what was written does not compute what the net computes.
         RlossError: whatever is wrong with the input.
     """
     target = Path(out)
-    if weights is None:
-        return rewrite(Path(prototxt), target, placeholders, dialect)
-    if onnx_options and not onnx_options.none and target.suffix.lower() != ".onnx":
+    kind = kinds.written_kind(target, target_format)
+    if onnx_options and not onnx_options.none and kind != kinds.ONNX:
         raise UsageError(
             "these options are for ONNX files",
             where=out,
-            found=f"suffix {target.suffix or '(none)'}",
+            found=f"the format {kind}",
             expected="an output that ends in .onnx",
             advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
         )
-    writer = WRITERS.get(target.suffix.lower())
+    options = {"outputs": outputs, "classes": classes, "dialect": dialect}
+    data = {"source": fold_bn, "root": root, "image_shape": image_shape}
+    if weights is None:
+        return _convert_one(
+            Path(net), target, placeholders or {}, options, data, source_format, kind, onnx_options
+        )
+    source = open_source(net, weights, placeholders, **options, data=data, kind=source_format)
+    return _write(source, target, kind, fold_bn, onnx_options)
+
+
+def _convert_one(
+    file: Path,
+    out: Path,
+    placeholders: Mapping[str, object],
+    options: dict[str, object],
+    data: dict[str, object],
+    kind: str | None,
+    target: str,
+    onnx_options: OnnxOptions | None,
+) -> Verification | Rewritten | Transferred:
+    """One file alone: upgraded, with the net that it implies, or as weights without a net."""
+    kind = kind or kinds.kind_of(file)
+    if kind == kinds.PROTOTXT or (kind == kinds.CAFFEMODEL and target in (kinds.CAFFEMODEL, kinds.PROTOTXT)):
+        return rewrite(file, out, placeholders, options["dialect"], kind, target)
+    with implied_net(file, kind, placeholders) as implied:
+        if implied is None or (implied.inside and target in (kinds.SAFETENSORS, kinds.CHECKPOINT)):
+            return transfer(file, out, kind, target)
+        if target == kinds.PROTOTXT:
+            return rewrite(
+                implied.prototxt, out, implied.placeholders, options["dialect"], kinds.PROTOTXT, target
+            )
+        source = open_source(implied.prototxt, file, implied.placeholders, **options, data=data, kind=kind)
+        note = f"net: {implied.reason}"
+        return _write(replace(source, notes=(note, *source.notes)), out, target, None, onnx_options)
+
+
+def _write(
+    source: ConversionSource,
+    out: Path,
+    kind: str,
+    fold_bn: str | Path | None,
+    onnx_options: OnnxOptions | None,
+) -> Verification:
+    writer = WRITERS.get(kind)
     if writer is None:
         raise UsageError(
-            "unknown format",
+            "a net with weights is not written as a prototxt",
             where=out,
-            found=f"suffix {target.suffix or '(none)'}",
+            found=f"the format {kind}",
             expected=", ".join(WRITERS),
-            advice="name the output with one of these suffixes",
+            advice="to upgrade a prototxt, give it alone",
         )
-    data = {"source": fold_bn, "root": root, "image_shape": image_shape}
-    source = open_source(prototxt, weights, placeholders, outputs, classes, dialect, data)
     if fold_bn:
         source = replace(source, notes=(*source.notes, *fold.fold_bn(source.net)))
-    if writer is onnx.write:
-        return onnx.write(source, target, onnx_options)
-    return writer(source, target)
+    if kind == kinds.ONNX:
+        return onnx.write(source, out, onnx_options)
+    return writer(source, out)
 
 
-__all__ = ["OnnxOptions", "Verification", "convert"]
+__all__ = ["OnnxOptions", "Rewritten", "Transferred", "Verification", "convert"]

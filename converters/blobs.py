@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+from rlossctl.converters.source import ConversionSource
 from torch import Tensor
 
 from rlossctl.net import Net
@@ -28,3 +31,12 @@ def sharing(net: Net) -> dict[str, str]:
 def arrays(net: Net) -> dict[str, np.ndarray]:
     """Owned blobs as float32 arrays."""
     return {name: as_array(blob) for name, blob in owned_blobs(net).items()}
+
+
+def metadata(source: ConversionSource) -> dict[str, str]:
+    """What travels with the tensors: the net, what its layers share, and the sources' names and hashes."""
+    return {
+        "prototxt": source.net_text(),
+        "shared": json.dumps(sharing(source.net)),
+        "source": json.dumps(source.origin()),
+    }

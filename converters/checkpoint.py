@@ -1,4 +1,5 @@
-"""PyTorch checkpoint: {"state_dict": {"<layer>/<index>": tensor}, "shared", "prototxt", "source"}.
+"""PyTorch checkpoint: {"state_dict": {"<layer>/<index>": tensor}, "shared", "prototxt", "source"}, and
+"caffemodel" where it was made of one (see rlossctl.weights.skeleton).
 
 Tensors, text and plain containers only, so `torch.load(path, weights_only=True)` reads it.
 """
@@ -6,8 +7,11 @@ Tensors, text and plain containers only, so `torch.load(path, weights_only=True)
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from rlossctl.converters import blobs
 from rlossctl.converters.source import ConversionSource
@@ -18,19 +22,23 @@ from rlossctl.files import atomic_write
 
 def write(source: ConversionSource, out: Path) -> Verification:
     """Writes the file and compares every blob, bit for bit, with the serialized bytes read back."""
+    arrays = {name: blob.cpu().numpy() for name, blob in blobs.owned_blobs(source.net).items()}
+    data = encode(arrays, blobs.metadata(source))
+    found = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
+    read = {name: tensor.numpy() for name, tensor in found.items()}
+    comparisons = tuple(compare_params(read, blobs.arrays(source.net)))
+    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
+    with atomic_write(out) as file:
+        file.write(data)
+    return verification
+
+
+def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The file's bytes; `shared` and `source`, which are JSON in other formats, become dictionaries."""
     content = {
-        "state_dict": {name: blob.cpu().clone() for name, blob in blobs.owned_blobs(source.net).items()},
-        "shared": blobs.sharing(source.net),
-        "prototxt": source.net_text(),
-        "source": source.origin(),
+        "state_dict": {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()},
+        **{key: json.loads(text) if key in ("shared", "source") else text for key, text in metadata.items()},
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    buffer.seek(0)
-    found = torch.load(buffer, weights_only=True)["state_dict"]
-    arrays = {name: tensor.numpy() for name, tensor in found.items()}
-    comparisons = tuple(compare_params(arrays, blobs.arrays(source.net)))
-    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
-    with atomic_write(out) as file:
-        file.write(buffer.getbuffer())
-    return verification
+    return buffer.getvalue()

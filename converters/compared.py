@@ -8,15 +8,17 @@ from itertools import chain
 from pathlib import Path
 
 from rlossctl.converters import comparison
+from rlossctl.converters.implied import implied_net
 from rlossctl.converters.models import BlobModel, OnnxModel, TorchModel
+from rlossctl.converters.onnx import takes_any_size
+from rlossctl.converters.source import open_source
 from rlossctl.converters.verify import Comparison, first_bad, mismatch, summary
 
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
-from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy, preprocess_of
-from rlossctl.prototxt.text import SUFFIXES
+from rlossctl.weights import kinds
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def compare_named(
     if runtime == "opencv":
         from rlossctl.converters.opencv import OpenCvModel
 
-        second: BlobModel = OpenCvModel(candidate, open_net(candidate, placeholders, dialect))
+        second: BlobModel = OpenCvModel(open_net(candidate, placeholders, dialect))
     else:
         second = open_blobs(candidate, placeholders, dialect)
     preprocess = first.preprocess or second.preprocess
@@ -102,12 +104,20 @@ def compare_named(
 def open_blobs(
     named: str, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
 ) -> BlobModel:
-    """A model of any format as a stream of blobs."""
-    if Path(named).suffix.lower() == ".onnx":
+    """A model of any format as a stream of blobs: `NET.prototxt,WEIGHTS`, or one file that holds both.
+
+    Raises:
+        UsageError: one file without the other.
+    """
+    if kinds.by_suffix(named) == kinds.ONNX:
         return open_onnx(Path(named))
-    deploy_of = Deploy(open_net(named, placeholders, dialect)).eval()
-    net_preprocess = preprocess_of(deploy_of.net, deploy_of)
-    return TorchModel(deploy_of, net_preprocess, dynamic=True)
+    return torch_model(open_net(named, placeholders, dialect))
+
+
+def torch_model(net: Net) -> TorchModel:
+    """A net's deployed part, run by PyTorch."""
+    deploy = Deploy(net).eval()
+    return TorchModel(deploy, preprocess_of(net, deploy), dynamic=takes_any_size(deploy))
 
 
 def open_onnx(path: Path) -> OnnxModel:
@@ -133,30 +143,28 @@ def open_onnx(path: Path) -> OnnxModel:
             where=path,
             found="a model with the preprocessing inside",
             expected="models with one input",
-            advice="compare the two on labelled images (rlossctl eval), or convert without --with-preprocessing",
+            advice="compare them on labelled images (rlossctl eval), or convert without --with-preprocessing",
         )
     blobs = card.blobs or {name: node.name for node in model.graph.node for name in node.output if name}
     return OnnxModel(model, blobs, card.preprocess, str(path.parent))
 
 
 def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str) -> Net:
-    """`NET.prototxt,WEIGHTS`, or a file of `rlossctl convert` that holds both.
+    """The net of `NET.prototxt,WEIGHTS`, or of a weights file that implies its net.
 
     Raises:
-        UsageError: a prototxt without weights.
+        UsageError: one file without the other.
     """
     prototxt, comma, weights = named.partition(",")
     if comma:
-        net = load_inference_net(prototxt, placeholders=placeholders, dialect=dialect)
-        net.copy_from(weights)
-        return net
-    if Path(named).suffix.lower() in SUFFIXES:
-        raise UsageError(
-            "weights are missing",
-            where=named,
-            expected="NET.prototxt,WEIGHTS in one argument, without a blank",
-            advice=f"write {named},WEIGHTS",
-        )
-    from rlossctl.converters.packed import load_packed
-
-    return load_packed(Path(named), dialect)
+        return open_source(prototxt, weights, placeholders, dialect=dialect).net
+    if kinds.by_suffix(named) != kinds.PROTOTXT:
+        with implied_net(Path(named), None, placeholders or {}) as implied:
+            if implied is not None:
+                return open_source(implied.prototxt, named, implied.placeholders, dialect=dialect).net
+    raise UsageError(
+        "is half a model",
+        where=named,
+        expected="NET.prototxt,WEIGHTS in one argument, an .onnx file, or weights that carry their net",
+        advice="name both files with a comma between them and no blank",
+    )

@@ -56,6 +56,11 @@ def write(source: ConversionSource, out: Path, options: OnnxOptions | None = Non
     return replace(verification, notes=(*verification.notes, *notes))
 
 
+def takes_any_size(deploy: Deploy) -> bool:
+    """Whether no layer is made for one size of image."""
+    return not any(layer.type in FIXED_SIZE_TYPES for layer in deploy.layers)
+
+
 class _Job:
     """One conversion: what is decided once, and its steps."""
 
@@ -65,14 +70,14 @@ class _Job:
         _refuse_unexportable(self.deploy)
         for layer in self.deploy.layers:
             layer.module.settle()
-        fixed = next((layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES), None)
-        self.dynamic = fixed is None
+        self.dynamic = takes_any_size(self.deploy)
         self.preprocess = self._preprocess()
         self.ends = self._ends()
         self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
         self.outputs = list(self.deploy.output_names)
         self.notes = list(source.notes)
-        if fixed:
+        if not self.dynamic:
+            fixed = next(layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES)
             self.notes.append(f"note: height and width are fixed by layer {fixed.name!r} ({fixed.type})")
 
     def export(self) -> tuple[ModelProto, ModelCard]:

@@ -11,9 +11,10 @@ from google.protobuf.message import Message
 from rlossctl.errors import UsageError, VerificationError
 from rlossctl.files import atomic_write
 from rlossctl.prototxt import load_net_file, load_solver_parameter, to_text, wire
-from rlossctl.prototxt.text import SUFFIXES, is_solver, net_file, parse, read_text
+from rlossctl.prototxt.text import is_solver, net_file, parse, read_text
 from rlossctl.prototxt.upgrade import modernize
-from rlossctl.weights import load_caffemodel
+from rlossctl.weights import CaffeModel, kinds, load_caffemodel
+from rlossctl.weights.kinds import CAFFEMODEL, PROTOTXT
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Rewritten:
 
     def lines(self) -> list[str]:
         """For people."""
-        return [f"wrote {self.out} ({self.dialect})", "verified: read back, equal as messages", *self.notes]
+        return [f"wrote {self.out} ({self.dialect})", "verified: read back and equal", *self.notes]
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -39,25 +40,34 @@ class Rewritten:
 
 
 def rewrite(
-    source: Path, out: Path, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
+    source: Path,
+    out: Path,
+    placeholders: Mapping[str, object] | None = None,
+    dialect: str = "auto",
+    kind: str | None = None,
+    target: str | None = None,
 ) -> Rewritten:
     """Writes a net or solver prototxt, or a binary caffemodel, as the newest Caffe of its dialect would.
 
     A prototxt gives a prototxt; a caffemodel gives a caffemodel, or a prototxt of the net inside it without
-    its weights. Comments are not kept, as in Caffe.
+    its weights. Comments are not kept, as in Caffe. A caffemodel that is in today's form already is copied
+    byte for byte.
+
+    Args:
+        kind, target: the formats of `source` and `out`, where suffixes and content do not tell.
 
     Raises:
         UsageError: another kind of output.
         PrototxtError: an input that Caffe cannot upgrade either.
     """
-    text = source.suffix.lower() in SUFFIXES
-    if out.suffix.lower() not in (".prototxt", *(() if text else (".caffemodel",))):
+    text = (kind or kinds.kind_of(source)) == PROTOTXT
+    target = kinds.written_kind(out, target)
+    if target not in (PROTOTXT, *(() if text else (CAFFEMODEL,))):
         raise UsageError(
-            "weights are missing" if text else "a net is missing",
+            "weights are missing",
             where=source,
             found=f"one input, to be written as {out.name}",
-            expected="NET.prototxt WEIGHTS.caffemodel; one input alone is upgraded to .prototxt"
-            + ("" if text else " or .caffemodel"),
+            expected="NET.prototxt WEIGHTS.caffemodel; one prototxt alone is upgraded to .prototxt",
             advice="add the other file, or name a .prototxt as the output",
         )
     if text and is_solver(read_text(source)):
@@ -65,19 +75,33 @@ def rewrite(
         notes = _upgrade_inline(param, str(source), dialect)
         _write(out, to_text(param).encode(), param, "SolverParameter")
         return Rewritten(str(out), "solver", notes)
+    if not text and target == CAFFEMODEL:
+        return _rewrite_binary(_binary(source), out, dialect)
     if text:
         file = load_net_file(source, placeholders, dialect)
+        reason = file.dialect_reason
     else:
-        data = _binary(source, whole=out.suffix.lower() == ".caffemodel")
-        param, name, reason = wire.decode_net(data, str(source), dialect)
+        param, name, reason = wire.decode_net(_binary(source).message_bytes(), str(source), dialect)
         file = net_file(param, str(source), dialect=name)
     new = modernize(file.param, file.dialect)
-    if out.suffix.lower() == ".caffemodel":
-        _write_binary(out, new, file.dialect)
-    else:
-        _write(out, to_text(new).encode(), new, "NetParameter")
-    why = file.dialect_reason if text else reason
-    return Rewritten(str(out), file.dialect, (f"dialect {file.dialect}: {why}", *file.notes))
+    _write(out, to_text(new).encode(), new, "NetParameter")
+    return Rewritten(str(out), file.dialect, (f"dialect {file.dialect}: {reason}", *file.notes))
+
+
+def _rewrite_binary(model: CaffeModel, out: Path, dialect: str) -> Rewritten:
+    """Whether there is anything to upgrade shows in the messages without their blobs, which are small."""
+    param, name, reason = wire.decode_net(model.message_bytes(), model.path, dialect)
+    file = net_file(param, model.path, dialect=name)
+    notes = (f"dialect {name}: {reason}", *file.notes)
+    if modernize(file.param, name) == param:
+        model.save(out)
+        if load_caffemodel(out).view != model.view:
+            raise _different(out)
+        return Rewritten(str(out), name, (*notes, "in today's form already: copied byte for byte"))
+    whole = wire.decode_net(model.to_bytes(), model.path, name)[0]
+    new = modernize(net_file(whole, model.path, dialect=name).param, name)
+    _write_binary(out, new, name)
+    return Rewritten(str(out), name, notes)
 
 
 def _upgrade_inline(solver: Message, where: str, dialect: str) -> tuple[str, ...]:
@@ -91,7 +115,7 @@ def _upgrade_inline(solver: Message, where: str, dialect: str) -> tuple[str, ...
     return tuple(notes)
 
 
-def _binary(source: Path, whole: bool) -> bytes:
+def _binary(source: Path) -> CaffeModel:
     model = load_caffemodel(source)
     if model.format == "hdf5":
         raise UsageError(
@@ -101,7 +125,7 @@ def _binary(source: Path, whole: bool) -> bytes:
             expected="a binary caffemodel, or a prototxt",
             advice="give the prototxt too: rlossctl convert NET WEIGHTS -o OUT",
         )
-    return model.to_bytes() if whole else model.message_bytes()
+    return model
 
 
 def _write(out: Path, data: bytes, expected: Message, name: str) -> None:

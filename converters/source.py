@@ -1,4 +1,4 @@
-"""What every converter starts from: a net for inference with its weights, and where both came from."""
+"""What every converter of a net starts from: the net for inference with its weights, and where both came from."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlossctl.converters import importers
+
 import rlossctl
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.parameters import coverage_notes
 from rlossctl.prototxt import to_text
+from rlossctl.weights import TensorFile, load_weights
 
 BLOCK = 1 << 20
 
@@ -43,11 +46,7 @@ class ConversionSource:
 
     def origin(self) -> dict[str, dict[str, str]]:
         """Names and SHA-256 of the files, and the tool's version."""
-        files = {"prototxt": self.prototxt, "weights": self.weights}
-        return {
-            **{kind: {"name": path.name, "sha256": sha256(path)} for kind, path in files.items()},
-            "tool": {"name": "rlossctl", "version": rlossctl.__version__},
-        }
+        return origin(prototxt=self.prototxt, weights=self.weights)
 
 
 def open_source(
@@ -58,22 +57,32 @@ def open_source(
     classes: Sequence[str] | None = None,
     dialect: str = "auto",
     data: Mapping[str, object] | None = None,
+    kind: str | None = None,
 ) -> ConversionSource:
-    """Loads the net for inference with its weights; `data` are settings of its data layers.
+    """Loads the net for inference with its weights.
+
+    Args:
+        data: settings of the net's data layers.
+        kind: the weights' format in place of what suffix and content tell.
 
     Raises:
-        WeightsError: no layer of the file fits the net by name.
+        WeightsError: no layer of the file fits the net by name, or a checkpoint of another program does not.
     """
     net = load_inference_net(prototxt, placeholders=placeholders, dialect=dialect, data=data)
-    notes = (*net.file.notes, *coverage_notes(*net.copy_from(weights), net.params, str(weights)))
     return ConversionSource(
         net,
         Path(prototxt),
         Path(weights),
         tuple(outputs or ()),
         tuple(classes) if classes else None,
-        notes,
+        (*net.file.notes, *_fill(net, weights, kind)),
     )
+
+
+def origin(**files: Path) -> dict[str, dict[str, str]]:
+    """Name and SHA-256 of each file, and the tool's version."""
+    hashes = {kind: {"name": path.name, "sha256": sha256(path)} for kind, path in files.items()}
+    return {**hashes, "tool": {"name": "rlossctl", "version": rlossctl.__version__}}
 
 
 def sha256(path: Path) -> str:
@@ -83,3 +92,11 @@ def sha256(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _fill(net: Net, weights: str | Path, kind: str | None) -> tuple[str, ...]:
+    """Copies the weights into the net: by layer name, or as the program that wrote them names its tensors."""
+    model = load_weights(weights, kind)
+    if isinstance(model, TensorFile) and not model.is_ours:
+        return importers.fill(net, model)
+    return coverage_notes(*net.copy_model(model, str(weights)), net.params, str(weights))

@@ -13,8 +13,9 @@ Importing the package is cheap: torch is loaded when one of the names is first u
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from rlossctl import lazy
 
 if TYPE_CHECKING:
     from rlossctl.converters import convert as convert
@@ -40,10 +41,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rlossctl' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy.exports(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

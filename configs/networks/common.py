@@ -13,7 +13,7 @@ FC8 = "fc8_${EXP}"  # the classifier's name holds EXP, so that it is learnt anew
 
 
 def train_data(n: NetSpec, *, batch_size: int, data_dim: bool = False, **transform: object) -> None:
-    """Random 321 x 321 crops, mirrored at random; `transform` holds further transform_param fields."""
+    """Random crops (321 x 321), mirrored at random; `transform` holds further transform_param fields."""
     tops = _image_seg_data(
         ntop=3 if data_dim else 2,
         include=TRAIN_ONLY,
@@ -27,12 +27,12 @@ def train_data(n: NetSpec, *, batch_size: int, data_dim: bool = False, **transfo
         n.data_dim = tops[2]
 
 
-def test_data(n: NetSpec) -> None:
-    """Whole images, padded to 513 x 513, one at a time."""
+def test_data(n: NetSpec, **transform: object) -> None:
+    """Whole images, padded (to 513 x 513), one at a time; `transform` as for training."""
     n.data, n.label, n.data_dim = _image_seg_data(
         ntop=3,
         include=TEST_ONLY,
-        transform={"mirror": False, "crop_size": 513, "mean_value": MEAN_BGR},
+        transform={"mirror": False, "crop_size": 513, "mean_value": MEAN_BGR, **transform},
         source="${EXP}/list/${TEST_SET}.txt",
         batch_size=1,
     )

@@ -16,11 +16,13 @@ from rlossctl.errors import RlossError
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
 COMMANDS = {
-    "convert": "Convert a net and its weights to ONNX, safetensors, caffemodel or a PyTorch checkpoint.",
+    "convert": "Convert nets and weights: caffemodel, HDF5, safetensors, PyTorch checkpoints, ONNX.",
     "data": "Prepare data: scribbles from masks.",
     "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
+    "diff": "Compare two nets, solvers or weights files of any format.",
     "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
-    "inspect": "Show a net, a caffemodel or a solver.",
+    "inspect": "Show a net, a solver, or weights of any format; draw a net.",
+    "verify": "Compare two models blob by blob.",
     "train": "Train a net as Caffe's solver does.",
 }
 

@@ -6,19 +6,24 @@ from pathlib import Path
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import options, streams
+
+FORMATS = ("prototxt", "caffemodel", "caffemodel-h5", "safetensors", "checkpoint", "onnx")
 
 
 @click.command("convert")
-@click.argument("net", type=click.Path(path_type=Path))
-@click.argument("weights", required=False, type=click.Path(path_type=Path))
+@click.argument("net", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("weights", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write; its suffix is the format: .onnx, .safetensors, .caffemodel, .pt or .prototxt.",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="File to write, - for standard output; its suffix is the format: .onnx, .safetensors, .caffemodel, "
+    ".caffemodel.h5, .pt or .prototxt.",
 )
+@click.option("--from", "source_format", type=click.Choice(FORMATS[:-1]), help="Format of the weights.")
+@click.option("--to", "target_format", type=click.Choice(FORMATS), help="Format to write.")
 @options.placeholders
 @options.dialect
 @click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Blob that an ONNX model returns.")
@@ -66,6 +71,8 @@ def command(
     net: Path,
     weights: Path | None,
     out: Path,
+    source_format: str | None,
+    target_format: str | None,
     settings: dict[str, str],
     dialect: str,
     outputs: tuple[str, ...],
@@ -92,7 +99,9 @@ def command(
     every blob in order, on random images of several sizes (and on photos: --verify-images); the other formats
     bit for bit. A mismatch exits with status 3 and names the first layer that is wrong.
 
-    NET alone, a prototxt of any age (V0, V1; net or solver) or a caffemodel, is upgraded to today's form.
+    One file alone: a prototxt of any age (V0, V1; net or solver) is upgraded to today's form; a caffemodel too,
+    or it is copied byte for byte; weights become another weights file, and back again; a PyTorch checkpoint of
+    a known program becomes the weights of its net in configs/. docs/formats.md has the table.
 
     \b
     Examples:
@@ -100,9 +109,11 @@ def command(
       rlossctl convert test.prototxt w.caffemodel -o labels.onnx --with-preprocessing --fold --classes voc
       rlossctl convert test.prototxt w.caffemodel -o int8.onnx --precision int8 --calibrate val.txt --root VOC
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.safetensors
+      rlossctl convert model.safetensors -o model.caffemodel
+      rlossctl convert checkpoint.pth.tar -o deeplabv3plus.caffemodel
       rlossctl convert segnet_train.prototxt w.caffemodel --fold-bn train.txt -o folded.caffemodel
       rlossctl convert old_net.prototxt -o new_net.prototxt
-      rlossctl convert v1.caffemodel -o v2.caffemodel
+      cat v1.caffemodel | rlossctl convert - -o - --to safetensors > v1.safetensors
     """
     import rlossctl
     from rlossctl.converters.options import OnnxOptions
@@ -123,20 +134,24 @@ def command(
         root=root or "",
     )
 
-    verification = rlossctl.convert(
-        net,
-        weights,
-        out,
-        placeholders=settings,
-        outputs=outputs,
-        classes=class_names(classes),
-        dialect=dialect,
-        fold_bn=fold_bn,
-        root=root,
-        image_shape=image_shape,
-        onnx_options=onnx_options,
-    )
-    for line in verification.lines():
-        click.echo(line)
+    with streams.read(net) as net, streams.read(weights) as weights, streams.written(out) as target:
+        verification = rlossctl.convert(
+            net,
+            weights,
+            target,
+            placeholders=settings,
+            outputs=outputs,
+            classes=class_names(classes),
+            dialect=dialect,
+            fold_bn=fold_bn,
+            root=root,
+            image_shape=image_shape,
+            source_format=source_format,
+            target_format=target_format,
+            onnx_options=onnx_options,
+        )
+    first, *lines = verification.lines()
+    for line in ("wrote standard output" if streams.is_dash(out) else first, *lines):
+        click.echo(line, err=streams.is_dash(out))
     if report:
         options.write_json(report, verification.as_dict())

@@ -1,4 +1,4 @@
-"""`rlossctl inspect`: what is in a prototxt, a solver or a caffemodel."""
+"""`rlossctl inspect`: what is in a file of any format."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rlossctl.cli import options
 )
 @options.dialect
 @options.image_shape
+@click.option("--draw", type=click.Path(path_type=Path, dir_okay=False), help="Draw the net as SVG.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     file: Path,
@@ -26,23 +27,28 @@ def command(
     phase: str | None,
     dialect: str,
     image_shape: tuple[int, int, int] | None,
+    draw: Path | None,
     as_json: bool,
 ) -> None:
-    """Show a net's layers, a solver's schedule, or a caffemodel's blobs.
+    """Show what a prototxt, caffemodel (.h5), solverstate, safetensors, PyTorch or ONNX file holds.
 
-    For a net: shapes, parameters, multiply-adds, memory and receptive field, without allocating a weight.
-    Placeholders of a net that are not set are named in the error.
+    For a net: shapes, parameters, multiply-adds, memory and receptive field, without allocating a weight, and
+    a drawing. Placeholders of a net that are not set are named in the error. For weights: shapes, whose Caffe
+    or program they are from; values are not read.
 
     \b
     Examples:
       rlossctl inspect train.prototxt --set NUM_LABELS=21 --set EXP=voc --phase TRAIN
       rlossctl inspect segnet_train.prototxt --image-shape 3,360,480
       rlossctl inspect solver.prototxt --json
+      rlossctl inspect test.prototxt --draw net.svg
       rlossctl inspect train_iter_9000.caffemodel
+      rlossctl inspect checkpoint.pth.tar
     """
     from rlossctl import inspection
 
-    report = inspection.inspect(file, settings, phase.upper() if phase else None, dialect, image_shape)
+    phase = phase.upper() if phase else None
+    report = inspection.inspect(file, settings, phase, dialect, image_shape, draw)
     if as_json:
         options.write_json("-", report.as_dict())
     else:

@@ -15,7 +15,7 @@ from rlossctl.net.graph import Graph, Node
 from rlossctl.net.layer import DataLayer, Layer, Shape
 from rlossctl.net.parameters import Learnable, copy_blobs
 from rlossctl.prototxt.text import NetFile
-from rlossctl.weights import load_caffemodel
+from rlossctl.weights import Weights, load_weights
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Net(nn.Module):
         raise NetError(f"has no layer {name!r}", where=self.file.path)
 
     def copy_from(self, path: str | Path) -> tuple[list[str], list[str]]:
-        """Copies weights by layer name from a caffemodel (binary or HDF5).
+        """Copies weights by layer name from a caffemodel (binary or HDF5), or from what `convert` made of one.
 
         Returns:
             Names of the layers copied, and of the file's layers that the net lacks.
@@ -211,9 +211,12 @@ class Net(nn.Module):
         Raises:
             WeightsError: damaged file, or counts and shapes that do not fit (all listed, nothing copied).
         """
-        model = load_caffemodel(path)
+        return self.copy_model(load_weights(path), str(path))
+
+    def copy_model(self, model: Weights, where: str) -> tuple[list[str], list[str]]:
+        """As `copy_from`, from opened weights; `where` names them in errors."""
         layers = ((layer.name, layer.blobs) for layer in model.layers)
-        return copy_blobs(layers, self.params, str(path), complete=model.format != "hdf5")
+        return copy_blobs(layers, self.params, where, complete=model.format == "binaryproto")
 
     def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         absent = [name for name in layer.bottoms if name not in blobs]

@@ -6,9 +6,13 @@ explicit choice, layer types that only one fork has, and otherwise BVLC.
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
 
 from rlossctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 DIALECTS = ("bvlc", "rloss", "segnet", "enet")
 
@@ -50,13 +54,29 @@ def choose(net: Message, dialect: str = "auto") -> tuple[str, str]:
 
 def detect(net: Message) -> tuple[str, str]:
     """The dialect of a NetParameter, and the reason in a few words."""
-    for layer in net.layer:
-        if layer.type in RLOSS_TYPES:
-            return "rloss", f"layer {layer.name!r} is of type {layer.type}, which only that fork has"
+    found = by_types(net.layer)
+    if found[0] == "rloss":
+        return found
     for layer in net.layer:
         if layer.type == "DenseImageData" and layer.dense_image_data_param.HasField("label_divide_factor"):
             return "enet", f"layer {layer.name!r} sets label_divide_factor, which only ENet's fork has"
-    for layer in net.layer:
+    return found
+
+
+class Typed(Protocol):
+    """A layer as far as its type goes."""
+
+    name: str
+    type: str
+
+
+def by_types(layers: Iterable[Typed]) -> tuple[str, str]:
+    """As `detect`, by names and types alone, which do not tell SegNet's fork from ENet's."""
+    known = list(layers)
+    for layer in known:
+        if layer.type in RLOSS_TYPES:
+            return "rloss", f"layer {layer.name!r} is of type {layer.type}, which only that fork has"
+    for layer in known:
         if layer.type in SEGNET_TYPES:
             return "segnet", f"layer {layer.name!r} is of type {layer.type}, which SegNet's fork added"
     return "bvlc", NO_EVIDENCE

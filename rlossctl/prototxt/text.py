@@ -14,7 +14,6 @@ from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import schema, template, upgrade
 
-SUFFIXES = (".prototxt", ".pbtxt", ".txt")  # names of prototxt files, where a command takes weights too
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
 _TOKEN = re.compile(r'#[^\n]*|\$\{\w+\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')

@@ -1,24 +1,48 @@
-"""Weights and solver states in Caffe's files: read and written byte for byte, without copying values."""
+"""Weights and solver states in Caffe's files and others': read and written byte for byte, without copying values.
 
-from rlossctl.weights.blobfile import load_blob
-from rlossctl.weights.blobs import Blob, LayerBlobs
-from rlossctl.weights.caffemodel import CaffeModel, load_caffemodel
-from rlossctl.weights.hdf5 import Hdf5Model
-from rlossctl.weights.hdf5 import write_model as write_caffemodel_h5
-from rlossctl.weights.solverstate import SolverState, load_solverstate, write_solverstate
-from rlossctl.weights.writing import LayerRecord, write_caffemodel
+The names below are imported when they are first used: a caffemodel's headers are read without NumPy.
+"""
 
-__all__ = [
-    "Blob",
-    "CaffeModel",
-    "Hdf5Model",
-    "LayerBlobs",
-    "LayerRecord",
-    "SolverState",
-    "load_blob",
-    "load_caffemodel",
-    "load_solverstate",
-    "write_caffemodel",
-    "write_caffemodel_h5",
-    "write_solverstate",
-]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlossctl import lazy
+
+if TYPE_CHECKING:
+    from rlossctl.weights.blobfile import load_blob as load_blob
+    from rlossctl.weights.blobs import Blob as Blob
+    from rlossctl.weights.blobs import LayerBlobs as LayerBlobs
+    from rlossctl.weights.caffemodel import CaffeModel as CaffeModel
+    from rlossctl.weights.caffemodel import load_caffemodel as load_caffemodel
+    from rlossctl.weights.hdf5 import Hdf5Model as Hdf5Model
+    from rlossctl.weights.hdf5 import write_caffemodel_h5 as write_caffemodel_h5
+    from rlossctl.weights.opening import Weights as Weights
+    from rlossctl.weights.opening import load_weights as load_weights
+    from rlossctl.weights.solverstate import SolverState as SolverState
+    from rlossctl.weights.solverstate import load_solverstate as load_solverstate
+    from rlossctl.weights.solverstate import write_solverstate as write_solverstate
+    from rlossctl.weights.tensors import TensorFile as TensorFile
+    from rlossctl.weights.writing import LayerRecord as LayerRecord
+    from rlossctl.weights.writing import write_caffemodel as write_caffemodel
+
+_HOMES = {
+    "Blob": ".blobs",
+    "CaffeModel": ".caffemodel",
+    "Hdf5Model": ".hdf5",
+    "LayerBlobs": ".blobs",
+    "LayerRecord": ".writing",
+    "SolverState": ".solverstate",
+    "TensorFile": ".tensors",
+    "Weights": ".opening",
+    "load_blob": ".blobfile",
+    "load_caffemodel": ".caffemodel",
+    "load_solverstate": ".solverstate",
+    "load_weights": ".opening",
+    "write_caffemodel": ".writing",
+    "write_caffemodel_h5": ".hdf5",
+    "write_solverstate": ".solverstate",
+}
+
+__all__ = [*_HOMES]
+__getattr__ = lazy.exports(__name__, _HOMES)

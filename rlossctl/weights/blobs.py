@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from rlossctl.errors import WeightsError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 
@@ -31,17 +32,23 @@ class Segment(NamedTuple):
 
     def rows(self, view: memoryview) -> np.ndarray:
         """Bytes as (count, stride), not copied."""
+        import numpy as np
+
         raw = np.frombuffer(view, np.uint8, self.count * self.stride, self.start)
         return raw.reshape(self.count, self.stride)
 
     def values(self, view: memoryview) -> np.ndarray:
         """The values; a view of the file where they are packed, a copy otherwise."""
+        import numpy as np
+
         if self.stride == self.size:
             return np.frombuffer(view, f"<f{self.size}", self.count, self.start)
         return np.ascontiguousarray(self.rows(view)[:, 1:]).view(f"<f{self.size}").reshape(self.count)
 
     def encode(self, view: memoryview, values: np.ndarray) -> np.ndarray:
         """`values` as the bytes that replace this segment."""
+        import numpy as np
+
         data = np.ascontiguousarray(values, f"<f{self.size}").view(np.uint8).reshape(-1, self.size)
         if self.stride == self.size:
             return data.reshape(-1)
@@ -64,6 +71,7 @@ class Blob:
     legacy: bool
     read: Callable[[], np.ndarray] = dataclasses.field(repr=False)
     segments: tuple[Segment, ...] = dataclasses.field(default=(), repr=False)
+    diffs: tuple[Segment, ...] = dataclasses.field(default=(), repr=False)
     replaced: bool = dataclasses.field(default=False, repr=False)
 
     @property
@@ -101,6 +109,8 @@ class Blob:
 
     def with_values(self, values: np.ndarray, where: str) -> Blob:
         """This blob with other values of the same shape (or, for a legacy blob, of a shape it fits)."""
+        import numpy as np
+
         array = np.array(values, np.float32, order="C")
         if array.shape != self.shape and not self.fits(array.shape):
             raise WeightsError(

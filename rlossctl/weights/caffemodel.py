@@ -12,17 +12,20 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from rlossctl.errors import WeightsError
 from rlossctl.files import atomic_write
-from rlossctl.weights import hdf5, wire
+from rlossctl.weights import wire
 from rlossctl.weights.blobs import LayerBlobs
 from rlossctl.weights.magic import is_hdf5, refuse_foreign
 from rlossctl.weights.parse import parse_layer
 from rlossctl.weights.wire import LENGTH, VARINT, Field, Source
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rlossctl.weights.hdf5 import Hdf5Model
 
 NET_NAME, NET_V1_LAYERS, NET_LAYER = 1, 2, 100
 EXPECTED = "a binary .caffemodel (NetParameter) or an HDF5 .caffemodel.h5"
@@ -50,6 +53,11 @@ class CaffeModel:
     def path(self) -> str:
         """The file the model was read from."""
         return self._source.name
+
+    @property
+    def view(self) -> memoryview:
+        """The file's bytes."""
+        return self._source.view
 
     @property
     def name(self) -> str:
@@ -154,7 +162,7 @@ class CaffeModel:
         return True
 
 
-def load_caffemodel(path: str | os.PathLike[str]) -> CaffeModel | hdf5.Hdf5Model:
+def load_caffemodel(path: str | os.PathLike[str]) -> CaffeModel | Hdf5Model:
     """Opens a weights file of any age: binary (new, V1 and V0 layers) or HDF5, told by content.
 
     Both results have `name`, `path`, `format`, and `layers`. A binary file is mapped, not read: opening
@@ -166,6 +174,8 @@ def load_caffemodel(path: str | os.PathLike[str]) -> CaffeModel | hdf5.Hdf5Model
     """
     source = wire.open_source(path)
     if is_hdf5(source):
+        from rlossctl.weights import hdf5
+
         return hdf5.load_model(path)
     refuse_foreign(source, EXPECTED)
     return CaffeModel(source)

@@ -61,7 +61,7 @@ def load_model(path: str | os.PathLike[str]) -> Hdf5Model:
         return Hdf5Model(os.fspath(path), layers)
 
 
-def write_model(
+def write_caffemodel_h5(
     path: str | os.PathLike[str], layers: Iterable[tuple[str, Arrays] | tuple[str, Arrays, Arrays]]
 ) -> None:
     """Writes an HDF5 model atomically (built in memory first).

@@ -31,6 +31,11 @@ def is_hdf5(source: Source) -> bool:
     return source.view[: len(HDF5)] == HDF5
 
 
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file begins with a safetensors header: its length in 8 bytes, then JSON."""
+    return head[8:10] == b'{"' and head[4:8] == b"\0\0\0\0"
+
+
 def refuse_foreign(source: Source, expected: str) -> None:
     """Raises a WeightsError that names the format if the file begins like a known other one.
 
@@ -43,7 +48,7 @@ def refuse_foreign(source: Source, expected: str) -> None:
             raise _foreign(source, kind, expected, advice)
     if head[257:262] == b"ustar":
         raise _foreign(source, "a tar archive", expected, "unpack it first (tar xf)")
-    if head[8:10] == b'{"' and head[4:8] == b"\0\0\0\0":
+    if is_safetensors(head):
         raise _foreign(source, "a safetensors file", expected, CONVERT)
     if TEXT_BYTES.issuperset(head):
         raise _foreign(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from rlossctl.weights import wire
 from rlossctl.weights.blobs import MAX_COUNT, Blob, LayerBlobs, Segment
 from rlossctl.weights.legacy import V0_TYPES, V1_TYPES
 from rlossctl.weights.wire import FIXED32, FIXED64, LENGTH, VARINT, Field, Source
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LEGACY_DIMS = (1, 2, 3, 4)  # num, channels, height, width
 DATA, DIFF, SHAPE, DOUBLE_DATA, DOUBLE_DIFF = 5, 6, 7, 8, 9
@@ -56,7 +58,8 @@ def parse_blob(source: Source, start: int, end: int, inside: str) -> Blob:
             found=f"{count} values",
             expected=f"{math.prod(shape)} values for shape {shape}",
         )
-    return Blob(shape, bool(legacy), lambda: _values(source.view, data), data)
+    diffs = tuple(segments[DOUBLE_DIFF if any(each.count for each in segments[DOUBLE_DIFF]) else DIFF])
+    return Blob(shape, bool(legacy), lambda: _values(source.view, data), data, diffs)
 
 
 def _segment(source: Source, field: Field, end: int, inside: str) -> Segment:
@@ -80,6 +83,8 @@ def _segment(source: Source, field: Field, end: int, inside: str) -> Segment:
 
 def _run_length(view: memoryview, at: int, end: int, stride: int) -> int:
     """How many unpacked values with the tag at byte `at` follow one another."""
+    import numpy as np
+
     limit = (end - at) // stride
     count = 0
     while count < limit:
@@ -199,6 +204,8 @@ class _LayerReader:
 
 
 def _values(view: memoryview, segments: Sequence[Segment]) -> np.ndarray:
+    import numpy as np
+
     parts = [segment.values(view) for segment in segments]
     values = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, "<f4"), *parts])
     with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, as in Caffe's cast

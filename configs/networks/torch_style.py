@@ -1,0 +1,75 @@
+"""Blocks of networks that were first written for PyTorch. Layers are named after the modules of the original,
+so that a checkpoint's tensors find their layers by name: `X_scale` beside a BatchNorm X holds its weight and bias.
+
+The image comes as Caffe's data layers give it, BGR with the mean subtracted; a frozen Scale divides it by the
+standard deviations of ImageNet. Pooling rounds down, as PyTorch does.
+"""
+
+from __future__ import annotations
+
+from rlossctl.prototxt.netspec import L, NetSpec, Top
+
+MEAN_BGR = [103.53, 116.28, 123.675]  # 255 times ImageNet's mean
+SCALE = 0.0172  # about 1 / (255 * 0.228); an imported file holds the three values
+
+
+def scaled(n: NetSpec, data: Top) -> Top:
+    """The image divided by the standard deviation of its colours."""
+    n.comment("the image in units of its standard deviation; losses read it undivided")
+    n.scaled = L.Scale(
+        data, param={"lr_mult": 0, "decay_mult": 0}, filler={"type": "constant", "value": SCALE}
+    )
+    return n.scaled
+
+
+def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, **fields: object) -> Top:
+    """A convolution without bias, unless `fields` say otherwise."""
+    fields = {"bias_term": False, "weight_filler": {"type": "msra"}, **fields}
+    mults = [{"lr_mult": rate, "decay_mult": 1}] * (2 if fields["bias_term"] else 1)
+    param = {} if rate == 1 else {"param": mults}
+    if fields["bias_term"]:
+        del fields["bias_term"]
+    n[name] = L.Convolution(x, **param, num_output=num_output, **fields)
+    return n[name]
+
+
+def norm(n: NetSpec, x: Top, name: str, rate: int = 1) -> Top:
+    """Batch normalisation in place; the running statistics move as PyTorch's with momentum 0.1."""
+    param = {} if rate == 1 else {"param": [{"lr_mult": rate, "decay_mult": 1}] * 2}
+    n[name] = x = L.BatchNorm(x, in_place=True, moving_average_fraction=0.9)
+    n[f"{name}_scale"] = x = L.Scale(x, in_place=True, **param, bias_term=True)
+    return x
+
+
+def relu(n: NetSpec, x: Top, name: str, six: bool = False) -> Top:
+    """ReLU, or ReLU6, in place."""
+    n[name] = (L.ReLU6 if six else L.ReLU)(x, in_place=True)
+    return n[name]
+
+
+def conv_norm(
+    n: NetSpec,
+    x: Top,
+    conv: str,
+    bn: str,
+    num_output: int,
+    *,
+    act: str = "relu",
+    rate: int = 1,
+    **fields: object,
+) -> Top:
+    """Convolution and batch normalisation, then "relu", "relu6" or nothing ("")."""
+    x = norm(n, convolution(n, x, conv, num_output, rate, **fields), bn, rate)
+    return relu(n, x, f"{bn}_relu", six=act == "relu6") if act else x
+
+
+def dilated(kernel_size: int, dilation: int = 1, stride: int = 1, **fields: int) -> dict[str, int]:
+    """Fields of a convolution that keeps the size (over the stride)."""
+    out = {"kernel_size": kernel_size, "pad": dilation * (kernel_size // 2), "stride": stride}
+    return {**out, **({"dilation": dilation} if dilation > 1 else {}), **fields}
+
+
+def max_pool(n: NetSpec, x: Top, name: str) -> Top:
+    """PyTorch's MaxPool2d(3, stride 2, padding 1)."""
+    n[name] = L.Pooling(x, pool="MAX", kernel_size=3, stride=2, pad=1, round_mode="FLOOR")
+    return n[name]

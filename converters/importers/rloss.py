@@ -1,0 +1,54 @@
+"""The rloss program for PyTorch (meng-tang/rloss), a pytorch-deeplab-xception: DeepLab v3+ on four backbones.
+
+Keys of a `.pth.tar`: epoch, state_dict, optimizer, best_pred. Our layers have the names of its modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rlossctl.converters.importers.source import Source, labels
+
+from rlossctl.weights.tensors import Entry
+
+ASPP = "aspp.aspp1.atrous_conv.weight"
+BACKBONES = {
+    "mobilenet": "backbone.features.0.0.weight",
+    "xception": "backbone.block1.skip.weight",
+    "drn": "backbone.layer0.0.weight",
+    "resnet101": "backbone.layer1.0.conv1.weight",
+}
+# The MobileNet holds its blocks twice more, under the names of the two parts that its forward runs.
+TWICE = ((r"backbone\.(?:low|high)_level_features\.(.*)", r"backbone.features.\1"),)
+
+
+def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
+    backbone = next((name for name, mark in BACKBONES.items() if mark in tensors), "resnet101")
+    last = "decoder.last_conv.8.weight"
+    return f"deeplabv3plus_{backbone}", labels(
+        tensors, last if last in tensors else "decoder.last_conv.6.weight"
+    )
+
+
+SOURCES = (
+    Source(
+        "rloss",
+        "DeepLab v3+ of the rloss program",
+        (ASPP, "decoder.last_conv.8.weight"),
+        _config,
+        first=r"backbone\.(conv1|layer0\.0|features\.0\.0)",
+        aliases=TWICE,
+    ),
+    Source(
+        "rloss-without-dropout",
+        "DeepLab v3+ of pytorch-deeplab-xception before it had Dropout",
+        (ASPP, "decoder.last_conv.6.weight"),
+        _config,
+        first=r"backbone\.(conv1|layer0\.0|features\.0\.0)",
+        aliases=TWICE,
+        rename=tuple(
+            (rf"decoder\.last_conv\.{old}", f"decoder.last_conv.{new}")
+            for old, new in ((3, 4), (4, 5), (6, 8))
+        ),
+    ),
+)

@@ -1,0 +1,130 @@
+"""What is known of one program's checkpoints, and how their tensors become a net's blobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+from rlossctl.weights import TensorFile
+from rlossctl.weights.tensors import Entry
+
+Rules = tuple[tuple[str, str], ...]
+# PyTorch's counter of batches says nothing to a net; optimizers and losses are no part of one either.
+NOT_WEIGHTS = (r".*\.num_batches_tracked", r"loss\w*\..*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One program's checkpoints.
+
+    Attributes:
+        name: for `--source` and messages.
+        title: whose network it is, in words.
+        marks: tensors by which it is recognised, all of them.
+        absent: tensors that it does not have.
+        rename: (pattern, replacement) for modules, the first that fits the whole path counts; the results are
+            the layers' names in our prototxts.
+        aliases: the same for tensors that repeat others, which must be equal to them.
+        first: the layer that reads the image, whose weights are for RGB.
+        config: folder or file in configs/ and placeholders of the net, from the tensors.
+        head: patterns of modules that are left out where the rest is another network's backbone, whose other
+            layers keep their fillers; without any, the checkpoint must fill the whole net.
+    """
+
+    name: str
+    title: str
+    marks: tuple[str, ...]
+    config: Callable[[Mapping[str, Entry]], tuple[str, dict[str, object]]]
+    first: str
+    absent: tuple[str, ...] = ()
+    rename: Rules = ()
+    aliases: Rules = ()
+    head: tuple[str, ...] = ()
+
+    def fits(self, tensors: Mapping[str, Entry]) -> bool:
+        """Whether a checkpoint is this program's."""
+        return all(mark in tensors for mark in self.marks) and not any(
+            name in tensors for name in self.absent
+        )
+
+
+@dataclass
+class Tensors:
+    """A checkpoint's tensors under the names of a net's layers.
+
+    Attributes:
+        by_module: layer name -> tensor name ("weight", "running_mean") -> name in the file.
+        entries: name in the file -> tensor.
+    """
+
+    by_module: dict[str, dict[str, str]] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+    def shape(self, module: str, tensor: str) -> tuple[int, ...] | None:
+        """A tensor's shape; None if there is no such tensor."""
+        name = self.by_module.get(module, {}).get(tensor)
+        return None if name is None else self.entries[name].shape
+
+    def values(self, module: str, tensor: str) -> np.ndarray:
+        """A tensor's values as float32."""
+        return self.entries[self.by_module[module][tensor]].read().astype(np.float32, copy=False)
+
+
+def unwrapped(tensors: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The tensors without the `module.` that DataParallel puts before every name."""
+    out = dict(tensors)
+    while out and all(name.startswith("module.") for name in out):
+        out = {name.removeprefix("module."): entry for name, entry in out.items()}
+    return out
+
+
+def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
+    """The tensors of a checkpoint by the layers of the net.
+
+    Args:
+        prefix: before every layer's name, where the net has the network as a part.
+
+    Raises:
+        WeightsError: an alias differs from the tensor that it repeats.
+    """
+    entries = unwrapped(file.tensors)
+    out = Tensors({}, entries)
+    for name, entry in entries.items():
+        if any(re.fullmatch(pattern, name) for pattern in NOT_WEIGHTS):
+            continue
+        twin = _replaced(source.aliases, name)
+        if twin != name and twin in entries:
+            _check_alias(file, name, entry, twin, entries[twin])
+            continue
+        module, _, tensor = name.rpartition(".")
+        out.by_module.setdefault(prefix + _replaced(source.rename, module), {})[tensor] = name
+    return out
+
+
+def labels(tensors: Mapping[str, Entry], name: str) -> dict[str, object]:
+    """NUM_LABELS from the weights of the classifier."""
+    return {"NUM_LABELS": tensors[name].shape[0]} if name in tensors else {}
+
+
+def _replaced(rules: Rules, name: str) -> str:
+    for pattern, replacement in rules:
+        match = re.fullmatch(pattern, name)
+        if match:
+            return match.expand(replacement)
+    return name
+
+
+def _check_alias(file: TensorFile, name: str, entry: Entry, twin: str, other: Entry) -> None:
+    if entry.shape == other.shape and np.array_equal(entry.read(), other.read(), equal_nan=True):
+        return
+    raise WeightsError(
+        f"tensor {name!r} is not equal to {twin!r}, whose copy it is in the program",
+        where=file.path,
+        found=f"shapes {entry.shape} and {other.shape}, or other values",
+        expected="the same tensor under both names",
+        advice="fetch the checkpoint again, or save the model's state_dict anew",
+    )

@@ -1,0 +1,56 @@
+"""`rlossctl diff`: what differs between two files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from rlossctl.cli import options
+from rlossctl.errors import RlossError
+
+DIFFERENT, TROUBLE = 1, 2  # as diff(1) has it
+
+
+@click.command("diff")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@options.placeholders
+@options.dialect
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Part of a blob's largest magnitude up to which values count as equal.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    first: Path, second: Path, settings: dict[str, str], dialect: str, tolerance: float, as_json: bool
+) -> None:
+    """Compare two files in what both hold: layers and their parameters, blobs, a solver's fields.
+
+    Formats may differ: a prototxt has layers, safetensors, HDF5 and PyTorch files have blobs, a binary
+    caffemodel has both. Lines begin with - (only in FIRST), + (only in SECOND) or ~ (in both, but different).
+
+    Exit status, as diff's: 0 equal, 1 different, 2 trouble (a file cannot be read, wrong arguments).
+
+    \b
+    Examples:
+      rlossctl diff train_iter_1000.caffemodel train_iter_2000.caffemodel
+      rlossctl diff model.safetensors model.caffemodel
+      rlossctl diff train.prototxt trainwithdensecrfloss.prototxt --set NUM_LABELS=21 --set EXP=voc
+    """
+    from rlossctl.inspection.difference import difference
+
+    try:
+        result = difference(first, second, settings, tolerance, dialect)
+    except RlossError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(TROUBLE)
+    if as_json:
+        options.write_json("-", result.as_dict())
+    else:
+        click.echo("\n".join(result.lines()))
+    sys.exit(0 if result.equal else DIFFERENT)

@@ -1,0 +1,90 @@
+"""A net's layers as the boxes of a drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlossctl.net import Net
+    from rlossctl.net.net import LayerNode
+
+# The few fields that tell layers of one type apart: message, field, how it is written.
+NOTED = (
+    ("convolution_param", "num_output", "{}"),
+    ("convolution_param", "kernel_size", "k{}"),
+    ("convolution_param", "stride", "s{}"),
+    ("convolution_param", "dilation", "d{}"),
+    ("convolution_param", "group", "g{}"),
+    ("inner_product_param", "num_output", "{}"),
+    ("pooling_param", "pool", "{}"),
+    ("pooling_param", "kernel_size", "k{}"),
+    ("pooling_param", "stride", "s{}"),
+    ("pooling_param", "global_pooling", "global"),
+    ("eltwise_param", "operation", "{}"),
+    ("interp_param", "zoom_factor", "x{}"),
+    ("interp_param", "shrink_factor", "/{}"),
+    ("dropout_param", "dropout_ratio", "{:g}"),
+)
+
+
+@dataclass
+class Box:
+    """What one box says.
+
+    Attributes:
+        title: the first layer's name.
+        kinds: types with the fields that matter, a line for each layer in the box.
+        shape: of the box's first top, in words.
+        role: "data", "layer", "loss" or "metric", which chooses the colour.
+        sources: indices of the boxes that it reads from, each smaller than its own.
+        times: how often it repeats, one behind the other.
+    """
+
+    title: str
+    kinds: list[str]
+    shape: str
+    role: str
+    sources: list[int] = field(default_factory=list)
+    times: int = 1
+
+
+def net_boxes(net: Net) -> list[Box]:
+    """Boxes in the order of the layers. Layers in place go into the box of the layer before them."""
+    boxes: list[Box] = []
+    writer: dict[str, int] = {}
+    if net.graph.inputs:
+        for name in net.graph.inputs:
+            writer[name] = len(boxes)
+            boxes.append(Box(name, ["input"], _dims(net.shapes[name]), "data"))
+    for layer in net.layers:
+        home = writer.get(layer.bottoms[0]) if layer.bottoms else None
+        if home is not None and layer.tops == layer.bottoms[:1] and len(layer.bottoms) == 1:
+            boxes[home].kinds.append(describe(layer))
+            continue
+        sources = sorted({writer[name] for name in layer.bottoms if name in writer})
+        shape = _dims(net.shapes[layer.tops[0]]) if layer.tops else ""
+        for top in layer.tops:
+            writer[top] = len(boxes)
+        boxes.append(Box(layer.name, [describe(layer)], shape, layer.node.kind.role, sources))
+    return boxes
+
+
+def describe(layer: LayerNode) -> str:
+    """A layer's type and the fields that matter: "Convolution 64 k3 d2"."""
+    words = [layer.type]
+    for message, name, form in NOTED:
+        param = getattr(layer.message, message)
+        value = getattr(param, name)
+        descriptor = param.DESCRIPTOR.fields_by_name[name]
+        values = list(value) if hasattr(value, "__len__") else [value] if param.HasField(name) else []
+        if not layer.message.HasField(message) or not values or (form[0] in "sdg" and set(values) == {1}):
+            continue
+        if descriptor.enum_type is not None:
+            values = [descriptor.enum_type.values_by_number[number].name for number in values]
+        words.append(form.format(*values[:1]) if len(set(values)) == 1 else form.format("x".join(map(str, values))))
+    return " ".join(words)
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"

@@ -1,0 +1,104 @@
+"""Parts of a long net that repeat, drawn once: the blocks of a ResNet, say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rlossctl.drawing.boxes import Box
+
+ENOUGH = 40  # a net of fewer boxes is drawn whole
+LONGEST = 24  # boxes of a part
+SHOWN = 8  # lines of a part
+
+
+class Run(NamedTuple):
+    """Boxes `start` to `start + period * times`, `times` parts of the same kind one behind the other."""
+
+    start: int
+    period: int
+    times: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.period * self.times
+
+
+def fold(boxes: list[Box]) -> list[Box]:
+    """Repeating parts as one box each, until the net is short enough or nothing repeats."""
+    while len(boxes) > ENOUGH:
+        runs = _runs(boxes)
+        if not runs:
+            return boxes
+        boxes = _folded(boxes, runs)
+    return boxes
+
+
+def _runs(boxes: list[Box]) -> list[Run]:
+    """Runs from the start to the end of the net, at each place the one that saves most."""
+    marks = [_mark(boxes, index) for index in range(len(boxes))]
+    runs, at = [], 0
+    while at < len(boxes):
+        found = [_run(marks, at, period) for period in range(1, LONGEST + 1)]
+        best = _aligned(boxes, marks, max(found, key=lambda run: (run.times - 1) * run.period))
+        if best.times > 1 and (best.period > 1 or best.times > 2):
+            runs.append(best)
+            at = best.end
+        else:
+            at += 1
+    return runs
+
+
+def _aligned(boxes: list[Box], marks: list[object], run: Run) -> Run:
+    """The same run begun a little later, if its parts then end where lines join, as a residual block does."""
+    for shift in range(run.period):
+        later = _run(marks, run.start + shift, run.period)
+        if later.times == run.times and len(boxes[later.start + run.period - 1].sources) > 1:
+            return later
+    return run
+
+
+def _run(marks: list[object], start: int, period: int) -> Run:
+    times = 1
+    part = marks[start : start + period]
+    while marks[start + times * period : start + (times + 1) * period] == part and len(part) == period:
+        times += 1
+    return Run(start, period, times)
+
+
+def _mark(boxes: list[Box], index: int) -> tuple[object, ...]:
+    """What must be equal in parts that repeat: layers, and how far before it a box reads."""
+    box = boxes[index]
+    return (tuple(box.kinds), box.shape, box.role, box.times, tuple(index - source for source in box.sources))
+
+
+def _folded(boxes: list[Box], runs: list[Run]) -> list[Box]:
+    home: dict[int, int] = {}
+    out: list[Box] = []
+    starts = {run.start: run for run in runs}
+    index = 0
+    while index < len(boxes):
+        run = starts.get(index, Run(index, 1, 1))
+        part = boxes[run.start : run.end]
+        sources = {home[source] for box in part for source in box.sources if source < run.start}
+        home.update((number, len(out)) for number in range(run.start, run.end))
+        if run.times == 1:
+            out.append(Box(part[0].title, part[0].kinds, part[0].shape, part[0].role, sorted(sources), part[0].times))
+        else:
+            out.append(_one(part, run, sorted(sources)))
+        index = run.end
+    return out
+
+
+def _one(part: list[Box], run: Run, sources: list[int]) -> Box:
+    inner = part[: run.period]
+    lines = [line for box in inner for line in (box.kinds if len(inner) == 1 else [_short(box)])]
+    if len(lines) > SHOWN:
+        lines = [*lines[: SHOWN - 1], f"... {len(lines) - SHOWN + 1} more"]
+    title = f"{part[0].title} ... {part[-1].title}"
+    return Box(title, lines, part[-1].shape, "layer", sources, run.times)
+
+
+def _short(box: Box) -> str:
+    """A box in a line: its first layer, and the types of those in place."""
+    times = f"{box.times} x " if box.times > 1 else ""
+    return times + ", ".join([box.kinds[0], *(kind.split(" ")[0] for kind in box.kinds[1:])])

@@ -1,0 +1,264 @@
+"""What differs between two files: layers and their parameters, blobs' shapes and values, a solver's fields.
+
+Files of different formats are compared in what both of them hold: a prototxt has layers, a safetensors file has
+blobs, a binary caffemodel has both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlossctl.errors import UsageError
+from rlossctl.weights import kinds
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+@dataclasses.dataclass(frozen=True)
+class Blob:
+    """A blob's shape, and its values as float32 when asked for."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What of a file is compared; None for what its format does not hold.
+
+    Attributes:
+        layers: name -> type and parameters as `field: value`.
+        blobs: `<layer>/<index>` -> blob.
+        fields: of a solver.
+    """
+
+    layers: Mapping[str, Mapping[str, str]] | None = None
+    blobs: Mapping[str, Blob] | None = None
+    fields: Mapping[str, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """The result of a comparison.
+
+    Attributes:
+        changes: one line each: `-` only in the first file, `+` only in the second, `~` in both.
+        compared: how many of what were compared, in words.
+    """
+
+    changes: tuple[str, ...]
+    compared: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.changes
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [*self.changes, f"{len(self.changes) or 'no'} differences in {self.compared}"]
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"equal": self.equal, **dataclasses.asdict(self)}
+
+
+def difference(
+    first: Path, second: Path, placeholders: Mapping[str, object], tolerance: float = 0.0, dialect: str = "auto"
+) -> Difference:
+    """Compares two files.
+
+    Args:
+        placeholders: for prototxts; both are filled alike.
+        tolerance: values count as equal up to this part of the blob's largest magnitude; 0: bit for bit.
+
+    Raises:
+        UsageError: the formats have nothing in common.
+        RlossError: a file cannot be read.
+    """
+    old, new = (read(path, placeholders, dialect) for path in (first, second))
+    changes: list[str] = []
+    compared = []
+    for name in ("layers", "blobs", "fields"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before is None or after is None:
+            continue
+        compared.append(f"{len({*before, *after})} {name}")
+        compare = _blob_changes if name == "blobs" else _message_changes
+        for key in [*before, *(key for key in after if key not in before)]:
+            if key not in after or key not in before:
+                sign, value = ("-", before[key]) if key in before else ("+", after[key])
+                changes.append(f"{sign} {_title(name, key, value)}")
+            else:
+                changes += [f"~ {key}: {line}" for line in compare(before[key], after[key], tolerance)]
+    if not compared:
+        raise UsageError(
+            "the two files have nothing in common",
+            where=f"{first} and {second}",
+            found=f"{kinds.kind_of(first)} and {kinds.kind_of(second)}",
+            expected="two nets, two solvers, two files with blobs, or a net and a binary caffemodel",
+        )
+    return Difference(tuple(changes), " and ".join(compared))
+
+
+def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") -> Content:
+    """What a file of any format holds."""
+    kind = kinds.kind_of(path)
+    if kind == kinds.PROTOTXT:
+        return _prototxt(path, placeholders, dialect)
+    if kind == kinds.ONNX:
+        return _onnx(path)
+    if kind == kinds.SOLVERSTATE:
+        from rlossctl.weights import load_solverstate
+
+        state = load_solverstate(path)
+        arrays = {f"history/{index}": _array(array) for index, array in enumerate(state.history)}
+        fields = {name: str(getattr(state, name)) for name in ("iter", "learned_net", "current_step")}
+        return Content(blobs=arrays, fields=fields)
+    if kind == kinds.MEAN:
+        from rlossctl.weights import load_blob
+
+        return Content(blobs={"mean": _array(load_blob(path).array())})
+    return _weights(path, kind, dialect)
+
+
+def _prototxt(path: Path, placeholders: Mapping[str, object], dialect: str) -> Content:
+    from rlossctl.prototxt import load_net_file, load_solver_parameter, text
+
+    if text.is_solver(text.read_text(path)):
+        return Content(fields=_fields(load_solver_parameter(path, placeholders)))
+    return Content(layers=_layers(load_net_file(path, placeholders, dialect).param))
+
+
+def _weights(path: Path, kind: str, dialect: str) -> Content:
+    from rlossctl.prototxt import wire
+    from rlossctl.prototxt.text import net_file
+    from rlossctl.weights import CaffeModel, TensorFile, load_weights
+
+    model = load_weights(path, kind)
+    if isinstance(model, TensorFile):
+        return Content(blobs={name: Blob(each.shape, each.read) for name, each in model.tensors.items()})
+    blobs = {
+        f"{layer.name}/{index}": Blob(blob.shape, blob.array)
+        for layer in model.layers
+        for index, blob in enumerate(layer.blobs)
+        if blob is not None
+    }
+    if not isinstance(model, CaffeModel):
+        return Content(blobs=blobs)
+    param, name, _ = wire.decode_net(model.message_bytes(), model.path, dialect)
+    return Content(layers=_layers(net_file(param, str(path), dialect=name).param), blobs=blobs)
+
+
+def _onnx(path: Path) -> Content:
+    from onnx import numpy_helper
+
+    from rlossctl.inspection.onnxfile import load_onnx
+
+    model = load_onnx(path)
+    folder = str(path.resolve().parent)
+    nodes = {
+        node.name or f"{node.op_type} to {', '.join(node.output)}": {
+            "type": node.op_type,
+            **{attribute.name: str(attribute).partition("\n")[2].strip() for attribute in node.attribute},
+        }
+        for node in model.graph.node
+    }
+    tensors = {
+        tensor.name: Blob(tuple(tensor.dims), lambda tensor=tensor: numpy_helper.to_array(tensor, folder))
+        for tensor in model.graph.initializer
+    }
+    return Content(layers=nodes, blobs=tensors)
+
+
+def _layers(net: Message) -> dict[str, dict[str, str]]:
+    """Layers by name; further ones of the same name (one for each phase) get a number behind it."""
+    layers: dict[str, dict[str, str]] = {}
+    for layer in net.layer:
+        name, number = layer.name, 2
+        while name in layers:
+            name, number = f"{layer.name}#{number}", number + 1
+        layers[name] = _fields(layer)
+    return layers
+
+
+def _fields(message: Message, prefix: str = "") -> dict[str, str]:
+    """The set fields of a message, inner ones with dotted names."""
+    out: dict[str, str] = {}
+    for field, value in message.ListFields():
+        if prefix + field.name in ("name", "blobs"):
+            continue
+        if hasattr(value, "ListFields"):
+            out |= _fields(value, f"{prefix}{field.name}.")
+        elif hasattr(value, "__len__") and not isinstance(value, str | bytes):
+            out[prefix + field.name] = ", ".join(str(item).strip().replace("\n", " ") for item in value)
+        else:
+            out[prefix + field.name] = _spelled(field, value)
+    return out
+
+
+def _spelled(field: object, value: object) -> str:
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[value].name
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _title(kind: str, name: str, value: object) -> str:
+    if kind == "layers":
+        return f"layer {name} ({value.get('type', '?')})"
+    if kind == "blobs":
+        return f"blob {name} {_size(value.shape)}"
+    return f"{name}: {value}"
+
+
+def _message_changes(before: object, after: object, tolerance: float) -> Iterator[str]:
+    if isinstance(before, str):
+        if before != after:
+            yield f"{before} -> {after}"
+        return
+    for name in [*before, *(name for name in after if name not in before)]:
+        old, new = before.get(name, "(not set)"), after.get(name, "(not set)")
+        if old != new:
+            yield f"{name} {old} -> {new}"
+
+
+def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
+    """Shapes first; shapes that differ by 1s in front, as legacy ones do, still have values to compare."""
+    if before.shape != after.shape:
+        yield f"{_size(before.shape)} -> {_size(after.shape)}"
+        if math.prod(before.shape) != math.prod(after.shape):
+            return
+    old, new = (np.asarray(blob.read()).reshape(-1) for blob in (before, after))
+    if old.dtype == new.dtype and old.tobytes() == new.tobytes():
+        return
+    if old.dtype.kind != "f" or new.dtype.kind != "f":
+        yield f"values differ ({old.dtype} and {new.dtype})" if not np.array_equal(old, new) else "other types"
+        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.abs(old.astype(np.float64) - new)
+    gap[np.isnan(old) & np.isnan(new)] = 0
+    largest = float(gap.max()) if np.isfinite(gap).all() else math.inf
+    magnitude = float(np.abs(old[np.isfinite(old)]).max(initial=0))
+    if tolerance and largest <= tolerance * magnitude:
+        return
+    norms = [float(np.linalg.norm(values.astype(np.float64))) for values in (old, new)]
+    share = f" ({largest / magnitude:.2g} of its magnitude)" if magnitude else ""
+    yield (
+        f"{_size(after.shape)}: {np.count_nonzero(gap)} of {gap.size} values differ, by at most {largest:.3g}{share}; "
+        f"norm {norms[0]:.6g} -> {norms[1]:.6g}"
+    )
+
+
+def _array(array: np.ndarray) -> Blob:
+    return Blob(array.shape, lambda: array)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

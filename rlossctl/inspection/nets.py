@@ -1,0 +1,86 @@
+"""Reports on prototxts: nets and solvers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlossctl.inspection.report import Report, dims, size, table
+
+if TYPE_CHECKING:
+    from rlossctl.net import Net
+
+
+def build(
+    path: Path,
+    placeholders: Mapping[str, object],
+    phase: str | None,
+    dialect: str,
+    image_shape: tuple[int, int, int] | None,
+) -> Net:
+    """The net of a prototxt, without memory for its weights; `phase` None as it would be used for prediction."""
+    from rlossctl.net.build import build_net, load_inference_net
+    from rlossctl.prototxt import load_net_file
+    from rlossctl.prototxt.phase import filter_net, net_state
+
+    data = {"image_shape": image_shape}
+    if phase is None:
+        return load_inference_net(path, device="meta", data=data, placeholders=placeholders, dialect=dialect)
+    file = load_net_file(path, placeholders, dialect)
+    return build_net(filter_net(file, net_state(phase, file.param.state)), device="meta", data=data)
+
+
+def net_report(path: Path, net: Net) -> Report:
+    """Shapes, parameters, multiply-adds, memory and receptive field of every layer."""
+    from rlossctl.net.summary import summarize
+
+    summary = summarize(net)
+    rows = [
+        (
+            layer.name,
+            layer.type,
+            " ".join(map(dims, layer.shapes)) or "-",
+            f"{layer.parameters:,}" + (" shared" if layer.shared else "") if layer.parameters else "-",
+            f"{layer.multiply_adds / 1e6:,.1f}" if layer.multiply_adds else "-",
+            f"{layer.receptive_field:g}" if layer.receptive_field else "-",
+        )
+        for layer in summary.layers
+    ]
+    lines = [
+        f"net {summary.name!r}, phase {summary.phase}, {len(summary.layers)} layers",
+        f"dialect {summary.dialect}: {summary.dialect_reason}",
+        *net.file.notes,
+        "",
+    ]
+    lines += table(("layer", "type", "tops", "parameters", "M mult-adds", "field"), rows, right=(3, 4, 5))
+    lines += [
+        "",
+        f"inputs          {', '.join(summary.inputs) or '(data layers)'}",
+        f"outputs         {', '.join(summary.outputs) or '-'}",
+        f"parameters      {summary.parameters:,} ({size(summary.parameter_bytes)})",
+        f"all blobs       {size(summary.blob_bytes)}, if kept at once",
+        f"multiply-adds   {summary.multiply_adds / 1e9:,.2f} G per forward pass",
+    ]
+    return Report({"kind": "net", "file": str(path), **summary.as_dict()}, lines)
+
+
+def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
+    """A solver's fields and its learning rates."""
+    from google.protobuf.json_format import MessageToDict
+
+    from rlossctl.prototxt import load_solver_parameter
+    from rlossctl.solver.policies import learning_rate
+
+    param = load_solver_parameter(path, placeholders)
+    steps = sorted(
+        {0, *(round(param.max_iter * share / 10) for share in range(1, 10)), max(0, param.max_iter - 1)}
+    )
+    schedule = [(step, learning_rate(param, step)) for step in steps]
+    fields = MessageToDict(param, preserving_proto_field_name=True)
+    lines = [f"solver, type {param.type}, policy {param.lr_policy}, {param.max_iter} iterations", ""]
+    lines += [f"{name:<20}{value}" for name, value in fields.items()]
+    rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
+    lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]
+    content = {"kind": "solver", "file": str(path), "fields": fields, "schedule": [list(pair) for pair in schedule]}
+    return Report(content, lines)

@@ -1,0 +1,50 @@
+"""A report: a dict for JSON, lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, as a dict for JSON and as lines for people."""
+
+    content: dict[str, object]
+    lines: list[str]
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return self.content
+
+    def as_text(self) -> str:
+        """For a terminal."""
+        return "\n".join(self.lines)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Plain aligned columns; `right` lists the columns aligned to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = (
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    return [line(head), "  ".join("-" * width for width in widths), *map(line, rows)]
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def dims(shape: Sequence[int | str]) -> str:
+    """A shape for people."""
+    return "x".join(map(str, shape)) or "scalar"

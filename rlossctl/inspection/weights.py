@@ -1,0 +1,152 @@
+"""Reports on weights: caffemodels, HDF5, solver states, means, safetensors and PyTorch checkpoints.
+
+Values are never read, so a report on a large file takes no longer than on a small one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlossctl.errors import WeightsError
+from rlossctl.inspection.report import Report, dims, size, table
+from rlossctl.weights import kinds
+
+if TYPE_CHECKING:
+    from rlossctl.weights import CaffeModel, Hdf5Model, TensorFile
+
+FORMS = {"LayerParameter": "V2", "V1LayerParameter": "V1"}
+FLOAT_BYTES = 4
+
+
+def weights_report(path: Path, kind: str) -> Report:
+    """The report on a weights file of any format."""
+    if kind == kinds.SOLVERSTATE:
+        return _state_report(path)
+    if kind == kinds.MEAN:
+        return _mean_report(path)
+    if kind in (kinds.SAFETENSORS, kinds.CHECKPOINT):
+        from rlossctl.weights import load_weights
+
+        return _tensors_report(path, load_weights(path, kind))
+    from rlossctl.weights import load_caffemodel
+
+    return _caffemodel_report(path, load_caffemodel(path))
+
+
+def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
+    layers = [
+        {"name": layer.name, "type": layer.type, "blobs": [list(blob.shape) for blob in layer.blobs if blob]}
+        for layer in model.layers
+    ]
+    blobs = [blob for layer in model.layers for blob in layer.blobs if blob]
+    count = sum(blob.count for blob in blobs)
+    rows = [
+        (entry["name"], entry["type"] or "-", " ".join(map(dims, entry["blobs"])))
+        for entry in layers
+        if entry["blobs"]
+    ]
+    lines = [f"caffemodel of net {model.name!r}: {len(layers)} layers, {len(rows)} with blobs"]
+    content = {"kind": "caffemodel", "file": str(path), "name": model.name, "format": model.format}
+    if model.format == "binaryproto":
+        form, (dialect, reason) = _form(model), _dialect(model)
+        legacy = sum(blob.legacy for blob in blobs)
+        lines += [f"form {form}", f"dialect {dialect}: {reason}"]
+        lines += [f"{legacy} blobs with the old four dimensions"] if legacy else []
+        content |= {"form": form, "dialect": dialect, "dialect_reason": reason, "legacy_shapes": legacy}
+    else:
+        lines += ["HDF5: types and parameters of the layers are not in the file"]
+    lines += ["", *table(("layer", "type", "blobs"), rows), ""]
+    lines += [f"values          {count:,} ({size(FLOAT_BYTES * count)}); shared blobs count in every layer"]
+    return Report({**content, "layers": layers, "values": count}, lines)
+
+
+def _form(model: CaffeModel) -> str:
+    """V2, V1 or V0, by the messages of the layers; "empty" without any."""
+    kinds_of = {layer.message_type for layer in model.layers}
+    if kinds_of == {"V1LayerParameter"} and all(_is_v0(layer.message_bytes()) for layer in model.layers):
+        return "V0"
+    return "V1" if "V1LayerParameter" in kinds_of else "V2"
+
+
+def _is_v0(message: bytes) -> bool:
+    return message[:1] == b"\x0a"  # field 1 of a V1LayerParameter: the V0 layer inside
+
+
+def _dialect(model: CaffeModel) -> tuple[str, str]:
+    """By the types; where SegNet's and ENet's forks share one, their field numbers tell."""
+    from rlossctl.prototxt import dialect
+
+    found = dialect.by_types(model.layers)
+    if found[0] == "segnet":
+        from rlossctl.prototxt import wire
+
+        return wire.decode_net(model.message_bytes(), model.path)[1:]
+    return found
+
+
+def _state_report(path: Path) -> Report:
+    from rlossctl.weights import load_solverstate
+
+    state = load_solverstate(path)
+    shapes = [list(array.shape) for array in state.history]
+    count = sum(array.size for array in state.history)
+    lines = [
+        f"solver state after {state.iter} iterations",
+        f"weights         {state.learned_net or '-'}",
+        f"learning-rate step {state.current_step}" + ("" if state.has_current_step else " (not in the file)"),
+        f"history         {len(shapes)} arrays, {count:,} values ({size(FLOAT_BYTES * count)})",
+        "",
+        *table(("index", "shape"), [(str(index), dims(shape)) for index, shape in enumerate(shapes)]),
+    ]
+    content = {"iteration": state.iter, "learned_net": state.learned_net, "current_step": state.current_step}
+    return Report({"kind": "solverstate", "file": str(path), **content, "history": shapes}, lines)
+
+
+def _mean_report(path: Path) -> Report:
+    from rlossctl.weights import load_blob
+
+    blob = load_blob(path)
+    array = blob.array()
+    channels = array.reshape(-1, *array.shape[-2:]).mean((1, 2)).tolist() if array.ndim >= 3 else []
+    lines = [f"one blob, {dims(blob.shape)}", f"mean by channel {', '.join(f'{mean:.3f}' for mean in channels)}"]
+    content = {"kind": "mean", "file": str(path), "shape": list(blob.shape), "mean": channels}
+    return Report(content, lines)
+
+
+def _tensors_report(path: Path, file: TensorFile) -> Report:
+    count = sum(entry.count for entry in file.tensors.values())
+    head = f"{file.format}: {len(file.tensors)} tensors" + (f" in {file.inside!r}" if file.inside else "")
+    origin = _origin(file)
+    lines = [head, origin, *(f"{name:<15} {text}" for name, text in file.others.items())]
+    for name, text in file.metadata.items():
+        lines.append(f"metadata        {name}: {len(text):,} characters")
+    rows = [(name, entry.dtype, dims(entry.shape)) for name, entry in file.tensors.items()]
+    lines += ["", *table(("tensor", "type", "shape"), rows), "", f"values          {count:,}"]
+    content = {
+        "kind": file.format,
+        "file": str(path),
+        "origin": origin,
+        "metadata": sorted(file.metadata),
+        "others": dict(file.others),
+        "tensors": {name: {"type": entry.dtype, "shape": list(entry.shape)} for name, entry in file.tensors.items()},
+        "values": count,
+    }
+    return Report(content, lines)
+
+
+def _origin(file: TensorFile) -> str:
+    """Whose tensors these are, in a line."""
+    if file.is_ours:
+        weights = json.loads(file.metadata.get("source", "{}")).get("weights", {})
+        return f"written by rlossctl convert, from {weights.get('name', 'an unknown file')}"
+    from rlossctl.converters import importers
+
+    try:
+        source = importers.recognise(file)
+    except WeightsError:
+        return "not a program's that rlossctl convert knows"
+    place, settings = source.config(importers.unwrapped(file.tensors))
+    values = "".join(f", {name} {value}" for name, value in settings.items())
+    return f"recognised as {source.title} ({source.name}): configs/{place}{values}"

@@ -1,0 +1,187 @@
+"""Reading PyTorch checkpoints (.pt, .pth, .pth.tar) without running what they contain.
+
+`torch.load(weights_only=True)` makes tensors and plain containers only; of other types just NumPy's numbers
+are let through, because training scripts like to keep a best score as one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+from rlossctl.weights import kinds, wire
+from rlossctl.weights.tensors import Entry, TensorFile
+
+# Where training scripts put their tensors, in the order in which they are looked for.
+PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
+_TEXTS = ("prototxt", "shared", "source", "caffemodel")  # of our own checkpoints
+MAX_TENSORS = 1_000_000
+EXPECTED = "a PyTorch checkpoint of tensors and plain containers"
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> TensorFile:
+    """Opens a checkpoint of any age; a zip's tensors are mapped, not read.
+
+    Raises:
+        WeightsError: missing or damaged file, one that would run code, one whose entries are compressed or
+            whose tensors are larger than their storage, or one without tensors.
+    """
+    name = os.fspath(path)
+    source = wire.open_source(path)
+    zipped = bytes(source.view[:4]) == b"PK\x03\x04"
+    if zipped:
+        _check_zip(name)
+    content = _load(name, zipped)
+    inside, tensors = _find(content)
+    if not tensors:
+        raise WeightsError(
+            "holds no tensors",
+            where=name,
+            found=f"{type(content).__name__} with {', '.join(map(str, content))}"
+            if isinstance(content, Mapping)
+            else type(content).__name__,
+            expected="a state_dict, or a dictionary with one under " + ", ".join(PLACES),
+            advice="save model.state_dict(), not the model",
+        )
+    entries = {key: _entry(name, key, tensor) for key, tensor in tensors.items()}
+    top = content if inside else {}
+    metadata = {key: _text(top[key]) for key in _TEXTS if key in top}
+    others = {str(key): _words(value) for key, value in top.items() if key not in (inside, *_TEXTS)}
+    return TensorFile(name, kinds.CHECKPOINT, entries, metadata, inside, others)
+
+
+def _load(name: str, zipped: bool) -> Any:
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(_numbers()):
+            return torch.load(name, map_location="cpu", weights_only=True, mmap=zipped or None)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            "holds something other than tensors and plain containers, which could run code",
+            where=name,
+            found=_first_line(error),
+            expected=EXPECTED,
+            advice="nothing of it was run; where you trust the file, load it with PyTorch and save its state_dict",
+        ) from error
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+    ) as error:
+        raise WeightsError(
+            "the checkpoint is damaged",
+            where=name,
+            found=_first_line(error),
+            expected=EXPECTED,
+            advice="fetch or write the file again and compare sizes",
+        ) from error
+
+
+def _check_zip(name: str) -> None:
+    """torch.save stores entries as they are: a compressed one could grow without limit."""
+    try:
+        with zipfile.ZipFile(name) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise WeightsError(
+            "the zip archive is damaged",
+            where=name,
+            found=str(error),
+            expected=EXPECTED,
+            advice="fetch or write the file again and compare sizes",
+        ) from error
+    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise WeightsError(
+            "has compressed entries, which no checkpoint has",
+            where=name,
+            found=f"{packed[0].filename}: {packed[0].compress_size} bytes that become {packed[0].file_size}",
+            expected="entries stored as they are",
+            advice="an .npz or another archive is no checkpoint: give the file that torch.save wrote",
+        )
+
+
+def _find(content: Any) -> tuple[str, dict[str, Any]]:
+    """Where the tensors are, and the tensors by name; nested dictionaries join their names with dots."""
+    if not isinstance(content, Mapping):
+        return "", {}
+    place = next((key for key in PLACES if isinstance(content.get(key), Mapping)), "")
+    import torch
+
+    found = content[place] if place else content
+    tensors = {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
+    return place, dict(list(tensors.items())[:MAX_TENSORS])
+
+
+def _entry(path: str, name: str, tensor: Any) -> Entry:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_sparse or tensor.is_quantized or tensor.device.type == "meta":
+        raise _tensor_error(path, name, "is not a plain tensor", f"{dtype}, {tensor.layout}", "dense values")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise _tensor_error(
+            path,
+            name,
+            "is larger than what is stored of it",
+            f"shape {tuple(tensor.shape)} on {tensor.untyped_storage().nbytes()} bytes",
+            "a value in the file for each value of the tensor",
+        )
+    return Entry(tuple(tensor.shape), dtype, functools.partial(_values, tensor))
+
+
+def _values(tensor: Any) -> np.ndarray:
+    import torch
+
+    plain = tensor.detach()
+    return (plain.float() if plain.dtype == torch.bfloat16 else plain).contiguous().numpy()
+
+
+def _tensor_error(path: str, name: str, message: str, found: str, expected: str) -> WeightsError:
+    return WeightsError(
+        message,
+        where=f"{path}, tensor {name!r}",
+        found=found,
+        expected=expected,
+        advice="save the model's state_dict as plain tensors",
+    )
+
+
+def _numbers() -> list[Any]:
+    """NumPy's scalars for the unpickler, under the names of NumPy 1 and 2."""
+    scalar = np.float64(0).__reduce__()[0]
+
+    def old_scalar(*arguments: Any) -> Any:
+        return scalar(*arguments)
+
+    old_scalar.__module__, old_scalar.__qualname__ = "numpy.core.multiarray", "scalar"
+    dtypes = {type(np.dtype(kind)) for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?")}
+    return [scalar, old_scalar, np.dtype, *dtypes]
+
+
+def _text(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool | int | float | str | np.generic):
+        return str(value)[:80]
+    size = f" of {len(value)}" if hasattr(value, "__len__") else ""
+    return f"{type(value).__name__}{size}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:300] or type(error).__name__

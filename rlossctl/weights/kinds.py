@@ -1,0 +1,97 @@
+"""Which format a file has: its suffix decides, its first bytes where the suffix says nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rlossctl.errors import UsageError, WeightsError
+from rlossctl.weights import wire
+from rlossctl.weights.magic import HDF5, TEXT_BYTES, TEXT_SAMPLE, is_safetensors
+from rlossctl.weights.wire import LENGTH, VARINT, Source
+
+PROTOTXT = "prototxt"
+CAFFEMODEL = "caffemodel"
+CAFFEMODEL_H5 = "caffemodel-h5"
+SOLVERSTATE = "solverstate"
+MEAN = "mean"
+SAFETENSORS = "safetensors"
+CHECKPOINT = "checkpoint"
+ONNX = "onnx"
+
+# The longest suffix that fits decides; the first of a kind is the one that is written.
+SUFFIXES = {
+    PROTOTXT: (".prototxt", ".pbtxt", ".txt"),
+    CAFFEMODEL: (".caffemodel",),
+    CAFFEMODEL_H5: (".caffemodel.h5", ".h5", ".hdf5"),
+    SOLVERSTATE: (".solverstate", ".solverstate.h5"),
+    MEAN: (".binaryproto",),
+    SAFETENSORS: (".safetensors",),
+    CHECKPOINT: (".pt", ".pth", ".pth.tar", ".ckpt"),
+    ONNX: (".onnx",),
+}
+WEIGHTS = (CAFFEMODEL, CAFFEMODEL_H5, SAFETENSORS, CHECKPOINT)  # what a net's blobs are copied from
+WRITTEN = (PROTOTXT, *WEIGHTS, ONNX)  # what `convert` writes
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80\x02"
+_ONNX_GRAPH = 7  # in ModelProto; a SolverState has no field beyond 4
+
+
+def by_suffix(path: str | os.PathLike[str]) -> str | None:
+    """The format that a file's name tells; None for a suffix that belongs to none."""
+    name = Path(path).name.lower()
+    found = [(len(end), kind) for kind, ends in SUFFIXES.items() for end in ends if name.endswith(end)]
+    return max(found)[1] if found else None
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """The format of an existing file, by its suffix, else by its content.
+
+    Raises:
+        WeightsError: the file cannot be read or is empty (only looked at without a known suffix).
+    """
+    return by_suffix(path) or by_content(wire.open_source(path))
+
+
+def by_content(source: Source) -> str:
+    """The format that a file's bytes show; a caffemodel if they show none, whose reader says what is wrong."""
+    head = bytes(source.view[:TEXT_SAMPLE])
+    if head.startswith(HDF5):
+        return CAFFEMODEL_H5
+    if head.startswith((_ZIP, _PICKLE)):
+        return CHECKPOINT
+    if is_safetensors(head):
+        return SAFETENSORS
+    if TEXT_BYTES.issuperset(head):
+        return PROTOTXT
+    return _protobuf(source)
+
+
+def written_kind(path: str | os.PathLike[str], named: str | None = None) -> str:
+    """The format to write, by `named` or the suffix of `path`.
+
+    Raises:
+        UsageError: neither tells.
+    """
+    kind = named or by_suffix(path)
+    if kind is None:
+        raise UsageError(
+            "unknown format",
+            where=path,
+            found=f"suffix {Path(path).suffix or '(none)'}",
+            expected=", ".join(SUFFIXES[kind][0] for kind in WRITTEN),
+            advice="name the output with one of these suffixes, or the format with --to",
+        )
+    return kind
+
+
+def _protobuf(source: Source) -> str:
+    """Messages whose first field is a number are no NetParameter: a SolverState, or an ONNX model."""
+    try:
+        first = wire.read_field(source, 0, len(source.view), "")
+        if (first.number, first.wire) != (1, VARINT):
+            return CAFFEMODEL
+        fields = wire.walk(source, 0, len(source.view))
+        graph = any(field.number == _ONNX_GRAPH and field.wire == LENGTH for field in fields)
+    except WeightsError:
+        return CAFFEMODEL
+    return ONNX if graph else SOLVERSTATE

@@ -1,0 +1,147 @@
+"""A binary caffemodel taken apart into named tensors and everything else, so that it can be put together again.
+
+The skeleton is the file without the values of its blobs: names, types, layer parameters, shapes (new or legacy),
+tags, fields that nobody knows. With the tensors it gives back the file byte for byte.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+from rlossctl.weights.blobs import Blob, Segment
+from rlossctl.weights.caffemodel import CaffeModel
+from rlossctl.weights.tensors import DIFF
+
+
+class Cut(NamedTuple):
+    """Values taken out of the file: `count` of them of `size` bytes, from `tensor`'s value `first` on, belong
+    at byte `at` of the skeleton; `tag` is the byte before each of them, or -1 where they are packed."""
+
+    at: int
+    tensor: str
+    first: int
+    count: int
+    size: int
+    tag: int
+
+
+class Skeleton(NamedTuple):
+    """What is left of a file, and where its values belong."""
+
+    data: bytes
+    cuts: Sequence[Cut]
+
+    def to_text(self) -> str:
+        """As JSON, for the metadata of a file of tensors."""
+        content = {
+            "skeleton": base64.b64encode(self.data).decode(),
+            "values": [list(cut) for cut in self.cuts],
+        }
+        return json.dumps(content, separators=(",", ":"))
+
+    def pieces(self, tensors: Mapping[str, np.ndarray]) -> Iterator[bytes | memoryview]:
+        """The file's bytes, with these values."""
+        at = 0
+        for cut in self.cuts:
+            yield self.data[at : cut.at]
+            at = cut.at
+            values = np.ascontiguousarray(tensors[cut.tensor], f"<f{cut.size}").reshape(-1)
+            part = values[cut.first : cut.first + cut.count].view(np.uint8)
+            if cut.tag >= 0:
+                rows = np.full((cut.count, cut.size + 1), cut.tag, np.uint8)
+                rows[:, 1:] = part.reshape(-1, cut.size)
+                part = rows.reshape(-1)
+            yield memoryview(part)
+        yield self.data[at:]
+
+    def counts(self) -> dict[str, int]:
+        """How many values of each tensor the file takes."""
+        counts: dict[str, int] = {}
+        for cut in self.cuts:
+            counts[cut.tensor] = counts.get(cut.tensor, 0) + cut.count
+        return counts
+
+
+def take_apart(model: CaffeModel) -> tuple[Skeleton, dict[str, np.ndarray]]:
+    """The skeleton of a binary caffemodel, and its values as they are stored (float32 or float64).
+
+    Tensors are named `<layer>/<index>`, gradients (snapshot_diff) `<layer>/<index>.diff`; a second layer of the
+    same name gets `#2` behind it. A tensor has its blob's shape, legacy shapes with all four dimensions.
+    """
+    view = model.view
+    taken: list[tuple[Segment, str, int]] = []
+    tensors = {}
+    for name, blob in _named_blobs(model):
+        for suffix, segments in (("", blob.segments), (DIFF, blob.diffs)):
+            if suffix and not segments:
+                continue
+            values = [np.empty(0, f"<f{segments[0].size if segments else 4}")]
+            first = 0
+            for segment in segments:
+                taken.append((segment, name + suffix, first))
+                values.append(segment.values(view))
+                first += segment.count
+            array = values[1] if len(values) == 2 else np.concatenate(values)
+            tensors[name + suffix] = (
+                array if suffix and array.size != blob.count else array.reshape(blob.shape)
+            )
+    data, cuts, at = bytearray(), [], 0
+    for segment, name, first in sorted(taken, key=lambda entry: entry[0].start):
+        data += view[at : segment.start]
+        tag = view[segment.start] if segment.stride > segment.size else -1
+        cuts.append(Cut(len(data), name, first, segment.count, segment.size, tag))
+        at = segment.end
+    data += view[at:]
+    return Skeleton(bytes(data), cuts), tensors
+
+
+def read_skeleton(text: str, where: str) -> Skeleton:
+    """A skeleton from a file's metadata.
+
+    Raises:
+        WeightsError: the text is damaged.
+    """
+    try:
+        content = json.loads(text)
+        data = base64.b64decode(content["skeleton"], validate=True)
+        cuts = [_cut(entry, len(data)) for entry in content["values"]]
+        if any(second.at < first.at for first, second in zip(cuts, cuts[1:], strict=False)):
+            raise ValueError("values are not in order")
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            "the metadata of the caffemodel inside is damaged",
+            where=where,
+            found=str(error),
+            expected="what rlossctl convert wrote there",
+            advice="give the net too: rlossctl convert NET.prototxt WEIGHTS -o OUT",
+        ) from error
+    return Skeleton(data, cuts)
+
+
+def _cut(entry: object, end: int) -> Cut:
+    cut = Cut(*entry)
+    numbers = (cut.at, cut.first, cut.count, cut.size, cut.tag)
+    if not isinstance(cut.tensor, str) or not all(isinstance(number, int) for number in numbers):
+        raise ValueError(f"{entry} is no place of values")
+    if not (
+        0 <= cut.at <= end and cut.first >= 0 and cut.count >= 0 and cut.size in (4, 8) and cut.tag < 256
+    ):
+        raise ValueError(f"{entry} is no place of values")
+    return cut
+
+
+def _named_blobs(model: CaffeModel) -> Iterator[tuple[str, Blob]]:
+    seen: dict[str, int] = {}
+    for layer in model.layers:
+        if not layer.blobs:
+            continue
+        number = seen[layer.name] = seen.get(layer.name, 0) + 1
+        name = layer.name if number == 1 else f"{layer.name}#{number}"
+        for index, blob in enumerate(layer.blobs):
+            yield f"{name}/{index}", blob

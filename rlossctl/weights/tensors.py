@@ -1,0 +1,135 @@
+"""Files that hold a dictionary of named tensors: safetensors and PyTorch checkpoints.
+
+Those that `rlossctl convert` writes name a blob `<layer>/<index>`; foreign ones name tensors as their modules
+do (`backbone.conv1.weight`), and `rlossctl.converters` knows how some of them become a net's blobs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from rlossctl.errors import WeightsError
+from rlossctl.weights.blobs import MAX_COUNT, Blob, LayerBlobs
+
+MAX_BLOBS = 1000  # no layer has more; keeps a hostile index from making a huge list
+DIFF = ".diff"  # behind a blob's name: its gradient (snapshot_diff)
+_BLOB_NAME = re.compile(r"(?P<layer>.+)/(?P<index>\d{1,4})", re.DOTALL)
+
+
+class Entry(NamedTuple):
+    """One tensor: its shape, the name of its type as the file spells it, and its values when asked for."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], np.ndarray]
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TensorFile:
+    """A file of named tensors.
+
+    Attributes:
+        format: "safetensors" or "checkpoint".
+        tensors: by name, in the order of the file.
+        metadata: texts that travel with them: `prototxt`, `shared`, `source` and `caffemodel` of our own files.
+        inside: where a checkpoint has its tensors ("state_dict"; "" for the top).
+        others: what else a checkpoint holds, by name, in words.
+    """
+
+    path: str
+    format: str
+    tensors: Mapping[str, Entry]
+    metadata: Mapping[str, str]
+    inside: str = ""
+    others: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The net's name is inside `metadata["prototxt"]` only."""
+        return ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether every tensor is named as a blob."""
+        return bool(self.tensors) and all(_BLOB_NAME.fullmatch(_plain(name)) for name in self.tensors)
+
+    @cached_property
+    def layers(self) -> list[LayerBlobs]:
+        """The blobs by layer; a blob that a layer shares with an earlier one is None or absent.
+
+        Raises:
+            WeightsError: the tensors are not named as blobs, or are no floats.
+        """
+        if not self.is_ours:
+            names = [name for name in self.tensors if not _BLOB_NAME.fullmatch(_plain(name))]
+            raise WeightsError(
+                "its tensors are not named after a net's layers",
+                where=self.path,
+                found=", ".join(names[:4]) + (f", ... ({len(names)} in all)" if len(names) > 4 else "")
+                if self.tensors
+                else "no tensors",
+                expected="names such as conv1/0, as rlossctl convert writes them",
+                advice="convert it first: rlossctl convert NET.prototxt FILE -o OUT.caffemodel "
+                "(docs/import.md has the checkpoints that are understood)",
+            )
+        found: dict[str, dict[int, Blob]] = {}
+        for name, entry in self.tensors.items():
+            match = _BLOB_NAME.fullmatch(name)
+            if match is None:  # a diff
+                continue
+            index = int(match["index"])
+            if index >= MAX_BLOBS:
+                raise self.error("too many blobs", name, found=index, expected=f"indices below {MAX_BLOBS}")
+            found.setdefault(match["layer"], {})[index] = self._blob(name, entry)
+        return [
+            LayerBlobs(layer, "", [blobs.get(index) for index in range(max(blobs) + 1)])
+            for layer, blobs in found.items()
+        ]
+
+    def error(self, message: str, name: str, *, found: object, expected: object) -> WeightsError:
+        """The error about one tensor."""
+        return WeightsError(
+            message,
+            where=f"{self.path}, tensor {name!r}",
+            found=found,
+            expected=expected,
+            advice="write the file again, or give another one",
+        )
+
+    def _blob(self, name: str, entry: Entry) -> Blob:
+        if entry.count > MAX_COUNT:
+            raise self.error("is too large", name, found=entry.shape, expected=f"at most {MAX_COUNT} values")
+
+        def read() -> np.ndarray:
+            return as_float32(self, name)
+
+        return Blob(entry.shape, False, read)
+
+
+def as_float32(file: TensorFile, name: str) -> np.ndarray:
+    """A tensor's values as float32.
+
+    Raises:
+        WeightsError: the tensor does not hold floats.
+    """
+    array = file.tensors[name].read()
+    if array.dtype.kind != "f":
+        raise file.error("does not hold floats", name, found=file.tensors[name].dtype, expected="float32")
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, as in Caffe's cast
+        return array.astype(np.float32, copy=False)
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(DIFF)

@@ -1,0 +1,1 @@
+"""The networks of other programs, written anew from their description: what an imported net must compute."""

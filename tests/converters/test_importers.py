@@ -1,0 +1,206 @@
+"""Checkpoints of other programs: our prototxt with imported weights computes what the program's module does.
+
+The modules are written anew in `programs/`, with random weights: no released checkpoint is at hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
+from programs.deeplab import CLASSES, Gated, Rloss, Segmentation
+from rlossctl.converters.implied import implied_net
+from rlossctl.converters.source import open_source
+from torch import nn
+
+import rlossctl
+from rlossctl import resources
+from rlossctl.errors import WeightsError
+from rlossctl.net.deploy import Deploy
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN_BGR = (103.53, 116.28, 123.675)
+
+# name -> (module, folder or file of configs/, size of the image)
+SETTINGS = {"EXP": "e", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "n"}
+
+PROGRAMS = {
+    "rloss mobilenet": (lambda: Rloss("mobilenet"), "deeplabv3plus_mobilenet/test.prototxt", 97),
+    "rloss resnet": (lambda: Rloss("resnet101"), "deeplabv3plus_resnet101/test.prototxt", 97),
+    "rloss xception": (lambda: Rloss("xception"), "deeplabv3plus_xception/test.prototxt", 97),
+    "rloss drn": (lambda: Rloss("drn"), "deeplabv3plus_drn/test.prototxt", 65),
+    "rloss without dropout": (
+        lambda: Rloss("mobilenet", dropout=False),
+        "deeplabv3plus_mobilenet/test.prototxt",
+        65,
+    ),
+    "segmentation resnet": (
+        lambda: Segmentation("resnet101"),
+        "deeplabv3plus_resnet101_segmentation/test.prototxt",
+        65,
+    ),
+    "segmentation xception": (
+        lambda: Segmentation("xception"),
+        "deeplabv3plus_xception_segmentation/test.prototxt",
+        65,
+    ),
+    "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 96),
+    "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test.prototxt", 64),
+    "torchvision resnet18": (
+        lambda: ResNetClassifier(Basic, [2, 2, 2, 2]),
+        "imagenet/resnet18.prototxt",
+        75,
+    ),
+    "torchvision resnet50": (
+        lambda: ResNetClassifier(Bottleneck, [3, 4, 6, 3]),
+        "imagenet/resnet50.prototxt",
+        64,
+    ),
+    "torchvision mobilenet": (MobileNet, "imagenet/mobilenet_v2.prototxt", 70),
+}
+
+
+def save(module: nn.Module, path: Path, **more: object) -> Path:
+    torch.save({"epoch": 3, "best_pred": np.float64(0.5), "state_dict": module.state_dict(), **more}, path)
+    return path
+
+
+def images(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A photo as the programs see it (RGB, normalised) and as Caffe's data layers give it."""
+    photo = np.random.default_rng(1).integers(0, 256, (1, 3, size, size)).astype(np.float64)
+    rgb = (photo / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
+    bgr = photo[:, ::-1] - np.reshape(MEAN_BGR, (3, 1, 1))
+    return torch.tensor(rgb, dtype=torch.float32), torch.tensor(bgr, dtype=torch.float32)
+
+
+def opened(path: Path):
+    with implied_net(path, None, {}) as implied:
+        return implied, open_source(implied.prototxt, path, implied.placeholders)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_net_computes_what_the_module_does(program, tmp_path):
+    make, config, size = PROGRAMS[program]
+    module = randomize(make())
+    implied, source = opened(save(module, tmp_path / "checkpoint.pth.tar"))
+    assert implied.prototxt.as_posix().endswith(f"configs/{config}")
+    rgb, bgr = images(size)
+    with torch.no_grad():
+        expected = module(rgb)
+        blob = "score" if expected.dim() == 4 else [name for name in source.net.shapes if name != "prob"][-1]
+        found = Deploy(source.net, [blob]).eval()(bgr)[0]
+    assert found.shape == expected.shape and expected.std() > 1e-3
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert error < 1e-4, float(error)
+
+
+@pytest.fixture(scope="module")
+def mobilenet() -> dict[str, torch.Tensor]:
+    """The rloss program's smallest state_dict."""
+    return randomize(Rloss("mobilenet")).state_dict()
+
+
+def test_the_command_line_needs_the_checkpoint_only(mobilenet, tmp_path):
+    """Names of DataParallel, the net from configs/, its classes from the tensors; the caffemodel fits the net."""
+    wrapped = {f"module.{name}": tensor for name, tensor in mobilenet.items()}
+    torch.save({"state_dict": wrapped, "best_pred": np.float64(0.7)}, tmp_path / "best.pth.tar")
+    result = rlossctl.convert(tmp_path / "best.pth.tar", None, tmp_path / "net.caffemodel")
+    lines = "\n".join(result.lines())
+    assert "configs/deeplabv3plus_mobilenet/test.prototxt" in lines and "saved under state_dict" in lines
+    assert "blobs equal bit for bit" in lines
+    implied, _ = opened(tmp_path / "best.pth.tar")
+    net = rlossctl.load_net(implied.prototxt, tmp_path / "net.caffemodel", **implied.placeholders)
+    np.testing.assert_array_equal(
+        net.params["decoder.last_conv.8"][0].detach(), mobilenet["decoder.last_conv.8.weight"]
+    )
+
+
+def test_statistics_go_on_as_pytorch_would(mobilenet, tmp_path, build):
+    """One training pass over a batch moves the stored mean by a tenth, as momentum 0.1 does."""
+    torch.save(mobilenet, tmp_path / "w.pth")
+    _, source = opened(tmp_path / "w.pth")
+    total, _, weight = source.net.params["backbone.features.0.1"]
+    np.testing.assert_allclose(total / weight, mobilenet["backbone.features.0.1.running_mean"], rtol=1e-6)
+    text = """
+      input: "x" input_shape { dim: 2 dim: 32 dim: 3 dim: 3 }
+      layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { moving_average_fraction: 0.9 } }
+    """
+    net = build(text)
+    for blob, value in zip(net.params["bn"], source.net.params["backbone.features.0.1"], strict=True):
+        blob.data.copy_(value)
+    twin = nn.BatchNorm2d(32)
+    twin.load_state_dict({k: mobilenet[f"backbone.features.0.1.{k}"] for k in twin.state_dict()})
+    x = torch.randn(2, 32, 3, 3, generator=torch.Generator().manual_seed(0))
+    net(x=x)
+    twin.train()(x)
+    mean, variance, weight = net.params["bn"]
+    torch.testing.assert_close(mean / weight, twin.running_mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(variance / weight, twin.running_var, rtol=1e-5, atol=1e-6)
+
+
+def test_all_that_does_not_fit_is_named_at_once(mobilenet, tmp_path):
+    tensors = dict(mobilenet)
+    del tensors["backbone.features.3.conv.1.running_var"]
+    tensors["aspp.conv9.weight"] = torch.zeros(2)
+    tensors["decoder.bn1.bias"] = torch.zeros(49)
+    torch.save({"state_dict": tensors}, tmp_path / "w.pth.tar")
+    with pytest.raises(WeightsError, match="does not fit the net") as caught:
+        rlossctl.convert(tmp_path / "w.pth.tar", None, tmp_path / "out.caffemodel")
+    assert "missing backbone.features.3.conv.1.running_var" in caught.value.found
+    assert "unexpected aspp.conv9.weight" in caught.value.found
+    assert "decoder.bn1.bias is 49 in the file, 48 in the net" in caught.value.found
+    assert not (tmp_path / "out.caffemodel").exists()
+
+
+def test_another_number_of_classes(mobilenet, tmp_path):
+    torch.save({"state_dict": mobilenet}, tmp_path / "w.pth")
+    implied, _ = opened(tmp_path / "w.pth")
+    settings = {**implied.placeholders, "NUM_LABELS": 21}
+    with pytest.raises(WeightsError) as caught:
+        rlossctl.convert(implied.prototxt, tmp_path / "w.pth", tmp_path / "o.pt", placeholders=settings)
+    assert f"{CLASSES}x256x1x1 in the file, 21x256x1x1 in the net" in caught.value.found
+
+
+def test_a_copy_that_differs(mobilenet, tmp_path):
+    tensors = dict(mobilenet)
+    tensors["backbone.low_level_features.0.0.weight"] = tensors["backbone.features.0.0.weight"] + 1
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"low_level_features\.0\.0\.weight' is not equal"):
+        rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "out.caffemodel")
+
+
+@pytest.mark.parametrize("kind", ["resnet101", "mobilenet"])
+def test_a_classifier_starts_a_backbone(kind, tmp_path):
+    """torchvision's weights in a training net: the backbone is filled, the rest keeps its fillers."""
+    module = MobileNet() if kind == "mobilenet" else ResNetClassifier(Bottleneck, [3, 4, 23, 3])
+    state = randomize(module).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    folder = resources.configs_dir() / f"deeplabv3plus_{kind}"
+    source = open_source(folder / "test.prototxt", tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+    notes = " ".join(source.notes)
+    assert "keep their fillers: aspp.aspp1.atrous_conv" in notes
+    assert "not used: " + ("features.18.0" if kind == "mobilenet" else "backbone.fc") in notes.replace(
+        "backbone.features", "features"
+    )
+    name = "features.0.0" if kind == "mobilenet" else "conv1"
+    np.testing.assert_array_equal(
+        source.net.params[f"backbone.{name}"][0].detach(), state[f"{name}.weight"].flip(1)
+    )
+
+
+def test_a_deeper_classifier_is_refused(tmp_path):
+    torch.save(randomize(ResNetClassifier(Bottleneck, [3, 4, 24, 3])).state_dict(), tmp_path / "w.pth")
+    net = resources.configs_dir() / "deeplabv3plus_resnet101/test.prototxt"
+    with pytest.raises(WeightsError, match="does not fit") as caught:
+        open_source(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+    assert "unexpected backbone.layer3.23.conv1.weight" in caught.value.found
+
+
+def test_an_unknown_program(tmp_path):
+    torch.save({"encoder.weight": torch.zeros(3)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="not known here") as caught:
+        rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "o.caffemodel")
+    assert "encoder.weight" in caught.value.found and "rloss" in caught.value.expected
