@@ -49,7 +49,7 @@ class Compared:
         """Raises VerificationError for the first blob that is not within tolerance."""
         bad = first_bad(self.comparisons, self.tolerance)
         if bad is not None:
-            raise mismatch(bad, self.tolerance, self.candidate)
+            raise mismatch(bad, self.tolerance, self.candidate, self.reference)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""

@@ -43,7 +43,9 @@ def fold_scale(deploy: Deploy) -> tuple[Deploy, int]:
         key = tuple(id(blob) for module in modules for blob in module.blobs)
         if key not in shared:
             shared[key] = _folded(layer.module, _affine(modules[1:]))
-        new[number] = LayerNode(replace(layer.node, tops=last.tops), _with_blobs(layer.module, shared[key]))
+        # It makes the last layer's value, so it has its name.
+        node = replace(layer.node, name=last.name, tops=last.tops)
+        new[number] = LayerNode(node, _with_blobs(layer.module, shared[key]))
         gone.update(chain)
     layers = [new.get(n, layer) for n, layer in enumerate(deploy.layers) if n not in gone]
     return deploy.replaced(layers), len(gone)

@@ -25,6 +25,7 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.opening import override_preprocess
 from rlossctl.files import atomic_path
+from rlossctl.layers.segnet import Upsample
 from rlossctl.net.deploy import Deploy, preprocess_of, size_rule
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class _Job:
         self.dynamic = takes_any_size(self.deploy)
         self.preprocess = self._preprocess()
         self.ends = self._ends()
+        self._refuse_indices_in_half()
         self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
         self.outputs = list(self.deploy.output_names)
         self.notes = list(source.notes)
@@ -127,6 +129,16 @@ class _Job:
         if not found:
             method = "nothing was compared with the net (--no-verify)"
         return Verification(str(out), method, TOLERANCE, tuple(found), tuple(notes), tuple(self.outputs))
+
+    def _refuse_indices_in_half(self) -> None:
+        for layer in self.deploy.layers:
+            if self.options.precision == "fp16" and isinstance(layer.module, Upsample):
+                raise layer.module.error(
+                    "its indices cannot be held in half precision",
+                    found="a mask of places in the plane",
+                    expected="whole numbers up to 2048, all that fp16 represents",
+                    advice="use --precision int8, which leaves them alone, or fp32",
+                )
 
     def _preprocess(self) -> Preprocess | None:
         options, base = self.options, preprocess_of(self.source.net, self.deploy)

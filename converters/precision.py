@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
+IGNORED = 255
+
+
 def reduce(model: ModelProto, options: OnnxOptions, preprocess: Preprocess | None) -> ModelProto:
     """The model in the precision that is asked for; its input and outputs stay float32.
 
@@ -136,6 +139,7 @@ def _listed_change(single: Path, reduced: Path, options: OnnxOptions, source: st
         if sample.label is not None and Path(sample.label).is_file():
             labelled += 1
             truth = read_label(sample.label, listed=f"{source}:{sample.line}")
+            truth[truth >= predictors[0].num_classes] = IGNORED  # whatever id the data set marks them with
             for confusion, labels in zip(counts, maps, strict=True):
                 confusion.add(truth, labels, sample.label)
     text = f"on {source} ({len(samples)} images) labels differ from float32's on {different / pixels:.3%}"

@@ -94,12 +94,13 @@ def summary(comparisons: Iterable[Comparison], tolerance: float, outputs: Iterab
     trials = len({comparison.trial for comparison in comparisons})
     chosen = [entry for entry in comparisons if entry.blob in set(outputs)]
     argmax = "".join(
-        f", argmax of {blob!r} differs on {max(e.disagreement for e in chosen if e.blob == blob):.4%}"
+        f"; argmax of {blob!r} differs on {max(e.disagreement for e in chosen if e.blob == blob):.4%}"
         for blob in dict.fromkeys(entry.blob for entry in chosen)
     )
     return (
-        f"{blobs} blobs, {trials} images, largest error {worst.error:.2g} of the blob's magnitude "
-        f"({worst.absolute:.2g}, allowed {tolerance:g} of it) in {worst.place()} at {worst.trial}{argmax}"
+        f"{blobs} blobs on {trials} {'image' if trials == 1 else 'images'}; largest error {worst.error:.2g} of the "
+        f"blob's magnitude (allowed {tolerance:g}), {worst.absolute:.2g} absolute, in {worst.place()} at "
+        f"{worst.trial}{argmax}"
     )
 
 
@@ -115,7 +116,7 @@ def compare(trial: str, blob: str, found: np.ndarray, expected: np.ndarray, laye
     absolute = float(difference[index])
     magnitude = float(np.abs(expected).max())
     disagreement = 0.0
-    if expected.ndim == 4 and expected.shape[1] > 1:
+    if expected.ndim > 1 and expected.shape[1] > 1:
         disagreement = float((found.argmax(1) != expected.argmax(1)).mean())
     return Comparison(
         trial,
@@ -144,19 +145,27 @@ def accept(verification: Verification) -> Verification:
     """
     bad = first_bad(verification.comparisons, verification.tolerance)
     if bad is not None:
-        raise mismatch(bad, verification.tolerance, verification.out, "nothing was written; ")
+        raise mismatch(
+            bad,
+            verification.tolerance,
+            verification.out,
+            "the net",
+            "nothing was written; report the prototxt and the versions of torch and onnxruntime",
+        )
     return verification
 
 
-def mismatch(bad: Comparison, tolerance: float, where: str, effect: str = "") -> VerificationError:
+def mismatch(
+    bad: Comparison, tolerance: float, where: str, reference: str, advice: str | None = None
+) -> VerificationError:
     """The error that names the first bad blob."""
     return VerificationError(
-        f"{bad.place()} differs from the net ({bad.trial}); those before it agree",
+        f"{bad.place()} is the first that differs from {reference} ({bad.trial})",
         where=where,
         found=f"{bad.values()}: relative error {bad.error:.3g}, argmax differs on {bad.disagreement:.3%}, "
         f"shape {bad.shape}",
         expected=f"relative error of at most {tolerance:g} of the blob's largest magnitude",
-        advice=f"{effect}report the prototxt and the versions of torch and onnxruntime",
+        advice=advice,
     )
 
 

@@ -22,8 +22,8 @@ COMMANDS = {
     "diff": "Compare two nets, solvers or weights files of any format.",
     "eval": "Evaluate a model: confusion matrix, per-class IoU and mIoU.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
-    "verify": "Compare two models blob by blob.",
     "train": "Train a net as Caffe's solver does.",
+    "verify": "Compare two models blob by blob.",
 }
 
 
