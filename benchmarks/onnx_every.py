@@ -46,9 +46,7 @@ def convert(prototxt: Path, folder: Path, options: OnnxOptions) -> Verification:
     weights = folder / "random.caffemodel"
     write_caffemodel(weights, net.name, layer_records(net))
     del net
-    return rlossctl.convert(
-        prototxt, weights, folder / "net.onnx", placeholders=names, onnx_options=options
-    )
+    return rlossctl.convert(prototxt, weights, folder / "net.onnx", placeholders=names, onnx_options=options)
 
 
 def main() -> int:

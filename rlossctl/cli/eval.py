@@ -94,7 +94,9 @@ def command(
     say = functools.partial(click.echo, err=json_file == "-")
     opened = opening.open_model(model, weights, device, settings, data, root, dialect)
     samples = opening.open_list(opened.source, opened.root, label_dir)[:limit]
-    preprocess = opening.override_preprocess(opened.runner.preprocess, mean, scale, rgb, crop)
+    preprocess = opening.override_preprocess(
+        getattr(opened.runner, "preprocess", None), mean, scale, rgb, crop
+    )
     say(table.format_header(opened, preprocess, len(samples)))
     result = evaluate(
         opened.runner,

@@ -105,7 +105,9 @@ def test_of_equal_scores_the_larger_id_wins(tmp_path):
 def test_the_file_says_what_it_is(made):
     found = card(made("labels_up", preprocessing=True))
     assert (found.input, found.output, found.head) == ("image", "labels", "argmax")
-    assert found.preprocessing_inside and found.preprocess.mean_bgr == pytest.approx((104.008, 116.669, 122.675))
+    assert found.preprocessing_inside and found.preprocess.mean_bgr == pytest.approx(
+        (104.008, 116.669, 122.675)
+    )
     assert found.classes == ["a", "b", "c", "d"] and found.palette[1] == [128, 0, 0]
     graph = onnx.load(made("labels_up")).graph
     (image,), (labels,) = graph.input, graph.output
@@ -123,7 +125,9 @@ def test_softmax_at_the_input_size(made):
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
     corners = scores.run(None, {"data": image})[0][:, :, ::16, ::20]
     exponents = np.exp(corners - corners.max(1, keepdims=True))
-    np.testing.assert_allclose(found[:, :, ::32, ::40], exponents / exponents.sum(1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(
+        found[:, :, ::32, ::40], exponents / exponents.sum(1, keepdims=True), atol=1e-5
+    )
 
 
 def test_heads_are_for_one_map_of_scores(material, tmp_path):
@@ -223,7 +227,11 @@ def test_eight_bits_per_channel(material, labelled, tmp_path):
     graph = onnx.load(out).graph
     weights = [entry for entry in graph.initializer if len(entry.dims) == 4]
     assert {entry.data_type for entry in weights} == {onnx.TensorProto.INT8}
-    scales = [entry for entry in graph.initializer if entry.name.startswith(weights[0].name.removesuffix("_quantized"))]
+    scales = [
+        entry
+        for entry in graph.initializer
+        if entry.name.startswith(weights[0].name.removesuffix("_quantized"))
+    ]
     assert any(list(entry.dims) == [weights[0].dims[0]] for entry in scales), "a scale for each channel"
     image = np.zeros((1, 3, 65, 65), np.float32)
     assert session(out).run(None, {"data": image})[0].dtype == np.float32
