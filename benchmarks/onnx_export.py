@@ -89,9 +89,9 @@ def one(run: str, prototxt: Path, weights: str, names: dict[str, str], fold: boo
     import onnxruntime  # noqa: F401
     import onnxscript  # noqa: F401
     import torch
+    from rlossctl.converters import OnnxOptions
 
     import rlossctl
-    from rlossctl.converters import OnnxOptions
 
     torch.set_num_threads(1)
     start = time.perf_counter()

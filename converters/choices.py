@@ -92,7 +92,7 @@ def compare_worth(
     layer: str,
 ) -> Comparison:
     """Compares choices by what they are worth; `disagreement` is the share of other choices."""
-    loss = best.astype(np.float64) - worth
+    loss = np.abs(best.astype(np.float64) - worth)
     index = np.unravel_index(int(loss.argmax()), loss.shape)
     magnitude = float(np.abs(best).max())
     absolute = float(loss[index])

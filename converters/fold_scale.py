@@ -78,16 +78,7 @@ def _chain(deploy: Deploy, readers: dict[tuple[int, int], list[int]], number: in
         if len(after) != 1 or after[0] < 0 or not _is_affine(deploy.layers[after[0]]):
             break
         chain.append(after[0])
-    # The folded layer stands at the linear one's place: nobody may use the last top's name before its time.
-    while chain and _used_between(deploy, number, chain):
-        chain.pop()
     return chain
-
-
-def _used_between(deploy: Deploy, number: int, chain: list[int]) -> bool:
-    name = deploy.layers[chain[-1]].tops[0]
-    others = (deploy.layers[n] for n in range(number + 1, chain[-1]) if n not in chain)
-    return any(name in (*layer.bottoms, *layer.tops) for layer in others)
 
 
 def _is_affine(layer: LayerNode) -> bool:

@@ -68,9 +68,11 @@ class Segments:
 
     def _run(self, piece: _Piece, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            if piece.session is None:
-                piece.session = self._session(piece, feeds)
-            return dict(zip(piece.outputs, piece.session.run(piece.outputs, feeds), strict=True))
+            # ONNX Runtime wants to know how long a list of sizes is, so whole numbers keep their shapes.
+            sizes = tuple(array.shape for array in feeds.values() if array.dtype.kind == "i")
+            if sizes not in piece.sessions:
+                piece.sessions[sizes] = self._session(piece, feeds)
+            return dict(zip(piece.outputs, piece.sessions[sizes].run(piece.outputs, feeds), strict=True))
         except Exception as error:  # ONNX Runtime raises its own types, one per status code
             raise NetError(
                 "ONNX Runtime failed",
@@ -90,7 +92,8 @@ class Segments:
         graph.node.extend(piece.nodes)
         for name, array in feeds.items():
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            graph.input.append(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
+            shape = array.shape if array.dtype.kind == "i" else [None] * array.ndim
+            graph.input.append(helper.make_tensor_value_info(name, kind, shape))
         graph.output.extend(helper.make_empty_tensor_value_info(name) for name in piece.outputs)
         options = session_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -126,7 +129,7 @@ class _Piece:
         self.read = {name: None for name in _read(nodes) if name not in self.made}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
-        self.session: Any = None
+        self.sessions: dict[tuple[tuple[int, ...], ...], Any] = {}
 
 
 def _is_large(tensor: TensorProto) -> bool:
