@@ -11,7 +11,7 @@ from rlossctl.converters.models import BlobModel, Shape
 from rlossctl.converters.verify import Comparison, compare
 
 from rlossctl.data.images import read_image
-from rlossctl.data.lists import read_list
+from rlossctl.data.lists import Sample, find_label_dir, read_list
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 
@@ -67,9 +67,15 @@ def photo_trials(source: str, root: str, preprocess: Preprocess | None) -> Itera
             expected="a data layer that reads photos, or the mean",
             advice="add --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
         )
-    for sample in read_list(source, root):
+    for sample in read_photos(source, root):
         pixels, _ = preprocess.apply(read_image(sample.image, listed=f"{source}:{sample.line}"))
         yield Trial(sample.image, pixels[None])
+
+
+def read_photos(source: str, root: str) -> list[Sample]:
+    """A list of photos: bare VOC ids, or lines of an image name that a label's name may follow."""
+    label_dir = find_label_dir(source, root)
+    return read_list(source, root, labels="optional", label_dir=label_dir)
 
 
 def compare_models(

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from rlossctl.converters.attach import Ends
 from rlossctl.converters.choices import compare_worth
-from rlossctl.converters.comparison import Trial
+from rlossctl.converters.comparison import Trial, read_photos
 from rlossctl.converters.models import BlobModel
 from rlossctl.converters.segments import session_options
 from rlossctl.converters.verify import Comparison, compare
 
 from rlossctl.data.images import read_image
-from rlossctl.data.lists import read_list
 from rlossctl.errors import NetError
 from rlossctl.evaluation.upsample import upsample
 
@@ -66,7 +65,7 @@ def random_photos(ends: Ends, fixed: bool) -> Iterator[tuple[str, np.ndarray]]:
 
 def listed_photos(source: str, root: str) -> Iterator[tuple[str, np.ndarray]]:
     """The photos of a list, one at a time."""
-    for sample in read_list(source, root):
+    for sample in read_photos(source, root):
         yield sample.image, read_image(sample.image, listed=f"{source}:{sample.line}")
 
 

@@ -126,6 +126,8 @@ class _Job:
         import onnxruntime
 
         method = f"ONNX Runtime {onnxruntime.__version__} on the CPU against {self.net.label}"
+        if self.options.precision != "fp32":
+            method = f"before it was brought to {self.options.precision}: {method}"
         if not found:
             method = "nothing was compared with the net (--no-verify)"
         return Verification(str(out), method, TOLERANCE, tuple(found), tuple(notes), tuple(self.outputs))

@@ -1,7 +1,7 @@
 """OpenCV's Caffe importer as a third opinion: it shares no code with PyTorch, ONNX Runtime or this program.
 
-To be trusted for convolution, pooling, LRN, BatchNorm with Scale, softmax, Eltwise, Crop and Interp by zoom or
-size; not for Interp that shrinks or pads, pooling with a kernel below its stride, ArgMax, and losses.
+To be trusted for convolution, pooling, LRN, BatchNorm with Scale, softmax, Eltwise, Crop and Interp by zoom
+or size; not for Interp that shrinks or pads, pooling with a kernel below its stride, ArgMax, and losses.
 """
 
 from __future__ import annotations

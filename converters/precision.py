@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rlossctl.converters.comparison import read_photos
 from rlossctl.converters.deployed import listed_photos, open_session
 from rlossctl.converters.options import OnnxOptions
 from rlossctl.converters.verify import compare
 
 from rlossctl.data.images import read_image, read_label
-from rlossctl.data.lists import read_list
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, RlossError, UsageError
 from rlossctl.evaluation import Confusion, Predictor, open_onnx
@@ -127,7 +127,7 @@ def change(
 
 
 def _listed_change(single: Path, reduced: Path, options: OnnxOptions, source: str) -> str:
-    samples = read_list(source, options.root, labels="optional")
+    samples = read_photos(source, options.root)
     predictors = [Predictor(open_onnx(path, "cpu")) for path in (single, reduced)]
     counts = [Confusion(predictor.num_classes) for predictor in predictors]
     pixels = different = labelled = 0
