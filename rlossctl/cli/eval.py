@@ -1,12 +1,16 @@
-"""`rlossctl eval`: parses, opens model and list, and hands over to rlossctl.evaluation."""
+"""`rlossctl eval`: parses its arguments and hands them to rlossctl.evaluation.job."""
 
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import options, prediction
+
+if TYPE_CHECKING:
+    from rlossctl.evaluation.job import Outcome
 
 EPILOG = """\b
 Examples:
@@ -17,17 +21,30 @@ Examples:
   rlossctl eval test.prototxt train_iter_9000.caffemodel --set DATA_ROOT=VOC2012 \\
       --set EXP=pascal_scribble --set TEST_SET=val --set NET_ID=deeplab_largeFOV --set NUM_LABELS=21
 \b
+  # several models on one list, with intervals of the difference to the first, as a paper's table
+  rlossctl eval pce.onnx crf.onnx --data val.txt --root VOC2012 --names pCE,+DenseCRF --markdown table.md
+  rlossctl eval test.prototxt a.caffemodel b.caffemodel --data val.txt --root VOC2012
+\b
+  # three scales, mirrored, a dense CRF after them; RankDice in place of argmax
+  rlossctl eval net.onnx --data val.txt --root VOC2012 --scales 0.75,1,1.25 --flip --crf
+  rlossctl eval net.onnx --data val.txt --root VOC2012 --rule rankdice --masks --classes-of-interest 1-20
+\b
+  # a long list: goes on after an interruption; or spread over four processes
+  rlossctl eval net.onnx --data val.txt --root VOC2012 --state val.state
+  torchrun --nproc-per-node 4 -m rlossctl eval net.onnx --data val.txt --root VOC2012
+\b
   # a model from elsewhere, fed with red, green, blue in 0..1
   rlossctl eval other.onnx --data val.txt --root CamVid --mean 0,0,0 --scale 0.00392157 --rgb
 \b
-JSON keys: miou, pixel_accuracy, mean_accuracy, classes (name, iou, accuracy, pixels), images, seconds,
-backend, preprocess, metric, and caffe with --metric caffe. Shares are 0 to 1, null where undefined.
+JSON of one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou, accuracy,
+pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric, and caffe
+with --metric caffe. Of several: models (name -> the same) and differences. Shares are 0 to 1, null where
+undefined. docs/evaluation.md defines every score.
 """
 
 
 @click.command("eval", epilog=EPILOG)
-@click.argument("model")
-@click.argument("weights", required=False)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--data", metavar="LIST", help="Lines of `image label`, or bare VOC ids.")
 @click.option("--root", metavar="DIR", help="Folder of the list's names, in place of root_folder.")
 @click.option("--label-dir", metavar="NAME", help="Labels of bare VOC ids, below the root.  [default: found]")
@@ -53,63 +70,85 @@ backend, preprocess, metric, and caffe with --metric caffe. Shares are 0 to 1, n
     help="Label of pixels that do not count.",
 )
 @click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line.")
+@click.option(
+    "--classes-of-interest",
+    "interest",
+    type=prediction.ClassIds(),
+    help="Ids that means are taken over, such as 1-20.  [default: all]",
+)
+@click.option(
+    "--boundary",
+    "band",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="RATIO",
+    help="Boundary IoU too, of this width as a share of the diagonal (usually 0.02).",
+)
+@prediction.protocol_options
+@prediction.rule_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
 @options.device
 @options.dialect
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that decode images."
+)
+@click.option("--state", metavar="FILE", help="Go on from this file, and keep it up to date.")
+@click.option("--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]")
 @click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs.")
 @click.option(
     "--pictures", type=click.IntRange(min=0), default=12, show_default=True, help="Images in the report."
 )
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout).")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV (- for stdout).")
+@click.option(
+    "--markdown", "markdown_file", metavar="FILE", help="Write tables for a paper in Markdown (- for stdout)."
+)
 def command(
-    model: str,
-    weights: str | None,
-    data: str | None,
-    root: str | None,
-    label_dir: str | None,
-    settings: dict[str, str],
-    metric: str,
-    mean: tuple[float, float, float] | None,
-    scale: float | None,
-    rgb: bool,
-    crop: tuple[int, int] | None,
-    ignore: int,
+    models: tuple[str, ...],
     classes: str | None,
-    limit: int | None,
-    device: str,
-    dialect: str,
+    names: str | None,
     report: str | None,
     pictures: int,
     json_file: str | None,
+    csv_file: str | None,
+    markdown_file: str | None,
+    **settings: Any,
 ) -> None:
-    """Score a model on labelled images: per-class IoU, mIoU and accuracies.
+    """Score models on labelled images: IoU, Dice, precision and accuracy per class, and their means.
 
-    MODEL is an ONNX file (run by ONNX Runtime) or a prototxt with its WEIGHTS (run by PyTorch). Images are
-    padded with the mean and scored at their own size; one confusion matrix counts the whole list. What
-    really runs the model and how images are prepared is printed.
+    MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its weights (run by PyTorch);
+    several weights after one prototxt are several models. Images are padded with the mean and scored at
+    their own size; one confusion matrix counts the whole list. What really runs the model and how images are
+    prepared is printed.
     """
     from rlossctl.data.palette import class_names
-    from rlossctl.evaluation import evaluate, opening, table, write_report
+    from rlossctl.evaluation import job, opening, write_report
 
-    say = functools.partial(click.echo, err=json_file == "-")
-    opened = opening.open_model(model, weights, device, settings, data, root, dialect)
-    samples = opening.open_list(opened.source, opened.root, label_dir)[:limit]
-    preprocess = opening.override_preprocess(
-        getattr(opened.runner, "preprocess", None), mean, scale, rgb, crop
+    say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
+    outcome = job.run(
+        job.Job(
+            models=opening.pair_models(models, names and names.split(",")),
+            class_names=class_names(classes),
+            pictures=pictures if report else 0,
+            **settings,
+        ),
+        say,
     )
-    say(table.format_header(opened, preprocess, len(samples)))
-    result = evaluate(
-        opened.runner,
-        samples,
-        preprocess=preprocess,
-        class_names=class_names(classes),
-        ignore=ignore,
-        source=opened.source,
-        pictures=pictures if report else 0,
-    )
-    say(f"\n{table.format_table(result, metric)}\n\n{table.format_speed(result)}")
-    if json_file:
-        options.write_json(json_file, result.to_json(metric))
+    if not outcome.first:
+        return
+    _write(outcome, settings["metric"], json_file, csv_file, markdown_file)
     if report:
-        page = write_report(report, {opened.name: result}, title=f"{opened.name} on {opened.source}")
-        say(f"report   {page}")
+        title = f"{', '.join(outcome.evaluations)} on {outcome.source}"
+        say(f"report   {write_report(report, outcome.evaluations, title=title)}")
+
+
+def _write(
+    outcome: Outcome, metric: str, json_file: str | None, csv_file: str | None, markdown_file: str | None
+) -> None:
+    from rlossctl.evaluation import results
+
+    if json_file:
+        options.write_json(json_file, results.all_to_json(outcome.evaluations, outcome.differences, metric))
+    if csv_file:
+        options.write_text(csv_file, results.to_csv(outcome.evaluations))
+    if markdown_file:
+        options.write_text(markdown_file, results.to_markdown(outcome.evaluations, outcome.differences))

@@ -87,7 +87,11 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def write_json(path: str | Path, content: object) -> None:
     """Writes JSON to a file, or to standard output for `-`."""
-    text = json.dumps(content, indent=2) + "\n"
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a whole text file in UTF-8 or nothing; `-` is standard output."""
     if str(path) == "-":
         sys.stdout.write(text)
         return

@@ -1,7 +1,7 @@
 """Scores and pictures: runners, predictions, matrices, tables and reports. ONNX models need no torch here."""
 
 from rlossctl.evaluation.confusion import CaffeScores, ClassScore, Confusion
-from rlossctl.evaluation.evaluate import Evaluation, Picture, evaluate, predict
+from rlossctl.evaluation.evaluate import Evaluation, Picture, evaluate
 from rlossctl.evaluation.predictor import Predictor
 from rlossctl.evaluation.protocol import Crf, Protocol
 from rlossctl.evaluation.report import write_report
@@ -25,6 +25,5 @@ __all__ = [
     "decide",
     "evaluate",
     "open_onnx",
-    "predict",
     "write_report",
 ]

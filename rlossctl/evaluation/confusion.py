@@ -1,32 +1,39 @@
 """One confusion matrix over a whole set, and every score that follows from it.
 
-The matrix is filled image by image and scored once at the end. Averaging scores of single images instead
-gives other (usually higher) numbers than papers print, so no such average is offered here.
+The matrix is filled image by image and scored once at the end. Averages of single images' scores are other
+numbers than most papers print; rlossctl.evaluation.counts has them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rlossctl.data.images import check_labels
 from rlossctl.errors import DataError
+from rlossctl.evaluation.counts import Absent, ClassCounts, class_mean
+from rlossctl.evaluation.rules import VOID
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Scores of one class; `iou` and `accuracy` are None where their denominator is zero.
+    """Scores of one class, each in [0, 1], or None where its denominator is zero.
 
     Attributes:
-        iou: intersection over union, in [0, 1].
+        iou: intersection over union.
         accuracy: the share of the class's true pixels that were predicted as the class (recall).
         pixels: how many pixels have the class as truth.
+        dice: twice the intersection over the sum of both.
+        precision: the share of the pixels predicted as the class that are right.
     """
 
     iou: float | None
     accuracy: float | None
     pixels: int
+    dice: float | None
+    precision: float | None
 
 
 @dataclass(frozen=True)
@@ -43,15 +50,18 @@ class Confusion:
 
     Attributes:
         matrix: (C, C) int64, truth in rows, prediction in columns.
+        unassigned: (C,) int64, pixels by true class that the prediction gave no class (VOID): they are wrong,
+            and no class's false alarms.
         ignored: how many pixels had the ignore label.
     """
 
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be positive, not {num_classes}")
+        if not 1 <= num_classes <= VOID:
+            raise ValueError(f"num_classes must be 1 to {VOID}, not {num_classes}")
         self.num_classes = num_classes
         self.ignore = ignore
         self.matrix = np.zeros((num_classes, num_classes), np.int64)
+        self.unassigned = np.zeros(num_classes, np.int64)
         self.ignored = 0
 
     def add(self, truth: np.ndarray, prediction: np.ndarray, where: object = None) -> None:
@@ -59,7 +69,7 @@ class Confusion:
 
         Args:
             truth: class ids of any shape, each in [0, C) or the ignore label.
-            prediction: class ids of the same shape, each in [0, C) where the truth is not ignored.
+            prediction: class ids of the same shape, each in [0, C) or VOID where the truth is not ignored.
             where: the label file's name, for errors.
 
         Raises:
@@ -73,40 +83,57 @@ class Confusion:
                 expected="the same height and width",
                 advice="check that the label belongs to the image",
             )
-        kept = truth != self.ignore
-        true_ids = truth[kept].astype(np.int64)
-        predicted_ids = prediction[kept].astype(np.int64)
-        check_labels(true_ids, self.num_classes, None, where)
-        check_labels(predicted_ids, self.num_classes, None, f"prediction for {where or 'this image'}")
-        pairs = np.bincount(true_ids * self.num_classes + predicted_ids, minlength=self.num_classes**2)
-        self.matrix += pairs.reshape(self.num_classes, self.num_classes)
-        self.ignored += truth.size - true_ids.size
+        # One count of byte pairs; ids that do not belong are looked for in its margins, not in the maps.
+        pairs = byte_pairs(_bytes(truth), _bytes(prediction))
+        ignored = int(pairs[self.ignore].sum())
+        pairs[self.ignore] = 0
+        classes = self.num_classes
+        if pairs[classes:].any():
+            check_labels(truth[truth != self.ignore], classes, None, where)
+        if pairs[:, classes:VOID].any():
+            name = f"prediction for {where or 'this image'}"
+            check_labels(prediction[truth != self.ignore], classes, VOID, name)
+        self.matrix += pairs[:classes, :classes]
+        self.unassigned += pairs[:classes, VOID]
+        self.ignored += ignored
 
     def merge(self, other: Confusion) -> None:
         """Adds the counts of another part of the same set."""
         self.matrix += other.matrix
+        self.unassigned += other.unassigned
         self.ignored += other.ignored
+
+    def counts(self) -> ClassCounts:
+        """Pixels per class: [C] each."""
+        truth = self.matrix.sum(axis=1) + self.unassigned
+        return ClassCounts(self.matrix.diagonal().copy(), truth, self.matrix.sum(axis=0))
 
     def classes(self) -> list[ClassScore]:
         """One ClassScore for each class, in the order of the ids."""
-        hits, truth, predicted = self._margins()
-        union = truth + predicted - hits
-        return [
-            ClassScore(_ratio(hits[c], union[c]), _ratio(hits[c], truth[c]), int(truth[c]))
-            for c in range(self.num_classes)
-        ]
+        return class_scores(self.counts())
 
-    def miou(self) -> float | None:
-        """Mean IoU over the classes that occur in the truth or in the prediction; None when none does."""
-        return _mean([score.iou for score in self.classes()])
+    def miou(self, of: Sequence[int] | None = None, absent: Absent = "skip") -> float | None:
+        """Mean IoU over the classes that occur in the truth or in the prediction; None when none does.
 
-    def mean_accuracy(self) -> float | None:
+        `of` names the classes that count (all by default); `absent` says what one that never occurs counts.
+        """
+        return class_mean(self.counts().iou(), of, absent)
+
+    def mean_accuracy(self, of: Sequence[int] | None = None) -> float | None:
         """Mean recall over the classes that occur in the truth; None when none does."""
-        return _mean([score.accuracy for score in self.classes()])
+        return class_mean(self.counts().recall(), of)
 
     def pixel_accuracy(self) -> float | None:
         """The share of counted pixels that are right; None when nothing was counted."""
-        return _ratio(np.trace(self.matrix), self.matrix.sum())
+        counts = self.counts()
+        total = int(counts.truth.sum())
+        return int(counts.hits.sum()) / total if total else None
+
+    def frequency_weighted_iou(self) -> float | None:
+        """The mean of the classes' IoU weighted by their true pixels; None when nothing was counted."""
+        counts = self.counts()
+        total = int(counts.truth.sum())
+        return float(np.nansum(counts.iou() * counts.truth)) / total if total else None
 
     def caffe_scores(self) -> CaffeScores:
         """What the rloss / DeepLab fork's SegAccuracy layer prints for the same pixels.
@@ -114,22 +141,35 @@ class Confusion:
         The same matrix, other rules for empty classes: a class that neither truth nor prediction has
         counts as IoU 1 (so the mean is over all C classes), and a mean over nothing is 0.
         """
-        classes = self.classes()
-        iou = [1.0 if score.iou is None else score.iou for score in classes]
         return CaffeScores(
             pixel_accuracy=self.pixel_accuracy() or 0.0,
             mean_recall=self.mean_accuracy() or 0.0,
-            mean_iou=sum(iou) / len(iou),
+            mean_iou=self.miou(absent="one"),
         )
 
-    def _margins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.diag(self.matrix), self.matrix.sum(axis=1), self.matrix.sum(axis=0)
+
+def class_scores(counts: ClassCounts) -> list[ClassScore]:
+    """Scores per class of counts [C]."""
+    values = (counts.iou(), counts.recall(), counts.truth, counts.dice(), counts.precision())
+    return [
+        ClassScore(number(iou), number(recall), int(pixels), number(dice), number(precision))
+        for iou, recall, pixels, dice, precision in zip(*values, strict=True)
+    ]
 
 
-def _ratio(part: np.integer, whole: np.integer) -> float | None:
-    return int(part) / int(whole) if whole else None
+def number(value: float) -> float | None:
+    """A score as a plain number; None for NaN."""
+    return None if np.isnan(value) else float(value)
 
 
-def _mean(values: list[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
+def byte_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How often each pair of bytes occurs at the same place: (256, 256), `first` in rows."""
+    pairs = (first.astype(np.uint16) << 8) | second
+    return np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+
+
+def _bytes(ids: np.ndarray) -> np.ndarray:
+    """Ids as bytes; those that are none become 254, which is no class and found as such."""
+    if ids.dtype == np.uint8:
+        return ids
+    return np.where((ids < 0) | (ids > 255), VOID - 1, ids).astype(np.uint8)

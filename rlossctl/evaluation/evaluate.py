@@ -1,26 +1,36 @@
-"""One pass over a list: images through a runner, predictions into one confusion matrix."""
+"""One pass over a list: images through a predictor, predictions into one tally."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import functools
+import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from rlossctl.data.images import read_image, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import DataError, NetError
+from rlossctl.errors import DataError, UsageError
+from rlossctl.evaluation import results
 from rlossctl.evaluation.confusion import Confusion
-from rlossctl.evaluation.predictor import Predictor, View
+from rlossctl.evaluation.counts import ClassCounts, class_mean
+from rlossctl.evaluation.loading import Loaded, groups, load, read_ahead
+from rlossctl.evaluation.predictor import Predictor
+from rlossctl.evaluation.protocol import Protocol
+from rlossctl.evaluation.rules import Decision, Rule
 from rlossctl.evaluation.runners import LabelRunner, Runner
-from rlossctl.evaluation.upsample import upsample
+from rlossctl.evaluation.shards import Shard
+from rlossctl.evaluation.state import State
+from rlossctl.evaluation.tally import Tally
 from rlossctl.progress import track
+
+WORKERS = 2  # threads that decode; see benchmarks/evaluation.py
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Picture:
         name: the image file as the list leads to it.
         photo: uint8 [H, W, 3] BGR.
         truth: uint8 [H, W] class ids and the ignore label.
-        prediction: uint8 [H, W] class ids.
+        prediction: uint8 [H, W] class ids, 255 where the rule gave none.
     """
 
     name: str
@@ -45,47 +55,43 @@ class Evaluation:
     """What one pass gave.
 
     Attributes:
-        confusion: counts over all scored pixels of all images.
+        confusion: counts over all scored pixels of all images; None where masks may overlap.
         class_names: one for each class.
         images: how many images were evaluated.
-        seconds: wall-clock time of the whole pass, reading included.
+        seconds: wall-clock time of the whole pass, reading included, with the runs before an interruption.
         backend: what computed the scores.
-        preprocess: how the images were prepared; None where the model does it.
+        preprocess: how the images were prepared; None where the model does it itself.
+        counts: hits, truth and predicted pixels of each image, [images, C].
+        image_names: image files, in the order of `counts`.
+        protocol, rule: how probabilities and predictions were made.
+        interest: the classes that means are taken over, or None for all.
+        boundary: the counts of each image's boundary, [images, C], or None.
+        band: the boundary's width as a share of the diagonal, or None.
         pictures: the images that were asked to be kept.
     """
 
-    confusion: Confusion
+    confusion: Confusion | None
     class_names: list[str]
     images: int
     seconds: float
     backend: str
     preprocess: Preprocess | None
+    counts: ClassCounts
+    image_names: list[str]
+    protocol: Protocol = field(default_factory=Protocol)
+    rule: Rule = field(default_factory=Rule)
+    interest: tuple[int, ...] | None = None
+    boundary: ClassCounts | None = None
+    band: float | None = None
     pictures: list[Picture] = field(default_factory=list)
 
-    def to_json(self, metric: str = "standard") -> dict[str, Any]:
-        """Plain values for a JSON file; scores of classes that do not occur are null.
+    def miou(self) -> float | None:
+        """Mean IoU of the set over the classes of interest that occur; None when none does."""
+        return class_mean(self.counts.sum().iou(), self.interest)
 
-        With metric "caffe" the key `caffe` holds the three numbers of Caffe's SegAccuracy, too.
-        """
-        scores = zip(self.class_names, self.confusion.classes(), strict=True)
-        content: dict[str, Any] = {
-            "miou": self.confusion.miou(),
-            "pixel_accuracy": self.confusion.pixel_accuracy(),
-            "mean_accuracy": self.confusion.mean_accuracy(),
-            "classes": [
-                {"name": name, "iou": score.iou, "accuracy": score.accuracy, "pixels": score.pixels}
-                for name, score in scores
-            ],
-            "images": self.images,
-            "seconds": self.seconds,
-            "backend": self.backend,
-            "preprocess": None if self.preprocess is None else json.loads(self.preprocess.to_json()),
-            "metric": metric,
-        }
-        if metric == "caffe":
-            caffe = self.confusion.caffe_scores()
-            content["caffe"] = [caffe.pixel_accuracy, caffe.mean_recall, caffe.mean_iou]
-        return content
+    def to_json(self, metric: str = "standard") -> dict[str, Any]:
+        """Plain values for a JSON file; see `results.to_json`."""
+        return results.to_json(self, metric)
 
 
 def evaluate(
@@ -93,71 +99,66 @@ def evaluate(
     samples: Sequence[Sample],
     *,
     preprocess: Preprocess | None = None,
+    protocol: Protocol | None = None,
+    rule: Rule | None = None,
     class_names: Sequence[str] | None = None,
     ignore: int = 255,
+    interest: Sequence[int] | None = None,
+    band: float | None = None,
     source: str = "list",
     pictures: int = 0,
+    workers: int = WORKERS,
+    state: State | None = None,
+    shard: Shard | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Scores a model on labelled images, each at its own size, with one confusion matrix for the set.
+    """Scores a model on labelled images, each at its own size, with one tally for the set.
 
     Args:
         runner: the model.
         samples: lines of a list; each needs a label image.
         preprocess: replaces the runner's own.
+        protocol: how photos are presented; whole, once, by default.
+        rule: how probabilities become predictions; argmax by default.
         class_names: replace the runner's own; "class 0", ... where neither has any.
         ignore: label of pixels that are not scored.
+        interest: ids of the classes that means are taken over; all by default.
+        band: count boundaries, too, of this width as a share of the diagonal (0.02 in the paper).
         source: the list's name, for errors.
         pictures: keep this many images (spread evenly over the list) for a report.
+        workers: threads that decode and prepare images.
+        state: go on from this file, and save to it now and then, and when anything stops the pass.
+        shard: this process's part of the list; the result is that of the whole list in every process.
         progress: a bar on a terminal, plain lines elsewhere.
 
     Raises:
         DataError: a file that cannot be read, or a label that does not fit; names the list's line.
         NetError: the model fails, gives other than `num_classes` scores or no numbers, or no preprocessing
             is known.
+        UsageError: options that do not go together, or a state of another evaluation.
     """
-    predictor = Predictor(runner, preprocess)
+    predictor = Predictor(runner, preprocess, protocol or Protocol(), rule or Rule())
     names = names_for(runner, class_names)
-    confusion = Confusion(runner.num_classes, ignore)
-    keep = _spread(len(samples), pictures)
-    kept = []
-    start = time.perf_counter()
-    loaded = _read_ahead(samples, predictor, source)
-    for index, item in enumerate(track(loaded, len(samples), "images") if progress else loaded):
-        prediction = predictor.finish(item.photo, item.views, predictor.run(item.views)).labels
-        confusion.add(item.truth, prediction, item.sample.label)
-        if index in keep:
-            kept.append(Picture(item.sample.image, item.photo, item.truth, prediction))
-    seconds = time.perf_counter() - start
-    return Evaluation(confusion, names, len(samples), seconds, runner.backend, predictor.preprocess, kept)
-
-
-def predict(runner: Runner, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Class ids of one image.
-
-    Args:
-        pixels: float32 [3, H, W], preprocessed and padded at the bottom and the right.
-        size: (height, width) of the real picture inside it.
-
-    Returns:
-        uint8 [height, width]. Of equal scores the larger id wins, as in Caffe's SegAccuracy and ArgMax.
-    """
-    scores = runner.scores(pixels[None])
-    if scores.shape[:2] != (1, runner.num_classes):
-        raise NetError(
-            "the model gives another number of scores than it has classes",
-            found=f"scores of shape {scores.shape}",
-            expected=f"shape (1, {runner.num_classes}, h, w)",
-            advice="check which blob holds the scores, and the number of classes",
-        )
-    scores = upsample(scores, pixels.shape[1:], keep=size)[0]
-    if np.isnan(scores).any():
-        raise NetError(
-            "the model's scores are not numbers (NaN)",
-            advice="check the weights: the training that made them may have diverged",
-        )
-    reversed_ids = scores[::-1].argmax(axis=0)  # argmax takes the first maximum
-    return (len(scores) - 1 - reversed_ids).astype(np.uint8)
+    _check(predictor, interest, band, ignore, pictures)
+    wanted = _spread(len(samples), pictures)
+    work = _Pass(predictor, samples, ignore, band, source, workers, wanted, state, shard or Shard())
+    work.run(progress)
+    return Evaluation(
+        confusion=work.tally.confusion,
+        class_names=names,
+        images=len(samples),
+        seconds=work.tally.seconds,
+        backend=runner.backend,
+        preprocess=predictor.preprocess,
+        counts=work.tally.counts(),
+        image_names=[sample.image for sample in samples],
+        protocol=predictor.protocol,
+        rule=predictor.rule,
+        interest=None if interest is None else tuple(interest),
+        boundary=work.tally.boundary(),
+        band=band,
+        pictures=work.pictures(),
+    )
 
 
 def names_for(runner: Runner | LabelRunner, class_names: Sequence[str] | None = None) -> list[str]:
@@ -177,60 +178,134 @@ def names_for(runner: Runner | LabelRunner, class_names: Sequence[str] | None = 
     return list(names)
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    sample: Sample
-    photo: np.ndarray
-    truth: np.ndarray
-    views: list[View]
+class _Pass:
+    """The images that are not counted yet, through the predictor and into the tally."""
 
+    def __init__(
+        self,
+        predictor: Predictor,
+        samples: Sequence[Sample],
+        ignore: int,
+        band: float | None,
+        source: str,
+        workers: int,
+        wanted: set[int],
+        state: State | None,
+        shard: Shard,
+    ) -> None:
+        self.predictor, self.samples, self._workers = predictor, samples, workers
+        self.state, self.shard = state, shard
+        self._wanted, self._kept = wanted if shard.first else set(), {}
+        self._start = 0.0
+        self._load = functools.partial(load, predictor=predictor, ignore=ignore, source=source)
+        masks = predictor.rule.output == "masks"
+        self.tally = Tally(len(samples), predictor.num_classes, ignore, masks, band)
+        self._key = state and state.key(samples, _options(self.tally, predictor, shard))
 
-def _load(sample: Sample, predictor: Predictor, source: str) -> _Loaded:
-    listed = f"{source}:{sample.line}"
-    if sample.label is None:
-        raise DataError(
-            "the line names no label",
-            where=listed,
-            found=sample.image,
-            expected="`image label`, two names separated by a space",
-            advice="add the label image's name",
-        )
-    photo = read_image(sample.image, listed=listed)
-    truth = read_label(sample.label, listed=listed)
-    if truth.shape != photo.shape[:2]:
-        raise DataError(
-            "image and label differ in size",
-            where=listed,
-            found=f"{_size(photo)} pixels in {sample.image}, {_size(truth)} in {sample.label}",
-            expected="the same width and height",
-            advice="check that the label belongs to the image; labels are never resized for scoring",
-        )
-    return _Loaded(sample, photo, truth, predictor.prepare(photo))
-
-
-def _read_ahead(
-    samples: Sequence[Sample], predictor: Predictor, source: str, ahead: int = 3
-) -> Iterator[_Loaded]:
-    """Yields the samples in order while a thread decodes the next ones."""
-    with ThreadPoolExecutor(1, "rlossctl-decode") as pool:
-        waiting: deque[Future[_Loaded]] = deque()
+    def run(self, progress: bool) -> None:
+        """Counts what is not counted, then adds up the shards."""
+        if self.state:
+            self.state.load(self.tally, self._key)
+        self._start = time.perf_counter() - self.tally.seconds
+        jobs = [
+            (index, sample)
+            for index, sample in enumerate(self.samples)
+            if self.shard.takes(index) and not self.tally.done[index]
+        ]
+        items = self._loaded(jobs)
         try:
-            for sample in samples:
-                waiting.append(pool.submit(_load, sample, predictor, source))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            self._each(track(items, len(jobs), "images") if progress and self.shard.first else items)
         finally:
+            self._save()
+        self.shard.sum(self.tally)
+
+    def pictures(self) -> list[Picture]:
+        """The kept images; those that another run or process has counted are predicted again."""
+        missing = sorted(self._wanted - self._kept.keys())
+        for item in self._loaded([(index, self.samples[index]) for index in missing]):
+            self._keep(item, self._finish(item, self.predictor.run(item.views)))
+        return [self._kept[index] for index in sorted(self._kept)]
+
+    def _loaded(self, jobs: Iterable[tuple[int, Sample]]) -> Iterator[Loaded]:
+        return read_ahead(jobs, self._load, self._workers)
+
+    def _each(self, items: Iterable[Loaded]) -> None:
+        with ThreadPoolExecutor(1, "rlossctl-count") as pool:
+            waiting: deque[Future[None]] = deque()
+            for group in groups(items, self.predictor.protocol.batch):
+                answers = self.predictor.run([view for item in group for view in item.views])
+                for item in group:
+                    mine = itertools.islice(answers, len(item.views))
+                    if len(item.views) > 1:  # as they come: all of them would need much memory
+                        self._count(item, mine)
+                        continue
+                    # The model is done with the image: the rest runs beside it on the next one.
+                    waiting.append(pool.submit(self._count, item, list(mine)))
+                    if len(waiting) > 2:
+                        waiting.popleft().result()
             for future in waiting:
-                future.cancel()
+                future.result()
+
+    def _count(self, item: Loaded, answers: Iterable[np.ndarray]) -> None:
+        decision = self._finish(item, answers)
+        self.tally.add(item.index, item.truth, decision, item.sample.label)
+        if item.index in self._wanted:
+            self._keep(item, decision)
+        if self.state and self.state.due():
+            self._save()
+
+    def _finish(self, item: Loaded, answers: Iterable[np.ndarray]) -> Decision:
+        valid = item.truth != self.tally.ignore if self.predictor.rule.drop_ignored else None
+        return self.predictor.finish(item.photo, item.views, answers, valid)
+
+    def _keep(self, item: Loaded, decision: Decision) -> None:
+        self._kept[item.index] = Picture(item.sample.image, item.photo, item.truth, decision.labels)
+
+    def _save(self) -> None:
+        self.tally.seconds = time.perf_counter() - self._start
+        if self.state:
+            self.state.save(self.tally, self._key)
+
+
+def _options(tally: Tally, predictor: Predictor, shard: Shard) -> dict[str, Any]:
+    """Every option that changes the counts, for a state's key."""
+    preprocess = predictor.preprocess and dataclasses.asdict(predictor.preprocess)
+    return {
+        "classes": tally.num_classes,
+        "ignore": tally.ignore,
+        "boundary": tally.band,
+        "preprocessing": preprocess,
+        "protocol": {**dataclasses.asdict(predictor.protocol), "batch": None},
+        "rule": dataclasses.asdict(predictor.rule),
+        "shard": dataclasses.asdict(shard),
+    }
+
+
+def _check(
+    predictor: Predictor, interest: Sequence[int] | None, band: float | None, ignore: int, pictures: int
+) -> None:
+    classes = predictor.num_classes
+    if interest is not None and not (interest and set(interest) <= set(range(classes))):
+        raise UsageError(
+            "the classes of interest are not the model's",
+            found=", ".join(map(str, interest)) or "none",
+            expected=f"ids from 0 to {classes - 1}",
+        )
+    if interest is not None and set(interest) == {ignore}:
+        raise UsageError("the only class of interest is ignored", found=f"class {ignore}")
+    if band is not None and not 0 < band <= 1:
+        raise UsageError(
+            "impossible boundary width", found=band, expected="a share of the diagonal, such as 0.02"
+        )
+    if pictures and predictor.rule.output == "masks":
+        raise UsageError(
+            "masks that may overlap cannot be drawn as one picture",
+            expected="one class per pixel for a report",
+            advice="leave --masks or --report out",
+        )
 
 
 def _spread(total: int, count: int) -> set[int]:
     """`count` positions spread evenly over `total`: the same for every model on one list."""
     count = min(count, total)
     return {(2 * index + 1) * total // (2 * count) for index in range(count)}
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"

@@ -54,7 +54,7 @@ def _left_out(
 def _mass(
     counts: np.ndarray, mean: np.ndarray, variance: np.ndarray, third: np.ndarray, largest: int
 ) -> np.ndarray:
-    """The refined normal approximation: F(x) = Phi(u) + skew (1 - u^2) phi(u) / 6, differences made a mass."""
+    """Differences of the refined normal distribution F(x) = Phi(u) + skew (1 - u^2) phi(u) / 6."""
     deviation = np.sqrt(np.maximum(variance, 1e-12))[:, None]
     skew = third[:, None] / deviation**3
     edges = np.concatenate([[counts[0] - 1], counts])

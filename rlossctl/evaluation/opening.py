@@ -13,6 +13,8 @@ from rlossctl.data.lists import Sample, find_label_dir, read_list
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.runners import LabelRunner, Runner, open_onnx
+from rlossctl.evaluation.state import hash_files
+from rlossctl.prototxt.text import SUFFIXES
 
 TRAIN = 0  # the value of Caffe's Phase
 
@@ -23,15 +25,96 @@ class OpenedModel:
 
     Attributes:
         name: the model file's name without folder and suffix.
+        fingerprint: a hash of the model's content, for a state file.
         source, root: the list and the folder of its names, as the caller or else the data layer says.
         notes: sentences that the user should read.
     """
 
     name: str
+    fingerprint: str
     runner: Runner | LabelRunner
     source: str
     root: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model as the command line names it: an ONNX file, or a prototxt with weights."""
+
+    name: str
+    model: str
+    weights: str | None = None
+
+
+def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) -> list[Named]:
+    """What the arguments of a command name: ONNX files, and prototxts followed by one or more weights.
+
+    Several weights after one prototxt are several models. A model is called by its file's name without
+    suffix, by that of the weights where a prototxt has several, and with its folder where two would share
+    a name.
+
+    Args:
+        names: call them so instead, in this order.
+
+    Raises:
+        UsageError: weights without a prototxt, a prototxt without weights, or names that do not fit.
+    """
+    models: list[Named] = []
+    prototxt, used = None, True
+    for argument in arguments:
+        suffix = Path(argument).suffix.lower()
+        if suffix == ".onnx" or suffix in SUFFIXES:
+            _check_used(prototxt, used)
+        if suffix == ".onnx":
+            models.append(Named(Path(argument).stem, argument))
+            prototxt, used = None, True
+        elif suffix in SUFFIXES:
+            prototxt, used = argument, False
+        elif prototxt is not None:
+            models.append(Named(Path(argument).stem, prototxt, argument))
+            used = True
+        else:
+            after_onnx = bool(models)
+            raise UsageError(
+                "an ONNX file is complete" if after_onnx else "this is neither an ONNX file nor a prototxt",
+                where=argument,
+                found="weights without a prototxt before them",
+                expected=f"NET.onnx, or a prototxt ({', '.join(SUFFIXES)}) followed by its weights",
+                advice="name the prototxt before its weights, or leave them out",
+            )
+    _check_used(prototxt, used)
+    return _name(models, names)
+
+
+def _check_used(prototxt: str | None, used: bool) -> None:
+    if prototxt is not None and not used:
+        raise UsageError(
+            "a prototxt cannot be evaluated without weights",
+            where=prototxt,
+            expected="PROTOTXT WEIGHTS",
+            advice="add the caffemodel after the prototxt",
+        )
+
+
+def _name(models: list[Named], names: Sequence[str] | None) -> list[Named]:
+    if names is not None:
+        if len(names) != len(models) or len(set(names)) != len(names):
+            raise UsageError(
+                "the names do not fit the models",
+                found=", ".join(names),
+                expected=f"{len(models)} different names, in the order of the models",
+            )
+        return [dataclasses.replace(model, name=name) for model, name in zip(models, names, strict=True)]
+    weights = [model.weights for model in models if model.weights]
+    if len(weights) == len(models) == 1:
+        return [dataclasses.replace(models[0], name=Path(models[0].model).stem)]
+    called = [model.name for model in models]
+    if len(set(called)) < len(called):
+        called = [str(Path(model.weights or model.model).with_suffix("")) for model in models]
+    if len(set(called)) < len(called):
+        raise UsageError("two models are the same", found=", ".join(called), advice="name each once")
+    return [dataclasses.replace(model, name=name) for model, name in zip(models, called, strict=True)]
 
 
 def open_model(
@@ -42,6 +125,7 @@ def open_model(
     source: str | None = None,
     root: str | None = None,
     dialect: str = "auto",
+    name: str | None = None,
 ) -> OpenedModel:
     """Opens an ONNX file, or a prototxt with weights.
 
@@ -52,6 +136,7 @@ def open_model(
         placeholders: values for the prototxt.
         source, root: in place of those of the prototxt's data layer.
         dialect: whose Caffe the prototxt is for.
+        name: call the model so.
 
     Raises:
         UsageError: weights are missing or too many, or no list is named.
@@ -68,7 +153,7 @@ def open_model(
             expected="--data LIST, or a prototxt whose ImageSegData layer names one",
             advice="add --data LIST --root DIR",
         )
-    return opened
+    return opened if name is None else dataclasses.replace(opened, name=name)
 
 
 def _open_onnx(
@@ -87,7 +172,8 @@ def _open_onnx(
             expected="the ONNX file alone",
             advice="leave them out, or name the prototxt instead of the ONNX file",
         )
-    return OpenedModel(Path(model).stem, open_onnx(model, device), source or "", root or "")
+    runner = open_onnx(model, device)
+    return OpenedModel(Path(model).stem, hash_files([model]), runner, source or "", root or "")
 
 
 def _open_prototxt(
@@ -118,7 +204,10 @@ def _open_prototxt(
         # A training net's list is never taken without being named: its scores would mean nothing.
         source = images.source if source is None else source
         root = images.root if root is None else root
-    return OpenedModel(Path(model).stem, TorchRunner(net, device), source or "", root or "", notes)
+    # The net as it is after placeholders and phase rules, whatever file it came from.
+    fingerprint = hash_files([weights], {"net": str(net.param), "dialect": dialect})
+    runner = TorchRunner(net, device)
+    return OpenedModel(Path(model).stem, fingerprint, runner, source or "", root or "", notes)
 
 
 def open_list(source: str, root: str | os.PathLike[str] = "", label_dir: str | None = None) -> list[Sample]:

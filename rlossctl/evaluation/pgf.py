@@ -1,7 +1,7 @@
 """Expected Dice and IoU for few true pixels, by an integral over the generating function.
 
 For a number X >= 0 of independent successes with generating function G(s) = prod (1 - p_j + p_j s),
-E[1 / (a + X)] is the integral of s^(a-1) G(s) over 0..1. The integrand is a polynomial, so Gauss-Legendre nodes
+E[1 / (a + X)] is the integral of s^(a-1) G(s) over 0..1. The integrand is smooth, so Gauss-Legendre nodes
 give it to rounding error where they are dense enough for its width 1 / (a + E[X]) at s = 1.
 """
 
@@ -24,8 +24,8 @@ def dice(p: np.ndarray, g: float, last: int) -> np.ndarray:
     values = np.zeros(last + 1)
     values[1:] = 2 * (np.cumsum(factors, axis=0) * s ** (t + g) * whole) @ weights
     if g:
-        t = np.arange(0, last + 1)[:, None]
-        values += g * ((s ** (t + g - 1) * whole) @ weights)
+        values[1:] += g * ((s ** (t + g - 1) * whole) @ weights)
+        values[0] = _nothing_taken(p, g)
     return values
 
 
@@ -35,11 +35,21 @@ def iou(p: np.ndarray, g: float, last: int) -> np.ndarray:
     logs = np.zeros((last + 1, s.size))
     logs[:last] = np.cumsum(np.log1p(-p[:last, None] * (1 - s))[::-1], axis=0)[::-1]
     logs += _log_generating(p[last:], s)
-    mass = np.concatenate([[0.0], np.cumsum(p[:last])])
-    t = np.arange(0 if g else 1, last + 1)
+    t = np.arange(1, last + 1)[:, None]
     values = np.zeros(last + 1)
-    values[t] = (mass[t] + g) * ((np.exp(logs[t]) * s ** (t[:, None] + g - 1)) @ weights)
+    values[1:] = (np.cumsum(p[:last]) + g) * ((np.exp(logs[1:]) * s ** (t + g - 1)) @ weights)
+    values[0] = _nothing_taken(p, g) if g else 0.0
     return values
+
+
+def _nothing_taken(p: np.ndarray, g: float) -> float:
+    """g E[1 / (g + X)], integrated by parts: s^(g-1) has a pole at 0 for g below 1."""
+    s, weights = _nodes()
+    x = 1 - s
+    large, small = p[p >= _SMALL], p[p < _SMALL]
+    slope = (large[:, None] / (1 - large[:, None] * x)).sum(axis=0)
+    slope += sum((small**k).sum() * x ** (k - 1) for k in (1, 2, 3))
+    return float(1 - (s**g * np.exp(_log_generating(p, s)) * slope) @ weights)
 
 
 def _nodes() -> tuple[np.ndarray, np.ndarray]:

@@ -71,10 +71,11 @@ class Predictor:
             raise NetError(
                 "the model does not say how its images are prepared",
                 expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
-                advice="name the mean: --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
+                advice="name the mean: --mean B,G,R (--scale, --rgb, --crop where they are not Caffe's)",
             )
         self._tile = self.protocol.tile or self.preprocess.crop
-        if self.protocol.name in ("tiles", "caffe") and self._tile is None:
+        needed = self._tile if self.protocol.name == "tiles" else self.preprocess.crop
+        if self.protocol.name != "whole" and needed is None:
             raise UsageError(
                 f"the protocol {self.protocol.name} needs a size",
                 found="a model without a crop",
@@ -86,6 +87,16 @@ class Predictor:
     def gives_labels(self) -> bool:
         """Whether the model answers with label maps in place of scores."""
         return isinstance(self.runner, LabelRunner)
+
+    @property
+    def _scores_decide(self) -> bool:
+        """Whether no probabilities are needed: the activation keeps the order of one view's scores."""
+        return self.rule.name == "argmax" and self.protocol.single
+
+    @property
+    def _takes_best(self) -> bool:
+        """Whether the runner itself takes the best class, where its scores are (TorchRunner)."""
+        return self._scores_decide and hasattr(self.runner, "best_classes")
 
     @property
     def num_classes(self) -> int:
@@ -108,7 +119,7 @@ class Predictor:
         if self.gives_labels:
             raise self._labels_only("probabilities")
         views = self.prepare(photo)
-        return self._probabilities(photo, views, self.run(views))
+        return self._probabilities(photo, views, self.run(views, scores=True))
 
     def predict(self, photo: np.ndarray, valid: np.ndarray | None = None) -> Decision:
         """The prediction for one photo (uint8 [H, W, 3] BGR): labels or masks of its size.
@@ -128,28 +139,32 @@ class Predictor:
             return [View(pixels, pixels.shape[1:], pixels.shape[1:])]
         return [view for scale in self.protocol.scales for view in self._views(photo, scale)]
 
-    def truth(self, label: np.ndarray, ignore: int) -> np.ndarray:
-        """The label image at the size of the prediction: itself, or padded and cut as Caffe does.
+    def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and label at the size of the prediction: themselves, or padded and cut as Caffe does.
 
         Args:
+            photo: uint8 [H, W, 3].
             label: uint8 [H, W].
             ignore: what padding is labelled with.
         """
         if self.protocol.name != "caffe":
-            return label
+            return photo, label
         transform = SegTransform("TEST", crop=self.preprocess.crop, ignore_label=ignore)
-        _, cut = transform(label[:, :, None], label, np.random.default_rng(0))
-        return cut[0].astype(np.uint8)
+        pixels, cut = transform(photo, label, np.random.default_rng(0))
+        return pixels.transpose(1, 2, 0).astype(np.uint8), cut[0].astype(np.uint8)
 
-    def run(self, views: Sequence[View]) -> Iterator[np.ndarray]:
-        """The model's answers in the views' order: scores [C, h, w], or labels [h, w].
+    def run(self, views: Sequence[View], scores: bool = False) -> Iterator[np.ndarray]:
+        """The model's answers in the views' order: scores [C, h, w], or class ids uint8 [H, W].
 
-        Neighbours of one size go through the model together, `protocol.batch` at a time.
+        Neighbours of one size go through the model together, `protocol.batch` at a time. `scores` asks for
+        scores even where the prediction could do with class ids.
         """
         for batch in _batches(views, self.protocol.batch):
             inputs = np.stack([view.pixels for view in batch]) if len(batch) > 1 else batch[0].pixels[None]
             if self.gives_labels:
                 yield from self.runner.labels(inputs)
+            elif self._takes_best and not scores:
+                yield from self.runner.best_classes(inputs)
             else:
                 yield from self._checked(self.runner.scores(inputs), len(batch))
 
@@ -164,10 +179,14 @@ class Predictor:
         if self.gives_labels:
             (labels,) = answers
             return Decision(labels=labels)
-        if self.rule.name == "argmax" and self.protocol.single:
-            # The activation keeps the order, so the scores decide: no rounding, and ties as in Caffe.
+        if self._takes_best:
+            (labels,) = answers
+            rows, columns = views[0].keep
+            return Decision(labels=labels[:rows, :columns])
+        if self._scores_decide:
             (scores,) = answers
-            return Decision(labels=_best_class_at(scores, views[0]))
+            # Plane by plane: enlarged scores of all classes together would leave the cache.
+            return Decision(labels=best_class(_at(plane[None], views[0])[0] for plane in scores))
         return decide(self._probabilities(photo, views, answers), self.rule, valid)
 
     def _views(self, photo: np.ndarray, scale: float) -> Iterator[View]:
@@ -206,6 +225,13 @@ class Predictor:
             return scores
         if kind == "sigmoid":
             return 1 / (1 + np.exp(-np.clip(scores / temperature, -80, 80)))
+        if scores.min() >= 0 and np.abs(scores.sum(axis=0) - 1).max() < 1e-3:
+            raise NetError(
+                "the model's scores are probabilities already",
+                found="values of at least 0 that sum to 1 in every pixel",
+                expected="scores, which a softmax makes probabilities of",
+                advice="use --activation none",
+            )
         powers = np.exp((scores - scores.max(axis=0)) / temperature)
         powers /= powers.sum(axis=0)
         return powers
@@ -226,10 +252,7 @@ class Predictor:
                 advice="check which blob holds the scores, and the number of classes",
             )
         if np.isnan(scores.max()):
-            raise NetError(
-                "the model's scores are not numbers (NaN)",
-                advice="check the weights: the training that made them may have diverged",
-            )
+            raise not_numbers()
         return scores
 
     def _refuse_more_than_labels(self) -> None:
@@ -253,6 +276,14 @@ class Predictor:
         )
 
 
+def not_numbers() -> NetError:
+    """The error for scores that are NaN."""
+    return NetError(
+        "the model's scores are not numbers (NaN)",
+        advice="check the weights: the training that made them may have diverged",
+    )
+
+
 class _Average:
     """The mean of overlapping parts of one map."""
 
@@ -274,10 +305,6 @@ class _Average:
 def _at(scores: np.ndarray, view: View) -> np.ndarray:
     """Scores at the view's own pixels, without its padding."""
     return upsample(scores[None], view.pixels.shape[1:], keep=view.keep)[0]
-
-
-def _best_class_at(scores: np.ndarray, view: View) -> np.ndarray:
-    return best_class(_at(scores, view))
 
 
 def _batches(views: Sequence[View], size: int) -> Iterator[list[View]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,18 +112,19 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
     return Decision(labels=_label_by(chosen.masks, gains, rule.unassigned))
 
 
-def best_class(scores: np.ndarray) -> np.ndarray:
+def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
     """The class of each pixel's greatest score; of equal ones the larger id wins (Caffe's SegAccuracy).
 
     Args:
-        scores: float [C, H, W] with C up to 255.
+        scores: float [C, H, W] with C up to 255, or its planes [H, W] one by one.
 
     Returns:
         uint8 [H, W].
     """
-    best = scores[0].copy()
+    planes = iter(scores)
+    best = next(planes).copy()
     labels = np.zeros(best.shape, np.uint8)
-    for index, plane in enumerate(scores[1:], start=1):
+    for index, plane in enumerate(planes, start=1):
         np.copyto(labels, index, where=plane >= best)
         np.maximum(best, plane, out=best)
     return labels

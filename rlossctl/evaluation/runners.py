@@ -252,10 +252,9 @@ def _session(path: Path, providers: list[Any]) -> Any:
 
 
 def cpu_threads() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many CPUs this process may use; processes that torchrun has started share them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _parse_device(device: str) -> tuple[str, int]:
@@ -265,7 +264,7 @@ def _parse_device(device: str) -> tuple[str, int]:
         raise UsageError(
             "unknown device", found=device, expected="auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N"
         )
-    return kind, int(index or 0)
+    return kind, int(index or os.environ.get("LOCAL_RANK", "0"))
 
 
 def _backend(session: Any, provider: str, note: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
+from torch import nn
 
 from rlossctl.data.imagelist import DenseImageSource
 from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.predictor import not_numbers
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, preprocess_of
 
@@ -44,8 +48,28 @@ class TorchRunner:
     @torch.inference_mode()
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
-        scores = self._module(torch.from_numpy(batch).to(self._device))[0]
-        return scores.float().cpu().numpy()
+        return self._scores(batch).cpu().numpy()
+
+    @torch.inference_mode()
+    def best_classes(self, batch: np.ndarray) -> np.ndarray:
+        """Float32 [N, 3, H, W] to uint8 [N, H, W]: what `best_class` gives of the enlarged scores.
+
+        Bytes in place of scores leave the device.
+
+        Raises:
+            NetError: the scores are no numbers.
+        """
+        scores = self._scores(batch)
+        if scores.amax().isnan():
+            raise not_numbers()
+        size = batch.shape[2:]
+        if scores.shape[2:] != size:
+            scores = nn.functional.interpolate(scores, size, mode="bilinear", align_corners=True)
+        last = scores.shape[1] - 1  # argmax takes the first maximum, so the classes are turned around
+        return (last - scores.flip(1).argmax(1)).to(torch.uint8).cpu().numpy()
+
+    def _scores(self, batch: np.ndarray) -> torch.Tensor:
+        return self._module(torch.from_numpy(batch).to(self._device))[0].float()
 
 
 def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
@@ -56,7 +80,9 @@ def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # one device for each of torchrun's processes
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rlossctl.errors import DataError
-from rlossctl.evaluation import Confusion, predict
+from rlossctl.evaluation import Confusion
+from rlossctl.evaluation.rules import best_class
 
 
 def independent(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: int) -> dict:
@@ -65,39 +66,23 @@ def test_agrees_with_an_independent_evaluation(seed):
     assert sum(score.pixels for score in scores) + confusion.ignored == sum(map(len, truths))
 
 
-class FixedScores:
-    """A runner that gives prepared scores, whatever the image."""
-
-    backend, preprocess, classes = "fixed", None, None
-
-    def __init__(self, scores: np.ndarray) -> None:
-        self.num_classes = scores.shape[1]
-        self._scores = scores
-
-    def scores(self, batch: np.ndarray) -> np.ndarray:
-        return self._scores
-
-
 @pytest.mark.parametrize("name", ["seg_accuracy", "seg_accuracy_accumulate3", "seg_accuracy_ties"])
 def test_caffe_scores_are_those_that_caffe_recorded(golden, name):
     case = np.load(golden / "layers" / f"{name}.npz")
     scores, labels = case["bottom/x"], case["bottom/t"]
     confusion = Confusion(scores.shape[1])
     for image_scores, label in zip(scores, labels, strict=True):
-        size = label.shape[1:]
-        prediction = predict(FixedScores(image_scores[None]), np.zeros((3, *size), np.float32), size)
-        confusion.add(label[0].astype(np.uint8), prediction)
+        confusion.add(label[0].astype(np.uint8), best_class(image_scores))
     caffe = confusion.caffe_scores()
     got = [caffe.pixel_accuracy, caffe.mean_recall, caffe.mean_iou]
     np.testing.assert_allclose(got, case["top/acc"].ravel(), rtol=1e-6)
 
 
 def test_equal_scores_go_to_the_larger_class():
-    scores = np.zeros((1, 4, 1, 3), np.float32)
-    scores[0, :, 0, 1] = [2, 1, 2, 1]
-    scores[0, :, 0, 2] = [3, 1, 2, 1]
-    prediction = predict(FixedScores(scores), np.zeros((3, 1, 3), np.float32), (1, 3))
-    assert prediction.tolist() == [[3, 2, 0]]
+    scores = np.zeros((4, 1, 3), np.float32)
+    scores[:, 0, 1] = [2, 1, 2, 1]
+    scores[:, 0, 2] = [3, 1, 2, 1]
+    assert best_class(scores).tolist() == [[3, 2, 0]]
 
 
 def test_absent_classes_are_skipped_here_and_count_one_in_caffe():

@@ -33,9 +33,8 @@ def test_prints_and_writes_the_results(tiny_model, voc_folder, expected_matrix, 
     assert content["miou"] == pytest.approx(iou.mean(), abs=1e-12)
     assert content["pixel_accuracy"] == pytest.approx(hits.sum() / expected_matrix.sum(), abs=1e-12)
     assert [entry["name"] for entry in content["classes"]] == ["blue", "green", "red"]
-    assert set(content["classes"][0]) == {"name", "iou", "accuracy", "pixels"}
-    assert set(content) == {"miou", "pixel_accuracy", "mean_accuracy", "classes", "images", "seconds",
-                            "backend", "preprocess", "metric"}  # fmt: skip
+    assert set(content["classes"][0]) == {"name", "iou", "accuracy", "pixels", "dice", "precision"}
+    assert content["confusion"] == expected_matrix.tolist()
     assert content["preprocess"]["mean_bgr"] == [100.0, 110.0, 120.0]
     assert content["images"] == 3
     assert f"mIoU              {100 * iou.mean():.2f}" in text or f"{100 * iou.mean():.2f}" in text

@@ -10,9 +10,12 @@ import torch
 from click.testing import CliRunner
 
 from rlossctl.cli.eval import command
+from rlossctl.data.images import read_image
 from rlossctl.errors import NetError, UsageError, WeightsError
-from rlossctl.evaluation import evaluate
+from rlossctl.evaluation import Predictor, evaluate
 from rlossctl.evaluation.opening import open_list, open_model
+from rlossctl.evaluation.rules import best_class
+from rlossctl.evaluation.upsample import upsample
 from rlossctl.net import load_net
 from rlossctl.weights import LayerRecord, write_caffemodel
 
@@ -65,6 +68,24 @@ def test_list_root_and_preprocessing_come_from_the_data_layer(prototxt, weights,
     assert opened.notes == ()
 
 
+@pytest.mark.parametrize("zoom", [1, 8])
+def test_classes_taken_by_torch_are_those_of_the_scores(tmp_path, weights, voc_folder, zoom):
+    """Enlarged and compared in torch, or in numpy: the same classes, ties and padding included."""
+    path = tmp_path / "coarse.prototxt"
+    stride = f"kernel_size: 1 stride: {zoom} }}"
+    data = DATA.format(phase="TEST").replace("crop_size: 64", "crop_size: 65")
+    path.write_text(data + NET.replace("kernel_size: 1 }", stride))
+    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    predictor = Predictor(opened.runner)
+    for sample in open_list(opened.source, opened.root):
+        photo = read_image(sample.image)
+        photo[:10] = (100, 110, 120)  # the mean: all scores are equal
+        (view,) = predictor.prepare(photo)
+        (scores,) = predictor.run([view], scores=True)
+        enlarged = upsample(scores[None], view.pixels.shape[1:], keep=view.keep)[0]
+        np.testing.assert_array_equal(predictor.predict(photo).labels, best_class(enlarged))
+
+
 def test_command_agrees_with_the_nets_own_accuracy_layer(prototxt, weights, voc_folder, tmp_path):
     """--metric caffe prints what the net's SegAccuracy layer gives after the last image."""
     settings = {"ROOT": str(voc_folder), "EXP": "a"}
@@ -78,6 +99,20 @@ def test_command_agrees_with_the_nets_own_accuracy_layer(prototxt, weights, voc_
     assert result.exception is None, result.output
     content = json.loads(target.read_text())
     np.testing.assert_allclose(content["caffe"], blobs["accuracy"].ravel().numpy(), rtol=1e-6)
+
+
+def test_one_net_in_two_forms_does_not_differ_from_itself(prototxt, weights, tiny_model, voc_folder):
+    """An ONNX file and a prototxt with placeholders in one table, written to standard output."""
+    arguments = [str(tiny_model), str(prototxt), str(weights), "--set", f"ROOT={voc_folder}",
+                 "--set", "EXP=a",
+                 "--data", str(voc_folder / "pairs.txt"), "--root", str(voc_folder), "--device", "cpu",
+                 "--names", "onnx,torch", "--markdown", "-"]  # fmt: skip
+    result = CliRunner().invoke(command, arguments)
+    assert result.exception is None, result.output
+    first, second = result.stdout.splitlines()[2:4]
+    assert first.startswith("| onnx | ")
+    assert second.startswith("| torch | ")
+    assert second.endswith("| +0.00 (+0.00 to +0.00) |")
 
 
 def test_a_training_net_needs_a_named_list(tmp_path, weights, voc_folder, expected_matrix):

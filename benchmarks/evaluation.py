@@ -1,0 +1,134 @@
+"""What `rlossctl eval` costs beside the model: images per second against bare ONNX Runtime.
+
+    python benchmarks/evaluation.py model.onnx --data val.txt --root DIR           # overhead, by workers
+    python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --decode  # threads against processes
+    python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --memory 10000
+
+The overhead compares `evaluate` (reading, preprocessing, enlarging scores, argmax, counting) with session
+runs on the same images, preprocessed beforehand. Rounds alternate, and the best of each is taken, since other
+work on the machine only ever slows a round down; CPU time is that of all threads of the process. The memory
+run repeats the list up to so many images and prints the resident set every tenth of the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from rlossctl.data.images import read_image, read_label
+from rlossctl.data.lists import Sample
+from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
+from rlossctl.evaluation.opening import open_list
+
+
+def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: list[int]) -> None:
+    """Prints images per second, bare and evaluated."""
+    predictor = Predictor(runner)
+    inputs = [predictor.prepare(read_image(sample.image))[0].pixels[None] for sample in samples]
+    best: dict[str, tuple[float, float]] = {}
+    for _ in range(rounds):
+        _keep(best, "bare ONNX Runtime", lambda: [runner.scores(pixels) for pixels in inputs])
+        for count in workers:
+            _keep(
+                best,
+                f"evaluate, {count} worker{'s' * (count > 1)}",
+                lambda count=count: evaluate(runner, samples, workers=count, progress=False),
+            )
+    bare = best["bare ONNX Runtime"]
+    print(f"{runner.backend}\n{len(samples)} images, best of {rounds} rounds")
+    for name, (wall, cpu) in best.items():
+        print(
+            f"{name:<24}{len(samples) / wall:>8.2f} images/s {100 * (wall / bare[0] - 1):>+7.1f} %"
+            f"{1000 * cpu / len(samples):>10.1f} ms of CPU {100 * (cpu / bare[1] - 1):>+7.1f} %"
+        )
+
+
+def decoding(samples: list[Sample]) -> None:
+    """Prints how fast photos and labels are decoded by threads and by processes."""
+    kinds: list[tuple[str, type[Executor]]] = [
+        ("threads", ThreadPoolExecutor),
+        ("processes", ProcessPoolExecutor),
+    ]
+    for (name, kind), count in itertools.product(kinds, (1, 2, 4)):
+        with kind(count) as pool:
+            list(pool.map(_decode, samples[: 2 * count]))  # started and warm
+            start = time.perf_counter()
+            for _ in pool.map(_decode, samples):
+                pass
+            seconds = time.perf_counter() - start
+        print(f"{count} {name:<10}{len(samples) / seconds:>8.1f} images/s")
+
+
+def memory(runner: OnnxRunner, samples: list[Sample], total: int) -> None:
+    """Prints the resident set while the list is repeated up to `total` images."""
+    repeated = list(itertools.islice(itertools.cycle(samples), total))
+    tenth = max(1, total // 10)
+    counted = _Counting(runner, tenth)
+    evaluate(counted, repeated, progress=False)
+    print(f"{total} images: {_resident():.0f} MB at the end")
+
+
+class _Counting:
+    """A runner that prints the resident set every so many images."""
+
+    def __init__(self, runner: OnnxRunner, step: int) -> None:
+        self._runner, self._step, self._done = runner, step, 0
+        self.backend, self.preprocess = runner.backend, runner.preprocess
+        self.num_classes, self.classes = runner.num_classes, runner.classes
+
+    def scores(self, batch: np.ndarray) -> np.ndarray:
+        """The runner's scores."""
+        if self._done % self._step == 0:
+            print(f"{self._done:>8} images{_resident():>8.0f} MB", flush=True)
+        self._done += len(batch)
+        return self._runner.scores(batch)
+
+
+def _decode(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    return read_image(sample.image), read_label(sample.label)
+
+
+def _keep(best: dict[str, tuple[float, float]], name: str, work: Callable[[], object]) -> None:
+    """Least wall-clock and least CPU seconds of a name so far."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    taken = time.perf_counter() - wall, time.process_time() - cpu
+    best[name] = tuple(map(min, taken, best.get(name, taken)))
+
+
+def _resident() -> float:
+    """Of this process, in MB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("model", help="an ONNX file")
+    parser.add_argument("--data", required=True, help="list of `image label` lines or VOC ids")
+    parser.add_argument("--root", default="", help="folder of the list's names")
+    parser.add_argument("--limit", type=int, default=40, help="images of the list (default 40)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the overhead (default 5)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="threads that decode")
+    parser.add_argument("--decode", action="store_true", help="decoding alone")
+    parser.add_argument("--memory", type=int, metavar="N", help="resident set over N images")
+    arguments = parser.parse_args()
+    samples = open_list(arguments.data, arguments.root)[: arguments.limit]
+    if arguments.decode:
+        decoding(samples)
+        return
+    runner = OnnxRunner(arguments.model, "cpu")
+    if arguments.memory:
+        memory(runner, samples, arguments.memory)
+    else:
+        overhead(runner, samples, arguments.rounds, arguments.workers)
+
+
+if __name__ == "__main__":
+    main()

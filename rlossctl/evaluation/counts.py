@@ -1,0 +1,141 @@
+"""Pixel counts per class, and the scores that follow from them, over a set or image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Absent = Literal["skip", "zero", "one"]
+ABSENT = {"skip": None, "zero": 0.0, "one": 1.0}
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """For each class the pixels that have it in the truth, in the prediction, and in both.
+
+    Attributes:
+        hits, truth, predicted: integers [..., C]; leading axes are images where there are any.
+    """
+
+    hits: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of_masks(cls, truth: np.ndarray, masks: np.ndarray, ignore: int) -> ClassCounts:
+        """Counts of one image from masks that may overlap.
+
+        Args:
+            truth: uint8 [H, W], ids in [0, C) or the ignore label; ignored pixels count nowhere.
+            masks: bool [C, H, W].
+        """
+        valid = truth != ignore
+        ids = truth[valid]
+        chosen = masks[:, valid]
+        classes = len(masks)
+        return cls(
+            hits=np.bincount(ids[chosen[ids, np.arange(ids.size)]], minlength=classes),
+            truth=np.bincount(ids, minlength=classes),
+            predicted=chosen.sum(axis=1),
+        )
+
+    @classmethod
+    def from_array(cls, values: np.ndarray) -> ClassCounts:
+        """The inverse of `to_array`."""
+        hits, truth, predicted = np.moveaxis(values, -2, 0)
+        return cls(hits, truth, predicted)
+
+    def to_array(self) -> np.ndarray:
+        """Hits, truth and predicted as [..., 3, C]."""
+        return np.stack([self.hits, self.truth, self.predicted], axis=-2)
+
+    def sum(self) -> ClassCounts:
+        """Over all images: [C]."""
+        return ClassCounts(
+            *(part.sum(axis=0, dtype=np.int64, initial=0) for part in (self.hits, self.truth, self.predicted))
+        )
+
+    def iou(self) -> np.ndarray:
+        """Intersection over union, NaN where neither truth nor prediction has the class."""
+        return ratio(self.hits, self.truth + self.predicted - self.hits)
+
+    def dice(self) -> np.ndarray:
+        """Twice the intersection over the sum of both, NaN as for `iou`. Also called F1."""
+        return ratio(2 * self.hits, self.truth + self.predicted)
+
+    def precision(self) -> np.ndarray:
+        """The share of predicted pixels that are right, NaN where nothing was predicted."""
+        return ratio(self.hits, self.predicted)
+
+    def recall(self) -> np.ndarray:
+        """The share of true pixels that were found, NaN where the truth lacks the class."""
+        return ratio(self.hits, self.truth)
+
+
+@dataclass(frozen=True)
+class ImageWise:
+    """Averages of single images' scores, as in RankDice's appendix A; None where nothing is defined.
+
+    A class that an image has neither in its truth nor in its prediction is left out of that image; one that
+    is only predicted counts 0. Images whose pixels are all ignored are left out.
+
+    Attributes:
+        miou_images, mdice_images: per image the mean over its classes, then the mean over images.
+        miou_classes, mdice_classes: per class the mean over images, then the mean over classes.
+        images: how many images have a score.
+    """
+
+    miou_images: float | None
+    mdice_images: float | None
+    miou_classes: float | None
+    mdice_classes: float | None
+    images: int
+
+
+def image_wise(counts: ClassCounts, of: Sequence[int] | None = None) -> ImageWise:
+    """Image-wise averages of counts [N, C] over the classes `of` (all by default)."""
+    seen = counts.truth.sum(axis=1) > 0
+    chosen = slice(None) if of is None else list(of)
+    iou, dice = counts.iou()[seen][:, chosen], counts.dice()[seen][:, chosen]
+    return ImageWise(
+        miou_images=_mean(nan_mean(iou, 1)),
+        mdice_images=_mean(nan_mean(dice, 1)),
+        miou_classes=_mean(nan_mean(iou, 0)),
+        mdice_classes=_mean(nan_mean(dice, 0)),
+        images=int((~np.isnan(iou)).any(axis=1).sum()),
+    )
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole in float64, NaN where whole is 0."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) != 0)
+
+
+def nan_mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of what is defined along an axis, NaN where nothing is."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis))
+
+
+def class_mean(values: np.ndarray, of: Sequence[int] | None = None, absent: Absent = "skip") -> float | None:
+    """The mean over classes.
+
+    Args:
+        values: float [C], NaN for classes without a value.
+        of: the classes that count, all by default.
+        absent: leave classes without a value out, or take 0 or 1 for them.
+
+    Returns:
+        None where nothing is left.
+    """
+    chosen = values if of is None else values[list(of)]
+    fill = ABSENT[absent]
+    return _mean(chosen if fill is None else np.where(np.isnan(chosen), fill, chosen))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    defined = values[~np.isnan(values)].tolist()
+    return sum(defined) / len(defined) if defined else None

@@ -1,0 +1,178 @@
+"""What `rlossctl eval` does: open each model, evaluate it on the list, compare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlossctl.data.lists import Sample
+from rlossctl.errors import UsageError
+from rlossctl.evaluation import bootstrap, shards, table
+from rlossctl.evaluation.bootstrap import Difference
+from rlossctl.evaluation.evaluate import WORKERS, Evaluation, evaluate
+from rlossctl.evaluation.opening import Named, OpenedModel, open_list, open_model, override_preprocess
+from rlossctl.evaluation.predictor import Predictor
+from rlossctl.evaluation.protocol import Protocol
+from rlossctl.evaluation.rules import Rule
+from rlossctl.evaluation.shards import Shard
+from rlossctl.evaluation.state import State
+
+
+@dataclass(frozen=True)
+class Job:
+    """Models, their list, and how they are scored; see `evaluate` and `open_model` for the single values.
+
+    Attributes:
+        models: at least one; the first one is what the others are compared with.
+        metric: "caffe" prints SegAccuracy's numbers, too.
+        state: a file to go on from, or None. Several models, and several processes, each get their own beside
+            it, with their name before the suffix.
+    """
+
+    models: Sequence[Named]
+    data: str | None = None
+    root: str | None = None
+    label_dir: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    device: str = "auto"
+    dialect: str = "auto"
+    mean: tuple[float, float, float] | None = None
+    scale: float | None = None
+    rgb: bool = False
+    crop: tuple[int, int] | None = None
+    ignore: int = 255
+    class_names: Sequence[str] | None = None
+    interest: Sequence[int] | None = None
+    protocol: Protocol = field(default_factory=Protocol)
+    rule: Rule = field(default_factory=Rule)
+    metric: str = "standard"
+    band: float | None = None
+    limit: int | None = None
+    pictures: int = 0
+    workers: int = WORKERS
+    state: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric == "caffe" and self.rule.output == "masks":
+            raise UsageError(
+                "Caffe's numbers come from one class per pixel",
+                expected="no --masks with --metric caffe",
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Evaluations by model name, the same list for all, and each one's difference of mIoU to the first.
+
+    Attributes:
+        source: the list's name.
+        differences: of all models but the first; None where one of the two has no mIoU.
+        first: whether this process is the one that prints and writes.
+    """
+
+    evaluations: dict[str, Evaluation]
+    differences: dict[str, Difference | None]
+    source: str
+    first: bool
+
+
+def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
+    """Evaluates every model of a job, one after the other.
+
+    Raises:
+        UsageError: the models are of different classes, or their lists differ.
+        RlossError: as for `open_model` and `evaluate`.
+    """
+    shard = shards.from_environment()
+    tell = say if shard.first else _silent
+    evaluations: dict[str, Evaluation] = {}
+    source = ""
+    try:
+        for named in job.models:
+            evaluations[named.name], source = _one(job, named, shard, tell, evaluations)
+    finally:
+        if shard.count > 1:
+            shards.close()
+    baseline, *others = evaluations
+    differences = {
+        name: bootstrap.compare(evaluations[name].counts, evaluations[baseline].counts, job.interest)
+        for name in others
+    }
+    if others:
+        tell(f"\n{table.format_comparison(evaluations, differences)}")
+    return Outcome(evaluations, differences, source, shard.first)
+
+
+def _one(
+    job: Job,
+    named: Named,
+    shard: Shard,
+    say: Callable[[str], None],
+    others: Mapping[str, Evaluation],
+) -> tuple[Evaluation, str]:
+    # Placeholders beside ONNX files only are a mistake; beside a prototxt they are the prototxt's.
+    mixed = named.weights is None and any(model.weights for model in job.models)
+    settings = {} if mixed else job.settings
+    opened = open_model(
+        named.model, named.weights, job.device, settings, job.data, job.root, job.dialect, named.name
+    )
+    samples = open_list(opened.source, opened.root, job.label_dir)[: job.limit]
+    base = getattr(opened.runner, "preprocess", None)
+    preprocess = override_preprocess(base, job.mean, job.scale, job.rgb, job.crop)
+    predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
+    class_names = job.class_names or _check_same(opened, samples, others)
+    say(table.format_header(opened, predictor, len(samples)))
+    result = evaluate(
+        opened.runner,
+        samples,
+        preprocess=preprocess,
+        protocol=job.protocol,
+        rule=job.rule,
+        class_names=class_names,
+        ignore=job.ignore,
+        interest=job.interest,
+        band=job.band,
+        source=opened.source,
+        pictures=job.pictures,
+        workers=job.workers,
+        state=_state(job, named, shard, opened.fingerprint),
+        shard=shard,
+    )
+    say(f"\n{table.format_table(result, job.metric)}\n\n{table.format_speed(result)}\n")
+    return result, opened.source
+
+
+def _state(job: Job, named: Named, shard: Shard, fingerprint: str) -> State | None:
+    if job.state is None:
+        return None
+    path = Path(job.state)
+    tags = [re.sub(r"[^\w+-]+", "_", named.name)] if len(job.models) > 1 else []
+    tags += [f"{shard.rank}of{shard.count}"] if shard.count > 1 else []
+    return State(path.with_name(".".join([path.stem, *tags]) + path.suffix), fingerprint)
+
+
+def _check_same(
+    opened: OpenedModel, samples: Sequence[Sample], others: Mapping[str, Evaluation]
+) -> list[str] | None:
+    """The class names of the first model, which all others must share; a model without names takes them."""
+    if not others:
+        return None
+    first, entry = next(iter(others.items()))
+    names, count = opened.runner.classes or entry.class_names, opened.runner.num_classes
+    same_list = [sample.image for sample in samples] == entry.image_names
+    if names != entry.class_names or count != len(names) or not same_list:
+        raise UsageError(
+            "models on different lists or with different classes cannot be compared",
+            where=opened.name,
+            found=f"{len(samples)} images, {count} classes ({', '.join(names[:3])}, ...); with {first} "
+            f"{entry.images} images, {len(entry.class_names)} ({', '.join(entry.class_names[:3])}, ...)",
+            expected="the same classes in the same order, and the same list",
+            advice="name one list for all of them: --data LIST --root DIR, and --classes where names differ",
+        )
+    return entry.class_names
+
+
+def _silent(text: str) -> None:
+    pass
