@@ -14,9 +14,10 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.runners import LabelRunner, Runner, open_onnx
 from rlossctl.evaluation.state import hash_files
-from rlossctl.prototxt.text import SUFFIXES
+from rlossctl.weights import kinds
 
 TRAIN = 0  # the value of Caffe's Phase
+PROTOTXTS = kinds.SUFFIXES[kinds.PROTOTXT]
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
     prototxt, used = None, True
     for argument in arguments:
         suffix = Path(argument).suffix.lower()
-        if suffix == ".onnx" or suffix in SUFFIXES:
+        if suffix == ".onnx" or suffix in PROTOTXTS:
             _check_used(prototxt, used)
         if suffix == ".onnx":
             models.append(Named(Path(argument).stem, argument))
             prototxt, used = None, True
-        elif suffix in SUFFIXES:
+        elif suffix in PROTOTXTS:
             prototxt, used = argument, False
         elif prototxt is not None:
             models.append(Named(Path(argument).stem, prototxt, argument))
@@ -80,7 +81,7 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
                 "an ONNX file is complete" if after_onnx else "this is neither an ONNX file nor a prototxt",
                 where=argument,
                 found="weights without a prototxt before them",
-                expected=f"NET.onnx, or a prototxt ({', '.join(SUFFIXES)}) followed by its weights",
+                expected=f"NET.onnx, or a prototxt ({', '.join(PROTOTXTS)}) followed by its weights",
                 advice="name the prototxt before its weights, or leave them out",
             )
     _check_used(prototxt, used)
