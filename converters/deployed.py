@@ -18,6 +18,7 @@ from rlossctl.data.images import read_image
 from rlossctl.errors import NetError
 from rlossctl.evaluation.upsample import upsample
 
+FUSIONS = ["ConvBNFusion", "ConvMulFusion", "ConvAddFusion"]
 PHOTO_SIZES = ((48, 64), (75, 90), (130, 101))  # of random photos, besides one larger than the crop
 
 
@@ -115,7 +116,13 @@ def compare_labels(
 
 
 def open_session(path: Path) -> Any:
-    """A session on the CPU with ONNX Runtime's own rewriting of the graph, as users have it."""
+    """A session on the CPU with ONNX Runtime's own rewriting of the graph, as users have it.
+
+    Only what would copy a shared weight for each of its uses is left out (FUSIONS): for nets of several
+    scales the copies are larger than all the rest.
+    """
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(path), session_options(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        str(path), session_options(), providers=["CPUExecutionProvider"], disabled_optimizers=FUSIONS
+    )

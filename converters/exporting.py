@@ -94,11 +94,19 @@ def _torch_export(module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, 
     except Exception as error:  # the exporter raises many types
         raise NetError(
             "cannot be exported to ONNX",
-            found=str(error).strip().split("\n")[0][:300],
+            found=_reason(error),
             expected="layers that torch.onnx.export supports",
             advice="name an output that comes before the layer that fails (--output BLOB)",
         ) from error
     return program.model_proto
+
+
+def _reason(error: Exception) -> str:
+    """The line of torch's long report that says what is wrong."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    summary = [number for number, line in enumerate(lines) if line.startswith("## Exception summary")]
+    chosen = lines[summary[0] + 1 :][:2] if summary else lines[:1]
+    return " ".join(chosen)[:300] or type(error).__name__
 
 
 def _rename(model: ModelProto, names: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ from rlossctl.converters.verify import TOLERANCE, Comparison, Verification, acce
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import UsageError
+from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.opening import override_preprocess
 from rlossctl.files import atomic_path
 from rlossctl.layers.segnet import Upsample
@@ -46,7 +46,13 @@ def write(source: ConversionSource, out: Path, options: OnnxOptions | None = Non
         VerificationError: ONNX Runtime computes something else; nothing is written then.
     """
     job = _Job(source, options or OnnxOptions())
-    model, card = job.export()
+    try:
+        model, card = job.export()
+    except NetError as error:
+        if not job.dynamic:
+            raise
+        job = _Job(source, job.options, fixed=f"sizes that vary cannot be exported ({error.found})")
+        model, card = job.export()
     found = job.compare_blobs(model, card.blobs)
     accept(Verification(str(out), "", TOLERANCE, tuple(found)))
     with atomic_path(out) as written:
@@ -65,13 +71,13 @@ def takes_any_size(deploy: Deploy) -> bool:
 class _Job:
     """One conversion: what is decided once, and its steps."""
 
-    def __init__(self, source: ConversionSource, options: OnnxOptions) -> None:
+    def __init__(self, source: ConversionSource, options: OnnxOptions, fixed: str = "") -> None:
         self.source, self.options = source, options
         self.deploy = source.deploy()
         _refuse_unexportable(self.deploy)
         for layer in self.deploy.layers:
             layer.module.settle()
-        self.dynamic = takes_any_size(self.deploy)
+        self.dynamic = not fixed and takes_any_size(self.deploy)
         self.preprocess = self._preprocess()
         self.ends = self._ends()
         self._refuse_indices_in_half()
@@ -79,8 +85,11 @@ class _Job:
         self.outputs = list(self.deploy.output_names)
         self.notes = list(source.notes)
         if not self.dynamic:
-            fixed = next(layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES)
-            self.notes.append(f"note: height and width are fixed by layer {fixed.name!r} ({fixed.type})")
+            layers = [layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES]
+            reason = (
+                f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"at the prototxt's: {fixed}"
+            )
+            self.notes.append(f"note: height and width are fixed {reason}")
 
     def export(self) -> tuple[ModelProto, ModelCard]:
         """The net in float32, and what its file will say."""

@@ -18,8 +18,8 @@ LARGE = 1024  # values, from which on a weight is kept once for all pieces
 
 
 class Segments:
-    """A graph cut into consecutive pieces, each with a session of its own that runs its nodes as they are
-    written, without ONNX Runtime's rewriting.
+    """A graph cut into consecutive pieces, each run as it is written, without ONNX Runtime's rewriting,
+    by a session that lives for one pass: many at a time would hold as many working memories.
 
     Args:
         model: the whole model; it is read when a piece runs for the first time, and not changed.
@@ -68,11 +68,8 @@ class Segments:
 
     def _run(self, piece: _Piece, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            # ONNX Runtime wants to know how long a list of sizes is, so whole numbers keep their shapes.
-            sizes = tuple(array.shape for array in feeds.values() if array.dtype.kind == "i")
-            if sizes not in piece.sessions:
-                piece.sessions[sizes] = self._session(piece, feeds)
-            return dict(zip(piece.outputs, piece.sessions[sizes].run(piece.outputs, feeds), strict=True))
+            found = self._session(piece, feeds).run(piece.outputs, feeds)
+            return dict(zip(piece.outputs, found, strict=True))
         except Exception as error:  # ONNX Runtime raises its own types, one per status code
             raise NetError(
                 "ONNX Runtime failed",
@@ -92,8 +89,7 @@ class Segments:
         graph.node.extend(piece.nodes)
         for name, array in feeds.items():
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            shape = array.shape if array.dtype.kind == "i" else [None] * array.ndim
-            graph.input.append(helper.make_tensor_value_info(name, kind, shape))
+            graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
         graph.output.extend(helper.make_empty_tensor_value_info(name) for name in piece.outputs)
         options = session_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -129,7 +125,6 @@ class _Piece:
         self.read = {name: None for name in _read(nodes) if name not in self.made}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
-        self.sessions: dict[tuple[tuple[int, ...], ...], Any] = {}
 
 
 def _is_large(tensor: TensorProto) -> bool:
