@@ -227,11 +227,8 @@ def test_eight_bits_per_channel(material, labelled, tmp_path):
     graph = onnx.load(out).graph
     weights = [entry for entry in graph.initializer if len(entry.dims) == 4]
     assert {entry.data_type for entry in weights} == {onnx.TensorProto.INT8}
-    scales = [
-        entry
-        for entry in graph.initializer
-        if entry.name.startswith(weights[0].name.removesuffix("_quantized"))
-    ]
+    stem = weights[0].name.removesuffix("_quantized")
+    scales = [entry for entry in graph.initializer if entry.name.startswith(stem)]
     assert any(list(entry.dims) == [weights[0].dims[0]] for entry in scales), "a scale for each channel"
     image = np.zeros((1, 3, 65, 65), np.float32)
     assert session(out).run(None, {"data": image})[0].dtype == np.float32

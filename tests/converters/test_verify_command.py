@@ -122,7 +122,8 @@ def test_pieces_of_a_graph_give_what_the_whole_gives(files):
 
 POOL = """
 input: "x" input_shape { dim: 1 dim: 1 dim: 4 dim: 4 }
-layer { name: "pool" type: "Pooling" bottom: "x" top: "p" top: "mask" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "pool" type: "Pooling" bottom: "x" top: "p" top: "mask"
+  pooling_param { kernel_size: 2 stride: 2 } }
 """
 
 
