@@ -98,8 +98,8 @@ def summary(comparisons: Iterable[Comparison], tolerance: float, outputs: Iterab
         for blob in dict.fromkeys(entry.blob for entry in chosen)
     )
     return (
-        f"{blobs} blobs on {trials} {'image' if trials == 1 else 'images'}; largest error {worst.error:.2g} of "
-        f"the blob's magnitude (allowed {tolerance:g}), {worst.absolute:.2g} absolute, in {worst.place()} at "
+        f"{blobs} blobs on {trials} {'image' if trials == 1 else 'images'}; largest error {worst.error:.2g} "
+        f"of the blob's magnitude (allowed {tolerance:g}), {worst.absolute:.2g} absolute, in {worst.place()} at "
         f"{worst.trial}{argmax}"
     )
 
