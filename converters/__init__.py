@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rlossctl.converters import caffemodel, checkpoint, fold, hdf5, onnx, safetensors
 from rlossctl.converters.implied import implied_net
+from rlossctl.converters.options import OnnxOptions
 from rlossctl.converters.rewrite import Rewritten, rewrite
 from rlossctl.converters.source import ConversionSource, open_source
 from rlossctl.converters.transfer import Transferred, transfer
@@ -52,6 +53,7 @@ def convert(
     image_shape: tuple[int, int, int] | None = None,
     source_format: str | None = None,
     target_format: str | None = None,
+    onnx_options: OnnxOptions | None = None,
 ) -> Verification | Rewritten | Transferred:
     """Writes a net with weights, or one file alone, in another format, and checks what was written.
 
@@ -70,6 +72,7 @@ def convert(
         image_shape: (C, H, W), for a net whose data layer would look at its images to know their size.
         source_format, target_format: in place of what suffixes (and the input's content) tell; the names are
             those of `rlossctl.weights.kinds`.
+        onnx_options: heads, preprocessing inside, folding, precision and verification of an ONNX model.
 
     Raises:
         UsageError: unknown suffix, or no way from the one format to the other.
@@ -78,12 +81,22 @@ def convert(
     """
     target = Path(out)
     kind = kinds.written_kind(target, target_format)
+    if onnx_options and not onnx_options.none and kind != kinds.ONNX:
+        raise UsageError(
+            "these options are for ONNX files",
+            where=out,
+            found=f"the format {kind}",
+            expected="an output that ends in .onnx",
+            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
+        )
     options = {"outputs": outputs, "classes": classes, "dialect": dialect}
     data = {"source": fold_bn, "root": root, "image_shape": image_shape}
     if weights is None:
-        return _convert_one(Path(net), target, placeholders or {}, options, data, source_format, kind)
+        return _convert_one(
+            Path(net), target, placeholders or {}, options, data, source_format, kind, onnx_options
+        )
     source = open_source(net, weights, placeholders, **options, data=data, kind=source_format)
-    return _write(source, target, kind, fold_bn)
+    return _write(source, target, kind, fold_bn, onnx_options)
 
 
 def _convert_one(
@@ -94,6 +107,7 @@ def _convert_one(
     data: dict[str, object],
     kind: str | None,
     target: str,
+    onnx_options: OnnxOptions | None,
 ) -> Verification | Rewritten | Transferred:
     """One file alone: upgraded, with the net that it implies, or as weights without a net."""
     kind = kind or kinds.kind_of(file)
@@ -108,10 +122,16 @@ def _convert_one(
             )
         source = open_source(implied.prototxt, file, implied.placeholders, **options, data=data, kind=kind)
         note = f"net: {implied.reason}"
-        return _write(replace(source, notes=(note, *source.notes)), out, target, None)
+        return _write(replace(source, notes=(note, *source.notes)), out, target, None, onnx_options)
 
 
-def _write(source: ConversionSource, out: Path, kind: str, fold_bn: str | Path | None) -> Verification:
+def _write(
+    source: ConversionSource,
+    out: Path,
+    kind: str,
+    fold_bn: str | Path | None,
+    onnx_options: OnnxOptions | None,
+) -> Verification:
     writer = WRITERS.get(kind)
     if writer is None:
         raise UsageError(
@@ -123,7 +143,9 @@ def _write(source: ConversionSource, out: Path, kind: str, fold_bn: str | Path |
         )
     if fold_bn:
         source = replace(source, notes=(*source.notes, *fold.fold_bn(source.net)))
+    if kind == kinds.ONNX:
+        return onnx.write(source, out, onnx_options)
     return writer(source, out)
 
 
-__all__ = ["Rewritten", "Transferred", "Verification", "convert"]
+__all__ = ["OnnxOptions", "Rewritten", "Transferred", "Verification", "convert"]

@@ -1,15 +1,15 @@
-"""What was written, compared with what was read."""
+"""What was written, compared with what was read: blob by blob, so that a mismatch has a place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from rlossctl.errors import VerificationError
 
-TOLERANCE = 1e-4  # of an output's largest magnitude, for float32 run by another library
+TOLERANCE = 1e-4  # of a blob's largest magnitude, for float32 run by another library
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,12 @@ class Comparison:
     """One blob in one trial.
 
     Attributes:
-        error: largest absolute difference divided by the reference's largest magnitude.
+        trial: the image, in words.
+        layer: the layer that computes the blob, where that is known.
+        absolute: largest absolute difference.
+        error: the same divided by the reference's largest magnitude.
         disagreement: share of positions whose argmax over axis 1 differs (0 for blobs without channels).
+        position: where the largest difference is, with both values there.
     """
 
     trial: str
@@ -27,6 +31,20 @@ class Comparison:
     absolute: float
     error: float
     disagreement: float
+    layer: str = ""
+    position: tuple[int, ...] = ()
+    found: float | None = None
+    expected: float | None = None
+
+    def place(self) -> str:
+        """The blob and its layer, in words."""
+        return f"blob {self.blob!r}" + (f" of layer {self.layer!r}" if self.layer else "")
+
+    def values(self) -> str:
+        """Both values where they differ most, in words."""
+        if self.found is None:
+            return f"shape {self.shape}"
+        return f"{self.found:.9g} in place of {self.expected:.9g} at {list(self.position)}"
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,8 @@ class Verification:
     Attributes:
         method: how the check was done, in words.
         tolerance: allowed `error`; 0 means bit for bit.
+        comparisons: in order; none if nothing was checked.
+        outputs: blobs that the model returns.
     """
 
     out: str
@@ -43,6 +63,7 @@ class Verification:
     tolerance: float
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Comparison:
@@ -51,58 +72,106 @@ class Verification:
 
     def lines(self) -> list[str]:
         """For people: what was compared, and how far apart it was."""
-        trials = len({comparison.trial for comparison in self.comparisons})
+        return [f"wrote {self.out}", self._result(), *self.notes]
+
+    def _result(self) -> str:
+        if not self.comparisons:
+            return f"NOT verified: {self.method}"
         if self.tolerance == 0:
-            result = f"{len(self.comparisons)} blobs equal bit for bit"
-        else:
-            worst = self.worst
-            result = (
-                f"{trials} image sizes, largest error {worst.error:.2g} of the blob's magnitude "
-                f"(allowed {self.tolerance:g}) in {worst.blob!r} at {worst.trial}, "
-                f"argmax differs on {worst.disagreement:.4%}"
-            )
-        return [f"wrote {self.out}", f"verified: {self.method}: {result}", *self.notes]
+            return f"verified: {self.method}: {len(self.comparisons)} blobs equal bit for bit"
+        return f"verified: {self.method}: {summary(self.comparisons, self.tolerance, self.outputs)}"
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
 
 
-def compare(trial: str, blob: str, found: np.ndarray, expected: np.ndarray) -> Comparison:
-    """Compares a written model's value with the net's; another shape or a NaN counts as infinite error."""
-    if found.shape != expected.shape or not np.isfinite(found).all():
-        return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0)
-    absolute = float(np.abs(found.astype(np.float64) - expected).max()) if found.size else 0.0
-    magnitude = float(np.abs(expected).max()) if expected.size else 0.0
+def summary(comparisons: Iterable[Comparison], tolerance: float, outputs: Iterable[str] = ()) -> str:
+    """How far apart two models are, in a sentence."""
+    comparisons = tuple(comparisons)
+    worst = max(comparisons, key=lambda comparison: comparison.error)
+    blobs = len({comparison.blob for comparison in comparisons})
+    trials = len({comparison.trial for comparison in comparisons})
+    chosen = [entry for entry in comparisons if entry.blob in set(outputs)]
+    argmax = "".join(
+        f"; argmax of {blob!r} differs on {max(e.disagreement for e in chosen if e.blob == blob):.4%}"
+        for blob in dict.fromkeys(entry.blob for entry in chosen)
+    )
+    return (
+        f"{blobs} blobs on {trials} {'image' if trials == 1 else 'images'}; largest error {worst.error:.2g} "
+        f"of the blob's magnitude (allowed {tolerance:g}), {worst.absolute:.2g} absolute, in {worst.place()} "
+        f"at {worst.trial}{argmax}"
+    )
+
+
+def compare(trial: str, blob: str, found: np.ndarray, expected: np.ndarray, layer: str = "") -> Comparison:
+    """Compares a model's value with the reference's; another shape or a NaN counts as infinite error."""
+    if found.shape != expected.shape:
+        return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
+    if not expected.size:
+        return Comparison(trial, blob, tuple(expected.shape), 0.0, 0.0, 0.0, layer)
+    difference = np.abs(found.astype(np.float64) - expected)
+    difference[~np.isfinite(difference)] = np.inf
+    index = np.unravel_index(int(difference.argmax()), difference.shape)
+    absolute = float(difference[index])
+    magnitude = float(np.abs(expected).max())
     disagreement = 0.0
-    if expected.ndim == 4 and expected.shape[1] > 1:
+    if expected.ndim > 1 and expected.shape[1] > 1:
         disagreement = float((found.argmax(1) != expected.argmax(1)).mean())
-    error = absolute / magnitude if magnitude > 0 else absolute
-    return Comparison(trial, blob, tuple(expected.shape), absolute, error, disagreement)
+    return Comparison(
+        trial,
+        blob,
+        tuple(expected.shape),
+        absolute,
+        absolute / magnitude if magnitude > 0 else absolute,
+        disagreement,
+        layer,
+        tuple(int(place) for place in index),
+        float(found[index]),
+        float(expected[index]),
+    )
+
+
+def first_bad(comparisons: Iterable[Comparison], tolerance: float) -> Comparison | None:
+    """The first comparison that is not within tolerance."""
+    return next((entry for entry in comparisons if not entry.error <= tolerance), None)
 
 
 def accept(verification: Verification) -> Verification:
     """Returns the verification if every comparison is within tolerance.
 
     Raises:
-        VerificationError: names the first blob that is not, with both figures.
+        VerificationError: names the first blob that is not, its layer, and both values.
     """
-    for comparison in verification.comparisons:
-        if not comparison.error <= verification.tolerance:
-            raise VerificationError(
-                f"blob {comparison.blob!r} differs from the net ({comparison.trial})",
-                where=verification.out,
-                found=f"relative error {comparison.error:.3g}, argmax differs on "
-                f"{comparison.disagreement:.3%}, shape {comparison.shape}",
-                expected=f"relative error of at most {verification.tolerance:g}",
-                advice="nothing was written; report the prototxt and the versions of torch and onnxruntime",
-            )
+    bad = first_bad(verification.comparisons, verification.tolerance)
+    if bad is not None:
+        raise mismatch(
+            bad,
+            verification.tolerance,
+            verification.out,
+            "the net",
+            "nothing was written; report the prototxt and the versions of torch and onnxruntime",
+        )
     return verification
+
+
+def mismatch(
+    bad: Comparison, tolerance: float, where: str, reference: str, advice: str | None = None
+) -> VerificationError:
+    """The error that names the first bad blob."""
+    return VerificationError(
+        f"{bad.place()} is the first that differs from {reference} ({bad.trial})",
+        where=where,
+        found=f"{bad.values()}: relative error {bad.error:.3g}, argmax differs on {bad.disagreement:.3%}, "
+        f"shape {bad.shape}",
+        expected=f"relative error of at most {tolerance:g} of the blob's largest magnitude",
+        advice=advice,
+    )
 
 
 def compare_params(
     found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> Iterable[Comparison]:
+) -> Iterator[Comparison]:
     """Blob by blob, for formats that hold weights only; a missing blob counts as infinite error."""
     for name, array in expected.items():
         if name not in found:

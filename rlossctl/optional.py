@@ -7,7 +7,7 @@ from types import ModuleType
 
 from rlossctl.errors import RlossError
 
-_EXTRAS = {"h5py": "hdf5", "scipy": "mat"}  # the others are named like their package
+_EXTRAS = {"cv2": "opencv", "h5py": "hdf5", "scipy": "mat"}  # the others are named like their package
 
 
 def needed(

@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": "Predict photos: label images, overlays, probabilities.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
+    "verify": "Compare two models blob by blob.",
     "visualize": "Look at the DenseCRF loss: its gradient as pictures, its modes as numbers.",
 }
 

@@ -38,7 +38,38 @@ from rlossctl.weights import kinds
 @click.option(
     "--fold-bn", metavar="LIST", help="Fold the statistics of these images into SegNet's BN layers."
 )
-@click.option("--root", metavar="DIR", help="Folder of the names in --fold-bn's list.")
+@click.option("--root", metavar="DIR", help="Folder of the names in the lists.")
+@click.option("--fold", is_flag=True, help="ONNX: fold BatchNorm, Scale, Bias and BN into convolutions.")
+@click.option(
+    "--head",
+    type=click.Choice(["scores", "softmax", "argmax"]),
+    help="ONNX: what the model returns.  [default: scores; argmax with --with-preprocessing]",
+)
+@click.option("--upsample", is_flag=True, help="ONNX: bring the scores to the input's size (Caffe's Interp).")
+@click.option(
+    "--with-preprocessing",
+    "preprocessing",
+    is_flag=True,
+    help="ONNX: take photos (uint8 RGB [N,H,W,3], any size), answer at their size.",
+)
+@click.option("--mean", type=options.Numbers("B,G,R", float), help="ONNX: in place of the data layer's mean.")
+@click.option("--scale", type=float, help="ONNX: in place of the data layer's scale (after the mean).")
+@click.option("--rgb", is_flag=True, help="ONNX: the net takes red, green, blue in place of Caffe's order.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="ONNX: of weights and arithmetic; what it costs in mIoU is printed.",
+)
+@click.option("--calibrate", metavar="LIST", help="ONNX: images whose value ranges int8 is made for.")
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="ONNX: compare every blob with the net's before the file gets its name.",
+)
+@click.option("--verify-images", metavar="LIST", help="ONNX: compare on these photos, too.")
 @options.image_shape
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as JSON.")
 def command(
@@ -53,13 +84,25 @@ def command(
     classes: str | None,
     fold_bn: str | None,
     root: str | None,
+    fold: bool,
+    head: str | None,
+    upsample: bool,
+    preprocessing: bool,
+    mean: tuple[float, float, float] | None,
+    scale: float | None,
+    rgb: bool,
+    precision: str,
+    calibrate: str | None,
+    verify: bool,
+    verify_images: str | None,
     image_shape: tuple[int, int, int] | None,
     report: Path | None,
 ) -> None:
     """Write NET.prototxt with WEIGHTS in the format that the suffix of --out names.
 
-    Everything written is compared with what was read, before the file gets its name: ONNX against PyTorch on
-    random images of several sizes, the other formats bit for bit. A mismatch exits with status 3.
+    Everything written is compared with what was read, before the file gets its name: ONNX against PyTorch,
+    every blob in order, on random images of several sizes (and on photos: --verify-images); the other formats
+    bit for bit. A mismatch exits with status 3 and names the first layer that is wrong.
 
     One file alone: a prototxt of any age (V0, V1; net or solver) is upgraded to today's form; a caffemodel
     too, or it is copied byte for byte; weights become another weights file, and back again; a PyTorch
@@ -68,6 +111,8 @@ def command(
     \b
     Examples:
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.onnx --set NUM_LABELS=21
+      rlossctl convert test.prototxt w.caffemodel -o labels.onnx --with-preprocessing --fold --classes voc
+      rlossctl convert test.prototxt w.caffemodel -o int8.onnx --precision int8 --calibrate val.txt --root VOC
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.safetensors
       rlossctl convert model.safetensors -o model.caffemodel
       rlossctl convert checkpoint.pth.tar -o deeplabv3plus.caffemodel
@@ -76,7 +121,23 @@ def command(
       cat v1.caffemodel | rlossctl convert - -o - --to safetensors > v1.safetensors
     """
     import rlossctl
+    from rlossctl.converters.options import OnnxOptions
     from rlossctl.data.palette import class_names
+
+    onnx_options = OnnxOptions(
+        fold=fold,
+        head=head,
+        upsample=upsample,
+        preprocessing=preprocessing,
+        mean=mean,
+        scale=scale,
+        rgb=rgb,
+        precision=precision,
+        calibrate=calibrate,
+        verify=verify,
+        verify_images=verify_images,
+        root=root or "",
+    )
 
     with streams.read(net) as net, streams.read(weights) as weights, streams.written(out) as target:
         verification = rlossctl.convert(
@@ -92,6 +153,7 @@ def command(
             image_shape=image_shape,
             source_format=source_format,
             target_format=target_format,
+            onnx_options=onnx_options,
         )
     first, *lines = verification.lines()
     for line in ("wrote standard output" if streams.is_dash(out) else first, *lines):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 
-METADATA_KEY = "rlossctl"
 MOST_CLASSES = 255  # labels are bytes, and 255 is none of them
+_WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
@@ -58,7 +58,7 @@ class LabelRunner(Protocol):
 
 
 def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner | OnnxLabelRunner:
-    """The runner for an ONNX file: OnnxLabelRunner where it takes bytes, else OnnxRunner.
+    """The runner for an ONNX file: OnnxLabelRunner where it gives whole numbers, else OnnxRunner.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "tensorrt", "tensorrt:1", or "auto" (CUDA where it works, else the
@@ -68,8 +68,8 @@ def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner 
         NetError: the file is no usable model, or the device was asked for and not obtained.
     """
     model = _Model(Path(path), device)
-    takes_bytes = any(entry.type == "tensor(uint8)" for entry in model.session.get_inputs())
-    return OnnxLabelRunner(model) if takes_bytes else OnnxRunner(model)
+    whole = any(entry.type in _WHOLE for entry in model.session.get_outputs())
+    return OnnxLabelRunner(model) if whole else OnnxRunner(model)
 
 
 class _Model:
@@ -79,7 +79,7 @@ class _Model:
         self.path = path
         self.session, self.provider, note = _open_session(path, device)
         self.backend = _backend(self.session, self.provider, note)
-        self.metadata = _metadata(self.session, path)
+        self.card = _card(self.session, path)
 
     def run(self, source: Any, target: Any, batch: np.ndarray) -> np.ndarray:
         """One input to one output.
@@ -119,9 +119,10 @@ class _Model:
 
 
 class OnnxRunner:
-    """A model with one float image input [N, 3, H, W] and a score output [N, C, h, w]; see `open_onnx`.
+    """A model that gives class scores or probabilities, float [N, C, h, w]; see `open_onnx`.
 
-    Files that `rlossctl convert` wrote carry preprocessing and class names in their metadata.
+    Its input is a float image [N, 3, H, W]. Files that `rlossctl convert` wrote carry preprocessing and class
+    names in their metadata.
 
     Args:
         path: the file, or a model that `open_onnx` has opened.
@@ -130,13 +131,13 @@ class OnnxRunner:
 
     def __init__(self, path: str | os.PathLike[str] | _Model, device: str = "auto") -> None:
         self._model = path if isinstance(path, _Model) else _Model(Path(path), device)
-        session, metadata, self.path = self._model.session, self._model.metadata, self._model.path
-        self._input = _image_input(session, metadata.get("input"), self.path)
-        self._output = _score_output(session, metadata.get("scores"), self.path)
+        session, card, self.path = self._model.session, self._model.card, self._model.path
+        self._input = _image_input(session, card and card.input, self.path)
+        self._output = _score_output(session, card and card.output, self.path)
         self.backend = self._model.backend
-        self.preprocess = _preprocess(metadata, self.path)
-        self.classes: list[str] | None = metadata.get("classes")
-        self.num_classes = _num_classes(metadata, self._output.shape[1], self.path)
+        self.preprocess = card and card.preprocess
+        self.classes: list[str] | None = card and card.classes
+        self.num_classes = _num_classes(card, self._output.shape[1], self.path)
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
@@ -144,25 +145,35 @@ class OnnxRunner:
 
 
 class OnnxLabelRunner:
-    """A model from photos, uint8 [N, H, W, 3], to integer class ids [N, H, W]; see `open_onnx`.
+    """A model that gives class ids, [N, h, w], whole numbers; see `open_onnx`.
 
-    Its metadata name the number of classes, and the channel order where it is not blue first.
+    Its input is photos, uint8 [N, H, W, 3], red first where its metadata says that the preprocessing is
+    inside, else blue first; or a float image [N, 3, H, W], which the metadata say how to make.
     """
 
     def __init__(self, model: _Model) -> None:
-        self._model, metadata = model, model.metadata
-        inputs, outputs = model.session.get_inputs(), model.session.get_outputs()
-        self._input, self._output = inputs[0], outputs[0]
-        photo = len(inputs) == 1 and len(self._input.shape) == 4 and self._input.shape[3] == 3
-        if not photo:
-            raise _no_such_blob(model.path, "input", inputs, "one input of photos, uint8 [N, H, W, 3]")
-        whole = self._output.type in ("tensor(uint8)", "tensor(int32)", "tensor(int64)")
-        if not whole or len(self._output.shape) != 3:
-            raise _no_such_blob(model.path, "output", outputs, "first an output of class ids [N, H, W]")
-        self._red_first = metadata.get("photo_order", "bgr") == "rgb"
+        self._model, card = model, model.card
+        session = model.session
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(outputs) != 1 or len(outputs[0].shape) != 3:
+            raise _no_such_blob(model.path, "output", outputs, "one output of class ids [N, H, W]")
+        self._output = outputs[0]
+        self._preprocess: Preprocess | None = None
+        self._red_first = card is not None and card.preprocessing_inside
+        if inputs[0].type == "tensor(uint8)":
+            if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[3] != 3:
+                raise _no_such_blob(model.path, "input", inputs, "one input of photos, uint8 [N, H, W, 3]")
+            self._input = inputs[0]
+        else:
+            self._input = _image_input(session, card and card.input, model.path)
+            self._preprocess = card and card.preprocess
+            if self._preprocess is None:
+                raise _no_such_blob(
+                    model.path, "input", inputs, "photos, or metadata that say how to make its input of them"
+                )
         self.backend = model.backend
-        self.classes: list[str] | None = metadata.get("classes")
-        self.num_classes = _num_classes(metadata, None, model.path)
+        self.classes: list[str] | None = card and card.classes
+        self.num_classes = _num_classes(card, None, model.path)
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
         """Photos uint8 [N, H, W, 3], blue first, to uint8 [N, H, W].
@@ -170,17 +181,22 @@ class OnnxLabelRunner:
         Raises:
             NetError: ids that do not fit, or as for `OnnxRunner.scores`.
         """
-        photos = np.ascontiguousarray(batch[..., ::-1] if self._red_first else batch)
-        ids = self._model.run(self._input, self._output, photos)
+        ids = self._model.run(self._input, self._output, self._prepared(batch))
+        ids = ids[:, : batch.shape[1], : batch.shape[2]]  # without the padding
         if ids.shape != batch.shape[:3] or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
             raise NetError(
                 "the model's answer is no map of class ids",
                 where=self._model.path,
                 found=f"shape {ids.shape}" + (f", ids {ids.min()}..{ids.max()}" if ids.size else ""),
                 expected=f"shape {batch.shape[:3]}, ids 0..{self.num_classes - 1}",
-                advice="convert the net again",
+                advice="convert the net again (--upsample brings labels to the photo's size)",
             )
         return ids.astype(np.uint8, copy=False)
+
+    def _prepared(self, batch: np.ndarray) -> np.ndarray:
+        if self._preprocess is not None:
+            return np.stack([self._preprocess.apply(photo)[0] for photo in batch])
+        return np.ascontiguousarray(batch[..., ::-1] if self._red_first else batch)
 
 
 def _open_session(path: Path, device: str) -> tuple[Any, str, str]:
@@ -260,30 +276,9 @@ def _backend(session: Any, provider: str, note: str) -> str:
     return f"{text} (no CUDA: {note})" if note else text
 
 
-def _metadata(session: Any, path: Path) -> dict[str, Any]:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        return {}
-    try:
-        metadata = json.loads(text)
-        if not isinstance(metadata, dict):
-            raise ValueError("not a JSON object")
-    except ValueError as error:
-        raise NetError(
-            f"the model's metadata {METADATA_KEY!r} cannot be read",
-            where=path,
-            found=str(error),
-            expected="the JSON that `rlossctl convert` writes",
-            advice="convert the model again",
-        ) from error
-    return metadata
-
-
-def _preprocess(metadata: dict[str, Any], path: Path) -> Preprocess | None:
-    content = metadata.get("preprocess")
-    if content is None:
-        return None
-    return Preprocess.from_json(content, where=path)
+def _card(session: Any, path: Path) -> ModelCard | None:
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    return None if text is None else ModelCard.from_json(text, where=path)
 
 
 def _image_input(session: Any, name: str | None, path: Path) -> Any:
@@ -313,8 +308,8 @@ def _no_such_blob(path: Path, kind: str, found: list[Any], expected: str) -> Net
     )
 
 
-def _num_classes(metadata: dict[str, Any], channels: object, path: Path) -> int:
-    count = metadata.get("num_classes", channels)
+def _num_classes(card: ModelCard | None, channels: object, path: Path) -> int:
+    count = (card and card.num_classes) or channels
     if not isinstance(count, int) or not 1 <= count <= MOST_CLASSES:
         raise NetError(
             "the number of classes is unknown or impossible",

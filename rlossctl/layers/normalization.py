@@ -54,12 +54,13 @@ class BatchNorm(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen:
-            return F.batch_norm(x, *self._statistics(), eps=self.eps)
+            return F.batch_norm(x, *self.statistics(), eps=self.eps)
         if not x.is_meta:
             self._update(x.detach())
         return F.batch_norm(x, None, None, training=True, eps=self.eps)
 
-    def _statistics(self) -> tuple[Tensor, Tensor]:
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance, the stored sums divided by the stored scale."""
         if self.mean is not None:
             return self.mean, self.variance
         total_mean, total_variance, scale = self.blobs
@@ -70,7 +71,7 @@ class BatchNorm(Layer):
     def settle(self) -> None:
         """Divides the sums once and for all, so that an exported graph holds plain statistics."""
         if self.frozen:
-            self.mean, self.variance = self._statistics()
+            self.mean, self.variance = self.statistics()
 
     @torch.no_grad()
     def _update(self, x: Tensor) -> None:

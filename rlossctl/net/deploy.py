@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
 from rlossctl.net.layer import DataLayer
-from rlossctl.net.net import LayerNode, Net
+from rlossctl.net.net import LayerNode, Net, last_readers
 
 
 class Deploy(nn.Module):
@@ -48,6 +48,15 @@ class Deploy(nn.Module):
         self.input_shape = net.shapes[self.input_name]
         self._check_inputs(net)
 
+    def replaced(self, layers: Sequence[LayerNode]) -> Deploy:
+        """The same function of the image, made of other layers."""
+        twin = Deploy.__new__(Deploy)
+        nn.Module.__init__(twin)
+        twin.input_name, twin.input_shape = self.input_name, self.input_shape
+        twin.output_names, twin.layers = list(self.output_names), list(layers)
+        twin.modules_in_order = nn.ModuleList(layer.module for layer in layers)
+        return twin.train(self.training)
+
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(N, C, H, W) as the data layer would give it, to the output blobs."""
         return self.run(image, self.output_names)
@@ -60,14 +69,21 @@ class Deploy(nn.Module):
             blobs.update(zip(layer.tops, tops if isinstance(tops, tuple) else (tops,), strict=True))
         return tuple(blobs[name] for name in names)
 
-    def blob_names(self) -> list[str]:
-        """Every blob of the cut net in order of last writing."""
-        names: dict[str, None] = {}
-        for layer in self.layers:
-            for top in layer.tops:
-                names.pop(top, None)
-                names[top] = None
-        return list(names)
+    def walk(self, image: Tensor) -> Iterator[tuple[tuple[Tensor, ...], list[Tensor]]]:
+        """Bottoms and tops of every layer in order; a blob is dropped after its last reader.
+
+        The pass goes on with what the list of tops holds then.
+        """
+        blobs = {self.input_name: image}
+        last = last_readers(self.layers)
+        for number, layer in enumerate(self.layers):
+            bottoms = tuple(blobs[name] for name in layer.bottoms)
+            tops = layer.module(*bottoms)
+            tops = list(tops) if isinstance(tops, tuple) else [tops]
+            yield bottoms, tops
+            blobs.update(zip(layer.tops, tops, strict=True))
+            for name in last.get(number, ()):
+                blobs.pop(name, None)
 
     def _check_inputs(self, net: Net) -> None:
         known = {self.input_name}

@@ -135,7 +135,7 @@ class Net(nn.Module):
             for top, weight in zip(layer.tops, layer.node.loss_weights, strict=True)
             if weight
         }
-        self._last_reader = _last_readers(layers)
+        self._last_reader = last_readers(layers)
 
     @property
     def param(self) -> Message:
@@ -283,7 +283,7 @@ class Net(nn.Module):
                 blobs.pop(name, None)
 
 
-def _last_readers(layers: list[LayerNode]) -> dict[int, list[str]]:
+def last_readers(layers: list[LayerNode]) -> dict[int, list[str]]:
     """Layer number -> blobs that nobody reads after it (outputs are never in the lists)."""
     last = {}
     for number, layer in enumerate(layers):

@@ -12,9 +12,10 @@ import onnxruntime
 import pytest
 import torch
 from rlossctl.converters import onnx as onnx_format
+from rlossctl.converters.exporting import OPSET
 
 import rlossctl
-from rlossctl.data.preprocess import Preprocess
+from rlossctl.data.modelcard import ModelCard
 from rlossctl.errors import NetError, VerificationError
 from rlossctl.layers.activation import ReLU
 from rlossctl.net.build import load_inference_net
@@ -43,7 +44,7 @@ def test_one_file_with_named_dynamic_sizes(converted):
     assert [path.name for path in out.parent.iterdir()] == ["tiny.onnx"]
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
-    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", onnx_format.OPSET)]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
     (image,) = model.graph.input
     sizes = [size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim]
     assert (image.name, sizes) == ("data", ["batch", 3, "height", "width"])
@@ -57,12 +58,12 @@ def test_metadata_says_how_to_feed_the_net_and_where_it_came_from(converted, mat
     model = onnx.load(converted[0])
     (entry,) = [entry for entry in model.metadata_props if entry.key == "rlossctl"]
     content = json.loads(entry.value)
-    preprocess = Preprocess.from_json(content["preprocess"])
+    preprocess = ModelCard.from_json(entry.value).preprocess
     assert preprocess.mean_bgr == pytest.approx((104.008, 116.669, 122.675))
     assert (preprocess.crop, preprocess.channel_order, preprocess.scale) == ((65, 65), "bgr", 1)
     assert (preprocess.stride, preprocess.offset) == (2, 1)
     assert content["classes"] == ["a", "b", "c", "d"] and content["num_classes"] == 4
-    assert (content["input"], content["scores"]) == ("data", "up")
+    assert (content["input"], content["output"]) == ("data", "up")
     assert content["version"] == rlossctl.__version__ == model.producer_version
     for kind, file in (("prototxt", material.test), ("weights", material.weights)):
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -72,7 +73,7 @@ def test_metadata_says_how_to_feed_the_net_and_where_it_came_from(converted, mat
 @pytest.mark.parametrize("shape", [(3, 3, 41, 57), (1, 3, 22, 131)])
 def test_scores_at_sizes_that_the_converter_did_not_try(converted, material, shape):
     out, verification = converted
-    assert "x".join(map(str, shape)) not in {entry.trial for entry in verification.comparisons}
+    assert "random " + "x".join(map(str, shape)) not in {entry.trial for entry in verification.comparisons}
     image = (np.random.default_rng(1).standard_normal(shape) * 60).astype(np.float32)
     net = load_inference_net(material.test, placeholders=material.settings)
     net.copy_from(material.weights)
@@ -86,7 +87,7 @@ def test_scores_at_sizes_that_the_converter_did_not_try(converted, material, sha
 def test_the_verification_tried_several_sizes_and_batches(converted):
     _, verification = converted
     trials = {entry.trial for entry in verification.comparisons}
-    assert len(trials) >= 3 and {trial.split("x")[0] for trial in trials} == {"1", "2"}
+    assert len(trials) >= 3 and {trial.split("x")[0] for trial in trials} == {"random 1", "random 2"}
     assert 0 < verification.worst.error <= 1e-5 < verification.tolerance
     assert "verified: ONNX Runtime" in verification.lines()[1]
 
@@ -115,14 +116,14 @@ def test_named_outputs(material, tmp_path):
 
 def test_an_export_that_computes_something_else_fails_and_leaves_nothing(material, tmp_path, monkeypatch):
     """PyTorch's own forward changes after the export: ONNX Runtime must be found to disagree."""
-    export = onnx_format._export
+    export = onnx_format.export
 
     def export_then_break(*args, **kwargs):
-        model = export(*args, **kwargs)
+        model, values = export(*args, **kwargs)
         monkeypatch.setattr(ReLU, "forward", lambda self, x: x.clamp(min=-0.05))
-        return model
+        return model, values
 
-    monkeypatch.setattr(onnx_format, "_export", export_then_break)
+    monkeypatch.setattr(onnx_format, "export", export_then_break)
     out = tmp_path / "broken.onnx"
     with pytest.raises(VerificationError, match="differs from the net") as caught:
         rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
@@ -132,20 +133,20 @@ def test_an_export_that_computes_something_else_fails_and_leaves_nothing(materia
 
 
 def test_weights_changed_in_the_file_are_found(material, tmp_path, monkeypatch):
-    export = onnx_format._export
+    export = onnx_format.export
 
     def export_then_break(*args, **kwargs):
-        model = export(*args, **kwargs)
+        model, named = export(*args, **kwargs)
         weight = max(model.graph.initializer, key=lambda entry: len(entry.raw_data))
         values = np.frombuffer(weight.raw_data, np.float32).copy()
         values[0] += 0.5
         weight.raw_data = values.tobytes()
-        return model
+        return model, named
 
-    monkeypatch.setattr(onnx_format, "_export", export_then_break)
+    monkeypatch.setattr(onnx_format, "export", export_then_break)
     out = tmp_path / "broken.onnx"
     out.write_bytes(b"what was there before")
-    with pytest.raises(VerificationError):
+    with pytest.raises(VerificationError, match=r"of layer '\w+' is the first that differs"):
         rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
     assert [path.name for path in tmp_path.iterdir()] == ["broken.onnx"]
     assert out.read_bytes() == b"what was there before"

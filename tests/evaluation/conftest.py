@@ -30,8 +30,6 @@ def build_model(path: Path, weight: np.ndarray, metadata: dict | None, stride: i
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     if metadata is not None:
-        preprocess = metadata.get("preprocess")
-        metadata = {**metadata, "preprocess": preprocess and json.dumps(preprocess)}
         helper.set_model_props(model, {"rlossctl": json.dumps(metadata)})
     onnx.save(model, str(path))
     return path

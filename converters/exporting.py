@@ -1,0 +1,158 @@
+"""torch.onnx.export of a net's deployed part: one graph whose values have the blobs' names."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rlossctl.errors import NetError
+from rlossctl.net.deploy import Deploy
+from rlossctl.net.values import Value, named_values
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+OPSET = 18
+AXES = {0: "batch", 2: "height", 3: "width"}
+_END = "rlossctl.end."  # what inputs and outputs are called during the export
+
+
+def export(deploy: Deploy, size: tuple[int, int], *, dynamic: bool) -> tuple[ModelProto, list[Value]]:
+    """The deployed part as an ONNX graph.
+
+    Every blob is an output of what torch exports, so that it keeps its identity and gets its name; then only
+    the net's outputs are left as the graph's.
+
+    Args:
+        size: height and width of the example image.
+        dynamic: whether height and width may vary (the batch always may).
+
+    Returns:
+        The model, and the values that the graph holds under their names, in order.
+
+    Raises:
+        NetError: a layer that torch cannot export.
+    """
+    values = named_values(deploy)
+    axes = AXES if dynamic else {0: "batch"}
+    model = _torch_export(_AllValues(deploy, values), (2, deploy.input_shape[1], *size), axes, len(values))
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if opset != OPSET:
+        raise NetError("was exported with another opset", found=opset, expected=OPSET)
+    _name_axes(model, axes)
+    names = {model.graph.input[0].name: deploy.input_name}
+    owners = {}  # every name of a tensor -> its name in the graph
+    for output, value in zip(model.graph.output, values, strict=True):
+        names.setdefault(output.name, value.name)
+        owners.update(dict.fromkeys(value.names, names[output.name]))
+    _rename(model, names)
+    _leave_outputs(model, deploy, owners)
+    kept = set(names.values())
+    return model, [value for value in values if value.name in kept]
+
+
+class _AllValues(nn.Module):
+    """The deployed part with every value as an output."""
+
+    def __init__(self, deploy: Deploy, values: Sequence[Value]) -> None:
+        super().__init__()
+        self.deploy = deploy
+        self.places = [(value.number, value.top) for value in values]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        made = {
+            (number, index): top
+            for number, (_, tops) in enumerate(self.deploy.walk(image))
+            for index, top in enumerate(tops)
+        }
+        return tuple(made[place] for place in self.places)
+
+
+def _torch_export(module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, str], outputs: int):
+    for name in ("torch.onnx", "torch.fx"):  # both print how they work things out
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # torch's exporter deprecates parts of itself
+            program = torch.onnx.export(
+                module.eval(),
+                (torch.zeros(shape),),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[f"{_END}in"],
+                output_names=[f"{_END}{number}" for number in range(outputs)],
+                dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.DYNAMIC),),
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises many types
+        raise NetError(
+            "cannot be exported to ONNX",
+            found=_reason(error),
+            expected="layers that torch.onnx.export supports",
+            advice="name an output that comes before the layer that fails (--output BLOB)",
+        ) from error
+    return program.model_proto
+
+
+def _reason(error: Exception) -> str:
+    """The line of torch's long report that says what is wrong."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    summary = [number for number, line in enumerate(lines) if line.startswith("## Exception summary")]
+    chosen = lines[summary[0] + 1 :][:2] if summary else lines[:1]
+    return " ".join(chosen)[:300] or type(error).__name__
+
+
+def _rename(model: ModelProto, names: Mapping[str, str]) -> None:
+    """Gives values the blobs' names, and another name to what else is called so."""
+    graph = model.graph
+    names = {name: f"{name}.inner" for name in names.values()} | dict(names)
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    _rename_in(graph.node, names)
+
+
+def _rename_in(nodes: Sequence[NodeProto], names: Mapping[str, str]) -> None:
+    """Renames what nodes read and write, those of loops' bodies included."""
+    for node in nodes:
+        for values in (node.input, node.output):
+            values[:] = [names.get(name, name) for name in values]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename_in(attribute.g.node, names)
+                for output in attribute.g.output:
+                    output.name = names.get(output.name, output.name)
+
+
+def _leave_outputs(model: ModelProto, deploy: Deploy, owners: Mapping[str, str]) -> None:
+    """Keeps the deployed part's outputs, the rest as values inside; a copy where one tensor has two names."""
+    from onnx import helper
+
+    graph = model.graph
+    found = {output.name: type(output).FromString(output.SerializeToString()) for output in graph.output}
+    del graph.output[:]
+    graph.value_info.extend(value for name, value in found.items() if name not in deploy.output_names)
+    for name in deploy.output_names:
+        source = owners.get(name, deploy.input_name)
+        if source != name:
+            graph.node.append(helper.make_node("Identity", [source], [name]))
+        graph.output.add().CopyFrom(found.get(source, graph.input[0]))
+        graph.output[-1].name = name
+
+
+def _name_axes(model: ModelProto, axes: Mapping[int, str]) -> None:
+    """Gives torch's symbols (s77) the names of what they measure, in expressions too."""
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    names = {dimensions[axis].dim_param: name for axis, name in axes.items()}
+    symbol = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names if name) or r"(?!)")
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.HasField("dim_param"):
+                text = symbol.sub(lambda match: names[match[0]], dimension.dim_param)
+                dimension.dim_param = text

@@ -1,0 +1,68 @@
+"""What can be asked of an ONNX file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rlossctl.data.modelcard import Head
+from rlossctl.errors import UsageError
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """How an ONNX file is made.
+
+    Attributes:
+        fold: BatchNorm, Scale, Bias and BN are folded into the linear layers before them.
+        head: what the model returns; None: scores, or label maps with the preprocessing inside.
+        upsample: scores are brought to the input's size, corners aligned.
+        preprocessing: photos in, of any size: uint8 [N, H, W, 3], red first; out comes their own size.
+        mean, scale, rgb: how photos become the net's input, in place of what its data layer says (mean: blue,
+            green, red; rgb: the net takes red first).
+        precision: of weights and arithmetic; inputs and outputs stay as they are.
+        calibrate: list of images whose ranges int8 is made for.
+        verify: whether the file is compared with the net.
+        verify_images: list of images to compare on, besides random ones.
+        root: folder of the names in both lists.
+
+    Raises:
+        UsageError: options that do not go together.
+    """
+
+    fold: bool = False
+    head: Head | None = None
+    upsample: bool = False
+    preprocessing: bool = False
+    mean: tuple[float, float, float] | None = None
+    scale: float | None = None
+    rgb: bool = False
+    precision: Precision = "fp32"
+    calibrate: str | None = None
+    verify: bool = True
+    verify_images: str | None = None
+    root: str = ""
+
+    def __post_init__(self) -> None:
+        if self.precision == "int8" and not self.calibrate:
+            raise UsageError(
+                "int8 needs images to see how large the blobs' values are",
+                expected="a list of images like those that the model will meet, 100 or more",
+                advice="add --calibrate LIST --root DIR",
+            )
+        if self.calibrate and self.precision != "int8":
+            raise UsageError("--calibrate is for int8", found=self.precision, advice="add --precision int8")
+        if self.verify_images and not self.verify:
+            raise UsageError("--verify-images and --no-verify exclude each other")
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing is asked for that only an ONNX file can give."""
+        return replace(self, root="") == OnnxOptions()
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether anything is put before or behind the net."""
+        return self.preprocessing or self.upsample or self.head not in (None, "scores")

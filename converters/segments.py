@@ -1,0 +1,176 @@
+"""Runs an ONNX graph in short pieces, so that every value can be looked at and few are held at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlossctl.errors import NetError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+VALUES = 24  # named values of one piece
+LARGE = 1024  # values, from which on a weight is kept once for all pieces
+
+
+class Segments:
+    """A graph cut into consecutive pieces, each run as it is written, without ONNX Runtime's rewriting,
+    by a session that lives for one pass: many at a time would hold as many working memories.
+
+    Args:
+        model: the whole model; it is read when a piece runs for the first time, and not changed.
+        values: names of the values that can be looked at, in the graph's order.
+        folder: of the file, for weights that are stored beside it.
+    """
+
+    def __init__(self, model: ModelProto, values: Sequence[str], folder: str = "") -> None:
+        self._model, self._folder = model, folder
+        self._constants = {entry.name: entry for entry in model.graph.initializer}
+        self._weights: dict[str, tuple[np.ndarray, Any]] = {}
+        self._input = model.graph.input[0].name
+        wanted = set(values)
+        self._pieces = [_Piece(nodes) for nodes in _cut(model.graph.node, wanted)]
+        outputs = {output.name for output in model.graph.output}
+        needed = outputs
+        for piece in reversed(self._pieces):
+            piece.outputs = [name for name in piece.made if name in needed or name in wanted]
+            needed = (needed - set(piece.made)) | {n for n in piece.read if n not in self._constants}
+        last: dict[str, int] = {}
+        for number, piece in enumerate(self._pieces):
+            piece.inputs = [name for name in piece.read if name not in self._constants]
+            last.update(dict.fromkeys(piece.inputs, number))
+        self._last = last
+
+    def run(self, image: np.ndarray, names: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+        """One pass: the named values, in the graph's order.
+
+        Raises:
+            NetError: ONNX Runtime fails, for example on a size that the graph does not take.
+        """
+        live = {self._input: image}
+        for number, piece in enumerate(self._pieces):
+            feeds = {name: live[name] for name in piece.inputs}
+            for name in piece.inputs:
+                if self._last[name] == number:
+                    del live[name]
+            found = self._run(piece, feeds)
+            del feeds
+            for name in list(found):
+                if name in names:
+                    yield name, found[name]
+                if self._last.get(name, -1) > number:
+                    live[name] = found[name]
+                del found[name]
+
+    def _run(self, piece: _Piece, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        try:
+            found = self._session(piece, feeds).run(piece.outputs, feeds)
+            return dict(zip(piece.outputs, found, strict=True))
+        except Exception as error:  # ONNX Runtime raises its own types, one per status code
+            raise NetError(
+                "ONNX Runtime failed",
+                where=self._model.graph.name,
+                found=str(error).splitlines()[0],
+                expected="a graph that runs on this image",
+            ) from error
+
+    def _session(self, piece: _Piece, feeds: dict[str, np.ndarray]) -> Any:
+        import onnxruntime
+        from onnx import ModelProto, helper
+
+        model = ModelProto(ir_version=self._model.ir_version, opset_import=self._model.opset_import)
+        model.functions.extend(self._model.functions)
+        graph = model.graph
+        graph.name = "piece"
+        graph.node.extend(piece.nodes)
+        for name, array in feeds.items():
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+        graph.output.extend(helper.make_empty_tensor_value_info(name) for name in piece.outputs)
+        options = session_options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        weights = {name: self._constants[name] for name in piece.read if name in self._constants}
+        large = {name: self._shared(tensor) for name, tensor in weights.items() if _is_large(tensor)}
+        options.add_external_initializers(list(large), list(large.values()))
+        graph.initializer.extend(
+            _without_values(tensor) if name in large else tensor for name, tensor in weights.items()
+        )
+        providers = ["CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+
+    def _shared(self, tensor: TensorProto) -> Any:
+        """The values of a weight, once for all pieces that read it."""
+        import onnxruntime
+        from onnx import numpy_helper
+
+        if tensor.name not in self._weights:
+            array = numpy_helper.to_array(tensor, self._folder)
+            # The session reads numpy's own memory.
+            self._weights[tensor.name] = array, onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        return self._weights[tensor.name][1]
+
+
+class _Piece:
+    """Consecutive nodes: what they read from outside, what they make."""
+
+    def __init__(self, nodes: list[NodeProto]) -> None:
+        self.nodes = nodes
+        self.made = {name: None for node in nodes for name in node.output if name}
+        self.read = {name: None for name in _read(nodes) if name not in self.made}
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+
+
+def _is_large(tensor: TensorProto) -> bool:
+    return tensor.data_location == tensor.EXTERNAL or math.prod(tensor.dims) >= LARGE
+
+
+def _without_values(tensor: TensorProto) -> TensorProto:
+    """The same weight, its values given to the session by name."""
+    twin = type(tensor)(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+    twin.data_location = twin.EXTERNAL
+    twin.external_data.add(key="location", value="memory")
+    return twin
+
+
+def session_options() -> Any:
+    """Quiet, with as many threads as torch uses."""
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    return options
+
+
+def _cut(nodes: Iterable[NodeProto], wanted: Collection[str]) -> Iterator[list[NodeProto]]:
+    piece: list[NodeProto] = []
+    count = 0
+    for node in nodes:
+        piece.append(node)
+        count += sum(name in wanted for name in node.output)
+        if count >= VALUES:
+            yield piece
+            piece, count = [], 0
+    if piece:
+        yield piece
+
+
+def _read(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """Names that nodes read, those that loops' bodies take from outside included."""
+    for node in nodes:
+        yield from (name for name in node.input if name)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                inside = {entry.name for entry in (*attribute.g.input, *attribute.g.initializer)}
+                inside.update(name for inner in attribute.g.node for name in inner.output)
+                yield from (name for name in _read(attribute.g.node) if name not in inside)
+                outputs = (output.name for output in attribute.g.output)
+                yield from (name for name in outputs if name not in inside)

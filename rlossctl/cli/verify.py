@@ -1,0 +1,73 @@
+"""`rlossctl verify`: two models on the same images, blob by blob."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rlossctl.cli import options
+
+
+@click.command("verify")
+@click.argument("reference", metavar="A")
+@click.argument("candidate", metavar="B")
+@options.placeholders
+@options.dialect
+@click.option("--images", metavar="LIST", help="Compare on these photos, besides random images.")
+@click.option("--root", metavar="DIR", default="", help="Folder of the list's names.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["own", "opencv"]),
+    default="own",
+    show_default=True,
+    help="What runs B: PyTorch or ONNX Runtime, or OpenCV's Caffe importer (prototxt,caffemodel only).",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-4,
+    show_default=True,
+    help="Largest difference allowed, as a share of the blob's largest magnitude.",
+)
+@click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON.")
+def command(
+    reference: str,
+    candidate: str,
+    settings: dict[str, str],
+    dialect: str,
+    images: str | None,
+    root: str,
+    runtime: str,
+    tolerance: float,
+    report: Path | None,
+) -> None:
+    """Compare models A and B on the same images, blob by blob where names coincide.
+
+    A model is `NET.prototxt,WEIGHTS` (one argument, a comma between), an .onnx file, or weights that carry
+    their net (.safetensors, .pt of `rlossctl convert`). Status 3 if a blob differs: the first one that does
+    is named with its layer, and both values where they differ most.
+
+    \b
+    Examples:
+      rlossctl verify test.prototxt,w.caffemodel model.onnx --set NUM_LABELS=21
+      rlossctl verify fp32.onnx fp16.onnx --tolerance 0.01 --images val.txt --root VOC2012
+      rlossctl verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel --runtime opencv
+    """
+    from rlossctl.converters.compared import compare_named
+
+    compared = compare_named(
+        reference,
+        candidate,
+        placeholders=settings,
+        dialect=dialect,
+        images=images,
+        root=root,
+        runtime=runtime,
+        tolerance=tolerance,
+    )
+    for line in compared.lines():
+        click.echo(line)
+    if report:
+        options.write_json(report, compared.as_dict())
+    compared.check()

@@ -1,0 +1,97 @@
+"""Names for everything that a pass of a net computes, in-place layers included: what two programs that run
+the same net are compared by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rlossctl.net.deploy import Deploy
+
+
+@dataclass(frozen=True)
+class Value:
+    """One tensor of a pass.
+
+    Attributes:
+        name: the blob's name; `<blob>@<layer>` where an in-place layer replaces the blob later.
+        names: all its names, where layers hand it on.
+        layer: the layer that computes it.
+        number, top: where that layer stands among the deployed ones, and which of its tops this is.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    layer: str
+    number: int
+    top: int
+
+
+def named_values(deploy: Deploy) -> list[Value]:
+    """Every tensor of a pass once, in order of computation.
+
+    A layer that hands its bottom on (Dropout, Split, ...) makes no tensor: the tensor has the name of the
+    blob that is there in the end, an output's name above all.
+    """
+    module = _Namer(deploy)
+    named = (*module.named_parameters(), *module.named_buffers())  # tied blobs once
+    state = {name: torch.empty_like(value, device="meta") for name, value in named}
+    image = torch.empty(deploy.input_shape, device="meta")
+    with torch.no_grad():
+        return torch.func.functional_call(module, state, (image,))
+
+
+class _Namer(nn.Module):
+    """A module, so that `functional_call` can run it without the weights' memory."""
+
+    def __init__(self, deploy: Deploy) -> None:
+        super().__init__()
+        self.deploy = deploy
+        self.train(deploy.training)
+
+    def forward(self, image: Tensor) -> list[Value]:
+        deploy = self.deploy
+        versions = _version_names(deploy)
+        made: dict[tuple[int, int], list[str]] = {}  # place -> every name of the tensor
+        current: dict[str, tuple[int, int] | None] = {deploy.input_name: None}  # blob -> where it was made
+        for number, (bottoms, tops) in enumerate(deploy.walk(image)):
+            layer = deploy.layers[number]
+            sources = [current[name] for name in layer.bottoms]
+            for index, (blob, top) in enumerate(zip(layer.tops, tops, strict=True)):
+                same = [place for place, bottom in zip(sources, bottoms, strict=True) if bottom is top]
+                place = same[0] if same else (number, index)
+                current[blob] = place
+                if place is not None:
+                    made.setdefault(place, []).append(versions[number, index])
+        return [
+            Value(_best(names, deploy), tuple(names), deploy.layers[number].name, number, top)
+            for (number, top), names in made.items()
+        ]
+
+
+def _version_names(deploy: Deploy) -> dict[tuple[int, int], str]:
+    """(layer number, top) -> a name that nothing else has."""
+    last = {
+        top: (number, index)
+        for number, layer in enumerate(deploy.layers)
+        for index, top in enumerate(layer.tops)
+    }
+    taken = {deploy.input_name, *last}
+    names = {}
+    for number, layer in enumerate(deploy.layers):
+        for index, top in enumerate(layer.tops):
+            name = top
+            if last[top] != (number, index):
+                name = f"{top}@{layer.name}"
+                name = name if name not in taken else f"{name}#{number}"
+                taken.add(name)
+            names[number, index] = name
+    return names
+
+
+def _best(names: list[str], deploy: Deploy) -> str:
+    outputs = [name for name in names if name in deploy.output_names]
+    plain = [name for name in names if "@" not in name]
+    return (outputs or plain or names)[0]

@@ -1,0 +1,258 @@
+"""Files with heads, preprocessing and other precisions: they answer what `rlossctl eval` predicts."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from rlossctl.converters import OnnxOptions
+from rlossctl.converters import onnx as onnx_format
+
+import rlossctl
+from rlossctl.cli import cli
+from rlossctl.data.modelcard import ModelCard
+from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation import Predictor, open_onnx
+from rlossctl.net.saved import layer_records
+from rlossctl.weights import write_caffemodel
+
+SIZES = [(48, 64), (65, 65), (66, 65), (67, 40), (130, 101), (1, 1), (64, 200)]
+
+
+@pytest.fixture(scope="module")
+def made(material, tmp_path_factory):
+    """made(name, **options): the file of the tiny net with these options, converted once."""
+    folder, files = tmp_path_factory.mktemp("deployed"), {}
+
+    def make(name: str, outputs: tuple[str, ...] = ("up",), **options: object):
+        if name not in files:
+            files[name] = folder / f"{name}.onnx"
+            rlossctl.convert(
+                material.test,
+                material.weights,
+                files[name],
+                placeholders=material.settings,
+                outputs=outputs,
+                classes=["a", "b", "c", "d"],
+                onnx_options=OnnxOptions(**options),
+            )
+        return files[name]
+
+    return make
+
+
+def session(path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+
+
+def photo(size: tuple[int, int]) -> np.ndarray:
+    """Blobs of colour, blue first: labels vary, and so do the margins between them."""
+    generator = np.random.default_rng(size[0] * 1000 + size[1])
+    return generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def card(path) -> ModelCard:
+    (entry,) = onnx.load(path, load_external_data=False).metadata_props
+    return ModelCard.from_json(entry.value)
+
+
+# fc8 has half the net's resolution, so that the file has to enlarge it; up has all of it already.
+@pytest.mark.parametrize("blob", ["up", "fc8_toy"])
+@pytest.mark.parametrize("size", SIZES)
+def test_label_maps_are_what_evaluation_predicts(made, blob, size):
+    scores = Predictor(open_onnx(made(f"scores_{blob}", (blob,)), "cpu"))
+    file = made(f"labels_{blob}", (blob,), preprocessing=True)
+    bgr = photo(size)
+    rgb = np.ascontiguousarray(bgr[None, :, :, ::-1])
+    (labels,) = session(file).run(None, {"image": rgb})
+    assert (labels.dtype, labels.shape) == (np.uint8, (1, *size))
+    np.testing.assert_array_equal(labels[0], scores.predict(bgr).labels)
+    np.testing.assert_array_equal(Predictor(open_onnx(file, "cpu")).predict(bgr).labels, labels[0])
+    if min(size) > 30:
+        assert len(np.unique(labels)) == 4
+
+
+def test_photos_of_one_size_make_a_batch(made):
+    file = made("labels_up", preprocessing=True)
+    photos = np.stack([photo((40, 50)), photo((40, 50))[::-1]])
+    together = session(file).run(None, {"image": photos})[0]
+    apart = [session(file).run(None, {"image": one[None]})[0][0] for one in photos]
+    np.testing.assert_array_equal(together, np.stack(apart))
+
+
+def test_of_equal_scores_the_larger_id_wins(tmp_path):
+    prototxt, weights, out = (tmp_path / name for name in ("n.prototxt", "w.caffemodel", "n.onnx"))
+    prototxt.write_text(
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'
+        'layer { name: "c" type: "Convolution" bottom: "data" top: "c" '
+        "convolution_param { num_output: 5 kernel_size: 1 } }\n"
+    )
+    net = rlossctl.load_net(prototxt)
+    net.params["c"][1].data[:] = torch.tensor([1.0, 2.0, 0.0, 2.0, 1.0])
+    write_caffemodel(weights, net.name, layer_records(net))
+    rlossctl.convert(prototxt, weights, out, onnx_options=OnnxOptions(head="argmax"))
+    (labels,) = session(out).run(None, {"data": np.zeros((2, 3, 8, 8), np.float32)})
+    assert (labels == 3).all() and labels.shape == (2, 8, 8)
+
+
+def test_the_file_says_what_it_is(made):
+    found = card(made("labels_up", preprocessing=True))
+    assert (found.input, found.output, found.head) == ("image", "labels", "argmax")
+    assert found.preprocessing_inside and found.preprocess.mean_bgr == pytest.approx(
+        (104.008, 116.669, 122.675)
+    )
+    assert found.classes == ["a", "b", "c", "d"] and found.palette[1] == [128, 0, 0]
+    graph = onnx.load(made("labels_up")).graph
+    (image,), (labels,) = graph.input, graph.output
+    sizes = [size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim]
+    assert sizes == ["batch", "photo_height", "photo_width", 3]
+    assert [size.dim_param for size in labels.type.tensor_type.shape.dim] == sizes[:3]
+
+
+def test_softmax_at_the_input_size(made):
+    scores = session(made("scores_fc8_toy", ("fc8_toy",)))
+    file = session(made("softmax", ("fc8_toy",), head="softmax", upsample=True))
+    image = np.random.default_rng(0).standard_normal((2, 3, 33, 41)).astype(np.float32) * 60
+    (found,) = file.run(None, {"data": image})
+    assert found.shape == (2, 4, 33, 41)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+    corners = scores.run(None, {"data": image})[0][:, :, ::16, ::20]
+    exponents = np.exp(corners - corners.max(1, keepdims=True))
+    np.testing.assert_allclose(
+        found[:, :, ::32, ::40], exponents / exponents.sum(1, keepdims=True), atol=1e-5
+    )
+
+
+def test_heads_are_for_one_map_of_scores(material, tmp_path):
+    with pytest.raises(UsageError, match="one map of scores"):
+        rlossctl.convert(
+            material.test,
+            material.weights,
+            tmp_path / "a.onnx",
+            placeholders=material.settings,
+            outputs=["up", "conv1"],
+            onnx_options=OnnxOptions(head="argmax"),
+        )
+    with pytest.raises(UsageError, match="for ONNX files"):
+        rlossctl.convert(
+            material.test,
+            material.weights,
+            tmp_path / "a.pt",
+            placeholders=material.settings,
+            onnx_options=OnnxOptions(fold=True),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_folding_leaves_no_batch_norm_and_the_same_labels(made):
+    plain, folded = made("labels_up", preprocessing=True), made("folded", preprocessing=True, fold=True)
+    kinds = [{node.op_type for node in onnx.load(path).graph.node} for path in (plain, folded)]
+    assert "BatchNormalization" in kinds[0] and "BatchNormalization" not in kinds[1]
+    assert card(folded).folded == 2
+    image = photo((90, 70))[None]
+    labels = [session(path).run(None, {"image": image})[0] for path in (plain, folded)]
+    assert (labels[0] == labels[1]).mean() > 0.999
+
+
+def test_more_than_one_file_can_hold_goes_beside_it(material, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    out = tmp_path / "large.onnx"
+    verification = rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
+    assert "large.onnx.data" in verification.notes[-1]
+    result = CliRunner().invoke(
+        cli,
+        ["verify", f"{material.test},{material.weights}", str(out)]
+        + [f"--set={name}={value}" for name, value in material.settings.items()],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A list of three photos with labels, and the folder of its names."""
+    lines = []
+    for number in range(3):
+        Image.fromarray(photo((60 + number, 70))).save(tmp_path / f"{number}.png")
+        Image.fromarray(photo((60 + number, 70))[:, :, 0] % 4).save(tmp_path / f"{number}_label.png")
+        lines.append(f"/{number}.png /{number}_label.png")
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    return tmp_path / "list.txt"
+
+
+def test_eval_scores_a_label_model_as_it_scores_the_scores(made, labelled, tmp_path):
+    found = []
+    for file in (made("scores_up"), made("labels_up", preprocessing=True)):
+        out = tmp_path / f"{file.stem}.json"
+        arguments = ["eval", str(file), "--data", str(labelled), "--root", str(tmp_path), "--json", str(out)]
+        result = CliRunner().invoke(cli, [*arguments, "--device", "cpu"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        content = json.loads(out.read_text())
+        found.append((content["miou"], content["classes"]))
+    assert found[0] == found[1]
+
+
+def test_half_precision_says_what_it_costs(material, labelled, tmp_path):
+    out = tmp_path / "half.onnx"
+    verification = rlossctl.convert(
+        material.test,
+        material.weights,
+        out,
+        placeholders=material.settings,
+        onnx_options=OnnxOptions(
+            precision="fp16", preprocessing=True, verify_images=str(labelled), root=str(tmp_path)
+        ),
+    )
+    assert "mIoU" in verification.notes[-1] and "3 images with labels" in verification.notes[-1]
+    weights = onnx.load(out).graph.initializer
+    assert {entry.data_type for entry in weights if len(entry.dims) == 4} == {onnx.TensorProto.FLOAT16}
+    assert session(out).run(None, {"image": photo((50, 40))[None]})[0].shape == (1, 50, 40)
+
+
+def test_eight_bits_per_channel(material, labelled, tmp_path):
+    out = tmp_path / "int8.onnx"
+    options = OnnxOptions(precision="int8", calibrate=str(labelled), root=str(tmp_path))
+    verification = rlossctl.convert(
+        material.test, material.weights, out, placeholders=material.settings, onnx_options=options
+    )
+    assert verification.notes[-1].startswith("int8: on") and "mIoU" in verification.notes[-1]
+    graph = onnx.load(out).graph
+    weights = [entry for entry in graph.initializer if len(entry.dims) == 4]
+    assert {entry.data_type for entry in weights} == {onnx.TensorProto.INT8}
+    stem = weights[0].name.removesuffix("_quantized")
+    scales = [entry for entry in graph.initializer if entry.name.startswith(stem)]
+    assert any(list(entry.dims) == [weights[0].dims[0]] for entry in scales), "a scale for each channel"
+    image = np.zeros((1, 3, 65, 65), np.float32)
+    assert session(out).run(None, {"data": image})[0].dtype == np.float32
+
+
+def test_eight_bits_need_images():
+    with pytest.raises(UsageError, match="int8 needs images"):
+        OnnxOptions(precision="int8")
+
+
+def test_not_verified_is_said(material, tmp_path):
+    verification = rlossctl.convert(
+        material.test,
+        material.weights,
+        tmp_path / "a.onnx",
+        placeholders=material.settings,
+        onnx_options=OnnxOptions(verify=False),
+    )
+    assert "NOT verified: nothing was compared" in verification.lines()[1]
+
+
+def test_damaged_cards_are_refused():
+    with pytest.raises(NetError, match="metadata"):
+        ModelCard.from_json('{"head": "soft"}', "m.onnx")
+    with pytest.raises(NetError, match="metadata"):
+        ModelCard.from_json("[]")
+    assert ModelCard.from_json('{"later": 1}') == ModelCard()

@@ -1,0 +1,147 @@
+"""`rlossctl verify`, and the comparison under it: two models, and where they part."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+from rlossctl.converters import OnnxOptions
+from rlossctl.converters.choices import choice_of
+from rlossctl.converters.segments import Segments
+
+import rlossctl
+from rlossctl.cli import cli
+from rlossctl.errors import NetError, UsageError, VerificationError
+from rlossctl.net.deploy import Deploy
+from rlossctl.net.saved import layer_records
+from rlossctl.weights import load_caffemodel, write_caffemodel
+
+
+@pytest.fixture(scope="module")
+def files(material, tmp_path_factory):
+    """(A as prototxt,caffemodel; its ONNX form, folded; the folder)."""
+    folder = tmp_path_factory.mktemp("verify")
+    for name in ("folded.onnx", "tiny.safetensors"):
+        options = OnnxOptions(fold=True) if name.endswith("onnx") else None
+        rlossctl.convert(
+            material.test,
+            material.weights,
+            folder / name,
+            placeholders=material.settings,
+            onnx_options=options,
+        )
+    return f"{material.test},{material.weights}", folder / "folded.onnx", folder
+
+
+def verify(material, *arguments: object):
+    settings = [f"--set={name}={value}" for name, value in material.settings.items()]
+    return CliRunner().invoke(cli, ["verify", *map(str, arguments), *settings])
+
+
+def test_a_folded_model_agrees_in_every_blob_that_it_has(files, material):
+    result = verify(material, *files[:2])
+    assert result.exit_code == 0, result.output
+    assert "2 blobs of A have no blob of that name in B" in result.output, "conv1 and bn1 before scale1"
+    assert "argmax of 'up' differs on 0.0000%" in result.output
+
+
+def test_safetensors_carry_their_net(files, material):
+    assert verify(material, files[2] / "tiny.safetensors", files[1]).exit_code == 0
+
+
+def test_the_layer_with_other_weights_is_named(files, material, tmp_path):
+    model = load_caffemodel(material.weights)
+    values = {
+        (layer.name, index): blob.array().copy()
+        for layer in model.layers
+        for index, blob in enumerate(layer.blobs)
+    }
+    values["twin_b", 0][...] *= 1.01
+    values["twin_a", 0][...] *= 1.01  # shared
+    model.with_blobs(values).save(tmp_path / "other.caffemodel")
+    report = tmp_path / "report.json"
+    result = verify(material, files[1], f"{material.test},{tmp_path}/other.caffemodel", "--report", report)
+    assert isinstance(result.exception, VerificationError) and result.exception.exit_code == 3
+    assert "of layer 'twin_a' is the first that differs" in str(result.exception)
+    content = json.loads(report.read_text())
+    bad = [entry for entry in content["comparisons"] if entry["error"] > 1e-4]
+    assert bad[0]["layer"] == "twin_a" and bad[0]["found"] != bad[0]["expected"]
+    assert len(bad[0]["position"]) == 4
+
+
+def test_half_a_model_is_a_usage_error(material):
+    result = verify(material, material.test, material.test)
+    assert isinstance(result.exception, UsageError) and "half a model" in str(result.exception)
+
+
+def test_a_model_that_takes_photos_is_not_comparable(files, material, tmp_path):
+    out = tmp_path / "photos.onnx"
+    options = OnnxOptions(preprocessing=True)
+    rlossctl.convert(
+        material.test, material.weights, out, placeholders=material.settings, onnx_options=options
+    )
+    result = verify(material, files[0], out)
+    assert isinstance(result.exception, NetError) and "takes photos" in str(result.exception)
+
+
+def test_opencv_agrees(build, tmp_path):
+    pytest.importorskip("cv2")
+    prototxt, weights = tmp_path / "n.prototxt", tmp_path / "w.caffemodel"
+    prototxt.write_text(
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 20 }\n'
+        'layer { name: "c" type: "Convolution" bottom: "data" top: "c" '
+        'convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "msra" } } }\n'
+        'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }\n'
+    )
+    net = rlossctl.load_net(prototxt)
+    write_caffemodel(weights, net.name, layer_records(net))
+    named = f"{prototxt},{weights}"
+    result = CliRunner().invoke(cli, ["verify", named, named, "--runtime", "opencv"], catch_exceptions=False)
+    assert result.exit_code == 0 and "OpenCV" in result.output
+
+
+def test_pieces_of_a_graph_give_what_the_whole_gives(files):
+    import onnxruntime
+
+    model = onnx.load(files[1])
+    names = [name for node in model.graph.node for name in node.output]
+    image = np.random.default_rng(0).standard_normal((2, 3, 33, 41)).astype(np.float32)
+    pieces = Segments(model, names)
+    assert len(pieces._pieces) > 1
+    found = dict(pieces.run(image, names))
+    whole = onnxruntime.InferenceSession(files[1], providers=["CPUExecutionProvider"]).run(
+        None, {"data": image}
+    )
+    assert list(found) == names
+    np.testing.assert_allclose(found["up"], whole[0], atol=1e-5 * np.abs(whole[0]).max())
+
+
+POOL = """
+input: "x" input_shape { dim: 1 dim: 1 dim: 4 dim: 4 }
+layer { name: "pool" type: "Pooling" bottom: "x" top: "p" top: "mask"
+  pooling_param { kernel_size: 2 stride: 2 } }
+"""
+
+
+def test_either_of_two_equal_places_may_be_chosen_but_no_other(build):
+    deploy = Deploy(build(POOL, "TEST"), ["mask"]).eval()
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    image[..., 0, 0] = image[..., 1, 1]  # places 0 and 5 are equal
+    ((bottoms, tops),) = deploy.walk(image)
+    assert choice_of(deploy.layers[0], 0, bottoms, tops) is None
+    choice = choice_of(deploy.layers[0], 1, bottoms, tops)
+    mask = tops[1].numpy().copy()
+    assert mask.ravel().tolist() == [0, 7, 13, 15]
+    mask[0, 0, 0, 0] = 5
+    equal = choice.compare("t", "mask", mask, "pool")
+    assert equal.error == 0 and equal.disagreement == 0.25
+    for wrong, error in ((1, 4 / 15), (6, np.inf), (99, np.inf)):
+        mask[0, 0, 0, 0] = wrong
+        assert choice.compare("t", "mask", mask, "pool").error == pytest.approx(error)
+    mask[0, 0, 0, 0] = 5
+    choice.adopt(mask)
+    assert tops[1].ravel().tolist() == [5, 7, 13, 15]
