@@ -38,7 +38,7 @@ Every layer type that rlossctl builds. A net with another type is refused, all i
 - Backward: whether a gradient passes through. BatchNorm's own statistics, metrics and layers that
   answer with indices or marks have none, as in Caffe.
 - ONNX: `yes` for what is exported. Layers that read data, labels or sizes, remember the last pass, or give
-  nothing are left out.
+  nothing are left out; so is what draws at random or runs the user's code (of Python all but SpatialDropout).
 - Recorded: cases in `tests/golden/` computed by the original program and repeated within 1e-5 (values, input
   and parameter gradients; DenseCRF within 1e-4, DenseCRFLoss as `tests/losses` states).
 - Other tests: files under `tests/` that hold the type to a formula, to a rule of Caffe's source, or to what

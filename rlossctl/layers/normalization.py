@@ -57,7 +57,8 @@ class BatchNorm(Layer):
             return F.batch_norm(x, *self.statistics(), eps=self.eps)
         if not x.is_meta:
             self._update(x.detach())
-        return F.batch_norm(x, None, None, training=True, eps=self.eps)
+        # Not F.batch_norm, which refuses one value per channel; in Caffe it is its own mean.
+        return torch.batch_norm(x, None, None, None, None, True, 0.0, self.eps, False)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and variance, the stored sums divided by the stored scale."""

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from rlossctl.bilateral import backend
-from rlossctl.evaluation.pictures import overlay
+from rlossctl.data.drawing import overlay
 from rlossctl.files import atomic_write
 from rlossctl.losses import DenseCRFLoss
 from rlossctl.visualize.maps import GREY, Panel, sheet, signed_scale

@@ -91,6 +91,8 @@ layer { name: "again" type: "BatchReindex" bottom: "right" bottom: "zero" top: "
 layer { name: "filter" type: "Filter" bottom: "right" bottom: "mean" top: "chosen" }
 """
 ONE_SIZE = """
+layer { name: "drop" type: "Python" bottom: "data" top: "kept" python_param { module: "spatial_dropout"
+  layer: "SpatialDropoutLayer" param_str: "{\'phase\': \'TEST\', \'p\': 0.1}" } }
 layer { name: "bn" type: "BN" bottom: "data" top: "bn"
   bn_param { scale_filler { value: 1.5 } shift_filler { value: 0.5 } } }
 layer { name: "small" type: "Pooling" bottom: "bn" top: "small" top: "mask"

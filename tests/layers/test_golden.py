@@ -29,6 +29,7 @@ GRADIENT_BY_FORMULA = {
     "BatchReindex",
     "Permute",
     "PixelShuffle",
+    "Python",
     "ReLU6",
     "ShuffleChannel",
     "Split",
@@ -64,7 +65,7 @@ def test_the_copied_cases_cover_every_layer_that_computes(golden):
     by_formula = {"DenseCRFLoss", "Dropout", "Silence", "Split"}
     by_formula |= {kind.type for kind in registry.kinds().values() if kind.role == "data"}
     by_formula |= {"ConvolutionDepthwise", "DepthwiseConvolution", "Normalize", "Permute", "PixelShuffle"}
-    by_formula |= {"ReLU6", "ShuffleChannel"}
+    by_formula |= {"Python", "ReLU6", "ShuffleChannel"}
     by_formula |= {"DenseCRF", "DomainTransformForwardOnly", "HDF5Output", "MatRead", "MatWrite"}
     texts = [str(np.load(file)["prototxt"]) for file in (golden / "layers").glob("*.npz")]
     types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
