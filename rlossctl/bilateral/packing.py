@@ -9,6 +9,7 @@ away 1 from quotients; the ranges have room for it, so that stepping is an addit
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -31,10 +32,11 @@ class Packing:
     shifts: tuple[int, ...]
 
 
-def scales(dimensions: int) -> list[float]:
+@functools.cache
+def scales(dimensions: int) -> tuple[float, ...]:
     """Factors that make the lattice's blur a Gaussian of standard deviation 1 in each feature."""
     unit = math.sqrt(2 / 3) * (dimensions + 1)
-    return [unit / math.sqrt((i + 1) * (i + 2)) for i in range(dimensions)]
+    return tuple(unit / math.sqrt((i + 1) * (i + 2)) for i in range(dimensions))
 
 
 def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
@@ -89,9 +91,10 @@ def _quotient_ranges(spans: list[tuple[float, float]]) -> list[tuple[int, int]]:
     count = len(spans)
     scaled = [(a * s, b * s) for (a, b), s in zip(spans, scales(count), strict=True)]
     ranges = []
-    for i in range(count):
-        low = sum(a for a, _ in scaled[i:])
-        high = sum(b for _, b in scaled[i:])
+    rest_low, rest_high = sum(a for a, _ in scaled), sum(b for _, b in scaled)  # of scaled[i:]
+    for i, (a, b) in enumerate(scaled):
+        low, high = rest_low, rest_high
+        rest_low, rest_high = rest_low - a, rest_high - b
         if i > 0:
             low, high = low - i * scaled[i - 1][1], high - i * scaled[i - 1][0]
         # Rounding to the nearest remainder-0 vertex moves a quotient by 1/2, the correction to the

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from rlossctl.bilateral import ops, run
+from rlossctl.bilateral.ops import operator
 from rlossctl.errors import NetError
 
+OP = "rlossctl::densecrf"
+ARGUMENTS = "Tensor image, Tensor seg, Tensor mask, float sigma_xy, float sigma_rgb, str mode, float upstream"
 
-@torch.library.custom_op("rlossctl::densecrf", mutates_args=())
+
+@operator(
+    OP,
+    "Tensor image, Tensor seg, Tensor mask, float sigma_xy, float sigma_rgb, str mode, float upstream",
+    "(Tensor, Tensor)",
+)
 def densecrf_op(
     image: torch.Tensor,
     seg: torch.Tensor,
@@ -40,7 +49,7 @@ def densecrf_op(
     return loss.to(seg.dtype), gradient
 
 
-@densecrf_op.register_fake
+@torch.library.register_fake(OP)
 def _(
     image: torch.Tensor,
     seg: torch.Tensor,
@@ -104,12 +113,13 @@ def _is(upstream: torch.Tensor, expected: float) -> bool:
     """
     if upstream.device.type != "cpu" or type(upstream) is not torch.Tensor or torch.is_grad_enabled():
         return False
-    return upstream.item() == torch.tensor(expected, dtype=upstream.dtype).item()
+    rounded = np.float32(expected) if upstream.dtype == torch.float32 else expected
+    return upstream.item() == float(rounded)
 
 
-densecrf_op.register_autograd(_backward, setup_context=_setup_context)
+torch.library.register_autograd(OP, _backward, setup_context=_setup_context)
 for _device in ("cpu", "cuda"):
-    densecrf_op.register_autocast(_device, torch.float32)
+    torch.library.register_autocast(OP, _device, torch.float32)
 
 
 def _check(
