@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from rlossctl.prototxt import schema, template, upgrade
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
 _TOKEN = re.compile(r'#[^\n]*|\$\{\w+\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
+# Two backslashes are taken together, so that what follows them is not taken for escaped.
+_UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,18 @@ def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] |
 def parse(text: str, name: str, where: str) -> Message:
     """Text format to message `name`; errors carry `where` and the line."""
     try:
-        return text_format.Parse(text, schema.message(name))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of escapes that Caffe's protobuf refuses, Python's only warns
+            return text_format.Parse(text, schema.message(name))
+    except (UnicodeError, Warning) as error:
+        line = _unknown_escape(text)
+        raise PrototxtError(
+            "holds a string with an unknown escape sequence",
+            where=f"{where}:{line}" if line else where,
+            found=text.split("\n")[line - 1].strip()[:80] if line else str(error).split("\n")[0][:120],
+            expected="letters, and after a backslash one of n t r \\ ' \" or a number",
+            advice="write a backslash twice, or / between the names of folders",
+        ) from error
     except text_format.ParseError as error:
         line = error.GetLine()
         reason = re.sub(r"^\d+:\d+ ?: ?", "", str(error)).replace("rlossctl.", "")
@@ -120,6 +134,18 @@ def parse(text: str, name: str, where: str) -> Message:
             expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks",
             advice="correct the line, or check that this is the file you meant",
         ) from error
+
+
+def _unknown_escape(text: str) -> int:
+    """The line of the first string with a backslash before something that stands for nothing; 0 if unseen."""
+    line = 1
+    for match in _TOKEN.finditer(text):
+        token = match.group(0)
+        if token == "\n":
+            line += 1
+        elif token[0] in "\"'" and _UNKNOWN_ESCAPE.search(token):
+            return line
+    return 0
 
 
 def read_text(path: str | Path) -> str:

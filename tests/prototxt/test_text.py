@@ -109,3 +109,20 @@ def test_both_kinds_of_solver_type_are_refused(tmp_path):
     path.write_text('solver_type: SGD\ntype: "Adam"\n')
     with pytest.raises(PrototxtError, match="both type and solver_type"):
         load_solver_parameter(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "found"),
+    [
+        ('name: "a\\\\b"\nlayer { name: "c:\\models" }', "f:2", 'layer { name: "c:\\models" }'),
+        ('name: "\\477"', "f", "octal"),  # more than a byte
+    ],
+)
+def test_an_escape_that_stands_for_nothing_is_refused_as_caffe_refuses_it(text, where, found):
+    with pytest.raises(PrototxtError, match="unknown escape sequence") as caught:
+        parse_net(text, "f")
+    assert caught.value.where == where and found in caught.value.found
+
+
+def test_escapes_that_stand_for_something():
+    assert parse_net(r'name: "\\m\n\t\x41\101\u00e9\'"').param.name == "\\m\n\tAAé'"
