@@ -21,7 +21,12 @@ import rlossctl
 from rlossctl.errors import RlossError
 
 # Distributions whose module has another name; two builds of ONNX Runtime install the same one.
-_MODULES = {"onnxruntime-gpu": "onnxruntime", "pillow": "PIL", "protobuf": "google.protobuf"}
+_MODULES = {
+    "onnxruntime-gpu": "onnxruntime",
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "protobuf": "google.protobuf",
+}
 _FORMS_OF_ALL = {"all", "dev"}  # extras that are no feature of their own
 _LITTLE_SPACE = 2**30
 
