@@ -17,7 +17,6 @@ import numpy as np
 from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, UsageError
-from rlossctl.evaluation import results
 from rlossctl.evaluation.confusion import Confusion
 from rlossctl.evaluation.counts import ClassCounts, class_mean
 from rlossctl.evaluation.examples import choose, image_scores
@@ -91,10 +90,6 @@ class Evaluation:
     def miou(self) -> float | None:
         """Mean IoU of the set over the classes of interest that occur; None when none does."""
         return class_mean(self.counts.sum().iou(), self.interest)
-
-    def to_json(self, metric: str = "standard") -> dict[str, Any]:
-        """Plain values for a JSON file; see `results.to_json`."""
-        return results.to_json(self, metric)
 
 
 def evaluate(

@@ -16,6 +16,7 @@ from rlossctl.evaluation.evaluate import Evaluation, Picture
 from rlossctl.evaluation.examples import image_scores
 from rlossctl.evaluation.page import Example, render_page
 from rlossctl.evaluation.pictures import error_map
+from rlossctl.evaluation.results import to_json
 from rlossctl.files import atomic_write, make_folder
 
 
@@ -43,7 +44,7 @@ def write_report(
     """
     _check_same(evaluations)
     folder = make_folder(folder)
-    results = {"models": {name: entry.to_json() for name, entry in evaluations.items()}}
+    results = {"models": {name: to_json(entry) for name, entry in evaluations.items()}}
     with atomic_write(folder / "results.json") as file:
         file.write(json.dumps(results, indent=1).encode())
     examples = list(_examples(folder, evaluations))

@@ -7,14 +7,12 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rlossctl.evaluation.bootstrap import Difference
 from rlossctl.evaluation.confusion import class_scores, number
 from rlossctl.evaluation.counts import class_mean, image_wise
-
-if TYPE_CHECKING:
-    from rlossctl.evaluation.bootstrap import Difference
-    from rlossctl.evaluation.evaluate import Evaluation
+from rlossctl.evaluation.evaluate import Evaluation
 
 # The order of tables; what a matrix alone gives is missing where masks may overlap.
 MEANS = {
@@ -96,7 +94,7 @@ def all_to_json(
 ) -> dict[str, Any]:
     """`to_json` of the one model; of several, `models` by name and their `differences` to the first."""
     if len(evaluations) == 1:
-        return next(iter(evaluations.values())).to_json(metric)
+        return to_json(next(iter(evaluations.values())), metric)
     return {
         "models": {name: to_json(evaluation, metric) for name, evaluation in evaluations.items()},
         "differences": {

@@ -12,6 +12,7 @@ from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Crf, OnnxRunner, Predictor, Protocol, Rule, evaluate, open_onnx
 from rlossctl.evaluation.opening import open_list
 from rlossctl.evaluation.protocol import tile_starts
+from rlossctl.evaluation.results import to_json
 from rlossctl.evaluation.rules import best_class
 
 MEAN = (100.0, 110.0, 120.0)
@@ -257,7 +258,7 @@ def test_models_that_give_labels_are_evaluated(label_model, voc_folder):
     for picture in result.pictures:
         np.testing.assert_array_equal(picture.prediction, best_class(picture.photo.transpose(2, 0, 1)))
     assert result.preprocess is None
-    assert result.to_json()["preprocess"] is None
+    assert to_json(result)["preprocess"] is None
 
 
 @pytest.mark.parametrize(
