@@ -75,8 +75,8 @@ class _AllValues(nn.Module):
 
 
 def _torch_export(module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, str], outputs: int):
-    for name in ("torch.onnx", "torch.fx"):  # both print how they work things out
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("torch.onnx", "torch.fx", "torch.export"):  # they print how they work things out
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch's exporter deprecates parts of itself
