@@ -23,8 +23,9 @@ class DenseCRF(Layer):
     max_iter times (default 10) Q = softmax(scores + sum w K Q / K 1), where K is the permutohedral filter of
     pos_xy_std or of bi_xy_std and bi_rgb_std, and w pos_w or bi_w (lists; no defaults: without them nothing
     is smoothed). exp counts as 0 below -20. The top is Q, or with output_probability: false
-    log(max(Q, FLT_MIN)), and 0 outside the image. No gradient. Unlike the original, two bottoms are enough
-    without colour potentials, and every image of a batch uses its own colours.
+    log(max(Q, FLT_MIN)), and 0 outside the image. No gradient. Not reproduced: the original
+    crashes without a third bottom (here: two are enough without colour potentials), and does not use each
+    image's own colours in a batch (here: it does).
     """
 
     def __init__(self, setup: Setup) -> None:
