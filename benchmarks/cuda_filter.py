@@ -24,7 +24,6 @@ import torch
 
 from rlossctl.bilateral import backend, cuda, exact, twin
 from rlossctl.bilateral.choice import CUDA
-from rlossctl.bilateral.packing import pack
 from rlossctl.data.scenes import draw_scene
 
 TARGETS = {41: 0.05, 129: 0.25, 257: 1.0}  # milliseconds
@@ -71,9 +70,7 @@ def measure(size: int, arguments: argparse.Namespace) -> dict[str, float | None]
         "graph": milliseconds(recorded(loss), repeats),
         "fixed": milliseconds(lambda: loss(True), repeats),
         "exact": None,
-        "twin": milliseconds(
-            lambda: twin.lattice_filter(seg, image, *SIGMAS, pack(image, *SIGMAS)), max(repeats // 10, 3)
-        ),
+        "twin": milliseconds(lambda: twin.lattice_filter(seg, image, *SIGMAS), max(repeats // 10, 3)),
     }
     if size <= arguments.exact_up_to:
         cutoff = exact.cutoff(seg)

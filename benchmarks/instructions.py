@@ -15,10 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from rlossctl.bench.samples import KINDS, picture
-from rlossctl.bilateral.packing import pack
 
 TESTS = Path(__file__).resolve().parent.parent / "native" / "tests"
 
@@ -37,7 +34,7 @@ def main() -> None:
         print(f"{'size':>5} {'image':<9}{'avx2':>8}{'plain':>8}   instructions per pixel and channel")
         for size in options.sizes:
             for kind in KINDS:
-                file = write(Path(folder) / "sample", kind, size, options)
+                file = write(Path(folder) / "sample", kind, size)
                 counts = [
                     (
                         count(program, file, size, 3, path, options)
@@ -56,11 +53,8 @@ def build(folder: Path) -> Path:
     return folder / "some_calls"
 
 
-def write(file: Path, kind: str, size: int, options: argparse.Namespace) -> Path:
-    image = picture(kind, 1, size)
-    packing = pack(image, options.sigma_xy, options.sigma_rgb)
-    layout = np.array([packing.lows, packing.shifts], dtype=np.int32)
-    file.write_bytes(layout.tobytes() + image.numpy().tobytes())
+def write(file: Path, kind: str, size: int) -> Path:
+    file.write_bytes(picture(kind, 1, size).numpy().tobytes())
     return file
 
 

@@ -8,6 +8,7 @@
 
 #include "key_table.hpp"
 #include "lattice.hpp"
+#include "layout.hpp"
 #include "threads.hpp"
 
 namespace rlossctl {
@@ -212,10 +213,11 @@ private:
 };
 
 template <int D>
-void Lattice<D>::build(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, int threads) {
+void Lattice<D>::build(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) {
     thread_local Pixels<D> pixels;
     thread_local Builder<D, NarrowSlot> narrow;
     thread_local Builder<D, WideSlot> wide;
+    const KeyLayout layout = lay_out_keys(image, sizes, sigmas, threads);
     pixels_ = sizes.pixels();
     block_.ensure(blocks());
     pixels.embed(image, layout, sizes, sigmas, block_.data(), threads);

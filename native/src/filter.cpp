@@ -38,33 +38,33 @@ AnyLattice& arena(std::int64_t colours) {
 
 } // namespace
 
-void bilateral_filter(const float* values, const float* image, float* filtered, const KeyLayout& layout,
-                      const Sizes& sizes, Sigmas sigmas, Order order, int threads) {
+void bilateral_filter(const float* values, const float* image, float* filtered, const Sizes& sizes, Sigmas sigmas,
+                      Order order, int threads) {
     const std::int64_t pixels = sizes.pixels(), plane = sizes.channels * pixels;
     for_images(sizes.images, threads, [&](std::int64_t n, int inner) {
         AnyLattice& lattice = arena(sizes.colours);
-        lattice.build(image + n * sizes.colours * pixels, layout, sizes, sigmas, inner);
+        lattice.build(image + n * sizes.colours * pixels, sizes, sigmas, inner);
         lattice.apply({values + n * plane, nullptr, filtered + n * plane, nullptr, sizes.channels, order, 1.0f}, inner);
     });
 }
 
 void densecrf(const float* values, const float* mask, const float* image, float* gradient, double* energies,
-              const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, Order order, float factor, int threads) {
+              const Sizes& sizes, Sigmas sigmas, Order order, float factor, int threads) {
     const std::int64_t pixels = sizes.pixels(), plane = sizes.channels * pixels;
     for_images(sizes.images, threads, [&](std::int64_t n, int inner) {
         AnyLattice& lattice = arena(sizes.colours);
-        lattice.build(image + n * sizes.colours * pixels, layout, sizes, sigmas, inner);
+        lattice.build(image + n * sizes.colours * pixels, sizes, sigmas, inner);
         lattice.apply({values + n * plane, mask + n * pixels, gradient + n * plane, energies + n, sizes.channels,
                        order, factor},
                       inner);
     });
 }
 
-Lattices::Lattices(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, int threads)
+Lattices::Lattices(const float* image, const Sizes& sizes, Sigmas sigmas, int threads)
     : sizes_(sizes), lattices_(sizes.images) {
     for_images(sizes.images, threads, [&](std::int64_t n, int inner) {
         lattices_[n] = make_lattice(sizes.colours);
-        lattices_[n]->build(image + n * sizes.colours * sizes.pixels(), layout, sizes, sigmas, inner);
+        lattices_[n]->build(image + n * sizes.colours * sizes.pixels(), sizes, sigmas, inner);
     });
 }
 

@@ -1,5 +1,6 @@
 // The bilateral filter of the DenseCRF loss: everything that Python may call. Tensors are contiguous float32
-// on the CPU; no result depends on the number of threads.
+// on the CPU; no result depends on the number of threads. Where a lattice is built, std::domain_error says that the
+// image is not finite or that a sigma is too small for it.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +10,6 @@
 namespace rlossctl {
 
 constexpr int max_colours = 4;
-constexpr int max_features = 2 + max_colours;
-
-// Where each quotient lies in a 64-bit key; chosen, with its limits, in rlossctl/bilateral/packing.py.
-struct KeyLayout {
-    std::int32_t low[max_features];
-    std::int32_t shift[max_features];
-};
 
 struct Sizes {
     std::int64_t images, channels, colours, height, width;
@@ -33,13 +27,13 @@ enum class Order { forward, backward, mean };
 
 // filtered[n] = A_n values[n]; values and filtered [images, channels, height, width], image
 // [images, colours, height, width].
-void bilateral_filter(const float* values, const float* image, float* filtered, const KeyLayout& layout,
-                      const Sizes& sizes, Sigmas sigmas, Order order, int threads);
+void bilateral_filter(const float* values, const float* image, float* filtered, const Sizes& sizes, Sigmas sigmas,
+                      Order order, int threads);
 
 // With s = values * mask, mask [images, 1, height, width]: gradient = factor * mask * (A s) and
 // energies[n] = s_n^T A_n s_n. Masked pixels belong to the lattice, but send and receive nothing.
 void densecrf(const float* values, const float* mask, const float* image, float* gradient, double* energies,
-              const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, Order order, float factor, int threads);
+              const Sizes& sizes, Sigmas sigmas, Order order, float factor, int threads);
 
 // The exact Gaussian sum, filtered_i = sum_j exp(-|f_i - f_j|^2 / 2) values_j, j = i included. Groups of pixels
 // between which the kernel is below `cutoff` everywhere are skipped; with 0 none is.
@@ -51,7 +45,7 @@ class AnyLattice;
 // The lattices of a batch of images, kept to filter many times. May be used from several threads at once.
 class Lattices {
 public:
-    Lattices(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, int threads);
+    Lattices(const float* image, const Sizes& sizes, Sigmas sigmas, int threads);
     ~Lattices();
 
     void filter(const float* values, float* filtered, std::int64_t channels, Order order, int threads) const;

@@ -6,6 +6,7 @@
 
 #include "compiler.hpp"
 #include "filter.hpp"
+#include "layout.hpp"
 
 namespace rlossctl {
 

@@ -24,8 +24,7 @@ struct Task {
 class AnyLattice {
 public:
     virtual ~AnyLattice() = default;
-    virtual void build(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas,
-                       int threads) = 0;
+    virtual void build(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) = 0;
     virtual void apply(const Task& task, int threads) const = 0;
     virtual std::int64_t vertices() const = 0;
 };
@@ -37,7 +36,7 @@ std::unique_ptr<AnyLattice> make_lattice(std::int64_t colours);
 template <int D>
 class Lattice final : public AnyLattice {
 public:
-    void build(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, int threads) override;
+    void build(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) override;
     void apply(const Task& task, int threads) const override;
     std::int64_t vertices() const override { return count_ - 1; }
 

@@ -15,7 +15,6 @@ namespace py = pybind11;
 namespace {
 
 using Address = std::uintptr_t;
-using rlossctl::KeyLayout;
 using rlossctl::Order;
 using rlossctl::Sigmas;
 using rlossctl::Sizes;
@@ -50,44 +49,31 @@ Order checked_order(int order) {
     return static_cast<Order>(order);
 }
 
-KeyLayout read_layout(Address layout, std::int64_t colours) {
-    const auto* numbers = at<const std::int32_t>(layout);
-    const std::int64_t features = colours + 2;
-    KeyLayout keys{};
-    std::copy(numbers, numbers + features, keys.low);
-    std::copy(numbers + features, numbers + 2 * features, keys.shift);
-    for (std::int64_t i = 0, last = 3; i < features; last = keys.shift[i++])
-        require(keys.shift[i] >= last && keys.shift[i] < 63, "the layout's shifts must ascend from 3 to below 63");
-    return keys;
-}
-
 bool nothing(const Sizes& sizes) { return sizes.images * sizes.channels * sizes.pixels() == 0; }
 
-void bilateral_filter(Address values, Address image, Address filtered, Address layout, std::int64_t images,
+void bilateral_filter(Address values, Address image, Address filtered, std::int64_t images,
                       std::int64_t channels, std::int64_t colours, std::int64_t height, std::int64_t width,
                       double sigma_xy, double sigma_rgb, int order, int threads) {
     const Sizes sizes = checked(Sizes{images, channels, colours, height, width});
-    const KeyLayout keys = read_layout(layout, colours);
     const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
     const Order blurs = checked_order(order);
     if (nothing(sizes)) return;
     py::gil_scoped_release unlocked;
-    rlossctl::bilateral_filter(at<const float>(values), at<const float>(image), at<float>(filtered), keys, sizes,
+    rlossctl::bilateral_filter(at<const float>(values), at<const float>(image), at<float>(filtered), sizes,
                                sigmas, blurs, std::max(threads, 1));
 }
 
-void densecrf(Address values, Address mask, Address image, Address gradient, Address energies, Address layout,
-              std::int64_t images, std::int64_t channels, std::int64_t colours, std::int64_t height,
+void densecrf(Address values, Address mask, Address image, Address gradient, Address energies, std::int64_t images,
+              std::int64_t channels, std::int64_t colours, std::int64_t height,
               std::int64_t width, double sigma_xy, double sigma_rgb, int order, double factor, int threads) {
     const Sizes sizes = checked(Sizes{images, channels, colours, height, width});
-    const KeyLayout keys = read_layout(layout, colours);
     const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
     const Order blurs = checked_order(order);
     std::fill_n(at<double>(energies), images, 0.0);
     if (nothing(sizes)) return;
     py::gil_scoped_release unlocked;
     rlossctl::densecrf(at<const float>(values), at<const float>(mask), at<const float>(image), at<float>(gradient),
-                       at<double>(energies), keys, sizes, sigmas, blurs, static_cast<float>(factor),
+                       at<double>(energies), sizes, sigmas, blurs, static_cast<float>(factor),
                        std::max(threads, 1));
 }
 
@@ -108,16 +94,16 @@ void exact_filter(Address values, Address image, Address filtered, std::int64_t 
 PYBIND11_MODULE(_native, module) {
     module.doc() =
         "Compiled kernels of rlossctl.bilateral. Arguments are addresses of contiguous float32 arrays values, filtered, "
-        "gradient [N,K,H,W], image [N,C,H,W], mask [N,1,H,W], of float64 energies [N] and int32 layout [2,C+2]; then "
-        "sizes, sigmas, order (0 as the original, 1 its transpose, 2 their mean) and the number of threads.";
+        "gradient [N,K,H,W], image [N,C,H,W], mask [N,1,H,W], and of float64 energies [N]; then sizes, sigmas, order "
+        "(0 as the original, 1 its transpose, 2 their mean) and the number of threads. ValueError: arguments that no "
+        "caller should give; or the image is not finite, or a sigma too small for it.";
     const auto values = py::arg("values"), image = py::arg("image"), filtered = py::arg("filtered"),
-               layout = py::arg("layout"), images = py::arg("images"), channels = py::arg("channels"),
-               colours = py::arg("colours"), height = py::arg("height"), width = py::arg("width"),
-               sigma_xy = py::arg("sigma_xy"), sigma_rgb = py::arg("sigma_rgb"), order = py::arg("order"),
-               threads = py::arg("threads");
-    module.def("bilateral_filter", &bilateral_filter, values, image, filtered, layout, images, channels, colours,
+               images = py::arg("images"), channels = py::arg("channels"), colours = py::arg("colours"),
+               height = py::arg("height"), width = py::arg("width"), sigma_xy = py::arg("sigma_xy"),
+               sigma_rgb = py::arg("sigma_rgb"), order = py::arg("order"), threads = py::arg("threads");
+    module.def("bilateral_filter", &bilateral_filter, values, image, filtered, images, channels, colours,
                height, width, sigma_xy, sigma_rgb, order, threads, "filtered = A values.");
-    module.def("densecrf", &densecrf, values, py::arg("mask"), image, py::arg("gradient"), py::arg("energies"), layout,
+    module.def("densecrf", &densecrf, values, py::arg("mask"), image, py::arg("gradient"), py::arg("energies"),
                images, channels, colours, height, width, sigma_xy, sigma_rgb, order, py::arg("factor"), threads,
                "With s = values * mask: gradient = factor * mask * (A s), energies[n] = s_n^T A_n s_n.");
     module.def("exact_filter", &exact_filter, values, image, filtered, images, channels, colours, height, width,
@@ -126,17 +112,16 @@ PYBIND11_MODULE(_native, module) {
     module.def("simd", &rlossctl::simd, "The instruction set that runs: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
 
     py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")
-        .def(py::init([](Address image, Address layout, std::int64_t images, std::int64_t colours, std::int64_t height,
+        .def(py::init([](Address image, std::int64_t images, std::int64_t colours, std::int64_t height,
                          std::int64_t width, double sigma_xy, double sigma_rgb, int threads) {
                  const Sizes sizes = checked(Sizes{images, 1, colours, height, width});
                  require(!nothing(sizes), "images without pixels have no lattice");
-                 const KeyLayout keys = read_layout(layout, colours);
-                 const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
+                              const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
                  py::gil_scoped_release unlocked;
-                 return std::make_unique<rlossctl::Lattices>(at<const float>(image), keys, sizes, sigmas,
+                 return std::make_unique<rlossctl::Lattices>(at<const float>(image), sizes, sigmas,
                                                              std::max(threads, 1));
              }),
-             image, layout, images, colours, height, width, sigma_xy, sigma_rgb, threads)
+             image, images, colours, height, width, sigma_xy, sigma_rgb, threads)
         .def(
             "filter",
             [](const rlossctl::Lattices& self, Address values, Address filtered, std::int64_t channels, int order,

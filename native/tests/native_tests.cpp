@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -31,26 +32,6 @@ Floats random_floats(std::int64_t count, float low, float high, unsigned seed) {
     return numbers;
 }
 
-// Bits enough for images of 0..255 at these sigmas, as rlossctl/bilateral/packing.py would find them.
-KeyLayout layout(const Sizes& sizes, Sigmas used) {
-    const int features = static_cast<int>(sizes.colours) + 2;
-    double span[max_features];
-    for (int i = 0; i < features; ++i) {
-        const double range = i == 0 ? sizes.width / used.xy : i == 1 ? sizes.height / used.xy : 255 / used.rgb;
-        span[i] = range * std::sqrt(2.0 / 3.0) * (features + 1) / std::sqrt((i + 1.0) * (i + 2.0));
-    }
-    KeyLayout keys{};
-    for (int i = 0, bit = 3; i < features; ++i) {
-        double low = i > 0 ? -i * span[i - 1] : 0.0, high = 0.0;
-        for (int j = i; j < features; ++j) high += span[j];
-        keys.low[i] = static_cast<int>(std::floor(low / (features + 1) - 3.5));
-        keys.shift[i] = bit;
-        for (int range = static_cast<int>(std::ceil(high / (features + 1) + 3.5)) - keys.low[i]; range > 0; range /= 2)
-            ++bit;
-    }
-    return keys;
-}
-
 struct Case {
     Sizes sizes;
     Floats image, values, mask;
@@ -66,8 +47,7 @@ struct Case {
 
     Floats filter(Order order = Order::forward, int threads = 1, Sigmas used = sigmas) const {
         Floats filtered(values.size());
-        bilateral_filter(values.data(), image.data(), filtered.data(), layout(sizes, used), sizes, used, order,
-                         threads);
+        bilateral_filter(values.data(), image.data(), filtered.data(), sizes, used, order, threads);
         return filtered;
     }
 };
@@ -145,7 +125,7 @@ TEST(loss_is_the_filter_of_masked_values) {
             Floats gradient(one.values.size()), expected = gradient;
             std::vector<double> energies(sizes.images);
             densecrf(one.values.data(), one.mask.data(), one.image.data(), gradient.data(), energies.data(),
-                     layout(sizes, sigmas), sizes, sigmas, Order::forward, -2.0f, 3);
+                     sizes, sigmas, Order::forward, -2.0f, 3);
             const auto mask = [&](std::int64_t i) {
                 return one.mask[i / (sizes.channels * sizes.pixels()) * sizes.pixels() + i % sizes.pixels()];
             };
@@ -163,7 +143,7 @@ TEST(loss_is_the_filter_of_masked_values) {
 
 TEST(kept_lattices_give_the_same) {
     const Case one(Sizes{2, 21, 3, 17, 19});
-    const Lattices kept(one.image.data(), layout(one.sizes, sigmas), one.sizes, sigmas, 2);
+    const Lattices kept(one.image.data(), one.sizes, sigmas, 2);
     CHECK(kept.vertices() > 0);
     Floats filtered(one.values.size());
     for (int i = 0; i < 2; ++i) {
@@ -176,6 +156,22 @@ TEST(small_sigmas_need_wide_keys) {
     const Case one(Sizes{1, 3, 3, 13, 11});
     const Sigmas small{0.5, 0.3};
     for (const float value : one.filter(Order::forward, 2, small)) CHECK(std::isfinite(value));
+}
+
+TEST(what_has_no_keys_is_an_error) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    for (const float odd : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN(), 1e9f})
+        for (const std::int64_t place : {0, 100, 2 * 17 * 19 * 3 - 1}) {
+            Case one(Sizes{2, 2, 3, 17, 19});
+            one.image[place] = odd;
+            bool thrown = false;
+            try {
+                one.filter(Order::forward, 3);
+            } catch (const std::domain_error&) {
+                thrown = true;
+            }
+            CHECK(thrown);
+        }
 }
 
 TEST(exact_filter_is_the_gaussian_sum) {

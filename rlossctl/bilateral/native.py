@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from rlossctl.bilateral.choice import native_module
-from rlossctl.bilateral.packing import Packing
+from rlossctl.bilateral.packing import pack
 from rlossctl.bilateral.twin import FORWARD
 
 
@@ -19,20 +19,17 @@ def lattice_filter(
     image: torch.Tensor,
     sigma_xy: float,
     sigma_rgb: float,
-    packing: Packing,
     order: int = FORWARD,
 ) -> torch.Tensor:
     """A applied to values over image, [N, K, H, W]."""
     filtered = torch.empty_like(values)
-    layout = _layout(packing)
-    native_module().bilateral_filter(
-        *(tensor.data_ptr() for tensor in (values, image, filtered, layout)),
-        *_sizes(values, image),
-        sigma_xy,
-        sigma_rgb,
-        order,
-        torch.get_num_threads(),
-    )
+    sigmas = sigma_xy, sigma_rgb
+    arguments = *_addresses(values, image, filtered), *_sizes(values, image), *sigmas, order
+    try:
+        native_module().bilateral_filter(*arguments, torch.get_num_threads())
+    except ValueError:
+        _explain(image, *sigmas)
+        raise
     return filtered
 
 
@@ -42,23 +39,20 @@ def densecrf(
     image: torch.Tensor,
     sigma_xy: float,
     sigma_rgb: float,
-    packing: Packing,
     factor: float,
     order: int = FORWARD,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """With s = values * mask: factor * mask * (A s) [N, K, H, W], and s_n^T A_n s_n [N] in float64."""
     gradient = torch.empty_like(values)
     energies = torch.empty(len(values), dtype=torch.float64)
-    layout = _layout(packing)
-    native_module().densecrf(
-        *(tensor.data_ptr() for tensor in (values, mask, image, gradient, energies, layout)),
-        *_sizes(values, image),
-        sigma_xy,
-        sigma_rgb,
-        order,
-        factor,
-        torch.get_num_threads(),
-    )
+    sigmas = sigma_xy, sigma_rgb
+    addresses = _addresses(values, mask, image, gradient, energies)
+    arguments = *addresses, *_sizes(values, image), *sigmas, order, factor
+    try:
+        native_module().densecrf(*arguments, torch.get_num_threads())
+    except ValueError:
+        _explain(image, *sigmas)
+        raise
     return gradient, energies
 
 
@@ -68,7 +62,7 @@ def exact_filter(
     """The Gaussian sum itself, [N, K, H, W]; what `cutoff` leaves out is at most cutoff * sum |values|."""
     filtered = torch.empty_like(values)
     native_module().exact_filter(
-        *(tensor.data_ptr() for tensor in (values, image, filtered)),
+        *_addresses(values, image, filtered),
         *_sizes(values, image),
         sigma_xy,
         sigma_rgb,
@@ -81,15 +75,16 @@ def exact_filter(
 class Lattices:
     """The lattices of the images [N, C, H, W], kept to filter many times."""
 
-    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, packing: Packing) -> None:
+    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
         images, colours, height, width = image.shape
-        layout = _layout(packing)
-        addresses = image.data_ptr(), layout.data_ptr()
-        sizes = images, colours, height, width
         self._shape = images, height, width
-        self._kept = native_module().Lattices(
-            *addresses, *sizes, sigma_xy, sigma_rgb, torch.get_num_threads()
-        )
+        sigmas = sigma_xy, sigma_rgb
+        arguments = image.data_ptr(), images, colours, height, width, *sigmas
+        try:
+            self._kept = native_module().Lattices(*arguments, torch.get_num_threads())
+        except ValueError:
+            _explain(image, *sigmas)
+            raise
 
     def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
         """A applied to values [N, K, H, W] of the images' N, H and W."""
@@ -107,8 +102,14 @@ class Lattices:
         return self._kept.vertices
 
 
-def _layout(packing: Packing) -> torch.Tensor:
-    return torch.tensor([packing.lows, packing.shifts], dtype=torch.int32)  # [2, d]
+def _explain(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
+    """Raises the NetError of an image that has no keys: the kernel lays them out by `pack`'s rules."""
+    for colours in image:
+        pack(colours, sigma_xy, sigma_rgb)
+
+
+def _addresses(*tensors: torch.Tensor) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
 
 
 def _sizes(values: torch.Tensor, image: torch.Tensor) -> tuple[int, ...]:

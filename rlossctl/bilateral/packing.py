@@ -40,13 +40,13 @@ def scales(dimensions: int) -> tuple[float, ...]:
 
 
 def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
-    """Lays out the keys for a batch of images [N, C, H, W].
+    """Lays out the keys for one image [C, H, W].
 
     Raises:
         NetError: NaN or infinity in the image, or features too far apart for 64-bit keys.
     """
-    height, width = image.shape[2:]
-    low, high = colour_range(image)
+    height, width = image.shape[1:]
+    low, high = colour_range(image[None])
     spans = [(0.0, (width - 1) / sigma_xy), (0.0, (height - 1) / sigma_xy)]
     # 0 is always inside: the lattice may hold the vertices around feature zero (see twin.with_phantom).
     spans += [(min(a, 0) / sigma_rgb, max(b, 0) / sigma_rgb) for a, b in zip(low, high, strict=True)]

@@ -8,7 +8,7 @@ import torch
 
 from rlossctl.bilateral import cuda, exact, native, twin
 from rlossctl.bilateral.choice import CUDA, NATIVE, TWIN, announce, backend
-from rlossctl.bilateral.packing import colour_range, pack
+from rlossctl.bilateral.packing import colour_range
 
 EXACT = "exact"
 # How the blur of the lattice runs in each mode; "transposed" is A^T of "lattice", the derivative's operator.
@@ -27,9 +27,8 @@ def filtered(
         return _exact(kernel, values, image, *sigmas)
     if kernel == CUDA:
         return cuda.lattice_filter(values, image, *sigmas, ORDERS[mode])
-    packing = pack(image, *sigmas)
     lattice_filter = native.lattice_filter if kernel == NATIVE else twin.lattice_filter
-    return lattice_filter(values, image, *sigmas, packing, ORDERS[mode])
+    return lattice_filter(values, image, *sigmas, ORDERS[mode])
 
 
 def energy(
@@ -53,8 +52,7 @@ def energy(
     if kernel == CUDA:
         return cuda.densecrf(values, mask, image, sigma_xy, sigma_rgb, factor, ORDERS[mode])
     if kernel == NATIVE:
-        packing = pack(image, sigma_xy, sigma_rgb)
-        return native.densecrf(values, mask, image, sigma_xy, sigma_rgb, packing, factor, ORDERS[mode])
+        return native.densecrf(values, mask, image, sigma_xy, sigma_rgb, factor, ORDERS[mode])
     masked = values * mask
     result = filtered(masked, image, sigma_xy, sigma_rgb, mode)
     # By image, to keep the products small.
@@ -70,11 +68,7 @@ def prepare(
     sigmas = sigma_xy, sigma_rgb
     if mode == EXACT or kernel == CUDA or 0 in (len(image), *image.shape[2:]):
         return lambda values: filtered(values, image, *sigmas, mode)
-    packing = pack(image, *sigmas)
-    if kernel == NATIVE:
-        lattices = native.Lattices(image, *sigmas, packing)
-    else:
-        lattices = twin.Lattices(image, *sigmas, packing)
+    lattices = (native if kernel == NATIVE else twin).Lattices(image, *sigmas)
     return lambda values: lattices.filter(values, ORDERS[mode])
 
 

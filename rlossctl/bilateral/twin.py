@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rlossctl.bilateral.packing import Packing, scales
+from rlossctl.bilateral.packing import Packing, pack, scales
 
 FORWARD, BACKWARD, MEAN = range(3)  # the blur's axes 0..d (the original), d..0 (its transpose), their mean
 
@@ -33,8 +33,9 @@ class Lattice:
     links: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
     @classmethod
-    def build(cls, colours: torch.Tensor, sigma_xy: float, sigma_rgb: float, packing: Packing) -> Lattice:
+    def build(cls, colours: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Lattice:
         """From the image colours [C, H, W]."""
+        packing = pack(colours, sigma_xy, sigma_rgb)
         points = features(colours, sigma_xy, sigma_rgb)  # [P, d]
         count = len(points)
         quotients, ranks, weights = embed(with_phantom(points))  # each [P or P + 1, E]
@@ -58,8 +59,8 @@ class Lattice:
 class Lattices:
     """The lattices of the images [N, C, H, W], kept to filter many times."""
 
-    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, packing: Packing) -> None:
-        self._kept = [Lattice.build(colours, sigma_xy, sigma_rgb, packing) for colours in image]
+    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
+        self._kept = [Lattice.build(colours, sigma_xy, sigma_rgb) for colours in image]
 
     def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
         """A applied to values [N, K, H, W] of the images' N, H and W."""
@@ -72,13 +73,12 @@ def lattice_filter(
     image: torch.Tensor,
     sigma_xy: float,
     sigma_rgb: float,
-    packing: Packing,
     order: int = FORWARD,
 ) -> torch.Tensor:
     """A applied to values [N, K, H, W] over image [N, C, H, W]; both of one float type and device."""
     filtered = torch.empty_like(values)
     for one, colours, out in zip(values, image, filtered, strict=True):
-        out.copy_(Lattice.build(colours, sigma_xy, sigma_rgb, packing).filter(one, order))
+        out.copy_(Lattice.build(colours, sigma_xy, sigma_rgb).filter(one, order))
     return filtered
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from rlossctl.bilateral.ops import operator
 from rlossctl.errors import NetError
 
 OP = "rlossctl::densecrf"
-ARGUMENTS = "Tensor image, Tensor seg, Tensor mask, float sigma_xy, float sigma_rgb, str mode, float upstream"
 
 
 @operator(
@@ -43,8 +43,8 @@ def densecrf_op(
     _check(image, seg, mask, sigma_xy, sigma_rgb, mode)
     tensors = (tensor.contiguous() for tensor in (seg, mask, image))
     gradient, energies = run.energy(*tensors, sigma_xy, sigma_rgb, mode, -2 * upstream / len(seg))
-    loss = -energies.sum() / len(seg)
-    if loss.device.type == "cpu" and loss.isnan():  # elsewhere looking would wait for the device
+    loss = energies.sum().div_(-len(seg))
+    if loss.device.type == "cpu" and math.isnan(loss.item()):  # elsewhere looking would wait for the device
         raise error("the loss is NaN", "NaN in the segmentation or the mask", "finite scores")
     return loss.to(seg.dtype), gradient
 

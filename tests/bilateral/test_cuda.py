@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from rlossctl.bilateral import exact, twin
-from rlossctl.bilateral.packing import pack
 
 ORDERS = pytest.mark.parametrize(
     "order", [twin.FORWARD, twin.BACKWARD, twin.MEAN], ids=["forward", "backward", "mean"]
@@ -46,8 +45,7 @@ def test_lattice_equals_the_twin(
     kernels, batch, images, channels, colours, height, width, sigma_xy, sigma_rgb, order, deterministic
 ) -> None:
     values, image = batch(images, channels, colours, height, width)
-    packing = pack(image, sigma_xy, sigma_rgb)
-    expected = twin.lattice_filter(values, image, sigma_xy, sigma_rgb, packing, order)
+    expected = twin.lattice_filter(values, image, sigma_xy, sigma_rgb, order)
     found = kernels.lattice_filter(values, image, sigma_xy, sigma_rgb, order, deterministic)
     assert relative(found, expected) <= 1e-6
 
@@ -58,7 +56,7 @@ def test_densecrf_is_the_masked_filter(kernels, batch, order, deterministic) -> 
     values, image = batch(3, 9, 3, 22, 19)
     mask = torch.rand(3, 1, 22, 19, generator=torch.Generator().manual_seed(0)).mul(2).clamp(max=1)
     masked = values * mask
-    filtered = twin.lattice_filter(masked, image, 30, 20, pack(image, 30, 20), order)
+    filtered = twin.lattice_filter(masked, image, 30, 20, order)
     arguments = values, mask, image, 30, 20, -0.5, order, deterministic
     gradient, energies = kernels.densecrf(*arguments)
     assert relative(gradient, -0.5 * mask * filtered) <= 1e-6
@@ -116,7 +114,7 @@ def test_a_value_that_is_not_finite_stays_in_its_channel(kernels, batch, bad) ->
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_deterministic_sums_follow_the_magnitude(kernels, batch, scale) -> None:
     values, image = batch(1, 5, 3, 30, 20)
-    expected = twin.lattice_filter(values, image, 30, 15, pack(image, 30, 15)) * scale
+    expected = twin.lattice_filter(values, image, 30, 15) * scale
     found = kernels.lattice_filter(values * scale, image, 30, 15, twin.FORWARD, True)
     assert relative(found, expected) <= 1e-6
 

@@ -57,9 +57,9 @@ def test_the_built_module_can_be_imported_without_a_gpu() -> None:
 
 @pytest.mark.parametrize(("mode", "order"), [("lattice", 0), ("transposed", 1), ("symmetric", 2)])
 def test_run_hands_over_without_looking_at_the_image(monkeypatch, mode, order) -> None:
-    """pack() would wait for the device: it must not run."""
+    """The colours' range would have to come from the device: nobody may ask for it."""
     monkeypatch.setattr(run, "backend", lambda device: choice.Backend("native-cuda", "a test says so"))
-    monkeypatch.setattr(run, "pack", lambda *arguments: pytest.fail("looks at the image"))
+    monkeypatch.setattr(run, "colour_range", lambda *arguments: pytest.fail("looks at the image"))
     monkeypatch.setattr(run, "cuda", SimpleNamespace(lattice_filter=record, densecrf=record))
     values, mask, image = torch.ones(1, 2, 3, 3), torch.ones(1, 1, 3, 3), torch.ones(1, 3, 3, 3)
     assert run.filtered(values, image, 5, 6, mode) == (values, image, 5, 6, order)

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from rlossctl.bilateral import bilateral_filter, twin
-from rlossctl.bilateral.packing import pack
 from rlossctl.losses import DenseCRFLoss, densecrf_loss
 
 pytestmark = pytest.mark.gpu
@@ -47,8 +46,7 @@ def test_larger_images_equal_the_twin(
     gpu_kernels, batch, images, channels, colours, height, width, sigma_xy, sigma_rgb, deterministic
 ) -> None:
     values, image = batch(images, channels, colours, height, width)
-    packing = pack(image, sigma_xy, sigma_rgb)
-    expected = twin.lattice_filter(values, image, sigma_xy, sigma_rgb, packing, twin.MEAN)
+    expected = twin.lattice_filter(values, image, sigma_xy, sigma_rgb, twin.MEAN)
     found = gpu_kernels.lattice_filter(
         values.cuda(), image.cuda(), sigma_xy, sigma_rgb, twin.MEAN, deterministic
     )

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from rlossctl.bilateral import cuda, twin
-from rlossctl.bilateral.packing import pack
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -22,7 +21,7 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("seed", range(8))
 def test_no_schedule_changes_the_result(emulated_kernels, emulated, batch, seed) -> None:
     values, image = batch(2, 21, 3, 35, 37)
-    expected = twin.lattice_filter(values, image, 30, 20, pack(image, 30, 20))
+    expected = twin.lattice_filter(values, image, 30, 20)
     emulated.set_schedule(seed)
     assert relative(emulated_kernels.lattice_filter(values, image, 30, 20), expected) <= 1e-6
 
@@ -66,7 +65,7 @@ def test_the_workspace_is_what_was_promised(emulated_kernels, batch, monkeypatch
     monkeypatch.setattr(cuda, "_lattice_workspace", workspace)
     values, image = batch(2, 7, 3, 19, 23)
     for order, deterministic in itertools.product((twin.FORWARD, twin.MEAN), (False, True)):
-        expected = twin.lattice_filter(values, image, 30, 15, pack(image, 30, 15), order)
+        expected = twin.lattice_filter(values, image, 30, 15, order)
         found = emulated_kernels.lattice_filter(values, image, 30, 15, order, deterministic)
         assert relative(found, expected) <= 1e-6
     assert len(guarded) == 4

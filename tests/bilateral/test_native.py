@@ -8,6 +8,7 @@ import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,8 +16,7 @@ import torch
 
 from rlossctl.bilateral import bilateral_filter, choice, native, twin
 from rlossctl.bilateral.choice import native_module
-from rlossctl.bilateral.packing import pack
-from rlossctl.errors import UsageError
+from rlossctl.errors import NetError, UsageError
 
 pytestmark = pytest.mark.skipif(
     isinstance(native_module(), str), reason=f"no native kernel: {native_module()}"
@@ -72,13 +72,12 @@ def path(request, monkeypatch) -> str:
 )
 def test_every_path_equals_the_twin(path, threads, images, channels, height, width, sigmas) -> None:
     image, values = picture((images, 3, height, width)), scores((images, channels, height, width))
-    packing = pack(image, *sigmas)
-    expected = twin.lattice_filter(values, image, *sigmas, packing)
-    found = native.lattice_filter(values, image, *sigmas, packing)
+    expected = twin.lattice_filter(values, image, *sigmas)
+    found = native.lattice_filter(values, image, *sigmas)
     assert relative(found, expected) <= 2e-5
     for count in (2, 3, 4):
         threads(count)
-        assert torch.equal(native.lattice_filter(values, image, *sigmas, packing), found)
+        assert torch.equal(native.lattice_filter(values, image, *sigmas), found)
 
 
 @pytest.mark.parametrize("colours", range(5))
@@ -87,9 +86,8 @@ def test_every_path_takes_any_number_of_colours(path, colours) -> None:
         picture((2, colours, 22, 27)) if colours else torch.empty(2, 0, 22, 27),
         scores((2, 9, 22, 27)),
     )
-    packing = pack(image, 20.0, 15.0)
-    expected = twin.lattice_filter(values, image, 20.0, 15.0, packing)
-    assert relative(native.lattice_filter(values, image, 20.0, 15.0, packing), expected) <= 2e-5
+    expected = twin.lattice_filter(values, image, 20.0, 15.0)
+    assert relative(native.lattice_filter(values, image, 20.0, 15.0), expected) <= 2e-5
 
 
 @pytest.mark.parametrize("name", ["small", "41", "anisotropic", "padded"])
@@ -107,7 +105,7 @@ def check_recorded(case: np.lib.npyio.NpzFile) -> None:
     data, seg = torch.from_numpy(case["data"]), torch.from_numpy(case["seg"])
     mask = (data.abs() >= 1).any(dim=1, keepdim=True).float()
     sigmas = float(case["sigma_xy"]), float(case["sigma_rgb"])
-    gradient, energies = native.densecrf(seg, mask, data, *sigmas, pack(data, *sigmas), -2 / len(seg))
+    gradient, energies = native.densecrf(seg, mask, data, *sigmas, -2 / len(seg))
     assert -energies.sum().item() / len(seg) == pytest.approx(float(case["loss"]), rel=1e-5)
     assert relative(gradient, torch.from_numpy(case["grad"])) <= 1e-5
 
@@ -116,44 +114,38 @@ def check_recorded(case: np.lib.npyio.NpzFile) -> None:
 def test_loss_equals_its_parts(path, threads, order) -> None:
     image, values = picture((2, 3, 33, 30)), scores((2, 21, 33, 30))
     mask = (torch.rand(2, 1, 33, 30, generator=torch.Generator().manual_seed(2)) > 0.3).float()
-    packing = pack(image, 20.0, 15.0)
-    filtered = native.lattice_filter(values * mask, image, 20.0, 15.0, packing, order)
-    gradient, energies = native.densecrf(values, mask, image, 20.0, 15.0, packing, -3.0, order)
+    filtered = native.lattice_filter(values * mask, image, 20.0, 15.0, order)
+    gradient, energies = native.densecrf(values, mask, image, 20.0, 15.0, -3.0, order)
     assert relative(gradient, -3 * mask * filtered) <= 1e-6
     expected = ((values * mask).double() * filtered.double()).sum((1, 2, 3))
     torch.testing.assert_close(energies, expected, rtol=1e-6, atol=0)
     threads(3)
-    again = native.densecrf(values, mask, image, 20.0, 15.0, packing, -3.0, order)
+    again = native.densecrf(values, mask, image, 20.0, 15.0, -3.0, order)
     assert torch.equal(again[0], gradient) and torch.equal(again[1], energies)
 
 
 def test_everything_masked_is_zero(path) -> None:
     image, values = picture((1, 3, 20, 21)), scores((1, 5, 20, 21))
-    gradient, energies = native.densecrf(
-        values, torch.zeros(1, 1, 20, 21), image, 20.0, 15.0, pack(image, 20.0, 15.0), -2.0
-    )
+    gradient, energies = native.densecrf(values, torch.zeros(1, 1, 20, 21), image, 20.0, 15.0, -2.0)
     assert not gradient.any() and energies.item() == 0
 
 
 def test_extreme_values(path) -> None:
     image = torch.tensor([0.0, 255.0]).repeat(1, 3, 20, 10)
     values = torch.full((1, 2, 20, 20), 1e30)
-    found = native.lattice_filter(values, image, 20.0, 15.0, pack(image, 20.0, 15.0))
+    found = native.lattice_filter(values, image, 20.0, 15.0)
     assert found.isfinite().all()
     far = image * 1e4
-    found = native.lattice_filter(values, far, 20.0, 1e3, pack(far, 20.0, 1e3))
+    found = native.lattice_filter(values, far, 20.0, 1e3)
     assert found.isfinite().all()
 
 
 def test_backward_is_the_transpose_and_the_mean_is_symmetric(path) -> None:
     image, left = picture((1, 3, 30, 31)), scores((1, 3, 30, 31))
     right = scores((1, 3, 30, 31), seed=5)
-    packing = pack(image, 20.0, 15.0)
 
     def product(a: torch.Tensor, b: torch.Tensor, order: int) -> float:
-        return (
-            (a.double() * native.lattice_filter(b, image, 20.0, 15.0, packing, order).double()).sum().item()
-        )
+        return (a.double() * native.lattice_filter(b, image, 20.0, 15.0, order).double()).sum().item()
 
     forward = product(left, right, twin.FORWARD)
     assert product(right, left, twin.BACKWARD) == pytest.approx(forward, rel=1e-6)
@@ -163,13 +155,13 @@ def test_backward_is_the_transpose_and_the_mean_is_symmetric(path) -> None:
 
 
 def test_kept_lattices_equal_single_calls(threads) -> None:
-    image, packing = picture((2, 3, 25, 31)), pack(picture((2, 3, 25, 31)), 20.0, 15.0)
-    kept = native.Lattices(image, 20.0, 15.0, packing)
+    image = picture((2, 3, 25, 31))
+    kept = native.Lattices(image, 20.0, 15.0)
     assert kept.vertices > 100
     for channels, order, count in ((21, twin.FORWARD, 1), (2, twin.BACKWARD, 3), (21, twin.MEAN, 2)):
         threads(count)
         values = scores((2, channels, 25, 31), seed=channels)
-        expected = native.lattice_filter(values, image, 20.0, 15.0, packing, order)
+        expected = native.lattice_filter(values, image, 20.0, 15.0, order)
         assert torch.equal(kept.filter(values, order), expected)
     with pytest.raises(ValueError, match="for images"):
         kept.filter(scores((1, 2, 25, 31)))
@@ -204,13 +196,12 @@ def test_exact_filter_skips_what_is_far() -> None:
 
 def test_threads_of_python_may_filter_at_once(threads) -> None:
     image, values = picture((2, 3, 40, 41)), scores((2, 21, 40, 41))
-    packing = pack(image, 20.0, 15.0)
-    expected = native.lattice_filter(values, image, 20.0, 15.0, packing)
+    expected = native.lattice_filter(values, image, 20.0, 15.0)
     results = []
 
     def work() -> None:
         torch.set_num_threads(2)
-        results.extend(native.lattice_filter(values, image, 20.0, 15.0, packing) for _ in range(5))
+        results.extend(native.lattice_filter(values, image, 20.0, 15.0) for _ in range(5))
 
     callers = [threading.Thread(target=work) for _ in range(3)]
     for caller in callers:
@@ -266,16 +257,49 @@ def test_a_forked_child_and_a_loader_filter_too() -> None:
     assert done.stdout == "filtered\n", done.stderr
 
 
+@pytest.mark.parametrize("colours", [1, 3, 4])
+def test_the_kernel_and_the_twin_find_the_same_sigmas_too_small(colours) -> None:
+    """Both lay out keys by one set of rules: the smallest sigma that one takes is the other's."""
+    image, values = picture((1, colours, 9, 300)), scores((1, 2, 9, 300))
+
+    def takes(kernel: ModuleType, sigma: float) -> bool:
+        try:
+            kernel.lattice_filter(values, image, sigma, sigma)
+        except NetError as error:
+            assert "sigma is too small" in str(error)
+            return False
+        return True
+
+    low, high = 1e-4, 10.0
+    for _ in range(30):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if takes(twin, middle) else (middle, high)
+    assert not takes(twin, low) and takes(twin, high)
+    assert not takes(native, low) and takes(native, high)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_colours_that_are_not_finite_are_named(odd) -> None:
+    image, values = picture((2, 3, 7, 8)), scores((2, 2, 7, 8))
+    image[1, 2, 6, 7] = odd
+    for build in (native.lattice_filter, twin.lattice_filter):
+        with pytest.raises(NetError, match="NaN or infinity"):
+            build(values, image, 20.0, 15.0)
+    with pytest.raises(NetError, match="NaN or infinity"):
+        native.Lattices(image, 20.0, 15.0)
+    with pytest.raises(NetError, match="NaN or infinity"):
+        native.densecrf(values, torch.ones(2, 1, 7, 8), image, 20.0, 15.0, -2.0)
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
 def test_memory_does_not_grow_from_call_to_call(threads) -> None:
     threads(2)
     image, values, mask = picture((2, 3, 60, 61)), scores((2, 21, 60, 61)), torch.ones(2, 1, 60, 61)
-    packing = pack(image, 20.0, 15.0)
 
     def pages_after(calls: int) -> int:
         for _ in range(calls):
-            native.densecrf(values, mask, image, 20.0, 15.0, packing, -2.0, twin.MEAN)
-            native.Lattices(image, 20.0, 15.0, packing).filter(values)
+            native.densecrf(values, mask, image, 20.0, 15.0, -2.0, twin.MEAN)
+            native.Lattices(image, 20.0, 15.0).filter(values)
         return int(Path("/proc/self/statm").read_text().split()[1])
 
     # A thread keeps memory from its first image on, whenever that comes; a leak shows each time.
@@ -307,7 +331,6 @@ def test_the_reason_names_the_instruction_set(path, monkeypatch) -> None:
     ],
 )
 def test_the_module_checks_its_numbers(name, value, message) -> None:
-    layout = torch.tensor([[0, 0, 0], [3, 8, 13]], dtype=torch.int32)
     numbers = {
         "images": 1,
         "channels": 1,
@@ -320,6 +343,4 @@ def test_the_module_checks_its_numbers(name, value, message) -> None:
         "threads": 1,
     }
     with pytest.raises(ValueError, match=message):
-        native_module().bilateral_filter(
-            values=0, image=0, filtered=0, layout=layout.data_ptr(), **{**numbers, name: value}
-        )
+        native_module().bilateral_filter(values=0, image=0, filtered=0, **{**numbers, name: value})

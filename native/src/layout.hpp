@@ -1,0 +1,22 @@
+// How a lattice vertex becomes one 64-bit key: rlossctl/bilateral/packing.py says it in words.
+#pragma once
+
+#include <cstdint>
+
+#include "filter.hpp"
+
+namespace rlossctl {
+
+constexpr int max_features = 2 + max_colours;
+
+// The smallest value that each quotient can have in an image, and the bit where it starts in a key.
+struct KeyLayout {
+    std::int32_t low[max_features];
+    std::int32_t shift[max_features];
+};
+
+// The layout for one image [colours, height, width]. Throws std::domain_error where colours are not finite or
+// features lie too far apart for 64-bit keys.
+KeyLayout lay_out_keys(const float* image, const Sizes& sizes, Sigmas sigmas, int threads);
+
+} // namespace rlossctl
