@@ -23,7 +23,7 @@ void Lattice<D>::blur(const Rows& rows, bool backward) const {
 template <int D>
 void Lattice<D>::splat_and_blur(const Task& task, const Part& part) const {
     const auto& [planes, offset, rows, blurred, sums] = part;
-    const std::int64_t floats = count_ * rows.groups * group;
+    const std::int64_t floats = count_ * row_floats(rows.groups);
     std::memset(rows.data, 0, floats * sizeof(float));
     std::get<LatticeKernels<D>>(kernels().lattice)
         .splat(task.values + offset, planes, block_.data(), simplices_.data(), rows);
@@ -47,15 +47,16 @@ void Lattice<D>::apply(const Task& task, int threads) const {
     const std::int64_t most = std::min<std::int64_t>(all_groups, std::max(max_groups, threads));
     thread_local Buffer<float> storage;
     thread_local std::vector<double> sums;
-    storage.ensure((spare ? 2 : 1) * count_ * most * group);
     sums.assign(all_groups * group, 0.0);
     for (std::int64_t start = 0; start < all_groups; start += most) {
         const int groups = static_cast<int>(std::min(most, all_groups - start)), parts = std::min(threads, groups);
+        const std::int64_t room = count_ * row_floats((groups + parts - 1) / parts); // of a part
+        storage.ensure((spare ? 2 : 1) * parts * room);
         const auto part = [&, data = storage.data(), sum = sums.data()](int t) {
             const int first = groups * t / parts, count = groups * (t + 1) / parts - first;
             const std::int64_t channel = (start + first) * group;
-            float* const rows = data + count_ * first * group;
-            float* const blurred = spare ? rows + count_ * most * group : rows;
+            float* const rows = data + t * room;
+            float* const blurred = spare ? rows + parts * room : rows;
             return Part{{task.mask, pixels_, std::min<std::int64_t>(task.channels - channel, count * group), count},
                         channel * pixels_, {rows, count}, {blurred, count}, sum + channel};
         };

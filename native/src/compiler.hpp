@@ -6,4 +6,5 @@
 #endif
 
 #define RLOSSCTL_PREFETCH(address) __builtin_prefetch(address)
+#define RLOSSCTL_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
 #define RLOSSCTL_INLINE __attribute__((always_inline)) inline

@@ -14,6 +14,9 @@ constexpr int lanes = 16;     // pixels that go through a loop together
 constexpr int group = 8;      // floats; rows of channels are whole groups
 constexpr int max_groups = 4; // of a part of the channels, so that a row of it stays in registers
 
+// The room of a row of groups: three take that of four, for then rows begin where cache lines do.
+constexpr int row_floats(int groups) { return (groups == 3 ? 4 : groups) * group; }
+
 // What is remembered of `lanes` pixels with D features.
 template <int D>
 struct Block {

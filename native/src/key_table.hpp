@@ -10,7 +10,8 @@
 
 namespace rlossctl {
 
-// A key and its number in one word, where they fit (see Builder::fits), so that a table is half as large.
+// A key and its number in one word, where they fit (see Builder::fits), so that a table is half as large. No key is
+// 0, for the layout leaves room below each quotient.
 struct NarrowSlot {
     using Key = std::uint64_t;
     static Key key(std::uint64_t base, std::uint32_t tag, int tag_bits) { return base << tag_bits | tag; }
@@ -18,6 +19,8 @@ struct NarrowSlot {
 
     bool empty() const { return word == 0; }
     bool holds(Key key, int id_bits) const { return word >> id_bits == key; }
+    // The number if this holds the key, else 2^id_bits or more.
+    std::uint64_t number_of(Key key, int id_bits) const { return word ^ (key << id_bits); }
     Key key(int id_bits) const { return word >> id_bits; }
     std::int32_t id(int id_bits) const {
         return static_cast<std::int32_t>(word & ((std::uint64_t{1} << id_bits) - 1));
@@ -37,6 +40,9 @@ struct WideSlot {
 
     bool empty() const { return number == 0; }
     bool holds(Key key, int) const { return base == key.base && tag == key.tag; }
+    std::uint64_t number_of(Key key, int) const {
+        return holds(key, 0) ? static_cast<std::uint64_t>(number) : ~std::uint64_t{0};
+    }
     Key key(int) const { return {base, tag}; }
     std::int32_t id(int) const { return number; }
     void set(Key key, std::int32_t id, int) { base = key.base, tag = key.tag, number = id; }
@@ -65,15 +71,17 @@ public:
 
     void prefetch(Key key) const { RLOSSCTL_PREFETCH(&slots_[home(key)]); }
 
-    // Most keys lie in their first slot, and a processor cannot guess which do not. So N keys are looked up there
-    // first, without a branch, and the others one by one after that.
+    // Most keys lie in the first two slots from their home on, and no processor can guess which do not. So N keys
+    // are looked up there first, without a branch, and the others one by one after that.
     template <int N>
     void find(const Key (&keys)[N], std::int32_t (&ids)[N]) const {
+        const std::uint64_t limit = std::uint64_t{1} << id_bits_;
         std::uint32_t open = 0;
         for (int i = 0; i < N; ++i) {
-            const Slot& slot = slots_[home(keys[i])];
-            ids[i] = slot.id(id_bits_);
-            open |= static_cast<std::uint32_t>(!slot.empty() & !slot.holds(keys[i], id_bits_)) << i;
+            const Slot* const pair = &slots_[home(keys[i])];
+            const std::uint64_t number = number_in(pair, keys[i]);
+            ids[i] = number < limit ? static_cast<std::int32_t>(number) : 0;
+            open |= static_cast<std::uint32_t>((number >= limit) & !pair[1].empty()) << i;
         }
         for (; open != 0; open &= open - 1) {
             const int i = __builtin_ctz(open);
@@ -84,11 +92,12 @@ public:
     // Calls added(i) for each keys[i] that is new, in their order; its number is then count().
     template <int N, class Added>
     void find_or_add(const Key (&keys)[N], std::int32_t (&ids)[N], const Added& added) {
+        const std::uint64_t limit = std::uint64_t{1} << id_bits_;
         std::uint32_t open = 0;
         for (int i = 0; i < N; ++i) {
-            const Slot& slot = slots_[home(keys[i])];
-            ids[i] = slot.id(id_bits_);
-            open |= static_cast<std::uint32_t>(slot.empty() | !slot.holds(keys[i], id_bits_)) << i;
+            const std::uint64_t number = number_in(&slots_[home(keys[i])], keys[i]);
+            ids[i] = static_cast<std::int32_t>(number);
+            open |= static_cast<std::uint32_t>(number >= limit) << i;
         }
         for (; open != 0; open &= open - 1) {
             const int i = __builtin_ctz(open);
@@ -107,7 +116,13 @@ public:
 private:
     static constexpr int smallest = 10, load = 2; // slots for each key, at least
 
-    std::size_t home(Key key) const { return static_cast<std::size_t>(Slot::mix(key) >> (64 - bits_)); }
+    // The first of a pair of slots.
+    std::size_t home(Key key) const { return static_cast<std::size_t>(Slot::mix(key) >> (65 - bits_)) << 1; }
+
+    // 2^id_bits or more if neither of the two slots holds the key.
+    std::uint64_t number_in(const Slot* pair, Key key) const {
+        return std::min(pair[0].number_of(key, id_bits_), pair[1].number_of(key, id_bits_));
+    }
 
     // The slot of the key, or the empty one where it belongs.
     std::size_t probe(Key key) const {

@@ -1,10 +1,11 @@
 // Splat, blur and slice of G groups of channels. Included once for each instruction set.
 
+constexpr std::int64_t ahead = 4 * lanes; // pixels whose planes are fetched while others are worked on
+
 // tile[l][c] = mask[l] * planes[c][l] for the `count` pixels of a block; zero for channels and pixels that are not.
 template <int G>
 RLOSSCTL_INLINE void gather_tile(const float* planes, const float* mask, std::int64_t pixels, std::int64_t channels,
-                                 std::int64_t count, float (&tile)[lanes][G * group]) {
-    constexpr std::int64_t ahead = 4 * lanes; // of the next blocks, so that they come while this one is worked on
+                                 std::int64_t count, float (&tile)[lanes][row_floats(G)]) {
     alignas(64) float padded[group][lanes];
     for (int g = 0; g < G; ++g) {
         const float* from = planes + g * group * pixels;
@@ -35,13 +36,15 @@ RLOSSCTL_INLINE void gather_tile(const float* planes, const float* mask, std::in
 
 // planes[c][l] = scale[l] * tile[l][c] for the `count` pixels of a block.
 template <int G>
-RLOSSCTL_INLINE void scatter_tile(const float (&tile)[lanes][G * group], const float* scale, std::int64_t pixels,
+RLOSSCTL_INLINE void scatter_tile(const float (&tile)[lanes][row_floats(G)], const float* scale, std::int64_t pixels,
                                   std::int64_t channels, std::int64_t count, float* planes) {
     alignas(64) float padded[group][lanes];
     for (int g = 0; g < G; ++g) {
         float* to = planes + g * group * pixels;
         const std::int64_t used = channels - g * group < group ? channels - g * group : group;
         const bool whole = count == lanes;
+        if (whole)
+            for (int c = 0; c < used; ++c) RLOSSCTL_PREFETCH_TO_WRITE(to + c * pixels + ahead);
         for (int l = 0; l < lanes; l += 8) {
             Eight rows[8];
             for (int i = 0; i < 8; ++i) rows[i] = load(&tile[l + i][g * group]);
@@ -57,7 +60,7 @@ RLOSSCTL_INLINE void scatter_tile(const float (&tile)[lanes][G * group], const f
 
 template <int G>
 RLOSSCTL_INLINE float* row_of(float* rows, std::int32_t vertex) {
-    return rows + std::int64_t{vertex} * (G * group);
+    return rows + std::int64_t{vertex} * row_floats(G);
 }
 
 // The mask of a block's pixels, times a factor.
@@ -69,7 +72,7 @@ template <int D, int G>
 void splat_groups(const float* values, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
                   const Rows& rows) {
     float* const data = rows.data;
-    alignas(64) float tile[lanes][G * group];
+    alignas(64) float tile[lanes][row_floats(G)];
     alignas(64) float scale[lanes];
     for (std::int64_t p = 0; p < planes.pixels; p += lanes) {
         const Block<D>& block = blocks[p / lanes];
@@ -92,7 +95,7 @@ template <int D, int G>
 void slice_groups(const Rows& rows, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
                   float factor, std::int64_t first, std::int64_t last, float* filtered) {
     float* const data = rows.data;
-    alignas(64) float tile[lanes][G * group] = {};
+    alignas(64) float tile[lanes][row_floats(G)] = {};
     alignas(64) float scale[lanes];
     for (std::int64_t b = first; b < last; ++b) {
         const Block<D>& block = blocks[b];
@@ -126,7 +129,7 @@ void blur_groups(const std::int32_t* chains, std::int64_t length, const Rows& ro
 template <int G>
 void dot_groups(const Rows& a, const Rows& b, std::int64_t count, double* sums) {
     double sum[G * group] = {};
-    for (std::int64_t i = G * group; i < count * G * group; i += G * group)
+    for (std::int64_t i = row_floats(G); i < count * row_floats(G); i += row_floats(G))
         for (int c = 0; c < G * group; ++c)
             sum[c] += static_cast<double>(a.data[i + c]) * static_cast<double>(b.data[i + c]);
     for (int c = 0; c < G * group; ++c) sums[c] = sum[c];

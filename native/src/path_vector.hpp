@@ -91,7 +91,7 @@ RLOSSCTL_INLINE void transpose(Eight (&rows)[8]) {
 template <int G>
 struct Row {
 #if defined(__AVX512F__)
-    static constexpr int pairs = G % 2 == 0 ? G / 2 : 0, singles = G - 2 * pairs;
+    static constexpr int pairs = G / 2, singles = G % 2;
     __m512 pair[pairs > 0 ? pairs : 1];
 #else
     static constexpr int pairs = 0, singles = G;

@@ -7,10 +7,11 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -18,7 +19,10 @@ from rlossctl.bench.contenders import Contender
 from rlossctl.bench.samples import picture, scores
 from rlossctl.bilateral import bilateral_filter, choice
 
-CALLS_IN_A_TURN = 4
+PICTURES = 8  # different ones: of one alone, a processor learns by heart which branch comes next
+TURN_SECONDS = 1.0
+
+Run = Callable[[torch.Tensor], object]  # with the images of a batch
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """Of one contender: best times in ms per image, extra bytes of one call, distance from the reference.
+    """Of one contender: times in ms per image, extra bytes of one call, distance from the reference.
 
     `difference` is the relative L2 distance from the twin in double precision; None where there is nothing
     to compare. `loss` and `memory` are None where they were not measured.
@@ -61,22 +65,22 @@ class Result:
 
 def measure(job: Job, contenders: list[Contender]) -> list[Result]:
     """One result per contender that takes images of this size."""
-    image, values = picture(job.kind, job.batch, job.size), scores(job.batch, job.channels, job.size)
+    batches, values = pictures(job), scores(job.batch, job.channels, job.size)
     mask = torch.ones(job.batch, 1, job.size, job.size)
     taking_part = [c for c in contenders if c.most_pixels is None or job.size**2 <= c.most_pixels]
     with kernel_variable_kept(), threads(job.threads):
         os.environ[choice.VARIABLE] = "twin"
-        reference = _reference(values, image, job)
-        filters = {c.name: lambda c=c: c.apply(values, image, *job.sigmas) for c in taking_part}
+        reference = _reference(values, batches[0], job)
+        filters = {c.name: lambda image, c=c: c.apply(values, image, *job.sigmas) for c in taking_part}
         losses = {
-            c.name: lambda c=c: c.loss(values, mask, image, *job.sigmas)
+            c.name: lambda image, c=c: c.loss(values, mask, image, *job.sigmas)
             for c in taking_part
             if c.loss is not None
         }
-        difference = {name: _distance(run(), reference) for name, run in filters.items()}
-        memory = {name: extra_bytes(run) for name, run in filters.items()}
-        filter_times = by_turns(filters, job)
-        loss_times = by_turns(losses, job)
+        difference = {name: _distance(run(batches[0]), reference) for name, run in filters.items()}
+        memory = {name: extra_bytes(lambda run=run: run(batches[0])) for name, run in filters.items()}
+        filter_times = by_turns(filters, batches, job)
+        loss_times = by_turns(losses, batches, job)
     return [
         Result(
             name,
@@ -91,25 +95,39 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
 
 def filter_ms(contender: Contender, job: Job) -> float:
     """The time of the filter alone, in ms per image."""
-    image, values = picture(job.kind, job.batch, job.size), scores(job.batch, job.channels, job.size)
+    values = scores(job.batch, job.channels, job.size)
     with kernel_variable_kept(), threads(job.threads):
-        return by_turns({"": lambda: contender.apply(values, image, *job.sigmas)}, job)[""]
+        run = {"": lambda image: contender.apply(values, image, *job.sigmas)}
+        return by_turns(run, pictures(job), job)[""]
 
 
-def by_turns(runs: dict[str, Callable[[], object]], job: Job) -> dict[str, float]:
-    """The shortest time of each run, in ms per image.
+def pictures(job: Job) -> tuple[torch.Tensor, ...]:
+    """The batches that a turn goes through, each [batch, 3, size, size]."""
+    return picture(job.kind, PICTURES * job.batch, job.size).split(job.batch)
 
-    They take turns, so that whatever else the machine does slows all of them; a turn is several calls, so
-    that each finds the caches as it has left them itself.
+
+def by_turns(runs: dict[str, Run], batches: Sequence[torch.Tensor], job: Job) -> dict[str, float]:
+    """The time of each run in ms per image, the median of its turns.
+
+    They take turns, so that whatever else the machine does slows all of them. A turn is a call with each
+    batch, or with as many as TURN_SECONDS allow, after a call that does not count: so each run finds the
+    caches as it has left them itself.
     """
-    best = dict.fromkeys(runs, float("inf"))
+    turns: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(job.repeats):
         for name, run in runs.items():
-            for _ in range(CALLS_IN_A_TURN):
-                start = job.clock()
-                run()
-                best[name] = min(best[name], (job.clock() - start) * 1e3 / job.batch)
-    return best
+            run(batches[-1])
+            turns[name].append(_turn(run, batches, job.clock) * 1e3 / job.batch)
+    return {name: median(times) for name, times in turns.items()}
+
+
+def _turn(run: Run, batches: Sequence[torch.Tensor], clock: Callable[[], float]) -> float:
+    """Seconds of a call, the mean of a turn."""
+    start, calls = clock(), 0
+    while calls < len(batches) and clock() - start < TURN_SECONDS:
+        run(batches[calls])
+        calls += 1
+    return (clock() - start) / calls
 
 
 def extra_bytes(run: Callable[[], object]) -> int | None:

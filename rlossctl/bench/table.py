@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rlossctl.bench.contenders import Contender
-from rlossctl.bench.measure import Job, Result, measure
+from rlossctl.bench.measure import PICTURES, Job, Result, measure
 from rlossctl.bench.samples import KINDS
 
 HEAD = f"{'size':>5} {'image':<9}{'filter':<13}{'ms':>9}{'times':>8}{'loss ms':>10}{'times':>8}"
@@ -18,7 +18,8 @@ def table(contenders: list[Contender], sizes: list[int], options: dict[str, obje
     clock = "processor time" if job.threads == 1 else "time on the clock"
     yield (
         f"classes {job.channels}, batch {job.batch}, threads {job.threads}, sigmas "
-        f"{job.sigma_xy:g} and {job.sigma_rgb:g}; ms per image, best of {job.repeats} turns, {clock}"
+        f"{job.sigma_xy:g} and {job.sigma_rgb:g}; ms per image, mean of {PICTURES} images "
+        f"in the median of {job.repeats} turns, {clock}"
     )
     yield from (f"{c.name:>12}: {c.what}" for c in contenders)
     yield (

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rlossctl.bilateral import ops, run
-from rlossctl.bilateral.ops import operator
+from rlossctl.bilateral.ops import differentiable, operator
 from rlossctl.errors import NetError
 
 OP = "rlossctl::densecrf"
@@ -84,11 +84,10 @@ def _backward(
 
 def _first(ctx: Any, upstream: torch.Tensor) -> torch.Tensor:
     """The gradient of the loss: the one at hand, or the same again, or one that can be differentiated."""
-    image, seg, mask = ctx.saved_tensors
     if torch.is_grad_enabled():
-        gradient = _through(ctx, seg, ctx.rest[2])
+        gradient = _through(ctx, ctx.saved_tensors[1], ctx.rest[2])
     elif ctx.gradient is None:  # given away by an earlier backward pass over a kept graph
-        gradient = densecrf_op(image, seg, mask, *ctx.rest)[1]
+        gradient = densecrf_op(*ctx.saved_tensors, *ctx.rest)[1]
     else:
         gradient = ctx.gradient
     if _is(upstream, ctx.rest[-1]):
@@ -117,7 +116,7 @@ def _is(upstream: torch.Tensor, expected: float) -> bool:
     return upstream.item() == float(rounded)
 
 
-torch.library.register_autograd(OP, _backward, setup_context=_setup_context)
+differentiable(densecrf_op, _setup_context, _backward)
 for _device in ("cpu", "cuda"):
     torch.library.register_autocast(OP, _device, torch.float32)
 
