@@ -180,26 +180,34 @@ private:
             }
         });
         parallel(E, threads, [&](int axis) {
-            const std::int32_t* const up = up_.data() + axis * count;
+            std::int32_t* const up = up_.data() + axis * count;
             follow_chains(up, inner_.data() + axis * count, heads_.data() + axis * count, count, lattice.chains_[axis],
                           lattice.chain_length_[axis]);
         });
     }
 
     // A vertex without neighbours is left as it is by the blur, and left out here.
-    static void follow_chains(const std::int32_t* up, unsigned char* inner, std::int32_t* heads, std::int64_t count,
+    static void follow_chains(std::int32_t* up, unsigned char* inner, std::int32_t* heads, std::int64_t count,
                               Buffer<std::int32_t>& chains, std::int64_t& length) {
         std::fill(inner, inner + count, static_cast<unsigned char>(0));
+        up[0] = 0;
         for (std::int64_t v = 1; v < count; ++v) inner[up[v]] = 1;
         std::int64_t chain_count = 0;
         for (std::int64_t v = 1; v < count; ++v) { // without a branch, which no processor would guess
             heads[chain_count] = static_cast<std::int32_t>(v);
             chain_count += (up[v] != 0) & (inner[v] == 0);
         }
-        chains.ensure(count + count / 2);
+        chains.ensure(count + count / 2 + 4);
         length = 0;
         for (std::int64_t i = 0; i < chain_count; ++i) {
-            for (std::int32_t at = heads[i]; at != 0; at = up[at]) chains[length++] = at;
+            std::int32_t at = heads[i];
+            do { // four at once without a branch, for most chains are no longer; behind the last one come zeros
+                const std::int32_t second = up[at], third = up[second], fourth = up[third];
+                const std::int32_t next[] = {at, second, third, fourth};
+                std::copy(next, next + 4, &chains[length]);
+                length += 1 + (second != 0) + (third != 0) + (fourth != 0);
+                at = up[fourth];
+            } while (at != 0);
             chains[length++] = 0;
         }
     }

@@ -30,6 +30,7 @@ class Contender:
     apply: Filter
     loss: Loss | None = None
     most_pixels: int | None = None  # it takes too long on larger images
+    mode: str = "lattice"  # whose result it should be: this or "exact"
 
 
 def contenders(twin: bool = True) -> list[Contender]:
@@ -39,7 +40,13 @@ def contenders(twin: bool = True) -> list[Contender]:
         simd = choice.native_module().simd()
         found.append(Contender("native", f"this package's lattice, {simd}", *_with_kernel("native")))
         found.append(
-            Contender("exact", "this package's Gaussian sum, cutoff 1e-4", _exact, most_pixels=129 * 129)
+            Contender(
+                "exact",
+                "this package's Gaussian sum, cutoff 1e-4",
+                _exact,
+                most_pixels=129 * 129,
+                mode="exact",
+            )
         )
     if twin:
         found.append(Contender("twin", "the same lattice in torch operations", *_with_kernel("twin")))
@@ -47,7 +54,7 @@ def contenders(twin: bool = True) -> list[Contender]:
         what = "a lattice by Kraehenbuehl; with the softmax of one step, its values stay inside"
         found.append(Contender("pydensecrf", what, _pydensecrf))
     if _installed("pykeops.torch"):
-        found.append(Contender("pykeops", "the Gaussian sum", _pykeops, most_pixels=129 * 129))
+        found.append(Contender("pykeops", "the Gaussian sum", _pykeops, most_pixels=129 * 129, mode="exact"))
     return found
 
 

@@ -52,8 +52,8 @@ class Job:
 class Result:
     """Of one contender: times in ms per image, extra bytes of one call, distance from the reference.
 
-    `difference` is the relative L2 distance from the twin in double precision; None where there is nothing
-    to compare. `loss` and `memory` are None where they were not measured.
+    `difference` is the relative L2 distance from its mode's twin in double precision; None where there is
+    nothing to compare. `loss` and `memory` are None where they were not measured.
     """
 
     name: str
@@ -70,14 +70,16 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
     taking_part = [c for c in contenders if c.most_pixels is None or job.size**2 <= c.most_pixels]
     with kernel_variable_kept(), threads(job.threads):
         os.environ[choice.VARIABLE] = "twin"
-        reference = _reference(values, batches[0], job)
+        references = {
+            mode: _reference(values, batches[0], job, mode) for mode in {c.mode for c in taking_part}
+        }
         filters = {c.name: lambda image, c=c: c.apply(values, image, *job.sigmas) for c in taking_part}
         losses = {
             c.name: lambda image, c=c: c.loss(values, mask, image, *job.sigmas)
             for c in taking_part
             if c.loss is not None
         }
-        difference = {name: _distance(run(batches[0]), reference) for name, run in filters.items()}
+        difference = {c.name: _distance(filters[c.name](batches[0]), references[c.mode]) for c in taking_part}
         memory = {name: extra_bytes(lambda run=run: run(batches[0])) for name, run in filters.items()}
         filter_times = by_turns(filters, batches, job)
         loss_times = by_turns(losses, batches, job)
@@ -174,9 +176,9 @@ def kernel_variable_kept() -> Iterator[None]:
             os.environ[choice.VARIABLE] = before
 
 
-def _reference(values: torch.Tensor, image: torch.Tensor, job: Job) -> torch.Tensor:
+def _reference(values: torch.Tensor, image: torch.Tensor, job: Job, mode: str) -> torch.Tensor:
     some = values[:, : min(job.channels, 4)].double()  # double takes the twin; a few channels tell enough
-    return bilateral_filter(some, image, *job.sigmas)
+    return bilateral_filter(some, image.double(), *job.sigmas, mode=mode)
 
 
 def _distance(found: torch.Tensor | None, reference: torch.Tensor) -> float | None:

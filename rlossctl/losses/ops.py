@@ -43,10 +43,12 @@ def densecrf_op(
     _check(image, seg, mask, sigma_xy, sigma_rgb, mode)
     tensors = (tensor.contiguous() for tensor in (seg, mask, image))
     gradient, energies = run.energy(*tensors, sigma_xy, sigma_rgb, mode, -2 * upstream / len(seg))
-    loss = energies.sum().div_(-len(seg))
-    if loss.device.type == "cpu" and math.isnan(loss.item()):  # elsewhere looking would wait for the device
+    if energies.device.type != "cpu":  # looking would wait for the device
+        return (energies.sum() / -len(seg)).to(seg.dtype), gradient
+    loss = sum(energies.tolist()) / -len(seg)
+    if math.isnan(loss):
         raise error("the loss is NaN", "NaN in the segmentation or the mask", "finite scores")
-    return loss.to(seg.dtype), gradient
+    return torch.scalar_tensor(loss, dtype=seg.dtype), gradient
 
 
 @torch.library.register_fake(OP)
