@@ -80,15 +80,22 @@ std::uint64_t embed_blocks(const Picture& picture, std::int64_t first, std::int6
     for (std::int64_t b = first; b < last; ++b) {
         const std::int64_t start = b * lanes, count = pixels - start < lanes ? pixels - start : lanes;
         alignas(64) float scaled[D][lanes];
-        for (int l = 0; l < lanes; ++l) {
-            scaled[0][l] = picture.position[x];
-            scaled[1][l] = picture.position[width + y];
-            if (l + 1 < count && ++x == width) x = 0, ++y;
-        }
-        if (count == lanes && ++x == width) x = 0, ++y;
-        for (int c = 2; c < D; ++c) {
-            const float* plane = picture.image + (c - 2) * pixels + start;
-            for (int l = 0; l < lanes; ++l) scaled[c][l] = plane[l < count ? l : count - 1];
+        if (x + lanes <= width) { // most blocks lie in one row
+            std::memcpy(scaled[0], picture.position + x, sizeof scaled[0]);
+            for (int l = 0; l < lanes; ++l) scaled[1][l] = picture.position[width + y];
+            for (int c = 2; c < D; ++c)
+                std::memcpy(scaled[c], picture.image + (c - 2) * pixels + start, sizeof scaled[c]);
+            x += lanes;
+        } else {
+            for (int l = 0; l < lanes; ++l) { // behind the last pixel it is repeated
+                if (x == width) x = 0, ++y;
+                scaled[0][l] = picture.position[x];
+                scaled[1][l] = picture.position[width + y];
+                for (int c = 2; c < D; ++c)
+                    scaled[c][l] = picture.image[(c - 2) * pixels + start + (l < count ? l : count - 1)];
+                if (l + 1 < count) ++x;
+            }
+            if (count == lanes) ++x;
         }
         for (int at = 0; at < lanes; at += wide) {
             Floats features[D];

@@ -23,8 +23,8 @@ def table(contenders: list[Contender], sizes: list[int], options: dict[str, obje
     )
     yield from (f"{c.name:>12}: {c.what}" for c in contenders)
     yield (
-        "times: of the first line's; loss: forward and backward; difference: from the twin of the lattice or of "
-        "the Gaussian sum in double precision; extra MB: one call on one thread, result included"
+        "times: of the first line's; loss: forward and backward; difference: from the twin of the lattice or "
+        "of the Gaussian sum in double precision; extra MB: one call on one thread, result included"
     )
     yield HEAD
     for size in sizes:
