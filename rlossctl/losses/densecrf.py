@@ -106,8 +106,16 @@ def densecrf_loss(
     """
     mask = _roi_planes(mask, seg)
     dtype = working_type(seg)
-    tensors = image.detach().to(dtype), seg.to(dtype), mask.detach().to(dtype)
-    loss, _ = densecrf_op(*tensors, float(sigma_xy), float(sigma_rgb), mode, float(upstream) or 1.0)
+    seg = seg if seg.dtype == dtype else seg.to(dtype)
+    loss, _ = densecrf_op(
+        _fixed(image, dtype),
+        seg,
+        _fixed(mask, dtype),
+        float(sigma_xy),
+        float(sigma_rgb),
+        mode,
+        float(upstream) or 1.0,
+    )
     return loss
 
 
@@ -118,6 +126,11 @@ def caffe_mask(data: torch.Tensor) -> torch.Tensor:
     image. So real pixels within 1 of the mean in all channels are left out too.
     """
     return (data.detach().abs() >= 1).any(dim=1, keepdim=True).to(data.dtype)
+
+
+def _fixed(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """As `dtype` and without gradient; itself if it is so, for even an empty step of torch takes a microsecond."""
+    return tensor if tensor.dtype == dtype and not tensor.requires_grad else tensor.detach().to(dtype)
 
 
 def _roi_planes(rois: torch.Tensor, seg: torch.Tensor) -> torch.Tensor:
