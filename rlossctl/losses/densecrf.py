@@ -129,7 +129,7 @@ def caffe_mask(data: torch.Tensor) -> torch.Tensor:
 
 
 def _fixed(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """As `dtype` and without gradient; itself if it is so, for even an empty step of torch takes a microsecond."""
+    """As `dtype` and without gradient; itself if it is so, for even a step that does nothing takes time."""
     return tensor if tensor.dtype == dtype and not tensor.requires_grad else tensor.detach().to(dtype)
 
 
