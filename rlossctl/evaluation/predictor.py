@@ -12,7 +12,7 @@ from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.transform import SegTransform
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.protocol import Protocol, tile_starts
-from rlossctl.evaluation.rules import Decision, Rule, best_class, decide
+from rlossctl.evaluation.rules import Decision, Rule, best_class, decide, not_numbers
 from rlossctl.evaluation.runners import LabelRunner, Runner
 from rlossctl.evaluation.upsample import upsample
 
@@ -251,7 +251,7 @@ class Predictor:
                 expected=f"shape ({count}, {self.num_classes}, h, w)",
                 advice="check which blob holds the scores, and the number of classes",
             )
-        if np.isnan(scores.max()):
+        if not self._scores_decide and np.isnan(scores.max()):  # else `best_class` looks for it
             raise not_numbers()
         return scores
 
@@ -274,14 +274,6 @@ class Predictor:
             expected="a model whose output is scores, for anything but argmax of whole photos",
             advice="convert the net without its preprocessing and argmax inside",
         )
-
-
-def not_numbers() -> NetError:
-    """The error for scores that are NaN."""
-    return NetError(
-        "the model's scores are not numbers (NaN)",
-        advice="check the weights: the training that made them may have diverged",
-    )
 
 
 class _Average:

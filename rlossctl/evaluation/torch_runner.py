@@ -11,7 +11,7 @@ from torch import nn
 from rlossctl.data.imagelist import DenseImageSource
 from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
-from rlossctl.evaluation.predictor import not_numbers
+from rlossctl.evaluation.rules import not_numbers
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, preprocess_of
 
