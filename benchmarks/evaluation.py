@@ -100,6 +100,7 @@ class _Counting:
         self._runner, self._step, self._done = runner, step, 0
         self.backend, self.preprocess = runner.backend, runner.preprocess
         self.num_classes, self.classes = runner.num_classes, runner.classes
+        self.activated, self.losses = runner.activated, runner.losses
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """The runner's scores."""

@@ -50,6 +50,13 @@ class OnDevice:
         """
         return best_classes(self._run(images), images[0].shape[1:])
 
+    @torch.inference_mode()
+    def scores_and_classes(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
+        """What `scores` and `best_classes` give, from one pass."""
+        scores = self._run(images)
+        labels = best_classes(scores, images[0].shape[1:])
+        return scores.to("cpu", copy=True).numpy(), labels
+
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
         """Float32 [N, 3, H, W] to float32 [N, C, h, w], which the next call may overwrite."""
         raise NotImplementedError

@@ -52,7 +52,8 @@ class Predictor:
     Attributes:
         runner: the model.
         preprocess: replaces the runner's own.
-        protocol: how photos are presented, and how scores become probabilities.
+        protocol: how photos are presented, and how scores become probabilities; its activation is never
+            "auto" where the model gives scores.
         rule: how probabilities become a prediction.
 
     Raises:
@@ -77,6 +78,9 @@ class Predictor:
                 expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
                 advice="name the mean: --mean B,G,R (--scale, --rgb, --crop where they are not Caffe's)",
             )
+        if self.protocol.activation == "auto":
+            chosen = "none" if self.runner.activated else "softmax"
+            self.protocol = replace(self.protocol, activation=chosen)
         self._tile = self.protocol.tile or self.preprocess.crop
         needed = self._tile if self.protocol.name == "tiles" else self.preprocess.crop
         if self.protocol.name != "whole" and needed is None:
@@ -132,6 +136,21 @@ class Predictor:
         """
         views = self.prepare(photo)
         return self.finish(photo, views, self.run(views), valid)
+
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """What `predict` and `probabilities` give of a photo, from one pass; raises as they do."""
+        if self.gives_labels:
+            raise self._labels_only("probabilities")
+        views = self.prepare(photo)
+        if not self._scores_decide:
+            probabilities = self._probabilities(photo, views, self.run(views, scores=True))
+            return decide(probabilities, self.rule), probabilities
+        (view,) = views
+        if self.on_device:
+            scores, answers = self.runner.scores_and_classes([view.pixels])
+        else:
+            scores = answers = list(self.run(views, scores=True))
+        return self.finish(photo, views, answers), self._probabilities(photo, views, scores)
 
     def prepare(self, photo: np.ndarray) -> list[View]:
         """Every input that the protocol makes of a photo."""

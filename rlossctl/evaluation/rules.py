@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,8 @@ from rlossctl.errors import DataError, NetError, UsageError
 from rlossctl.evaluation import rank
 
 VOID = 255  # the label of a pixel that got no class
+# Losses whose expectation is least where the probabilities are the true ones, and nowhere else.
+_STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
 SLACK = 1e-5  # what rounding may add to a probability that was interpolated
 
 
@@ -84,6 +86,21 @@ class Decision:
 
     labels: np.ndarray | None = None
     masks: np.ndarray | None = None
+
+
+def calibration_note(rule: Rule, losses: Sequence[str]) -> str | None:
+    """A warning where a rank rule takes probabilities seriously that training had no reason to make true.
+
+    Args:
+        losses: types of the loss layers that the model was trained with; empty where nobody knows.
+    """
+    improper = [kind for kind in losses if kind not in _STRICTLY_PROPER]
+    if not (rule.ranks and improper):
+        return None
+    return (
+        f"{rule.name} takes probabilities as they are, and training with {', '.join(improper)} (not strictly "
+        "proper) bends them; compare with argmax"
+    )
 
 
 def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = None) -> Decision:

@@ -25,12 +25,16 @@ class Runner(Protocol):
         preprocess: how the model's own data layer prepares images, or None where nothing says it.
         num_classes: how many classes it scores.
         classes: their names, or None where the model does not carry them.
+        activated: whether the model says that its scores are probabilities already.
+        losses: types of the loss layers that it was trained with, as far as it says; none where it does not.
     """
 
     backend: str
     preprocess: Preprocess | None
     num_classes: int
     classes: list[str] | None
+    activated: bool
+    losses: list[str]
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """Float32 [N, 3, H, W] to float32 [N, C, h, w] with C = num_classes; h, w may be smaller."""
@@ -42,12 +46,13 @@ class LabelRunner(Protocol):
     """A model that takes photos and answers with classes: preprocessing and argmax are inside it.
 
     Attributes:
-        backend, num_classes, classes: as for `Runner`.
+        backend, num_classes, classes, losses: as for `Runner`.
     """
 
     backend: str
     num_classes: int
     classes: list[str] | None
+    losses: list[str]
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
         """Photos uint8 [N, H, W, 3], blue first, to class ids uint8 [N, H, W]."""
@@ -93,6 +98,8 @@ class OnnxRunner:
         self.backend = self._session.backend
         self.preprocess = card and card.preprocess
         self.classes: list[str] | None = card and card.classes
+        self.activated = card is not None and card.head in ("softmax", "sigmoid")
+        self.losses = card.losses if card else []
         self.num_classes = _num_classes(card, self._target.shape[1], self.path)
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
@@ -129,6 +136,7 @@ class OnnxLabelRunner:
                 )
         self.backend = model.backend
         self.classes: list[str] | None = card and card.classes
+        self.losses = card.losses if card else []
         self.num_classes = _num_classes(card, None, model.path)
 
     def labels(self, batch: np.ndarray) -> np.ndarray:

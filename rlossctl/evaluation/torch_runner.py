@@ -11,7 +11,7 @@ from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.on_device import OnDevice
 from rlossctl.net import Net
-from rlossctl.net.deploy import Deploy, preprocess_of
+from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
 
 
 class TorchRunner(OnDevice):
@@ -39,6 +39,8 @@ class TorchRunner(OnDevice):
             )
         self.num_classes: int = net.shapes[name][1]
         self.classes: list[str] | None = None
+        self.activated = own_head(deploy) != "scores"
+        self.losses = loss_types(net)
         self.preprocess = preprocess_of(net, deploy)
         self._module = deploy.to(self.device).eval()
         self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
