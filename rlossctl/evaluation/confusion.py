@@ -110,7 +110,7 @@ class Confusion:
         counted[ignore] = 0
         if counted[classes:].any() or counted[:, classes:VOID].any():
             truth, prediction = maps or np.indices(pairs.shape).reshape(2, -1).repeat(pairs.ravel(), axis=1)
-            check_labels(truth[truth != ignore], classes, None, where)
+            check_labels(truth, classes, ignore, where)
             name = f"prediction for {where or 'this image'}"
             check_labels(prediction[truth != ignore], classes, VOID, name)
         self.matrix += counted[:classes, :classes]
