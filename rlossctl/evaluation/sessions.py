@@ -102,7 +102,8 @@ def _open(path: Path, kind: str, index: int) -> tuple[Any, str, str]:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
             getattr(onnxruntime, "preload_dlls", lambda: None)()
         try:
-            session = _session(path, [(wanted, {"device_id": index}), _CPU])
+            gpu = dict.fromkeys((wanted, _PROVIDERS["cuda"]))  # CUDA for what TensorRT does not take
+            session = _session(path, [*((provider, {"device_id": index}) for provider in gpu), _CPU])
         except NetError as error:
             reason = str(error.found)
         else:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError, UsageError
-from rlossctl.evaluation import OnnxRunner, evaluate
+from rlossctl.evaluation import OnnxRunner, evaluate, open_onnx
 from rlossctl.evaluation.opening import open_list, override_preprocess
 
 
@@ -152,8 +154,6 @@ def test_damaged_metadata_is_refused(make_model, tmp_path):
 
 
 def test_asking_for_cuda_without_getting_it_is_an_error(tiny_model, monkeypatch):
-    import onnxruntime
-
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(NetError, match="does not use it"):
         OnnxRunner(tiny_model, "cuda")
@@ -162,7 +162,6 @@ def test_asking_for_cuda_without_getting_it_is_an_error(tiny_model, monkeypatch)
 
 def test_the_provider_in_use_decides_not_the_one_asked_for(tiny_model, monkeypatch):
     """Sessions open without complaint when CUDA's libraries are missing; only the session knows."""
-    import onnxruntime
 
     def session(*args, providers, **options):
         return real(*args, providers=["CPUExecutionProvider"], **options)
@@ -174,6 +173,36 @@ def test_the_provider_in_use_decides_not_the_one_asked_for(tiny_model, monkeypat
     with pytest.raises(NetError, match="does not use it"):
         OnnxRunner(tiny_model, "cuda:0")
     assert "CPUExecutionProvider" in OnnxRunner(tiny_model, "auto").backend
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "tensorrt:1"])
+def test_a_gpu_that_torch_does_not_reach(tiny_model, voc_folder, expected_matrix, monkeypatch, device):
+    """The session claims a GPU (and computes on the CPU): scores are copied, and it is said."""
+    asked = []
+
+    class Claiming:
+        def __init__(self, path, options, *, providers, **others) -> None:
+            asked.append(providers)
+            self.real = real(path, options, providers=["CPUExecutionProvider"], **others)
+
+        def get_providers(self):
+            return [provider[0] for provider in asked[-1][:-1]]
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+    real = onnxruntime.InferenceSession
+    names = {"cuda:1": ["CUDAExecutionProvider"]}.get(
+        device, ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Claiming)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # numbers 0 only
+    runner = open_onnx(tiny_model, device)
+    assert asked == [[*((name, {"device_id": 1}) for name in names), "CPUExecutionProvider"]]
+    assert f"{names[0]}, scores copied to the CPU: PyTorch" in runner.backend
+    result = evaluate(runner, open_list(voc_folder / "pairs.txt", voc_folder), progress=False)
+    np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
 
 
 def test_unknown_devices_are_refused(tiny_model):
