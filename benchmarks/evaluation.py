@@ -57,6 +57,10 @@ def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: li
             f"{name:<26}{len(samples) / wall:>8.2f} images/s {100 * (wall / first[0] - 1):>+7.1f} %"
             f"{1000 * cpu / len(samples):>10.1f} ms of CPU {100 * (cpu / first[1] - 1):>+7.1f} %"
         )
+    timed, start = _Timed(runner), time.perf_counter()
+    evaluate(timed, samples, progress=False)
+    share = timed.seconds / (time.perf_counter() - start)
+    print(f"while it evaluates, the session runs {100 * share:.0f} % of the time")
 
 
 def _bare(runner: OnnxRunner) -> Callable[[np.ndarray], object]:
@@ -93,14 +97,35 @@ def memory(runner: OnnxRunner, samples: list[Sample], total: int) -> None:
     print(f"{total} images: {_resident():.0f} MB at the end")
 
 
-class _Counting:
-    """A runner that prints the resident set every so many images."""
+class _Wrapped:
+    """A runner around a runner."""
 
-    def __init__(self, runner: OnnxRunner, step: int) -> None:
-        self._runner, self._step, self._done = runner, step, 0
+    def __init__(self, runner: OnnxRunner) -> None:
+        self._runner = runner
         self.backend, self.preprocess = runner.backend, runner.preprocess
         self.num_classes, self.classes = runner.num_classes, runner.classes
         self.activated, self.losses = runner.activated, runner.losses
+
+
+class _Timed(_Wrapped):
+    """A runner that knows how many seconds its session has run."""
+
+    seconds = 0.0
+
+    def scores(self, batch: np.ndarray) -> np.ndarray:
+        """The runner's scores."""
+        start = time.perf_counter()
+        scores = self._runner.scores(batch)
+        self.seconds += time.perf_counter() - start
+        return scores
+
+
+class _Counting(_Wrapped):
+    """A runner that prints the resident set every so many images."""
+
+    def __init__(self, runner: OnnxRunner, step: int) -> None:
+        super().__init__(runner)
+        self._step, self._done = step, 0
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """The runner's scores."""
