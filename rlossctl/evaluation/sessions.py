@@ -16,7 +16,6 @@ from rlossctl.errors import NetError, UsageError
 
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-_FEW_CORES = 4
 
 
 class Session:
@@ -128,9 +127,9 @@ def _session(path: Path, providers: list[Any]) -> Any:
     options.log_severity_level = 4
     # Its own choice counts the machine's cores, not those that this process may use.
     options.intra_op_num_threads = cpu_threads()
-    if options.intra_op_num_threads <= _FEW_CORES:
-        # Threads that wait in a loop for each other keep the few cores from those that decode and count.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that wait in a loop for each other keep the cores from those that decode and count; this long
+    # is enough between two operators. (Versions before this option leave it alone.)
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "10")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime raises its own types, one per status code
