@@ -15,6 +15,7 @@ from rlossctl.evaluation.bound_runner import BoundRunner, on_gpu
 from rlossctl.evaluation.opening import open_list
 from rlossctl.evaluation.rules import VOID, best_class
 from rlossctl.evaluation.sessions import Session
+from rlossctl.evaluation.state import State
 from rlossctl.evaluation.tally import Tally
 from rlossctl.evaluation.upsample import upsample
 
@@ -163,3 +164,22 @@ def test_scores_stay_on_the_gpu_that_torch_reaches(tiny_model, monkeypatch, gpus
         assert runner == torch.device("cuda", 1)
     else:
         assert "scores copied to the CPU: PyTorch" in runner.backend
+
+
+def test_what_was_counted_before_an_interruption_is_kept(tiny_model, voc_folder, tmp_path, monkeypatch):
+    samples = open_list(voc_folder / "pairs.txt", voc_folder)
+    path, runner = tmp_path / "state", bound(tiny_model)
+    seen, best = [], runner.best_classes
+
+    def stopping(images):
+        seen.append(len(images))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return best(images)
+
+    monkeypatch.setattr(runner, "best_classes", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(runner, samples, state=State(path, "m"), progress=False)
+    found = evaluate(runner, samples, state=State(path, "m"), progress=False)
+    assert seen == [1, 1, 1, 1], "two images counted, the third again"
+    assert_same(found, evaluate(OnnxRunner(tiny_model, "cpu"), samples, progress=False))
