@@ -105,17 +105,19 @@ class Confusion:
     def _add(
         self, pairs: np.ndarray, where: object, maps: tuple[np.ndarray, np.ndarray] | None = None
     ) -> None:
+        """Counts pairs [256, 256], the caller's own; `maps` is where they are from, for errors."""
         classes, ignore = self.num_classes, self.ignore
-        counted = pairs.copy()
-        counted[ignore] = 0
-        if counted[classes:].any() or counted[:, classes:VOID].any():
+        ignored = pairs[ignore].copy()
+        pairs[ignore] = 0
+        if pairs[classes:].any() or pairs[:, classes:VOID].any():
+            pairs[ignore] = ignored
             truth, prediction = maps or np.indices(pairs.shape).reshape(2, -1).repeat(pairs.ravel(), axis=1)
             check_labels(truth, classes, ignore, where)
             name = f"prediction for {where or 'this image'}"
             check_labels(prediction[truth != ignore], classes, VOID, name)
-        self.matrix += counted[:classes, :classes]
-        self.unassigned += counted[:classes, VOID]
-        self.ignored += int(pairs[ignore].sum())
+        self.matrix += pairs[:classes, :classes]
+        self.unassigned += pairs[:classes, VOID]
+        self.ignored += int(ignored.sum())
 
     def merge(self, other: Confusion) -> None:
         """Adds the counts of another part of the same set."""
