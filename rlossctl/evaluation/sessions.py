@@ -83,8 +83,14 @@ class Session:
                 where=self.path,
                 found=f"{error} (batch of shape {shape})",
                 expected="scores",
-                advice="try --device cpu; if that fails too, convert the model again",
+                advice=self._advice(shape),
             ) from error
+
+    def _advice(self, shape: tuple[int, ...]) -> str:
+        rule = self.card and self.card.preprocess
+        if rule and any((side - rule.offset) % rule.stride for side in shape[2:]):
+            return f"sides of {rule.stride} k + {rule.offset} fit this net: name such a --tile or --crop"
+        return "try --device cpu; if that fails too, convert the model again"
 
 
 def _open(path: Path, kind: str, index: int) -> tuple[Any, str, str]:

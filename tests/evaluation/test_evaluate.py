@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -203,6 +205,37 @@ def test_a_gpu_that_torch_does_not_reach(tiny_model, voc_folder, expected_matrix
     assert f"{names[0]}, scores copied to the CPU: PyTorch" in runner.backend
     result = evaluate(runner, open_list(voc_folder / "pairs.txt", voc_folder), progress=False)
     np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
+
+
+def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, voc_folder):
+    """Two branches that meet again only where sides are odd."""
+    nodes = [
+        helper.make_node("Conv", ["data", "w"], ["half"], strides=[2, 2]),
+        helper.make_node("Resize", ["half", "", "factors"], ["back"]),
+        helper.make_node("Slice", ["back", "begin", "end", "axes"], ["odd"]),
+        helper.make_node("Add", ["odd", "data"], ["scores"]),
+    ]
+    numbers = {
+        "w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1),
+        "factors": np.array([1, 1, 2, 2], np.float32),
+        "begin": np.array([0, 0]),
+        "end": np.array([-1, -1]),
+        "axes": np.array([2, 3]),
+    }
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, "h", "w"])
+        for name in ("data", "scores")
+    ]
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in numbers.items()]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    card = {"preprocess": {"mean_bgr": [0, 0, 0], "stride": 2, "offset": 1}}
+    helper.set_model_props(model, {"rlossctl": json.dumps(card)})
+    onnx.save(model, str(tmp_path / "odd.onnx"))
+    assert run(tmp_path / "odd.onnx", voc_folder).images == 3
+    crop = Preprocess(crop=(64, 64), stride=2, offset=1)
+    with pytest.raises(NetError, match=r"sides of 2 k \+ 1 fit this net"):
+        run(tmp_path / "odd.onnx", voc_folder, preprocess=crop)
 
 
 def test_unknown_devices_are_refused(tiny_model):
