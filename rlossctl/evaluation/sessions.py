@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rlossctl.data.modelcard import KEY, ModelCard
+from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 
 _CPU = "CPUExecutionProvider"
@@ -78,19 +79,24 @@ class Session:
         try:
             yield
         except Exception as error:  # ONNX Runtime raises its own types, one per status code
-            raise NetError(
-                "ONNX Runtime failed on a batch",
-                where=self.path,
-                found=f"{error} (batch of shape {shape})",
-                expected="scores",
-                advice=self._advice(shape),
-            ) from error
+            rule = self.card.preprocess if self.card else None
+            raise failed("ONNX Runtime", self.path, error, shape, rule) from error
 
-    def _advice(self, shape: tuple[int, ...]) -> str:
-        rule = self.card and self.card.preprocess
-        if rule and any((side - rule.offset) % rule.stride for side in shape[2:]):
-            return f"sides of {rule.stride} k + {rule.offset} fit this net: name such a --tile or --crop"
-        return "try --device cpu; if that fails too, convert the model again"
+
+def failed(
+    what: str, where: object, error: Exception, shape: tuple[int, ...], rule: Preprocess | None
+) -> NetError:
+    """The error for a model that breaks off on a batch; `rule` is its own preprocessing, if known."""
+    advice = "try --device cpu and a smaller --batch; if that fails too, check or convert the model again"
+    if rule and any((side - rule.offset) % rule.stride for side in shape[2:]):
+        advice = f"sides of {rule.stride} k + {rule.offset} fit this net: name such a --tile or --crop"
+    return NetError(
+        f"{what} failed on a batch",
+        where=where,
+        found=f"{error} (batch of shape {shape})",
+        expected="scores",
+        advice=advice,
+    )
 
 
 def _open(path: Path, kind: str, index: int) -> tuple[Any, str, str]:

@@ -10,6 +10,7 @@ from rlossctl.data.imagelist import DenseImageSource
 from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.on_device import OnDevice
+from rlossctl.evaluation.sessions import failed
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
 
@@ -27,6 +28,7 @@ class TorchRunner(OnDevice):
 
     def __init__(self, net: Net, device: str = "auto") -> None:
         super().__init__(pick_device(device))
+        self._path = net.file.path
         deploy = Deploy(net)
         name = deploy.output_names[0] if deploy.output_names else None
         if name is None or len(net.shapes[name]) != 4:
@@ -46,7 +48,10 @@ class TorchRunner(OnDevice):
         self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
 
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
-        return self._module(batch)[0].float()
+        try:
+            return self._module(batch)[0].float()
+        except RuntimeError as error:  # sizes that do not meet again, or a GPU's memory
+            raise failed("PyTorch", self._path, error, tuple(batch.shape), self.preprocess) from error
 
 
 def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
