@@ -3,16 +3,20 @@
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR           # overhead, by workers
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --decode  # threads against processes
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --memory 10000
+    LOCAL_WORLD_SIZE=2 python benchmarks/evaluation.py ...   # the net on half of the cores: the others decode
 
-The overhead compares `evaluate` (reading, preprocessing, enlarging scores, argmax, counting) with session
-runs on the same images, preprocessed beforehand. Rounds alternate, and the best of each is taken, since other
-work on the machine only ever slows a round down; CPU time is that of all threads of the process. The memory
-run repeats the list up to so many images and prints the resident set every tenth of the way.
+The overhead compares `evaluate` (reading, preprocessing, enlarging scores, argmax, counting) with runs of a
+session with ONNX Runtime's own options on the same images, preprocessed beforehand, and with runs of the
+session that `evaluate` uses; reading alone says what no evaluation can do without. Rounds alternate, and the
+best of each is taken, since other work on the machine only ever slows a round down; CPU time is that of all
+threads of the process. The memory run repeats the list up to so many images and prints the resident set every
+tenth of the way.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -20,33 +24,52 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
 from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.sessions import cpu_threads
 
 
 def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: list[int]) -> None:
-    """Prints images per second, bare and evaluated."""
+    """Prints images per second, bare and evaluated, and what reading the files alone takes."""
     predictor = Predictor(runner)
     inputs = [predictor.prepare(read_image(sample.image))[0].pixels[None] for sample in samples]
+    bare = _bare(runner)
+    works: dict[str, Callable[[], object]] = {
+        "bare ONNX Runtime": lambda: [bare(pixels) for pixels in inputs],
+        "the evaluation's session": lambda: [runner.scores(pixels) for pixels in inputs],
+        "reading, one thread": lambda: [_decode(sample) and None for sample in samples],
+    }
+    for count in workers:
+        works[f"evaluate, {count} worker{'s' * (count > 1)}"] = functools.partial(
+            evaluate, runner, samples, workers=count, progress=False
+        )
     best: dict[str, tuple[float, float]] = {}
-    for _ in range(rounds):
-        _keep(best, "bare ONNX Runtime", lambda: [runner.scores(pixels) for pixels in inputs])
-        for count in workers:
-            _keep(
-                best,
-                f"evaluate, {count} worker{'s' * (count > 1)}",
-                lambda count=count: evaluate(runner, samples, workers=count, progress=False),
-            )
-    bare = best["bare ONNX Runtime"]
+    for _, (name, work) in itertools.product(range(rounds), works.items()):
+        _keep(best, name, work)
+    first = best["bare ONNX Runtime"]
     print(f"{runner.backend}\n{len(samples)} images, best of {rounds} rounds")
     for name, (wall, cpu) in best.items():
         print(
-            f"{name:<24}{len(samples) / wall:>8.2f} images/s {100 * (wall / bare[0] - 1):>+7.1f} %"
-            f"{1000 * cpu / len(samples):>10.1f} ms of CPU {100 * (cpu / bare[1] - 1):>+7.1f} %"
+            f"{name:<26}{len(samples) / wall:>8.2f} images/s {100 * (wall / first[0] - 1):>+7.1f} %"
+            f"{1000 * cpu / len(samples):>10.1f} ms of CPU {100 * (cpu / first[1] - 1):>+7.1f} %"
         )
+    timed, start = _Timed(runner), time.perf_counter()
+    evaluate(timed, samples, progress=False)
+    share = timed.seconds / (time.perf_counter() - start)
+    print(f"while it evaluates, the session runs {100 * share:.0f} % of the time")
+
+
+def _bare(runner: OnnxRunner) -> Callable[[np.ndarray], object]:
+    """Runs of a session with ONNX Runtime's own options, on as many threads as the evaluation's."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cpu_threads()
+    session = onnxruntime.InferenceSession(str(runner.path), options, providers=["CPUExecutionProvider"])
+    (name,) = (entry.name for entry in session.get_inputs())
+    return lambda pixels: session.run(None, {name: pixels})
 
 
 def decoding(samples: list[Sample]) -> None:
@@ -74,13 +97,35 @@ def memory(runner: OnnxRunner, samples: list[Sample], total: int) -> None:
     print(f"{total} images: {_resident():.0f} MB at the end")
 
 
-class _Counting:
+class _Wrapped:
+    """A runner around a runner."""
+
+    def __init__(self, runner: OnnxRunner) -> None:
+        self._runner = runner
+        self.backend, self.preprocess = runner.backend, runner.preprocess
+        self.num_classes, self.classes = runner.num_classes, runner.classes
+        self.activated, self.losses = runner.activated, runner.losses
+
+
+class _Timed(_Wrapped):
+    """A runner that knows how many seconds its session has run."""
+
+    seconds = 0.0
+
+    def scores(self, batch: np.ndarray) -> np.ndarray:
+        """The runner's scores."""
+        start = time.perf_counter()
+        scores = self._runner.scores(batch)
+        self.seconds += time.perf_counter() - start
+        return scores
+
+
+class _Counting(_Wrapped):
     """A runner that prints the resident set every so many images."""
 
     def __init__(self, runner: OnnxRunner, step: int) -> None:
-        self._runner, self._step, self._done = runner, step, 0
-        self.backend, self.preprocess = runner.backend, runner.preprocess
-        self.num_classes, self.classes = runner.num_classes, runner.classes
+        super().__init__(runner)
+        self._step, self._done = step, 0
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """The runner's scores."""

@@ -26,7 +26,7 @@ from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.opening import override_preprocess
 from rlossctl.files import atomic_path
 from rlossctl.layers.segnet import Upsample
-from rlossctl.net.deploy import Deploy, preprocess_of, size_rule
+from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -200,7 +200,7 @@ class _Job:
         return ModelCard(
             input=self.deploy.input_name,
             output=scores,
-            head=self.ends.head,
+            head=own_head(self.deploy) if self.ends.head == "scores" else self.ends.head,
             preprocessing_inside=self.ends.preprocess is not None,
             preprocess=self.preprocess,
             num_classes=count,
@@ -208,6 +208,7 @@ class _Job:
             palette=voc_palette()[:count].tolist() if count and len(shape) == 4 and count <= 256 else None,
             precision=self.options.precision,
             folded=folded,
+            losses=loss_types(self.source.net),
             blobs=blobs,
             source={kind: origin[kind] for kind in ("prototxt", "weights")},
             version=origin["tool"]["version"],

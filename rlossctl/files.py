@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -68,6 +69,20 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise cannot_write(folder, error) from error
     return folder
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises what writing the file at the end of a long run would raise, as far as that can be seen now."""
+    target = Path(path)
+    reason = 0
+    if target.is_dir():
+        reason = errno.EISDIR
+    elif not target.parent.is_dir():
+        reason = errno.ENOENT
+    elif not os.access(target.parent, os.W_OK):
+        reason = errno.EACCES
+    if reason:
+        raise cannot_write(target, OSError(reason, os.strerror(reason)))
 
 
 def cannot_write(path: Path, error: OSError) -> RlossError:

@@ -82,6 +82,9 @@ def main() -> None:
     except RlossError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        click.echo(f"error: the memory is not enough\n  found:    {error or 'MemoryError'}", err=True)
+        sys.exit(1)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         sys.exit(0)

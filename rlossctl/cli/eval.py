@@ -123,6 +123,7 @@ def command(
     from rlossctl.data.palette import class_names
     from rlossctl.evaluation import job, opening, write_report
 
+    _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
     outcome = job.run(
         job.Job(
@@ -139,6 +140,17 @@ def command(
     if report:
         title = f"{', '.join(outcome.evaluations)} on {outcome.source}"
         say(f"report   {write_report(report, outcome.evaluations, title=title)}")
+
+
+def _check_outputs(report: str | None, *files: str | None) -> None:
+    """Fails before the models run, not behind them."""
+    from rlossctl.files import check_writable, make_folder
+
+    if report:
+        make_folder(report)
+    for file in files:
+        if file and file != "-":
+            check_writable(file)
 
 
 def _write(

@@ -84,10 +84,10 @@ _PROTOCOL = (
     click.option("--crf-iterations", type=click.IntRange(min=0), help="Its iterations.  [default: 10]"),
     click.option(
         "--activation",
-        type=click.Choice(["softmax", "sigmoid", "none"]),
-        default="softmax",
+        type=click.Choice(["auto", "softmax", "sigmoid", "none"]),
+        default="auto",
         show_default=True,
-        help="From scores to probabilities; none: the model gives them.",
+        help="From scores to probabilities; auto: none where the model says it gives them, else softmax.",
     ),
     click.option("--temperature", type=float, default=1.0, show_default=True, help="Divides the scores."),
     click.option(

@@ -132,7 +132,7 @@ def _unreadable(where: object, error: Exception) -> DataError:
     return DataError(
         "cannot be read",
         where=where,
-        found=getattr(error, "strerror", None) or str(error) or type(error).__name__,
+        found=getattr(error, "strerror", None) or str(error).partition(":\n")[0] or type(error).__name__,
         expected="a folder, or a whole .tar, .tar.gz, .tgz or .zip archive",
         advice="check the name, or fetch the archive again",
     )

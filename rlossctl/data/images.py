@@ -77,8 +77,14 @@ def _pixels(image: Image.Image, color: bool, where: str) -> np.ndarray:
             advice="convert the file to 8-bit PNG or JPEG",
         )
     if color:
-        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        return _blue_first(image if image.mode == "RGB" else image.convert("RGB"))
     return _grey(image)[:, :, None].copy()
+
+
+def _blue_first(image: Image.Image) -> np.ndarray:
+    """Pillow's own packer turns the channels around: half the time of doing it in numpy."""
+    packed = np.frombuffer(image.tobytes("raw", "BGR"), np.uint8)
+    return packed.reshape(image.height, image.width, 3).copy()  # the bytes could not be written to
 
 
 def _grey(image: Image.Image) -> np.ndarray:

@@ -19,13 +19,14 @@ class ModelCard:
 
     Attributes:
         input, output: names of the image and of what it returns first.
-        head: what it returns: class scores, their softmax, or label maps.
+        head: what it returns: class scores, probabilities by softmax or sigmoid, or label maps.
         preprocessing_inside: whether it takes photos, uint8 [N, H, W, 3], red first, of any size, and answers
             at their size; otherwise its input is what `preprocess` makes of a photo.
         preprocess: how photos become the net's input, or None where nothing says it.
         num_classes, classes, palette: how many, their names, their colours (red, green, blue).
         precision: fp32, fp16 or int8.
         folded: how many layers were folded into others.
+        losses: types of the prototxt's loss layers; empty where it has none, as most test nets.
         blobs: values of the graph that are the net's blobs -> their layer, in order.
         source: names and SHA-256 of the files that it was made from.
         version: of rlossctl.
@@ -33,7 +34,7 @@ class ModelCard:
 
     input: str | None = None
     output: str | None = None
-    head: Head = "scores"
+    head: Head | Literal["sigmoid"] = "scores"
     preprocessing_inside: bool = False
     preprocess: Preprocess | None = None
     num_classes: int | None = None
@@ -41,6 +42,7 @@ class ModelCard:
     palette: list[list[int]] | None = None
     precision: str = "fp32"
     folded: int = 0
+    losses: list[str] = field(default_factory=list)
     blobs: dict[str, str] = field(default_factory=dict)
     source: dict[str, dict[str, str]] = field(default_factory=dict)
     version: str = ""
@@ -63,7 +65,7 @@ class ModelCard:
             if content.get("preprocess") is not None:
                 content["preprocess"] = Preprocess.from_json(json.dumps(content["preprocess"]), where)
             card = cls(**content)
-            if card.head not in ("scores", "softmax", "argmax"):
+            if card.head not in ("scores", "softmax", "sigmoid", "argmax"):
                 raise ValueError(f"head {card.head!r}")
         except (ValueError, TypeError, AttributeError) as error:
             raise NetError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -33,11 +34,21 @@ class Preprocess:
     offset: int = 0
 
     def __post_init__(self) -> None:
-        if self.channel_order not in ("bgr", "rgb") or len(self.mean_bgr) != 3 or self.stride < 1:
+        sound = (
+            self.channel_order in ("bgr", "rgb")
+            and len(self.mean_bgr) == 3
+            and all(map(math.isfinite, (*self.mean_bgr, self.scale)))
+            and self.scale != 0
+            and (self.crop is None or min(self.crop) >= 1)
+            and self.stride >= 1
+        )
+        if not sound:
             raise DataError(
                 "impossible preprocessing",
-                found=f"mean {self.mean_bgr}, order {self.channel_order!r}, stride {self.stride}",
-                expected="three mean values (blue, green, red), order bgr or rgb, stride of at least 1",
+                found=f"mean {self.mean_bgr}, scale {self.scale}, order {self.channel_order!r}, "
+                f"crop {self.crop}, stride {self.stride}",
+                expected="three mean values (blue, green, red), a scale other than 0, order bgr or rgb, "
+                "a crop of at least one pixel, stride of at least 1",
                 advice="correct the override, or convert the model again",
             )
 

@@ -16,6 +16,8 @@ from rlossctl.errors import DataError
 from rlossctl.evaluation.counts import Absent, ClassCounts, class_mean
 from rlossctl.evaluation.rules import VOID
 
+BYTES = 256
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -84,18 +86,38 @@ class Confusion:
                 advice="check that the label belongs to the image",
             )
         # One count of byte pairs; ids that do not belong are looked for in its margins, not in the maps.
-        pairs = byte_pairs(_bytes(truth), _bytes(prediction))
-        ignored = int(pairs[self.ignore].sum())
-        pairs[self.ignore] = 0
-        classes = self.num_classes
-        if pairs[classes:].any():
-            check_labels(truth[truth != self.ignore], classes, None, where)
-        if pairs[:, classes:VOID].any():
+        self._add(byte_pairs(_bytes(truth), _bytes(prediction)), where, (truth, prediction))
+
+    def add_pairs(self, pairs: np.ndarray, where: object = None) -> None:
+        """Counts what somebody else has counted.
+
+        Args:
+            pairs: integers [256, up to 256], how often each id of the truth met each of the prediction.
+            where: as for `add`.
+
+        Raises:
+            DataError: ids are out of range.
+        """
+        whole = np.zeros((BYTES, BYTES), np.int64)
+        whole[:, : pairs.shape[1]] = pairs
+        self._add(whole, where)
+
+    def _add(
+        self, pairs: np.ndarray, where: object, maps: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        """Counts pairs [256, 256], the caller's own; `maps` is where they are from, for errors."""
+        classes, ignore = self.num_classes, self.ignore
+        ignored = pairs[ignore].copy()
+        pairs[ignore] = 0
+        if pairs[classes:].any() or pairs[:, classes:VOID].any():
+            pairs[ignore] = ignored
+            truth, prediction = maps or np.indices(pairs.shape).reshape(2, -1).repeat(pairs.ravel(), axis=1)
+            check_labels(truth, classes, ignore, where)
             name = f"prediction for {where or 'this image'}"
-            check_labels(prediction[truth != self.ignore], classes, VOID, name)
+            check_labels(prediction[truth != ignore], classes, VOID, name)
         self.matrix += pairs[:classes, :classes]
         self.unassigned += pairs[:classes, VOID]
-        self.ignored += ignored
+        self.ignored += int(ignored.sum())
 
     def merge(self, other: Confusion) -> None:
         """Adds the counts of another part of the same set."""
@@ -165,7 +187,7 @@ def number(value: float) -> float | None:
 def byte_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """How often each pair of bytes occurs at the same place: (256, 256), `first` in rows."""
     pairs = (first.astype(np.uint16) << 8) | second
-    return np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    return np.bincount(pairs.ravel(), minlength=BYTES * BYTES).reshape(BYTES, BYTES)
 
 
 def _bytes(ids: np.ndarray) -> np.ndarray:

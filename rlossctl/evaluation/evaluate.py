@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from rlossctl.evaluation.shards import Shard
 from rlossctl.evaluation.state import State
 from rlossctl.evaluation.tally import Tally
 from rlossctl.progress import track
+
+if TYPE_CHECKING:
+    from rlossctl.evaluation.on_device import DeviceCounts
 
 WORKERS = 2  # threads that decode; see benchmarks/evaluation.py
 
@@ -198,6 +201,11 @@ class _Pass:
         self._load = functools.partial(load, predictor=predictor, ignore=ignore, source=source)
         masks = predictor.rule.output == "masks"
         self.tally = Tally(len(samples), predictor.num_classes, ignore, masks, band)
+        self._device_counts: DeviceCounts | None = None
+        if predictor.on_device and band is None:  # boundaries are counted in numpy
+            from rlossctl.evaluation.on_device import DeviceCounts
+
+            self._device_counts = DeviceCounts(self.tally, predictor.on_device)
         self._key = state and state.key(samples, _options(self.tally, predictor, shard))
 
     def run(self, progress: bool) -> None:
@@ -230,6 +238,9 @@ class _Pass:
         return read_ahead(jobs, self._load, self._workers)
 
     def _each(self, items: Iterable[Loaded]) -> None:
+        if self._device_counts:
+            self._each_on_device(items, self._device_counts)
+            return
         with ThreadPoolExecutor(1, "rlossctl-count") as pool:
             waiting: deque[Future[None]] = deque()
             for group in groups(items, self.predictor.protocol.batch):
@@ -246,20 +257,35 @@ class _Pass:
             for future in waiting:
                 future.result()
 
+    def _each_on_device(self, items: Iterable[Loaded], counts: DeviceCounts) -> None:
+        for group in groups(items, self.predictor.protocol.batch):
+            answers = self.predictor.run([item.views[0] for item in group])
+            for item, labels in zip(group, answers, strict=True):
+                rows, columns = item.views[0].keep
+                counts.add(item.index, item.truth, labels[:rows, :columns], item.sample.label)
+            self._save_now_and_then()
+
     def _count(self, item: Loaded, answers: Iterable[np.ndarray]) -> None:
         decision = self._finish(item, answers)
         self.tally.add(item.index, item.truth, decision, item.sample.label)
-        if self.state and self.state.due():
-            self._save()
+        self._save_now_and_then()
 
     def _finish(self, item: Loaded, answers: Iterable[np.ndarray]) -> Decision:
         valid = item.truth != self.tally.ignore if self.predictor.rule.drop_ignored else None
         return self.predictor.finish(item.photo, item.views, answers, valid)
 
+    def _save_now_and_then(self) -> None:
+        if self.state and self.state.due():
+            self._save()
+
     def _save(self) -> None:
-        self.tally.seconds = time.perf_counter() - self._start
-        if self.state:
-            self.state.save(self.tally, self._key)
+        try:
+            if self._device_counts:
+                self._device_counts.flush()
+        finally:
+            self.tally.seconds = time.perf_counter() - self._start
+            if self.state:
+                self.state.save(self.tally, self._key)
 
 
 def _options(tally: Tally, predictor: Predictor, shard: Shard) -> dict[str, Any]:

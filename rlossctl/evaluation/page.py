@@ -162,8 +162,8 @@ def _table(note: str, heads: Sequence[str], rows: Sequence[str]) -> str:
 
 def _score_cell(values: Sequence[float | None], index: int, bar: bool = False) -> str:
     value = values[index]
-    defined = [entry for entry in values if entry is not None]
-    best = value is not None and value == max(defined) > min(defined)
+    shown = [round(entry, 4) for entry in values if entry is not None]  # of two equal figures none is better
+    best = value is not None and round(value, 4) == max(shown) > min(shown)
     classes = [name for name, wanted in (("bar", bar), ("best", best)) if wanted]
     share = f' style="--share:{100 * (value or 0):.1f}%"' if bar else ""
     name = f' class="{" ".join(classes)}"' if classes else ""

@@ -21,7 +21,7 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.evaluate import names_for
 from rlossctl.evaluation.inputs import Input, check_outputs
 from rlossctl.evaluation.predictor import Predictor
-from rlossctl.evaluation.rules import Decision, decide
+from rlossctl.evaluation.rules import Decision
 from rlossctl.files import atomic_path, atomic_write, make_folder
 from rlossctl.progress import track
 
@@ -138,13 +138,9 @@ def _predict(
     predictor: Predictor, photo: np.ndarray, with_values: bool
 ) -> tuple[Decision, np.ndarray | None]:
     """The prediction, and the probabilities where they are written."""
-    if not with_values:
-        return predictor.predict(photo), None
-    probabilities = predictor.probabilities(photo)
-    if predictor.rule.name == "argmax" and predictor.protocol.single:
-        # Here scores decide, as in `eval`: a second pass, rather than labels that a softmax may have rounded.
-        return predictor.predict(photo), probabilities
-    return decide(probabilities, predictor.rule), probabilities
+    if with_values:
+        return predictor.predict_with_probabilities(photo)
+    return predictor.predict(photo), None
 
 
 def _write_labels(

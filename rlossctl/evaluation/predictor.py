@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +13,12 @@ from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.transform import SegTransform
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.protocol import Protocol, tile_starts
-from rlossctl.evaluation.rules import Decision, Rule, best_class, decide
-from rlossctl.evaluation.runners import LabelRunner, Runner
+from rlossctl.evaluation.rules import VOID, Decision, Rule, best_class, decide, not_numbers
+from rlossctl.evaluation.runners import LabelRunner, Runner, check_scores
 from rlossctl.evaluation.upsample import upsample
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Predictor:
     Attributes:
         runner: the model.
         preprocess: replaces the runner's own.
-        protocol: how photos are presented, and how scores become probabilities.
+        protocol: how photos are presented, and how scores become probabilities; its activation is never
+            "auto" where the model gives scores.
         rule: how probabilities become a prediction.
 
     Raises:
@@ -73,6 +78,9 @@ class Predictor:
                 expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
                 advice="name the mean: --mean B,G,R (--scale, --rgb, --crop where they are not Caffe's)",
             )
+        if self.protocol.activation == "auto":
+            chosen = "none" if self.runner.activated else "softmax"
+            self.protocol = replace(self.protocol, activation=chosen)
         self._tile = self.protocol.tile or self.preprocess.crop
         needed = self._tile if self.protocol.name == "tiles" else self.preprocess.crop
         if self.protocol.name != "whole" and needed is None:
@@ -94,9 +102,9 @@ class Predictor:
         return self.rule.name == "argmax" and self.protocol.single
 
     @property
-    def _takes_best(self) -> bool:
-        """Whether the runner itself takes the best class, where its scores are (TorchRunner)."""
-        return self._scores_decide and hasattr(self.runner, "best_classes")
+    def on_device(self) -> torch.device | None:
+        """Where the runner itself takes the best class (`OnDevice`), or None: it gives scores or labels."""
+        return getattr(self.runner, "device", None) if self._scores_decide else None
 
     @property
     def num_classes(self) -> int:
@@ -129,6 +137,21 @@ class Predictor:
         views = self.prepare(photo)
         return self.finish(photo, views, self.run(views), valid)
 
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """What `predict` and `probabilities` give of a photo, from one pass; raises as they do."""
+        if self.gives_labels:
+            raise self._labels_only("probabilities")
+        views = self.prepare(photo)
+        if not self._scores_decide:
+            probabilities = self._probabilities(photo, views, self.run(views, scores=True))
+            return decide(probabilities, self.rule), probabilities
+        (view,) = views
+        if self.on_device:
+            scores, answers = self.runner.scores_and_classes([view.pixels])
+        else:
+            scores = answers = list(self.run(views, scores=True))
+        return self.finish(photo, views, answers), self._probabilities(photo, views, scores)
+
     def prepare(self, photo: np.ndarray) -> list[View]:
         """Every input that the protocol makes of a photo."""
         size = photo.shape[:2]
@@ -157,14 +180,15 @@ class Predictor:
         """The model's answers in the views' order: scores [C, h, w], or class ids uint8 [H, W].
 
         Neighbours of one size go through the model together, `protocol.batch` at a time. `scores` asks for
-        scores even where the prediction could do with class ids.
+        scores even where the prediction could do with class ids. Class ids stay on the device, if any.
         """
         for batch in _batches(views, self.protocol.batch):
+            if self.on_device and not scores:
+                yield from self.runner.best_classes([view.pixels for view in batch])
+                continue
             inputs = np.stack([view.pixels for view in batch]) if len(batch) > 1 else batch[0].pixels[None]
             if self.gives_labels:
                 yield from self.runner.labels(inputs)
-            elif self._takes_best and not scores:
-                yield from self.runner.best_classes(inputs)
             else:
                 yield from self._checked(self.runner.scores(inputs), len(batch))
 
@@ -179,10 +203,12 @@ class Predictor:
         if self.gives_labels:
             (labels,) = answers
             return Decision(labels=labels)
-        if self._takes_best:
-            (labels,) = answers
-            rows, columns = views[0].keep
-            return Decision(labels=labels[:rows, :columns])
+        if self.on_device:
+            (answer,) = answers
+            labels = answer[: views[0].keep[0], : views[0].keep[1]].cpu().numpy()
+            if (labels == VOID).any():
+                raise not_numbers()
+            return Decision(labels=labels)
         if self._scores_decide:
             (scores,) = answers
             # Plane by plane: enlarged scores of all classes together would leave the cache.
@@ -244,14 +270,8 @@ class Predictor:
         return refine(probabilities, colours, self.protocol.crf)
 
     def _checked(self, scores: np.ndarray, count: int) -> np.ndarray:
-        if scores.shape[:2] != (count, self.num_classes):
-            raise NetError(
-                "the model gives another number of scores than it has classes",
-                found=f"scores of shape {scores.shape}",
-                expected=f"shape ({count}, {self.num_classes}, h, w)",
-                advice="check which blob holds the scores, and the number of classes",
-            )
-        if np.isnan(scores.max()):
+        check_scores(scores.shape, count, self.num_classes)
+        if not self._scores_decide and np.isnan(scores.max()):  # else `best_class` looks for it
             raise not_numbers()
         return scores
 
@@ -274,14 +294,6 @@ class Predictor:
             expected="a model whose output is scores, for anything but argmax of whole photos",
             advice="convert the net without its preprocessing and argmax inside",
         )
-
-
-def not_numbers() -> NetError:
-    """The error for scores that are NaN."""
-    return NetError(
-        "the model's scores are not numbers (NaN)",
-        advice="check the weights: the training that made them may have diverged",
-    )
 
 
 class _Average:

@@ -54,7 +54,8 @@ class Protocol:
         scales: factors by which the photo is resized; probabilities are averaged.
         flip: average with the mirrored photo, too.
         crf: what follows the averaged probabilities, or None.
-        activation: what turns scores into probabilities; "none" where the model gives probabilities.
+        activation: what turns scores into probabilities; "none" where the model gives probabilities; "auto"
+            is none where the model says that it does, else softmax.
         temperature: scores are divided by it before the activation.
         batch: how many tiles or photos of one size go through the model at once.
 
@@ -68,14 +69,14 @@ class Protocol:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     crf: Crf | None = None
-    activation: Literal["softmax", "sigmoid", "none"] = "softmax"
+    activation: Literal["auto", "softmax", "sigmoid", "none"] = "auto"
     temperature: float = 1.0
     batch: int = 1
 
     def __post_init__(self) -> None:
         sound = (
             self.name in ("whole", "tiles", "caffe")
-            and self.activation in ("softmax", "sigmoid", "none")
+            and self.activation in ("auto", "softmax", "sigmoid", "none")
             and 0 <= self.overlap < 1
             and (self.tile is None or min(self.tile) > 0)
             and self.scales
@@ -101,7 +102,8 @@ class Protocol:
             )
         if self.activation == "none" and self.temperature != 1:
             raise UsageError(
-                "a temperature divides scores, and --activation none says that there are none",
+                "a temperature divides scores, and the model gives probabilities",
+                found=f"temperature {self.temperature:g}, activation none",
                 advice="leave --temperature out",
             )
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from rlossctl.data.modelcard import KEY, ModelCard
+from rlossctl.data.modelcard import ModelCard
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import NetError, UsageError
+from rlossctl.errors import NetError
+from rlossctl.evaluation.sessions import Session
 
 MOST_CLASSES = 255  # labels are bytes, and 255 is none of them
 _WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
-_CPU = "CPUExecutionProvider"
-_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
 class Runner(Protocol):
@@ -28,12 +25,16 @@ class Runner(Protocol):
         preprocess: how the model's own data layer prepares images, or None where nothing says it.
         num_classes: how many classes it scores.
         classes: their names, or None where the model does not carry them.
+        activated: whether the model says that its scores are probabilities already.
+        losses: types of the loss layers that it was trained with, as far as it says; none where it does not.
     """
 
     backend: str
     preprocess: Preprocess | None
     num_classes: int
     classes: list[str] | None
+    activated: bool
+    losses: list[str]
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """Float32 [N, 3, H, W] to float32 [N, C, h, w] with C = num_classes; h, w may be smaller."""
@@ -45,12 +46,13 @@ class LabelRunner(Protocol):
     """A model that takes photos and answers with classes: preprocessing and argmax are inside it.
 
     Attributes:
-        backend, num_classes, classes: as for `Runner`.
+        backend, num_classes, classes, losses: as for `Runner`.
     """
 
     backend: str
     num_classes: int
     classes: list[str] | None
+    losses: list[str]
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
         """Photos uint8 [N, H, W, 3], blue first, to class ids uint8 [N, H, W]."""
@@ -67,55 +69,14 @@ def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner 
     Raises:
         NetError: the file is no usable model, or the device was asked for and not obtained.
     """
-    model = _Model(Path(path), device)
-    whole = any(entry.type in _WHOLE for entry in model.session.get_outputs())
-    return OnnxLabelRunner(model) if whole else OnnxRunner(model)
+    model = Session(Path(path), device)
+    if any(entry.type in _WHOLE for entry in model.session.get_outputs()):
+        return OnnxLabelRunner(model)
+    if model.gpu is not None:
+        from rlossctl.evaluation.bound_runner import on_gpu
 
-
-class _Model:
-    """A session on one device, its metadata, and calls that fail with the house's errors."""
-
-    def __init__(self, path: Path, device: str) -> None:
-        self.path = path
-        self.session, self.provider, note = _open_session(path, device)
-        self.backend = _backend(self.session, self.provider, note)
-        self.card = _card(self.session, path)
-
-    def run(self, source: Any, target: Any, batch: np.ndarray) -> np.ndarray:
-        """One input to one output.
-
-        Raises:
-            NetError: the model does not take this size, or fails while it runs.
-        """
-        for axis, size in enumerate(source.shape):
-            if isinstance(size, int) and size != batch.shape[axis]:
-                raise NetError(
-                    "the model takes images of one size only",
-                    where=self.path,
-                    found=f"a batch of shape {batch.shape}",
-                    expected=f"shape {source.shape}",
-                    advice="name the size with --crop H,W, or convert with dynamic sizes",
-                )
-        try:
-            if self.provider == _CPU:
-                return self.session.run([target.name], {source.name: batch})[0]
-            return self._run_bound(source.name, target.name, batch)
-        except Exception as error:  # ONNX Runtime raises its own types, one per status code
-            raise NetError(
-                "ONNX Runtime failed on a batch",
-                where=self.path,
-                found=f"{error} (batch of shape {batch.shape})",
-                expected="scores",
-                advice="try --device cpu; if that fails too, convert the model again",
-            ) from error
-
-    def _run_bound(self, source: str, target: str, batch: np.ndarray) -> np.ndarray:
-        """One copy to the device and one back."""
-        binding = self.session.io_binding()
-        binding.bind_cpu_input(source, np.ascontiguousarray(batch))
-        binding.bind_output(target)
-        self.session.run_with_iobinding(binding)
-        return binding.copy_outputs_to_cpu()[0]
+        return on_gpu(model)
+    return OnnxRunner(model)
 
 
 class OnnxRunner:
@@ -129,19 +90,21 @@ class OnnxRunner:
         device: as for `open_onnx`.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | _Model, device: str = "auto") -> None:
-        self._model = path if isinstance(path, _Model) else _Model(Path(path), device)
-        session, card, self.path = self._model.session, self._model.card, self._model.path
-        self._input = _image_input(session, card and card.input, self.path)
-        self._output = _score_output(session, card and card.output, self.path)
-        self.backend = self._model.backend
+    def __init__(self, path: str | os.PathLike[str] | Session, device: str = "auto") -> None:
+        self._session = path if isinstance(path, Session) else Session(Path(path), device)
+        session, card, self.path = self._session.session, self._session.card, self._session.path
+        self._source = _image_input(session, card and card.input, self.path)
+        self._target = _score_output(session, card and card.output, self.path)
+        self.backend = self._session.backend
         self.preprocess = card and card.preprocess
         self.classes: list[str] | None = card and card.classes
-        self.num_classes = _num_classes(card, self._output.shape[1], self.path)
+        self.activated = card is not None and card.head in ("softmax", "sigmoid")
+        self.losses = card.losses if card else []
+        self.num_classes = _num_classes(card, self._target.shape[1], self.path)
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
-        return self._model.run(self._input, self._output, batch)
+        return self._session.run(self._source, self._target, batch)
 
 
 class OnnxLabelRunner:
@@ -151,21 +114,21 @@ class OnnxLabelRunner:
     inside, else blue first; or a float image [N, 3, H, W], which the metadata say how to make.
     """
 
-    def __init__(self, model: _Model) -> None:
-        self._model, card = model, model.card
+    def __init__(self, model: Session) -> None:
+        self._session, card = model, model.card
         session = model.session
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(outputs) != 1 or len(outputs[0].shape) != 3:
             raise _no_such_blob(model.path, "output", outputs, "one output of class ids [N, H, W]")
-        self._output = outputs[0]
+        self._target = outputs[0]
         self._preprocess: Preprocess | None = None
         self._red_first = card is not None and card.preprocessing_inside
         if inputs[0].type == "tensor(uint8)":
             if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[3] != 3:
                 raise _no_such_blob(model.path, "input", inputs, "one input of photos, uint8 [N, H, W, 3]")
-            self._input = inputs[0]
+            self._source = inputs[0]
         else:
-            self._input = _image_input(session, card and card.input, model.path)
+            self._source = _image_input(session, card and card.input, model.path)
             self._preprocess = card and card.preprocess
             if self._preprocess is None:
                 raise _no_such_blob(
@@ -173,6 +136,7 @@ class OnnxLabelRunner:
                 )
         self.backend = model.backend
         self.classes: list[str] | None = card and card.classes
+        self.losses = card.losses if card else []
         self.num_classes = _num_classes(card, None, model.path)
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
@@ -181,12 +145,12 @@ class OnnxLabelRunner:
         Raises:
             NetError: ids that do not fit, or as for `OnnxRunner.scores`.
         """
-        ids = self._model.run(self._input, self._output, self._prepared(batch))
+        ids = self._session.run(self._source, self._target, self._prepared(batch))
         ids = ids[:, : batch.shape[1], : batch.shape[2]]  # without the padding
         if ids.shape != batch.shape[:3] or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
             raise NetError(
                 "the model's answer is no map of class ids",
-                where=self._model.path,
+                where=self._session.path,
                 found=f"shape {ids.shape}" + (f", ids {ids.min()}..{ids.max()}" if ids.size else ""),
                 expected=f"shape {batch.shape[:3]}, ids 0..{self.num_classes - 1}",
                 advice="convert the net again (--upsample brings labels to the photo's size)",
@@ -199,86 +163,15 @@ class OnnxLabelRunner:
         return np.ascontiguousarray(batch[..., ::-1] if self._red_first else batch)
 
 
-def _open_session(path: Path, device: str) -> tuple[Any, str, str]:
-    """The session, the provider that it really uses, and why CUDA is not used where it might have been."""
-    import onnxruntime
-
-    # Its log would print provider errors in several lines of colour; they are reported as errors here.
-    onnxruntime.set_default_logger_severity(4)
-    kind, index = _parse_device(device)
-    wanted = _PROVIDERS.get("cuda" if kind == "auto" else kind)
-    if wanted is None:
-        return _session(path, [_CPU]), _CPU, ""
-    reason = f"this onnxruntime is built without {wanted}"
-    if wanted in onnxruntime.get_available_providers():
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
-            getattr(onnxruntime, "preload_dlls", lambda: None)()
-        try:
-            session = _session(path, [(wanted, {"device_id": index}), _CPU])
-        except NetError as error:
-            reason = str(error.found)
-        else:
-            if session.get_providers()[0] == wanted:
-                return session, wanted, ""
-            reason = "its libraries, cuDNN or a GPU are missing"
-    if kind != "auto":
+def check_scores(shape: tuple[int, ...], count: int, classes: int) -> None:
+    """Raises NetError unless `shape` is that of scores of so many images and classes."""
+    if shape[:2] != (count, classes):
         raise NetError(
-            f"{kind} was asked for, but ONNX Runtime does not use it",
-            where=path,
-            found=reason,
-            expected=wanted,
-            advice="install onnxruntime-gpu with the libraries that it names, or use --device cpu",
+            "the model gives another number of scores than it has classes",
+            found=f"scores of shape {shape}",
+            expected=f"shape ({count}, {classes}, h, w)",
+            advice="check which blob holds the scores, and the number of classes",
         )
-    return _session(path, [_CPU]), _CPU, reason
-
-
-def _session(path: Path, providers: list[Any]) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # Its own choice counts the machine's cores, not those that this process may use.
-    options.intra_op_num_threads = cpu_threads()
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
-    except Exception as error:  # ONNX Runtime raises its own types, one per status code
-        raise NetError(
-            "ONNX Runtime cannot load the model",
-            where=path,
-            found=str(error).splitlines()[0] if path.exists() else "no such file",
-            expected="a whole .onnx file",
-            advice="check the name, or convert the model again",
-        ) from error
-
-
-def cpu_threads() -> int:
-    """How many CPUs this process may use; processes that torchrun has started share them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-
-
-def _parse_device(device: str) -> tuple[str, int]:
-    kind, _, index = device.partition(":")
-    known = kind in ("auto", "cpu", *_PROVIDERS)
-    if not known or (index and (kind not in _PROVIDERS or not index.isdigit())):
-        raise UsageError(
-            "unknown device", found=device, expected="auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N"
-        )
-    return kind, int(index or os.environ.get("LOCAL_RANK", "0"))
-
-
-def _backend(session: Any, provider: str, note: str) -> str:
-    import onnxruntime
-
-    text = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
-    if provider == _CPU:
-        text += f", {session.get_session_options().intra_op_num_threads} threads"
-    return f"{text} (no CUDA: {note})" if note else text
-
-
-def _card(session: Any, path: Path) -> ModelCard | None:
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
-    return None if text is None else ModelCard.from_json(text, where=path)
 
 
 def _image_input(session: Any, name: str | None, path: Path) -> Any:

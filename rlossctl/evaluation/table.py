@@ -12,7 +12,7 @@ from rlossctl.evaluation.opening import OpenedModel
 from rlossctl.evaluation.predictor import Predictor
 from rlossctl.evaluation.protocol import Protocol
 from rlossctl.evaluation.results import percent
-from rlossctl.evaluation.rules import Rule
+from rlossctl.evaluation.rules import Rule, calibration_note
 
 
 def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str:
@@ -24,13 +24,14 @@ def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str
 def format_run(opened: OpenedModel, predictor: Predictor) -> str:
     """What runs, by what, how images are prepared and predicted."""
     preprocess = predictor.preprocess
+    warning = calibration_note(predictor.rule, opened.runner.losses)
     lines = [
         f"model    {opened.name}",
         f"run by   {opened.runner.backend}",
         f"input    {describe_preprocess(preprocess)}",
         f"protocol {describe_protocol(predictor.protocol, preprocess)}",
         f"rule     {describe_rule(predictor.rule)}",
-        *(f"note     {note}" for note in opened.notes),
+        *(f"note     {note}" for note in (*opened.notes, *([warning] if warning else []))),
     ]
     return "\n".join(lines)
 
@@ -104,8 +105,10 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
         text.append(f"scales {', '.join(f'{scale:g}' for scale in protocol.scales)}")
     if protocol.flip:
         text.append("mirrored too")
-    if protocol.activation != "softmax":
-        text.append(f"activation {protocol.activation}")
+    if protocol.activation == "none":
+        text.append("the model gives probabilities")
+    if protocol.activation == "sigmoid":
+        text.append("activation sigmoid")
     if protocol.temperature != 1:
         text.append(f"temperature {protocol.temperature:g}")
     if protocol.crf:

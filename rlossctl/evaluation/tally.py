@@ -46,6 +46,18 @@ class Tally:
         self.rows[index] = np.concatenate([part.to_array() for part in counts])
         self.done[index] = True
 
+    def add_pairs(self, index: int, pairs: np.ndarray, where: object = None) -> None:
+        """Counts one image whose byte pairs are counted; see `Confusion.add_pairs`. Not for boundaries.
+
+        Raises:
+            DataError: as for `Confusion.add_pairs`.
+        """
+        image = Confusion(self.num_classes, self.ignore)
+        image.add_pairs(pairs, where)
+        self.confusion.merge(image)
+        self.rows[index] = image.counts().to_array()
+        self.done[index] = True
+
     def counts(self) -> ClassCounts:
         """Of each image: [total, C]."""
         return ClassCounts.from_array(self.rows[:, :3])

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
 import torch
-from torch import nn
 
 from rlossctl.data.imagelist import DenseImageSource
 from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
-from rlossctl.evaluation.predictor import not_numbers
+from rlossctl.evaluation.on_device import OnDevice
+from rlossctl.evaluation.sessions import failed
 from rlossctl.net import Net
-from rlossctl.net.deploy import Deploy, preprocess_of
+from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
 
 
-class TorchRunner:
+class TorchRunner(OnDevice):
     """Runs the part of a net that leads from the image to the scores, with PyTorch.
 
     Args:
@@ -28,7 +27,8 @@ class TorchRunner:
     """
 
     def __init__(self, net: Net, device: str = "auto") -> None:
-        self._device = pick_device(device)
+        super().__init__(pick_device(device))
+        self._path = net.file.path
         deploy = Deploy(net)
         name = deploy.output_names[0] if deploy.output_names else None
         if name is None or len(net.shapes[name]) != 4:
@@ -41,35 +41,17 @@ class TorchRunner:
             )
         self.num_classes: int = net.shapes[name][1]
         self.classes: list[str] | None = None
+        self.activated = own_head(deploy) != "scores"
+        self.losses = loss_types(net)
         self.preprocess = preprocess_of(net, deploy)
-        self._module = deploy.to(self._device).eval()
-        self.backend = f"PyTorch {torch.__version__}, {_describe(self._device)}, blob {name!r}"
+        self._module = deploy.to(self.device).eval()
+        self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
 
-    @torch.inference_mode()
-    def scores(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
-        return self._scores(batch).cpu().numpy()
-
-    @torch.inference_mode()
-    def best_classes(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to uint8 [N, H, W]: what `best_class` gives of the enlarged scores.
-
-        Bytes in place of scores leave the device.
-
-        Raises:
-            NetError: the scores are no numbers.
-        """
-        scores = self._scores(batch)
-        if scores.amax().isnan():
-            raise not_numbers()
-        size = batch.shape[2:]
-        if scores.shape[2:] != size:
-            scores = nn.functional.interpolate(scores, size, mode="bilinear", align_corners=True)
-        last = scores.shape[1] - 1  # argmax takes the first maximum, so the classes are turned around
-        return (last - scores.flip(1).argmax(1)).to(torch.uint8).cpu().numpy()
-
-    def _scores(self, batch: np.ndarray) -> torch.Tensor:
-        return self._module(torch.from_numpy(batch).to(self._device))[0].float()
+    def _scores(self, batch: torch.Tensor) -> torch.Tensor:
+        try:
+            return self._module(batch)[0].float()
+        except RuntimeError as error:  # sizes that do not meet again, or a GPU's memory
+            raise failed("PyTorch", self._path, error, tuple(batch.shape), self.preprocess) from error
 
 
 def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:

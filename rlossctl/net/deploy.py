@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +124,18 @@ def score_blobs(net: Net) -> list[str]:
             return [readers[0].bottoms[0]]
     image = image_blob(net)
     return [name for name in net.outputs if name != image and _depends_on_image_only(net, name, image)]
+
+
+def loss_types(net: Net) -> list[str]:
+    """The types of the layers whose tops make up the net's loss, each once, in order."""
+    return list(dict.fromkeys(layer.type for layer in net.layers if any(layer.node.loss_weights)))
+
+
+def own_head(deploy: Deploy) -> Literal["scores", "softmax", "sigmoid"]:
+    """What the first output is: scores, or the probabilities of the net's own last layer."""
+    name = deploy.output_names[0]
+    maker = next((layer.type for layer in reversed(deploy.layers) if name in layer.tops), None)
+    return {"Softmax": "softmax", "Sigmoid": "sigmoid"}.get(maker, "scores")
 
 
 def _depends_on_image_only(net: Net, blob: str, image: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from rlossctl.converters import onnx as onnx_format
 
@@ -120,3 +121,9 @@ def test_the_process_exits_as_main_says(run):
     done = run("inspect", "none.prototxt")
     assert done.returncode == 1 and done.stdout == "" and done.stderr.startswith("error: none.prototxt:")
     assert run("inspect", "w.caffemodel").returncode == 0
+
+
+def test_more_than_the_memory(invoke, folder, monkeypatch):
+    """An absurd size, whichever command asks for it."""
+    monkeypatch.setattr("rlossctl.inspection.inspect", lambda *given: np.zeros((1 << 20, 1 << 30)))
+    refused(invoke("inspect", "net.prototxt", *SET), 1, "the memory is not enough", "Unable to allocate")

@@ -75,3 +75,21 @@ def test_caffes_centre_crop_is_the_test_phase(folder, layer):
 def test_damaged_metadata(text):
     with pytest.raises(DataError):
         Preprocess.from_json(text, "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mean_bgr": (1.0, 2.0)},
+        {"mean_bgr": (1.0, 2.0, float("nan"))},
+        {"scale": 0.0},
+        {"scale": float("inf")},
+        {"crop": (-1, 5)},
+        {"crop": (0, 0)},
+        {"stride": 0},
+        {"channel_order": "rbg"},
+    ],
+)
+def test_impossible_values_are_refused(fields):
+    with pytest.raises(DataError, match="impossible preprocessing"):
+        Preprocess(**fields)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from rlossctl.cli.eval import command
-from rlossctl.errors import UsageError
+from rlossctl.errors import RlossError, UsageError
 
 
 def call(*arguments):
@@ -111,3 +111,15 @@ def test_evaluating_onnx_loads_no_torch(tiny_model, voc_folder):
     done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--markdown", "--report"])
+def test_what_cannot_be_written_is_told_before_the_models_run(tiny_model, voc_folder, tmp_path, option):
+    (tmp_path / "taken").write_text("a file, where a folder should be")
+    target = tmp_path / "taken/out" if option == "--report" else tmp_path / "missing/out"
+    arguments = (tiny_model, "--data", voc_folder / "pairs.txt", "--root", voc_folder, "--device", "cpu")
+    result = call(*arguments, option, target)
+    assert isinstance(result.exception, RlossError)
+    assert "cannot be written" in str(result.exception) and not result.output
+    result = call(*arguments, "--json", tmp_path)
+    assert "Is a directory" in str(result.exception) and not result.output

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError, UsageError
-from rlossctl.evaluation import OnnxRunner, evaluate
+from rlossctl.evaluation import OnnxRunner, evaluate, open_onnx
 from rlossctl.evaluation.opening import open_list, override_preprocess
 
 
@@ -152,8 +156,6 @@ def test_damaged_metadata_is_refused(make_model, tmp_path):
 
 
 def test_asking_for_cuda_without_getting_it_is_an_error(tiny_model, monkeypatch):
-    import onnxruntime
-
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(NetError, match="does not use it"):
         OnnxRunner(tiny_model, "cuda")
@@ -162,7 +164,6 @@ def test_asking_for_cuda_without_getting_it_is_an_error(tiny_model, monkeypatch)
 
 def test_the_provider_in_use_decides_not_the_one_asked_for(tiny_model, monkeypatch):
     """Sessions open without complaint when CUDA's libraries are missing; only the session knows."""
-    import onnxruntime
 
     def session(*args, providers, **options):
         return real(*args, providers=["CPUExecutionProvider"], **options)
@@ -174,6 +175,67 @@ def test_the_provider_in_use_decides_not_the_one_asked_for(tiny_model, monkeypat
     with pytest.raises(NetError, match="does not use it"):
         OnnxRunner(tiny_model, "cuda:0")
     assert "CPUExecutionProvider" in OnnxRunner(tiny_model, "auto").backend
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "tensorrt:1"])
+def test_a_gpu_that_torch_does_not_reach(tiny_model, voc_folder, expected_matrix, monkeypatch, device):
+    """The session claims a GPU (and computes on the CPU): scores are copied, and it is said."""
+    asked = []
+
+    class Claiming:
+        def __init__(self, path, options, *, providers, **others) -> None:
+            asked.append(providers)
+            self.real = real(path, options, providers=["CPUExecutionProvider"], **others)
+
+        def get_providers(self):
+            return [provider[0] for provider in asked[-1][:-1]]
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+    real = onnxruntime.InferenceSession
+    names = {"cuda:1": ["CUDAExecutionProvider"]}.get(
+        device, ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Claiming)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # numbers 0 only
+    runner = open_onnx(tiny_model, device)
+    assert asked == [[*((name, {"device_id": 1}) for name in names), "CPUExecutionProvider"]]
+    assert f"{names[0]}, scores copied to the CPU: PyTorch" in runner.backend
+    result = evaluate(runner, open_list(voc_folder / "pairs.txt", voc_folder), progress=False)
+    np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
+
+
+def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, voc_folder):
+    """Two branches that meet again only where sides are odd."""
+    nodes = [
+        helper.make_node("Conv", ["data", "w"], ["half"], strides=[2, 2]),
+        helper.make_node("Resize", ["half", "", "factors"], ["back"]),
+        helper.make_node("Slice", ["back", "begin", "end", "axes"], ["odd"]),
+        helper.make_node("Add", ["odd", "data"], ["scores"]),
+    ]
+    numbers = {
+        "w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1),
+        "factors": np.array([1, 1, 2, 2], np.float32),
+        "begin": np.array([0, 0]),
+        "end": np.array([-1, -1]),
+        "axes": np.array([2, 3]),
+    }
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, "h", "w"])
+        for name in ("data", "scores")
+    ]
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in numbers.items()]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    card = {"preprocess": {"mean_bgr": [0, 0, 0], "stride": 2, "offset": 1}}
+    helper.set_model_props(model, {"rlossctl": json.dumps(card)})
+    onnx.save(model, str(tmp_path / "odd.onnx"))
+    assert run(tmp_path / "odd.onnx", voc_folder).images == 3
+    crop = Preprocess(crop=(64, 64), stride=2, offset=1)
+    with pytest.raises(NetError, match=r"sides of 2 k \+ 1 fit this net"):
+        run(tmp_path / "odd.onnx", voc_folder, preprocess=crop)
 
 
 def test_unknown_devices_are_refused(tiny_model):

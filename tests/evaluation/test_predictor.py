@@ -22,6 +22,7 @@ class Pointwise:
     """Scores are the channels over 20: what a pixel gets does not depend on where it lies."""
 
     backend, classes, num_classes = "pointwise", None, 3
+    activated, losses = False, ()
 
     def __init__(self, crop=(24, 32)) -> None:
         self.preprocess = Preprocess(MEAN, crop=crop)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
-from rlossctl.evaluation import OnnxRunner, evaluate, write_report
+from rlossctl.evaluation import OnnxRunner, evaluate, page, write_report
 from rlossctl.evaluation.opening import open_list
 from rlossctl.evaluation.pictures import RIGHT, WRONG, error_map
 from rlossctl.evaluation.rules import Rule
@@ -84,3 +84,9 @@ def test_names_that_would_share_a_folder_are_refused(evaluations, tmp_path):
     one, two = evaluations.values()
     with pytest.raises(UsageError, match="share a folder"):
         write_report(tmp_path / "report", {"a b": one, "a_b": two})
+
+
+def test_of_figures_that_look_equal_none_is_marked():
+    assert "best" not in page._score_cell([0.41622, 0.41618], 0)
+    assert "best" in page._score_cell([0.41622, 0.4158], 0)
+    assert "best" not in page._score_cell([0.41622, 0.4158, None], 1)

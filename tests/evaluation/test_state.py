@@ -26,6 +26,7 @@ class Stopping:
         self.runner, self.stop, self.calls = runner, stop, 0
         self.backend, self.preprocess = runner.backend, runner.preprocess
         self.num_classes, self.classes = runner.num_classes, runner.classes
+        self.activated, self.losses = runner.activated, runner.losses
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         self.calls += 1

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from rlossctl.cli.eval import command
 from rlossctl.data.images import read_image
+from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError, WeightsError
 from rlossctl.evaluation import Predictor, evaluate
 from rlossctl.evaluation.opening import open_list, open_model
@@ -84,6 +85,27 @@ def test_classes_taken_by_torch_are_those_of_the_scores(tmp_path, weights, voc_f
         (scores,) = predictor.run([view], scores=True)
         enlarged = upsample(scores[None], view.pixels.shape[1:], keep=view.keep)[0]
         np.testing.assert_array_equal(predictor.predict(photo).labels, best_class(enlarged))
+
+
+def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, weights, voc_folder):
+    """Halved and doubled, beside what stayed: the two meet where sides are even."""
+    path = tmp_path / "even.prototxt"
+    halved = NET.replace("kernel_size: 1 }", "kernel_size: 1 stride: 2 }")
+    path.write_text(
+        DATA.format(phase="TEST")
+        + halved
+        + """layer { name: "up" type: "Deconvolution" bottom: "score" top: "up" param { lr_mult: 0 }
+        convolution_param { num_output: 3 kernel_size: 2 stride: 2 bias_term: false } }
+        layer { name: "sum" type: "Eltwise" bottom: "up" bottom: "data" top: "sum" }"""
+    )
+    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    with pytest.raises(NetError, match=r"PyTorch failed on a batch(.|\n)*sides of 2 k \+ 0 fit"):
+        evaluate(
+            opened.runner,
+            open_list(opened.source, opened.root),
+            preprocess=Preprocess(crop=(65, 65)),
+            progress=False,
+        )
 
 
 def test_command_agrees_with_the_nets_own_accuracy_layer(prototxt, weights, voc_folder, tmp_path):

@@ -1,0 +1,184 @@
+"""An ONNX file as a session on the device that was asked for, and calls that fail with the house's errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlossctl.data.modelcard import KEY, ModelCard
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import NetError, UsageError
+
+_CPU = "CPUExecutionProvider"
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
+class Session:
+    """A session on one device, and what its file says about itself.
+
+    Attributes:
+        path: of the file.
+        session: ONNX Runtime's.
+        backend: what really computes, in words.
+        gpu: the number of the GPU that it runs on, or None for the CPU.
+        card: the file's metadata, or None where it has none of rlossctl's.
+
+    Args:
+        device: as for `runners.open_onnx`.
+
+    Raises:
+        NetError: the file is no usable model, or the device was asked for and not obtained.
+        UsageError: there is no such device.
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        self.path = path
+        kind, index = _parse_device(device)
+        self.session, provider, note = _open(path, kind, index)
+        self.gpu = None if provider == _CPU else index
+        self.backend = _backend(self.session, provider, note)
+        self.card = _card(self.session, path)
+
+    def run(self, source: Any, target: Any, batch: np.ndarray) -> np.ndarray:
+        """One input to one output, both in the machine's memory.
+
+        Raises:
+            NetError: the model does not take this size, or fails while it runs.
+        """
+        self.check_size(source, batch.shape)
+        with self.failing(batch.shape):
+            if self.gpu is None:
+                return self.session.run([target.name], {source.name: batch})[0]
+            binding = self.session.io_binding()  # one copy to the device and one back
+            binding.bind_cpu_input(source.name, np.ascontiguousarray(batch))
+            binding.bind_output(target.name)
+            self.session.run_with_iobinding(binding)
+            return binding.copy_outputs_to_cpu()[0]
+
+    def check_size(self, source: Any, shape: tuple[int, ...]) -> None:
+        """Raises NetError where an input's fixed sizes are others than those of `shape`."""
+        for axis, size in enumerate(source.shape):
+            if isinstance(size, int) and size != shape[axis]:
+                raise NetError(
+                    "the model takes images of one size only",
+                    where=self.path,
+                    found=f"a batch of shape {shape}",
+                    expected=f"shape {source.shape}",
+                    advice="name the size with --crop H,W, or convert with dynamic sizes",
+                )
+
+    @contextlib.contextmanager
+    def failing(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Makes NetErrors of what ONNX Runtime raises while it runs a batch of this shape."""
+        try:
+            yield
+        except Exception as error:  # ONNX Runtime raises its own types, one per status code
+            rule = self.card.preprocess if self.card else None
+            raise failed("ONNX Runtime", self.path, error, shape, rule) from error
+
+
+def failed(
+    what: str, where: object, error: Exception, shape: tuple[int, ...], rule: Preprocess | None
+) -> NetError:
+    """The error for a model that breaks off on a batch; `rule` is its own preprocessing, if known."""
+    advice = "try --device cpu and a smaller --batch; if that fails too, check or convert the model again"
+    if rule and any((side - rule.offset) % rule.stride for side in shape[2:]):
+        advice = f"sides of {rule.stride} k + {rule.offset} fit this net: name such a --tile or --crop"
+    return NetError(
+        f"{what} failed on a batch",
+        where=where,
+        found=f"{error} (batch of shape {shape})",
+        expected="scores",
+        advice=advice,
+    )
+
+
+def _open(path: Path, kind: str, index: int) -> tuple[Any, str, str]:
+    """The session, the provider that it really uses, and why CUDA is not used where it might have been."""
+    import onnxruntime
+
+    # Its log would print provider errors in several lines of colour; they are reported as errors here.
+    onnxruntime.set_default_logger_severity(4)
+    wanted = _PROVIDERS.get("cuda" if kind == "auto" else kind)
+    if wanted is None:
+        return _session(path, [_CPU]), _CPU, ""
+    reason = f"this onnxruntime is built without {wanted}"
+    if wanted in onnxruntime.get_available_providers():
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            getattr(onnxruntime, "preload_dlls", lambda: None)()
+        try:
+            gpu = dict.fromkeys((wanted, _PROVIDERS["cuda"]))  # CUDA for what TensorRT does not take
+            session = _session(path, [*((provider, {"device_id": index}) for provider in gpu), _CPU])
+        except NetError as error:
+            reason = str(error.found)
+        else:
+            if session.get_providers()[0] == wanted:
+                return session, wanted, ""
+            reason = "its libraries, cuDNN or a GPU are missing"
+    if kind != "auto":
+        raise NetError(
+            f"{kind} was asked for, but ONNX Runtime does not use it",
+            where=path,
+            found=reason,
+            expected=wanted,
+            advice="install onnxruntime-gpu with the libraries that it names, or use --device cpu",
+        )
+    return _session(path, [_CPU]), _CPU, reason
+
+
+def _session(path: Path, providers: list[Any]) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # Its own choice counts the machine's cores, not those that this process may use.
+    options.intra_op_num_threads = cpu_threads()
+    # Threads that wait in a loop for each other keep the cores from those that decode and count; this long
+    # is enough between two operators. (Versions before this option leave it alone.)
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "10")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime raises its own types, one per status code
+        raise NetError(
+            "ONNX Runtime cannot load the model",
+            where=path,
+            found=str(error).splitlines()[0] if path.exists() else "no such file",
+            expected="a whole .onnx file",
+            advice="check the name, or convert the model again",
+        ) from error
+
+
+def cpu_threads() -> int:
+    """How many CPUs this process may use; processes that torchrun has started share them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _parse_device(device: str) -> tuple[str, int]:
+    kind, _, index = device.partition(":")
+    known = kind in ("auto", "cpu", *_PROVIDERS)
+    if not known or (index and (kind not in _PROVIDERS or not index.isdigit())):
+        raise UsageError(
+            "unknown device", found=device, expected="auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N"
+        )
+    return kind, int(index or os.environ.get("LOCAL_RANK", "0"))
+
+
+def _backend(session: Any, provider: str, note: str) -> str:
+    import onnxruntime
+
+    text = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
+    if provider == _CPU:
+        text += f", {session.get_session_options().intra_op_num_threads} threads"
+    return f"{text} (no CUDA: {note})" if note else text
+
+
+def _card(session: Any, path: Path) -> ModelCard | None:
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    return None if text is None else ModelCard.from_json(text, where=path)
