@@ -20,8 +20,10 @@ from networks import (
     deeplabv3plus,
     demo,
     imagenet,
+    pspnet,
     resnet101,
 )
+from networks.program import Network
 
 from rlossctl.prototxt.netspec import message_text
 
@@ -34,6 +36,7 @@ NETWORKS = (
     demo,
     camvid,
     *deeplabv3plus.NETWORKS,
+    *pspnet.NETWORKS,
 )
 MADE_BY = "Written by configs/make.py from configs/networks/{}.py: change it there."
 
@@ -49,7 +52,7 @@ def all_files() -> Iterator[tuple[Path, str]]:
         )
 
 
-def files(network: ModuleType | deeplabv3plus.Design) -> Iterator[tuple[Path, str]]:
+def files(network: ModuleType | Network) -> Iterator[tuple[Path, str]]:
     """The five prototxts of a network: path and text."""
     folder = HERE / network.FOLDER
     made_by = MADE_BY.format(network.__name__.rpartition(".")[2])

@@ -11,6 +11,7 @@ from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 MEAN_BGR = [103.53, 116.28, 123.675]  # 255 times ImageNet's mean
 SCALE = 0.0172  # about 1 / (255 * 0.228); an imported file holds the three values
+HEAD_RATE = 10  # of what is behind the backbone, in units of the backbone's
 
 
 def scaled(n: NetSpec, data: Top) -> Top:
@@ -73,3 +74,21 @@ def max_pool(n: NetSpec, x: Top, name: str) -> Top:
     """PyTorch's MaxPool2d(3, stride 2, padding 1)."""
     n[name] = L.Pooling(x, pool="MAX", kernel_size=3, stride=2, pad=1, round_mode="FLOOR")
     return n[name]
+
+
+def resize(n: NetSpec, x: Top, name: str, like: Top, aligned: bool = True) -> Top:
+    """Bilinear to the size of `like`: corners aligned, or pixels as areas, as PyTorch has it by default."""
+    n[name] = L.Interp(x, like, **({} if aligned else {"align_corners": False}))
+    return n[name]
+
+
+def dropout(n: NetSpec, x: Top, name: str, ratio: float, **fields: object) -> Top:
+    """Dropout in place; with whole_channels PyTorch's Dropout2d."""
+    n[name] = L.Dropout(x, in_place=True, dropout_ratio=ratio, **fields)
+    return n[name]
+
+
+def classifier(n: NetSpec, x: Top, name: str, **fields: object) -> Top:
+    """The convolution that gives the scores, of 1 x 1 unless `fields` say otherwise."""
+    fields = {"kernel_size": 1, "bias_term": True, **fields}
+    return convolution(n, x, name, "${NUM_LABELS}", HEAD_RATE, **fields)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rlossctl.converters.importers.source import Source, labels
+from rlossctl.converters.importers.source import Source, labels, resnet_depth
 
 from rlossctl.weights.tensors import Entry
 
@@ -15,9 +15,7 @@ LAST = "net.decoder.last_conv.6.weight"
 
 
 def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    blocks = {name.split(".")[4] for name in tensors if name.startswith("net.encoder.encoder.layer3.")}
-    bottleneck = "net.encoder.encoder.layer1.0.conv3.weight" in tensors
-    depth = (101 if len(blocks) == 23 else 50) if bottleneck else 34
+    depth = resnet_depth(tensors, "net.encoder.encoder.")
     return f"deeplabv3plus_resnet{depth}_gatedcrf", labels(tensors, LAST)
 
 

@@ -1,4 +1,4 @@
-"""pytorch-segmentation (yassouali, and the RankDice program that builds on it): DeepLab v3+.
+"""pytorch-segmentation (yassouali, and the RankDice program that builds on it): DeepLab v3+, PSPNet.
 
 Keys of a `.pth`: arch, epoch, state_dict, optimizer, monitor_best, config.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rlossctl.converters.importers.source import Source, labels
+from rlossctl.converters.importers.source import Source, labels, resnet_depth
 
 from rlossctl.weights.tensors import Entry
 
@@ -17,6 +17,10 @@ LAST = "decoder.output.7.weight"
 def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
     backbone = "xception" if "backbone.block1.skip.weight" in tensors else "resnet101"
     return f"deeplabv3plus_{backbone}_segmentation", labels(tensors, LAST)
+
+
+def _pspnet(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
+    return f"pspnet_resnet{resnet_depth(tensors)}_segmentation", labels(tensors, "master_branch.1.weight")
 
 
 SOURCES = (
@@ -38,6 +42,18 @@ SOURCES = (
             (r"decoder\.output\.3", "decoder.last_conv.4"),
             (r"decoder\.output\.4", "decoder.last_conv.5"),
             (r"decoder\.output\.7", "decoder.last_conv.8"),
+        ),
+    ),
+    Source(
+        "pytorch-segmentation-pspnet",
+        "PSPNet of pytorch-segmentation",
+        ("master_branch.0.stages.0.1.weight", "initial.0.6.weight", "layer4.0.conv3.weight"),
+        _pspnet,
+        first=r"backbone\.conv1\.0",
+        rename=(
+            (r"initial\.0\.(\d)", r"backbone.conv1.\1"),
+            (r"initial\.1", "backbone.bn1"),
+            (r"(layer\d\..*)", r"backbone.\1"),
         ),
     ),
 )

@@ -16,6 +16,9 @@ Rules = tuple[tuple[str, str], ...]
 # PyTorch's counter of batches says nothing to a net; optimizers and losses are no part of one either.
 NOT_WEIGHTS = (r".*\.num_batches_tracked", r"loss\w*\..*")
 
+# ResNets: bottleneck or not, and the blocks of the third stage -> depth
+DEPTHS = {(False, 2): 18, (False, 6): 34, (True, 6): 50, (True, 23): 101, (True, 36): 152}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -108,6 +111,13 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
 def labels(tensors: Mapping[str, Entry], name: str) -> dict[str, object]:
     """NUM_LABELS from the weights of the classifier."""
     return {"NUM_LABELS": tensors[name].shape[0]} if name in tensors else {}
+
+
+def resnet_depth(tensors: Mapping[str, Entry], prefix: str = "") -> int:
+    """The depth of the ResNet whose stages are under `prefix`; 50 for one of another size."""
+    place = prefix.count(".") + 1
+    blocks = {name.split(".")[place] for name in tensors if name.startswith(f"{prefix}layer3.")}
+    return DEPTHS.get((f"{prefix}layer1.0.conv3.weight" in tensors, len(blocks)), 50)
 
 
 def _replaced(rules: Rules, name: str) -> str:

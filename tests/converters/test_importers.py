@@ -12,6 +12,7 @@ import pytest
 import torch
 from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
 from programs.deeplab import CLASSES, Gated, Rloss, Segmentation
+from programs.segmentation import PSPNet
 from rlossctl.converters.implied import implied_net
 from rlossctl.converters.source import open_source
 from torch import nn
@@ -47,7 +48,8 @@ PROGRAMS = {
         "deeplabv3plus_xception_segmentation/test.prototxt",
         65,
     ),
-    "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 96),
+    "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test.prototxt", 91),
+    "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 91),
     "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test.prototxt", 64),
     "torchvision resnet18": (
         lambda: ResNetClassifier(Basic, [2, 2, 2, 2]),

@@ -27,8 +27,8 @@ class Named(nn.Module):
         return F.relu(self.bn(self.atrous_conv(x)))
 
 
-def numbered(inside: int, out: int, size: int, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(conv(inside, out, size, dilation=dilation), nn.BatchNorm2d(out), nn.ReLU())
+def numbered(inside: int, out: int, size: int, dilation: int = 1, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(conv(inside, out, size, stride, dilation), nn.BatchNorm2d(out), nn.ReLU())
 
 
 class Pyramid(nn.Module):
