@@ -97,46 +97,92 @@ def _zoom(n: NetSpec, x: Top, name: str, factor: int, like: Top, design: Design)
     return n[name]
 
 
-_RLOSS = "DeepLab v3+ on {} with output stride {}, as in the rloss program for PyTorch."
-_OTHER = "DeepLab v3+ on {} with output stride 16, as in {}."
-_resnet = partial(resnets.trunk, prefix="backbone.", strides=(1, 2, 2, 1))
+_ABOUT = "DeepLab v3+ on {} with output stride {}, as in {}."
+_RLOSS = "the rloss program for PyTorch"
+_SEGMENTATION = "pytorch-segmentation"
+_STRIDES = {16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}  # of a ResNet's stages
 
+
+def _both(
+    folder: str, backbone: str, program: str, trunk: Callable[[int], object], **design: object
+) -> tuple[Network, Network]:
+    """The nets of output stride 16 and 8; `trunk` tells the backbone of one of them."""
+    return tuple(
+        _network(
+            folder + ("_os8" if stride == 8 else ""),
+            _ABOUT.format(backbone, stride, program),
+            trunk(stride),
+            stride=stride,
+            **design,
+        )
+        for stride in (16, 8)
+    )
+
+
+def _resnet(depth: int, stride: int, *, multi_grid: bool = False) -> Callable[..., tuple[Top, Top]]:
+    rate = 16 // stride
+    last = (2 * rate, 4 * rate, 8 * rate) if multi_grid else 2 * rate
+    return partial(
+        resnets.trunk,
+        depth=depth,
+        prefix="backbone.",
+        strides=_STRIDES[stride],
+        dilations=(1, 1, rate, last),
+    )
+
+
+_OF_SEGMENTATION = {"low_first": True, "dropout": (0.5, 0, 0.1)}
 NETWORKS = (
-    _network(
+    *_both(
         "deeplabv3plus_mobilenet",
-        _RLOSS.format("MobileNetV2", 16),
-        partial(mobilenet.trunk, prefix="backbone.", output_stride=16, pad_first=True),
+        "MobileNetV2",
+        _RLOSS,
+        lambda stride: partial(mobilenet.trunk, prefix="backbone.", output_stride=stride, pad_first=True),
     ),
-    _network(
+    *_both(
         "deeplabv3plus_resnet101",
-        _RLOSS.format("ResNet-101", 16),
-        partial(_resnet, depth=101, dilations=(1, 1, 1, (2, 4, 8))),
+        "ResNet-101",
+        _RLOSS,
+        lambda stride: _resnet(101, stride, multi_grid=True),
+    ),
+    *_both(
+        "deeplabv3plus_xception",
+        "Xception",
+        _RLOSS,
+        lambda stride: partial(xception.trunk, prefix="backbone.", output_stride=stride),
     ),
     _network(
-        "deeplabv3plus_xception", _RLOSS.format("Xception", 16), partial(xception.trunk, prefix="backbone.")
+        "deeplabv3plus_drn",
+        _ABOUT.format("DRN-D-54", 8, _RLOSS),
+        partial(drn.trunk, prefix="backbone."),
+        stride=8,
     ),
-    _network(
-        "deeplabv3plus_drn", _RLOSS.format("DRN-D-54", 8), partial(drn.trunk, prefix="backbone."), stride=8
+    *_both(
+        "deeplabv3plus_resnet50_segmentation",
+        "ResNet-50",
+        _SEGMENTATION,
+        lambda stride: _resnet(50, stride),
+        **_OF_SEGMENTATION,
     ),
-    _network(
+    *_both(
         "deeplabv3plus_resnet101_segmentation",
-        _OTHER.format("ResNet-101", "pytorch-segmentation"),
-        partial(_resnet, depth=101, dilations=(1, 1, 1, 2)),
-        low_first=True,
-        dropout=(0.5, 0, 0.1),
+        "ResNet-101",
+        _SEGMENTATION,
+        lambda stride: _resnet(101, stride),
+        **_OF_SEGMENTATION,
     ),
-    _network(
+    *_both(
         "deeplabv3plus_xception_segmentation",
-        _OTHER.format("Xception", "pytorch-segmentation"),
-        partial(xception.trunk, prefix="backbone.", early_low=True),
-        low_first=True,
-        dropout=(0.5, 0, 0.1),
+        "Xception",
+        _SEGMENTATION,
+        lambda stride: partial(xception.trunk, prefix="backbone.", output_stride=stride, plain=True),
+        **_OF_SEGMENTATION,
     ),
     *(
         _network(
             f"deeplabv3plus_resnet{depth}_gatedcrf",
-            _OTHER.format(f"ResNet-{depth}", "the program of the Gated CRF loss"),
-            partial(_resnet, depth=depth, dilations=(1, 1, 1, 2)),
+            _ABOUT.format(f"ResNet-{depth}", 16, "the program of the Gated CRF loss"),
+            _resnet(depth, 16),
             aligned=False,
             dropout=(0, 0, 0),
         )

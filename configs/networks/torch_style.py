@@ -1,8 +1,8 @@
 """Blocks of networks that were first written for PyTorch. Layers are named after the modules of the original,
 so that a checkpoint's tensors find them by name: `X_scale` beside a BatchNorm X holds its weight and bias.
 
-The image comes as Caffe's data layers give it, BGR with the mean subtracted; a frozen Scale divides it by the
-standard deviations of ImageNet. Pooling rounds down, as PyTorch does.
+The image comes as Caffe's data layers give it, BGR with ImageNet's mean subtracted; a frozen Scale divides it
+by the standard deviations, and moves it where a program has another mean. Pooling rounds down, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ def scaled(n: NetSpec, data: Top) -> Top:
     """The image divided by the standard deviation of its colours."""
     n.comment("the image in units of its standard deviation; losses read it undivided")
     n.scaled = L.Scale(
-        data, param={"lr_mult": 0, "decay_mult": 0}, filler={"type": "constant", "value": SCALE}
+        data,
+        param=[{"lr_mult": 0, "decay_mult": 0}] * 2,
+        filler={"type": "constant", "value": SCALE},
+        bias_term=True,
     )
     return n.scaled
 

@@ -5,18 +5,14 @@ A pytorch-lightning `.ckpt`: the network is `net` in its state_dict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from rlossctl.converters.importers.source import Source, labels, resnet_depth
-
-from rlossctl.weights.tensors import Entry
+from rlossctl.converters.importers.source import Facts, Fit, Source, labels, resnet_depth
 
 LAST = "net.decoder.last_conv.6.weight"
 
 
-def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    depth = resnet_depth(tensors, "net.encoder.encoder.")
-    return f"deeplabv3plus_resnet{depth}_gatedcrf", labels(tensors, LAST)
+def _config(facts: Facts) -> Fit:
+    depth = resnet_depth(facts.tensors, "net.encoder.encoder.")
+    return Fit(f"deeplabv3plus_resnet{depth}_gatedcrf", labels(facts.tensors, LAST))
 
 
 SOURCES = (

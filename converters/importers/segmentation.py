@@ -5,22 +5,51 @@ Keys of a `.pth`: arch, epoch, state_dict, optimizer, monitor_best, config.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from rlossctl.converters.importers.source import Source, labels, resnet_depth
-
-from rlossctl.weights.tensors import Entry
+from rlossctl.converters.importers.source import (
+    IMAGENET,
+    Colours,
+    Facts,
+    Fit,
+    Source,
+    labels,
+    resnet_depth,
+    strided,
+)
 
 LAST = "decoder.output.7.weight"
+DATA_SET = "DATA_SET"  # the user's word for what an old file does not tell
+# The program's own, by the type of its data loaders.
+COLOURS = {
+    "VOC": Colours((0.45734706, 0.43338275, 0.40058118), (0.23965294, 0.23532275, 0.2398498)),
+    "COCO": Colours((0.43931922, 0.41310471, 0.37480941), (0.24272706, 0.23649098, 0.23429529)),
+    "CityScapes": Colours((0.28689529, 0.32513294, 0.28389176), (0.17613647, 0.18099176, 0.17772235)),
+    "ADE20K": Colours((0.48897059, 0.46548275, 0.4294), (0.22861765, 0.22948039, 0.24054667)),
+}
 
 
-def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    backbone = "xception" if "backbone.block1.skip.weight" in tensors else "resnet101"
-    return f"deeplabv3plus_{backbone}_segmentation", labels(tensors, LAST)
+def _colours(facts: Facts) -> Colours:
+    """Each data set has its own; a file with a state_dict alone does not say which was used."""
+    name = facts.given.get(DATA_SET) or facts.lookup("config", "train_loader", "type")
+    if isinstance(name, str) and name in COLOURS:
+        return COLOURS[name]._replace(words=f"colours normalised as for {name}")
+    found = f"the data set {name!r} is not known" if name else "the file names no data set"
+    names = ", ".join(COLOURS)
+    return IMAGENET._replace(
+        words=f"note: {found}: colours normalised as for ImageNet; or --set {DATA_SET}=... ({names})"
+    )
 
 
-def _pspnet(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    return f"pspnet_resnet{resnet_depth(tensors)}_segmentation", labels(tensors, "master_branch.1.weight")
+def _deeplab(facts: Facts) -> Fit:
+    backbone = "xception"
+    if "backbone.block1.skip.weight" not in facts.tensors:
+        backbone = "resnet50" if resnet_depth(facts.tensors, "backbone.") == 50 else "resnet101"
+    folder = f"deeplabv3plus_{backbone}_segmentation"
+    return strided(facts, folder, labels(facts.tensors, LAST), "config", "arch", "args", "output_stride")
+
+
+def _pspnet(facts: Facts) -> Fit:
+    folder = f"pspnet_resnet{resnet_depth(facts.tensors)}_segmentation"
+    return Fit(folder, labels(facts.tensors, "master_branch.1.weight"))
 
 
 SOURCES = (
@@ -28,8 +57,9 @@ SOURCES = (
         "pytorch-segmentation",
         "DeepLab v3+ of pytorch-segmentation",
         ("ASSP.aspp1.0.weight", LAST),
-        _config,
+        _deeplab,
         first=r"backbone\.conv1",
+        colours=_colours,
         rename=(
             (r"backbone\.layer0\.0", "backbone.conv1"),
             (r"backbone\.layer0\.1", "backbone.bn1"),
@@ -50,6 +80,7 @@ SOURCES = (
         ("master_branch.0.stages.0.1.weight", "initial.0.6.weight", "layer4.0.conv3.weight"),
         _pspnet,
         first=r"backbone\.conv1\.0",
+        colours=_colours,
         rename=(
             (r"initial\.0\.(\d)", r"backbone.conv1.\1"),
             (r"initial\.1", "backbone.bn1"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlossctl.errors import WeightsError
+from rlossctl.errors import UsageError, WeightsError
 from rlossctl.weights import TensorFile
 from rlossctl.weights.tensors import Entry
 
@@ -16,8 +17,60 @@ Rules = tuple[tuple[str, str], ...]
 # PyTorch's counter of batches says nothing to a net; optimizers and losses are no part of one either.
 NOT_WEIGHTS = (r".*\.num_batches_tracked", r"loss\w*\..*")
 
+STRIDE = "OUTPUT_STRIDE"  # the user's word for what the tensors do not tell
 # ResNets: bottleneck or not, and the blocks of the third stage -> depth
 DEPTHS = {(False, 2): 18, (False, 6): 34, (True, 6): 50, (True, 23): 101, (True, 36): 152}
+
+
+class Facts(NamedTuple):
+    """What is known of a checkpoint.
+
+    Attributes:
+        tensors: by name, without DataParallel's `module.`.
+        extra: what else the file holds.
+        given: placeholders that the user set.
+    """
+
+    tensors: Mapping[str, Entry]
+    extra: Mapping[str, Any]
+    given: Mapping[str, object]
+
+    def lookup(self, *keys: str) -> Any:
+        """What the file holds under these keys, one inside the other; None where it holds no such thing."""
+        found: Any = self.extra
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+
+class Fit(NamedTuple):
+    """The net that a checkpoint fits.
+
+    Attributes:
+        place: folder or file in configs/.
+        settings: values of its placeholders.
+        words: what had to be assumed, for the user; "" for nothing.
+    """
+
+    place: str
+    settings: Mapping[str, object]
+    words: str = ""
+
+
+class Colours(NamedTuple):
+    """What a program subtracts from an image in 0..1 and divides it by, red first, and why."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    words: str = ""
+
+
+IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def imagenet(facts: Facts) -> Colours:
+    """The colours of most programs."""
+    return IMAGENET
 
 
 @dataclass(frozen=True)
@@ -33,7 +86,8 @@ class Source:
             the layers' names in our prototxts.
         aliases: the same for tensors that repeat others, which must be equal to them.
         first: the layer that reads the image, whose weights are for RGB.
-        config: folder or file in configs/ and placeholders of the net, from the tensors.
+        config: the net in configs/.
+        colours: how the program normalises an image.
         head: patterns of modules that are left out where the rest is another network's backbone, whose other
             layers keep their fillers; without any, the checkpoint must fill the whole net.
     """
@@ -41,8 +95,9 @@ class Source:
     name: str
     title: str
     marks: tuple[str, ...]
-    config: Callable[[Mapping[str, Entry]], tuple[str, dict[str, object]]]
+    config: Callable[[Facts], Fit]
     first: str
+    colours: Callable[[Facts], Colours] = imagenet
     absent: tuple[str, ...] = ()
     rename: Rules = ()
     aliases: Rules = ()
@@ -111,6 +166,35 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
 def labels(tensors: Mapping[str, Entry], name: str) -> dict[str, object]:
     """NUM_LABELS from the weights of the classifier."""
     return {"NUM_LABELS": tensors[name].shape[0]} if name in tensors else {}
+
+
+def facts_of(file: TensorFile, given: Mapping[str, object] | None = None) -> Facts:
+    """What a file says of its net, beside what the user says."""
+    return Facts(unwrapped(file.tensors), file.extra, given or {})
+
+
+def strided(facts: Facts, folder: str, settings: Mapping[str, object], *path: str) -> Fit:
+    """The net of output stride 16, or its variant of stride 8 in `<folder>_os8`.
+
+    Args:
+        path: where the file may say which, under these keys.
+
+    Raises:
+        UsageError: another stride.
+    """
+    stride, words = facts.given.get(STRIDE), ""
+    if stride is None and path and (stride := facts.lookup(*path)) is not None:
+        words = f"output stride {stride}, as the file's {path[0]} says"
+    if stride is None:
+        stride, words = 16, f"output stride 16 assumed, which no tensor tells; or --set {STRIDE}=8"
+    if str(stride) not in ("8", "16"):
+        raise UsageError(
+            "configs/ has no net of this output stride",
+            found=stride,
+            expected="8 or 16",
+            advice=f"--set {STRIDE}=8 or --set {STRIDE}=16",
+        )
+    return Fit(folder + ("_os8" if str(stride) == "8" else ""), settings, words)
 
 
 def resnet_depth(tensors: Mapping[str, Entry], prefix: str = "") -> int:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from rlossctl.converters.importers.source import Source, resnet_depth
-
-from rlossctl.weights.tensors import Entry
+from rlossctl.converters.importers.source import Facts, Fit, Source, resnet_depth
 
 
-def _resnet(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    return f"imagenet/resnet{resnet_depth(tensors)}.prototxt", {}
+def _resnet(facts: Facts) -> Fit:
+    return Fit(f"imagenet/resnet{resnet_depth(facts.tensors)}.prototxt", {})
 
 
-def _mobilenet(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    return "imagenet/mobilenet_v2.prototxt", {}
+def _mobilenet(facts: Facts) -> Fit:
+    return Fit("imagenet/mobilenet_v2.prototxt", {})
 
 
 SOURCES = (

@@ -19,15 +19,15 @@ from torch import nn
 
 import rlossctl
 from rlossctl import resources
-from rlossctl.errors import WeightsError
+from rlossctl.errors import UsageError, WeightsError
 from rlossctl.net.deploy import Deploy
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_BGR = (103.53, 116.28, 123.675)
 
-# name -> (module, folder or file of configs/, size of the image)
 SETTINGS = {"EXP": "e", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "n"}
 
+# name -> (module, folder or file of configs/, size of the image)
 PROGRAMS = {
     "rloss mobilenet": (lambda: Rloss("mobilenet"), "deeplabv3plus_mobilenet/test.prototxt", 97),
     "rloss resnet": (lambda: Rloss("resnet101"), "deeplabv3plus_resnet101/test.prototxt", 97),
@@ -48,6 +48,11 @@ PROGRAMS = {
         "deeplabv3plus_xception_segmentation/test.prototxt",
         65,
     ),
+    "segmentation resnet50": (
+        lambda: Segmentation("resnet50"),
+        "deeplabv3plus_resnet50_segmentation/test.prototxt",
+        65,
+    ),
     "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test.prototxt", 91),
     "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 91),
     "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test.prototxt", 64),
@@ -63,6 +68,20 @@ PROGRAMS = {
     ),
     "torchvision mobilenet": (MobileNet, "imagenet/mobilenet_v2.prototxt", 70),
 }
+# the same at output stride 8, which the user has to say
+STRIDE_8 = {
+    "rloss mobilenet": (lambda: Rloss("mobilenet", stride=8), "deeplabv3plus_mobilenet_os8"),
+    "rloss resnet": (lambda: Rloss("resnet101", stride=8), "deeplabv3plus_resnet101_os8"),
+    "rloss xception": (lambda: Rloss("xception", stride=8), "deeplabv3plus_xception_os8"),
+    "segmentation resnet": (
+        lambda: Segmentation("resnet50", stride=8),
+        "deeplabv3plus_resnet50_segmentation_os8",
+    ),
+    "segmentation xception": (
+        lambda: Segmentation("xception", stride=8),
+        "deeplabv3plus_xception_segmentation_os8",
+    ),
+}
 
 
 def save(module: nn.Module, path: Path, **more: object) -> Path:
@@ -70,17 +89,29 @@ def save(module: nn.Module, path: Path, **more: object) -> Path:
     return path
 
 
-def images(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def images(size: int, mean=MEAN, std=STD) -> tuple[torch.Tensor, torch.Tensor]:
     """A photo as the programs see it (RGB, normalised) and as Caffe's data layers give it."""
     photo = np.random.default_rng(1).integers(0, 256, (1, 3, size, size)).astype(np.float64)
-    rgb = (photo / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
+    rgb = (photo / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     bgr = photo[:, ::-1] - np.reshape(MEAN_BGR, (3, 1, 1))
     return torch.tensor(rgb, dtype=torch.float32), torch.tensor(bgr, dtype=torch.float32)
 
 
-def opened(path: Path):
-    with implied_net(path, None, {}) as implied:
+def opened(path: Path, **given: object):
+    with implied_net(path, None, given) as implied:
         return implied, open_source(implied.prototxt, path, implied.placeholders)
+
+
+@torch.no_grad()
+def compare(net, module: nn.Module, size: int, **colours: object) -> None:
+    """The scores of a random image, within 1e-4 of their magnitude."""
+    rgb, bgr = images(size, **colours)
+    expected = module(rgb)
+    blob = "score" if expected.dim() == 4 else [name for name in net.shapes if name != "prob"][-1]
+    found = Deploy(net, [blob]).eval()(bgr)[0]
+    assert found.shape == expected.shape and expected.std() > 1e-3
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert error < 1e-4, float(error)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -89,14 +120,72 @@ def test_the_net_computes_what_the_module_does(program, tmp_path):
     module = randomize(make())
     implied, source = opened(save(module, tmp_path / "checkpoint.pth.tar"))
     assert implied.prototxt.as_posix().endswith(f"configs/{config}")
-    rgb, bgr = images(size)
+    compare(source.net, module, size)
+
+
+@pytest.mark.parametrize("program", STRIDE_8)
+def test_output_stride_8_is_what_the_user_says(program, tmp_path):
+    make, folder = STRIDE_8[program]
+    module = randomize(make())
+    path = save(module, tmp_path / "checkpoint.pth.tar")
+    implied, source = opened(path, OUTPUT_STRIDE="8")
+    assert implied.reason == f"configs/{folder}/test.prototxt"
+    compare(source.net, module, 41)
+    with implied_net(path, None, {}) as assumed:
+        assert assumed.reason.endswith(
+            "(output stride 16 assumed, which no tensor tells; or --set OUTPUT_STRIDE=8)"
+        )
+
+
+VOC = {
+    "mean": (0.45734706, 0.43338275, 0.40058118),
+    "std": (0.23965294, 0.23532275, 0.2398498),
+}
+
+
+def test_what_the_files_own_config_says(tmp_path):
+    """pytorch-segmentation keeps its settings in the file: output stride, and whose colours."""
+    module = randomize(Segmentation("resnet50", stride=8))
+    config = {"arch": {"args": {"output_stride": 8}}, "train_loader": {"type": "VOC"}}
+    implied, source = opened(save(module, tmp_path / "best_model.pth", config=config))
+    assert "_os8" in implied.reason and "as the file's config says" in implied.reason
+    assert "colours normalised as for VOC" in source.notes
+    compare(source.net, module, 41, **VOC)
+
+
+@pytest.fixture(scope="module")
+def pspnet(tmp_path_factory) -> tuple[nn.Module, Path]:
+    module = randomize(PSPNet(50))
+    return module, save(module, tmp_path_factory.mktemp("pspnet") / "state.pth")
+
+
+def test_the_user_names_the_data_set(pspnet):
+    module, path = pspnet
+    implied, source = opened(path, DATA_SET="VOC")
+    assert "OUTPUT_STRIDE" not in implied.reason  # it has one alone
+    compare(source.net, module, 41, **VOC)
+    note = next(note for note in opened(path)[1].notes if "colours" in note)
+    assert "ImageNet" in note and "--set DATA_SET=" in note
+
+
+def test_the_auxiliary_branch_is_kept(pspnet, tmp_path):
+    """For training only: the test net holds its weights, an ONNX file does not."""
+    module, path = pspnet
+    rgb, bgr = images(33)
+    _, source = opened(path)
     with torch.no_grad():
-        expected = module(rgb)
-        blob = "score" if expected.dim() == 4 else [name for name in source.net.shapes if name != "prob"][-1]
-        found = Deploy(source.net, [blob]).eval()(bgr)[0]
-    assert found.shape == expected.shape and expected.std() > 1e-3
-    error = (found - expected).abs().max() / expected.abs().max()
-    assert error < 1e-4, float(error)
+        module(rgb)
+        found = Deploy(source.net, ["auxiliary"]).eval()(bgr)[0]
+    torch.testing.assert_close(found, module.auxiliary, rtol=1e-3, atol=1e-4)
+    assert not any(layer.name.startswith("auxiliary") for layer in source.deploy().layers)
+
+
+@pytest.mark.parametrize("stride", ["4", "eight"])
+def test_another_output_stride_is_refused(mobilenet, tmp_path, stride):
+    torch.save(mobilenet, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="no net of this output stride") as caught:
+        rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "o.pt", placeholders={"OUTPUT_STRIDE": stride})
+    assert caught.value.found == stride
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from programs.backbones import DRN, Basic, Bottleneck, PaddedMobileNet, ResNet, 
 
 CLASSES = 5
 STEM, LAST = [1, 2, 2, 1], [2, 2, 2]
+BLOCKS = {34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
 
 
 def zoom(x: Tensor, like: Tensor, aligned: bool = True) -> Tensor:
@@ -37,8 +38,8 @@ class Pyramid(nn.Module):
     def __init__(self, inside: int, make: object, pool: str, stride: int = 16) -> None:
         super().__init__()
         self.pool = pool
-        for number, rate in enumerate((1, 6, 12, 18), 1):
-            size, rate = (1, 1) if number == 1 else (3, rate * 16 // stride)
+        for number, rate in enumerate((1, 6, 12, 18) if stride == 16 else (1, 12, 24, 36), 1):
+            size = 1 if number == 1 else 3
             setattr(self, f"aspp{number}", make(inside, 256, size, rate))
         setattr(self, pool, nn.Sequential(nn.AdaptiveAvgPool2d(1), *numbered(inside, 256, 1)))
         self.conv1, self.bn1 = conv(1280, 256, 1), nn.BatchNorm2d(256)
@@ -71,16 +72,21 @@ class Decoder(nn.Module):
 class Rloss(nn.Module):
     """The rloss program's, on one of its four backbones."""
 
-    def __init__(self, backbone: str, dropout: bool = True) -> None:
+    def __init__(self, backbone: str, dropout: bool = True, stride: int = 16) -> None:
         super().__init__()
+        strides, dilated = (STEM, (1, [2, 4, 8])) if stride == 16 else ([1, 2, 1, 1], (2, [4, 8, 16]))
         make, inside, low = {
-            "mobilenet": (PaddedMobileNet, 320, 24),
-            "resnet101": (lambda: ResNet(Bottleneck, [3, 4, 23, 3], STEM, [2, 4, 8]), 2048, 256),
-            "xception": (lambda: Xception(plain=False), 2048, 128),
+            "mobilenet": (lambda: PaddedMobileNet(stride), 320, 24),
+            "resnet101": (
+                lambda: ResNet(Bottleneck, BLOCKS[101], strides, dilated[1], third=dilated[0]),
+                2048,
+                256,
+            ),
+            "xception": (lambda: Xception(plain=False, output_stride=stride), 2048, 128),
             "drn": (DRN, 512, 256),
         }[backbone]
         self.backbone = make()
-        self.aspp = Pyramid(inside, Named, "global_avg_pool", 8 if backbone == "drn" else 16)
+        self.aspp = Pyramid(inside, Named, "global_avg_pool", 8 if backbone == "drn" else stride)
         self.decoder = Decoder(low, "last_conv", (dropout, dropout), low_first=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,13 +97,16 @@ class Rloss(nn.Module):
 class Segmentation(nn.Module):
     """pytorch-segmentation's."""
 
-    def __init__(self, backbone: str) -> None:
+    def __init__(self, backbone: str, stride: int = 16) -> None:
         super().__init__()
-        resnet = backbone == "resnet101"
-        self.backbone = (
-            ResNet(Bottleneck, [3, 4, 23, 3], STEM, LAST, "layer0") if resnet else Xception(plain=True)
-        )
-        self.ASSP = Pyramid(2048, numbered, "avg_pool")
+        resnet = backbone.startswith("resnet")
+        if resnet:
+            strides, third, last = (STEM, 1, LAST) if stride == 16 else ([1, 2, 1, 1], 2, [4, 4, 4])
+            blocks = BLOCKS[int(backbone.removeprefix("resnet"))]
+            self.backbone = ResNet(Bottleneck, blocks, strides, last, "layer0", third)
+        else:
+            self.backbone = Xception(plain=True, output_stride=stride)
+        self.ASSP = Pyramid(2048, numbered, "avg_pool", stride)
         self.decoder = Decoder(256 if resnet else 128, "output", (False, True), low_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +145,7 @@ class Gated(nn.Module):
 
     def __init__(self, depth: int) -> None:
         super().__init__()
-        kind, blocks = {34: (Basic, [3, 4, 6, 3]), 50: (Bottleneck, [3, 4, 6, 3])}[depth]
+        kind, blocks = Basic if depth == 34 else Bottleneck, BLOCKS[depth]
         self.net = nn.Module()
         self.net.encoder = nn.Module()
         self.net.encoder.encoder = ResNet(kind, blocks, STEM, LAST)

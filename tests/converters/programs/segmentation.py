@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from programs.backbones import Bottleneck, conv, stage
-from programs.deeplab import CLASSES, numbered, zoom
-
-BLOCKS = {50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
+from programs.deeplab import BLOCKS, CLASSES, numbered, zoom
 
 
 class DeepResNet(nn.Module):
