@@ -19,9 +19,15 @@ from networks import (
     deeplab_vgg16,
     deeplabv3plus,
     demo,
+    enet,
+    fcn8,
+    gcn,
     imagenet,
     pspnet,
     resnet101,
+    segnet,
+    unet,
+    upernet,
 )
 from networks.program import Network
 
@@ -37,6 +43,12 @@ NETWORKS = (
     camvid,
     *deeplabv3plus.NETWORKS,
     *pspnet.NETWORKS,
+    *fcn8.NETWORKS,
+    *unet.NETWORKS,
+    *segnet.NETWORKS,
+    *gcn.NETWORKS,
+    *upernet.NETWORKS,
+    *enet.NETWORKS,
 )
 MADE_BY = "Written by configs/make.py from configs/networks/{}.py: change it there."
 

@@ -26,15 +26,18 @@ def scaled(n: NetSpec, data: Top) -> Top:
     return n.scaled
 
 
-def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, **fields: object) -> Top:
-    """A convolution without bias, unless `fields` say otherwise."""
+def convolution(
+    n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, top: str = "", **fields: object
+) -> Top:
+    """A convolution without bias, unless `fields` say otherwise; its blob is called as it is, or `top`."""
     fields = {"bias_term": False, "weight_filler": {"type": "msra"}, **fields}
     mults = [{"lr_mult": rate, "decay_mult": 1}] * (2 if fields["bias_term"] else 1)
     param = {} if rate == 1 else {"param": mults}
     if fields["bias_term"]:
         del fields["bias_term"]
-    n[name] = L.Convolution(x, **param, num_output=num_output, **fields)
-    return n[name]
+    top = top or name
+    n[top] = L.Convolution(x, name=name, **param, num_output=num_output, **fields)
+    return n[top]
 
 
 def norm(n: NetSpec, x: Top, name: str, rate: int = 1) -> Top:

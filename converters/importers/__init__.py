@@ -131,7 +131,7 @@ def _wanted(layer: LayerNode) -> Iterator[Part]:
     elif layer.type == "Scale":
         module = layer.name.removesuffix("_scale")
     for name, blob in zip(names, layer.module.blobs, strict=False):
-        yield module, name, tuple(blob.shape)
+        yield module, name, tuple(blob.shape) or (1,)  # a PReLU's one slope for all channels
 
 
 def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source) -> None:

@@ -1,9 +1,11 @@
-"""pytorch-segmentation (yassouali, and the RankDice program that builds on it): DeepLab v3+, PSPNet.
+"""pytorch-segmentation (yassouali, and the RankDice program that builds on it).
 
 Keys of a `.pth`: arch, epoch, state_dict, optimizer, monitor_best, config.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from rlossctl.converters.importers.source import (
     IMAGENET,
@@ -52,6 +54,15 @@ def _pspnet(facts: Facts) -> Fit:
     return Fit(folder, labels(facts.tensors, "master_branch.1.weight"))
 
 
+def _other(folder: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
+    """A network that the program has in one form: its classifier's weights tell the number of classes."""
+    return lambda facts: Fit(f"{folder}_segmentation", labels(facts.tensors, last, axis))
+
+
+STEM = (
+    (r"backbone\.initial\.0", "backbone.conv1"),
+    (r"backbone\.initial\.1", "backbone.bn1"),
+)
 SOURCES = (
     Source(
         "pytorch-segmentation",
@@ -86,5 +97,59 @@ SOURCES = (
             (r"initial\.1", "backbone.bn1"),
             (r"(layer\d\..*)", r"backbone.\1"),
         ),
+    ),
+    Source(
+        "pytorch-segmentation-fcn8",
+        "FCN8 of pytorch-segmentation",
+        ("pool3.0.weight", "adj_pool3.weight", "output.6.weight"),
+        _other("fcn8_vgg16", "output.6.weight"),
+        first=r"pool3\.0",
+        colours=_colours,
+        diagonal=("up_output", "up_pool4_out", "up_final"),
+    ),
+    Source(
+        "pytorch-segmentation-unet",
+        "UNet of pytorch-segmentation",
+        ("down1.down_conv.0.weight", "up1.up.weight", "final_conv.weight"),
+        _other("unet", "final_conv.weight"),
+        first=r"down1\.down_conv\.0",
+        colours=_colours,
+    ),
+    Source(
+        "pytorch-segmentation-segnet",
+        "SegNet of pytorch-segmentation",
+        ("stage1_encoder.0.weight", "stage5_decoder.6.weight"),
+        _other("segnet", "stage5_decoder.6.weight"),
+        first=r"stage1_encoder\.0",
+        colours=_colours,
+    ),
+    Source(
+        "pytorch-segmentation-gcn",
+        "Global Convolutional Network of pytorch-segmentation",
+        ("gcn1.conv11.weight", "br9.conv2.weight", "backbone.initial.0.weight"),
+        _other("gcn_resnet50", "final_conv.weight"),
+        first=r"backbone\.conv1",
+        colours=_colours,
+        absent=("decon1.weight", "backbone.layer3.0.gcn.conv11.weight"),
+        rename=STEM,
+        idle=(r"br\d\.bn\d",),
+    ),
+    Source(
+        "pytorch-segmentation-upernet",
+        "UperNet of pytorch-segmentation",
+        ("PPN.stages.0.1.weight", "FPN.smooth_conv.0.weight", "head.weight"),
+        _other("upernet_resnet101", "head.weight"),
+        first=r"backbone\.conv1",
+        colours=_colours,
+        rename=STEM,
+        aliases=((r"FPN\.smooth_conv\.[12]\.(.*)", r"FPN.smooth_conv.0.\1"),),
+    ),
+    Source(
+        "pytorch-segmentation-enet",
+        "ENet of pytorch-segmentation",
+        ("initial.conv.weight", "bottleneck10.conv1.weight", "fullconv.weight"),
+        _other("enet", "fullconv.weight", axis=1),
+        first=r"(?!)",  # the net brings the image into the program's order itself
+        colours=_colours,
     ),
 )

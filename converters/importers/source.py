@@ -88,6 +88,9 @@ class Source:
         first: the layer that reads the image, whose weights are for RGB.
         config: the net in configs/.
         colours: how the program normalises an image.
+        diagonal: patterns of fixed deconvolutions that mix no channels, though their weights could; ours have
+            a group for each channel.
+        idle: patterns of modules that the program has but does not use.
         head: patterns of modules that are left out where the rest is another network's backbone, whose other
             layers keep their fillers; without any, the checkpoint must fill the whole net.
     """
@@ -101,6 +104,8 @@ class Source:
     absent: tuple[str, ...] = ()
     rename: Rules = ()
     aliases: Rules = ()
+    diagonal: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
 
     def fits(self, tensors: Mapping[str, Entry]) -> bool:
@@ -147,13 +152,16 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
         prefix: before every layer's name, where the net has the network as a part.
 
     Raises:
-        WeightsError: an alias differs from the tensor that it repeats.
+        WeightsError: an alias differs from the tensor that it repeats, or channels are mixed where the
+            program mixes none.
     """
     entries = unwrapped(file.tensors)
     out = Tensors({}, entries)
-    for name, entry in entries.items():
-        if any(re.fullmatch(pattern, name) for pattern in NOT_WEIGHTS):
+    for name, entry in list(entries.items()):
+        if _matches(NOT_WEIGHTS, name) or _matches(source.idle, name.rpartition(".")[0]):
             continue
+        if _matches(source.diagonal, name.rpartition(".")[0]):
+            entries[name] = _diagonal(file, name, entry)
         twin = _replaced(source.aliases, name)
         if twin != name and twin in entries:
             _check_alias(file, name, entry, twin, entries[twin])
@@ -163,9 +171,10 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
     return out
 
 
-def labels(tensors: Mapping[str, Entry], name: str) -> dict[str, object]:
-    """NUM_LABELS from the weights of the classifier."""
-    return {"NUM_LABELS": tensors[name].shape[0]} if name in tensors else {}
+def labels(tensors: Mapping[str, Entry], name: str, axis: int = 0) -> dict[str, object]:
+    """NUM_LABELS from an axis of the classifier's weights."""
+    shape = tensors[name].shape if name in tensors else ()
+    return {"NUM_LABELS": shape[axis]} if axis < len(shape) else {}
 
 
 def facts_of(file: TensorFile, given: Mapping[str, object] | None = None) -> Facts:
@@ -202,6 +211,28 @@ def resnet_depth(tensors: Mapping[str, Entry], prefix: str = "") -> int:
     place = prefix.count(".") + 1
     blocks = {name.split(".")[place] for name in tensors if name.startswith(f"{prefix}layer3.")}
     return DEPTHS.get((f"{prefix}layer1.0.conv3.weight" in tensors, len(blocks)), 50)
+
+
+def _matches(patterns: tuple[str, ...], name: str) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def _diagonal(file: TensorFile, name: str, entry: Entry) -> Entry:
+    """(C, C, h, w) that is 0 between different channels as (C, 1, h, w); others as they are."""
+    if len(entry.shape) != 4 or entry.shape[0] != entry.shape[1]:
+        return entry
+    values = entry.read()
+    channels = np.arange(len(values))
+    own = values[channels, channels][:, None]
+    if np.count_nonzero(values) != np.count_nonzero(own):
+        raise WeightsError(
+            f"tensor {name!r} mixes channels",
+            where=file.path,
+            found="weights between different channels",
+            expected="a fixed zoom of each channel by itself, as the program has it",
+            advice="fetch the checkpoint again; a network that was changed is not understood",
+        )
+    return Entry(own.shape, entry.dtype, lambda: own)
 
 
 def _replaced(rules: Rules, name: str) -> str:

@@ -13,6 +13,7 @@ from rlossctl.prototxt.dialect import detect
 
 EXPERIMENTS = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101")
 FROM_SCRATCH = ("demo", "camvid")
+TRAINED_AS_ONE = ("unet_segmentation", "segnet_segmentation", "enet_segmentation")
 PYTORCH = (
     *(
         f"deeplabv3plus_{name}{stride}"
@@ -26,6 +27,10 @@ PYTORCH = (
         for stride in ("", "_os8")
     ),
     *(f"deeplabv3plus_resnet{depth}_gatedcrf" for depth in (34, 50, 101)),
+    "fcn8_vgg16_segmentation",
+    "gcn_resnet50_segmentation",
+    "upernet_resnet101_segmentation",
+    *TRAINED_AS_ONE,
     *(f"pspnet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
 )
 CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")
@@ -134,10 +139,11 @@ def test_the_nets_of_other_programs_can_be_built(configs, folder, name):
     assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
     if name != "test":
         rates = {entry.layer: entry.lr_mult for entry in net.learnable}
-        classifier = next(layer for layer in net.layers if layer.tops == ("score",)).bottoms[0]
-        assert rates["scaled"] == 0 and rates[classifier] == 10
+        classifiers = [layer.name for layer in net.layers if layer.message.convolution_param.num_output == 21]
+        rate = 1 if folder in TRAINED_AS_ONE else 10
+        assert rates["scaled"] == 0 and {rates[name] for name in classifiers} - {0} == {rate}
         first = next(entry for entry in net.learnable if entry.layer not in ("scaled",))
-        assert first.layer.startswith("backbone.") and first.lr_mult == 1
+        assert first.lr_mult == 1 and (rate == 1 or first.layer.startswith(("backbone.", "pool3.0")))
     assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
 
 

@@ -303,7 +303,7 @@ def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
 
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
-            spread = (2 / part.weight[0].numel()) ** 0.5
+            spread = getattr(part, "gain", 1) * (2 / part.weight[0].numel()) ** 0.5
             part.weight.copy_(torch.randn(part.weight.shape, generator=generator) * spread)
             if part.bias is not None:
                 uniform(part.bias, -1, 1)
@@ -312,4 +312,6 @@ def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
             uniform(part.running_var, 0.7, 1.5)
             uniform(part.weight, 0.4, 1.2)
             uniform(part.bias, -0.3, 0.3)
+        elif isinstance(part, nn.PReLU):
+            uniform(part.weight, 0.1, 0.5)
     return module.eval()

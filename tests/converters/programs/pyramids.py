@@ -1,4 +1,4 @@
-"""pytorch-segmentation's other networks, under its names."""
+"""pytorch-segmentation's networks with a pyramid of pooled features: PSPNet and UperNet."""
 
 from __future__ import annotations
 
@@ -58,3 +58,56 @@ class PSPNet(DeepResNet):
         *_, early, last = self.features(x)
         self.auxiliary = zoom(self.auxiliary_branch(early), x, aligned=False)
         return zoom(self.master_branch(last), x, aligned=False)
+
+
+class Stages(nn.Module):
+    """torchvision's ResNet with its stem under `initial`; gives all four stages."""
+
+    def __init__(self, depth: int, stride: int = 32) -> None:
+        super().__init__()
+        self.initial = nn.Sequential(conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        last = (1, 2) if stride == 16 else (2, 1)
+        inside = 64
+        for number, (count, width, step, rate) in enumerate(
+            zip(BLOCKS[depth], (64, 128, 256, 512), (1, 2, 2, last[0]), (1, 1, 1, last[1]), strict=True), 1
+        ):
+            setattr(self, f"layer{number}", stage(Bottleneck, inside, width, step, [rate] * count))
+            inside = 4 * width
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        out = [self.initial(x)]
+        for number in range(1, 5):
+            out.append(getattr(self, f"layer{number}")(out[-1]))
+        return out[1:]
+
+
+class FeaturePyramid(nn.Module):
+    """One smoothing convolution, held three times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1x1 = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in (512, 1024, 2048))
+        self.smooth_conv = nn.ModuleList([nn.Conv2d(256, 256, 3, padding=1)] * 3)
+        self.conv_fusion = numbered(1024, 256, 3)
+
+    def forward(self, stages: list[Tensor]) -> Tensor:
+        levels = [stages[0], *(layer(x) for layer, x in zip(self.conv1x1, stages[1:], strict=True))]
+        out = [
+            smooth(fine + zoom(coarse, fine))
+            for smooth, fine, coarse in zip(self.smooth_conv, levels[:3], levels[1:], strict=True)
+        ]
+        out.append(levels[3])
+        return self.conv_fusion(torch.cat([zoom(x, out[0]) for x in out], 1))
+
+
+class UperNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Stages(101, stride=16)
+        self.PPN = PyramidPooling(2048, (1, 2, 4, 6), 2048)
+        self.FPN = FeaturePyramid()
+        self.head = nn.Conv2d(256, CLASSES, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        *stages, last = self.backbone(x)
+        return zoom(self.head(self.FPN([*stages, self.PPN(last)])), x, aligned=False)
