@@ -32,10 +32,7 @@ PLACEHOLDERS = {
     "BI_XY_STD": 30,
     "BI_RGB_STD": 15,
 }
-SIZES = {
-    "segnet": (3, 360, 480),  # its nets name the sizes of their Upsample layers
-    **dict.fromkeys(("unet_segmentation", "segnet_segmentation", "enet_segmentation"), (3, 320, 320)),
-}
+SIZES = {"segnet": (3, 360, 480)}  # its nets name the sizes of their Upsample layers
 # A list of all parameters for Caffe's test of the upgrade: its layers have no bottoms.
 NO_NETS = "test_net_allparams"
 
