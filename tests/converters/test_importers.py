@@ -187,6 +187,29 @@ def test_the_auxiliary_branch_is_kept(pspnet, tmp_path):
     assert not any(layer.name.startswith("auxiliary") for layer in source.deploy().layers)
 
 
+def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
+    """ENet's PReLUs: blobs without an axis."""
+    state = randomize(ENet()).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    result = rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "enet.caffemodel")
+    implied, _ = opened(tmp_path / "w.pth")
+    net = rlossctl.load_net(implied.prototxt, result.out, **implied.placeholders)
+    (slope,) = net.params["bottleneck11.prelu1"]
+    assert slope.shape == () and slope == state["bottleneck11.prelu1.weight"][0]
+
+
+def test_fixed_zooms_mix_no_channels(tmp_path):
+    state = {
+        "pool3.0.weight": torch.zeros(64, 3, 3, 3),
+        "adj_pool3.weight": torch.zeros(CLASSES, 256, 1, 1),
+        "output.6.weight": torch.zeros(CLASSES, 4096, 1, 1),
+        "up_final.weight": torch.ones(CLASSES, CLASSES, 16, 16),
+    }
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"'up_final.weight' mixes channels"):
+        rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "fcn8.caffemodel")
+
+
 @pytest.mark.parametrize("stride", ["4", "eight"])
 def test_another_output_stride_is_refused(mobilenet, tmp_path, stride):
     torch.save(mobilenet, tmp_path / "w.pth")
