@@ -20,10 +20,7 @@ WIDTH = 512
 
 
 def _scores(n: NetSpec, depth: int) -> None:
-    x = resnets.deep_stem(n, scaled(n, n.data), "backbone.")
-    third, fourth = (resnets.BLOCKS[depth][stage] for stage in (2, 3))
-    dilations = (1, 1, (1, *[2] * (third - 1)), (2, *[4] * (fourth - 1)))
-    *_, early, x = resnets.stages(n, x, depth, "backbone.", (1, 2, 1, 1), dilations)
+    *_, early, x = resnets.encoding(n, scaled(n, n.data), depth, "backbone.")
     x = pyramid(n, x, "master_branch.0", BINS, WIDTH, WIDTH)
     resize(n, classifier(n, x, "master_branch.1"), "score", n.data, aligned=False)
     n.comment("the auxiliary branch, for training only")

@@ -69,6 +69,13 @@ def deep_stem(n: NetSpec, x: Top, prefix: str) -> Top:
     return max_pool(n, x, f"{prefix}maxpool")
 
 
+def encoding(n: NetSpec, x: Top, depth: int, prefix: str) -> list[Top]:
+    """Hang Zhang's ResNet of stride 8: a dilated stage's first block has the rate of the stage before."""
+    third, fourth = BLOCKS[depth][2:]
+    dilations = (1, 1, (1, *[2] * (third - 1)), (2, *[4] * (fourth - 1)))
+    return stages(n, deep_stem(n, x, prefix), depth, prefix, (1, 2, 1, 1), dilations)
+
+
 def stages(
     n: NetSpec,
     x: Top,

@@ -1,13 +1,15 @@
-"""UNet: four poolings, four deconvolutions, and what was before each pooling beside what comes back.
+"""UNet: four poolings, four deconvolutions, and what was before each pooling beside what comes back; and its
+variant on a ResNet-50.
 
-The network of pytorch-segmentation, layer by layer, for sizes 16k: there nothing has to be cut. `rlossctl
-convert` reads its checkpoints (docs/import.md).
+The networks of pytorch-segmentation, layer by layer; the first is for sizes 16k, where nothing has to be cut.
+`rlossctl convert` reads their checkpoints (docs/import.md).
 """
 
 from __future__ import annotations
 
+from networks import resnets
 from networks.program import Network
-from networks.torch_style import conv_norm, convolution, dilated, scaled
+from networks.torch_style import HEAD_RATE, classifier, conv_norm, convolution, dilated, resize, scaled
 
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
@@ -38,4 +40,40 @@ def _pair(n: NetSpec, x: Top, name: str, width: int, **fields: bool) -> Top:
     return x
 
 
-NETWORKS = (Network("unet_segmentation", "UNet, as in pytorch-segmentation.", "unet", _scores, crop=512),)
+def _resnet_scores(n: NetSpec) -> None:
+    """Nothing rectifies the decoder: each step is a convolution and a deconvolution to twice the size."""
+    first, second, third, x = resnets.encoding(n, scaled(n, n.data), 50, "backbone.")
+    for number, widths, copy in ((1, (192, 128), third), (2, (128, 96), second), (3, (96, 64), first)):
+        x = resize(n, _step(n, x, number, *widths), f"up{number}", copy)
+        n[f"concat{number}"] = x = L.Concat(x, copy)
+    x = _step(n, _step(n, x, 4, 64, 48), 5, 48, 32)
+    x = resize(n, x, "up5", n.data)
+    x = convolution(n, x, "conv6", 32, HEAD_RATE, **dilated(3), bias_term=True)
+    classifier(n, x, "conv7", bias_term=False, top="score")
+
+
+def _step(n: NetSpec, x: Top, number: int, inside: int, out: int) -> Top:
+    x = convolution(n, x, f"conv{number}", inside, HEAD_RATE, **dilated(3), bias_term=True)
+    n[f"upconv{number}"] = L.Deconvolution(
+        x,
+        param={"lr_mult": HEAD_RATE, "decay_mult": 1},
+        num_output=out,
+        bias_term=False,
+        kernel_size=4,
+        stride=2,
+        pad=1,
+        weight_filler={"type": "msra"},
+    )
+    return n[f"upconv{number}"]
+
+
+NETWORKS = (
+    Network("unet_segmentation", "UNet, as in pytorch-segmentation.", "unet", _scores, crop=512),
+    Network(
+        "unet_resnet50_segmentation",
+        "UNet on ResNet-50 with a deep stem, as in pytorch-segmentation.",
+        "unet",
+        _resnet_scores,
+        crop=512,
+    ),
+)

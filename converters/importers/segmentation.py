@@ -59,6 +59,11 @@ def _other(folder: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
     return lambda facts: Fit(f"{folder}_segmentation", labels(facts.tensors, last, axis))
 
 
+DEEP_STEM = (
+    (r"initial\.0\.(\d)", r"backbone.conv1.\1"),
+    (r"initial\.1", "backbone.bn1"),
+    (r"(layer\d\..*)", r"backbone.\1"),
+)
 STEM = (
     (r"backbone\.initial\.0", "backbone.conv1"),
     (r"backbone\.initial\.1", "backbone.bn1"),
@@ -92,11 +97,7 @@ SOURCES = (
         _pspnet,
         first=r"backbone\.conv1\.0",
         colours=_colours,
-        rename=(
-            (r"initial\.0\.(\d)", r"backbone.conv1.\1"),
-            (r"initial\.1", "backbone.bn1"),
-            (r"(layer\d\..*)", r"backbone.\1"),
-        ),
+        rename=DEEP_STEM,
     ),
     Source(
         "pytorch-segmentation-fcn8",
@@ -114,6 +115,15 @@ SOURCES = (
         _other("unet", "final_conv.weight"),
         first=r"down1\.down_conv\.0",
         colours=_colours,
+    ),
+    Source(
+        "pytorch-segmentation-unet-resnet",
+        "UNet on a ResNet of pytorch-segmentation",
+        ("upconv1.weight", "conv7.weight", "initial.0.6.weight"),
+        _other("unet_resnet50", "conv7.weight"),
+        first=r"backbone\.conv1\.0",
+        colours=_colours,
+        rename=DEEP_STEM,
     ),
     Source(
         "pytorch-segmentation-segnet",

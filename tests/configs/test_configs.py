@@ -28,6 +28,7 @@ PYTORCH = (
     ),
     *(f"deeplabv3plus_resnet{depth}_gatedcrf" for depth in (34, 50, 101)),
     "fcn8_vgg16_segmentation",
+    "unet_resnet50_segmentation",
     "gcn_resnet50_segmentation",
     "upernet_resnet101_segmentation",
     *TRAINED_AS_ONE,

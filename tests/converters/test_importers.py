@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
-from programs.decoders import FCN8, GCN, ENet, SegNet, UNet
+from programs.decoders import ENet, FCN8, GCN, SegNet, UNet, UNetResnet
 from programs.deeplab import CLASSES, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
 from rlossctl.converters.implied import implied_net
@@ -56,6 +56,7 @@ PROGRAMS = {
     ),
     "segmentation fcn8": (FCN8, "fcn8_vgg16_segmentation/test.prototxt", 37),
     "segmentation unet": (UNet, "unet_segmentation/test.prototxt", 32),
+    "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test.prototxt", 91),
     "segmentation segnet": (SegNet, "segnet_segmentation/test.prototxt", 64),
     "segmentation gcn": (GCN, "gcn_resnet50_segmentation/test.prototxt", 91),
     "segmentation upernet": (UperNet, "upernet_resnet101_segmentation/test.prototxt", 91),

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from programs.deeplab import CLASSES, numbered, zoom
-from programs.pyramids import Stages
+from programs.pyramids import DeepResNet, Stages
 
 
 class FCN8(nn.Module):
@@ -81,6 +81,24 @@ class UNet(nn.Module):
         for up in (self.up1, self.up2, self.up3, self.up4):
             x = up.up_conv(torch.cat([copies.pop(), up.up(x)], 1))
         return self.final_conv(x)
+
+
+class UNetResnet(DeepResNet):
+    def __init__(self) -> None:
+        super().__init__(50)
+        widths = ((2048, 192, 128), (1152, 128, 96), (608, 96, 64), (320, 64, 48), (48, 48, 32))
+        for number, (inside, middle, out) in enumerate(widths, 1):
+            setattr(self, f"conv{number}", nn.Conv2d(inside, middle, 3, padding=1))
+            setattr(self, f"upconv{number}", nn.ConvTranspose2d(middle, out, 4, 2, 1, bias=False))
+        self.conv6, self.conv7 = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, CLASSES, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        *copies, y = self.features(x)
+        for number in range(1, 6):
+            y = getattr(self, f"upconv{number}")(getattr(self, f"conv{number}")(y))
+            if copies:
+                y = torch.cat([zoom(y, copies[-1]), copies.pop()], 1)
+        return self.conv7(self.conv6(zoom(y, x)))
 
 
 class SegNet(nn.Module):
