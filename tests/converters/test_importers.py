@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
-from programs.decoders import ENet, FCN8, GCN, SegNet, UNet, UNetResnet
+from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNetResnet
 from programs.deeplab import CLASSES, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
 from rlossctl.converters.implied import implied_net
