@@ -40,7 +40,10 @@ def fill(net: Net) -> None:
 
 def convert(prototxt: Path, folder: Path, options: OnnxOptions) -> Verification:
     """Fills every placeholder with something, and converts."""
-    names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", read_text(prototxt)), "1") | {"NUM_LABELS": 21}
+    names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", read_text(prototxt)), "1") | {
+        "NUM_LABELS": 21,
+        "NUM_LABELS_16": 336,
+    }
     net = load_inference_net(prototxt, placeholders=names)
     fill(net)
     weights = folder / "random.caffemodel"

@@ -6,7 +6,7 @@ layer, named after the modules of the first. `rlossctl convert` reads their chec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,41 +47,41 @@ def _network(folder: str, about: str, *design: object, **fields: object) -> Netw
 
 def _scores(n: NetSpec, design: Design) -> None:
     x, low = design.trunk(n, torch_style.scaled(n, n.data))
-    x = _aspp(n, x, design)
+    rates = [rate * 16 // design.stride for rate in (6, 12, 18)]
+    x = _dropout(n, aspp(n, x, rates), "aspp", design.dropout[0])
     n.comment("decoder")
-    low = _head(n, low, "decoder.conv1", "decoder.bn1", 48, kernel_size=1)
+    low = head(n, low, "decoder.conv1", "decoder.bn1", 48, kernel_size=1)
     x = _zoom(n, x, "aspp.zoom", design.stride // 4, low, design)
     n["decoder.concat"] = x = L.Concat(*((low, x) if design.low_first else (x, low)))
     for number, ratio in zip((0, 4), design.dropout[1:], strict=True):
         name = f"decoder.last_conv.{number}"
-        x = _head(n, x, name, f"decoder.last_conv.{number + 1}", WIDTH, **dilated(3))
+        x = head(n, x, name, f"decoder.last_conv.{number + 1}", WIDTH, **dilated(3))
         x = _dropout(n, x, name, ratio)
     _zoom(n, classifier(n, x, "decoder.last_conv.8"), "score", 4, n.data, design)
 
 
-def _aspp(n: NetSpec, x: Top, design: Design) -> Top:
+def aspp(n: NetSpec, x: Top, rates: Sequence[int]) -> Top:
+    """Atrous spatial pyramid pooling: a convolution of 1 x 1, dilated ones, and the mean of the image."""
     branches = []
-    for number, rate in enumerate((0, 6, 12, 18), start=1):
-        n.comment(
-            f"ASPP, branch {number}: " + (f"dilation {rate * 16 // design.stride}" if rate else "1 x 1")
-        )
+    for number, rate in enumerate((0, *rates), start=1):
+        n.comment(f"ASPP, branch {number}: " + (f"dilation {rate}" if rate else "1 x 1"))
         name = f"aspp.aspp{number}"
-        fields = dilated(3, rate * 16 // design.stride) if rate else {"kernel_size": 1}
-        branches.append(_head(n, x, f"{name}.atrous_conv", f"{name}.bn", WIDTH, **fields))
-    n.comment("ASPP, branch 5: the mean of the image, at every pixel")
+        fields = dilated(3, rate) if rate else {"kernel_size": 1}
+        branches.append(head(n, x, f"{name}.atrous_conv", f"{name}.bn", WIDTH, **fields))
+    n.comment(f"ASPP, branch {len(branches) + 1}: the mean of the image, at every pixel")
     n["aspp.pool"] = pool = L.Pooling(x, pool="AVE", global_pooling=True)
     name = "aspp.global_avg_pool"
-    pool = _head(n, pool, f"{name}.1", f"{name}.2", WIDTH, kernel_size=1)
+    pool = head(n, pool, f"{name}.1", f"{name}.2", WIDTH, kernel_size=1)
     n["aspp.mean"] = pool = L.Flatten(pool)
     n["aspp.zeros"] = L.Power(branches[0], scale=0)
     n["aspp.image"] = L.Bias(n["aspp.zeros"], pool, axis=0)
     n.comment("ASPP, joined")
     n["aspp.concat"] = x = L.Concat(*branches, n["aspp.image"])
-    x = _head(n, x, "aspp.conv1", "aspp.bn1", WIDTH, kernel_size=1)
-    return _dropout(n, x, "aspp", design.dropout[0])
+    return head(n, x, "aspp.conv1", "aspp.bn1", WIDTH, kernel_size=1)
 
 
-def _head(n: NetSpec, x: Top, conv: str, bn: str, width: int, **fields: int) -> Top:
+def head(n: NetSpec, x: Top, conv: str, bn: str, width: int, **fields: int) -> Top:
+    """A convolution behind the backbone."""
     return conv_norm(n, x, conv, bn, width, rate=HEAD_RATE, **fields)
 
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from rlossctl.converters.importers import gatedcrf, rloss, segmentation, torchvision
-from rlossctl.converters.importers.source import Colours, Fit, Source, Tensors, facts_of, renamed, unwrapped
+from rlossctl.converters.importers.source import (
+    IMAGENET,
+    Colours,
+    Fit,
+    Source,
+    Tensors,
+    facts_of,
+    renamed,
+    unwrapped,
+)
 
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
@@ -18,7 +27,6 @@ from rlossctl.weights import TensorFile
 SOURCES: tuple[Source, ...] = (*rloss.SOURCES, *segmentation.SOURCES, *gatedcrf.SOURCES, *torchvision.SOURCES)
 BACKBONE = "backbone."
 SCALED = "scaled"  # in our nets of this kind: the layer between the image and what the program's network sees
-MEAN_BGR = (103.53, 116.28, 123.675)  # what their data layers subtract
 SHOWN = 12
 
 # A blob's module, tensor and shape; layers with those of their blobs.
@@ -150,8 +158,8 @@ def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source)
 
 def _normalise(net: Net, colours: Colours) -> None:
     """Sets the layer that turns BGR in 0..255 without ImageNet's mean into what the program makes of RGB."""
-    mean, std = (255 * np.array(values[::-1]) for values in (colours.mean, colours.std))
-    for blob, values in zip(net.params[SCALED], (1 / std, (MEAN_BGR - mean) / std), strict=True):
+    usual, mean, std = (255 * np.array(values[::-1]) for values in (IMAGENET.mean, colours.mean, colours.std))
+    for blob, values in zip(net.params[SCALED], (1 / std, (usual - mean) / std), strict=True):
         assign(blob, values.astype(np.float32))
 
 

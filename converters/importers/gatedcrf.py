@@ -11,7 +11,7 @@ LAST = "net.decoder.last_conv.6.weight"
 
 
 def _config(facts: Facts) -> Fit:
-    depth = resnet_depth(facts.tensors, "net.encoder.encoder.")
+    depth = resnet_depth(facts.tensors, "net.encoder.encoder.", known=(50, 34, 101))
     return Fit(f"deeplabv3plus_resnet{depth}_gatedcrf", labels(facts.tensors, LAST))
 
 

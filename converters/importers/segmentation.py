@@ -44,19 +44,26 @@ def _colours(facts: Facts) -> Colours:
 def _deeplab(facts: Facts) -> Fit:
     backbone = "xception"
     if "backbone.block1.skip.weight" not in facts.tensors:
-        backbone = "resnet50" if resnet_depth(facts.tensors, "backbone.") == 50 else "resnet101"
+        backbone = f"resnet{resnet_depth(facts.tensors, 'backbone.', known=(101, 50))}"
     folder = f"deeplabv3plus_{backbone}_segmentation"
     return strided(facts, folder, labels(facts.tensors, LAST), "config", "arch", "args", "output_stride")
 
 
 def _pspnet(facts: Facts) -> Fit:
-    folder = f"pspnet_resnet{resnet_depth(facts.tensors)}_segmentation"
+    folder = f"pspnet_resnet{resnet_depth(facts.tensors, known=(50, 101, 152))}_segmentation"
     return Fit(folder, labels(facts.tensors, "master_branch.1.weight"))
 
 
 def _other(folder: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
     """A network that the program has in one form: its classifier's weights tell the number of classes."""
     return lambda facts: Fit(f"{folder}_segmentation", labels(facts.tensors, last, axis))
+
+
+def _duc_hdc(facts: Facts) -> Fit:
+    classes = labels(facts.tensors, "decoder.output.7.weight")
+    more = {f"{name}_16": 16 * count for name, count in classes.items()}
+    words = "output stride 8 and the smaller dilations assumed, which no tensor tells"
+    return Fit("deeplab_duc_hdc_segmentation", {**classes, **more}, words)
 
 
 DEEP_STEM = (
@@ -68,6 +75,19 @@ STEM = (
     (r"backbone\.initial\.0", "backbone.conv1"),
     (r"backbone\.initial\.1", "backbone.bn1"),
 )
+ASPP = (
+    (r"backbone\.layer0\.0", "backbone.conv1"),
+    (r"backbone\.layer0\.1", "backbone.bn1"),
+    (r"ASSP\.aspp(\d)\.0", r"aspp.aspp\1.atrous_conv"),
+    (r"ASSP\.aspp(\d)\.1", r"aspp.aspp\1.bn"),
+    (r"ASSP\.avg_pool\.(\d)", r"aspp.global_avg_pool.\1"),
+    (r"ASSP\.(conv1|bn1)", r"aspp.\1"),
+    (r"decoder\.output\.0", "decoder.last_conv.0"),
+    (r"decoder\.output\.1", "decoder.last_conv.1"),
+    (r"decoder\.output\.3", "decoder.last_conv.4"),
+    (r"decoder\.output\.4", "decoder.last_conv.5"),
+    (r"decoder\.output\.7", "decoder.last_conv.8"),
+)
 SOURCES = (
     Source(
         "pytorch-segmentation",
@@ -76,19 +96,17 @@ SOURCES = (
         _deeplab,
         first=r"backbone\.conv1",
         colours=_colours,
-        rename=(
-            (r"backbone\.layer0\.0", "backbone.conv1"),
-            (r"backbone\.layer0\.1", "backbone.bn1"),
-            (r"ASSP\.aspp(\d)\.0", r"aspp.aspp\1.atrous_conv"),
-            (r"ASSP\.aspp(\d)\.1", r"aspp.aspp\1.bn"),
-            (r"ASSP\.avg_pool\.(\d)", r"aspp.global_avg_pool.\1"),
-            (r"ASSP\.(conv1|bn1)", r"aspp.\1"),
-            (r"decoder\.output\.0", "decoder.last_conv.0"),
-            (r"decoder\.output\.1", "decoder.last_conv.1"),
-            (r"decoder\.output\.3", "decoder.last_conv.4"),
-            (r"decoder\.output\.4", "decoder.last_conv.5"),
-            (r"decoder\.output\.7", "decoder.last_conv.8"),
-        ),
+        absent=("DUC_out.conv.weight",),
+        rename=ASPP,
+    ),
+    Source(
+        "pytorch-segmentation-duc-hdc",
+        "DeepLab with DUC and HDC of pytorch-segmentation",
+        ("ASSP.aspp6.0.weight", "decoder.DUC.conv.weight", "DUC_out.conv.weight"),
+        _duc_hdc,
+        first=r"backbone\.conv1",
+        colours=_colours,
+        rename=ASPP,
     ),
     Source(
         "pytorch-segmentation-pspnet",

@@ -206,11 +206,15 @@ def strided(facts: Facts, folder: str, settings: Mapping[str, object], *path: st
     return Fit(folder + ("_os8" if str(stride) == "8" else ""), settings, words)
 
 
-def resnet_depth(tensors: Mapping[str, Entry], prefix: str = "") -> int:
-    """The depth of the ResNet whose stages are under `prefix`; 50 for one of another size."""
+def resnet_depth(
+    tensors: Mapping[str, Entry], prefix: str = "", known: tuple[int, ...] = (50, 18, 34, 101, 152)
+) -> int:
+    """The depth of the ResNet whose stages are under `prefix`: one of `known`, the first of them for all
+    others, whose tensors then do not fit."""
     place = prefix.count(".") + 1
     blocks = {name.split(".")[place] for name in tensors if name.startswith(f"{prefix}layer3.")}
-    return DEPTHS.get((f"{prefix}layer1.0.conv3.weight" in tensors, len(blocks)), 50)
+    depth = DEPTHS.get((f"{prefix}layer1.0.conv3.weight" in tensors, len(blocks)))
+    return depth if depth in known else known[0]
 
 
 def _matches(patterns: tuple[str, ...], name: str) -> bool:

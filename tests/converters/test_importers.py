@@ -12,7 +12,7 @@ import pytest
 import torch
 from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
 from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNetResnet
-from programs.deeplab import CLASSES, Gated, Rloss, Segmentation
+from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
 from rlossctl.converters.implied import implied_net
 from rlossctl.converters.source import open_source
@@ -54,6 +54,7 @@ PROGRAMS = {
         "deeplabv3plus_resnet50_segmentation/test.prototxt",
         65,
     ),
+    "segmentation duc hdc": (DenseDeepLab, "deeplab_duc_hdc_segmentation/test.prototxt", 76),
     "segmentation fcn8": (FCN8, "fcn8_vgg16_segmentation/test.prototxt", 37),
     "segmentation unet": (UNet, "unet_segmentation/test.prototxt", 32),
     "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test.prototxt", 91),
@@ -61,7 +62,7 @@ PROGRAMS = {
     "segmentation gcn": (GCN, "gcn_resnet50_segmentation/test.prototxt", 91),
     "segmentation upernet": (UperNet, "upernet_resnet101_segmentation/test.prototxt", 91),
     "segmentation enet": (ENet, "enet_segmentation/test.prototxt", 72),
-    "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test.prototxt", 91),
+    "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test.prototxt", 85),
     "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 91),
     "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test.prototxt", 64),
     "torchvision resnet18": (

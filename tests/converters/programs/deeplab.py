@@ -35,17 +35,17 @@ def numbered(inside: int, out: int, size: int, dilation: int = 1, stride: int = 
 class Pyramid(nn.Module):
     """ASPP with aspp1 to aspp4, of `make`, and the pooled branch under `pool`."""
 
-    def __init__(self, inside: int, make: object, pool: str, stride: int = 16) -> None:
+    def __init__(self, inside: int, make: object, pool: str, stride: int = 16, rates: tuple = ()) -> None:
         super().__init__()
-        self.pool = pool
-        for number, rate in enumerate((1, 6, 12, 18) if stride == 16 else (1, 12, 24, 36), 1):
+        self.pool, self.rates = pool, rates or ((1, 6, 12, 18) if stride == 16 else (1, 12, 24, 36))
+        for number, rate in enumerate(self.rates, 1):
             size = 1 if number == 1 else 3
             setattr(self, f"aspp{number}", make(inside, 256, size, rate))
         setattr(self, pool, nn.Sequential(nn.AdaptiveAvgPool2d(1), *numbered(inside, 256, 1)))
-        self.conv1, self.bn1 = conv(1280, 256, 1), nn.BatchNorm2d(256)
+        self.conv1, self.bn1 = conv(256 * (len(self.rates) + 1), 256, 1), nn.BatchNorm2d(256)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [getattr(self, f"aspp{number}")(x) for number in range(1, 5)]
+        parts = [getattr(self, f"aspp{number}")(x) for number in range(1, len(self.rates) + 1)]
         parts.append(zoom(getattr(self, self.pool)(x), x))
         return F.relu(self.bn1(self.conv1(torch.cat(parts, 1))))
 
@@ -112,6 +112,45 @@ class Segmentation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features, low = self.backbone(x)
         return zoom(self.decoder(self.ASSP(features), low), x)
+
+
+class Dense(nn.Module):
+    """Channels to pixels."""
+
+    def __init__(self, inside: int, out: int, factor: int) -> None:
+        super().__init__()
+        self.conv, self.bn = conv(inside, out * factor**2, 1), nn.BatchNorm2d(out * factor**2)
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(F.relu(self.bn(self.conv(x))), self.factor)
+
+
+class DenseDecoder(Decoder):
+    def __init__(self) -> None:
+        super().__init__(256, "output", (False, True), low_first=True)
+        self.DUC = Dense(256, 256, 2)
+
+    def forward(self, x: Tensor, low: Tensor) -> Tensor:
+        return super().forward(self.DUC(x)[..., : low.shape[2], : low.shape[3]], low)
+
+
+class DenseDeepLab(nn.Module):
+    """pytorch-segmentation's DeepLab_DUC_HDC: dilations that differ from block to block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = ResNet(Bottleneck, BLOCKS[101], [1, 2, 1, 1], [3, 4, 5], "layer0")
+        for index, block in enumerate(self.backbone.layer3):
+            rate = (2, 2)[index - 21] if index > 20 else index % 3 + 1
+            block.conv2.dilation = block.conv2.padding = (rate, rate)
+        self.ASSP = Pyramid(2048, numbered, "avg_pool", rates=(1, 6, 12, 18, 24, 36))
+        self.decoder = DenseDecoder()
+        self.DUC_out = Dense(CLASSES, CLASSES, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features, low = self.backbone(x)
+        return self.DUC_out(self.decoder(self.ASSP(features), low))
 
 
 class GatedPyramid(nn.Module):
