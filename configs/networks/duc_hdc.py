@@ -1,5 +1,5 @@
-"""DeepLab v3+ with hybrid dilated convolutions in its ResNet-101 and dense upsampling: the scores of a block of
-4 x 4 pixels come as channels.
+"""DeepLab v3+ with hybrid dilated convolutions in its ResNet-101 and dense upsampling: the scores of 4 x 4
+pixels come as channels.
 
 The network of pytorch-segmentation with its own settings, layer by layer. `rlossctl convert` reads its
 checkpoints (docs/import.md).
