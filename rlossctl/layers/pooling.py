@@ -213,6 +213,10 @@ class AdaptivePooling(Layer):
         start, end = number * size // self.bins, ((number + 1) * size + self.bins - 1) // self.bins
         return ((place >= start) & (place < end)).to(x.dtype) / (end - start)
 
+    def window(self) -> tuple[float, float]:
+        size = self.setup.bottoms[0][3]
+        return float(-(-size // self.bins)), size / self.bins
+
 
 def _draw(windows: Tensor) -> Tensor:
     """One value of each window: the first at which the running sum reaches a random share of the whole."""
