@@ -94,7 +94,7 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
     notes = [f"recognised as {source.title} ({source.name}), saved under {file.inside or 'its top'}"]
     if SCALED in net.params:
         colours = source.colours(facts_of(file, given))
-        _normalise(net, colours)
+        _normalise(net, colours, file.path)
         notes += [colours.words] if colours.words else []
     if kept:
         notes.append(
@@ -156,11 +156,20 @@ def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source)
         assign(blob, np.ascontiguousarray(values * np.float32(factor) if factor != 1 else values))
 
 
-def _normalise(net: Net, colours: Colours) -> None:
+def _normalise(net: Net, colours: Colours, where: str) -> None:
     """Sets the layer that turns BGR in 0..255 without ImageNet's mean into what the program makes of RGB."""
     usual, mean, std = (255 * np.array(values[::-1]) for values in (IMAGENET.mean, colours.mean, colours.std))
-    for blob, values in zip(net.params[SCALED], (1 / std, (usual - mean) / std), strict=True):
-        assign(blob, values.astype(np.float32))
+    blobs, values = net.params[SCALED], (1 / std, (usual - mean) / std)
+    if len(blobs) < 2 and values[1].any():
+        raise WeightsError(
+            f"the net {net.name!r} cannot normalise colours as the program does",
+            where=where,
+            found=f"a layer {SCALED!r} without a bias",
+            expected="one with a bias, which makes up for another mean than ImageNet's",
+            advice="take the net of configs/ (leave NET out), or add bias_term: true to that layer",
+        )
+    for blob, array in zip(blobs, values, strict=False):
+        assign(blob, array.astype(np.float32))
 
 
 def _is_fixed(layer: LayerNode) -> bool:

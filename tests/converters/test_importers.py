@@ -177,6 +177,18 @@ def test_the_user_names_the_data_set(pspnet):
     assert "ImageNet" in note and "--set DATA_SET=" in note
 
 
+def test_a_net_that_cannot_have_another_mean(pspnet, tmp_path):
+    text = (resources.configs_dir() / "pspnet_resnet50_segmentation/test.prototxt").read_text()
+    start = text.index('name: "scaled"')
+    old = text[:start] + text[start:].replace("    bias_term: true\n", "", 1)
+    (tmp_path / "old.prototxt").write_text(old)
+    settings = {**SETTINGS, "NUM_LABELS": CLASSES}
+    source = open_source(tmp_path / "old.prototxt", pspnet[1], settings)  # with ImageNet's
+    compare(source.net, pspnet[0], 41)
+    with pytest.raises(WeightsError, match="cannot normalise colours"):
+        open_source(tmp_path / "old.prototxt", pspnet[1], {**settings, "DATA_SET": "VOC"})
+
+
 def test_the_auxiliary_branch_is_kept(pspnet, tmp_path):
     """For training only: the test net holds its weights, an ONNX file does not."""
     module, path = pspnet
