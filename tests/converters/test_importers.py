@@ -181,6 +181,7 @@ def test_a_net_that_cannot_have_another_mean(pspnet, tmp_path):
     text = (resources.configs_dir() / "pspnet_resnet50_segmentation/test.prototxt").read_text()
     start = text.index('name: "scaled"')
     old = text[:start] + text[start:].replace("    bias_term: true\n", "", 1)
+    old = old.replace("  param { lr_mult: 0 decay_mult: 0 }\n", "", 1)
     (tmp_path / "old.prototxt").write_text(old)
     settings = {**SETTINGS, "NUM_LABELS": CLASSES}
     source = open_source(tmp_path / "old.prototxt", pspnet[1], settings)  # with ImageNet's
