@@ -55,7 +55,6 @@ PROGRAMS = {
         65,
     ),
     "segmentation duc hdc": (DenseDeepLab, "deeplab_duc_hdc_segmentation/test.prototxt", 76),
-    "segmentation fcn8": (FCN8, "fcn8_vgg16_segmentation/test.prototxt", 37),
     "segmentation unet": (UNet, "unet_segmentation/test.prototxt", 32),
     "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test.prototxt", 91),
     "segmentation segnet": (SegNet, "segnet_segmentation/test.prototxt", 64),
@@ -211,6 +210,18 @@ def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
     net = rlossctl.load_net(implied.prototxt, result.out, **implied.placeholders)
     (slope,) = net.params["bottleneck11.prelu1"]
     assert slope.shape == () and slope == state["bottleneck11.prelu1.weight"][0]
+
+
+def test_fcn8_computes_what_the_module_does(tmp_path):
+    """With 64 channels in place of 4096, whose weights are half a gigabyte."""
+    module = randomize(FCN8(width=64))
+    text = (resources.configs_dir() / "fcn8_vgg16_segmentation/test.prototxt").read_text()
+    (tmp_path / "narrow.prototxt").write_text(text.replace("num_output: 4096", "num_output: 64"))
+    path, settings = save(module, tmp_path / "w.pth"), {**SETTINGS, "NUM_LABELS": CLASSES}
+    compare(open_source(tmp_path / "narrow.prototxt", path, settings).net, module, 37)
+    with pytest.raises(WeightsError, match="FCN8 of pytorch-segmentation") as caught:
+        opened(path)  # takes the net of configs/
+    assert "output.0.weight is 64x512x7x7 in the file, 4096x512x7x7 in the net" in caught.value.found
 
 
 def test_fixed_zooms_mix_no_channels(tmp_path):

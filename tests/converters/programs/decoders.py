@@ -13,7 +13,7 @@ from programs.pyramids import DeepResNet, Stages
 
 
 class FCN8(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int = 4096) -> None:
         super().__init__()
 
         def block(*widths: int, pad: int = 1) -> list[nn.Module]:
@@ -30,8 +30,8 @@ class FCN8(nn.Module):
         self.pool5 = nn.Sequential(*block(512, 512, 512, 512))
         self.adj_pool3, self.adj_pool4 = nn.Conv2d(256, CLASSES, 1), nn.Conv2d(512, CLASSES, 1)
         self.adj_pool3.gain, self.adj_pool4.gain = 1e4, 1e2  # of random weights: their input is made small
-        hidden = (nn.Conv2d(512, 4096, 7), nn.ReLU(), nn.Dropout(), nn.Conv2d(4096, 4096, 1), nn.ReLU())
-        self.output = nn.Sequential(*hidden, nn.Dropout(), nn.Conv2d(4096, CLASSES, 1))
+        hidden = (nn.Conv2d(512, width, 7), nn.ReLU(), nn.Dropout(), nn.Conv2d(width, width, 1), nn.ReLU())
+        self.output = nn.Sequential(*hidden, nn.Dropout(), nn.Conv2d(width, CLASSES, 1))
         for name, factor in (("up_output", 2), ("up_pool4_out", 2), ("up_final", 8)):
             up = nn.ConvTranspose2d(CLASSES, CLASSES, 2 * factor, factor, bias=False)
             ramp = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
