@@ -24,6 +24,8 @@ from rlossctl.net.saved import layer_records
 from rlossctl.prototxt.text import is_solver, read_text
 from rlossctl.weights import write_caffemodel
 
+CLASSES = {"NUM_LABELS": 21, "NUM_LABELS_16": 16 * 21}
+
 
 @torch.no_grad()
 def fill(net: Net) -> None:
@@ -40,7 +42,7 @@ def fill(net: Net) -> None:
 
 def convert(prototxt: Path, folder: Path, options: OnnxOptions) -> Verification:
     """Fills every placeholder with something, and converts."""
-    names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", read_text(prototxt)), "1") | {"NUM_LABELS": 21}
+    names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", read_text(prototxt)), "1") | CLASSES
     net = load_inference_net(prototxt, placeholders=names)
     fill(net)
     weights = folder / "random.caffemodel"

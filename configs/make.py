@@ -19,9 +19,18 @@ from networks import (
     deeplab_vgg16,
     deeplabv3plus,
     demo,
+    duc_hdc,
+    enet,
+    fcn8,
+    gcn,
     imagenet,
+    pspnet,
     resnet101,
+    segnet,
+    unet,
+    upernet,
 )
+from networks.program import Network
 
 from rlossctl.prototxt.netspec import message_text
 
@@ -34,6 +43,14 @@ NETWORKS = (
     demo,
     camvid,
     *deeplabv3plus.NETWORKS,
+    *pspnet.NETWORKS,
+    *duc_hdc.NETWORKS,
+    *fcn8.NETWORKS,
+    *unet.NETWORKS,
+    *segnet.NETWORKS,
+    *gcn.NETWORKS,
+    *upernet.NETWORKS,
+    *enet.NETWORKS,
 )
 MADE_BY = "Written by configs/make.py from configs/networks/{}.py: change it there."
 
@@ -49,7 +66,7 @@ def all_files() -> Iterator[tuple[Path, str]]:
         )
 
 
-def files(network: ModuleType | deeplabv3plus.Design) -> Iterator[tuple[Path, str]]:
+def files(network: ModuleType | Network) -> Iterator[tuple[Path, str]]:
     """The five prototxts of a network: path and text."""
     folder = HERE / network.FOLDER
     made_by = MADE_BY.format(network.__name__.rpartition(".")[2])

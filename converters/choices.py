@@ -69,17 +69,25 @@ class Blob(NamedTuple):
     choice: Choice | None = None
 
 
+def chooses(layer: LayerNode, top: int) -> bool:
+    """Whether a top holds indices of the best of several values."""
+    module = layer.module
+    if isinstance(module, Pooling):
+        return top == 1
+    return isinstance(module, ArgMax) and module.axis is not None and module.top_k == 1 and not module.values
+
+
 def choice_of(layer: LayerNode, top: int, bottoms: tuple[Tensor, ...], tops: list[Tensor]) -> Choice | None:
     """The choice that a top is, or None for a top of plain values."""
     module = layer.module
-    if isinstance(module, Pooling) and top == 1:
+    if not chooses(layer, top):
+        return None
+    if isinstance(module, Pooling):
         plane = bottoms[0].shape[2:]
         kernel = tuple(plane) if module.is_global else module.kernel
         return Choice(bottoms[0].flatten(2), 2, tops[0], tops, top, (plane[1], kernel))
-    if isinstance(module, ArgMax) and module.axis is not None and module.top_k == 1 and not module.values:
-        best = bottoms[0].amax(module.axis, keepdim=True)
-        return Choice(bottoms[0], module.axis, best, tops, top, None)
-    return None
+    best = bottoms[0].amax(module.axis, keepdim=True)
+    return Choice(bottoms[0], module.axis, best, tops, top, None)
 
 
 def compare_worth(

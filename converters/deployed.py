@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 from rlossctl.converters.attach import Ends
 from rlossctl.converters.choices import compare_worth
 from rlossctl.converters.comparison import Trial, read_photos
-from rlossctl.converters.models import BlobModel
+from rlossctl.converters.models import TorchModel
 from rlossctl.converters.segments import session_options
-from rlossctl.converters.verify import Comparison, compare
+from rlossctl.converters.verify import TOLERANCE, Comparison, compare
 
 from rlossctl.data.images import read_image
 from rlossctl.errors import NetError
@@ -22,9 +22,39 @@ FUSIONS = ["ConvBNFusion", "ConvMulFusion", "ConvAddFusion"]
 PHOTO_SIZES = ((48, 64), (75, 90), (130, 101))  # of random photos, besides one larger than the crop
 
 
-def compare_trials(net: BlobModel, path: Path, ends: Ends, trials: Iterable[Trial]) -> Iterator[Comparison]:
+class _File:
+    """The finished file in a session. Where the net chooses on the way (the masks of pooling), a copy of the
+    file is run that tells its choices, too: of values that are as good as equal it may take another."""
+
+    def __init__(self, path: Path, choices: Sequence[str]) -> None:
+        self.session = open_session(_telling(path, choices) if choices else path)
+        self.choices = choices
+        self.names = [output.name for output in self.session.get_outputs()][
+            : -len(choices) if choices else None
+        ]
+
+    def run(self, image: np.ndarray) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        """The outputs, and the choices by blob."""
+        found = self.session.run(None, {self.session.get_inputs()[0].name: image})
+        count = len(self.names)
+        return found[:count], dict(zip(self.choices, found[count:], strict=True))
+
+
+def _telling(path: Path, names: Sequence[str]) -> Path:
+    """A file beside `path`, with more outputs."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    for name in names:
+        model.graph.output.add(name=name)
+    out = path.with_name(f"choices.{path.name}")
+    onnx.save(model, out)
+    return out
+
+
+def compare_trials(net: TorchModel, path: Path, ends: Ends, trials: Iterable[Trial]) -> Iterator[Comparison]:
     """A file without preprocessing, on images that are prepared already."""
-    session = open_session(path)
+    file = _File(path, net.choices)
     for trial in trials:
         try:
             expected = _outputs(net, trial.image)
@@ -32,24 +62,24 @@ def compare_trials(net: BlobModel, path: Path, ends: Ends, trials: Iterable[Tria
             if not trial.optional:
                 raise
             continue
-        found = session.run(None, {session.get_inputs()[0].name: trial.image})
-        names = [output.name for output in session.get_outputs()]
-        for (blob, scores), result, name in zip(expected.items(), found, names, strict=True):
+        found, choices = file.run(trial.image)
+        if choices:
+            expected = _outputs(net, trial.image, choices)
+        for (blob, scores), result, name in zip(expected.items(), found, file.names, strict=True):
             size = trial.image.shape[2:]
             yield _compare(trial.name, ends, name, net.values[blob], result, scores, size, size)
 
 
 def compare_photos(
-    net: BlobModel, path: Path, ends: Ends, photos: Iterable[tuple[str, np.ndarray]]
+    net: TorchModel, path: Path, ends: Ends, photos: Iterable[tuple[str, np.ndarray]]
 ) -> Iterator[Comparison]:
     """A file with the preprocessing inside, on photos: uint8 [H, W, 3], blue first, as they are read."""
-    session = open_session(path)
+    file = _File(path, net.choices)
+    (result,) = file.names
     for name, photo in photos:
         pixels, size = ends.preprocess.apply(photo)
-        ((blob, scores),) = _outputs(net, pixels[None]).items()
-        image = np.ascontiguousarray(photo[None, :, :, ::-1])
-        (found,) = session.run(None, {session.get_inputs()[0].name: image})
-        result = session.get_outputs()[0].name
+        (found,), choices = file.run(np.ascontiguousarray(photo[None, :, :, ::-1]))
+        ((blob, scores),) = _outputs(net, pixels[None], choices).items()
         yield _compare(name, ends, result, net.values[blob], found, scores, pixels.shape[1:], size)
 
 
@@ -75,8 +105,16 @@ def best_class(scores: np.ndarray) -> np.ndarray:
     return scores.shape[1] - 1 - scores[:, ::-1].argmax(1)
 
 
-def _outputs(net: BlobModel, image: np.ndarray) -> dict[str, np.ndarray]:
-    found = {blob.name: blob.array for blob in net.blobs(image, set(net.outputs))}
+def _outputs(
+    net: TorchModel, image: np.ndarray, choices: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """What the net returns, going on with the file's choices where they are as good as its own."""
+    choices, found = choices or {}, {}
+    for blob in net.blobs(image, {*net.outputs, *choices}):
+        found[blob.name] = blob.array
+        chosen = choices.get(blob.name)
+        if chosen is not None and blob.choice.compare("", blob.name, chosen, "").error <= TOLERANCE:
+            blob.choice.adopt(chosen)
     return {name: found[name] for name in net.outputs if name in found}
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlossctl.converters import importers
-from rlossctl.converters.importers.source import unwrapped
 
 from rlossctl.resources import configs_dir
 from rlossctl.weights import TensorFile, kinds, load_weights
@@ -55,11 +54,9 @@ def implied_net(weights: Path, kind: str | None, given: Mapping[str, object]) ->
 
 
 def _configured(model: TensorFile, given: Mapping[str, object]) -> Implied:
-    source = importers.recognise(model)
-    place, settings = source.config(unwrapped(model.tensors))
-    file = configs_dir() / place
+    fit = importers.fit(model, given)
+    file = configs_dir() / fit.place
     if file.suffix != ".prototxt":
         file = file / "test.prototxt"
-    return Implied(
-        file, {**DEFAULTS, **settings, **given}, f"configs/{file.relative_to(configs_dir())}", False
-    )
+    reason = f"configs/{file.relative_to(configs_dir())}" + (f" ({fit.words})" if fit.words else "")
+    return Implied(file, {**DEFAULTS, **fit.settings, **given}, reason, False)

@@ -75,7 +75,7 @@ def open_source(
         Path(weights),
         tuple(outputs or ()),
         tuple(classes) if classes else None,
-        (*net.file.notes, *_fill(net, weights, kind)),
+        (*net.file.notes, *_fill(net, weights, kind, placeholders)),
     )
 
 
@@ -94,9 +94,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fill(net: Net, weights: str | Path, kind: str | None) -> tuple[str, ...]:
+def _fill(
+    net: Net, weights: str | Path, kind: str | None, given: Mapping[str, object] | None
+) -> tuple[str, ...]:
     """Copies the weights into the net: by layer name, or as the program that wrote them names its tensors."""
     model = load_weights(weights, kind)
     if isinstance(model, TensorFile) and not model.is_ours:
-        return importers.fill(net, model)
+        return importers.fill(net, model, given)
     return coverage_notes(*net.copy_model(model, str(weights)), net.params, str(weights))

@@ -110,7 +110,7 @@ def compare(trial: str, blob: str, found: np.ndarray, expected: np.ndarray, laye
         return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
     if not expected.size:
         return Comparison(trial, blob, tuple(expected.shape), 0.0, 0.0, 0.0, layer)
-    difference = np.abs(found.astype(np.float64) - expected)
+    difference = np.asarray(np.abs(found.astype(np.float64) - expected))  # of one value, too
     difference[~np.isfinite(difference)] = np.inf
     index = np.unravel_index(int(difference.argmax()), difference.shape)
     absolute = float(difference[index])

@@ -34,7 +34,8 @@ LAYERS_HEAD = """# Layers
 
 Every layer type that rlossctl builds. A net with another type is refused, all its unknown types at once.
 
-- From: whose Caffe defines the type (BVLC's, the rloss / DeepLab fork, or the other forks named).
+- From: whose Caffe defines the type (BVLC's, the rloss / DeepLab fork, or the other forks named;
+  rlossctl's are ours).
 - Backward: whether a gradient passes through. BatchNorm's own statistics, metrics and layers that
   answer with indices or marks have none, as in Caffe.
 - ONNX: `yes` for what is exported. Layers that read data, labels or sizes, remember the last pass, or give

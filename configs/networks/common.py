@@ -70,9 +70,9 @@ def shrink(n: NetSpec, name: str, blob: Top, factor: int) -> None:
     n[name] = L.Interp(blob, shrink_factor=factor, pad_beg=0, pad_end=0)
 
 
-def cross_entropy(n: NetSpec, name: str, score: Top, label: Top) -> None:
+def cross_entropy(n: NetSpec, name: str, score: Top, label: Top, **fields: object) -> None:
     """The mean cross-entropy over the labelled pixels of the batch, as an unnamed output."""
-    n[name] = L.SoftmaxWithLoss(score, label, ntop=0, include=TRAIN_ONLY, ignore_label=IGNORE_LABEL)
+    n[name] = L.SoftmaxWithLoss(score, label, ntop=0, include=TRAIN_ONLY, **fields, ignore_label=IGNORE_LABEL)
 
 
 def train_accuracy(n: NetSpec, name: str, score: Top, label: Top) -> None:

@@ -49,11 +49,44 @@ def trunk(
     strides: Sequence[int] = (1, 2, 2, 2),
     dilations: Sequence[int | Sequence[int]] = (1, 1, 1, 1),
 ) -> tuple[Top, Top]:
-    """All four stages; a stage has one dilation, or one for each block. Returns layer4 and layer1."""
+    """Stem and stages; see `stages`. Returns layer4 and layer1."""
+    first, *_, last = stages(n, stem(n, x, prefix), depth, prefix, strides, dilations)
+    return last, first
+
+
+def stem(n: NetSpec, x: Top, prefix: str) -> Top:
+    """A convolution of 7 x 7 and a pool: stride 4."""
     x = conv_norm(n, x, f"{prefix}conv1", f"{prefix}bn1", 64, **dilated(7, 1, 2))
-    x = max_pool(n, x, f"{prefix}maxpool")
+    return max_pool(n, x, f"{prefix}maxpool")
+
+
+def deep_stem(n: NetSpec, x: Top, prefix: str) -> Top:
+    """Hang Zhang's (PyTorch-Encoding): three convolutions of 3 x 3 in its place, and 128 channels."""
+    for index, width, stride in ((0, 64, 2), (3, 64, 1)):
+        name, bn = (f"{prefix}conv1.{number}" for number in (index, index + 1))
+        x = conv_norm(n, x, name, bn, width, **dilated(3, 1, stride))
+    x = conv_norm(n, x, f"{prefix}conv1.6", f"{prefix}bn1", 128, **dilated(3))
+    return max_pool(n, x, f"{prefix}maxpool")
+
+
+def encoding(n: NetSpec, x: Top, depth: int, prefix: str) -> list[Top]:
+    """Hang Zhang's ResNet of stride 8: a dilated stage's first block has the rate of the stage before."""
+    third, fourth = BLOCKS[depth][2:]
+    dilations = (1, 1, (1, *[2] * (third - 1)), (2, *[4] * (fourth - 1)))
+    return stages(n, deep_stem(n, x, prefix), depth, prefix, (1, 2, 1, 1), dilations)
+
+
+def stages(
+    n: NetSpec,
+    x: Top,
+    depth: int,
+    prefix: str = "",
+    strides: Sequence[int] = (1, 2, 2, 2),
+    dilations: Sequence[int | Sequence[int]] = (1, 1, 1, 1),
+) -> list[Top]:
+    """layer1 to layer4; a stage has one dilation, or one for each block."""
     make = basic if depth < 50 else bottleneck
-    low = None
+    out = []
     for stage, (count, width, stride, rate) in enumerate(
         zip(BLOCKS[depth], WIDTHS, strides, dilations, strict=True)
     ):
@@ -63,8 +96,8 @@ def trunk(
             project = first and (stage > 0 or make is bottleneck)
             name = f"{prefix}layer{stage + 1}.{index}"
             x = make(n, x, Block(name, width, stride if first else 1, dilation, project))
-        low = low or x
-    return x, low
+        out.append(x)
+    return out
 
 
 def _join(n: NetSpec, x: Top, y: Top, block: Block, channels: int) -> Top:

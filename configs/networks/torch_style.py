@@ -1,8 +1,8 @@
 """Blocks of networks that were first written for PyTorch. Layers are named after the modules of the original,
 so that a checkpoint's tensors find them by name: `X_scale` beside a BatchNorm X holds its weight and bias.
 
-The image comes as Caffe's data layers give it, BGR with the mean subtracted; a frozen Scale divides it by the
-standard deviations of ImageNet. Pooling rounds down, as PyTorch does.
+The image comes as Caffe's data layers give it, BGR with ImageNet's mean subtracted; a frozen Scale divides it
+by the standard deviations, and moves it where a program has another mean. Pooling rounds down, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -11,26 +11,33 @@ from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 MEAN_BGR = [103.53, 116.28, 123.675]  # 255 times ImageNet's mean
 SCALE = 0.0172  # about 1 / (255 * 0.228); an imported file holds the three values
+HEAD_RATE = 10  # of what is behind the backbone, in units of the backbone's
 
 
 def scaled(n: NetSpec, data: Top) -> Top:
     """The image divided by the standard deviation of its colours."""
     n.comment("the image in units of its standard deviation; losses read it undivided")
     n.scaled = L.Scale(
-        data, param={"lr_mult": 0, "decay_mult": 0}, filler={"type": "constant", "value": SCALE}
+        data,
+        param=[{"lr_mult": 0, "decay_mult": 0}] * 2,
+        filler={"type": "constant", "value": SCALE},
+        bias_term=True,
     )
     return n.scaled
 
 
-def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, **fields: object) -> Top:
-    """A convolution without bias, unless `fields` say otherwise."""
+def convolution(
+    n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, top: str = "", **fields: object
+) -> Top:
+    """A convolution without bias, unless `fields` say otherwise; its blob is called as it is, or `top`."""
     fields = {"bias_term": False, "weight_filler": {"type": "msra"}, **fields}
     mults = [{"lr_mult": rate, "decay_mult": 1}] * (2 if fields["bias_term"] else 1)
     param = {} if rate == 1 else {"param": mults}
     if fields["bias_term"]:
         del fields["bias_term"]
-    n[name] = L.Convolution(x, **param, num_output=num_output, **fields)
-    return n[name]
+    top = top or name
+    n[top] = L.Convolution(x, name=name, **param, num_output=num_output, **fields)
+    return n[top]
 
 
 def norm(n: NetSpec, x: Top, name: str, rate: int = 1) -> Top:
@@ -73,3 +80,21 @@ def max_pool(n: NetSpec, x: Top, name: str) -> Top:
     """PyTorch's MaxPool2d(3, stride 2, padding 1)."""
     n[name] = L.Pooling(x, pool="MAX", kernel_size=3, stride=2, pad=1, round_mode="FLOOR")
     return n[name]
+
+
+def resize(n: NetSpec, x: Top, name: str, like: Top, aligned: bool = True) -> Top:
+    """Bilinear to the size of `like`: corners aligned, or pixels as areas, as PyTorch has it by default."""
+    n[name] = L.Interp(x, like, **({} if aligned else {"align_corners": False}))
+    return n[name]
+
+
+def dropout(n: NetSpec, x: Top, name: str, ratio: float, **fields: object) -> Top:
+    """Dropout in place; with whole_channels PyTorch's Dropout2d."""
+    n[name] = L.Dropout(x, in_place=True, dropout_ratio=ratio, **fields)
+    return n[name]
+
+
+def classifier(n: NetSpec, x: Top, name: str, **fields: object) -> Top:
+    """The convolution that gives the scores, of 1 x 1 unless `fields` say otherwise."""
+    fields = {"kernel_size": 1, "bias_term": True, **fields}
+    return convolution(n, x, name, "${NUM_LABELS}", HEAD_RATE, **fields)

@@ -13,37 +13,57 @@ from networks.torch_style import conv_norm, convolution, dilated, norm, relu
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 
-def trunk(n: NetSpec, x: Top, prefix: str, *, early_low: bool = False) -> tuple[Top, Top]:
-    """Output stride 16. Returns 2048 channels and the 128 channels at stride 4.
+def trunk(
+    n: NetSpec, x: Top, prefix: str, *, output_stride: int = 16, plain: bool = False
+) -> tuple[Top, Top]:
+    """Returns 2048 channels at stride 16 or 8, and the 128 channels at stride 4.
 
     Args:
-        early_low: pytorch-segmentation's variant: no ReLU before block 1, and the low-level features are
-            taken before the ReLU behind it.
+        plain: pytorch-segmentation's variant: no ReLU before block 1, the low-level features are taken before
+            the ReLU behind it, and block 20 is dilated throughout.
     """
+    rate = 16 // output_stride  # of the middle blocks
     x = conv_norm(n, x, f"{prefix}conv1", f"{prefix}bn1", 32, **dilated(3, 1, 2))
-    x = conv_norm(n, x, f"{prefix}conv2", f"{prefix}bn2", 64, act="" if early_low else "relu", **dilated(3))
+    x = conv_norm(n, x, f"{prefix}conv2", f"{prefix}bn2", 64, act="" if plain else "relu", **dilated(3))
     low = x = _block(n, x, f"{prefix}block1", (64, 128, 128, 128), stride=2, first=0)
-    if early_low:
+    if plain:
         n[f"{prefix}block1_relu"] = x = L.ReLU(x)
     else:
         low = x = relu(n, x, f"{prefix}block1_relu")
-    stages = [(2, (128, 256, 256, 256), 2), (3, (256, 728, 728, 728), 2)]
-    stages += [(number, (728, 728, 728, 728), 1) for number in range(4, 20)]
-    for number, widths, stride in (*stages, (20, (728, 728, 1024, 1024), 1)):
-        name = f"{prefix}block{number}"
-        x = relu(n, _block(n, x, name, widths, stride=stride), f"{name}_relu")
+    x = _rectified(n, x, f"{prefix}block2", (128, 256, 256, 256), stride=2)
+    x = _rectified(n, x, f"{prefix}block3", (256, 728, 728, 728), stride=2 // rate)
+    for number in range(4, 20):
+        x = _rectified(n, x, f"{prefix}block{number}", (728, 728, 728, 728), dilations=(rate, rate, rate))
+    dilations = (rate, rate, rate if plain else 1)
+    x = _rectified(n, x, f"{prefix}block20", (728, 728, 1024, 1024), dilations=dilations)
     for number, channels, width in ((3, 1024, 1536), (4, 1536, 1536), (5, 1536, 2048)):
-        x = _separable(n, x, f"{prefix}conv{number}", channels, width, dilation=2)
+        x = _separable(n, x, f"{prefix}conv{number}", channels, width, dilation=2 * rate)
         x = relu(n, norm(n, x, f"{prefix}bn{number}"), f"{prefix}bn{number}_relu")
     return x, low
 
 
-def _block(n: NetSpec, x: Top, name: str, widths: Sequence[int], *, stride: int = 1, first: int = 1) -> Top:
+def _rectified(n: NetSpec, x: Top, name: str, widths: Sequence[int], **fields: object) -> Top:
+    return relu(n, _block(n, x, name, widths, **fields), f"{name}_relu")
+
+
+def _block(
+    n: NetSpec,
+    x: Top,
+    name: str,
+    widths: Sequence[int],
+    *,
+    stride: int = 1,
+    dilations: Sequence[int] = (1, 1, 1),
+    first: int = 1,
+) -> Top:
     """Three separable convolutions of a rectified input, numbered from `first`, and the shortcut."""
     y = x
-    for position in range(3):
-        index, step = first + 3 * position, stride if position == 2 else 1
-        y = _separable(n, y, f"{name}.rep.{index}", *widths[position : position + 2], stride=step)
+    for position, dilation in enumerate(dilations):
+        index, spatial = (
+            first + 3 * position,
+            {"stride": stride if position == 2 else 1, "dilation": dilation},
+        )
+        y = _separable(n, y, f"{name}.rep.{index}", *widths[position : position + 2], **spatial)
         y = norm(n, y, f"{name}.rep.{index + 1}")
         if position < 2:
             y = relu(n, y, f"{name}.rep.{index + 2}")

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from rlossctl.converters.importers import gatedcrf, rloss, segmentation, torchvision
-from rlossctl.converters.importers.source import Source, Tensors, renamed, unwrapped
+from rlossctl.converters.importers.source import (
+    IMAGENET,
+    Colours,
+    Fit,
+    Source,
+    Tensors,
+    facts_of,
+    renamed,
+    unwrapped,
+)
 
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
@@ -17,8 +26,7 @@ from rlossctl.weights import TensorFile
 
 SOURCES: tuple[Source, ...] = (*rloss.SOURCES, *segmentation.SOURCES, *gatedcrf.SOURCES, *torchvision.SOURCES)
 BACKBONE = "backbone."
-STD_BGR = (0.225, 0.224, 0.229)  # of ImageNet's colours in 0..1
-SCALED = "scaled"  # the layer that divides the image by its deviations, in our nets of this kind
+SCALED = "scaled"  # in our nets of this kind: the layer between the image and what the program's network sees
 SHOWN = 12
 
 # A blob's module, tensor and shape; layers with those of their blobs.
@@ -46,8 +54,16 @@ def recognise(file: TensorFile) -> Source:
     )
 
 
-def fill(net: Net, file: TensorFile) -> tuple[str, ...]:
+def fit(file: TensorFile, given: Mapping[str, object] | None = None) -> Fit:
+    """The net of configs/ that a checkpoint fits, given the placeholders that the user set."""
+    return recognise(file).config(facts_of(file, given))
+
+
+def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) -> tuple[str, ...]:
     """Copies a checkpoint's tensors into a net of configs/, and returns notes.
+
+    Args:
+        given: placeholders that the user set, for what a file does not tell.
 
     Raises:
         WeightsError: the program is not known, or tensors are missing, unexpected or of another shape: all
@@ -75,9 +91,11 @@ def fill(net: Net, file: TensorFile) -> tuple[str, ...]:
         raise _error(file, source, net, problems)
     for layer, parts in wanted:
         _copy(layer, parts, tensors, source)
-    if SCALED in net.params:
-        assign(net.params[SCALED][0], np.array([1 / (255 * std) for std in STD_BGR], np.float32))
     notes = [f"recognised as {source.title} ({source.name}), saved under {file.inside or 'its top'}"]
+    if SCALED in net.params:
+        colours = source.colours(facts_of(file, given))
+        _normalise(net, colours, file.path)
+        notes += [colours.words] if colours.words else []
     if kept:
         notes.append(
             f"note: {len(kept)} layers without weights keep their fillers: {', '.join(kept[:4])}, ..."
@@ -121,7 +139,7 @@ def _wanted(layer: LayerNode) -> Iterator[Part]:
     elif layer.type == "Scale":
         module = layer.name.removesuffix("_scale")
     for name, blob in zip(names, layer.module.blobs, strict=False):
-        yield module, name, tuple(blob.shape)
+        yield module, name, tuple(blob.shape) or (1,)  # a PReLU's one slope for all channels
 
 
 def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source) -> None:
@@ -136,6 +154,22 @@ def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source)
         if tensor == "weight" and re.fullmatch(source.first, layer.name):
             values = values[:, ::-1]  # RGB in PyTorch's programs, BGR in Caffe's
         assign(blob, np.ascontiguousarray(values * np.float32(factor) if factor != 1 else values))
+
+
+def _normalise(net: Net, colours: Colours, where: str) -> None:
+    """Sets the layer that turns BGR in 0..255 without ImageNet's mean into what the program makes of RGB."""
+    usual, mean, std = (255 * np.array(values[::-1]) for values in (IMAGENET.mean, colours.mean, colours.std))
+    blobs, values = net.params[SCALED], (1 / std, (usual - mean) / std)
+    if len(blobs) < 2 and values[1].any():
+        raise WeightsError(
+            f"the net {net.name!r} cannot normalise colours as the program does",
+            where=where,
+            found=f"a layer {SCALED!r} without a bias",
+            expected="one with a bias, which makes up for another mean than ImageNet's",
+            advice="take the net of configs/ (leave NET out), or add bias_term: true to that layer",
+        )
+    for blob, array in zip(blobs, values, strict=False):
+        assign(blob, array.astype(np.float32))
 
 
 def _is_fixed(layer: LayerNode) -> bool:

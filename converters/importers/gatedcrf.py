@@ -5,20 +5,14 @@ A pytorch-lightning `.ckpt`: the network is `net` in its state_dict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from rlossctl.converters.importers.source import Source, labels
-
-from rlossctl.weights.tensors import Entry
+from rlossctl.converters.importers.source import Facts, Fit, Source, labels, resnet_depth
 
 LAST = "net.decoder.last_conv.6.weight"
 
 
-def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    blocks = {name.split(".")[4] for name in tensors if name.startswith("net.encoder.encoder.layer3.")}
-    bottleneck = "net.encoder.encoder.layer1.0.conv3.weight" in tensors
-    depth = (101 if len(blocks) == 23 else 50) if bottleneck else 34
-    return f"deeplabv3plus_resnet{depth}_gatedcrf", labels(tensors, LAST)
+def _config(facts: Facts) -> Fit:
+    depth = resnet_depth(facts.tensors, "net.encoder.encoder.", known=(50, 34, 101))
+    return Fit(f"deeplabv3plus_resnet{depth}_gatedcrf", labels(facts.tensors, LAST))
 
 
 SOURCES = (

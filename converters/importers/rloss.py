@@ -5,11 +5,7 @@ Keys of a `.pth.tar`: epoch, state_dict, optimizer, best_pred. Our layers have t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from rlossctl.converters.importers.source import Source, labels
-
-from rlossctl.weights.tensors import Entry
+from rlossctl.converters.importers.source import Facts, Fit, Source, labels, strided
 
 ASPP = "aspp.aspp1.atrous_conv.weight"
 BACKBONES = {
@@ -22,12 +18,13 @@ BACKBONES = {
 TWICE = ((r"backbone\.(?:low|high)_level_features\.(.*)", r"backbone.features.\1"),)
 
 
-def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
+def _config(facts: Facts) -> Fit:
+    tensors = facts.tensors
     backbone = next((name for name, mark in BACKBONES.items() if mark in tensors), "resnet101")
     last = "decoder.last_conv.8.weight"
-    return f"deeplabv3plus_{backbone}", labels(
-        tensors, last if last in tensors else "decoder.last_conv.6.weight"
-    )
+    classes = labels(tensors, last if last in tensors else "decoder.last_conv.6.weight")
+    folder = f"deeplabv3plus_{backbone}"
+    return Fit(folder, classes) if backbone == "drn" else strided(facts, folder, classes)
 
 
 SOURCES = (

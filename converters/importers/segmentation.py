@@ -1,43 +1,183 @@
-"""pytorch-segmentation (yassouali, and the RankDice program that builds on it): DeepLab v3+.
+"""pytorch-segmentation (yassouali, and the RankDice program that builds on it).
 
 Keys of a `.pth`: arch, epoch, state_dict, optimizer, monitor_best, config.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
-from rlossctl.converters.importers.source import Source, labels
-
-from rlossctl.weights.tensors import Entry
+from rlossctl.converters.importers.source import (
+    IMAGENET,
+    Colours,
+    Facts,
+    Fit,
+    Source,
+    labels,
+    resnet_depth,
+    strided,
+)
 
 LAST = "decoder.output.7.weight"
+DATA_SET = "DATA_SET"  # the user's word for what an old file does not tell
+# The program's own, by the type of its data loaders.
+COLOURS = {
+    "VOC": Colours((0.45734706, 0.43338275, 0.40058118), (0.23965294, 0.23532275, 0.2398498)),
+    "COCO": Colours((0.43931922, 0.41310471, 0.37480941), (0.24272706, 0.23649098, 0.23429529)),
+    "CityScapes": Colours((0.28689529, 0.32513294, 0.28389176), (0.17613647, 0.18099176, 0.17772235)),
+    "ADE20K": Colours((0.48897059, 0.46548275, 0.4294), (0.22861765, 0.22948039, 0.24054667)),
+}
 
 
-def _config(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    backbone = "xception" if "backbone.block1.skip.weight" in tensors else "resnet101"
-    return f"deeplabv3plus_{backbone}_segmentation", labels(tensors, LAST)
+def _colours(facts: Facts) -> Colours:
+    """Each data set has its own; a file with a state_dict alone does not say which was used."""
+    name = facts.given.get(DATA_SET) or facts.lookup("config", "train_loader", "type")
+    if isinstance(name, str) and name in COLOURS:
+        return COLOURS[name]._replace(words=f"colours normalised as for {name}")
+    found = f"the data set {name!r} is not known" if name else "the file names no data set"
+    names = ", ".join(COLOURS)
+    return IMAGENET._replace(
+        words=f"note: {found}: colours normalised as for ImageNet; or --set {DATA_SET}=... ({names})"
+    )
 
 
+def _deeplab(facts: Facts) -> Fit:
+    backbone = "xception"
+    if "backbone.block1.skip.weight" not in facts.tensors:
+        backbone = f"resnet{resnet_depth(facts.tensors, 'backbone.', known=(101, 50))}"
+    folder = f"deeplabv3plus_{backbone}_segmentation"
+    return strided(facts, folder, labels(facts.tensors, LAST), "config", "arch", "args", "output_stride")
+
+
+def _pspnet(facts: Facts) -> Fit:
+    folder = f"pspnet_resnet{resnet_depth(facts.tensors, known=(50, 101, 152))}_segmentation"
+    return Fit(folder, labels(facts.tensors, "master_branch.1.weight"))
+
+
+def _other(folder: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
+    """A network that the program has in one form: its classifier's weights tell the number of classes."""
+    return lambda facts: Fit(f"{folder}_segmentation", labels(facts.tensors, last, axis))
+
+
+def _duc_hdc(facts: Facts) -> Fit:
+    classes = labels(facts.tensors, "decoder.output.7.weight")
+    more = {f"{name}_16": 16 * count for name, count in classes.items()}
+    words = "output stride 8 and the smaller dilations assumed, which no tensor tells"
+    return Fit("deeplab_duc_hdc_segmentation", {**classes, **more}, words)
+
+
+DEEP_STEM = (
+    (r"initial\.0\.(\d)", r"backbone.conv1.\1"),
+    (r"initial\.1", "backbone.bn1"),
+    (r"(layer\d\..*)", r"backbone.\1"),
+)
+STEM = (
+    (r"backbone\.initial\.0", "backbone.conv1"),
+    (r"backbone\.initial\.1", "backbone.bn1"),
+)
+ASPP = (
+    (r"backbone\.layer0\.0", "backbone.conv1"),
+    (r"backbone\.layer0\.1", "backbone.bn1"),
+    (r"ASSP\.aspp(\d)\.0", r"aspp.aspp\1.atrous_conv"),
+    (r"ASSP\.aspp(\d)\.1", r"aspp.aspp\1.bn"),
+    (r"ASSP\.avg_pool\.(\d)", r"aspp.global_avg_pool.\1"),
+    (r"ASSP\.(conv1|bn1)", r"aspp.\1"),
+    (r"decoder\.output\.0", "decoder.last_conv.0"),
+    (r"decoder\.output\.1", "decoder.last_conv.1"),
+    (r"decoder\.output\.3", "decoder.last_conv.4"),
+    (r"decoder\.output\.4", "decoder.last_conv.5"),
+    (r"decoder\.output\.7", "decoder.last_conv.8"),
+)
 SOURCES = (
     Source(
         "pytorch-segmentation",
         "DeepLab v3+ of pytorch-segmentation",
         ("ASSP.aspp1.0.weight", LAST),
-        _config,
+        _deeplab,
         first=r"backbone\.conv1",
-        rename=(
-            (r"backbone\.layer0\.0", "backbone.conv1"),
-            (r"backbone\.layer0\.1", "backbone.bn1"),
-            (r"ASSP\.aspp(\d)\.0", r"aspp.aspp\1.atrous_conv"),
-            (r"ASSP\.aspp(\d)\.1", r"aspp.aspp\1.bn"),
-            (r"ASSP\.avg_pool\.(\d)", r"aspp.global_avg_pool.\1"),
-            (r"ASSP\.(conv1|bn1)", r"aspp.\1"),
-            (r"decoder\.output\.0", "decoder.last_conv.0"),
-            (r"decoder\.output\.1", "decoder.last_conv.1"),
-            (r"decoder\.output\.3", "decoder.last_conv.4"),
-            (r"decoder\.output\.4", "decoder.last_conv.5"),
-            (r"decoder\.output\.7", "decoder.last_conv.8"),
-        ),
+        colours=_colours,
+        absent=("DUC_out.conv.weight",),
+        rename=ASPP,
+    ),
+    Source(
+        "pytorch-segmentation-duc-hdc",
+        "DeepLab with DUC and HDC of pytorch-segmentation",
+        ("ASSP.aspp6.0.weight", "decoder.DUC.conv.weight", "DUC_out.conv.weight"),
+        _duc_hdc,
+        first=r"backbone\.conv1",
+        colours=_colours,
+        rename=ASPP,
+    ),
+    Source(
+        "pytorch-segmentation-pspnet",
+        "PSPNet of pytorch-segmentation",
+        ("master_branch.0.stages.0.1.weight", "initial.0.6.weight", "layer4.0.conv3.weight"),
+        _pspnet,
+        first=r"backbone\.conv1\.0",
+        colours=_colours,
+        rename=DEEP_STEM,
+    ),
+    Source(
+        "pytorch-segmentation-fcn8",
+        "FCN8 of pytorch-segmentation",
+        ("pool3.0.weight", "adj_pool3.weight", "output.6.weight"),
+        _other("fcn8_vgg16", "output.6.weight"),
+        first=r"pool3\.0",
+        colours=_colours,
+        diagonal=("up_output", "up_pool4_out", "up_final"),
+    ),
+    Source(
+        "pytorch-segmentation-unet",
+        "UNet of pytorch-segmentation",
+        ("down1.down_conv.0.weight", "up1.up.weight", "final_conv.weight"),
+        _other("unet", "final_conv.weight"),
+        first=r"down1\.down_conv\.0",
+        colours=_colours,
+    ),
+    Source(
+        "pytorch-segmentation-unet-resnet",
+        "UNet on a ResNet of pytorch-segmentation",
+        ("upconv1.weight", "conv7.weight", "initial.0.6.weight"),
+        _other("unet_resnet50", "conv7.weight"),
+        first=r"backbone\.conv1\.0",
+        colours=_colours,
+        rename=DEEP_STEM,
+    ),
+    Source(
+        "pytorch-segmentation-segnet",
+        "SegNet of pytorch-segmentation",
+        ("stage1_encoder.0.weight", "stage5_decoder.6.weight"),
+        _other("segnet", "stage5_decoder.6.weight"),
+        first=r"stage1_encoder\.0",
+        colours=_colours,
+    ),
+    Source(
+        "pytorch-segmentation-gcn",
+        "Global Convolutional Network of pytorch-segmentation",
+        ("gcn1.conv11.weight", "br9.conv2.weight", "backbone.initial.0.weight"),
+        _other("gcn_resnet50", "final_conv.weight"),
+        first=r"backbone\.conv1",
+        colours=_colours,
+        absent=("decon1.weight", "backbone.layer3.0.gcn.conv11.weight"),
+        rename=STEM,
+        idle=(r"br\d\.bn\d",),
+    ),
+    Source(
+        "pytorch-segmentation-upernet",
+        "UperNet of pytorch-segmentation",
+        ("PPN.stages.0.1.weight", "FPN.smooth_conv.0.weight", "head.weight"),
+        _other("upernet_resnet101", "head.weight"),
+        first=r"backbone\.conv1",
+        colours=_colours,
+        rename=STEM,
+        aliases=((r"FPN\.smooth_conv\.[12]\.(.*)", r"FPN.smooth_conv.0.\1"),),
+    ),
+    Source(
+        "pytorch-segmentation-enet",
+        "ENet of pytorch-segmentation",
+        ("initial.conv.weight", "bottleneck10.conv1.weight", "fullconv.weight"),
+        _other("enet", "fullconv.weight", axis=1),
+        first=r"(?!)",  # the net brings the image into the program's order itself
+        colours=_colours,
     ),
 )

@@ -5,16 +5,72 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlossctl.errors import WeightsError
+from rlossctl.errors import UsageError, WeightsError
 from rlossctl.weights import TensorFile
 from rlossctl.weights.tensors import Entry
 
 Rules = tuple[tuple[str, str], ...]
 # PyTorch's counter of batches says nothing to a net; optimizers and losses are no part of one either.
 NOT_WEIGHTS = (r".*\.num_batches_tracked", r"loss\w*\..*")
+
+STRIDE = "OUTPUT_STRIDE"  # the user's word for what the tensors do not tell
+# ResNets: bottleneck or not, and the blocks of the third stage -> depth
+DEPTHS = {(False, 2): 18, (False, 6): 34, (True, 6): 50, (True, 23): 101, (True, 36): 152}
+
+
+class Facts(NamedTuple):
+    """What is known of a checkpoint.
+
+    Attributes:
+        tensors: by name, without DataParallel's `module.`.
+        extra: what else the file holds.
+        given: placeholders that the user set.
+    """
+
+    tensors: Mapping[str, Entry]
+    extra: Mapping[str, Any]
+    given: Mapping[str, object]
+
+    def lookup(self, *keys: str) -> Any:
+        """What the file holds under these keys, one inside the other; None where it holds no such thing."""
+        found: Any = self.extra
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+
+class Fit(NamedTuple):
+    """The net that a checkpoint fits.
+
+    Attributes:
+        place: folder or file in configs/.
+        settings: values of its placeholders.
+        words: what had to be assumed, for the user; "" for nothing.
+    """
+
+    place: str
+    settings: Mapping[str, object]
+    words: str = ""
+
+
+class Colours(NamedTuple):
+    """What a program subtracts from an image in 0..1 and divides it by, red first, and why."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    words: str = ""
+
+
+IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def imagenet(facts: Facts) -> Colours:
+    """The colours of most programs."""
+    return IMAGENET
 
 
 @dataclass(frozen=True)
@@ -30,7 +86,11 @@ class Source:
             the layers' names in our prototxts.
         aliases: the same for tensors that repeat others, which must be equal to them.
         first: the layer that reads the image, whose weights are for RGB.
-        config: folder or file in configs/ and placeholders of the net, from the tensors.
+        config: the net in configs/.
+        colours: how the program normalises an image.
+        diagonal: patterns of fixed deconvolutions that mix no channels, though their weights could; ours have
+            a group for each channel.
+        idle: patterns of modules that the program has but does not use.
         head: patterns of modules that are left out where the rest is another network's backbone, whose other
             layers keep their fillers; without any, the checkpoint must fill the whole net.
     """
@@ -38,11 +98,14 @@ class Source:
     name: str
     title: str
     marks: tuple[str, ...]
-    config: Callable[[Mapping[str, Entry]], tuple[str, dict[str, object]]]
+    config: Callable[[Facts], Fit]
     first: str
+    colours: Callable[[Facts], Colours] = imagenet
     absent: tuple[str, ...] = ()
     rename: Rules = ()
     aliases: Rules = ()
+    diagonal: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
 
     def fits(self, tensors: Mapping[str, Entry]) -> bool:
@@ -89,13 +152,16 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
         prefix: before every layer's name, where the net has the network as a part.
 
     Raises:
-        WeightsError: an alias differs from the tensor that it repeats.
+        WeightsError: an alias differs from the tensor that it repeats, or channels are mixed where the
+            program mixes none.
     """
     entries = unwrapped(file.tensors)
     out = Tensors({}, entries)
-    for name, entry in entries.items():
-        if any(re.fullmatch(pattern, name) for pattern in NOT_WEIGHTS):
+    for name, entry in list(entries.items()):
+        if _matches(NOT_WEIGHTS, name) or _matches(source.idle, name.rpartition(".")[0]):
             continue
+        if _matches(source.diagonal, name.rpartition(".")[0]):
+            entries[name] = _diagonal(file, name, entry)
         twin = _replaced(source.aliases, name)
         if twin != name and twin in entries:
             _check_alias(file, name, entry, twin, entries[twin])
@@ -105,9 +171,72 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
     return out
 
 
-def labels(tensors: Mapping[str, Entry], name: str) -> dict[str, object]:
-    """NUM_LABELS from the weights of the classifier."""
-    return {"NUM_LABELS": tensors[name].shape[0]} if name in tensors else {}
+def labels(tensors: Mapping[str, Entry], name: str, axis: int = 0) -> dict[str, object]:
+    """NUM_LABELS from an axis of the classifier's weights."""
+    shape = tensors[name].shape if name in tensors else ()
+    return {"NUM_LABELS": shape[axis]} if axis < len(shape) else {}
+
+
+def facts_of(file: TensorFile, given: Mapping[str, object] | None = None) -> Facts:
+    """What a file says of its net, beside what the user says."""
+    return Facts(unwrapped(file.tensors), file.extra, given or {})
+
+
+def strided(facts: Facts, folder: str, settings: Mapping[str, object], *path: str) -> Fit:
+    """The net of output stride 16, or its variant of stride 8 in `<folder>_os8`.
+
+    Args:
+        path: where the file may say which, under these keys.
+
+    Raises:
+        UsageError: another stride.
+    """
+    stride, words = facts.given.get(STRIDE), ""
+    if stride is None and path and (stride := facts.lookup(*path)) is not None:
+        words = f"output stride {stride}, as the file's {path[0]} says"
+    if stride is None:
+        stride, words = 16, f"output stride 16 assumed, which no tensor tells; or --set {STRIDE}=8"
+    if str(stride) not in ("8", "16"):
+        raise UsageError(
+            "configs/ has no net of this output stride",
+            found=stride,
+            expected="8 or 16",
+            advice=f"--set {STRIDE}=8 or --set {STRIDE}=16",
+        )
+    return Fit(folder + ("_os8" if str(stride) == "8" else ""), settings, words)
+
+
+def resnet_depth(
+    tensors: Mapping[str, Entry], prefix: str = "", known: tuple[int, ...] = (50, 18, 34, 101, 152)
+) -> int:
+    """The depth of the ResNet whose stages are under `prefix`: one of `known`, the first of them for all
+    others, whose tensors then do not fit."""
+    place = prefix.count(".") + 1
+    blocks = {name.split(".")[place] for name in tensors if name.startswith(f"{prefix}layer3.")}
+    depth = DEPTHS.get((f"{prefix}layer1.0.conv3.weight" in tensors, len(blocks)))
+    return depth if depth in known else known[0]
+
+
+def _matches(patterns: tuple[str, ...], name: str) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def _diagonal(file: TensorFile, name: str, entry: Entry) -> Entry:
+    """(C, C, h, w) that is 0 between different channels as (C, 1, h, w); others as they are."""
+    if len(entry.shape) != 4 or entry.shape[0] != entry.shape[1]:
+        return entry
+    values = entry.read()
+    channels = np.arange(len(values))
+    own = values[channels, channels][:, None]
+    if np.count_nonzero(values) != np.count_nonzero(own):
+        raise WeightsError(
+            f"tensor {name!r} mixes channels",
+            where=file.path,
+            found="weights between different channels",
+            expected="a fixed zoom of each channel by itself, as the program has it",
+            advice="fetch the checkpoint again; a network that was changed is not understood",
+        )
+    return Entry(own.shape, entry.dtype, lambda: own)
 
 
 def _replaced(rules: Rules, name: str) -> str:

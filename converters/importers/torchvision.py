@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from rlossctl.converters.importers.source import Source
-
-from rlossctl.weights.tensors import Entry
-
-# bottleneck or not, and the blocks of the third stage -> depth
-DEPTHS = {(False, 2): 18, (False, 6): 34, (True, 6): 50, (True, 23): 101, (True, 36): 152}
+from rlossctl.converters.importers.source import Facts, Fit, Source, resnet_depth
 
 
-def _resnet(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    blocks = {name.split(".")[1] for name in tensors if name.startswith("layer3.")}
-    depth = DEPTHS.get(("layer1.0.conv3.weight" in tensors, len(blocks)), 50)
-    return f"imagenet/resnet{depth}.prototxt", {}
+def _resnet(facts: Facts) -> Fit:
+    return Fit(f"imagenet/resnet{resnet_depth(facts.tensors)}.prototxt", {})
 
 
-def _mobilenet(tensors: Mapping[str, Entry]) -> tuple[str, dict[str, object]]:
-    return "imagenet/mobilenet_v2.prototxt", {}
+def _mobilenet(facts: Facts) -> Fit:
+    return Fit("imagenet/mobilenet_v2.prototxt", {})
 
 
 SOURCES = (

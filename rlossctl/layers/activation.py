@@ -112,6 +112,7 @@ class Dropout(Layer):
     """TRAIN: zero with probability dropout_ratio, the rest times 1 / (1 - ratio); TEST: identity.
 
     sample_weights_test (SegNet, ENet) keeps sampling in TEST: Bayesian SegNet averages many passes.
+    whole_channels, a field of ours, drops channels of (N, C, H, W) instead of values: PyTorch's Dropout2d.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -120,12 +121,15 @@ class Dropout(Layer):
         self.ratio = param.dropout_ratio
         if not 0 < self.ratio < 1:
             raise setup.error("dropout_ratio must lie between 0 and 1", found=self.ratio)
+        if param.whole_channels and len(setup.bottoms[0]) != 4:
+            raise setup.error("whole_channels needs a 4-D bottom", found=setup.bottoms[0])
+        self.drop = F.dropout2d if param.whole_channels else F.dropout
         self.drops = setup.phase == "TRAIN" or param.sample_weights_test
         if self.drops:
             self.unexportable = "it draws at random (sample_weights_test: true, or phase TRAIN)"
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.ratio, training=True) if self.drops else x
+        return self.drop(x, self.ratio, training=True) if self.drops else x
 
 
 @register("Softmax")

@@ -1,4 +1,4 @@
-"""Interp of the DeepLab fork: bilinear resizing with corners aligned."""
+"""Interp of the DeepLab fork: bilinear resizing with corners aligned, and its twin without."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 
 
-@register("Interp", source="rloss")
+@register("Interp", source="rloss", bottoms=(1, 2))
 class Interp(Layer):
     """Bilinear, corner aligned: source = target * (in - 1) / (out - 1) (interp_layer.cpp, util/interp.cpp).
 
     pad_beg and pad_end (<= 0) crop first. The output size follows the first rule whose fields are set:
     shrink_factor s: (e - 1) / s + 1; zoom_factor z: e + (e - 1)(z - 1); height and width; shrink, then zoom.
-    Labels go through the same code: exact subsampling only where s divides e - 1.
+    Labels go through the same code: exact subsampling only where s divides e - 1. Two additions of ours, for
+    networks of PyTorch: a second bottom gives its size, whatever that is, and gets no gradient;
+    align_corners: false takes pixels as areas, source = (target + 1/2) * in / out - 1/2, the border repeated.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -28,21 +30,38 @@ class Interp(Layer):
                 found=f"pad_beg {param.pad_beg}, pad_end {param.pad_end}",
                 expected="<= 0",
             )
+        self.corners = param.align_corners
         self.shrink = param.shrink_factor if param.HasField("shrink_factor") else None
         self.zoom = param.zoom_factor if param.HasField("zoom_factor") else None
         self.size = (
             (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
         )
-        if self.shrink is None and self.zoom is None and self.size is None:
-            raise setup.error("needs shrink_factor, zoom_factor, or height and width")
+        rules = [value for value in (self.shrink, self.zoom, self.size) if value is not None]
+        if len(setup.bottoms) == 2:
+            self._check_reference(setup, rules)
+        elif not rules:
+            raise setup.error("needs shrink_factor, zoom_factor, height and width, or a second bottom")
+        elif not self.corners and rules != [self.size]:
+            raise setup.error("align_corners: false needs height and width, or a second bottom")
         if any(value is not None and value < 1 for value in (self.shrink, self.zoom)):
             raise setup.error("factors must be positive", found=f"shrink {self.shrink}, zoom {self.zoom}")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _check_reference(self, setup: Setup, rules: list[object]) -> None:
+        if rules:
+            raise setup.error(
+                "has a size already, from its second bottom", found=rules, expected="no size of its own"
+            )
+        if any(len(shape) != 4 for shape in setup.bottoms):
+            raise setup.error("needs 4-D bottoms", found=setup.bottoms)
+
+    def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
         if self.begin or self.end:
             x = x[..., self.begin : x.shape[2] - self.end, self.begin : x.shape[3] - self.end]
-        size = [self.output_size(x.shape[2], 0), self.output_size(x.shape[3], 1)]
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+        if reference is None:
+            size = [self.output_size(x.shape[2], 0), self.output_size(x.shape[3], 1)]
+        else:
+            size = list(reference.shape[2:])
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=self.corners)
 
     def output_size(self, size: int, axis: int) -> int:
         """Output size of an effective (cropped) input size along height (0) or width (1)."""
@@ -54,6 +73,7 @@ class Interp(Layer):
 
     def window(self) -> tuple[float, float]:
         if self.shrink is None and self.zoom is None:
-            return 1.0, (self.setup.bottoms[0][3] - 1) / max(1, self.size[1] - 1)
+            size = self.setup.bottoms[1][3] if self.size is None else self.size[1]
+            return 1.0, (self.setup.bottoms[0][3] - 1) / max(1, size - 1)
         step = (self.shrink or 1) / (self.zoom or 1)
         return (2.0 if self.zoom else 1.0), step

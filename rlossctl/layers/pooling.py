@@ -1,4 +1,4 @@
-"""Pooling and SPP, with Caffe's output sizes and divisors."""
+"""Pooling and SPP, with Caffe's output sizes and divisors; AdaptivePooling, with PyTorch's."""
 
 from __future__ import annotations
 
@@ -183,6 +183,39 @@ class SPP(Layer):
         if self.is_max:
             return F.max_pool2d(F.pad(x, padding, value=LOWEST), kernel)
         return F.avg_pool2d(F.pad(x, padding), kernel)
+
+
+@register("AdaptivePooling", source="rlossctl")
+class AdaptivePooling(Layer):
+    """The means of output_size x output_size bins that cover the plane (PyTorch's AdaptiveAvgPool2d).
+
+    Bin i of b on an axis of n values is floor(i n / b) to ceil((i + 1) n / b): bins overlap where b does not
+    divide n. The same size comes out of every input.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.bins = setup.message.adaptive_pooling_param.output_size
+        if self.bins < 1:
+            raise setup.error("output_size must be positive", found=self.bins)
+        if len(setup.bottoms[0]) != 4:
+            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (self._weights(x, axis) for axis in (2, 3))
+        return rows @ (x @ columns.T)
+
+    def _weights(self, x: Tensor, axis: int) -> Tensor:
+        """(bins, n): 1 / the bin's length inside it, else 0. As a product the sizes may vary in ONNX."""
+        size = x.shape[axis]
+        number = torch.arange(self.bins, device=x.device)[:, None]
+        place = torch.arange(size, device=x.device)[None]
+        start, end = number * size // self.bins, ((number + 1) * size + self.bins - 1) // self.bins
+        return ((place >= start) & (place < end)).to(x.dtype) / (end - start)
+
+    def window(self) -> tuple[float, float]:
+        size = self.setup.bottoms[0][3]
+        return float(-(-size // self.bins)), size / self.bins
 
 
 def _draw(windows: Tensor) -> Tensor:

@@ -53,8 +53,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> TensorFile:
     entries = {key: _entry(name, key, tensor) for key, tensor in tensors.items()}
     top = content if inside else {}
     metadata = {key: _text(top[key]) for key in _TEXTS if key in top}
-    others = {str(key): _words(value) for key, value in top.items() if key not in (inside, *_TEXTS)}
-    return TensorFile(name, kinds.CHECKPOINT, entries, metadata, inside, others)
+    extra = {str(key): value for key, value in top.items() if key not in (inside, *_TEXTS)}
+    others = {key: _words(value) for key, value in extra.items()}
+    return TensorFile(name, kinds.CHECKPOINT, entries, metadata, inside, others, extra)
 
 
 def _load(name: str, zipped: bool) -> Any:

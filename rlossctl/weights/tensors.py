@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class TensorFile:
         metadata: texts that travel with them, in our own files `prototxt`, `shared`, `source`, `caffemodel`.
         inside: where a checkpoint has its tensors ("state_dict"; "" for the top).
         others: what else a checkpoint holds, by name, in words.
+        extra: the same as it is: numbers, texts, tensors and plain containers of them.
     """
 
     path: str
@@ -54,6 +55,7 @@ class TensorFile:
     metadata: Mapping[str, str]
     inside: str = ""
     others: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -13,16 +13,27 @@ from rlossctl.prototxt.dialect import detect
 
 EXPERIMENTS = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101")
 FROM_SCRATCH = ("demo", "camvid")
+TRAINED_AS_ONE = ("unet_segmentation", "segnet_segmentation", "enet_segmentation")
 PYTORCH = (
-    "deeplabv3plus_mobilenet",
-    "deeplabv3plus_resnet101",
-    "deeplabv3plus_xception",
+    *(
+        f"deeplabv3plus_{name}{stride}"
+        for name in ("mobilenet", "resnet101", "xception")
+        for stride in ("", "_os8")
+    ),
     "deeplabv3plus_drn",
-    "deeplabv3plus_resnet101_segmentation",
-    "deeplabv3plus_xception_segmentation",
-    "deeplabv3plus_resnet34_gatedcrf",
-    "deeplabv3plus_resnet50_gatedcrf",
-    "deeplabv3plus_resnet101_gatedcrf",
+    *(
+        f"deeplabv3plus_{name}_segmentation{stride}"
+        for name in ("resnet50", "resnet101", "xception")
+        for stride in ("", "_os8")
+    ),
+    *(f"deeplabv3plus_resnet{depth}_gatedcrf" for depth in (34, 50, 101)),
+    "fcn8_vgg16_segmentation",
+    "unet_resnet50_segmentation",
+    "deeplab_duc_hdc_segmentation",
+    "gcn_resnet50_segmentation",
+    "upernet_resnet101_segmentation",
+    *TRAINED_AS_ONE,
+    *(f"pspnet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
 )
 CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")
 NETS = ("train", "trainwithdensecrfloss", "test")
@@ -35,6 +46,7 @@ VALUES = {
     "TRAIN_SET": "train",
     "TEST_SET": "val",
     "NUM_LABELS": 21,
+    "NUM_LABELS_16": 336,
     "DENSECRF_LOSS_WEIGHT": "1e-8",
     "TRAIN_LIST": "train.txt",
     "TEST_LIST": "val.txt",
@@ -130,9 +142,11 @@ def test_the_nets_of_other_programs_can_be_built(configs, folder, name):
     assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
     if name != "test":
         rates = {entry.layer: entry.lr_mult for entry in net.learnable}
-        assert rates["scaled"] == 0 and rates["decoder.last_conv.8"] == 10
+        classifiers = [layer.name for layer in net.layers if layer.message.convolution_param.num_output == 21]
+        rate = 1 if folder in TRAINED_AS_ONE else 10
+        assert rates["scaled"] == 0 and {rates[name] for name in classifiers} - {0} == {rate}
         first = next(entry for entry in net.learnable if entry.layer not in ("scaled",))
-        assert first.layer.startswith("backbone.") and first.lr_mult == 1
+        assert first.lr_mult == 1 and (rate == 1 or first.layer.startswith(("backbone.", "pool3.0")))
     assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
 
 

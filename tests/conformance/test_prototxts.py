@@ -28,6 +28,7 @@ PLACEHOLDERS = {
     "TRAIN_LIST": "train.txt",
     "TEST_LIST": "val.txt",
     "NUM_LABELS": 21,
+    "NUM_LABELS_16": 336,
     "DENSECRF_LOSS_WEIGHT": 1e-8,
     "BI_XY_STD": 30,
     "BI_RGB_STD": 15,

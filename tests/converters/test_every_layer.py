@@ -24,6 +24,10 @@ layer { name: "drop" type: "Dropout" bottom: "ave" top: "drop" }
 layer { name: "top" type: "Eltwise" bottom: "max" bottom: "drop" top: "top" eltwise_param { operation: MAX } }
 layer { name: "both" type: "Concat" bottom: "top" bottom: "ave" top: "both" }
 layer { name: "up" type: "Interp" bottom: "both" top: "up" interp_param { zoom_factor: 2 } }
+layer { name: "bins" type: "AdaptivePooling" bottom: "up" top: "bins"
+  adaptive_pooling_param { output_size: 3 } }
+layer { name: "back" type: "Interp" bottom: "bins" bottom: "data" top: "back"
+  interp_param { align_corners: false } }
 layer { name: "map" type: "Convolution" bottom: "up" top: "map"
   convolution_param { num_output: 1 kernel_size: 1 weight_filler { value: 1e-4 } bias_filler { value: 1 } } }
 layer { name: "times" type: "SpatialProduct" bottom: "up" bottom: "map" top: "times" }

@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 import torch
 from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
-from programs.deeplab import CLASSES, Gated, Rloss, Segmentation
+from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNetResnet
+from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
+from programs.pyramids import PSPNet, UperNet
 from rlossctl.converters.implied import implied_net
 from rlossctl.converters.source import open_source
 from torch import nn
 
 import rlossctl
 from rlossctl import resources
-from rlossctl.errors import WeightsError
+from rlossctl.errors import UsageError, WeightsError
 from rlossctl.net.deploy import Deploy
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_BGR = (103.53, 116.28, 123.675)
 
-# name -> (module, folder or file of configs/, size of the image)
 SETTINGS = {"EXP": "e", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "n"}
 
+# name -> (module, folder or file of configs/, size of the image)
 PROGRAMS = {
     "rloss mobilenet": (lambda: Rloss("mobilenet"), "deeplabv3plus_mobilenet/test.prototxt", 97),
     "rloss resnet": (lambda: Rloss("resnet101"), "deeplabv3plus_resnet101/test.prototxt", 97),
@@ -47,7 +49,20 @@ PROGRAMS = {
         "deeplabv3plus_xception_segmentation/test.prototxt",
         65,
     ),
-    "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 96),
+    "segmentation resnet50": (
+        lambda: Segmentation("resnet50"),
+        "deeplabv3plus_resnet50_segmentation/test.prototxt",
+        65,
+    ),
+    "segmentation duc hdc": (DenseDeepLab, "deeplab_duc_hdc_segmentation/test.prototxt", 76),
+    "segmentation unet": (UNet, "unet_segmentation/test.prototxt", 32),
+    "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test.prototxt", 91),
+    "segmentation segnet": (SegNet, "segnet_segmentation/test.prototxt", 64),
+    "segmentation gcn": (GCN, "gcn_resnet50_segmentation/test.prototxt", 91),
+    "segmentation upernet": (UperNet, "upernet_resnet101_segmentation/test.prototxt", 91),
+    "segmentation enet": (ENet, "enet_segmentation/test.prototxt", 72),
+    "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test.prototxt", 85),
+    "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 91),
     "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test.prototxt", 64),
     "torchvision resnet18": (
         lambda: ResNetClassifier(Basic, [2, 2, 2, 2]),
@@ -61,6 +76,20 @@ PROGRAMS = {
     ),
     "torchvision mobilenet": (MobileNet, "imagenet/mobilenet_v2.prototxt", 70),
 }
+# the same at output stride 8, which the user has to say
+STRIDE_8 = {
+    "rloss mobilenet": (lambda: Rloss("mobilenet", stride=8), "deeplabv3plus_mobilenet_os8"),
+    "rloss resnet": (lambda: Rloss("resnet101", stride=8), "deeplabv3plus_resnet101_os8"),
+    "rloss xception": (lambda: Rloss("xception", stride=8), "deeplabv3plus_xception_os8"),
+    "segmentation resnet": (
+        lambda: Segmentation("resnet50", stride=8),
+        "deeplabv3plus_resnet50_segmentation_os8",
+    ),
+    "segmentation xception": (
+        lambda: Segmentation("xception", stride=8),
+        "deeplabv3plus_xception_segmentation_os8",
+    ),
+}
 
 
 def save(module: nn.Module, path: Path, **more: object) -> Path:
@@ -68,17 +97,29 @@ def save(module: nn.Module, path: Path, **more: object) -> Path:
     return path
 
 
-def images(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def images(size: int, mean=MEAN, std=STD) -> tuple[torch.Tensor, torch.Tensor]:
     """A photo as the programs see it (RGB, normalised) and as Caffe's data layers give it."""
     photo = np.random.default_rng(1).integers(0, 256, (1, 3, size, size)).astype(np.float64)
-    rgb = (photo / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
+    rgb = (photo / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     bgr = photo[:, ::-1] - np.reshape(MEAN_BGR, (3, 1, 1))
     return torch.tensor(rgb, dtype=torch.float32), torch.tensor(bgr, dtype=torch.float32)
 
 
-def opened(path: Path):
-    with implied_net(path, None, {}) as implied:
+def opened(path: Path, **given: object):
+    with implied_net(path, None, given) as implied:
         return implied, open_source(implied.prototxt, path, implied.placeholders)
+
+
+@torch.no_grad()
+def compare(net, module: nn.Module, size: int, **colours: object) -> None:
+    """The scores of a random image, within 1e-4 of their magnitude."""
+    rgb, bgr = images(size, **colours)
+    expected = module(rgb)
+    blob = "score" if expected.dim() == 4 else [name for name in net.shapes if name != "prob"][-1]
+    found = Deploy(net, [blob]).eval()(bgr)[0]
+    assert found.shape == expected.shape and expected.std() > 1e-3
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert error < 1e-4, float(error)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -87,14 +128,120 @@ def test_the_net_computes_what_the_module_does(program, tmp_path):
     module = randomize(make())
     implied, source = opened(save(module, tmp_path / "checkpoint.pth.tar"))
     assert implied.prototxt.as_posix().endswith(f"configs/{config}")
-    rgb, bgr = images(size)
+    compare(source.net, module, size)
+
+
+@pytest.mark.parametrize("program", STRIDE_8)
+def test_output_stride_8_is_what_the_user_says(program, tmp_path):
+    make, folder = STRIDE_8[program]
+    module = randomize(make())
+    path = save(module, tmp_path / "checkpoint.pth.tar")
+    implied, source = opened(path, OUTPUT_STRIDE="8")
+    assert implied.reason == f"configs/{folder}/test.prototxt"
+    compare(source.net, module, 41)
+    with implied_net(path, None, {}) as assumed:
+        assert assumed.reason.endswith(
+            "(output stride 16 assumed, which no tensor tells; or --set OUTPUT_STRIDE=8)"
+        )
+
+
+VOC = {
+    "mean": (0.45734706, 0.43338275, 0.40058118),
+    "std": (0.23965294, 0.23532275, 0.2398498),
+}
+
+
+def test_what_the_files_own_config_says(tmp_path):
+    """pytorch-segmentation keeps its settings in the file: output stride, and whose colours."""
+    module = randomize(Segmentation("resnet50", stride=8))
+    config = {"arch": {"args": {"output_stride": 8}}, "train_loader": {"type": "VOC"}}
+    implied, source = opened(save(module, tmp_path / "best_model.pth", config=config))
+    assert "_os8" in implied.reason and "as the file's config says" in implied.reason
+    assert "colours normalised as for VOC" in source.notes
+    compare(source.net, module, 41, **VOC)
+
+
+@pytest.fixture(scope="module")
+def pspnet(tmp_path_factory) -> tuple[nn.Module, Path]:
+    module = randomize(PSPNet(50))
+    return module, save(module, tmp_path_factory.mktemp("pspnet") / "state.pth")
+
+
+def test_the_user_names_the_data_set(pspnet):
+    module, path = pspnet
+    implied, source = opened(path, DATA_SET="VOC")
+    assert "OUTPUT_STRIDE" not in implied.reason  # it has one alone
+    compare(source.net, module, 41, **VOC)
+    note = next(note for note in opened(path)[1].notes if "colours" in note)
+    assert "ImageNet" in note and "--set DATA_SET=" in note
+
+
+def test_a_net_that_cannot_have_another_mean(pspnet, tmp_path):
+    text = (resources.configs_dir() / "pspnet_resnet50_segmentation/test.prototxt").read_text()
+    start = text.index('name: "scaled"')
+    old = text[:start] + text[start:].replace("    bias_term: true\n", "", 1)
+    old = old.replace("  param { lr_mult: 0 decay_mult: 0 }\n", "", 1)
+    (tmp_path / "old.prototxt").write_text(old)
+    settings = {**SETTINGS, "NUM_LABELS": CLASSES}
+    source = open_source(tmp_path / "old.prototxt", pspnet[1], settings)  # with ImageNet's
+    compare(source.net, pspnet[0], 41)
+    with pytest.raises(WeightsError, match="cannot normalise colours"):
+        open_source(tmp_path / "old.prototxt", pspnet[1], {**settings, "DATA_SET": "VOC"})
+
+
+def test_the_auxiliary_branch_is_kept(pspnet, tmp_path):
+    """For training only: the test net holds its weights, an ONNX file does not."""
+    module, path = pspnet
+    rgb, bgr = images(33)
+    _, source = opened(path)
     with torch.no_grad():
-        expected = module(rgb)
-        blob = "score" if expected.dim() == 4 else [name for name in source.net.shapes if name != "prob"][-1]
-        found = Deploy(source.net, [blob]).eval()(bgr)[0]
-    assert found.shape == expected.shape and expected.std() > 1e-3
-    error = (found - expected).abs().max() / expected.abs().max()
-    assert error < 1e-4, float(error)
+        module(rgb)
+        found = Deploy(source.net, ["auxiliary"]).eval()(bgr)[0]
+    torch.testing.assert_close(found, module.auxiliary, rtol=1e-3, atol=1e-4)
+    assert not any(layer.name.startswith("auxiliary") for layer in source.deploy().layers)
+
+
+def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
+    """ENet's PReLUs: blobs without an axis."""
+    state = randomize(ENet()).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    result = rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "enet.caffemodel")
+    implied, _ = opened(tmp_path / "w.pth")
+    net = rlossctl.load_net(implied.prototxt, result.out, **implied.placeholders)
+    (slope,) = net.params["bottleneck11.prelu1"]
+    assert slope.shape == () and slope == state["bottleneck11.prelu1.weight"][0]
+
+
+def test_fcn8_computes_what_the_module_does(tmp_path):
+    """With 64 channels in place of 4096, whose weights are half a gigabyte."""
+    module = randomize(FCN8(width=64))
+    text = (resources.configs_dir() / "fcn8_vgg16_segmentation/test.prototxt").read_text()
+    (tmp_path / "narrow.prototxt").write_text(text.replace("num_output: 4096", "num_output: 64"))
+    path, settings = save(module, tmp_path / "w.pth"), {**SETTINGS, "NUM_LABELS": CLASSES}
+    compare(open_source(tmp_path / "narrow.prototxt", path, settings).net, module, 37)
+    with pytest.raises(WeightsError, match="FCN8 of pytorch-segmentation") as caught:
+        opened(path)  # takes the net of configs/
+    assert "output.0.weight is 64x512x7x7 in the file, 4096x512x7x7 in the net" in caught.value.found
+
+
+def test_fixed_zooms_mix_no_channels(tmp_path):
+    state = {
+        "pool3.0.weight": torch.zeros(64, 3, 3, 3),
+        "adj_pool3.weight": torch.zeros(CLASSES, 256, 1, 1),
+        "output.6.weight": torch.zeros(CLASSES, 4096, 1, 1),
+        "up_final.weight": torch.ones(CLASSES, CLASSES, 16, 16),
+    }
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"'up_final.weight' mixes channels"):
+        rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "fcn8.caffemodel")
+
+
+@pytest.mark.parametrize("stride", ["4", "eight"])
+def test_another_output_stride_is_refused(mobilenet, tmp_path, stride):
+    torch.save(mobilenet, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="no net of this output stride") as caught:
+        rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "o.pt", placeholders={"OUTPUT_STRIDE": stride})
+    assert caught.value.found == stride
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from rlossctl.converters import OnnxOptions
+from rlossctl.converters.attach import Ends
 from rlossctl.converters.choices import choice_of
+from rlossctl.converters.comparison import Trial
+from rlossctl.converters.deployed import compare_trials
+from rlossctl.converters.models import TorchModel
 from rlossctl.converters.segments import Segments
 
 import rlossctl
@@ -145,3 +149,34 @@ def test_either_of_two_equal_places_may_be_chosen_but_no_other(build):
     mask[0, 0, 0, 0] = 5
     choice.adopt(mask)
     assert tops[1].ravel().tolist() == [5, 7, 13, 15]
+
+
+@pytest.mark.parametrize(("image", "error"), [(np.ones((4, 4)), 0), (np.arange(16.0).reshape(4, 4), 1)])
+def test_a_file_may_take_another_of_equal_places_on_its_way(build, tmp_path, image, error):
+    """Unpooling puts a value to the place that the file chose, if what was there is as large as the best."""
+    net = build(
+        'input: "data" input_shape { dim: 1 dim: 1 dim: 4 dim: 4 } '
+        'layer { name: "pool" type: "Pooling" bottom: "data" top: "small" top: "mask" '
+        "pooling_param { kernel_size: 2 stride: 2 } } "
+        'layer { name: "up" type: "Upsample" bottom: "small" bottom: "mask" top: "up" }',
+        "TEST",
+    )
+    mask = np.array([[5, 7], [13, 14]], np.float32)  # the last of each window, but 14 in place of 15
+    up = np.zeros(16, np.float32)
+    up[mask.astype(int)] = image[1::2, 1::2]
+    values = {"mask": mask[None, None], "up": up.reshape(1, 1, 4, 4)}
+    nodes = [
+        onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(array))
+        for name, array in values.items()
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 1, 4, 4))
+        for name in ("data", "up")
+    ]
+    graph = onnx.helper.make_graph(nodes, "chosen", ends[:1], ends[1:])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "chosen.onnx")
+    model = TorchModel(Deploy(net), None, dynamic=False)
+    trial = Trial("a photo", image[None, None].astype(np.float32))
+    (found,) = compare_trials(model, tmp_path / "chosen.onnx", Ends(), [trial])
+    assert found.blob == "up" and found.error == error

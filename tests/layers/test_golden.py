@@ -22,6 +22,7 @@ TOLERANCE = 1e-5  # of the blob's largest magnitude
 TESTS = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RLOSSCTL_SHARED", TESTS.parent.parent / "shared"))
 GRADIENT_BY_FORMULA = {
+    "AdaptivePooling",
     "ConvolutionDepthwise",
     "DepthwiseConvolution",
     "Embed",  # recorded without a loss, so Caffe ran no backward pass
@@ -65,7 +66,7 @@ def test_the_copied_cases_cover_every_layer_that_computes(golden):
     by_formula = {"DenseCRFLoss", "Dropout", "Silence", "Split"}
     by_formula |= {kind.type for kind in registry.kinds().values() if kind.role == "data"}
     by_formula |= {"ConvolutionDepthwise", "DepthwiseConvolution", "Normalize", "Permute", "PixelShuffle"}
-    by_formula |= {"Python", "ReLU6", "ShuffleChannel"}
+    by_formula |= {"AdaptivePooling", "Python", "ReLU6", "ShuffleChannel"}
     by_formula |= {"DenseCRF", "DomainTransformForwardOnly", "HDF5Output", "MatRead", "MatWrite"}
     texts = [str(np.load(file)["prototxt"]) for file in (golden / "layers").glob("*.npz")]
     types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}

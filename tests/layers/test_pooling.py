@@ -1,4 +1,4 @@
-"""STOCHASTIC pooling by its formula; SPP against Pooling: each of its levels is one."""
+"""STOCHASTIC pooling by its formula; SPP's levels against Pooling; AdaptivePooling against torch."""
 
 from __future__ import annotations
 
@@ -93,3 +93,21 @@ def stochastic(build):
         return build(f'{text} top: "t0" {STOCHASTIC} }}', phase)
 
     return net
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6, 16])
+def test_adaptive_pooling_has_torchs_bins(layer, bins):
+    """Bins that overlap, and more bins than values."""
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    net = layer("AdaptivePooling", f"adaptive_pooling_param {{ output_size: {bins} }}", SHAPE)
+    found, expected = net(a=x)["t0"], torch.nn.functional.adaptive_avg_pool2d(x, bins)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert net.shapes["t0"] == (*SHAPE[:2], bins, bins)
+    grads = [torch.autograd.grad(y.square().sum(), x)[0] for y in (found, expected)]
+    torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("fields", "shape"), [("output_size: 0", SHAPE), ("output_size: 2", (2, 3))])
+def test_adaptive_pooling_needs_a_plane_and_a_size(layer, fields, shape):
+    with pytest.raises(NetError, match=r"must be positive|4-D"):
+        layer("AdaptivePooling", f"adaptive_pooling_param {{ {fields} }}", shape)

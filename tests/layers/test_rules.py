@@ -51,6 +51,11 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
             "a top for",
         ),
         (X + layer("Dropout", "dropout_param { dropout_ratio: 1 }"), "between 0 and 1"),
+        (
+            'input: "x" input_shape { dim: 2 dim: 4 }\n'
+            + layer("Dropout", "dropout_param { whole_channels: true }"),
+            "4-D",
+        ),
         (X + layer("Softmax", "softmax_param { axis: 4 }"), "axis out of range"),
         (X + layer("Concat", "concat_param { axis: 1 concat_dim: 1 }"), "both axis and concat_dim"),
         (X + layer("Eltwise"), "wrong number of bottom"),
@@ -63,6 +68,8 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
         (X + layer("Interp"), "needs shrink_factor"),
         (X + layer("Interp", "interp_param { zoom_factor: 2 pad_beg: 1 }"), "only crop"),
         (X + layer("Interp", "interp_param { zoom_factor: 0 }"), "positive"),
+        (X + layer("Interp", "interp_param { zoom_factor: 2 align_corners: false }"), "height and width"),
+        (X + Y + layer("Interp", "interp_param { zoom_factor: 2 }", "xy"), "has a size already"),
         (X + layer("Scale", "scale_param { axis: 1 num_axes: 4 }"), "beyond the bottom"),
         (X + layer("Scale", "scale_param { axis: 5 }"), "axis out of range"),
         (X + Y + layer("Scale", "scale_param { axis: 1 }", "xy"), "does not fit"),
@@ -104,6 +111,17 @@ def test_dropout_drops_in_train_and_scales_what_stays(build):
     kept = build(text, "TRAIN")(x=x)["out"]
     assert sorted(kept.unique().tolist()) == pytest.approx([0, 1 / 0.75])
     assert (kept == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+    assert torch.equal(build(text, "TEST")(x=x)["out"], x)
+
+
+def test_dropout_of_whole_channels(build):
+    torch.manual_seed(0)
+    text = X + layer("Dropout", "dropout_param { dropout_ratio: 0.25 whole_channels: true }")
+    x = torch.ones((2, 400, 3, 7))
+    kept = build(text, "TRAIN")(x=x)["out"]
+    means = kept.mean((2, 3))  # of channels, each dropped or kept as one
+    assert sorted(means.unique().tolist()) == pytest.approx([0, 1 / 0.75])
+    assert (means == 0).float().mean().item() == pytest.approx(0.25, abs=0.06)
     assert torch.equal(build(text, "TEST")(x=x)["out"], x)
 
 
@@ -192,6 +210,19 @@ def test_interp_reads_its_fields_in_caffes_order(build):
         assert tuple(y.shape[2:]) == size == net.shapes["out"][2:], fields
     cropped = F.interpolate(x[..., 1:4, 1:5], size=(5, 7), mode="bilinear", align_corners=True)
     torch.testing.assert_close(y, cropped)
+
+
+@pytest.mark.parametrize("corners", [True, False])
+def test_interp_takes_the_size_of_a_second_bottom(build, corners):
+    """And aligns corners or edges, as torch's two bilinear modes do; the size's bottom gets no gradient."""
+    text = X + 'input: "y" input_shape { dim: 1 dim: 1 dim: 9 dim: 5 }\n'
+    net = build(text + layer("Interp", f"interp_param {{ align_corners: {str(corners).lower()} }}", "xy"))
+    x, y = noise(2, 4, 6, 7).requires_grad_(), noise(1, 1, 9, 5).requires_grad_()
+    out = net(x=x, y=y)["out"]
+    expected = F.interpolate(x, size=(9, 5), mode="bilinear", align_corners=corners)
+    assert torch.equal(out, expected) and net.shapes["out"] == (2, 4, 9, 5)
+    found = torch.autograd.grad(out.square().sum(), (x, y), allow_unused=True)
+    assert torch.equal(found[0], torch.autograd.grad(expected.square().sum(), x)[0]) and found[1] is None
 
 
 def test_seg_accuracy_refuses_unknown_labels(build):

@@ -155,6 +155,7 @@ def settings(tmp_path: Path) -> dict[str, object]:
         "TEST_SET": "val",
         "NET_ID": "net",
         "NUM_LABELS": 3,
+        "NUM_LABELS_16": 48,
         "DENSECRF_LOSS_WEIGHT": "1e-9",
         "BI_XY_STD": 40,
         "BI_RGB_STD": 15,

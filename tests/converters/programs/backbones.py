@@ -59,10 +59,19 @@ def stage(kind: type, inside: int, width: int, stride: int, dilations: list[int]
 
 
 class ResNet(nn.Module):
-    """`stem` names the first convolution and its norm: conv1 and bn1, or layer0 with both."""
+    """`stem` names the first convolution and its norm: conv1 and bn1, or layer0 with both.
+
+    `last` are the dilations of layer4's blocks, `third` is that of layer3.
+    """
 
     def __init__(
-        self, kind: type, blocks: list[int], strides: list[int], last: list[int], stem: str = "conv1"
+        self,
+        kind: type,
+        blocks: list[int],
+        strides: list[int],
+        last: list[int],
+        stem: str = "conv1",
+        third: int = 1,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -76,7 +85,7 @@ class ResNet(nn.Module):
         for number, (count, width, stride) in enumerate(
             zip(blocks, (64, 128, 256, 512), strides, strict=True), 1
         ):
-            dilations = last if number == 4 else [1] * count
+            dilations = last if number == 4 else [third if number == 3 else 1] * count
             setattr(self, f"layer{number}", stage(kind, inside, width, stride, dilations))
             inside = grow * width
 
@@ -131,13 +140,13 @@ class PaddedResidual(nn.Module):
 class PaddedMobileNet(nn.Module):
     """As the rloss program has it, with the two parts under names of their own beside the whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, output_stride: int = 16) -> None:
         super().__init__()
         layers = [nn.Sequential(conv(3, 32, 3, 2), nn.BatchNorm2d(32), nn.ReLU6())]
         reached, rate, inside = 2, 1, 32
         for expansion, out, count, step in MOBILE:
-            stride, dilation = (1, rate) if reached == 16 else (step, 1)
-            rate *= step if reached == 16 else 1
+            stride, dilation = (1, rate) if reached == output_stride else (step, 1)
+            rate *= step if reached == output_stride else 1
             reached *= stride
             for index in range(count):
                 layers.append(PaddedResidual(inside, out, 1 if index else stride, dilation, expansion))
@@ -196,13 +205,19 @@ class Separable(nn.Module):
 class XceptionBlock(nn.Module):
     """ReLUs work in place, so the shortcut reads what the first one left."""
 
-    def __init__(self, widths: tuple[int, int, int, int], stride: int = 1, start: bool = True) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int, int, int],
+        stride: int = 1,
+        start: bool = True,
+        dilations: tuple[int, int, int] = (1, 1, 1),
+    ) -> None:
         super().__init__()
         parts: list[nn.Module] = []
-        for index in range(3):
+        for index, dilation in enumerate(dilations):
             parts += [
                 nn.ReLU(inplace=True),
-                Separable(widths[index], widths[index + 1], stride if index == 2 else 1),
+                Separable(widths[index], widths[index + 1], stride if index == 2 else 1, dilation),
             ]
             parts.append(nn.BatchNorm2d(widths[index + 1]))
         self.rep = nn.Sequential(*parts[0 if start else 1 :])
@@ -216,21 +231,27 @@ class XceptionBlock(nn.Module):
 
 
 class Xception(nn.Module):
-    """`plain`: pytorch-segmentation's, without a ReLU before block 1 and with raw features at stride 4."""
+    """`plain`: pytorch-segmentation's, without a ReLU before block 1 and with raw features at stride 4.
 
-    def __init__(self, plain: bool) -> None:
+    The other's block 20 has one convolution that is not dilated at output stride 8.
+    """
+
+    def __init__(self, plain: bool, output_stride: int = 16) -> None:
         super().__init__()
         self.plain = plain
         self.conv1, self.bn1 = conv(3, 32, 3, 2), nn.BatchNorm2d(32)
         self.conv2, self.bn2 = conv(32, 64, 3), nn.BatchNorm2d(64)
         self.block1 = XceptionBlock((64, 128, 128, 128), 2, start=False)
         self.block2 = XceptionBlock((128, 256, 256, 256), 2)
-        self.block3 = XceptionBlock((256, 728, 728, 728), 2)
+        entry, middle, leave = (2, 1, (1, 2)) if output_stride == 16 else (1, 2, (2, 4))
+        self.block3 = XceptionBlock((256, 728, 728, 728), entry)
         for number in range(4, 20):
-            setattr(self, f"block{number}", XceptionBlock((728, 728, 728, 728)))
-        self.block20 = XceptionBlock((728, 728, 1024, 1024))
+            block = XceptionBlock((728, 728, 728, 728), dilations=(middle, middle, middle))
+            setattr(self, f"block{number}", block)
+        last = leave[0] if plain else 1
+        self.block20 = XceptionBlock((728, 728, 1024, 1024), dilations=(leave[0], leave[0], last))
         for number, inside, out in ((3, 1024, 1536), (4, 1536, 1536), (5, 1536, 2048)):
-            setattr(self, f"conv{number}", Separable(inside, out, dilation=2))
+            setattr(self, f"conv{number}", Separable(inside, out, dilation=leave[1]))
             setattr(self, f"bn{number}", nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,7 +303,7 @@ def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
 
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
-            spread = (2 / part.weight[0].numel()) ** 0.5
+            spread = getattr(part, "gain", 1) * (2 / part.weight[0].numel()) ** 0.5
             part.weight.copy_(torch.randn(part.weight.shape, generator=generator) * spread)
             if part.bias is not None:
                 uniform(part.bias, -1, 1)
@@ -291,4 +312,6 @@ def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
             uniform(part.running_var, 0.7, 1.5)
             uniform(part.weight, 0.4, 1.2)
             uniform(part.bias, -0.3, 0.3)
+        elif isinstance(part, nn.PReLU):
+            uniform(part.weight, 0.1, 0.5)
     return module.eval()

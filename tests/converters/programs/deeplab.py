@@ -10,6 +10,7 @@ from programs.backbones import DRN, Basic, Bottleneck, PaddedMobileNet, ResNet, 
 
 CLASSES = 5
 STEM, LAST = [1, 2, 2, 1], [2, 2, 2]
+BLOCKS = {34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
 
 
 def zoom(x: Tensor, like: Tensor, aligned: bool = True) -> Tensor:
@@ -27,24 +28,24 @@ class Named(nn.Module):
         return F.relu(self.bn(self.atrous_conv(x)))
 
 
-def numbered(inside: int, out: int, size: int, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(conv(inside, out, size, dilation=dilation), nn.BatchNorm2d(out), nn.ReLU())
+def numbered(inside: int, out: int, size: int, dilation: int = 1, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(conv(inside, out, size, stride, dilation), nn.BatchNorm2d(out), nn.ReLU())
 
 
 class Pyramid(nn.Module):
     """ASPP with aspp1 to aspp4, of `make`, and the pooled branch under `pool`."""
 
-    def __init__(self, inside: int, make: object, pool: str, stride: int = 16) -> None:
+    def __init__(self, inside: int, make: object, pool: str, stride: int = 16, rates: tuple = ()) -> None:
         super().__init__()
-        self.pool = pool
-        for number, rate in enumerate((1, 6, 12, 18), 1):
-            size, rate = (1, 1) if number == 1 else (3, rate * 16 // stride)
+        self.pool, self.rates = pool, rates or ((1, 6, 12, 18) if stride == 16 else (1, 12, 24, 36))
+        for number, rate in enumerate(self.rates, 1):
+            size = 1 if number == 1 else 3
             setattr(self, f"aspp{number}", make(inside, 256, size, rate))
         setattr(self, pool, nn.Sequential(nn.AdaptiveAvgPool2d(1), *numbered(inside, 256, 1)))
-        self.conv1, self.bn1 = conv(1280, 256, 1), nn.BatchNorm2d(256)
+        self.conv1, self.bn1 = conv(256 * (len(self.rates) + 1), 256, 1), nn.BatchNorm2d(256)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [getattr(self, f"aspp{number}")(x) for number in range(1, 5)]
+        parts = [getattr(self, f"aspp{number}")(x) for number in range(1, len(self.rates) + 1)]
         parts.append(zoom(getattr(self, self.pool)(x), x))
         return F.relu(self.bn1(self.conv1(torch.cat(parts, 1))))
 
@@ -71,16 +72,21 @@ class Decoder(nn.Module):
 class Rloss(nn.Module):
     """The rloss program's, on one of its four backbones."""
 
-    def __init__(self, backbone: str, dropout: bool = True) -> None:
+    def __init__(self, backbone: str, dropout: bool = True, stride: int = 16) -> None:
         super().__init__()
+        strides, dilated = (STEM, (1, [2, 4, 8])) if stride == 16 else ([1, 2, 1, 1], (2, [4, 8, 16]))
         make, inside, low = {
-            "mobilenet": (PaddedMobileNet, 320, 24),
-            "resnet101": (lambda: ResNet(Bottleneck, [3, 4, 23, 3], STEM, [2, 4, 8]), 2048, 256),
-            "xception": (lambda: Xception(plain=False), 2048, 128),
+            "mobilenet": (lambda: PaddedMobileNet(stride), 320, 24),
+            "resnet101": (
+                lambda: ResNet(Bottleneck, BLOCKS[101], strides, dilated[1], third=dilated[0]),
+                2048,
+                256,
+            ),
+            "xception": (lambda: Xception(plain=False, output_stride=stride), 2048, 128),
             "drn": (DRN, 512, 256),
         }[backbone]
         self.backbone = make()
-        self.aspp = Pyramid(inside, Named, "global_avg_pool", 8 if backbone == "drn" else 16)
+        self.aspp = Pyramid(inside, Named, "global_avg_pool", 8 if backbone == "drn" else stride)
         self.decoder = Decoder(low, "last_conv", (dropout, dropout), low_first=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,18 +97,60 @@ class Rloss(nn.Module):
 class Segmentation(nn.Module):
     """pytorch-segmentation's."""
 
-    def __init__(self, backbone: str) -> None:
+    def __init__(self, backbone: str, stride: int = 16) -> None:
         super().__init__()
-        resnet = backbone == "resnet101"
-        self.backbone = (
-            ResNet(Bottleneck, [3, 4, 23, 3], STEM, LAST, "layer0") if resnet else Xception(plain=True)
-        )
-        self.ASSP = Pyramid(2048, numbered, "avg_pool")
+        resnet = backbone.startswith("resnet")
+        if resnet:
+            strides, third, last = (STEM, 1, LAST) if stride == 16 else ([1, 2, 1, 1], 2, [4, 4, 4])
+            blocks = BLOCKS[int(backbone.removeprefix("resnet"))]
+            self.backbone = ResNet(Bottleneck, blocks, strides, last, "layer0", third)
+        else:
+            self.backbone = Xception(plain=True, output_stride=stride)
+        self.ASSP = Pyramid(2048, numbered, "avg_pool", stride)
         self.decoder = Decoder(256 if resnet else 128, "output", (False, True), low_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         features, low = self.backbone(x)
         return zoom(self.decoder(self.ASSP(features), low), x)
+
+
+class Dense(nn.Module):
+    """Channels to pixels."""
+
+    def __init__(self, inside: int, out: int, factor: int) -> None:
+        super().__init__()
+        self.conv, self.bn = conv(inside, out * factor**2, 1), nn.BatchNorm2d(out * factor**2)
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(F.relu(self.bn(self.conv(x))), self.factor)
+
+
+class DenseDecoder(Decoder):
+    def __init__(self) -> None:
+        super().__init__(256, "output", (False, True), low_first=True)
+        self.DUC = Dense(256, 256, 2)
+
+    def forward(self, x: Tensor, low: Tensor) -> Tensor:
+        return super().forward(self.DUC(x)[..., : low.shape[2], : low.shape[3]], low)
+
+
+class DenseDeepLab(nn.Module):
+    """pytorch-segmentation's DeepLab_DUC_HDC: dilations that differ from block to block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = ResNet(Bottleneck, BLOCKS[101], [1, 2, 1, 1], [3, 4, 5], "layer0")
+        for index, block in enumerate(self.backbone.layer3):
+            rate = (2, 2)[index - 21] if index > 20 else index % 3 + 1
+            block.conv2.dilation = block.conv2.padding = (rate, rate)
+        self.ASSP = Pyramid(2048, numbered, "avg_pool", rates=(1, 6, 12, 18, 24, 36))
+        self.decoder = DenseDecoder()
+        self.DUC_out = Dense(CLASSES, CLASSES, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features, low = self.backbone(x)
+        return self.DUC_out(self.decoder(self.ASSP(features), low))
 
 
 class GatedPyramid(nn.Module):
@@ -136,7 +184,7 @@ class Gated(nn.Module):
 
     def __init__(self, depth: int) -> None:
         super().__init__()
-        kind, blocks = {34: (Basic, [3, 4, 6, 3]), 50: (Bottleneck, [3, 4, 6, 3])}[depth]
+        kind, blocks = Basic if depth == 34 else Bottleneck, BLOCKS[depth]
         self.net = nn.Module()
         self.net.encoder = nn.Module()
         self.net.encoder.encoder = ResNet(kind, blocks, STEM, LAST)

@@ -1,0 +1,60 @@
+"""PSPNet: a ResNet of stride 8, and the means of the image over 1, 4, 9 and 36 bins beside its features.
+
+The network of pytorch-segmentation, on Hang Zhang's ResNets with a deep stem, layer by layer. `rlossctl
+convert` reads its checkpoints (docs/import.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from networks import resnets
+from networks.program import Network
+from networks.torch_style import HEAD_RATE, classifier, conv_norm, dilated, dropout, resize, scaled
+
+from rlossctl.prototxt.netspec import L, NetSpec, Top
+
+BINS = (1, 2, 3, 6)
+WIDTH = 512
+
+
+def _scores(n: NetSpec, depth: int) -> None:
+    *_, early, x = resnets.encoding(n, scaled(n, n.data), depth, "backbone.")
+    x = pyramid(n, x, "master_branch.0", BINS, WIDTH, WIDTH)
+    resize(n, classifier(n, x, "master_branch.1"), "score", n.data, aligned=False)
+    n.comment("the auxiliary branch, for training only")
+    x = _head(n, early, "auxiliary_branch", WIDTH)
+    resize(n, classifier(n, x, "auxiliary_branch.4"), "auxiliary", n.data, aligned=False)
+
+
+def pyramid(n: NetSpec, x: Top, name: str, bins: Sequence[int], width: int, out: int) -> Top:
+    """The features beside their means over bins of several sizes, and a convolution to `out` channels."""
+    parts = [x]
+    for index, size in enumerate(bins):
+        n.comment(f"pyramid, level {index + 1}: the means of {size} x {size} bins")
+        level = f"{name}.stages.{index}"
+        n[f"{level}.0"] = part = L.AdaptivePooling(x, output_size=size)
+        part = conv_norm(n, part, f"{level}.1", f"{level}.2", width, rate=HEAD_RATE, kernel_size=1)
+        parts.append(resize(n, part, level, x))
+    n.comment("pyramid, joined")
+    n[f"{name}.concat"] = L.Concat(*parts)
+    return _head(n, n[f"{name}.concat"], f"{name}.bottleneck", out)
+
+
+def _head(n: NetSpec, x: Top, name: str, width: int) -> Top:
+    x = conv_norm(n, x, f"{name}.0", f"{name}.1", width, rate=HEAD_RATE, **dilated(3))
+    return dropout(n, x, f"{name}.3", 0.1, whole_channels=True)
+
+
+NETWORKS = tuple(
+    Network(
+        f"pspnet_resnet{depth}_segmentation",
+        f"PSPNet on ResNet-{depth} with a deep stem, as in pytorch-segmentation.",
+        "pspnet",
+        partial(_scores, depth=depth),
+        crop=512,
+        auxiliary={"auxiliary": 0.4},
+    )
+    for depth in (50, 101, 152)
+)
