@@ -102,11 +102,8 @@ def compare_models(
                 layer = reference.values[blob.name]
                 if blob.choice is None:
                     yield compare(trial.name, blob.name, found, blob.array, layer)
-                    continue
-                comparison = blob.choice.compare(trial.name, blob.name, found, layer)
-                if np.isfinite(comparison.error):
-                    blob.choice.adopt(found)
-                yield comparison
+                else:
+                    yield blob.choice.follow(trial.name, blob.name, found, layer)
         except NetError:
             if not trial.optional:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from rlossctl.converters.attach import Ends
 from rlossctl.converters.choices import compare_worth
 from rlossctl.converters.comparison import Trial, read_photos
-from rlossctl.converters.models import BlobModel
+from rlossctl.converters.models import TorchModel
 from rlossctl.converters.segments import session_options
 from rlossctl.converters.verify import Comparison, compare
 
@@ -18,39 +18,32 @@ from rlossctl.data.images import read_image
 from rlossctl.errors import NetError
 from rlossctl.evaluation.upsample import upsample
 
+BESIDE = "session.model_external_initializers_file_folder_path"  # where a model in memory has its weights
 FUSIONS = ["ConvBNFusion", "ConvMulFusion", "ConvAddFusion"]
 PHOTO_SIZES = ((48, 64), (75, 90), (130, 101))  # of random photos, besides one larger than the crop
 
 
-def compare_trials(net: BlobModel, path: Path, ends: Ends, trials: Iterable[Trial]) -> Iterator[Comparison]:
+def compare_trials(net: TorchModel, path: Path, ends: Ends, trials: Iterable[Trial]) -> Iterator[Comparison]:
     """A file without preprocessing, on images that are prepared already."""
-    session = open_session(path)
+    file = _File(path, net)
     for trial in trials:
+        size = trial.image.shape[2:]
         try:
-            expected = _outputs(net, trial.image)
+            yield from list(_compare_pass(net, file, ends, trial, trial.image, size))
         except NetError:
             if not trial.optional:
                 raise
-            continue
-        found = session.run(None, {session.get_inputs()[0].name: trial.image})
-        names = [output.name for output in session.get_outputs()]
-        for (blob, scores), result, name in zip(expected.items(), found, names, strict=True):
-            size = trial.image.shape[2:]
-            yield _compare(trial.name, ends, name, net.values[blob], result, scores, size, size)
 
 
 def compare_photos(
-    net: BlobModel, path: Path, ends: Ends, photos: Iterable[tuple[str, np.ndarray]]
+    net: TorchModel, path: Path, ends: Ends, photos: Iterable[tuple[str, np.ndarray]]
 ) -> Iterator[Comparison]:
     """A file with the preprocessing inside, on photos: uint8 [H, W, 3], blue first, as they are read."""
-    session = open_session(path)
+    file = _File(path, net)
     for name, photo in photos:
         pixels, size = ends.preprocess.apply(photo)
-        ((blob, scores),) = _outputs(net, pixels[None]).items()
         image = np.ascontiguousarray(photo[None, :, :, ::-1])
-        (found,) = session.run(None, {session.get_inputs()[0].name: image})
-        result = session.get_outputs()[0].name
-        yield _compare(name, ends, result, net.values[blob], found, scores, pixels.shape[1:], size)
+        yield from _compare_pass(net, file, ends, Trial(name, image), pixels[None], size)
 
 
 def random_photos(ends: Ends, fixed: bool) -> Iterator[tuple[str, np.ndarray]]:
@@ -75,9 +68,44 @@ def best_class(scores: np.ndarray) -> np.ndarray:
     return scores.shape[1] - 1 - scores[:, ::-1].argmax(1)
 
 
-def _outputs(net: BlobModel, image: np.ndarray) -> dict[str, np.ndarray]:
-    found = {blob.name: blob.array for blob in net.blobs(image, set(net.outputs))}
-    return {name: found[name] for name in net.outputs if name in found}
+class _File:
+    """A finished file, run as its users run it, but that the indices which it chooses can be seen."""
+
+    def __init__(self, path: Path, net: TorchModel) -> None:
+        self._path, self._session = path, open_session(path, net.choices)
+        self._names = [output.name for output in self._session.get_outputs()]
+        self.answers = dict(zip(net.outputs, self._names, strict=False))  # blob -> the output made of it
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything that the session returns, by name."""
+        try:
+            found = self._session.run(None, {self._session.get_inputs()[0].name: image})
+        except Exception as error:  # ONNX Runtime raises its own types, one per status code
+            raise NetError(
+                "ONNX Runtime failed on the finished file",
+                where=self._path,
+                found=f"{str(error).splitlines()[0]} (input of shape {image.shape})",
+                expected="a graph that runs on this image",
+            ) from error
+        return dict(zip(self._names, found, strict=True))
+
+
+def _compare_pass(
+    net: TorchModel, file: _File, ends: Ends, trial: Trial, pixels: np.ndarray, keep: tuple[int, int]
+) -> Iterator[Comparison]:
+    """The file's input in `trial`, the net's in `pixels`; `keep` is the size of the file's answer.
+
+    Where the file's choices are as good as the net's, the net goes on with them: what one window of a pooling
+    layer takes from another place, Upsample puts to another place.
+    """
+    found = file.run(trial.image)
+    for blob in net.blobs(pixels, net.choices | set(net.outputs)):
+        layer = net.values[blob.name]
+        if blob.choice is not None and blob.name in found:
+            yield blob.choice.follow(trial.name, blob.name, found[blob.name], layer)
+        elif blob.name in file.answers:
+            name = file.answers[blob.name]
+            yield _compare(trial.name, ends, name, layer, found[name], blob.array, pixels.shape[2:], keep)
 
 
 def _compare(
@@ -115,14 +143,34 @@ def compare_labels(
     return compare_worth(trial, blob, found, expected, worth, scores.max(1), layer)
 
 
-def open_session(path: Path) -> Any:
+def open_session(path: Path, also: Collection[str] = ()) -> Any:
     """A session on the CPU with ONNX Runtime's own rewriting of the graph, as users have it.
 
     Only what would copy a shared weight for each of its uses is left out (FUSIONS): for nets of several
     scales the copies are larger than all the rest.
+
+    Args:
+        also: values inside that are returned behind the outputs, those of them that the file has.
     """
     import onnxruntime
 
+    options = session_options()
+    source: str | bytes = str(path)
+    if also:
+        source = _with_outputs(path, also)
+        options.add_session_config_entry(BESIDE, str(path.parent))
     return onnxruntime.InferenceSession(
-        str(path), session_options(), providers=["CPUExecutionProvider"], disabled_optimizers=FUSIONS
+        source, options, providers=["CPUExecutionProvider"], disabled_optimizers=FUSIONS
     )
+
+
+def _with_outputs(path: Path, names: Collection[str]) -> bytes:
+    """The model with more outputs; weights that lie beside the file stay there."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    present = {output.name for output in model.graph.output}
+    for name in (name for node in model.graph.node for name in node.output):
+        if name in names and name not in present:
+            model.graph.output.add(name=name)
+    return model.SerializeToString()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rlossctl.converters import comparison, deployed, precision
 from rlossctl.converters.attach import Ends, attach
+from rlossctl.converters.choices import is_mask
 from rlossctl.converters.exporting import export
 from rlossctl.converters.fold_scale import fold_scale
 from rlossctl.converters.models import OnnxModel, TorchModel
@@ -25,7 +26,6 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.opening import override_preprocess
 from rlossctl.files import atomic_path
-from rlossctl.layers.segnet import Upsample
 from rlossctl.net.deploy import Deploy, preprocess_of, size_rule
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ class _Job:
         self.dynamic = not fixed and takes_any_size(self.deploy)
         self.preprocess = self._preprocess()
         self.ends = self._ends()
-        self._refuse_indices_in_half()
         self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
         self.outputs = list(self.deploy.output_names)
+        self._refuse_masks_in_half()
         self.notes = list(source.notes)
         if not self.dynamic:
             layers = [layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES]
@@ -141,15 +141,16 @@ class _Job:
             method = "nothing was compared with the net (--no-verify)"
         return Verification(str(out), method, TOLERANCE, tuple(found), tuple(notes), tuple(self.outputs))
 
-    def _refuse_indices_in_half(self) -> None:
+    def _refuse_masks_in_half(self) -> None:
         for layer in self.deploy.layers:
-            if self.options.precision == "fp16" and isinstance(layer.module, Upsample):
-                raise layer.module.error(
-                    "its indices cannot be held in half precision",
-                    found="a mask of places in the plane",
-                    expected="whole numbers up to 2048, all that fp16 represents",
-                    advice="use --precision int8, which leaves them alone, or fp32",
-                )
+            for index, top in enumerate(layer.tops):
+                if self.options.precision == "fp16" and is_mask(layer, index) and top in self.outputs:
+                    raise layer.module.error(
+                        f"its mask {top!r} cannot be an output in half precision",
+                        found="places in the plane",
+                        expected="whole numbers up to 2048, all that fp16 holds",
+                        advice="name another output (--output BLOB), or use --precision int8 or fp32",
+                    )
 
     def _preprocess(self) -> Preprocess | None:
         options, base = self.options, preprocess_of(self.source.net, self.deploy)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rlossctl.converters.comparison import read_photos
 from rlossctl.converters.deployed import listed_photos, open_session
+from rlossctl.converters.indices import keep_whole
 from rlossctl.converters.options import OnnxOptions
 from rlossctl.converters.verify import compare
 
@@ -53,8 +54,13 @@ def reduce(model: ModelProto, options: OnnxOptions, preprocess: Preprocess | Non
 
 def _to_half(model: ModelProto) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    return convert_float_to_float16(model, keep_io_types=True)
+    half = convert_float_to_float16(keep_whole(model), keep_io_types=True, disable_shape_infer=True)
+    OnnxModel.graph_topological_sort(
+        half.graph
+    )  # the converter puts its casts last, which ONNX does not allow
+    return half
 
 
 def _to_bytes(model: ModelProto, images: Iterator[np.ndarray]) -> ModelProto:
