@@ -15,8 +15,8 @@ MOVES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze") 
 def keep_whole(model: ModelProto) -> ModelProto:
     """The model with types of its values, where integers that become floats and integers again stay integers.
 
-    A pooling mask is such a value: int64 as MaxPool gives it, float32 as a blob, int64 where Upsample scatters
-    by it. Half precision holds whole numbers up to 2048 only, so the way must not lead through it. The float
+    A pooling mask is such a value: int64 as MaxPool gives it, float32 as a blob, int64 where Upsample needs
+    it. Half precision holds whole numbers up to 2048 only, so the way must not lead through it. The float
     stays where anything else reads it, and where it is an output.
     """
     from onnx import TensorProto, helper, shape_inference

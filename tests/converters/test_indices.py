@@ -1,4 +1,4 @@
-"""Pooling masks and Upsample in ONNX files: exact places in half precision, and ties that fall another way."""
+"""Pooling masks and Upsample in ONNX files: exact places in half precision, and ties that fall elsewhere."""
 
 from __future__ import annotations
 
