@@ -89,7 +89,7 @@ def compare_named(
     preprocess = first.preprocess or second.preprocess
     shape = tuple(a or b for a, b in zip(first.input_shape, second.input_shape, strict=True))
     trials = comparison.random_trials(shape, preprocess)
-    listed = comparison.photo_trials(images, root, preprocess) if images else ()
+    listed = comparison.photo_trials(images, root, preprocess, shape) if images else ()
     found = tuple(comparison.compare_models(first, second, chain(trials, listed)))
     return Compared(
         f"{reference} ({first.label})",

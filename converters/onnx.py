@@ -17,6 +17,7 @@ from rlossctl.converters.exporting import export
 from rlossctl.converters.fold_scale import fold_scale
 from rlossctl.converters.models import OnnxModel, TorchModel
 from rlossctl.converters.options import OnnxOptions
+from rlossctl.converters.quantize import chosen_layers
 from rlossctl.converters.source import ConversionSource
 from rlossctl.converters.verify import TOLERANCE, Comparison, Verification, accept
 
@@ -77,6 +78,7 @@ class _Job:
         _refuse_unexportable(self.deploy)
         for layer in self.deploy.layers:
             layer.module.settle()
+        self.keep = chosen_layers((layer.name for layer in self.deploy.layers), self.options.keep)
         self.dynamic = not fixed and takes_any_size(self.deploy)
         self.preprocess = self._preprocess()
         self.ends = self._ends()
@@ -87,22 +89,25 @@ class _Job:
         if not self.dynamic:
             layers = [layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES]
             reason = (
-                f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"at the prototxt's: {fixed}"
+                f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"(the prototxt's): {fixed}"
             )
-            self.notes.append(f"note: height and width are fixed {reason}")
+            rows, columns = self.deploy.input_shape[2:]
+            self.notes.append(f"note: height and width are fixed at {rows} x {columns} {reason}")
 
     def export(self) -> tuple[ModelProto, ModelCard]:
         """The net in float32, and what its file will say."""
-        part, folded = self.deploy, 0
+        part, into = self.deploy, {}
         if self.options.fold or self.options.precision == "int8":  # int8 in between would only lose digits
-            part, folded = fold_scale(self.deploy)
-            self.notes.append(f"folded {folded} layers into the weights before them")
+            part, into = fold_scale(self.deploy)
+            self.keep = {into.get(name, name) for name in self.keep}
+        if self.options.fold or into:
+            self.notes.append(f"folded {len(into)} layers into the weights before them")
         sizes = (
             comparison.trial_sizes(self.preprocess) if self.dynamic else iter([self.deploy.input_shape[2:]])
         )
         model, values = export(part, next(sizes), dynamic=self.dynamic)
         model.graph.name = self.source.net.name or self.source.prototxt.stem
-        return model, self._card({value.name: value.layer for value in values}, folded)
+        return model, self._card({value.name: value.layer for value in values}, len(into))
 
     def compare_blobs(self, model: ModelProto, blobs: dict[str, str]) -> list[Comparison]:
         """Every blob of the graph, without the ends and in float32, against the net's."""
@@ -116,7 +121,7 @@ class _Job:
         if self.options.precision == "fp32":
             self.outputs.append(_save(model, self.ends, card, written))
             return []
-        reduced = precision.reduce(model, self.options, self.preprocess)
+        reduced = precision.reduce(model, card.blobs, self.keep, self.options, self.preprocess)
         single = written.with_name("float32.onnx")
         _save(model, self.ends, replace(card, precision="fp32"), single)
         _save(reduced, self.ends, card, written)
@@ -217,7 +222,9 @@ class _Job:
     def _trials(self) -> Iterator[comparison.Trial]:
         listed: Iterable[comparison.Trial] = ()
         if self.options.verify_images:
-            listed = comparison.photo_trials(self.options.verify_images, self.options.root, self.preprocess)
+            listed = comparison.photo_trials(
+                self.options.verify_images, self.options.root, self.preprocess, self.net.input_shape
+            )
         return chain(comparison.random_trials(self.net.input_shape, self.preprocess), listed)
 
     def _photos(self) -> Iterator[tuple[str, np.ndarray]]:
