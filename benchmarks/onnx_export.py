@@ -2,9 +2,9 @@
 
 python benchmarks/onnx_export.py configs/resnet-101/test.prototxt [--fold]
 
-Random weights; each run is a process of its own, with one thread, and seconds are those of the CPU. Memory is
-the peak above a process that has imported torch, ONNX and ONNX Runtime; "model" is the caffemodel's size, which
-counts shared blobs as often as they are used.
+Random weights; each run is a process of its own with one thread, and seconds are those of the CPU. Memory is
+the peak above a process that has imported torch, ONNX and ONNX Runtime; "model" is the caffemodel's size,
+which counts shared blobs as often as they are used.
 
 Two runs only open the net, which is less than converting it: this package, and OpenCV's importer
 (`pip install rlossctl[opencv]`), which is given the deployed part as a prototxt of its own, since it knows no

@@ -84,6 +84,37 @@ def test_statistics_of_the_batch_stay(build):
     assert fold_scale(deploy)[1] == {}
 
 
+@torch.no_grad()
+def test_statistics_gathered_by_passes(build):
+    """Sums that a scale divides, means far from 0, small variances, and a channel that is always the same."""
+    text = (
+        layer("y", "Convolution", "x", "y", CONV)
+        + layer("bn", "BatchNorm", "y", "y")
+        + layer("scale", "Scale", "y", "y", SCALE)
+    )
+    train = build(HEAD + text, "TRAIN")
+    weights, norm = train.params["y"][0], train.params["bn"]
+    generator = torch.Generator().manual_seed(5)
+    weights.data.copy_(torch.randn(weights.shape, generator=generator))
+    weights.data[0] = 0
+    for _ in range(20):
+        image = torch.randn(train.shapes["x"], generator=generator) * 40 + torch.tensor(90.0)
+        image[:, 1] = image[:, 1] * 1e-3
+        train.forward_blobs(x=image)
+    assert norm[2].item() == pytest.approx(sum(0.999**n for n in range(20)))
+    assert norm[1][0] == 0 and norm[0].abs().max() > 500
+
+    test = build(HEAD + text, "TEST")
+    for name, blobs in train.params.items():
+        for blob, value in zip(test.params[name], blobs, strict=True):
+            blob.data.copy_(value)
+    deploy = Deploy(test).eval()
+    part, into = fold_scale(deploy)
+    assert into == {"y": "scale", "bn": "scale"}
+    for found, expected in zip(part(image), deploy(image), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
 def test_scales_along_other_axes_stay(build):
     scale = layer("scale", "Scale", "y", "y", "scale_param { axis: 2 num_axes: 1 }")
     assert folded(build, layer("y", "Convolution", "x", "y", CONV) + scale)[1] == 0
