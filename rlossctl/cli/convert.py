@@ -165,6 +165,7 @@ def command(
         root=root or "",
     )
 
+    streams.refuse_twice(net, weights)
     with streams.read(net) as net, streams.read(weights) as weights, streams.written(out) as target:
         verification = rlossctl.convert(
             net,
