@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rlossctl.converters.comparison import photo_trials, read_photos
+from rlossctl.converters.exporting import rename
 from rlossctl.converters.options import OnnxOptions
 
 from rlossctl.data.preprocess import Preprocess
@@ -62,7 +63,12 @@ def quantize(
             # Photo by photo (for every method, whatever the name says): histograms need all values of a pass.
             extra_options={"CalibStridedMinMax": 1},
         )
-        return onnx.load(target)
+        quantized = onnx.load(target)
+    # A blob is what the next layer reads; what ONNX Runtime left under its name may lack a ReLU.
+    made = {name for node in quantized.graph.node for name in node.output}
+    read = {f"{blob}_DequantizeLinear_Output": blob for blob in blobs}
+    rename(quantized, {name: blob for name, blob in read.items() if name in made})
+    return quantized
 
 
 class _Photos:

@@ -251,6 +251,25 @@ def test_eight_bits_per_channel(material, labelled, tmp_path, activations):
     assert kinds == {getattr(onnx.TensorProto, activations.upper())}
 
 
+def test_blobs_in_eight_bits_are_what_the_next_layer_reads(material, labelled, tmp_path):
+    """`verify` compares them by name: up to a rounding of each they are the float32 file's."""
+    eight_bits(material, labelled, tmp_path)
+    rlossctl.convert(
+        material.test,
+        material.weights,
+        tmp_path / "float.onnx",
+        placeholders=material.settings,
+        onnx_options=OnnxOptions(fold=True),
+    )
+    files = [str(tmp_path / name) for name in ("float.onnx", "int8.onnx")]
+    photos = ["--images", str(labelled), "--root", str(tmp_path), "--tolerance", "0.1"]
+    result = CliRunner().invoke(cli, ["verify", *files, *photos, "--report", str(tmp_path / "r.json")])
+    entries = json.loads((tmp_path / "r.json").read_text())["comparisons"]
+    blobs = {entry["blob"]: entry["error"] for entry in entries if not entry["trial"].startswith("random")}
+    assert {"conv1", "pool1", "twin_a", "concat", "up"} <= set(blobs), result.output
+    assert 0 < max(blobs.values()) < 0.1
+
+
 def test_layers_that_eight_bits_leave_alone(material, labelled, tmp_path):
     """conv1 is folded with what follows, and found by its own name; a pattern finds both twins."""
     _, graph = eight_bits(material, labelled, tmp_path, keep=("conv1", "twin_?"))
