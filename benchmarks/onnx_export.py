@@ -2,8 +2,13 @@
 
 python benchmarks/onnx_export.py configs/resnet-101/test.prototxt [--fold]
 
-Random weights; each run is a process of its own. Memory is the peak above a process that has imported torch,
-ONNX and ONNX Runtime; "model" is the caffemodel's size, which counts shared blobs as often as they are used.
+Random weights; each run is a process of its own with one thread, and seconds are those of the CPU. Memory is
+the peak above a process that has imported torch, ONNX and ONNX Runtime; "model" is the caffemodel's size,
+which counts shared blobs as often as they are used.
+
+Two runs only open the net, which is less than converting it: this package, and OpenCV's importer
+(`pip install rlossctl[opencv]`), which is given the deployed part as a prototxt of its own, since it knows no
+data layers. OpenCV's memory is that above a process that has imported OpenCV. Neither runs anything.
 """
 
 from __future__ import annotations
@@ -18,7 +23,9 @@ import tempfile
 import time
 from pathlib import Path
 
-RUNS = ("baseline", "torch.onnx.export", "rlossctl --no-verify", "rlossctl")
+CONVERSIONS = ("torch.onnx.export", "rlossctl --no-verify", "rlossctl")
+LOAD, OPENCV = "opening: load_net", "opening: OpenCV"
+BASELINES = dict.fromkeys((*CONVERSIONS, LOAD), "baseline") | {OPENCV: "baseline of OpenCV"}
 
 
 def peak() -> float:
@@ -44,47 +51,51 @@ def main() -> int:
         subprocess.run(write, check=True)
         size = weights.stat().st_size / 2**20
         print(f"{arguments.prototxt}, caffemodel of {size:.0f} MB{', --fold' if arguments.fold else ''}")
-        found = {}
-        for run in RUNS:
-            command = [
-                sys.executable,
-                __file__,
-                str(arguments.prototxt),
-                "--run",
-                run,
-                "--weights",
-                str(weights),
-            ]
-            output = subprocess.run(
-                command + ["--fold"] * arguments.fold, check=True, capture_output=True, text=True
-            ).stdout
-            found[run] = json.loads(output.splitlines()[-1])
-            seconds = found[run]["seconds"] / found.get(RUNS[1], found[run])["seconds"]
-            memory = found[run]["peak"] - found["baseline"]["peak"]
-            if run != "baseline":
-                print(
-                    f"{run:22} {found[run]['seconds']:6.1f} s ({seconds:.2f} of the export alone), "
-                    f"{memory:6.0f} MB ({memory / size:.2f} of the model)",
-                    flush=True,
-                )
+        report(arguments, weights, size)
     return 0
+
+
+def report(arguments: argparse.Namespace, weights: Path, size: float) -> None:
+    """Starts the runs, and prints what each took."""
+    found: dict[str, dict[str, float]] = {}
+    for run, baseline in BASELINES.items():
+        for name in (baseline, run):
+            if name not in found:
+                command = [sys.executable, __file__, str(arguments.prototxt), "--run", name]
+                command += ["--weights", str(weights)] + ["--fold"] * arguments.fold
+                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                found[name] = json.loads(output.splitlines()[-1])
+        if "failed" in found[run]:
+            print(f"{run:22} {found[run]['failed']}")
+            continue
+        seconds = found[run]["seconds"]
+        memory = found[run]["peak"] - found[baseline]["peak"]
+        share = f" ({seconds / found[CONVERSIONS[0]]['seconds']:.2f} of the export alone)"
+        print(
+            f"{run:22} {seconds:6.2f} s{share if run in CONVERSIONS else '':31}"
+            f"{memory:6.0f} MB ({memory / size:.2f} of the model)",
+            flush=True,
+        )
 
 
 WRITE = """
 import json, sys
 sys.path.insert(0, "benchmarks")
 from onnx_every import fill
+from pathlib import Path
+from rlossctl.converters.opencv import write_deployed
 from rlossctl.net.build import load_inference_net
-from rlossctl.net.saved import layer_records
-from rlossctl.weights import write_caffemodel
+from rlossctl.net.deploy import Deploy
 net = load_inference_net(sys.argv[1], placeholders=json.loads(sys.argv[3]))
 fill(net)
-write_caffemodel(sys.argv[2], net.name, layer_records(net))
+write_deployed(net, Deploy(net), Path(sys.argv[2]).with_suffix(".prototxt"), Path(sys.argv[2]))
 """
 
 
-def one(run: str, prototxt: Path, weights: str, names: dict[str, str], fold: bool) -> dict[str, float]:
-    """Seconds and peak memory of one of `RUNS`, in this process."""
+def one(run: str, prototxt: Path, weights: str, names: dict[str, str], fold: bool) -> dict[str, object]:
+    """Seconds and peak memory of one run, in this process; or why it is left out."""
+    if "OpenCV" in run:
+        return opencv(run, weights)
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
     import onnxscript  # noqa: F401
@@ -94,15 +105,36 @@ def one(run: str, prototxt: Path, weights: str, names: dict[str, str], fold: boo
     import rlossctl
 
     torch.set_num_threads(1)
-    start = time.perf_counter()
+    start = time.process_time()
     if run == "torch.onnx.export":
         export_alone(prototxt, weights, names)
+    elif run == LOAD:
+        rlossctl.load_net(prototxt, weights, **names)
     elif run != "baseline":
         options = OnnxOptions(fold=fold, verify=run == "rlossctl")
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "net.onnx"
             rlossctl.convert(prototxt, weights, out, placeholders=names, onnx_options=options)
-    return {"seconds": time.perf_counter() - start, "peak": peak()}
+    return {"seconds": time.process_time() - start, "peak": peak()}
+
+
+def opencv(run: str, weights: str) -> dict[str, object]:
+    """OpenCV's importer on the deployed part."""
+    try:
+        import cv2
+    except ImportError:
+        return {"failed": "not installed (pip install 'opencv-python-headless<5')", "peak": peak()}
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        return {"failed": f"OpenCV {cv2.__version__} reads no Caffe nets (OpenCV 4 does)", "peak": peak()}
+    cv2.setNumThreads(1)
+    start = time.process_time()
+    net = None  # held, so that its memory counts
+    if run == OPENCV:
+        try:
+            net = cv2.dnn.readNetFromCaffe(str(Path(weights).with_suffix(".prototxt")), weights)
+        except cv2.error as error:
+            return {"failed": f"cannot read the net: {str(error).strip().splitlines()[0]}", "peak": peak()}
+    return {"seconds": time.process_time() - start, "peak": peak(), "opened": net is not None}
 
 
 def export_alone(prototxt: Path, weights: str, names: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ class Choice:
     Attributes:
         candidates: what is chosen from, along `axis`; the other axes are the indices' own.
         best: the largest of each window, of the indices' shape.
-        tops: the layer's tops in the pass, to be changed by `adopt`.
+        tops: the layer's tops in the pass, to be changed by `follow`.
         window: (width of the plane, kernel) for the masks of pooling: how far two of one window may be apart.
     """
 
@@ -47,10 +47,13 @@ class Choice:
             trial, blob, found, own.numpy(), worth.numpy(), self.best.reshape(own.shape).numpy(), layer
         )
 
-    def adopt(self, found: np.ndarray) -> None:
-        """Lets the pass go on with the other program's choices, so that what follows stays comparable."""
-        own = self.tops[self.top]
-        self.tops[self.top] = torch.from_numpy(np.array(found)).to(own.dtype)
+    def follow(self, trial: str, blob: str, found: np.ndarray, layer: str) -> Comparison:
+        """Compares, and lets the pass go on with the other program's choices, so that what follows stays
+        comparable."""
+        comparison = self.compare(trial, blob, found, layer)
+        if np.isfinite(comparison.error):
+            self.tops[self.top] = torch.from_numpy(np.array(found)).to(self.tops[self.top].dtype)
+        return comparison
 
     def _of_one_window(self, own: Tensor, other: Tensor) -> bool:
         if self.window is None:
@@ -69,25 +72,30 @@ class Blob(NamedTuple):
     choice: Choice | None = None
 
 
-def chooses(layer: LayerNode, top: int) -> bool:
-    """Whether a top holds indices of the best of several values."""
-    module = layer.module
-    if isinstance(module, Pooling):
-        return top == 1
-    return isinstance(module, ArgMax) and module.axis is not None and module.top_k == 1 and not module.values
-
-
 def choice_of(layer: LayerNode, top: int, bottoms: tuple[Tensor, ...], tops: list[Tensor]) -> Choice | None:
     """The choice that a top is, or None for a top of plain values."""
-    module = layer.module
-    if not chooses(layer, top):
+    if not is_choice(layer, top):
         return None
+    module = layer.module
     if isinstance(module, Pooling):
         plane = bottoms[0].shape[2:]
         kernel = tuple(plane) if module.is_global else module.kernel
         return Choice(bottoms[0].flatten(2), 2, tops[0], tops, top, (plane[1], kernel))
     best = bottoms[0].amax(module.axis, keepdim=True)
     return Choice(bottoms[0], module.axis, best, tops, top, None)
+
+
+def is_choice(layer: LayerNode, top: int) -> bool:
+    """Whether a top holds indices that `choice_of` can judge."""
+    module = layer.module
+    if isinstance(module, ArgMax):
+        return module.axis is not None and module.top_k == 1 and not module.values
+    return is_mask(layer, top)
+
+
+def is_mask(layer: LayerNode, top: int) -> bool:
+    """Whether a top holds flat places in a plane: the second of MAX pooling."""
+    return isinstance(layer.module, Pooling) and top == 1
 
 
 def compare_worth(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlossctl.converters import comparison
 from rlossctl.converters.implied import implied_net
-from rlossctl.converters.models import BlobModel, OnnxModel, TorchModel
+from rlossctl.converters.models import BlobModel, OnnxModel, Shape, TorchModel
 from rlossctl.converters.onnx import takes_any_size
 from rlossctl.converters.source import open_source
 from rlossctl.converters.verify import Comparison, first_bad, mismatch, summary
@@ -19,6 +21,12 @@ from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, preprocess_of
 from rlossctl.weights import kinds
+from rlossctl.weights.onnxfile import load_onnx
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LARGEST_INPUT = 2**28  # values of a batch that can be tried
 
 
 @dataclass(frozen=True)
@@ -87,9 +95,9 @@ def compare_named(
     else:
         second = open_blobs(candidate, placeholders, dialect)
     preprocess = first.preprocess or second.preprocess
-    shape = tuple(a or b for a, b in zip(first.input_shape, second.input_shape, strict=True))
+    shape = _common_shape(first, second)
     trials = comparison.random_trials(shape, preprocess)
-    listed = comparison.photo_trials(images, root, preprocess) if images else ()
+    listed = comparison.photo_trials(images, root, preprocess, shape) if images else ()
     found = tuple(comparison.compare_models(first, second, chain(trials, listed)))
     return Compared(
         f"{reference} ({first.label})",
@@ -101,6 +109,20 @@ def compare_named(
     )
 
 
+def _common_shape(first: BlobModel, second: BlobModel) -> Shape:
+    """What both take, None for sizes that may vary."""
+    shapes = first.input_shape, second.input_shape
+    if len(shapes[0]) != len(shapes[1]) or any(a and b and a != b for a, b in zip(*shapes, strict=True)):
+        texts = [" x ".join(str(size or "any") for size in shape) for shape in shapes]
+        raise NetError(
+            "the two models take images of different sizes",
+            found=f"{texts[0]} and {texts[1]}",
+            expected="equal numbers of channels, and sizes that agree where they are fixed",
+            advice="compare two forms of one net",
+        )
+    return tuple(a or b for a, b in zip(*shapes, strict=True))
+
+
 def open_blobs(
     named: str, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
 ) -> BlobModel:
@@ -110,6 +132,11 @@ def open_blobs(
         UsageError: one file without the other.
     """
     if kinds.by_suffix(named) == kinds.ONNX:
+        prototxt, comma, model = named.partition(",")
+        if comma and not Path(named).exists():
+            raise UsageError(
+                "an ONNX model goes without a net", where=named, found=prototxt, advice=f"write {model} alone"
+            )
         return open_onnx(Path(named))
     return torch_model(open_net(named, placeholders, dialect))
 
@@ -124,17 +151,10 @@ def open_onnx(path: Path) -> OnnxModel:
     """An ONNX file: the blobs that its metadata names, else every value of its graph.
 
     Raises:
-        NetError: no such file, no model, or photos in place of the net's input.
+        WeightsError: no such file, no model, or weights outside of its folder.
+        NetError: inputs other than one batch of images, or photos in place of the net's input.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except (OSError, DecodeError) as error:
-        raise NetError(
-            "ONNX model cannot be read", where=path, found=str(error), expected="a whole .onnx file"
-        ) from error
+    model = load_onnx(path)
     text = {entry.key: entry.value for entry in model.metadata_props}.get(KEY)
     card = ModelCard.from_json(text, path) if text else ModelCard()
     if card.preprocessing_inside:
@@ -145,8 +165,38 @@ def open_onnx(path: Path) -> OnnxModel:
             expected="models with one input",
             advice="compare them on labelled images (rlossctl eval), or convert without --with-preprocessing",
         )
+    _check_input(path, model)
     blobs = card.blobs or {name: node.name for node in model.graph.node for name in node.output if name}
     return OnnxModel(model, blobs, card.preprocess, str(path.parent))
+
+
+def _check_input(path: Path, model: ModelProto) -> None:
+    """One batch of images in float32, of sizes that can be tried."""
+    from onnx import TensorProto
+
+    weights = {entry.name for entry in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    kinds_found = [value.type.tensor_type for value in inputs]
+    sizes = [[size.dim_value for size in kind.shape.dim] for kind in kinds_found]
+    if (
+        len(inputs) != 1
+        or kinds_found[0].elem_type != TensorProto.FLOAT
+        or not sizes[0]
+        or min(sizes[0]) < 0
+        or math.prod(size or 1 for size in sizes[0]) > LARGEST_INPUT
+    ):
+        names = (TensorProto.DataType.Name(kind.elem_type).lower() for kind in kinds_found)
+        raise NetError(
+            "takes something other than a batch of images",
+            where=path,
+            found=", ".join(
+                f"{value.name} {name} {shape}"
+                for value, name, shape in zip(inputs, names, sizes, strict=True)
+            )
+            or "no input",
+            expected="one input, float32 (N, C, H, W)",
+            advice="compare models that rlossctl convert wrote",
+        )
 
 
 def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str) -> Net:

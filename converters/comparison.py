@@ -53,11 +53,14 @@ def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
     yield 75, 90
 
 
-def photo_trials(source: str, root: str, preprocess: Preprocess | None) -> Iterator[Trial]:
+def photo_trials(source: str, root: str, preprocess: Preprocess | None, shape: Shape) -> Iterator[Trial]:
     """The photos of a list, prepared as the net wants them, one at a time.
 
+    Args:
+        shape: (N, C, H, W) that the net takes, None for sizes that may vary.
+
     Raises:
-        UsageError: nothing says how photos are prepared.
+        UsageError: nothing says how photos are prepared, or a photo is larger than the net takes.
         DataError: the list or a photo cannot be read.
     """
     if preprocess is None:
@@ -68,7 +71,16 @@ def photo_trials(source: str, root: str, preprocess: Preprocess | None) -> Itera
             advice="add --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
         )
     for sample in read_photos(source, root):
-        pixels, _ = preprocess.apply(read_image(sample.image, listed=f"{source}:{sample.line}"))
+        photo = read_image(sample.image, listed=f"{source}:{sample.line}")
+        pixels, _ = preprocess.apply(photo)
+        if any(limit and side != limit for side, limit in zip(pixels.shape[1:], shape[2:], strict=True)):
+            raise UsageError(
+                "the photo is larger than the net takes",
+                where=f"{source}:{sample.line}: {sample.image}",
+                found=f"{photo.shape[1]} x {photo.shape[0]} (width x height)",
+                expected=f"at most {shape[3]} x {shape[2]}, at which the net is fixed",
+                advice="list smaller photos, or change the input's size in the prototxt",
+            )
         yield Trial(sample.image, pixels[None])
 
 
@@ -102,11 +114,8 @@ def compare_models(
                 layer = reference.values[blob.name]
                 if blob.choice is None:
                     yield compare(trial.name, blob.name, found, blob.array, layer)
-                    continue
-                comparison = blob.choice.compare(trial.name, blob.name, found, layer)
-                if np.isfinite(comparison.error):
-                    blob.choice.adopt(found)
-                yield comparison
+                else:
+                    yield blob.choice.follow(trial.name, blob.name, found, layer)
         except NetError:
             if not trial.optional:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,75 +12,38 @@ from rlossctl.converters.choices import compare_worth
 from rlossctl.converters.comparison import Trial, read_photos
 from rlossctl.converters.models import TorchModel
 from rlossctl.converters.segments import session_options
-from rlossctl.converters.verify import TOLERANCE, Comparison, compare
+from rlossctl.converters.verify import Comparison, compare
 
 from rlossctl.data.images import read_image
 from rlossctl.errors import NetError
 from rlossctl.evaluation.upsample import upsample
 
+BESIDE = "session.model_external_initializers_file_folder_path"  # where a model in memory has its weights
 FUSIONS = ["ConvBNFusion", "ConvMulFusion", "ConvAddFusion"]
 PHOTO_SIZES = ((48, 64), (75, 90), (130, 101))  # of random photos, besides one larger than the crop
 
 
-class _File:
-    """The finished file in a session. Where the net chooses on the way (the masks of pooling), a copy of the
-    file is run that tells its choices, too: of values that are as good as equal it may take another."""
-
-    def __init__(self, path: Path, choices: Sequence[str]) -> None:
-        self.session = open_session(_telling(path, choices) if choices else path)
-        self.choices = choices
-        self.names = [output.name for output in self.session.get_outputs()][
-            : -len(choices) if choices else None
-        ]
-
-    def run(self, image: np.ndarray) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        """The outputs, and the choices by blob."""
-        found = self.session.run(None, {self.session.get_inputs()[0].name: image})
-        count = len(self.names)
-        return found[:count], dict(zip(self.choices, found[count:], strict=True))
-
-
-def _telling(path: Path, names: Sequence[str]) -> Path:
-    """A file beside `path`, with more outputs."""
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    for name in names:
-        model.graph.output.add(name=name)
-    out = path.with_name(f"choices.{path.name}")
-    onnx.save(model, out)
-    return out
-
-
 def compare_trials(net: TorchModel, path: Path, ends: Ends, trials: Iterable[Trial]) -> Iterator[Comparison]:
     """A file without preprocessing, on images that are prepared already."""
-    file = _File(path, net.choices)
+    file = _File(path, net)
     for trial in trials:
+        size = trial.image.shape[2:]
         try:
-            expected = _outputs(net, trial.image)
+            yield from list(_compare_pass(net, file, ends, trial, trial.image, size))
         except NetError:
             if not trial.optional:
                 raise
-            continue
-        found, choices = file.run(trial.image)
-        if choices:
-            expected = _outputs(net, trial.image, choices)
-        for (blob, scores), result, name in zip(expected.items(), found, file.names, strict=True):
-            size = trial.image.shape[2:]
-            yield _compare(trial.name, ends, name, net.values[blob], result, scores, size, size)
 
 
 def compare_photos(
     net: TorchModel, path: Path, ends: Ends, photos: Iterable[tuple[str, np.ndarray]]
 ) -> Iterator[Comparison]:
     """A file with the preprocessing inside, on photos: uint8 [H, W, 3], blue first, as they are read."""
-    file = _File(path, net.choices)
-    (result,) = file.names
+    file = _File(path, net)
     for name, photo in photos:
         pixels, size = ends.preprocess.apply(photo)
-        (found,), choices = file.run(np.ascontiguousarray(photo[None, :, :, ::-1]))
-        ((blob, scores),) = _outputs(net, pixels[None], choices).items()
-        yield _compare(name, ends, result, net.values[blob], found, scores, pixels.shape[1:], size)
+        image = np.ascontiguousarray(photo[None, :, :, ::-1])
+        yield from _compare_pass(net, file, ends, Trial(name, image), pixels[None], size)
 
 
 def random_photos(ends: Ends, fixed: bool) -> Iterator[tuple[str, np.ndarray]]:
@@ -105,17 +68,44 @@ def best_class(scores: np.ndarray) -> np.ndarray:
     return scores.shape[1] - 1 - scores[:, ::-1].argmax(1)
 
 
-def _outputs(
-    net: TorchModel, image: np.ndarray, choices: Mapping[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
-    """What the net returns, going on with the file's choices where they are as good as its own."""
-    choices, found = choices or {}, {}
-    for blob in net.blobs(image, {*net.outputs, *choices}):
-        found[blob.name] = blob.array
-        chosen = choices.get(blob.name)
-        if chosen is not None and blob.choice.compare("", blob.name, chosen, "").error <= TOLERANCE:
-            blob.choice.adopt(chosen)
-    return {name: found[name] for name in net.outputs if name in found}
+class _File:
+    """A finished file, run as its users run it, but that the indices which it chooses can be seen."""
+
+    def __init__(self, path: Path, net: TorchModel) -> None:
+        self._path, self._session = path, open_session(path, net.choices)
+        self._names = [output.name for output in self._session.get_outputs()]
+        self.answers = dict(zip(net.outputs, self._names, strict=False))  # blob -> the output made of it
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything that the session returns, by name."""
+        try:
+            found = self._session.run(None, {self._session.get_inputs()[0].name: image})
+        except Exception as error:  # ONNX Runtime raises its own types, one per status code
+            raise NetError(
+                "ONNX Runtime failed on the finished file",
+                where=self._path,
+                found=f"{str(error).splitlines()[0]} (input of shape {image.shape})",
+                expected="a graph that runs on this image",
+            ) from error
+        return dict(zip(self._names, found, strict=True))
+
+
+def _compare_pass(
+    net: TorchModel, file: _File, ends: Ends, trial: Trial, pixels: np.ndarray, keep: tuple[int, int]
+) -> Iterator[Comparison]:
+    """The file's input in `trial`, the net's in `pixels`; `keep` is the size of the file's answer.
+
+    Where the file's choices are as good as the net's, the net goes on with them: what one window of a pooling
+    layer takes from another place, Upsample puts to another place.
+    """
+    found = file.run(trial.image)
+    for blob in net.blobs(pixels, net.choices | set(net.outputs)):
+        layer = net.values[blob.name]
+        if blob.choice is not None and blob.name in found:
+            yield blob.choice.follow(trial.name, blob.name, found[blob.name], layer)
+        elif blob.name in file.answers:
+            name = file.answers[blob.name]
+            yield _compare(trial.name, ends, name, layer, found[name], blob.array, pixels.shape[2:], keep)
 
 
 def _compare(
@@ -153,14 +143,34 @@ def compare_labels(
     return compare_worth(trial, blob, found, expected, worth, scores.max(1), layer)
 
 
-def open_session(path: Path) -> Any:
+def open_session(path: Path, also: Collection[str] = ()) -> Any:
     """A session on the CPU with ONNX Runtime's own rewriting of the graph, as users have it.
 
     Only what would copy a shared weight for each of its uses is left out (FUSIONS): for nets of several
     scales the copies are larger than all the rest.
+
+    Args:
+        also: values inside that are returned behind the outputs, those of them that the file has.
     """
     import onnxruntime
 
+    options = session_options()
+    source: str | bytes = str(path)
+    if also:
+        source = _with_outputs(path, also)
+        options.add_session_config_entry(BESIDE, str(path.parent))
     return onnxruntime.InferenceSession(
-        str(path), session_options(), providers=["CPUExecutionProvider"], disabled_optimizers=FUSIONS
+        source, options, providers=["CPUExecutionProvider"], disabled_optimizers=FUSIONS
     )
+
+
+def _with_outputs(path: Path, names: Collection[str]) -> bytes:
+    """The model with more outputs; weights that lie beside the file stay there."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    present = {output.name for output in model.graph.output}
+    for name in (name for node in model.graph.node for name in node.output):
+        if name in names and name not in present:
+            model.graph.output.add(name=name)
+    return model.SerializeToString()

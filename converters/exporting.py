@@ -51,7 +51,7 @@ def export(deploy: Deploy, size: tuple[int, int], *, dynamic: bool) -> tuple[Mod
     for output, value in zip(model.graph.output, values, strict=True):
         names.setdefault(output.name, value.name)
         owners.update(dict.fromkeys(value.names, names[output.name]))
-    _rename(model, names)
+    rename(model, names)
     _leave_outputs(model, deploy, owners)
     kept = set(names.values())
     return model, [value for value in values if value.name in kept]
@@ -109,7 +109,7 @@ def _reason(error: Exception) -> str:
     return " ".join(chosen)[:300] or type(error).__name__
 
 
-def _rename(model: ModelProto, names: Mapping[str, str]) -> None:
+def rename(model: ModelProto, names: Mapping[str, str]) -> None:
     """Gives values the blobs' names, and another name to what else is called so."""
     graph = model.graph
     names = {name: f"{name}.inner" for name in names.values()} | dict(names)

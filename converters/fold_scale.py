@@ -21,7 +21,7 @@ Affine = tuple[Tensor, Tensor]  # factor and term of each channel, float64
 
 
 @torch.no_grad()
-def fold_scale(deploy: Deploy) -> tuple[Deploy, int]:
+def fold_scale(deploy: Deploy) -> tuple[Deploy, dict[str, str]]:
     """Folds BatchNorm with stored statistics, Scale, Bias and BN in INFERENCE into the linear layer before.
 
     A chain of them is folded if nobody else reads the blobs between and none of these is an output. Products
@@ -29,11 +29,12 @@ def fold_scale(deploy: Deploy) -> tuple[Deploy, int]:
     weights and what is folded into them share the new weights, too.
 
     Returns:
-        The part with fewer layers, and how many were folded.
+        The part with fewer layers, and for each name that it no longer has the layer that this one went into
+        (a chain has the name of its last layer): as many as there were layers folded.
     """
     readers = _readers(deploy)
     shared: dict[tuple[int, ...], list[nn.Parameter]] = {}
-    new, gone = {}, set()
+    new, gone, into = {}, set(), {}
     for number, layer in enumerate(deploy.layers):
         chain = _chain(deploy, readers, number)
         if not chain:
@@ -47,8 +48,9 @@ def fold_scale(deploy: Deploy) -> tuple[Deploy, int]:
         node = replace(layer.node, name=last.name, tops=last.tops)
         new[number] = LayerNode(node, _with_blobs(layer.module, shared[key]))
         gone.update(chain)
+        into.update((deploy.layers[index].name, last.name) for index in (number, *chain[:-1]))
     layers = [new.get(n, layer) for n, layer in enumerate(deploy.layers) if n not in gone]
-    return deploy.replaced(layers), len(gone)
+    return deploy.replaced(layers), into
 
 
 def _readers(deploy: Deploy) -> dict[tuple[int, int], list[int]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from rlossctl.converters.choices import Blob, choice_of, chooses
+from rlossctl.converters.choices import Blob, choice_of, is_choice
 from rlossctl.converters.segments import Segments
 
 from rlossctl.data.preprocess import Preprocess
@@ -51,7 +51,7 @@ class TorchModel:
     """A net's deployed part, run layer by layer; blobs are dropped after their last reader.
 
     Attributes:
-        choices: blobs of indices on the way to the outputs; see `Choice`.
+        choices: names of the blobs that come with a `Choice`.
     """
 
     def __init__(self, deploy: Deploy, preprocess: Preprocess | None, *, dynamic: bool) -> None:
@@ -59,12 +59,8 @@ class TorchModel:
         self._values = named_values(deploy)
         self.label = f"PyTorch {torch.__version__}"
         self.values = {value.name: value.layer for value in self._values}
+        self.choices = {v.name for v in self._values if is_choice(deploy.layers[v.number], v.top)}
         self.outputs = list(deploy.output_names)
-        self.choices = [
-            value.name
-            for value in self._values
-            if value.name not in self.outputs and chooses(deploy.layers[value.number], value.top)
-        ]
         channels, *size = deploy.input_shape[1:]
         self.input_shape: Shape = (None, channels, *((None, None) if dynamic else size))
         self.preprocess = preprocess

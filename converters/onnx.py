@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rlossctl.converters import comparison, deployed, precision
 from rlossctl.converters.attach import Ends, attach
+from rlossctl.converters.choices import is_mask
 from rlossctl.converters.exporting import export
 from rlossctl.converters.fold_scale import fold_scale
 from rlossctl.converters.models import OnnxModel, TorchModel
 from rlossctl.converters.options import OnnxOptions
+from rlossctl.converters.quantize import chosen_layers
 from rlossctl.converters.source import ConversionSource
 from rlossctl.converters.verify import TOLERANCE, Comparison, Verification, accept
 
@@ -25,7 +27,6 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.opening import override_preprocess
 from rlossctl.files import atomic_path
-from rlossctl.layers.segnet import Upsample
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
 
 if TYPE_CHECKING:
@@ -77,32 +78,36 @@ class _Job:
         _refuse_unexportable(self.deploy)
         for layer in self.deploy.layers:
             layer.module.settle()
+        self.keep = chosen_layers((layer.name for layer in self.deploy.layers), self.options.keep)
         self.dynamic = not fixed and takes_any_size(self.deploy)
         self.preprocess = self._preprocess()
         self.ends = self._ends()
-        self._refuse_indices_in_half()
         self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
         self.outputs = list(self.deploy.output_names)
+        self._refuse_masks_in_half()
         self.notes = list(source.notes)
         if not self.dynamic:
             layers = [layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES]
             reason = (
-                f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"at the prototxt's: {fixed}"
+                f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"(the prototxt's): {fixed}"
             )
-            self.notes.append(f"note: height and width are fixed {reason}")
+            rows, columns = self.deploy.input_shape[2:]
+            self.notes.append(f"note: height and width are fixed at {rows} x {columns} {reason}")
 
     def export(self) -> tuple[ModelProto, ModelCard]:
         """The net in float32, and what its file will say."""
-        part, folded = self.deploy, 0
+        part, into = self.deploy, {}
         if self.options.fold or self.options.precision == "int8":  # int8 in between would only lose digits
-            part, folded = fold_scale(self.deploy)
-            self.notes.append(f"folded {folded} layers into the weights before them")
+            part, into = fold_scale(self.deploy)
+            self.keep = {into.get(name, name) for name in self.keep}
+        if self.options.fold or into:
+            self.notes.append(f"folded {len(into)} layers into the weights before them")
         sizes = (
             comparison.trial_sizes(self.preprocess) if self.dynamic else iter([self.deploy.input_shape[2:]])
         )
         model, values = export(part, next(sizes), dynamic=self.dynamic)
         model.graph.name = self.source.net.name or self.source.prototxt.stem
-        return model, self._card({value.name: value.layer for value in values}, folded)
+        return model, self._card({value.name: value.layer for value in values}, len(into))
 
     def compare_blobs(self, model: ModelProto, blobs: dict[str, str]) -> list[Comparison]:
         """Every blob of the graph, without the ends and in float32, against the net's."""
@@ -116,7 +121,7 @@ class _Job:
         if self.options.precision == "fp32":
             self.outputs.append(_save(model, self.ends, card, written))
             return []
-        reduced = precision.reduce(model, self.options, self.preprocess)
+        reduced = precision.reduce(model, card.blobs, self.keep, self.options, self.preprocess)
         single = written.with_name("float32.onnx")
         _save(model, self.ends, replace(card, precision="fp32"), single)
         _save(reduced, self.ends, card, written)
@@ -141,15 +146,16 @@ class _Job:
             method = "nothing was compared with the net (--no-verify)"
         return Verification(str(out), method, TOLERANCE, tuple(found), tuple(notes), tuple(self.outputs))
 
-    def _refuse_indices_in_half(self) -> None:
+    def _refuse_masks_in_half(self) -> None:
         for layer in self.deploy.layers:
-            if self.options.precision == "fp16" and isinstance(layer.module, Upsample):
-                raise layer.module.error(
-                    "its indices cannot be held in half precision",
-                    found="a mask of places in the plane",
-                    expected="whole numbers up to 2048, all that fp16 represents",
-                    advice="use --precision int8, which leaves them alone, or fp32",
-                )
+            for index, top in enumerate(layer.tops):
+                if self.options.precision == "fp16" and is_mask(layer, index) and top in self.outputs:
+                    raise layer.module.error(
+                        f"its mask {top!r} cannot be an output in half precision",
+                        found="places in the plane",
+                        expected="whole numbers up to 2048, all that fp16 holds",
+                        advice="name another output (--output BLOB), or use --precision int8 or fp32",
+                    )
 
     def _preprocess(self) -> Preprocess | None:
         options, base = self.options, preprocess_of(self.source.net, self.deploy)
@@ -217,7 +223,9 @@ class _Job:
     def _trials(self) -> Iterator[comparison.Trial]:
         listed: Iterable[comparison.Trial] = ()
         if self.options.verify_images:
-            listed = comparison.photo_trials(self.options.verify_images, self.options.root, self.preprocess)
+            listed = comparison.photo_trials(
+                self.options.verify_images, self.options.root, self.preprocess, self.net.input_shape
+            )
         return chain(comparison.random_trials(self.net.input_shape, self.preprocess), listed)
 
     def _photos(self) -> Iterator[tuple[str, np.ndarray]]:

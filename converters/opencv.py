@@ -71,16 +71,9 @@ class OpenCvModel:
                     ) from error
 
     def _read(self, cv2, net: Net, deploy: Deploy):
-        kept = {id(layer.message) for layer in deploy.layers}
-        param = type(net.param)()
-        param.name = net.param.name
-        param.input.append(deploy.input_name)
-        param.input_shape.add().dim.extend(deploy.input_shape)
-        param.layer.extend(layer.message for layer in net.layers if id(layer.message) in kept)
         with tempfile.TemporaryDirectory() as folder:
             prototxt, weights = Path(folder) / "net.prototxt", Path(folder) / "net.caffemodel"
-            prototxt.write_text(to_text(param))
-            write_caffemodel(weights, net.name, layer_records(net))
+            write_deployed(net, deploy, prototxt, weights)
             try:
                 model = cv2.dnn.readNetFromCaffe(str(prototxt), str(weights))
             except cv2.error as error:
@@ -92,3 +85,15 @@ class OpenCvModel:
                 ) from error
         model.enableFusion(False)
         return model
+
+
+def write_deployed(net: Net, deploy: Deploy, prototxt: Path, weights: Path) -> None:
+    """The deployed part as a prototxt with an input of its own, and all of the net's weights."""
+    kept = {id(layer.message) for layer in deploy.layers}
+    param = type(net.param)()
+    param.name = net.param.name
+    param.input.append(deploy.input_name)
+    param.input_shape.add().dim.extend(deploy.input_shape)
+    param.layer.extend(layer.message for layer in net.layers if id(layer.message) in kept)
+    prototxt.write_text(to_text(param))
+    write_caffemodel(weights, net.name, layer_records(net))

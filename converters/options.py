@@ -9,6 +9,8 @@ from rlossctl.data.modelcard import Head
 from rlossctl.errors import UsageError
 
 Precision = Literal["fp32", "fp16", "int8"]
+Activations = Literal["uint8", "int8"]
+Ranges = Literal["minmax", "percentile", "entropy"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class OnnxOptions:
             green, red; rgb: the net takes red first).
         precision: of weights and arithmetic; inputs and outputs stay as they are.
         calibrate: list of images whose ranges int8 is made for.
+        ranges: how int8 takes a blob's range from their values: all of it, all but the outermost 0.001 % on
+            both sides, or what loses least information.
+        activations: what int8 makes of blobs' values. ONNX Runtime multiplies uint8 fastest on x86; on CPUs
+            without VNNI its sums may saturate.
+        keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
         verify: whether the file is compared with the net.
         verify_images: list of images to compare on, besides random ones.
         root: folder of the names in both lists.
@@ -41,6 +48,9 @@ class OnnxOptions:
     rgb: bool = False
     precision: Precision = "fp32"
     calibrate: str | None = None
+    ranges: Ranges = "minmax"
+    activations: Activations = "uint8"
+    keep: tuple[str, ...] = ()
     verify: bool = True
     verify_images: str | None = None
     root: str = ""
@@ -52,8 +62,14 @@ class OnnxOptions:
                 expected="a list of images like those that the model will meet, 100 or more",
                 advice="add --calibrate LIST --root DIR",
             )
-        if self.calibrate and self.precision != "int8":
-            raise UsageError("--calibrate is for int8", found=self.precision, advice="add --precision int8")
+        for option, given in (
+            ("--calibrate", self.calibrate),
+            ("--int8-ranges", self.ranges != "minmax"),
+            ("--int8-activations", self.activations != "uint8"),
+            ("--int8-keep", self.keep),
+        ):
+            if given and self.precision != "int8":
+                raise UsageError(f"{option} is for int8", found=self.precision, advice="add --precision int8")
         if self.verify_images and not self.verify:
             raise UsageError("--verify-images and --no-verify exclude each other")
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rlossctl.converters.comparison import read_photos
-from rlossctl.converters.deployed import listed_photos, open_session
+from rlossctl.converters.deployed import open_session
+from rlossctl.converters.indices import keep_whole
 from rlossctl.converters.options import OnnxOptions
+from rlossctl.converters.quantize import quantize
 from rlossctl.converters.verify import compare
 
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import NetError, RlossError, UsageError
+from rlossctl.errors import NetError, RlossError
 from rlossctl.evaluation import Confusion, Predictor, open_onnx
 
 if TYPE_CHECKING:
@@ -28,18 +30,29 @@ if TYPE_CHECKING:
 IGNORED = 255
 
 
-def reduce(model: ModelProto, options: OnnxOptions, preprocess: Preprocess | None) -> ModelProto:
+def reduce(
+    model: ModelProto,
+    blobs: Mapping[str, str],
+    keep: Collection[str],
+    options: OnnxOptions,
+    preprocess: Preprocess | None,
+) -> ModelProto:
     """The model in the precision that is asked for; its input and outputs stay float32.
+
+    Args:
+        blobs: name of each value that is a blob -> its layer.
+        keep: layers that int8 leaves in float32.
 
     Raises:
         NetError: ONNX Runtime cannot convert it.
-        UsageError: int8 without knowing how photos are prepared, or with an empty list.
+        UsageError: int8 without knowing how photos are prepared.
+        DataError: a list or a photo cannot be read.
     """
     try:
         with _quiet():
             if options.precision == "fp16":
                 return _to_half(model)
-            return _to_bytes(model, _prepared(options, preprocess))
+            return quantize(model, blobs, keep, options, preprocess)
     except RlossError:
         raise
     except Exception as error:  # the converters raise many types
@@ -53,56 +66,22 @@ def reduce(model: ModelProto, options: OnnxOptions, preprocess: Preprocess | Non
 
 def _to_half(model: ModelProto) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    return convert_float_to_float16(model, keep_io_types=True)
-
-
-def _to_bytes(model: ModelProto, images: Iterator[np.ndarray]) -> ModelProto:
-    """Static quantization in QDQ form: int8 weights per output channel, int8 activations per blob."""
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    name = model.graph.input[0].name
-
-    class Reader(CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            image = next(images, None)
-            return None if image is None else {name: image}
-
-    with tempfile.TemporaryDirectory(prefix="rlossctl") as folder:
-        source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
-        onnx.save(model, source)
-        quantize_static(
-            source,
-            target,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-        )
-        return onnx.load(target)
-
-
-def _prepared(options: OnnxOptions, preprocess: Preprocess | None) -> Iterator[np.ndarray]:
-    if preprocess is None:
-        raise UsageError(
-            "nothing says how the photos of the list become the net's input",
-            where=options.calibrate,
-            expected="a data layer that reads photos, or the mean",
-            advice="add --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
-        )
-    for _, photo in listed_photos(options.calibrate, options.root):
-        yield preprocess.apply(photo)[0][None]
+    half = convert_float_to_float16(keep_whole(model), keep_io_types=True, disable_shape_infer=True)
+    OnnxModel.graph_topological_sort(
+        half.graph
+    )  # the converter puts its casts last, which ONNX does not allow
+    return half
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The converters advise at length through the root logger and warn of values that round to 0."""
+    """The converters advise at length through the root logger, print, and warn of values that round to 0."""
     before = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -146,9 +125,10 @@ def _listed_change(single: Path, reduced: Path, options: OnnxOptions, source: st
     before, after = (confusion.miou() for confusion in counts)
     if before is None or after is None:
         return f"{options.precision}: {text} of the pixels; no labels to measure mIoU by"
+    cost = round(100 * (after - before), 2) + 0.0  # not -0.00
     return (
         f"{options.precision}: {text} of the pixels; mIoU {100 * before:.2f} -> {100 * after:.2f} "
-        f"({100 * (after - before):+.2f}, {labelled} images with labels)"
+        f"({cost:+.2f}, {labelled} images with labels)"
     )
 
 

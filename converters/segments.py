@@ -122,7 +122,7 @@ class _Piece:
     def __init__(self, nodes: list[NodeProto]) -> None:
         self.nodes = nodes
         self.made = {name: None for node in nodes for name in node.output if name}
-        self.read = {name: None for name in _read(nodes) if name not in self.made}
+        self.read = {name: None for name in names_read(nodes) if name not in self.made}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
 
@@ -163,7 +163,7 @@ def _cut(nodes: Iterable[NodeProto], wanted: Collection[str]) -> Iterator[list[N
         yield piece
 
 
-def _read(nodes: Iterable[NodeProto]) -> Iterator[str]:
+def names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:
     """Names that nodes read, those that loops' bodies take from outside included."""
     for node in nodes:
         yield from (name for name in node.input if name)
@@ -171,6 +171,6 @@ def _read(nodes: Iterable[NodeProto]) -> Iterator[str]:
             if attribute.HasField("g"):
                 inside = {entry.name for entry in (*attribute.g.input, *attribute.g.initializer)}
                 inside.update(name for inner in attribute.g.node for name in inner.output)
-                yield from (name for name in _read(attribute.g.node) if name not in inside)
+                yield from (name for name in names_read(attribute.g.node) if name not in inside)
                 outputs = (output.name for output in attribute.g.output)
                 yield from (name for name in outputs if name not in inside)

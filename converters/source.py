@@ -10,12 +10,13 @@ from pathlib import Path
 from rlossctl.converters import importers
 
 import rlossctl
+from rlossctl.errors import UsageError
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.parameters import coverage_notes
 from rlossctl.prototxt import to_text
-from rlossctl.weights import TensorFile, load_weights
+from rlossctl.weights import TensorFile, kinds, load_weights
 
 BLOCK = 1 << 20
 
@@ -66,8 +67,17 @@ def open_source(
         kind: the weights' format in place of what suffix and content tell.
 
     Raises:
+        UsageError: the prototxt stands where the weights belong.
         WeightsError: no layer of the file fits the net by name, or a checkpoint of another program does not.
     """
+    if kinds.by_suffix(weights) == kinds.PROTOTXT != kinds.by_suffix(prototxt):
+        raise UsageError(
+            "net and weights stand the other way round",
+            where=prototxt,
+            found=f"{Path(prototxt).name}, then {Path(weights).name}",
+            expected="the prototxt, then its weights",
+            advice=f"write {weights} {prototxt}",
+        )
     net = load_inference_net(prototxt, placeholders=placeholders, dialect=dialect, data=data)
     return ConversionSource(
         net,

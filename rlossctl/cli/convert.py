@@ -64,6 +64,26 @@ from rlossctl.weights import kinds
 )
 @click.option("--calibrate", metavar="LIST", help="ONNX: images whose value ranges int8 is made for.")
 @click.option(
+    "--int8-ranges",
+    type=click.Choice(["minmax", "percentile", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="ONNX: how int8 takes ranges from these images' values.",
+)
+@click.option(
+    "--int8-activations",
+    type=click.Choice(["uint8", "int8"]),
+    default="uint8",
+    show_default=True,
+    help="ONNX: what int8 makes of blobs' values: uint8 is faster; int8 is exact on x86 without VNNI, too.",
+)
+@click.option(
+    "--int8-keep",
+    multiple=True,
+    metavar="LAYER",
+    help="ONNX: layer that int8 leaves in float32; a pattern (conv1_*) means all that fit. Repeatable.",
+)
+@click.option(
     "--verify/--no-verify",
     default=True,
     show_default=True,
@@ -93,6 +113,9 @@ def command(
     rgb: bool,
     precision: str,
     calibrate: str | None,
+    int8_ranges: str,
+    int8_activations: str,
+    int8_keep: tuple[str, ...],
     verify: bool,
     verify_images: str | None,
     image_shape: tuple[int, int, int] | None,
@@ -134,11 +157,15 @@ def command(
         rgb=rgb,
         precision=precision,
         calibrate=calibrate,
+        ranges=int8_ranges,
+        activations=int8_activations,
+        keep=int8_keep,
         verify=verify,
         verify_images=verify_images,
         root=root or "",
     )
 
+    streams.refuse_twice(net, weights)
     with streams.read(net) as net, streams.read(weights) as weights, streams.written(out) as target:
         verification = rlossctl.convert(
             net,

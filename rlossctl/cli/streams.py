@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from rlossctl.errors import RlossError, UsageError
+
 
 def is_dash(path: Path | None) -> bool:
     """Whether a file name stands for a stream."""
@@ -25,7 +27,8 @@ def read(path: Path | None) -> Iterator[Path | None]:
         file = Path(folder) / "stdin"
         with file.open("wb") as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
-        yield file
+        with _called(file, "standard input"):
+            yield file
 
 
 @contextlib.contextmanager
@@ -36,7 +39,34 @@ def written(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stdout"
-        yield file
+        with _called(file, "standard output"):
+            yield file
         with file.open("rb") as copy:
             shutil.copyfileobj(copy, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def refuse_twice(*paths: Path | None) -> None:
+    """Standard input has one content only.
+
+    Raises:
+        UsageError: it stands for two files.
+    """
+    if sum(map(is_dash, paths)) > 1:
+        raise UsageError(
+            "standard input cannot be two files",
+            found="- and -",
+            expected="- at most once among the inputs",
+            advice="name the other file",
+        )
+
+
+@contextlib.contextmanager
+def _called(file: Path, name: str) -> Iterator[None]:
+    """Errors name the stream, not the temporary file."""
+    try:
+        yield
+    except RlossError as error:
+        error.where = error.where and error.where.replace(str(file), name)
+        error.args = (str(error).replace(str(file), name),)
+        raise

@@ -67,6 +67,8 @@ class ModelCard:
             card = cls(**content)
             if card.head not in ("scores", "softmax", "sigmoid", "argmax"):
                 raise ValueError(f"head {card.head!r}")
+            if not all(isinstance(name, str) for pair in card.blobs.items() for name in pair):
+                raise ValueError("blobs that are no names of values and layers")
         except (ValueError, TypeError, AttributeError) as error:
             raise NetError(
                 f"the model's metadata {KEY!r} cannot be read",

@@ -162,7 +162,7 @@ def _weights(path: Path, kind: str, dialect: str) -> Content:
 
 
 def _onnx(path: Path) -> Content:
-    from rlossctl.inspection.onnxfile import load_onnx, tensor_values
+    from rlossctl.weights.onnxfile import load_onnx, tensor_values
 
     model = load_onnx(path)
     nodes = {

@@ -4,64 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlossctl.errors import WeightsError
 from rlossctl.inspection.report import Report, dims, table
+from rlossctl.weights.onnxfile import load_onnx
 
 if TYPE_CHECKING:
-    import numpy as np
-    from onnx import ModelProto, TensorProto, ValueInfoProto
-
-
-def load_onnx(path: Path) -> ModelProto:
-    """The model without external data, whose places are checked.
-
-    Raises:
-        WeightsError: missing or damaged file, or external data that would be read from outside of its folder.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except (DecodeError, OSError, ValueError) as error:
-        raise WeightsError(
-            "cannot be read as an ONNX model",
-            where=path,
-            found=str(error).split("\n", 1)[0] or type(error).__name__,
-            expected="an ONNX model",
-            advice="fetch or write the file again",
-        ) from error
-    if not model.HasField("graph"):
-        raise WeightsError("is no ONNX model", where=path, found="no graph", expected="an ONNX model")
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                _check_place(path, tensor.name, entry.value)
-    return model
-
-
-def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
-    """An initializer's values, external ones read from beside the model.
-
-    Raises:
-        WeightsError: the file with the values is missing, or too short for the shape.
-    """
-    from onnx import numpy_helper
-    from onnx.checker import ValidationError
-
-    try:
-        return numpy_helper.to_array(tensor, str(path.resolve().parent))
-    except (OSError, ValueError, ValidationError) as error:
-        raise WeightsError(
-            "the values of a tensor cannot be read",
-            where=f"{path}, tensor {tensor.name!r}",
-            found=str(error).split("\n", 1)[0],
-            expected=f"{math.prod(tensor.dims)} values",
-            advice="fetch the model with the files that belong to it",
-        ) from error
+    from onnx import ValueInfoProto
 
 
 def onnx_report(path: Path) -> Report:
@@ -96,18 +46,3 @@ def onnx_report(path: Path) -> Report:
 def _value(value: ValueInfoProto) -> str:
     shape = value.type.tensor_type.shape.dim
     return f"{value.name} {dims([dim.dim_param or dim.dim_value for dim in shape])}"
-
-
-def _check_place(path: Path, tensor: str, location: str) -> None:
-    """External data must lie beside the model, whatever system it was written on, and not behind a link."""
-    parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
-    rooted = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
-    folder = path.resolve().parent
-    if not location or rooted or ".." in parts or not (folder / location).resolve().is_relative_to(folder):
-        raise WeightsError(
-            "a tensor's external data lies outside of the model's folder",
-            where=f"{path}, tensor {tensor!r}",
-            found=repr(location),
-            expected="the name of a file beside the model",
-            advice="do not run this model: fetch it from a source that you trust",
-        )

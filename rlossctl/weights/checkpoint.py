@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +45,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> TensorFile:
         raise WeightsError(
             "holds no tensors",
             where=name,
-            found=f"{type(content).__name__} with {', '.join(map(str, content))}"
+            found=f"{type(content).__name__} with {', '.join(map(str, content)) or 'nothing in it'}"
             if isinstance(content, Mapping)
             else type(content).__name__,
             expected="a state_dict, or a dictionary with one under " + ", ".join(PLACES),
@@ -62,7 +63,8 @@ def _load(name: str, zipped: bool) -> Any:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_numbers()):
+        with torch.serialization.safe_globals(_numbers()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is an error below
             return torch.load(name, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
         raise WeightsError(
@@ -186,9 +188,10 @@ def _words(value: Any) -> str:
 
 def _refused(error: Exception) -> str:
     """What the unpickler refused, out of its long text."""
-    lines = [line.strip() for line in str(error).split("\n")]
-    words = ("unsupported", "not an allowed", "error:")
-    return next((line for line in lines for word in words if word in line.lower()), lines[0])[:300]
+    text = str(error).replace("WeightsUnpickler error:", "\n")
+    around = ("Weights only load failed", "Please file an issue", "Check the documentation")
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    return next((line for line in lines if not line.startswith(around)), lines[0])[:300]
 
 
 def _first_line(error: Exception) -> str:

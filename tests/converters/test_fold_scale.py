@@ -42,12 +42,12 @@ def folded(build, text: str, outputs: list[str] | None = None) -> tuple[list[str
     """Names of the layers that are left, and how many went; the two functions are compared."""
     deploy = Deploy(randomized(build, text), outputs).eval()
     before = [blob.detach().clone() for blob in deploy.parameters()]
-    part, count = fold_scale(deploy)
+    part, into = fold_scale(deploy)
     image = torch.randn(deploy.input_shape, generator=torch.Generator().manual_seed(1))
     for found, expected in zip(part(image), deploy(image), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
     assert all(map(torch.equal, before, deploy.parameters())), "the net's own weights are left alone"
-    return [entry.name for entry in part.layers], count, part
+    return [entry.name for entry in part.layers], len(into), part
 
 
 @pytest.mark.parametrize("chain", [CHAIN, APART, INFERENCE, BIAS], ids=["in place", "apart", "BN", "bias"])
@@ -81,7 +81,38 @@ def test_outputs_stay(build):
 def test_statistics_of_the_batch_stay(build):
     norm = layer("bn", "BatchNorm", "y", "y", "batch_norm_param { use_global_stats: false }")
     deploy = Deploy(randomized(build, layer("y", "Convolution", "x", "y", CONV) + norm))
-    assert fold_scale(deploy)[1] == 0
+    assert fold_scale(deploy)[1] == {}
+
+
+@torch.no_grad()
+def test_statistics_gathered_by_passes(build):
+    """Sums that a scale divides, means far from 0, small variances, and a channel that is always the same."""
+    text = (
+        layer("y", "Convolution", "x", "y", CONV)
+        + layer("bn", "BatchNorm", "y", "y")
+        + layer("scale", "Scale", "y", "y", SCALE)
+    )
+    train = build(HEAD + text, "TRAIN")
+    weights, norm = train.params["y"][0], train.params["bn"]
+    generator = torch.Generator().manual_seed(5)
+    weights.data.copy_(torch.randn(weights.shape, generator=generator))
+    weights.data[0] = 0
+    for _ in range(20):
+        image = torch.randn(train.shapes["x"], generator=generator) * 40 + torch.tensor(90.0)
+        image[:, 1] = image[:, 1] * 1e-3
+        train.forward_blobs(x=image)
+    assert norm[2].item() == pytest.approx(sum(0.999**n for n in range(20)))
+    assert norm[1][0] == 0 and norm[0].abs().max() > 500
+
+    test = build(HEAD + text, "TEST")
+    for name, blobs in train.params.items():
+        for blob, value in zip(test.params[name], blobs, strict=True):
+            blob.data.copy_(value)
+    deploy = Deploy(test).eval()
+    part, into = fold_scale(deploy)
+    assert into == {"y": "scale", "bn": "scale"}
+    for found, expected in zip(part(image), deploy(image), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_scales_along_other_axes_stay(build):

@@ -189,7 +189,7 @@ def test_inner_products_fix_the_size_and_the_user_is_told(tmp_path):
     write_caffemodel(tmp_path / "w.caffemodel", net.name, layer_records(net))
     out = tmp_path / "lenet.onnx"
     verification = rlossctl.convert(prototxt, tmp_path / "w.caffemodel", out)
-    assert "fixed by layer 'ip'" in verification.notes[-1]
+    assert "fixed at 12 x 12 by layer 'ip'" in verification.notes[-1]
     image = onnx.load(out).graph.input[0]
     sizes = [size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim]
     assert sizes == ["batch", 1, 12, 12]

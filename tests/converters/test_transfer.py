@@ -10,10 +10,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from rlossctl.converters.transfer import TRANSFERS
 from safetensors.numpy import load_file, save_file
 
 import rlossctl
+from rlossctl.cli import cli
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.weights import kinds, load_caffemodel, load_weights, write_caffemodel
 from rlossctl.weights.encode import blob_pieces, framed
@@ -193,6 +195,24 @@ def test_streams(lenet, tmp_path):
     (tmp_path / "w.safetensors").write_bytes(done.stdout)
     rlossctl.convert(tmp_path / "w.safetensors", None, tmp_path / "w.caffemodel")
     assert (tmp_path / "w.caffemodel").read_bytes() == lenet.read_bytes()
+
+
+def test_errors_name_the_streams(tmp_path):
+    """Not the temporary files behind them."""
+    runner = CliRunner()
+    result = runner.invoke(cli, ["convert", "-", "-o", str(tmp_path / "a.safetensors")], input=b"")
+    assert str(result.exception).startswith("standard input: the file is empty")
+    assert result.exception.where == "standard input"
+    result = runner.invoke(cli, ["convert", "-", "-o", "-"], input=b"x")
+    assert str(result.exception).startswith("standard output: unknown format")
+    result = runner.invoke(cli, ["convert", "-", "-", "-o", "a.onnx"], input=b"x")
+    assert isinstance(result.exception, UsageError) and "cannot be two files" in str(result.exception)
+
+
+def test_net_and_weights_the_other_way_round(lenet, tmp_path):
+    with pytest.raises(UsageError, match="the other way round") as refused:
+        rlossctl.convert(lenet, tmp_path / "net.prototxt", tmp_path / "a.onnx")
+    assert str(refused.value).endswith(f"write {tmp_path / 'net.prototxt'} {lenet}")
 
 
 def test_a_caffemodel_of_today_is_copied_byte_for_byte(odd, golden, tmp_path):

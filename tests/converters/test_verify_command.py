@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from onnx import helper
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.attach import Ends
 from rlossctl.converters.choices import choice_of
@@ -19,7 +21,7 @@ from rlossctl.converters.segments import Segments
 
 import rlossctl
 from rlossctl.cli import cli
-from rlossctl.errors import NetError, UsageError, VerificationError
+from rlossctl.errors import NetError, UsageError, VerificationError, WeightsError
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import load_caffemodel, write_caffemodel
@@ -80,6 +82,84 @@ def test_the_layer_with_other_weights_is_named(files, material, tmp_path):
 def test_half_a_model_is_a_usage_error(material):
     result = verify(material, material.test, material.test)
     assert isinstance(result.exception, UsageError) and "half a model" in str(result.exception)
+
+
+def relu(*, inputs: dict[str, tuple[int, list[int]]], reads: str = "data", card: str = "") -> onnx.ModelProto:
+    """An ONNX model of one ReLU that makes the blob conv1."""
+    entries = [helper.make_tensor_value_info(name, *kind) for name, kind in inputs.items()]
+    output = helper.make_tensor_value_info("conv1", 1, None)
+    node = helper.make_node("Relu", [reads], ["conv1"])
+    model = helper.make_model(helper.make_graph([node], "g", entries, [output]))
+    if card:
+        model.metadata_props.add(key="rlossctl", value=card)
+    return model
+
+
+WEIRD = {
+    "no input": ({"inputs": {}}, "no input"),
+    "two inputs": ({"inputs": {"data": (1, [1, 3, 8, 8]), "more": (1, [1])}}, "more float"),
+    "whole numbers": ({"inputs": {"data": (7, [1, 3, 8, 8])}}, "data int64"),
+    "a scalar": ({"inputs": {"data": (1, [])}}, r"data float \[\]"),
+    "negative": ({"inputs": {"data": (1, [1, -3, 8, 8])}}, "-3"),
+    "huge": ({"inputs": {"data": (1, [1, 3, 2**20, 2**20])}}, "1048576"),
+    "rank": ({"inputs": {"data": (1, [1, 3])}}, "1 x 3"),
+    "channels": ({"inputs": {"data": (1, [1, 5, 8, 8])}}, "any x 3 x any x any and 1 x 5 x 8 x 8"),
+    "card": ({"inputs": {"data": (1, [1, 3, 8, 8])}, "card": '{"blobs": 5}'}, "metadata"),
+    "names": (
+        {"inputs": {"data": (1, [1, 3, 8, 8])}, "card": '{"blobs": {"conv1": 5}}'},
+        "blobs that are no",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WEIRD)
+def test_models_that_take_something_else_are_refused(files, material, tmp_path, kind):
+    arguments, words = WEIRD[kind]
+    out = tmp_path / "weird.onnx"
+    out.write_bytes(relu(**arguments).SerializeToString())
+    result = verify(material, files[0], out)
+    assert isinstance(result.exception, NetError), result.output
+    assert re.search(words, str(result.exception)), str(result.exception)
+
+
+def test_files_that_are_no_models(files, material, tmp_path):
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "caffe.onnx").write_bytes(material.weights.read_bytes())
+    for name in ("empty.onnx", "folder.onnx", "caffe.onnx", "missing.onnx"):
+        result = verify(material, files[0], tmp_path / name)
+        assert isinstance(result.exception, WeightsError), (name, result.output)
+    result = verify(material, files[0], f"{material.test},{files[1]}")
+    assert isinstance(result.exception, UsageError) and "goes without a net" in str(result.exception)
+
+
+def test_external_data_outside_of_the_folder_is_not_read(files, material, tmp_path):
+    model = onnx.load(files[1])
+    tensor = next(entry for entry in model.graph.initializer if len(entry.dims) == 4)
+    del tensor.external_data[:]
+    tensor.ClearField("raw_data")
+    tensor.data_location = tensor.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/hostname")
+    (tmp_path / "out.onnx").write_bytes(model.SerializeToString())
+    result = verify(material, files[0], tmp_path / "out.onnx")
+    assert isinstance(result.exception, WeightsError) and "outside of the model's folder" in str(
+        result.exception
+    )
+
+
+def test_another_number_of_classes_is_named(files, material, tmp_path):
+    text = material.test.read_text().replace("num_output: ${NUM_LABELS}", "num_output: 7")
+    other = tmp_path / "other.prototxt"
+    other.write_text(text)
+    net = rlossctl.load_net(other, **material.settings)
+    same = rlossctl.load_net(material.test, material.weights, **material.settings)
+    for layer in ("conv1", "bn1", "scale1", "twin_a"):
+        for mine, theirs in zip(net.params[layer], same.params[layer], strict=True):
+            mine.data.copy_(theirs)
+    write_caffemodel(tmp_path / "other.caffemodel", net.name, layer_records(net))
+    result = verify(material, files[0], f"{other},{tmp_path / 'other.caffemodel'}")
+    assert isinstance(result.exception, VerificationError), result.output
+    assert "'fc8_toy'" in str(result.exception) and "(1, 7, " in str(result.exception)
 
 
 def test_a_model_that_takes_photos_is_not_comparable(files, material, tmp_path):
@@ -147,7 +227,7 @@ def test_either_of_two_equal_places_may_be_chosen_but_no_other(build):
         mask[0, 0, 0, 0] = wrong
         assert choice.compare("t", "mask", mask, "pool").error == pytest.approx(error)
     mask[0, 0, 0, 0] = 5
-    choice.adopt(mask)
+    choice.follow("t", "mask", mask, "pool")
     assert tops[1].ravel().tolist() == [5, 7, 13, 15]
 
 

@@ -1,0 +1,92 @@
+"""Converts a net with `--fold` whose BatchNorm statistics come from photos, and prints how far it is off.
+
+python benchmarks/fold_statistics.py configs/resnet-101/test.prototxt --data train.txt --root DIR
+
+Weights are random. The statistics are gathered as in Caffe's TRAIN phase, by passes over the list's first
+photos in which each BatchNorm normalises by the batch and adds to its running sums. The conversion then
+compares every blob, and the scores of the folded file, with the net's: on random images and on two photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from onnx_every import fill
+from rlossctl.converters import OnnxOptions
+
+import rlossctl
+from rlossctl.data.images import read_image
+from rlossctl.layers.normalization import BatchNorm
+from rlossctl.net import Net
+from rlossctl.net.build import load_inference_net
+from rlossctl.net.deploy import Deploy, preprocess_of
+from rlossctl.net.saved import layer_records
+from rlossctl.weights import write_caffemodel
+
+
+@torch.no_grad()
+def gather(net: Net, photos: list[str], batch: int) -> list[BatchNorm]:
+    """Puts statistics of photos of one size into the BatchNorm layers; returns these."""
+    deploy = Deploy(net)
+    preprocess = preprocess_of(net, deploy)
+    modules = [layer.module for layer in deploy.layers if isinstance(layer.module, BatchNorm)]
+    for module in modules:
+        module.frozen = False
+        for blob in module.blobs:
+            blob.zero_()
+    for start in range(0, len(photos), batch):
+        images = [preprocess.apply(read_image(name))[0] for name in photos[start : start + batch]]
+        deploy(torch.from_numpy(np.stack(images)))
+    for module in modules:
+        module.frozen = True
+    return modules
+
+
+def describe(modules: list[BatchNorm]) -> str:
+    """The range of what was gathered."""
+    means, variances = (torch.cat(values) for values in zip(*(m.statistics() for m in modules), strict=True))
+    return (
+        f"{len(modules)} BatchNorm layers of {len(means)} channels in all: means {means.min():.3g} to "
+        f"{means.max():.3g}, variances {variances.min():.3g} to {variances.max():.3g}, sums to be divided by "
+        f"{float(modules[0].blobs[2]):.3g}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("prototxt", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="list of photos, of one size")
+    parser.add_argument("--root", default="", help="folder of the list's names")
+    parser.add_argument(
+        "--photos", type=int, default=12, help="how many statistics are taken of (default 12)"
+    )
+    parser.add_argument("--batch", type=int, default=4, help="photos in a pass (default 4)")
+    arguments = parser.parse_args()
+    names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", arguments.prototxt.read_text()), "1")
+    names["NUM_LABELS"] = "21"
+    lines = arguments.data.read_text().split("\n")
+    photos = [str(Path(arguments.root) / line.split()[0].lstrip("/")) for line in lines if line.strip()]
+    net = load_inference_net(arguments.prototxt, placeholders=names)
+    fill(net)
+    print(describe(gather(net, photos[: arguments.photos], arguments.batch)), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        weights, out, last = (Path(folder) / name for name in ("w.caffemodel", "net.onnx", "last.txt"))
+        write_caffemodel(weights, net.name, layer_records(net))
+        del net
+        last.write_text("\n".join(photos[-2:]))
+        start = time.perf_counter()
+        options = OnnxOptions(fold=True, verify_images=str(last))
+        found = rlossctl.convert(arguments.prototxt, weights, out, placeholders=names, onnx_options=options)
+    print("\n".join(found.lines()[1:]), f"\n{time.perf_counter() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
