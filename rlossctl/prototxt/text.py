@@ -132,8 +132,16 @@ def parse(text: str, name: str, where: str) -> Message:
             where=f"{where}:{line}" if line else where,
             found=f"{reason}" + (f" in: {lines[line - 1].strip()[:80]}" if line else ""),
             expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks",
-            advice="correct the line, or check that this is the file you meant",
+            advice=_instead(text, name) or "correct the line, or check that this is the file you meant",
         ) from error
+
+
+def _instead(text: str, name: str) -> str:
+    """What to do with a solver where a net is read."""
+    if name != "NetParameter" or not is_solver(text):
+        return ""
+    net = re.search(r"^\s*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
+    return "this is a solver; give the net that it names" + (f": {net[1]}" if net else "")
 
 
 def _unknown_escape(text: str) -> int:

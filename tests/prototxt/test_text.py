@@ -66,6 +66,11 @@ def test_errors_name_the_file_and_the_line(tmp_path, text, line, says):
     assert "rlossctl." not in str(caught.value).replace(str(path), "")
 
 
+def test_a_solver_given_for_a_net_leads_to_the_net():
+    with pytest.raises(PrototxtError, match=r"this is a solver; give the net that it names: train\.prototxt"):
+        parse_net('net: "train.prototxt"\nbase_lr: 0.1\nmax_iter: 10\n')
+
+
 def test_placeholders_are_filled_on_the_way(tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_text('layer { name: "fc8_${EXP}" convolution_param { num_output: ${N} } }')
