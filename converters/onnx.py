@@ -208,6 +208,7 @@ class _Job:
             output=scores,
             head=own_head(self.deploy) if self.ends.head == "scores" else self.ends.head,
             preprocessing_inside=self.ends.preprocess is not None,
+            largest_photo=self.preprocess.crop if self.ends.preprocess and not self.dynamic else None,
             preprocess=self.preprocess,
             num_classes=count,
             classes=list(self.source.classes) if self.source.classes else None,

@@ -22,6 +22,7 @@ class ModelCard:
         head: what it returns: class scores, probabilities by softmax or sigmoid, or label maps.
         preprocessing_inside: whether it takes photos, uint8 [N, H, W, 3], red first, of any size, and answers
             at their size; otherwise its input is what `preprocess` makes of a photo.
+        largest_photo: (height, width) of the largest photo that it takes then, or None where any will do.
         preprocess: how photos become the net's input, or None where nothing says it.
         num_classes, classes, palette: how many, their names, their colours (red, green, blue).
         precision: fp32, fp16 or int8.
@@ -36,6 +37,7 @@ class ModelCard:
     output: str | None = None
     head: Head | Literal["sigmoid"] = "scores"
     preprocessing_inside: bool = False
+    largest_photo: tuple[int, int] | None = None
     preprocess: Preprocess | None = None
     num_classes: int | None = None
     classes: list[str] | None = None
@@ -64,6 +66,9 @@ class ModelCard:
             content = {key: value for key, value in content.items() if key in known}
             if content.get("preprocess") is not None:
                 content["preprocess"] = Preprocess.from_json(json.dumps(content["preprocess"]), where)
+            if content.get("largest_photo") is not None:
+                height, width = map(int, content["largest_photo"])
+                content["largest_photo"] = height, width
             card = cls(**content)
             if card.head not in ("scores", "softmax", "sigmoid", "argmax"):
                 raise ValueError(f"head {card.head!r}")

@@ -123,6 +123,7 @@ class OnnxLabelRunner:
         self._target = outputs[0]
         self._preprocess: Preprocess | None = None
         self._red_first = card is not None and card.preprocessing_inside
+        self._largest = card and card.largest_photo
         if inputs[0].type == "tensor(uint8)":
             if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[3] != 3:
                 raise _no_such_blob(model.path, "input", inputs, "one input of photos, uint8 [N, H, W, 3]")
@@ -143,8 +144,17 @@ class OnnxLabelRunner:
         """Photos uint8 [N, H, W, 3], blue first, to uint8 [N, H, W].
 
         Raises:
-            NetError: ids that do not fit, or as for `OnnxRunner.scores`.
+            NetError: a photo larger than the model takes, ids that do not fit, or as for `OnnxRunner.scores`.
         """
+        height, width = batch.shape[1:3]
+        if self._largest and (height > self._largest[0] or width > self._largest[1]):
+            raise NetError(
+                "the photo is larger than the model takes",
+                where=self._session.path,
+                found=f"{width} x {height}",
+                expected=f"at most {self._largest[1]} x {self._largest[0]}, at which the net inside is fixed",
+                advice="make the photo smaller, or convert the net with a larger input",
+            )
         ids = self._session.run(self._source, self._target, self._prepared(batch))
         ids = ids[:, : batch.shape[1], : batch.shape[2]]  # without the padding
         if ids.shape != batch.shape[:3] or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):

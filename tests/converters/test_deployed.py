@@ -324,6 +324,13 @@ def test_photos_larger_than_a_fixed_net_are_refused(labelled, tmp_path):
             more = OnnxOptions(mean=(0, 0, 0), root=str(tmp_path), **options)
             rlossctl.convert(prototxt, weights, tmp_path / "a.onnx", onnx_options=more)
         assert "70 x 60" in str(refused.value) and "at most 64 x 64" in str(refused.value)
+    finished = OnnxOptions(mean=(0, 0, 0), preprocessing=True)
+    rlossctl.convert(prototxt, weights, tmp_path / "a.onnx", onnx_options=finished)
+    runner = open_onnx(tmp_path / "a.onnx", "cpu")
+    assert runner.labels(np.zeros((1, 64, 50, 3), np.uint8)).shape == (1, 64, 50)
+    with pytest.raises(NetError, match="larger than the model takes") as refused:
+        runner.labels(np.zeros((1, 60, 70, 3), np.uint8))
+    assert "70 x 60" in str(refused.value) and "at most 64 x 64" in str(refused.value)
 
 
 def test_eight_bits_need_images():
@@ -347,4 +354,6 @@ def test_damaged_cards_are_refused():
         ModelCard.from_json('{"head": "soft"}', "m.onnx")
     with pytest.raises(NetError, match="metadata"):
         ModelCard.from_json("[]")
+    with pytest.raises(NetError, match="metadata"):
+        ModelCard.from_json('{"largest_photo": [3]}')
     assert ModelCard.from_json('{"later": 1}') == ModelCard()
