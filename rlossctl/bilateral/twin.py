@@ -85,8 +85,8 @@ def lattice_filter(
 def features(colours: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.Tensor:
     """The features of each pixel of colours [C, H, W]: (x, y) / sigma_xy, colours / sigma_rgb: [P, d]."""
     height, width = colours.shape[1:]
-    # By tensors on the device: by a number, CUDA multiplies with the reciprocal, which rounds in another way, and
-    # a pixel on the border of two simplices would fall to the other side.
+    # By tensors on the device: by a number, CUDA multiplies with the reciprocal, which rounds in another way,
+    # and a pixel on the border of two simplices would fall to the other side.
     of_place, of_colour = colours.new_full((), sigma_xy), colours.new_full((), sigma_rgb)
     x = torch.arange(width, dtype=colours.dtype, device=colours.device) / of_place
     y = torch.arange(height, dtype=colours.dtype, device=colours.device) / of_place
