@@ -4,12 +4,12 @@
 
 Prints milliseconds for a whole batch (medians, measured by CUDA events). "loss" is value and gradient of
 the DenseCRF loss in one pass; "graph" is the same as a CUDA graph, without the host's part in launching;
-"fixed" has the deterministic sums; "kept" is the filter alone over kept lattices; "exact" is the Gaussian sum (up to --exact-up-to); "twin" is the torch
-code that runs where the kernels are not built, the filter alone. Beside them two floors that no lattice can
-go below: "bytes" is the time to read scores and image and to write the gradient, "work" the time of splat's
-and slice's multiplications and additions, at the rates that this card reaches in a plain copy and in a
-float32 matrix product. "target" is what the kernels were designed for on an H200 with the default batch and
-classes. Images are the demo's scenes.
+"fixed" has the deterministic sums; "kept" is the filter alone over kept lattices; "exact" is the Gaussian sum
+(up to --exact-up-to); "twin" is the torch code that runs where the kernels are not built, the filter alone.
+Beside them two floors that no lattice can go below: "bytes" is the time to read scores and image and to
+write the gradient, "work" the time of splat's and slice's multiplications and additions, at the rates that
+this card reaches in a plain copy and in a float32 matrix product. "target" is what the kernels were
+designed for on an H200 with the default batch and classes. Images are the demo's scenes.
 """
 
 from __future__ import annotations

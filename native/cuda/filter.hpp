@@ -1,7 +1,7 @@
 // The filters as the host sees them. Every pointer is a device address, every call only puts work on the
 // stream: it allocates nothing, waits for nothing and may be recorded in a CUDA graph. Errors of the arguments
 // and of the launches are thrown; what can only be known on the device (an image that is not finite, a sigma
-// too small for the keys) makes the outputs NaN.
+// too small for the keys) makes the outputs NaN, of all images that are filtered in one pass.
 #pragma once
 
 #include <cstddef>

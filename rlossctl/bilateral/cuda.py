@@ -1,9 +1,9 @@
 """The calls into the CUDA kernels: outputs and workspace on the tensors' device, work on its current stream.
 
 Nothing here waits for the device or copies to the host, so every call may be recorded in a CUDA graph. What
-only the device can know raises no error: where the image holds NaN or infinity, or sigma is too small for the
-keys (`packing.pack` says so on the CPU), the lattice's outputs become NaN. All tensors are contiguous float32
-on one device.
+only the device can know raises no error: where an image holds NaN or infinity, or sigma is too small for the
+keys (`packing.pack` says so on the CPU), the outputs of all images that share its pass become NaN. All
+tensors are contiguous float32 on one device.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ class Lattices:
     """The lattices of the images [N, C, H, W], C from 0 to 4, kept to filter many times.
 
     They are built on the current stream, in memory for the most vertices that the images can have: some 500
-    bytes per pixel with three colours, until the object goes. A large batch is cut into several parts. As with
-    every tensor, another stream that filters has to wait for the one that built, and a CUDA graph that
+    bytes per pixel with three colours, until the object goes. A large batch is cut into several parts. As
+    with every tensor, another stream that filters has to wait for the one that built, and a CUDA graph that
     filters needs the object as long as it is replayed.
 
     Raises:

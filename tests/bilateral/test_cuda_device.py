@@ -143,7 +143,7 @@ def test_kept_lattices_filter_inside_a_cuda_graph(gpu_kernels, batch) -> None:
 
 
 def test_kept_lattices_outlive_their_name_on_another_stream(gpu_kernels, batch) -> None:
-    """Memory of the stream that built them must not be used anew before the stream that filters is through."""
+    """Their memory must not be used anew by the stream that built, while another one filters."""
     values, image = (tensor.cuda() for tensor in batch(4, 21, 3, 129, 129))
     expected = gpu_kernels.lattice_filter(values, image, 50, 15)
     lattices = gpu_kernels.Lattices(image, 50, 15)
