@@ -4,12 +4,12 @@
 
 Prints milliseconds for a whole batch (medians, measured by CUDA events). "loss" is value and gradient of
 the DenseCRF loss in one pass; "graph" is the same as a CUDA graph, without the host's part in launching;
-"fixed" has the deterministic sums; "exact" is the Gaussian sum (up to --exact-up-to); "twin" is the torch
-code that runs where the kernels are not built, the filter alone. Beside them two floors that no lattice can
-go below: "bytes" is the time to read scores and image and to write the gradient, "work" the time of splat's
-and slice's multiplications and additions, at the rates that this card reaches in a plain copy and in a
-float32 matrix product. "target" is what the kernels were designed for on an H200 with the default batch and
-classes. Images are the demo's scenes.
+"fixed" has the deterministic sums; "kept" is the filter alone over kept lattices; "exact" is the Gaussian sum
+(up to --exact-up-to); "twin" is the torch code that runs where the kernels are not built, the filter alone.
+Beside them two floors that no lattice can go below: "bytes" is the time to read scores and image and to
+write the gradient, "work" the time of splat's and slice's multiplications and additions, at the rates that
+this card reaches in a plain copy and in a float32 matrix product. "target" is what the kernels were
+designed for on an H200 with the default batch and classes. Images are the demo's scenes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rlossctl.data.scenes import draw_scene
 TARGETS = {41: 0.05, 129: 0.25, 257: 1.0}  # milliseconds
 SIGMAS = 100.0, 15.0
 VERTICES = 6  # of a simplex, for three colours
-COLUMNS = ("loss", "graph", "fixed", "exact", "twin", "bytes", "work", "target")
+COLUMNS = ("loss", "graph", "fixed", "kept", "exact", "twin", "bytes", "work", "target")
 
 
 def main() -> None:
@@ -64,11 +64,12 @@ def measure(size: int, arguments: argparse.Namespace) -> dict[str, float | None]
     def loss(deterministic: bool = False) -> tuple[torch.Tensor | None, torch.Tensor]:
         return cuda.densecrf(seg, mask, image, *SIGMAS, -2 / len(seg), deterministic=deterministic)
 
-    repeats = arguments.repeats
+    repeats, lattices = arguments.repeats, cuda.Lattices(image, *SIGMAS)
     times: dict[str, float | None] = {
         "loss": milliseconds(loss, repeats),
         "graph": milliseconds(recorded(loss), repeats),
         "fixed": milliseconds(lambda: loss(True), repeats),
+        "kept": milliseconds(lambda: lattices.filter(seg), repeats),
         "exact": None,
         "twin": milliseconds(lambda: twin.lattice_filter(seg, image, *SIGMAS), max(repeats // 10, 3)),
     }

@@ -136,7 +136,7 @@ void run(const float* values, const float* image, float* filtered, const Batch& 
          float reach, const Workspace& workspace) {
     const auto tiles = static_cast<unsigned>(batch.tiles), images = static_cast<unsigned>(batch.images);
     const auto chunks = static_cast<unsigned>((batch.channels + exact_channels - 1) / exact_channels);
-    auto* boxes = static_cast<Box*>(workspace.memory);
+    auto* boxes = static_cast<Box*>(workspace.memory.start);
     launch(find_boxes<D>, dim3(tiles, images), tile_pixels, workspace.stream, batch, units, image, boxes);
     launch(sum_pairs<D>, dim3(tiles, images, chunks), tile_pixels, workspace.stream, batch, units, reach, image,
            values, static_cast<const Box*>(boxes), filtered);
@@ -149,14 +149,14 @@ std::size_t exact_workspace(const Sizes& sizes) {
     return sizeof(Box) * batch.images * batch.tiles;
 }
 
-void exact_filter(const float* values, const float* image, float* filtered, const Sizes& sizes, double sigma_xy,
-                  double sigma_rgb, double cutoff, const Workspace& workspace) {
-    if (workspace.bytes < exact_workspace(sizes)) throw std::invalid_argument("the workspace is too small");
+void exact_filter(const float* values, const float* image, float* filtered, const Sizes& sizes,
+                  const Sigmas& sigmas, double cutoff, const Workspace& workspace) {
+    if (workspace.memory.bytes < exact_workspace(sizes)) throw std::invalid_argument("the workspace is too small");
     const Batch batch = make_batch(sizes);
     if (sizes.images > 65535 || sizes.channels > 65535 * exact_channels)
         throw std::invalid_argument("too many images or channels for one call of the exact filter");
     const double unit = std::sqrt(0.5 / std::log(2.0)); // e^(-d^2 / 2) is 2^-(unit d)^2
-    const Units units{static_cast<float>(unit / sigma_xy), static_cast<float>(unit / sigma_rgb)};
+    const Units units{static_cast<float>(unit / sigmas.xy), static_cast<float>(unit / sigmas.rgb)};
     const auto reach = static_cast<float>(-std::log2(cutoff)); // endless for a cutoff of 0
     const auto run_for = batch.colours == 0   ? run<2>
                          : batch.colours == 1 ? run<3>

@@ -17,23 +17,30 @@ namespace rlossctl::cuda {
 
 namespace {
 
-Features make_features(int count, const Options& options) {
+// A kept lattice is made before its values are known: as many images share it as would share a pass with so many
+// channels. More channels take more memory.
+constexpr std::int64_t expected_channels = 24;
+
+Features make_features(const Batch& batch, const Sigmas& sigmas) {
+    const int count = batch.colours + 2;
     Features features{};
-    features.sigma_xy = options.sigma_xy;
-    features.sigma_rgb = options.sigma_rgb;
+    features.sigma_xy = sigmas.xy;
+    features.sigma_rgb = sigmas.rgb;
     for (int i = 0; i < count; ++i)
         features.scale[i] = std::sqrt(2.0 / 3.0) * (count + 1) / std::sqrt((i + 1.0) * (i + 2.0));
     return features;
 }
 
-// Launches for the images of one pass, in the order in which they run.
+// Launches for the images of one pass: `build`, then `apply` for any values.
 class Pass {
 public:
-    Pass(const Batch& batch, const Pieces& pieces, const Features& features, Stream stream)
-        : batch_(batch), pieces_(pieces), features_(features), stream_(stream),
+    Pass(const Batch& batch, const LatticePieces& pieces, Stream stream)
+        : batch_(batch), pieces_(pieces), stream_(stream),
           tiles_(static_cast<unsigned>(batch.tiles), static_cast<unsigned>(batch.images)) {}
 
-    void build(const float* image) const {
+    void build(const float* image, const Sigmas& sigmas) const {
+        const Features features = make_features(batch_, sigmas);
+        find_layout(image, features);
         const Lattice& lattice = pieces_.lattice;
         fill_bytes(lattice.keys, 0xFF, sizeof(*lattice.keys) * batch_.images * lattice.capacity, stream_);
         fill_bytes(lattice.count, 0, sizeof(*lattice.count), stream_);
@@ -42,31 +49,56 @@ public:
                                     : batch_.colours == 2 ? embed_tiles<4>
                                     : batch_.colours == 3 ? embed_tiles<5>
                                                           : embed_tiles<6>;
-        launch(embed_tiles_of, tiles_, tile_pixels, stream_, batch_, features_, pieces_.layout, image, lattice);
+        launch(embed_tiles_of, tiles_, tile_pixels, stream_, batch_, features, pieces_.layout, image, lattice);
         over_vertices(batch_.edge, link_vertices);
     }
 
-    void splat(const Inputs& inputs) const {
-        over_vertices(batch_.groups, clear_rows<float4>, pieces_.rows[0]);
-        launch(splat_tiles<float>, tiles_, tile_pixels, stream_, batch_, pieces_.layout, inputs, pieces_.lattice,
-               nullptr, pieces_.rows[0]);
+    // Outputs: `filtered`, see Outputs, and `energies` of the images; either may be null.
+    void apply(const Inputs& inputs, float* filtered, double* energies, float factor, const RowPieces& rows,
+               const Options& options) const {
+        if (options.deterministic) splat_deterministic(inputs, rows);
+        else splat(inputs, rows);
+        const float4* blurred = blur(options.order, rows.rows);
+        slice(inputs, blurred, Outputs{filtered, energies == nullptr ? nullptr : rows.energies, factor});
+        if (energies != nullptr)
+            launch(sum_energies, dim3(static_cast<unsigned>(batch_.images)), block_threads, stream_, batch_.tiles,
+                   static_cast<const double*>(rows.energies), energies);
     }
 
-    void splat_deterministic(const Inputs& inputs) const {
-        const dim3 planes(spread(batch_.pixels).x, static_cast<unsigned>(batch_.images * batch_.channels));
-        fill_bytes(pieces_.largest, 0, sizeof(*pieces_.largest) * batch_.images * batch_.groups * 4, stream_);
-        launch(find_largest, planes, block_threads, stream_, batch_, inputs.values, inputs.mask, pieces_.largest);
-        auto* sums = reinterpret_cast<Integers*>(pieces_.rows[1]); // both spare pieces together
+private:
+    void find_layout(const float* image, const Features& features) const {
+        Layout* layout = pieces_.layout;
+        fill_bytes(layout, 0, sizeof(*layout), stream_);
+        if (batch_.colours > 0) {
+            const std::size_t points = std::size_t(batch_.images) * batch_.pixels;
+            const dim3 channels(spread((points + 15) / 16).x, static_cast<unsigned>(batch_.colours));
+            launch(find_ranges, channels, block_threads, stream_, batch_.images, batch_.colours, batch_.pixels, image,
+                   layout);
+        }
+        launch(lay_out_keys, dim3(1), 1, stream_, batch_.colours, batch_.height, batch_.width, features, layout);
+    }
+
+    void splat(const Inputs& inputs, const RowPieces& rows) const {
+        over_vertices(batch_.groups, clear_rows<float4>, rows.rows[0]);
+        launch(splat_tiles<float>, tiles_, tile_pixels, stream_, batch_, pieces_.layout, inputs, pieces_.lattice,
+               nullptr, rows.rows[0]);
+    }
+
+    void splat_deterministic(const Inputs& inputs, const RowPieces& rows) const {
+        const dim3 planes(spread(batch_.pixels).x, static_cast<unsigned>(batch_.channels),
+                          static_cast<unsigned>(batch_.images));
+        fill_bytes(rows.largest, 0, sizeof(*rows.largest) * batch_.images * batch_.groups * 4, stream_);
+        launch(find_largest, planes, block_threads, stream_, batch_, inputs.values, inputs.mask, rows.largest);
+        auto* sums = reinterpret_cast<Integers*>(rows.rows[1]); // both spare pieces together
         over_vertices(batch_.groups, clear_rows<Integers>, sums);
         launch(splat_tiles<long long>, tiles_, tile_pixels, stream_, batch_, pieces_.layout, inputs, pieces_.lattice,
-               pieces_.largest, sums);
-        over_vertices(batch_.groups * 4, round_sums, pieces_.largest, reinterpret_cast<const long long*>(sums),
-                      reinterpret_cast<float*>(pieces_.rows[0]));
+               rows.largest, sums);
+        over_vertices(batch_.groups * 4, round_sums, rows.largest, reinterpret_cast<const long long*>(sums),
+                      reinterpret_cast<float*>(rows.rows[0]));
     }
 
     // The rows as the blur leaves them.
-    const float4* blur(Order order) const {
-        float4* const* rows = pieces_.rows;
+    const float4* blur(Order order, float4* const* rows) const {
         if (order != Order::mean) return blur_axes(order == Order::backward, rows[0], rows[1], rows[0], nullptr);
         float4* forward = blur_axes(false, rows[0], rows[1], rows[2], nullptr);
         float4* spare = forward == rows[1] ? rows[2] : rows[1];
@@ -83,7 +115,6 @@ public:
                outputs);
     }
 
-private:
     // A kernel that strides over at most `each` items per vertex.
     template <class... Parameters, class... Arguments>
     void over_vertices(int each, void (*kernel)(Batch, const Layout*, Lattice, Parameters...),
@@ -106,69 +137,96 @@ private:
     }
 
     Batch batch_;
-    Pieces pieces_;
-    Features features_;
+    LatticePieces pieces_;
     Stream stream_;
     dim3 tiles_;
 };
-
-void find_layout(const Sizes& sizes, const float* image, const Features& features, Layout* layout, Stream stream) {
-    const Batch batch = make_batch(sizes);
-    fill_bytes(layout, 0, sizeof(*layout), stream);
-    if (batch.colours > 0) {
-        const std::size_t points = std::size_t(batch.images) * batch.pixels;
-        const dim3 channels(spread((points + 15) / 16).x, static_cast<unsigned>(batch.colours));
-        launch(find_ranges, channels, block_threads, stream, batch.images, batch.colours, batch.pixels, image,
-               layout);
-    }
-    launch(lay_out_keys, dim3(1), 1, stream, batch.colours, batch.height, batch.width, features, layout);
-}
 
 template <class T>
 T* advance(T* pointer, std::size_t count) {
     return pointer == nullptr ? nullptr : pointer + count;
 }
 
-void run(const float* image, const Inputs& inputs, const Outputs& outputs, const Sizes& sizes, const Options& options,
-         const Workspace& workspace) {
-    const Plan plan(sizes, options.order, options.deterministic);
-    if (workspace.bytes < plan.bytes()) throw std::invalid_argument("the workspace is too small");
-    const Pieces pieces = plan.pieces(workspace.memory);
-    const Features features = make_features(static_cast<int>(sizes.colours) + 2, options);
-    find_layout(sizes, image, features, pieces.layout, workspace.stream);
+Arena open(const Memory& memory, std::size_t needed, const char* complaint) {
+    if (memory.bytes < needed) throw std::invalid_argument(complaint);
+    return Arena(memory.start);
+}
 
-    Batch batch = plan.batch();
-    const std::size_t pixels = batch.pixels;
-    for (std::int64_t first = 0; first < sizes.images; first += plan.batch().images) {
-        batch.images = static_cast<int>(std::min<std::int64_t>(plan.batch().images, sizes.images - first));
-        const Inputs in{inputs.values + first * batch.channels * pixels, advance(inputs.mask, first * pixels)};
-        const Outputs out{advance(outputs.filtered, first * batch.channels * pixels),
-                          outputs.energies == nullptr ? nullptr : pieces.energies, outputs.factor};
-        const Pass pass(batch, pieces, features, workspace.stream);
-        pass.build(image + first * batch.colours * pixels);
-        if (options.deterministic) pass.splat_deterministic(in);
-        else pass.splat(in);
-        pass.slice(in, pass.blur(options.order), out);
-        if (outputs.energies != nullptr)
-            launch(sum_energies, dim3(static_cast<unsigned>(batch.images)), block_threads, workspace.stream,
-                   batch.tiles, static_cast<const double*>(pieces.energies), outputs.energies + first);
+// What the images of a pass take together, lattice and rows.
+std::size_t pass_workspace(const Batch& pass, const Options& options) {
+    Arena arena(nullptr);
+    take_lattice(arena, pass);
+    take_rows(arena, pass, options);
+    return arena.used();
+}
+
+// Builds and applies the lattices of one pass after the other, all in the same workspace.
+void run(const float* image, const Inputs& inputs, float* filtered, double* energies, float factor, const Sizes& sizes,
+         const Sigmas& sigmas, const Options& options, const Workspace& workspace) {
+    const Batch largest = plan_pass(sizes, options);
+    const Arena whole = open(workspace.memory, pass_workspace(largest, options), "the workspace is too small");
+    const std::size_t pixels = largest.pixels;
+    for (std::int64_t first = 0; first < sizes.images; first += largest.images) {
+        Batch batch = largest;
+        batch.images = static_cast<int>(std::min<std::int64_t>(largest.images, sizes.images - first));
+        Arena arena = whole;
+        const Pass pass(batch, take_lattice(arena, batch), workspace.stream);
+        pass.build(image + first * batch.colours * pixels, sigmas);
+        const std::size_t plane = first * batch.channels * pixels;
+        pass.apply({inputs.values + plane, advance(inputs.mask, first * pixels)}, advance(filtered, plane),
+                   advance(energies, first), factor, take_rows(arena, batch, options), options);
     }
 }
 
 } // namespace
 
-std::size_t lattice_workspace(const Sizes& sizes, Order order, bool deterministic) {
-    return Plan(sizes, order, deterministic).bytes();
+std::size_t lattice_workspace(const Sizes& sizes, const Options& options) {
+    return pass_workspace(plan_pass(sizes, options), options);
 }
 
 void lattice_filter(const float* values, const float* image, float* filtered, const Sizes& sizes,
-                    const Options& options, const Workspace& workspace) {
-    run(image, Inputs{values, nullptr}, Outputs{filtered, nullptr, 1}, sizes, options, workspace);
+                    const Sigmas& sigmas, const Options& options, const Workspace& workspace) {
+    run(image, {values, nullptr}, filtered, nullptr, 1, sizes, sigmas, options, workspace);
 }
 
 void densecrf(const float* values, const float* mask, const float* image, float* gradient, double* energies,
-              const Sizes& sizes, const Options& options, float factor, const Workspace& workspace) {
-    run(image, Inputs{values, mask}, Outputs{gradient, energies, factor}, sizes, options, workspace);
+              const Sizes& sizes, const Sigmas& sigmas, const Options& options, float factor,
+              const Workspace& workspace) {
+    run(image, {values, mask}, gradient, energies, factor, sizes, sigmas, options, workspace);
+}
+
+std::int64_t kept_images(const Sizes& sizes) {
+    Sizes expected = sizes;
+    expected.channels = expected_channels;
+    return plan_pass(expected, {Order::mean, true}).images;
+}
+
+std::size_t lattice_bytes(const Sizes& sizes) {
+    if (sizes.images > kept_images(sizes)) throw std::invalid_argument("too many images for one kept lattice");
+    Arena arena(nullptr);
+    take_lattice(arena, make_batch(sizes));
+    return arena.used();
+}
+
+void build_lattice(const float* image, const Sizes& sizes, const Sigmas& sigmas, const Workspace& lattice) {
+    const Batch batch = make_batch(sizes);
+    Arena arena = open(lattice.memory, lattice_bytes(sizes), "the lattice's memory is too small");
+    Pass(batch, take_lattice(arena, batch), lattice.stream).build(image, sigmas);
+}
+
+std::size_t rows_workspace(const Sizes& sizes, const Options& options) {
+    Arena arena(nullptr);
+    take_rows(arena, make_batch(sizes), options);
+    return arena.used();
+}
+
+void apply_lattice(const float* values, float* filtered, const Sizes& sizes, const Options& options,
+                   const Memory& lattice, const Workspace& workspace) {
+    const Batch batch = make_batch(sizes);
+    Arena kept = open(lattice, lattice_bytes(sizes), "the lattice's memory is too small");
+    Arena rows = open(workspace.memory, rows_workspace(sizes, options), "the workspace is too small");
+    Pass(batch, take_lattice(kept, batch), workspace.stream)
+        .apply({values, nullptr}, filtered, nullptr, 1, take_rows(rows, batch, options), options);
 }
 
 } // namespace rlossctl::cuda

@@ -1,7 +1,7 @@
 // The filters as the host sees them. Every pointer is a device address, every call only puts work on the
 // stream: it allocates nothing, waits for nothing and may be recorded in a CUDA graph. Errors of the arguments
 // and of the launches are thrown; what can only be known on the device (an image that is not finite, a sigma
-// too small for the keys) makes the outputs NaN.
+// too small for the keys) makes the outputs NaN, of all images that are filtered in one pass.
 #pragma once
 
 #include <cstddef>
@@ -22,34 +22,52 @@ struct Sizes {
 // The order in which the blur takes the lattice's axes; backward gives the transposed operator.
 enum class Order : int { forward = 0, backward = 1, mean = 2 };
 
+struct Sigmas {
+    double xy, rgb;
+};
+
 struct Options {
-    double sigma_xy, sigma_rgb;
     Order order;
     bool deterministic; // the same bits in every run
 };
 
-struct Workspace {
-    void* memory; // aligned to 16 bytes
+struct Memory {
+    void* start; // aligned to 16 bytes
     std::size_t bytes;
+};
+
+struct Workspace {
+    Memory memory;
     Stream stream;
 };
 
-std::size_t lattice_workspace(const Sizes& sizes, Order order, bool deterministic);
+std::size_t lattice_workspace(const Sizes& sizes, const Options& options);
 
 // filtered[n] = A_n values[n]: float32 [images, channels, height, width], image [images, colours, height, width].
 void lattice_filter(const float* values, const float* image, float* filtered, const Sizes& sizes,
-                    const Options& options, const Workspace& workspace);
+                    const Sigmas& sigmas, const Options& options, const Workspace& workspace);
 
 // With s = values * mask, mask [images, height, width]: energies[n] = sum of s_n * (A_n s_n), float64, and
 // gradient = factor * mask * (A s), left out where `gradient` is null.
 void densecrf(const float* values, const float* mask, const float* image, float* gradient, double* energies,
-              const Sizes& sizes, const Options& options, float factor, const Workspace& workspace);
+              const Sizes& sizes, const Sigmas& sigmas, const Options& options, float factor,
+              const Workspace& workspace);
+
+// Kept lattices: `build_lattice` once, then `apply_lattice` for any values, each time with a workspace for the rows
+// alone. The lattice's own memory has `lattice_bytes`. It takes all images given: the caller cuts a batch into parts
+// of at most `kept_images`. The number of channels only counts where there are values.
+std::int64_t kept_images(const Sizes& sizes);
+std::size_t lattice_bytes(const Sizes& sizes);
+void build_lattice(const float* image, const Sizes& sizes, const Sigmas& sigmas, const Workspace& lattice);
+std::size_t rows_workspace(const Sizes& sizes, const Options& options);
+void apply_lattice(const float* values, float* filtered, const Sizes& sizes, const Options& options,
+                   const Memory& lattice, const Workspace& workspace);
 
 std::size_t exact_workspace(const Sizes& sizes);
 
 // The Gaussian sum itself; pairs of tiles whose weights are all below `cutoff` are left out.
-void exact_filter(const float* values, const float* image, float* filtered, const Sizes& sizes, double sigma_xy,
-                  double sigma_rgb, double cutoff, const Workspace& workspace);
+void exact_filter(const float* values, const float* image, float* filtered, const Sizes& sizes,
+                  const Sigmas& sigmas, double cutoff, const Workspace& workspace);
 
 // Why nothing can run here (no driver, no device, ...); empty if something can.
 std::string why_unusable();

@@ -36,7 +36,7 @@ struct Features {
 struct Layout {
     unsigned highest[max_colours], lowest[max_colours]; // see layout.cuh
     int low[max_features], shift[max_features];
-    int valid; // 0: the keys cannot tell the vertices apart, all outputs are NaN
+    int valid; // 0: the keys cannot tell the vertices apart, all outputs of the pass are NaN
 };
 
 struct Lattice {

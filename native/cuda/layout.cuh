@@ -12,7 +12,7 @@ struct Range {
     unsigned above, below;
 };
 
-// How far a channel of the whole batch reaches above and below 0. Bits of floats that are not negative have
+// How far a channel of all images of the pass reaches above and below 0. Bits of floats that are not negative have
 // the floats' own order; NaN counts as infinity. One row of blocks per channel; the ranges start as 0.
 __global__ static void find_ranges(int images, int colours, int pixels, const float* image, Layout* layout) {
     RLOSSCTL_SHARED(Range, widest);

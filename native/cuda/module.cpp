@@ -27,25 +27,50 @@ T* at(Address address) {
 
 std::size_t workspace_bytes(Size images, Size channels, Size colours, Size height, Size width, int order,
                             bool deterministic) {
-    return cuda::lattice_workspace({images, channels, colours, height, width}, cuda::Order{order}, deterministic);
+    return cuda::lattice_workspace({images, channels, colours, height, width}, {cuda::Order{order}, deterministic});
 }
 
 void bilateral_filter(Address values, Address image, Address filtered, Size images, Size channels, Size colours,
                       Size height, Size width, double sigma_xy, double sigma_rgb, int order, bool deterministic,
                       Address workspace, std::size_t bytes, Address stream) {
     cuda::lattice_filter(at<const float>(values), at<const float>(image), at<float>(filtered),
-                         {images, channels, colours, height, width},
-                         {sigma_xy, sigma_rgb, cuda::Order{order}, deterministic},
-                         {at<void>(workspace), bytes, at<void>(stream)});
+                         {images, channels, colours, height, width}, {sigma_xy, sigma_rgb},
+                         {cuda::Order{order}, deterministic}, {{at<void>(workspace), bytes}, at<void>(stream)});
 }
 
 void densecrf(Address values, Address mask, Address image, Address gradient, Address energies, Size images,
               Size channels, Size colours, Size height, Size width, double sigma_xy, double sigma_rgb, int order,
               float factor, bool deterministic, Address workspace, std::size_t bytes, Address stream) {
     cuda::densecrf(at<const float>(values), at<const float>(mask), at<const float>(image), at<float>(gradient),
-                   at<double>(energies), {images, channels, colours, height, width},
-                   {sigma_xy, sigma_rgb, cuda::Order{order}, deterministic}, factor,
-                   {at<void>(workspace), bytes, at<void>(stream)});
+                   at<double>(energies), {images, channels, colours, height, width}, {sigma_xy, sigma_rgb},
+                   {cuda::Order{order}, deterministic}, factor, {{at<void>(workspace), bytes}, at<void>(stream)});
+}
+
+Size kept_images(Size images, Size colours, Size height, Size width) {
+    return cuda::kept_images({images, 1, colours, height, width});
+}
+
+std::size_t lattice_bytes(Size images, Size colours, Size height, Size width) {
+    return cuda::lattice_bytes({images, 1, colours, height, width});
+}
+
+void build_lattice(Address image, Size images, Size colours, Size height, Size width, double sigma_xy,
+                   double sigma_rgb, Address lattice, std::size_t bytes, Address stream) {
+    cuda::build_lattice(at<const float>(image), {images, 1, colours, height, width}, {sigma_xy, sigma_rgb},
+                        {{at<void>(lattice), bytes}, at<void>(stream)});
+}
+
+std::size_t rows_workspace_bytes(Size images, Size channels, Size colours, Size height, Size width, int order,
+                                 bool deterministic) {
+    return cuda::rows_workspace({images, channels, colours, height, width}, {cuda::Order{order}, deterministic});
+}
+
+void apply_lattice(Address values, Address filtered, Size images, Size channels, Size colours, Size height,
+                   Size width, int order, bool deterministic, Address lattice, std::size_t lattice_bytes,
+                   Address workspace, std::size_t bytes, Address stream) {
+    cuda::apply_lattice(at<const float>(values), at<float>(filtered), {images, channels, colours, height, width},
+                        {cuda::Order{order}, deterministic}, {at<void>(lattice), lattice_bytes},
+                        {{at<void>(workspace), bytes}, at<void>(stream)});
 }
 
 std::size_t exact_workspace_bytes(Size images, Size channels, Size colours, Size height, Size width) {
@@ -56,8 +81,8 @@ void exact_filter(Address values, Address image, Address filtered, Size images, 
                   Size height, Size width, double sigma_xy, double sigma_rgb, double cutoff, Address workspace,
                   std::size_t bytes, Address stream) {
     cuda::exact_filter(at<const float>(values), at<const float>(image), at<float>(filtered),
-                       {images, channels, colours, height, width}, sigma_xy, sigma_rgb, cutoff,
-                       {at<void>(workspace), bytes, at<void>(stream)});
+                       {images, channels, colours, height, width}, {sigma_xy, sigma_rgb}, cutoff,
+                       {{at<void>(workspace), bytes}, at<void>(stream)});
 }
 
 } // namespace
@@ -77,6 +102,16 @@ PYBIND11_MODULE(RLOSSCTL_MODULE, module) {
                arg("images"), arg("channels"), arg("colours"), arg("height"), arg("width"), arg("sigma_xy"),
                arg("sigma_rgb"), arg("order"), arg("factor"), arg("deterministic"), arg("workspace"),
                arg("workspace_bytes"), arg("stream"));
+    module.def("kept_images", &kept_images, arg("images"), arg("colours"), arg("height"), arg("width"),
+               "How many images of a batch one kept lattice takes.");
+    module.def("lattice_bytes", &lattice_bytes, arg("images"), arg("colours"), arg("height"), arg("width"));
+    module.def("build_lattice", &build_lattice, arg("image"), arg("images"), arg("colours"), arg("height"),
+               arg("width"), arg("sigma_xy"), arg("sigma_rgb"), arg("lattice"), arg("lattice_bytes"), arg("stream"));
+    module.def("rows_workspace_bytes", &rows_workspace_bytes, arg("images"), arg("channels"), arg("colours"),
+               arg("height"), arg("width"), arg("order"), arg("deterministic"));
+    module.def("apply_lattice", &apply_lattice, arg("values"), arg("filtered"), arg("images"), arg("channels"),
+               arg("colours"), arg("height"), arg("width"), arg("order"), arg("deterministic"), arg("lattice"),
+               arg("lattice_bytes"), arg("workspace"), arg("workspace_bytes"), arg("stream"));
     module.def("exact_workspace_bytes", &exact_workspace_bytes, arg("images"), arg("channels"), arg("colours"),
                arg("height"), arg("width"));
     module.def("exact_filter", &exact_filter, arg("values"), arg("image"), arg("filtered"), arg("images"),

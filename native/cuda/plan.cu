@@ -10,7 +10,7 @@ namespace rlossctl::cuda {
 namespace {
 
 constexpr std::int64_t int_limit = std::numeric_limits<int>::max();
-constexpr std::int64_t grid_limit = 65535; // blocks along y
+constexpr std::int64_t grid_limit = 65535; // blocks along y or z
 
 std::size_t most_vertices(const Batch& batch) { // of an image
     return std::size_t(batch.pixels) * batch.edge + (batch.pixels % 4 != 0 ? batch.edge : 0);
@@ -40,30 +40,22 @@ Batch make_batch(const Sizes& sizes) {
     return batch;
 }
 
-Plan::Plan(const Sizes& sizes, Order order, bool deterministic)
-    : batch_(make_batch(sizes)), three_rows_(order == Order::mean || deterministic) {
-    Batch one = batch_;
-    one.images = 1;
+Batch plan_pass(const Sizes& sizes, const Options& options) {
+    Batch batch = make_batch(sizes);
+    batch.images = 1;
     Arena single(nullptr);
-    carve(single, one);
+    take_lattice(single, batch);
+    take_rows(single, batch, options);
     std::int64_t most = std::max<std::int64_t>(1, pass_bytes / single.used());
-    most = std::min({most, int_limit / static_cast<std::int64_t>(2 * most_vertices(batch_)),
-                     grid_limit / sizes.channels > 0 ? grid_limit / sizes.channels : 1});
+    most = std::min({most, int_limit / static_cast<std::int64_t>(2 * most_vertices(batch)), grid_limit});
     const std::int64_t passes = (sizes.images + most - 1) / most;
-    batch_.images = static_cast<int>((sizes.images + passes - 1) / passes); // passes of equal size
-    Arena arena(nullptr);
-    carve(arena, batch_);
-    bytes_ = arena.used();
+    batch.images = static_cast<int>((sizes.images + passes - 1) / passes); // passes of equal size
+    return batch;
 }
 
-Pieces Plan::pieces(void* memory) const {
-    Arena arena(memory);
-    return carve(arena, batch_);
-}
-
-Pieces Plan::carve(Arena& arena, const Batch& batch) const {
+LatticePieces take_lattice(Arena& arena, const Batch& batch) {
     const std::size_t images = batch.images, tiles = images * batch.tiles, vertices = most_vertices(batch);
-    Pieces pieces{};
+    LatticePieces pieces{};
     pieces.layout = arena.take<Layout>(1);
     Lattice& lattice = pieces.lattice;
     lattice.capacity = static_cast<unsigned>(2 * vertices);
@@ -77,12 +69,18 @@ Pieces Plan::carve(Arena& arena, const Batch& batch) const {
     lattice.tile_slots = arena.take<unsigned>(tiles * batch.edge * (tile_pixels + 1));
     lattice.places = arena.take<unsigned short>(tiles * batch.edge * tile_pixels);
     lattice.weights = arena.take<float>(tiles * batch.edge * tile_pixels);
-    const std::size_t rows = lattice.max_vertices * batch.groups;
+    return pieces;
+}
+
+RowPieces take_rows(Arena& arena, const Batch& batch, const Options& options) {
+    const std::size_t images = batch.images, rows = images * most_vertices(batch) * batch.groups;
+    const bool three = options.order == Order::mean || options.deterministic;
+    RowPieces pieces{};
     pieces.rows[0] = arena.take<float4>(rows);
-    pieces.rows[1] = arena.take<float4>(three_rows_ ? 2 * rows : rows);
-    pieces.rows[2] = three_rows_ && pieces.rows[1] != nullptr ? pieces.rows[1] + rows : nullptr;
+    pieces.rows[1] = arena.take<float4>(three ? 2 * rows : rows);
+    pieces.rows[2] = three && pieces.rows[1] != nullptr ? pieces.rows[1] + rows : nullptr;
     pieces.largest = arena.take<unsigned>(images * batch.groups * 4);
-    pieces.energies = arena.take<double>(tiles);
+    pieces.energies = arena.take<double>(images * batch.tiles);
     return pieces;
 }
 

@@ -26,11 +26,17 @@ private:
     std::size_t used_ = 0;
 };
 
-// What a pass works with: as many images as fit into `pass_bytes`, at least one. Nobody knows beforehand how many
-// vertices an image has, and nothing may be allocated later, so there is room for the most there can be.
-struct Pieces {
+// What a pass works with, in two parts. Nobody knows beforehand how many vertices an image has, and nothing may be
+// allocated later, so there is room for the most there can be.
+
+// What the images alone decide: it may be kept, whatever is filtered over them.
+struct LatticePieces {
     Layout* layout;
     Lattice lattice;
+};
+
+// What one filtering needs.
+struct RowPieces {
     float4* rows[3];   // [max_vertices][groups]; with the deterministic sums rows[1] and [2] are one piece
     unsigned* largest; // [images][4 * groups], see sums.cuh
     double* energies;  // [images][tiles]
@@ -39,20 +45,10 @@ struct Pieces {
 // Throws std::invalid_argument where the sizes are none or too large to count.
 Batch make_batch(const Sizes& sizes);
 
-class Plan {
-public:
-    Plan(const Sizes& sizes, Order order, bool deterministic);
+// The largest pass of a batch: as many images as fit into `pass_bytes` with both parts, at least one.
+Batch plan_pass(const Sizes& sizes, const Options& options);
 
-    const Batch& batch() const { return batch_; } // of one pass
-    std::size_t bytes() const { return bytes_; }
-    Pieces pieces(void* memory) const;
-
-private:
-    Pieces carve(Arena& arena, const Batch& batch) const;
-
-    Batch batch_;
-    bool three_rows_;
-    std::size_t bytes_;
-};
+LatticePieces take_lattice(Arena& arena, const Batch& batch);
+RowPieces take_rows(Arena& arena, const Batch& batch, const Options& options);
 
 } // namespace rlossctl::cuda

@@ -78,16 +78,16 @@ struct Adder<long long> {
     }
 };
 
-// largest[image][channel] = bits of the largest magnitude of values * mask; starts as 0. Blocks (any, planes).
+// largest[image][channel] = bits of the largest magnitude of values * mask; starts as 0. Blocks (any, channels, images).
 __global__ static void find_largest(Batch batch, const float* values, const float* mask, unsigned* largest) {
     RLOSSCTL_SHARED(unsigned, widest);
-    const int image = static_cast<int>(blockIdx.y) / batch.channels;
-    const int channel = static_cast<int>(blockIdx.y) % batch.channels;
+    const int channel = static_cast<int>(blockIdx.y), image = static_cast<int>(blockIdx.z);
+    const std::size_t plane = std::size_t(image) * batch.channels + channel;
     if (threadIdx.x == 0) widest = 0;
     __syncthreads();
     unsigned found = 0;
     for (std::size_t p = first_item(); p < std::size_t(batch.pixels); p += item_stride()) {
-        const float value = values[std::size_t{blockIdx.y} * batch.pixels + p];
+        const float value = values[plane * batch.pixels + p];
         const float kept = mask == nullptr ? value : value * mask[std::size_t(image) * batch.pixels + p];
         found = max(found, magnitude_bits(kept));
     }

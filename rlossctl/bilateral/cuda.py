@@ -1,9 +1,9 @@
 """The calls into the CUDA kernels: outputs and workspace on the tensors' device, work on its current stream.
 
 Nothing here waits for the device or copies to the host, so every call may be recorded in a CUDA graph. What
-only the device can know raises no error: where the image holds NaN or infinity, or sigma is too small for the
-keys (`packing.pack` says so on the CPU), the lattice's outputs become NaN. All tensors are contiguous float32
-on one device.
+only the device can know raises no error: where an image holds NaN or infinity, or sigma is too small for the
+keys (`packing.pack` says so on the CPU), the outputs of all images that share its pass become NaN. All
+tensors are contiguous float32 on one device.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def lattice_filter(
     filtered = torch.empty_like(values)
     fixed = _deterministic(deterministic)
     with _current_stream(values.device) as stream:
-        memory, size = _lattice_workspace(values, image, order, fixed)
+        size = cuda_module().workspace_bytes(*_sizes(values, image), order, fixed)
+        workspace = _memory(size, values.device)
         cuda_module().bilateral_filter(
             *_addresses(values, image, filtered),
             *_sizes(values, image),
@@ -51,8 +52,7 @@ def lattice_filter(
             sigma_rgb,
             order,
             fixed,
-            memory.data_ptr(),
-            size,
+            *_span(workspace),
             stream,
         )
     return filtered
@@ -87,7 +87,8 @@ def densecrf(
     energies = torch.empty(len(values), dtype=torch.float64, device=values.device)
     fixed = _deterministic(deterministic)
     with _current_stream(values.device) as stream:
-        memory, size = _lattice_workspace(values, image, order, fixed)
+        size = cuda_module().workspace_bytes(*_sizes(values, image), order, fixed)
+        workspace = _memory(size, values.device)
         cuda_module().densecrf(
             *_addresses(values, mask, image, gradient, energies),
             *_sizes(values, image),
@@ -96,8 +97,7 @@ def densecrf(
             order,
             factor,
             fixed,
-            memory.data_ptr(),
-            size,
+            *_span(workspace),
             stream,
         )
     return gradient, energies
@@ -115,33 +115,95 @@ def exact_filter(
     sizes = _sizes(values, image)
     with _current_stream(values.device) as stream:
         size = cuda_module().exact_workspace_bytes(*sizes)
-        memory = torch.empty(size, dtype=torch.uint8, device=values.device)
+        workspace = _memory(size, values.device)
         cuda_module().exact_filter(
             *_addresses(values, image, filtered),
             *sizes,
             sigma_xy,
             sigma_rgb,
             cutoff,
-            memory.data_ptr(),
-            size,
+            *_span(workspace),
             stream,
         )
     return filtered
 
 
+class Lattices:
+    """The lattices of the images [N, C, H, W], C from 0 to 4, kept to filter many times.
+
+    They are built on the current stream, in memory for the most vertices that the images can have: some 500
+    bytes per pixel with three colours, until the object goes. A large batch is cut into several parts. As
+    with every tensor, another stream that filters has to wait for the one that built, and a CUDA graph that
+    filters needs the object as long as it is replayed.
+
+    Raises:
+        As `lattice_filter`.
+    """
+
+    def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
+        self._shape = tuple(image.shape)
+        self._part = cuda_module().kept_images(*image.shape)  # how many images share a lattice's memory
+        with _current_stream(image.device) as stream:
+            parts = image.split(self._part)
+            self._kept = [_build(images, sigma_xy, sigma_rgb, stream) for images in parts]
+
+    def filter(
+        self, values: torch.Tensor, order: int = FORWARD, deterministic: bool | None = None
+    ) -> torch.Tensor:
+        """A applied to values [N, K, H, W] of the images' N, H and W; the rest as for `lattice_filter`."""
+        images, colours, height, width = self._shape
+        if (len(values), *values.shape[2:]) != (images, height, width):
+            raise ValueError(f"values of shape {tuple(values.shape)} for images {(images, height, width)}")
+        filtered = torch.empty_like(values)
+        if values.numel() == 0:
+            return filtered
+        fixed = _deterministic(deterministic)
+        parts = zip(self._kept, values.split(self._part), filtered.split(self._part), strict=True)
+        with _current_stream(values.device, *self._kept) as stream:
+            for kept, part, out in parts:
+                sizes = len(part), values.shape[1], colours, height, width
+                size = cuda_module().rows_workspace_bytes(*sizes, order, fixed)
+                workspace = _memory(size, values.device)
+                cuda_module().apply_lattice(
+                    *_addresses(part, out),
+                    *sizes,
+                    order,
+                    fixed,
+                    *_span(kept),
+                    *_span(workspace),
+                    stream,
+                )
+        return filtered
+
+
+def _build(image: torch.Tensor, sigma_xy: float, sigma_rgb: float, stream: int) -> torch.Tensor:
+    """The memory of one lattice, for all images [N, C, H, W]."""
+    kept = _memory(cuda_module().lattice_bytes(*image.shape), image.device)
+    cuda_module().build_lattice(image.data_ptr(), *image.shape, sigma_xy, sigma_rgb, *_span(kept), stream)
+    return kept
+
+
 @contextmanager
-def _current_stream(device: torch.device) -> Iterator[int]:
-    """Makes `device` the current one; gives the address of its current stream."""
+def _current_stream(device: torch.device, *kept: torch.Tensor) -> Iterator[int]:
+    """Makes `device` the current one; gives the address of its current stream.
+
+    Memory in `kept` may come from another stream: if it is freed, it is not used anew before this one is
+    through with it.
+    """
     with torch.cuda.device(device):
-        yield torch.cuda.current_stream(device).cuda_stream
+        stream = torch.cuda.current_stream(device)
+        for memory in kept:
+            memory.record_stream(stream)
+        yield stream.cuda_stream
 
 
-def _lattice_workspace(
-    values: torch.Tensor, image: torch.Tensor, order: int, deterministic: bool
-) -> tuple[torch.Tensor, int]:
-    """Memory of torch's allocator, which gives it to later work on the same stream alone."""
-    size = cuda_module().workspace_bytes(*_sizes(values, image), order, deterministic)
-    return torch.empty(size, dtype=torch.uint8, device=values.device), size
+def _memory(size: int, device: torch.device) -> torch.Tensor:
+    """So many bytes of torch's allocator, which gives them to later work on the same stream alone."""
+    return torch.empty(size, dtype=torch.uint8, device=device)
+
+
+def _span(memory: torch.Tensor) -> tuple[int, int]:
+    return memory.data_ptr(), memory.numel()
 
 
 def _addresses(*tensors: torch.Tensor | None) -> list[int]:

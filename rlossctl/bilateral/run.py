@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 
@@ -25,10 +26,7 @@ def filtered(
     sigmas = sigma_xy, sigma_rgb
     if mode == EXACT:
         return _exact(kernel, values, image, *sigmas)
-    if kernel == CUDA:
-        return cuda.lattice_filter(values, image, *sigmas, ORDERS[mode])
-    lattice_filter = native.lattice_filter if kernel == NATIVE else twin.lattice_filter
-    return lattice_filter(values, image, *sigmas, ORDERS[mode])
+    return _lattice_module(kernel).lattice_filter(values, image, *sigmas, ORDERS[mode])
 
 
 def energy(
@@ -66,10 +64,15 @@ def prepare(
     """`filtered` for these images, with what does not depend on the values computed now."""
     kernel = _kernel(image)
     sigmas = sigma_xy, sigma_rgb
-    if mode == EXACT or kernel == CUDA or 0 in (len(image), *image.shape[2:]):
+    if mode == EXACT or 0 in (len(image), *image.shape[2:]):
         return lambda values: filtered(values, image, *sigmas, mode)
-    lattices = (native if kernel == NATIVE else twin).Lattices(image, *sigmas)
+    lattices = _lattice_module(kernel).Lattices(image, *sigmas)
     return lambda values: lattices.filter(values, ORDERS[mode])
+
+
+def _lattice_module(kernel: str) -> ModuleType:
+    """Where the kernel's lattice_filter and Lattices are."""
+    return {CUDA: cuda, NATIVE: native, TWIN: twin}[kernel]
 
 
 def _exact(

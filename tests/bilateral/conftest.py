@@ -66,14 +66,14 @@ def compile_module(command: list[str], room: Path, built: Path) -> None:
 def emulated_kernels(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """rlossctl.bilateral.cuda with the emulated module below it, for tensors on the CPU."""
     monkeypatch.setattr(cuda, "cuda_module", lambda: emulated)
-    monkeypatch.setattr(cuda, "_current_stream", lambda device: contextlib.nullcontext(0))
+    monkeypatch.setattr(cuda, "_current_stream", lambda device, *kept: contextlib.nullcontext(0))
     emulated.set_schedule(1)
     return cuda
 
 
 @pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
 def kernels(request: pytest.FixtureRequest) -> SimpleNamespace:
-    """The functions of rlossctl.bilateral.cuda for tensors on the CPU: emulated, or by way of the GPU."""
+    """What rlossctl.bilateral.cuda offers, for tensors on the CPU: emulated, or by way of the GPU."""
     cuda_kernels = request.getfixturevalue(f"{request.param}_kernels")
     device = "cuda" if request.param == "gpu" else "cpu"
 
@@ -88,8 +88,15 @@ def kernels(request: pytest.FixtureRequest) -> SimpleNamespace:
 
         return call
 
+    class Lattices(cuda_kernels.Lattices):
+        def __init__(self, image: torch.Tensor, *sigmas: float) -> None:
+            super().__init__(image.to(device), *sigmas)
+
+        filter = by_way_of_device(cuda_kernels.Lattices.filter)
+
     names = ("lattice_filter", "densecrf", "exact_filter")
-    return SimpleNamespace(**{name: by_way_of_device(getattr(cuda_kernels, name)) for name in names})
+    functions = {name: by_way_of_device(getattr(cuda_kernels, name)) for name in names}
+    return SimpleNamespace(Lattices=Lattices, **functions)
 
 
 def moved(value: object, device: str) -> object:

@@ -66,6 +66,40 @@ def test_densecrf_is_the_masked_filter(kernels, batch, order, deterministic) -> 
     assert nothing is None and relative(alone, energies) <= 1e-6
 
 
+@pytest.mark.parametrize("sizes", [(5, 3, 33, 31), (2, 0, 9, 7), (3, 4, 18, 17), (1, 3, 1, 1)])
+def test_kept_lattices_filter_as_often_as_wanted(kernels, batch, sizes) -> None:
+    """Other channels, orders and sums each time, over images in one part or in several."""
+    images, colours, height, width = sizes
+    image = batch(images, 1, colours, height, width)[1]
+    lattices = kernels.Lattices(image, 30, 15)
+    for channels, order in ((3, twin.FORWARD), (26, twin.MEAN), (1, twin.BACKWARD), (3, twin.FORWARD)):
+        values = batch(images, channels, 0, height, width)[0]
+        fast = lattices.filter(values, order, False)
+        assert relative(fast, twin.lattice_filter(values, image, 30, 15, order)) <= 1e-6
+        expected = kernels.lattice_filter(values, image, 30, 15, order, True)
+        assert torch.equal(lattices.filter(values, order, True), expected)
+
+
+def test_kept_lattices_are_of_the_image_as_it_was(kernels, batch) -> None:
+    values, image = batch(2, 3, 3, 20, 15)
+    expected = kernels.lattice_filter(values, image, 30, 15, twin.FORWARD, True)
+    lattices = kernels.Lattices(image, 30, 15)
+    image.zero_()
+    assert torch.equal(lattices.filter(values, twin.FORWARD, True), expected)
+
+
+def test_kept_lattices_take_values_without_channels(kernels, batch) -> None:
+    lattices = kernels.Lattices(batch(1, 3, 3, 4, 5)[1], 30, 15)
+    assert lattices.filter(torch.ones(1, 0, 4, 5)).shape == (1, 0, 4, 5)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 20, 15), (2, 3, 15, 20)])
+def test_kept_lattices_refuse_values_of_another_size(kernels, batch, shape) -> None:
+    lattices = kernels.Lattices(batch(2, 3, 3, 20, 15)[1], 30, 15)
+    with pytest.raises(ValueError, match="for images"):
+        lattices.filter(torch.ones(shape))
+
+
 @pytest.mark.parametrize("name", RECORDED)
 @DETERMINISTIC
 def test_recorded_losses(kernels, golden, name, deterministic) -> None:
@@ -86,6 +120,7 @@ def test_sigma_too_small_for_the_keys_gives_nan(kernels, batch, sigma_xy, sigma_
     values, image = batch(2, 3, 3, 40, 40)
     options = twin.MEAN, deterministic
     assert kernels.lattice_filter(values, image, sigma_xy, sigma_rgb, *options).isnan().all()
+    assert kernels.Lattices(image, sigma_xy, sigma_rgb).filter(values, *options).isnan().all()
     mask = torch.zeros(2, 1, 40, 40)
     gradient, energies = kernels.densecrf(values, mask, image, sigma_xy, sigma_rgb, 1, *options)
     assert gradient.isnan().all() and energies.isnan().all()
@@ -96,6 +131,9 @@ def test_image_that_is_not_finite_gives_nan(kernels, batch, bad) -> None:
     values, image = batch(2, 3, 3, 17, 18)
     image[0, 1, 16, 3] = bad
     assert kernels.lattice_filter(values, image, 30, 15).isnan().all()
+    lattices = kernels.Lattices(image, 30, 15)
+    for _ in range(2):
+        assert lattices.filter(values).isnan().all()
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

@@ -60,15 +60,25 @@ def test_run_hands_over_without_looking_at_the_image(monkeypatch, mode, order) -
     """The colours' range would have to come from the device: nobody may ask for it."""
     monkeypatch.setattr(run, "backend", lambda device: choice.Backend("native-cuda", "a test says so"))
     monkeypatch.setattr(run, "colour_range", lambda *arguments: pytest.fail("looks at the image"))
-    monkeypatch.setattr(run, "cuda", SimpleNamespace(lattice_filter=record, densecrf=record))
+    monkeypatch.setattr(
+        run, "cuda", SimpleNamespace(lattice_filter=record, densecrf=record, Lattices=Recorded)
+    )
     values, mask, image = torch.ones(1, 2, 3, 3), torch.ones(1, 1, 3, 3), torch.ones(1, 3, 3, 3)
     assert run.filtered(values, image, 5, 6, mode) == (values, image, 5, 6, order)
     assert run.energy(values, mask, image, 5, 6, mode, -2) == (values, mask, image, 5, 6, -2, order)
-    assert run.prepare(image, 5, 6, mode)(values) == (values, image, 5, 6, order)
+    assert run.prepare(image, 5, 6, mode)(values) == (image, 5, 6, values, order)
 
 
 def record(*arguments: object) -> tuple[object, ...]:
     return arguments
+
+
+class Recorded:
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
+
+    def filter(self, *arguments: object) -> tuple[object, ...]:
+        return *self.arguments, *arguments
 
 
 def test_float64_takes_the_twin(monkeypatch) -> None:

@@ -127,6 +127,50 @@ def test_runs_on_the_current_stream(gpu_kernels, batch) -> None:
     assert relative(found, expected) <= 2e-6
 
 
+def test_kept_lattices_filter_inside_a_cuda_graph(gpu_kernels, batch) -> None:
+    values, image = (tensor.cuda() for tensor in batch(3, 21, 3, 65, 70))
+    lattices = gpu_kernels.Lattices(image, 50, 15)
+    lattices.filter(values)  # loads the kernels
+    with no_waiting():
+        gpu_kernels.Lattices(image, 50, 15).filter(values)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        filtered = lattices.filter(values)
+    values.copy_(values.flip(1))
+    graph.replay()
+    assert relative(filtered, gpu_kernels.lattice_filter(values, image, 50, 15)) <= 2e-6
+
+
+def test_kept_lattices_outlive_their_name_on_another_stream(gpu_kernels, batch) -> None:
+    """Their memory must not be used anew by the stream that built, while another one filters."""
+    values, image = (tensor.cuda() for tensor in batch(4, 21, 3, 129, 129))
+    expected = gpu_kernels.lattice_filter(values, image, 50, 15)
+    lattices = gpu_kernels.Lattices(image, 50, 15)
+    sizes = [memory.numel() for memory in lattices._kept]
+    torch.cuda.synchronize()
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(50_000_000)
+        found = lattices.filter(values)
+    del lattices
+    rubbish = [torch.full((size,), 0x5A, dtype=torch.uint8, device="cuda") for size in sizes]
+    side.synchronize()
+    assert relative(found, expected) <= 2e-6
+    del rubbish
+
+
+def test_kept_lattices_of_a_large_batch(gpu_kernels, batch) -> None:
+    """513x513 takes more than one part."""
+    values, image = (tensor.cuda() for tensor in batch(6, 21, 3, 513, 513))
+    lattices = gpu_kernels.Lattices(image, 50, 15)
+    assert len(lattices._kept) > 1
+    for order in (twin.FORWARD, twin.MEAN):
+        expected = gpu_kernels.lattice_filter(values, image, 50, 15, order, True)
+        for _ in range(2):
+            assert torch.equal(lattices.filter(values, order, True), expected)
+
+
 def test_memory_does_not_grow(gpu_kernels, batch) -> None:
     values, image = (tensor.cuda() for tensor in batch(2, 21, 3, 129, 129))
     mask = torch.ones(2, 1, 129, 129, device="cuda")
