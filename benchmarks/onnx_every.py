@@ -1,6 +1,7 @@
 """Converts every net prototxt below some folders to ONNX with random weights, and prints how far each is off.
 
-python benchmarks/onnx_every.py configs ../shared/prototxt/rloss [--fold] [--with-preprocessing]
+python benchmarks/onnx_every.py configs ../shared/prototxt/rloss [--pattern test.prototxt] [--fold]
+    [--with-preprocessing]
 """
 
 from __future__ import annotations
@@ -54,12 +55,13 @@ def convert(prototxt: Path, folder: Path, options: OnnxOptions) -> Verification:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--pattern", default="*.prototxt", help="of the files (default: all)")
     parser.add_argument("--fold", action="store_true")
     parser.add_argument("--with-preprocessing", action="store_true")
     arguments = parser.parse_args()
     options = OnnxOptions(fold=arguments.fold, preprocessing=arguments.with_preprocessing)
     failed = 0
-    for prototxt in sorted(file for folder in arguments.folders for file in folder.rglob("*.prototxt")):
+    for prototxt in sorted(file for folder in arguments.folders for file in folder.rglob(arguments.pattern)):
         if is_solver(read_text(prototxt)):
             continue
         start = time.perf_counter()
