@@ -64,8 +64,8 @@ void bilateral_filter(Address values, Address image, Address filtered, std::int6
 }
 
 void densecrf(Address values, Address mask, Address image, Address gradient, Address energies, std::int64_t images,
-              std::int64_t channels, std::int64_t colours, std::int64_t height,
-              std::int64_t width, double sigma_xy, double sigma_rgb, int order, double factor, int threads) {
+              std::int64_t channels, std::int64_t colours, std::int64_t height, std::int64_t width, double sigma_xy,
+              double sigma_rgb, int order, double factor, int threads) {
     const Sizes sizes = checked(Sizes{images, channels, colours, height, width});
     const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
     const Order blurs = checked_order(order);
@@ -116,7 +116,7 @@ PYBIND11_MODULE(_native, module) {
                          std::int64_t width, double sigma_xy, double sigma_rgb, int threads) {
                  const Sizes sizes = checked(Sizes{images, 1, colours, height, width});
                  require(!nothing(sizes), "images without pixels have no lattice");
-                              const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
+                 const Sigmas sigmas = checked(sigma_xy, sigma_rgb);
                  py::gil_scoped_release unlocked;
                  return std::make_unique<rlossctl::Lattices>(at<const float>(image), sizes, sigmas,
                                                              std::max(threads, 1));
