@@ -78,7 +78,8 @@ struct Adder<long long> {
     }
 };
 
-// largest[image][channel] = bits of the largest magnitude of values * mask; starts as 0. Blocks (any, channels, images).
+// largest[image][channel] = bits of the largest magnitude of values * mask; starts as 0. Blocks are (any, channels,
+// images).
 __global__ static void find_largest(Batch batch, const float* values, const float* mask, unsigned* largest) {
     RLOSSCTL_SHARED(unsigned, widest);
     const int channel = static_cast<int>(blockIdx.y), image = static_cast<int>(blockIdx.z);
