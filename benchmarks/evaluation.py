@@ -20,15 +20,16 @@ import functools
 import itertools
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from rlossctl.data.images import read_image, read_label
+from rlossctl.data.images import read_image
 from rlossctl.data.lists import Sample
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
+from rlossctl.evaluation.ahead import DECODERS, Call, ahead, decoding
+from rlossctl.evaluation.loading import read_pair
 from rlossctl.evaluation.opening import open_list
 from rlossctl.evaluation.sessions import cpu_threads
 
@@ -41,7 +42,7 @@ def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: li
     works: dict[str, Callable[[], object]] = {
         "bare ONNX Runtime": lambda: [bare(pixels) for pixels in inputs],
         "the evaluation's session": lambda: [runner.scores(pixels) for pixels in inputs],
-        "reading, one thread": lambda: [_decode(sample) and None for sample in samples],
+        "reading, one thread": lambda: [read_pair(sample, "") and None for sample in samples],
     }
     for count in workers:
         works[f"evaluate, {count} worker{'s' * (count > 1)}"] = functools.partial(
@@ -72,20 +73,17 @@ def _bare(runner: OnnxRunner) -> Callable[[np.ndarray], object]:
     return lambda pixels: session.run(None, {name: pixels})
 
 
-def decoding(samples: list[Sample]) -> None:
+def decode(samples: list[Sample]) -> None:
     """Prints how fast photos and labels are decoded by threads and by processes."""
-    kinds: list[tuple[str, type[Executor]]] = [
-        ("threads", ThreadPoolExecutor),
-        ("processes", ProcessPoolExecutor),
-    ]
-    for (name, kind), count in itertools.product(kinds, (1, 2, 4)):
-        with kind(count) as pool:
-            list(pool.map(_decode, samples[: 2 * count]))  # started and warm
+    for decoders, count in itertools.product(DECODERS, (1, 2, 4)):
+        with decoding(decoders, count) as call:
+            work = functools.partial(_decode, call=call)
+            list(ahead(samples[: 2 * count], work, count))  # started and warm
             start = time.perf_counter()
-            for _ in pool.map(_decode, samples):
+            for _ in ahead(samples, work, count):
                 pass
             seconds = time.perf_counter() - start
-        print(f"{count} {name:<10}{len(samples) / seconds:>8.1f} images/s")
+        print(f"{count} {decoders:<10}{len(samples) / seconds:>8.1f} images/s")
 
 
 def memory(runner: OnnxRunner, samples: list[Sample], total: int) -> None:
@@ -135,8 +133,8 @@ class _Counting(_Wrapped):
         return self._runner.scores(batch)
 
 
-def _decode(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    return read_image(sample.image), read_label(sample.label)
+def _decode(sample: Sample, call: Call) -> tuple[np.ndarray, np.ndarray]:
+    return call(read_pair, sample, "the list")
 
 
 def _keep(best: dict[str, tuple[float, float]], name: str, work: Callable[[], object]) -> None:
@@ -166,7 +164,7 @@ def main() -> None:
     arguments = parser.parse_args()
     samples = open_list(arguments.data, arguments.root)[: arguments.limit]
     if arguments.decode:
-        decoding(samples)
+        decode(samples)
         return
     runner = OnnxRunner(arguments.model, "cpu")
     if arguments.memory:

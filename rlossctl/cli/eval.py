@@ -84,9 +84,7 @@ undefined. docs/evaluation.md defines every score.
 @options.device
 @options.dialect
 @options.python_layers
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that decode images."
-)
+@options.decoding
 @click.option("--state", metavar="FILE", help="Go on from this file, and keep it up to date.")
 @click.option("--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]")
 @click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs.")

@@ -75,6 +75,24 @@ def device(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--workers` and `--decoders`."""
+    command = click.option(
+        "--decoders",
+        type=click.Choice(["threads", "processes"]),
+        default="threads",
+        show_default=True,
+        help="What decodes: threads copy nothing, processes do not share the interpreter's lock.",
+    )(command)
+    return click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        default=2,
+        show_default=True,
+        help="How many decode images ahead of the model.",
+    )(command)
+
+
 def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--dialect`."""
     return click.option(

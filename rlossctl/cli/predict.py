@@ -79,9 +79,7 @@ class Kinds(click.ParamType):
 @prediction.rule_options
 @options.device
 @options.dialect
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that decode images."
-)
+@options.decoding
 def command(
     model: str,
     inputs: tuple[str, ...],
@@ -99,6 +97,7 @@ def command(
     device: str,
     dialect: str,
     workers: int,
+    decoders: str,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
@@ -122,6 +121,6 @@ def command(
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = predictions.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))
-    summary = predictions.predict_photos(predictor, photos, outputs, workers=workers)
+    summary = predictions.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)
     click.echo(predictions.format_summary(summary, outputs))
     sys.exit(1 if summary.failed else 0)

@@ -17,10 +17,11 @@ import numpy as np
 from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, UsageError
+from rlossctl.evaluation.ahead import Decoders, ahead, decoding
 from rlossctl.evaluation.confusion import Confusion
 from rlossctl.evaluation.counts import ClassCounts, class_mean
 from rlossctl.evaluation.examples import choose, image_scores
-from rlossctl.evaluation.loading import Loaded, groups, load, read_ahead
+from rlossctl.evaluation.loading import Loaded, groups, load
 from rlossctl.evaluation.predictor import Predictor
 from rlossctl.evaluation.protocol import Protocol
 from rlossctl.evaluation.rules import Decision, Rule
@@ -33,7 +34,7 @@ from rlossctl.progress import track
 if TYPE_CHECKING:
     from rlossctl.evaluation.on_device import DeviceCounts
 
-WORKERS = 2  # threads that decode; see benchmarks/evaluation.py
+WORKERS = 2  # that decode; see benchmarks/evaluation.py
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def evaluate(
     source: str = "list",
     pictures: int | Sequence[int] = 0,
     workers: int = WORKERS,
+    decoders: Decoders = "threads",
     state: State | None = None,
     shard: Shard | None = None,
     progress: bool = True,
@@ -128,7 +130,8 @@ def evaluate(
         source: the list's name, for errors.
         pictures: predict this many images again for a report, half of them those with the lowest image-wise
             IoU, half those with the highest; or the images at these places of the list.
-        workers: threads that decode and prepare images.
+        workers: how many threads decode and prepare images.
+        decoders: "processes" has as many processes decode for them; see `ahead.decoding`.
         state: go on from this file, and save to it now and then, and when anything stops the pass.
         shard: this process's part of the list; the result is that of the whole list in every process.
         progress: a bar on a terminal, plain lines elsewhere.
@@ -142,7 +145,7 @@ def evaluate(
     predictor = Predictor(runner, preprocess, protocol or Protocol(), rule or Rule())
     names = names_for(runner, class_names)
     _check(predictor, interest, band, ignore, pictures)
-    work = _Pass(predictor, samples, ignore, band, source, workers, state, shard or Shard())
+    work = _Pass(predictor, samples, ignore, band, source, (decoders, workers), state, shard or Shard())
     work.run(progress)
     if isinstance(pictures, int):
         pictures = choose(image_scores(work.tally.counts(), interest), pictures)
@@ -191,11 +194,11 @@ class _Pass:
         ignore: int,
         band: float | None,
         source: str,
-        workers: int,
+        decoders: tuple[Decoders, int],
         state: State | None,
         shard: Shard,
     ) -> None:
-        self.predictor, self.samples, self._workers = predictor, samples, workers
+        self.predictor, self.samples, self._decoders = predictor, samples, decoders
         self.state, self.shard = state, shard
         self._start = 0.0
         self._load = functools.partial(load, predictor=predictor, ignore=ignore, source=source)
@@ -235,7 +238,8 @@ class _Pass:
         return kept
 
     def _loaded(self, jobs: Iterable[tuple[int, Sample]]) -> Iterator[Loaded]:
-        return read_ahead(jobs, self._load, self._workers)
+        with decoding(*self._decoders) as call:
+            yield from ahead(jobs, lambda job: self._load(*job, call=call), self._decoders[1])
 
     def _each(self, items: Iterable[Loaded]) -> None:
         if self._device_counts:

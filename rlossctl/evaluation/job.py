@@ -10,6 +10,7 @@ from pathlib import Path
 from rlossctl.data.lists import Sample
 from rlossctl.errors import UsageError
 from rlossctl.evaluation import bootstrap, shards, table
+from rlossctl.evaluation.ahead import Decoders
 from rlossctl.evaluation.bootstrap import Difference
 from rlossctl.evaluation.evaluate import WORKERS, Evaluation, evaluate
 from rlossctl.evaluation.opening import Named, OpenedModel, open_list, open_model, override_preprocess
@@ -52,6 +53,7 @@ class Job:
     limit: int | None = None
     pictures: int = 0
     workers: int = WORKERS
+    decoders: Decoders = "threads"
     state: str | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +139,7 @@ def _one(
         source=opened.source,
         pictures=_shown(job, others),
         workers=job.workers,
+        decoders=job.decoders,
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
     )

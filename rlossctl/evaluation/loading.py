@@ -1,10 +1,8 @@
-"""Photos and labels of a list, decoded and prepared ahead by threads."""
+"""Photos and labels of a list, decoded and prepared for the model."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
+from rlossctl.evaluation.ahead import Call
 from rlossctl.evaluation.predictor import Predictor, View
 
 
@@ -33,8 +32,22 @@ class Loaded:
     views: list[View]
 
 
-def load(index: int, sample: Sample, predictor: Predictor, ignore: int, source: str) -> Loaded:
-    """Reads and prepares one sample.
+def load(index: int, sample: Sample, predictor: Predictor, ignore: int, source: str, call: Call) -> Loaded:
+    """Decodes and prepares one sample.
+
+    Args:
+        call: what decodes; see `ahead.decoding`.
+
+    Raises:
+        DataError: as for `read_pair`.
+    """
+    photo, truth = call(read_pair, sample, source)
+    views = predictor.prepare(photo)
+    return Loaded(index, sample, *predictor.shown(photo, truth, ignore), views)
+
+
+def read_pair(sample: Sample, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of a line of the list `source`.
 
     Raises:
         DataError: no label is named, a file cannot be read, or the two differ in size.
@@ -59,30 +72,7 @@ def load(index: int, sample: Sample, predictor: Predictor, ignore: int, source: 
             advice="check that the label belongs to the image (a photo's EXIF rotation is not applied); "
             "labels are never resized for scoring",
         )
-    views = predictor.prepare(photo)
-    return Loaded(index, sample, *predictor.shown(photo, truth, ignore), views)
-
-
-def read_ahead(
-    jobs: Iterable[tuple[int, Sample]], work: Callable[[int, Sample], Loaded], workers: int
-) -> Iterator[Loaded]:
-    """Yields the samples in order while `workers` threads prepare the next ones.
-
-    Pillow's decoders and numpy leave the interpreter lock, so threads do what processes would, without
-    copying every picture once more.
-    """
-    with ThreadPoolExecutor(workers, "rlossctl-decode") as pool:
-        waiting: deque[Future[Loaded]] = deque()
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(work, *job))
-                if len(waiting) > workers + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return photo, truth
 
 
 def groups(items: Iterable[Loaded], size: int) -> Iterator[Sequence[Loaded]]:

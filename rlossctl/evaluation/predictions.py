@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import tarfile
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from rlossctl.data.drawing import overlay
 from rlossctl.data.images import read_image
 from rlossctl.data.palette import save_label_png, voc_palette
 from rlossctl.errors import DataError, UsageError
+from rlossctl.evaluation.ahead import Call, Decoders, ahead, decoding
 from rlossctl.evaluation.evaluate import names_for
 from rlossctl.evaluation.inputs import Input, check_outputs
 from rlossctl.evaluation.predictor import Predictor
@@ -74,6 +74,7 @@ def predict_photos(
     outputs: Outputs,
     *,
     workers: int = 2,
+    decoders: Decoders = "threads",
     progress: bool = True,
 ) -> Summary:
     """Predicts every photo; one that cannot be read is noted, and the others go on.
@@ -82,7 +83,8 @@ def predict_photos(
         predictor: the model with its protocol and rule.
         inputs: see `find_inputs`.
         outputs: where to, and what.
-        workers: threads that decode.
+        workers: how many threads decode, and how many write.
+        decoders: "processes" has as many processes decode; see `ahead.decoding`.
 
     Raises:
         UsageError: an output would overwrite an input; outputs that the rule or the model does not give.
@@ -95,13 +97,18 @@ def predict_photos(
     if outputs.archive:
         check_outputs(inputs, [outputs.archive])
     summary = Summary()
-    with _archive(outputs.archive, summary) as archive:
-        photos = _read_ahead(inputs, workers)
-        for index, photo in enumerate(track(photos, len(inputs), "images") if progress else photos):
-            if isinstance(photo, DataError):
-                summary.failed.append((inputs[index].path, photo))
+    with _archive(outputs.archive, summary) as archive, decoding(decoders, workers) as call:
+        photos = ahead(inputs, functools.partial(_read, call=call), workers)
+        answers = _answers(predictor, photos, files)
+        written = ahead(answers, functools.partial(_write, predictor), workers)
+        if progress:
+            written = track(written, len(inputs), "images")
+        for entry, answer in zip(inputs, written, strict=True):
+            if isinstance(answer, DataError):
+                summary.failed.append((entry.path, answer))
                 continue
-            _one(predictor, photo, files[index], inputs[index].name, archive)
+            if archive:
+                _add(archive, Path(entry.name).name, answer.decision.labels)
             summary.done += 1
     return summary
 
@@ -118,78 +125,68 @@ def format_summary(summary: Summary, outputs: Outputs) -> str:
     return "\n".join(lines)
 
 
-def _one(
-    predictor: Predictor,
-    photo: np.ndarray,
-    files: dict[str, list[Path]],
-    name: str,
-    archive: tarfile.TarFile | None,
-) -> None:
-    decision, probabilities = _predict(predictor, photo, "npz" in files or "png16" in files)
-    for paths in files.values():
+@dataclass(frozen=True)
+class _Answer:
+    """What the model says of a photo; probabilities where a file of `files` holds them."""
+
+    photo: np.ndarray
+    decision: Decision
+    probabilities: np.ndarray | None
+    files: dict[str, list[Path]]
+
+
+def _read(entry: Input, call: Call) -> np.ndarray | DataError:
+    """The photo, or why it cannot be read."""
+    try:
+        return call(read_image, entry.path)
+    except DataError as error:
+        return error
+
+
+def _answers(
+    predictor: Predictor, photos: Iterable[np.ndarray | DataError], files: Sequence[dict[str, list[Path]]]
+) -> Iterator[_Answer | DataError]:
+    for photo, paths in zip(photos, files, strict=True):
+        if isinstance(photo, DataError):
+            yield photo
+        elif "npz" in paths or "png16" in paths:
+            yield _Answer(photo, *predictor.predict_with_probabilities(photo), paths)
+        else:
+            yield _Answer(photo, predictor.predict(photo), None, paths)
+
+
+def _write(predictor: Predictor, answer: _Answer | DataError) -> _Answer | DataError:
+    """Writes the files of an answer, and hands it on."""
+    if isinstance(answer, DataError):
+        return answer
+    for paths in answer.files.values():
         make_folder(paths[0].parent)
-    if decision.labels is not None:
-        _write_labels(photo, decision.labels, files, name, archive)
-    if probabilities is not None:
-        _write_values(predictor, decision, probabilities, files)
+    if answer.decision.labels is not None:
+        _write_labels(answer)
+    if answer.probabilities is not None:
+        _write_values(answer, names_for(predictor.runner))
+    return answer
 
 
-def _predict(
-    predictor: Predictor, photo: np.ndarray, with_values: bool
-) -> tuple[Decision, np.ndarray | None]:
-    """The prediction, and the probabilities where they are written."""
-    if with_values:
-        return predictor.predict_with_probabilities(photo)
-    return predictor.predict(photo), None
-
-
-def _write_labels(
-    photo: np.ndarray,
-    labels: np.ndarray,
-    files: dict[str, list[Path]],
-    name: str,
-    archive: tarfile.TarFile | None,
-) -> None:
-    if archive:
-        _add(archive, Path(name).name, labels)
+def _write_labels(answer: _Answer) -> None:
+    labels, files = answer.decision.labels, answer.files
     if "labels" in files:
         save_label_png(files["labels"][0], labels)
     if "overlay" in files:
         with atomic_write(files["overlay"][0]) as file:
-            Image.fromarray(overlay(photo, labels)).save(file, format="PNG")
+            Image.fromarray(overlay(answer.photo, labels)).save(file, format="PNG")
 
 
-def _write_values(
-    predictor: Predictor, decision: Decision, probabilities: np.ndarray, files: dict[str, list[Path]]
-) -> None:
-    if "npz" in files:
-        names = np.array(names_for(predictor.runner))
-        masks = {} if decision.masks is None else {"masks": decision.masks}
-        with atomic_path(files["npz"][0]) as path:
-            np.savez_compressed(path, probabilities=probabilities.astype(np.float16), classes=names, **masks)
-    for index, path in enumerate(files.get("png16", ())):
-        values = np.rint(probabilities[index] * 65535).astype(np.uint16)
+def _write_values(answer: _Answer, names: list[str]) -> None:
+    masks, values = answer.decision.masks, answer.probabilities
+    if "npz" in answer.files:
+        extra = {} if masks is None else {"masks": masks}
+        with atomic_path(answer.files["npz"][0]) as path:
+            halves = values.astype(np.float16)
+            np.savez_compressed(path, probabilities=halves, classes=np.array(names), **extra)
+    for plane, path in zip(values, answer.files.get("png16", ()), strict=False):
         with atomic_write(path) as file:
-            Image.fromarray(values).save(file, format="PNG")
-
-
-def _read_ahead(inputs: Sequence[Input], workers: int) -> Iterator[np.ndarray | DataError]:
-    """Photos in order, or why they cannot be read, decoded ahead by threads."""
-    with ThreadPoolExecutor(workers, "rlossctl-decode") as pool:
-        waiting: deque[Future[np.ndarray | DataError]] = deque()
-        for entry in inputs:
-            waiting.append(pool.submit(_read, entry.path))
-            if len(waiting) > workers + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _read(path: Path) -> np.ndarray | DataError:
-    try:
-        return read_image(path)
-    except DataError as error:
-        return error
+            Image.fromarray(np.rint(plane * 65535).astype(np.uint16)).save(file, format="PNG")
 
 
 def _check(predictor: Predictor, outputs: Outputs) -> None:

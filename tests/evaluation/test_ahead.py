@@ -1,0 +1,86 @@
+"""Work done ahead, and decoding in threads or in processes: the same answers, in order, and clear errors."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlossctl.data.lists import Sample
+from rlossctl.errors import DataError, RlossError, UsageError
+from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
+from rlossctl.evaluation.ahead import ahead, decoding
+from rlossctl.evaluation.inputs import find_inputs
+from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.predictions import Outputs, predict_photos
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_keep_the_order_of_the_jobs(workers):
+    assert list(ahead(range(20), lambda job: job * job, workers)) == [job * job for job in range(20)]
+
+
+def test_jobs_are_taken_no_further_ahead_than_there_are_workers():
+    taken = []
+    jobs = (taken.append(job) or job for job in range(100))
+    results = ahead(jobs, abs, 2)
+    next(results)
+    results.close()
+    assert len(taken) == 4
+
+
+def test_an_error_comes_when_its_turn_comes():
+    results = ahead([1, 2, 0, 4], lambda job: 12 // job, 3)
+    assert [next(results), next(results)] == [12, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_threads_decode_in_the_thread_that_asks():
+    with decoding("threads", 2) as call:
+        assert call(threading.get_ident) == threading.get_ident()
+
+
+def test_processes__give_the_same_counts(tiny_model, voc_folder, expected_matrix):
+    with decoding("processes", 1) as call:
+        assert call(os.getpid) != os.getpid()
+    samples = open_list(voc_folder / "pairs.txt", voc_folder)
+    result = evaluate(OnnxRunner(tiny_model, "cpu"), samples, decoders="processes", progress=False)
+    np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
+
+
+def test_an_error_in_a_process_names_the_line(tiny_model, voc_folder):
+    samples = [*open_list(voc_folder / "pairs.txt", voc_folder), Sample("gone.png", "gone.png", line=4)]
+    with pytest.raises(DataError, match=r"list\.txt:4") as raised:
+        evaluate(
+            OnnxRunner(tiny_model, "cpu"), samples, decoders="processes", source="list.txt", progress=False
+        )
+    assert raised.value.found == "no such file" and raised.value.advice
+
+
+def test_a_process_that_dies_is_told():
+    with pytest.raises(RlossError, match="ended before its time"), decoding("processes", 1) as call:
+        call(os._exit, 3)
+
+
+def test_predictions_of_both_kinds_are_the_same_files(tiny_model, voc_folder, tmp_path):
+    broken = voc_folder / "JPEGImages" / "2007_broken.png"
+    broken.write_bytes((voc_folder / "JPEGImages" / "2007_000000.png").read_bytes()[:100])
+    inputs = find_inputs([str(voc_folder / "JPEGImages")])
+    files: list[dict[Path, bytes]] = []
+    for decoders in ("threads", "processes"):
+        folder = tmp_path / decoders
+        outputs = Outputs(folder, ("labels", "overlay", "png16"))
+        predictor = Predictor(OnnxRunner(tiny_model, "cpu"))
+        summary = predict_photos(predictor, inputs, outputs, decoders=decoders, progress=False)
+        assert summary.done == 3 and [path for path, _ in summary.failed] == [broken]
+        files.append({path.relative_to(folder): path.read_bytes() for path in folder.iterdir()})
+    assert len(files[0]) == 15 and files[0] == files[1]
+
+
+def test_other_decoders_do_not_exist():
+    with pytest.raises(UsageError, match="unknown decoders"), decoding("fibres", 2):
+        pass
