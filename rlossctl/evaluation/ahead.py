@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from rlossctl.errors import RlossError, UsageError
 
@@ -17,28 +17,26 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 Decoders = Literal["threads", "processes"]
-DECODERS = ("threads", "processes")
+DECODERS = get_args(Decoders)
 Call = Callable[..., Any]
 
 
 def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R]:
     """Yields `work(job)` of every job in order, while `workers` threads work on the next ones.
 
+    What was begun is finished before an error leaves: files that `work` writes are not lost by a later job.
+
     Raises:
-        Exception: whatever `work` raises, when its turn comes; what waits is then dropped.
+        Exception: whatever `work` or `jobs` raises, when its turn comes.
     """
     with ThreadPoolExecutor(workers, "rlossctl-ahead") as pool:
         waiting: deque[Future[R]] = deque()
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(work, job))
-                if len(waiting) > workers + 1:
-                    yield waiting.popleft().result()
-            while waiting:
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > workers + 1:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,22 @@ def test_an_error_comes_when_its_turn_comes():
     assert [next(results), next(results)] == [12, 6]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_what_was_begun_is_done_although_later_jobs_fail():
+    done = []
+
+    def jobs():
+        yield from range(4)
+        raise ValueError("no more")
+
+    def work(job):
+        time.sleep(0.01)  # so that some wait
+        done.append(job)
+
+    with pytest.raises(ValueError, match="no more"):
+        list(ahead(jobs(), work, 1))
+    assert done == [0, 1, 2, 3]
 
 
 def test_threads_decode_in_the_thread_that_asks():
