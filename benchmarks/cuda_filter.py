@@ -24,7 +24,7 @@ import torch
 
 from rlossctl.bilateral import backend, cuda, exact, twin
 from rlossctl.bilateral.choice import CUDA
-from rlossctl.data.scenes import draw_scene
+from rlossctl.data.scenes.scene import draw_scene
 
 TARGETS = {41: 0.05, 129: 0.25, 257: 1.0}  # milliseconds
 SIGMAS = 100.0, 15.0

@@ -28,10 +28,10 @@ import onnxruntime
 from rlossctl.data.images import read_image
 from rlossctl.data.lists import Sample
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
-from rlossctl.evaluation.ahead import DECODERS, Call, ahead, decoding
-from rlossctl.evaluation.loading import read_pair
-from rlossctl.evaluation.opening import open_list
-from rlossctl.evaluation.sessions import cpu_threads
+from rlossctl.evaluation.running.decoders import DECODERS, Call, ahead, decoding
+from rlossctl.evaluation.running.open_model import open_list
+from rlossctl.evaluation.running.samples import read_pair
+from rlossctl.evaluation.running.sessions import cpu_threads
 
 
 def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: list[int]) -> None:

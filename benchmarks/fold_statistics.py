@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from onnx_every import fill
-from rlossctl.converters import OnnxOptions
 
 import rlossctl
+from rlossctl.converters import OnnxOptions
 from rlossctl.data.images import read_image
 from rlossctl.layers.normalization import BatchNorm
 from rlossctl.net import Net

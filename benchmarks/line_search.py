@@ -15,8 +15,8 @@ import argparse
 import numpy as np
 import torch
 
-from rlossctl.data.scenes import CLASSES, draw_scene
-from rlossctl.data.scribble import make_scribbles
+from rlossctl.data.scenes.scene import CLASSES, draw_scene
+from rlossctl.data.weak.scribble import make_scribbles
 from rlossctl.losses import densecrf_loss
 
 SIZE, SIGMAS, WEIGHT = 96, (20, 15), 3e-7

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import torch
-from rlossctl.converters import OnnxOptions
-from rlossctl.converters.verify import Verification
 
 import rlossctl
+from rlossctl.converters import OnnxOptions
+from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import RlossError
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net

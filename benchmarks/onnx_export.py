@@ -83,7 +83,7 @@ import json, sys
 sys.path.insert(0, "benchmarks")
 from onnx_every import fill
 from pathlib import Path
-from rlossctl.converters.opencv import write_deployed
+from rlossctl.converters.verifying.opencv import write_deployed
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy
 net = load_inference_net(sys.argv[1], placeholders=json.loads(sys.argv[3]))
@@ -100,9 +100,9 @@ def one(run: str, prototxt: Path, weights: str, names: dict[str, str], fold: boo
     import onnxruntime  # noqa: F401
     import onnxscript  # noqa: F401
     import torch
-    from rlossctl.converters import OnnxOptions
 
     import rlossctl
+    from rlossctl.converters import OnnxOptions
 
     torch.set_num_threads(1)
     start = time.process_time()

@@ -17,7 +17,7 @@ import numpy as np
 from rlossctl.data.images import read_image
 from rlossctl.data.lists import Sample
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
-from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.running.open_model import open_list
 
 
 def times(runners: dict[str, OnnxRunner], samples: list[Sample], rounds: int) -> dict[str, float]:

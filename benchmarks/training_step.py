@@ -23,8 +23,8 @@ from PIL import Image
 
 from rlossctl.bilateral import backend
 from rlossctl.data.palette import save_label_png
-from rlossctl.data.scenes import draw_scene
-from rlossctl.data.scribble import make_scribbles
+from rlossctl.data.scenes.scene import draw_scene
+from rlossctl.data.weak.scribble import make_scribbles
 from rlossctl.solver import load_solver
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "deeplab_largeFOV"

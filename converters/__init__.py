@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlossctl.converters import caffemodel, checkpoint, fold, hdf5, onnx, safetensors
-from rlossctl.converters.implied import implied_net
-from rlossctl.converters.options import OnnxOptions
-from rlossctl.converters.rewrite import Rewritten, rewrite
-from rlossctl.converters.source import ConversionSource, open_source
-from rlossctl.converters.transfer import Transferred, transfer
-from rlossctl.converters.verify import Verification
-
+from rlossctl.converters.folding import bn_statistics
+from rlossctl.converters.formats import caffemodel, checkpoint, hdf5, safetensors
+from rlossctl.converters.formats.rewrite import Rewritten, rewrite
+from rlossctl.converters.formats.transfer import Transferred, transfer
+from rlossctl.converters.implied_net import implied_net
+from rlossctl.converters.inference_net import ConversionSource, open_source
+from rlossctl.converters.onnx import writer
+from rlossctl.converters.onnx.options import OnnxOptions
+from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import UsageError
 from rlossctl.weights import kinds
 
@@ -29,7 +30,7 @@ WRITERS: dict[str, Writer] = {
     kinds.CAFFEMODEL_H5: hdf5.write,
     kinds.SAFETENSORS: safetensors.write,
     kinds.CHECKPOINT: checkpoint.write,
-    kinds.ONNX: onnx.write,
+    kinds.ONNX: writer.write,
 }
 
 # What the files that they write lack of a net with weights.
@@ -142,9 +143,9 @@ def _write(
             advice="to upgrade a prototxt, give it alone",
         )
     if fold_bn:
-        source = replace(source, notes=(*source.notes, *fold.fold_bn(source.net)))
+        source = replace(source, notes=(*source.notes, *bn_statistics.fold_bn(source.net)))
     if kind == kinds.ONNX:
-        return onnx.write(source, out, onnx_options)
+        return writer.write(source, out, onnx_options)
     return writer(source, out)
 
 

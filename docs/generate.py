@@ -17,11 +17,11 @@ from pathlib import Path
 import click
 import numpy as np
 from click.testing import CliRunner
-from rlossctl.converters import importers
-from rlossctl.converters.transfer import TRANSFERS
 
 from rlossctl import converters
 from rlossctl.cli import COMMANDS, cli
+from rlossctl.converters import importers
+from rlossctl.converters.formats.transfer import TRANSFERS
 from rlossctl.net import registry
 from rlossctl.weights import kinds
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rlossctl
-from rlossctl.data.synthetic import SYNTHETIC_CLASSES, generate_dataset
+from rlossctl.data.scenes.dataset import SYNTHETIC_CLASSES, generate_dataset
 from rlossctl.evaluation import Evaluation, OnnxRunner, evaluate, write_report
-from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.files import make_folder
 from rlossctl.resources import configs_dir
-from rlossctl.solver.run import train
+from rlossctl.solver.training import train
 
 TRAIN_IMAGES, VAL_IMAGES, SIZE = 240, 80, (97, 129)
 # Chosen on seeds 100 and 101 and then left alone; docs/demo.md has the figures, and those of other seeds.

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+
 from rlossctl.converters.importers import gatedcrf, rloss, segmentation, torchvision
-from rlossctl.converters.importers.source import (
+from rlossctl.converters.importers.program import (
     IMAGENET,
     Colours,
     Fit,
@@ -17,7 +18,6 @@ from rlossctl.converters.importers.source import (
     renamed,
     unwrapped,
 )
-
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
 from rlossctl.net.net import LayerNode

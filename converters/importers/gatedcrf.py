@@ -5,7 +5,7 @@ A pytorch-lightning `.ckpt`: the network is `net` in its state_dict.
 
 from __future__ import annotations
 
-from rlossctl.converters.importers.source import Facts, Fit, Source, labels, resnet_depth
+from rlossctl.converters.importers.program import Facts, Fit, Source, labels, resnet_depth
 
 LAST = "net.decoder.last_conv.6.weight"
 

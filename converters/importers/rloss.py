@@ -5,7 +5,7 @@ Keys of a `.pth.tar`: epoch, state_dict, optimizer, best_pred. Our layers have t
 
 from __future__ import annotations
 
-from rlossctl.converters.importers.source import Facts, Fit, Source, labels, strided
+from rlossctl.converters.importers.program import Facts, Fit, Source, labels, strided
 
 ASPP = "aspp.aspp1.atrous_conv.weight"
 BACKBONES = {

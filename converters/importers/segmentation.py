@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rlossctl.converters.importers.source import (
+from rlossctl.converters.importers.program import (
     IMAGENET,
     Colours,
     Facts,

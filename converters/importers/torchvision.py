@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlossctl.converters.importers.source import Facts, Fit, Source, resnet_depth
+from rlossctl.converters.importers.program import Facts, Fit, Source, resnet_depth
 
 
 def _resnet(facts: Facts) -> Fit:

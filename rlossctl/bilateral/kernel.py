@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlossctl.bilateral import run
+from rlossctl.bilateral import dispatch
 from rlossctl.bilateral.ops import check, working_type
 
 
@@ -26,7 +26,7 @@ class Kernel:
         self._image = image.detach().to(working_type(image)).contiguous()
         self._parameters = float(sigma_xy), float(sigma_rgb), mode
         check(self._image[:, :0], self._image, *self._parameters)
-        self._filter = run.prepare(self._image, *self._parameters)
+        self._filter = dispatch.prepare(self._image, *self._parameters)
 
     @torch.no_grad()
     def __call__(self, values: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rlossctl.bilateral import run
+from rlossctl.bilateral import dispatch
 from rlossctl.errors import NetError
 
 MAX_COLOURS = 4
@@ -70,7 +70,7 @@ def filter_op(
 ) -> torch.Tensor:
     """See `rlossctl.bilateral.bilateral_filter`. Both tensors float32 or float64; mode also "transposed"."""
     check(values, image, sigma_xy, sigma_rgb, mode)
-    return run.filtered(values.contiguous(), image.contiguous(), sigma_xy, sigma_rgb, mode)
+    return dispatch.filtered(values.contiguous(), image.contiguous(), sigma_xy, sigma_rgb, mode)
 
 
 @torch.library.register_fake(OP)

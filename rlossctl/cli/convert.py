@@ -144,7 +144,7 @@ def command(
       cat v1.caffemodel | rlossctl convert - -o - --to safetensors > v1.safetensors
     """
     import rlossctl
-    from rlossctl.converters.options import OnnxOptions
+    from rlossctl.converters.onnx.options import OnnxOptions
     from rlossctl.data.palette import class_names
 
     onnx_options = OnnxOptions(

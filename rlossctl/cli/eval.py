@@ -119,13 +119,14 @@ def command(
     prepared is printed.
     """
     from rlossctl.data.palette import class_names
-    from rlossctl.evaluation import job, opening, write_report
+    from rlossctl.evaluation import job, write_report
+    from rlossctl.evaluation.running import open_model
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
     outcome = job.run(
         job.Job(
-            models=opening.pair_models(models, names and names.split(",")),
+            models=open_model.pair_models(models, names and names.split(",")),
             class_names=class_names(classes),
             pictures=pictures if report else 0,
             **settings,
@@ -154,7 +155,7 @@ def _check_outputs(report: str | None, *files: str | None) -> None:
 def _write(
     outcome: Outcome, metric: str, json_file: str | None, csv_file: str | None, markdown_file: str | None
 ) -> None:
-    from rlossctl.evaluation import results
+    from rlossctl.evaluation.scoring import results
 
     if json_file:
         options.write_json(json_file, results.all_to_json(outcome.evaluations, outcome.differences, metric))

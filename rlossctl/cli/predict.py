@@ -1,4 +1,4 @@
-"""`rlossctl predict`: parses, opens the model, and hands over to rlossctl.evaluation.predictions."""
+"""`rlossctl predict`: parses, opens the model, and hands over to rlossctl.evaluation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import click
 from rlossctl.cli import options, prediction
 
 if TYPE_CHECKING:
-    from rlossctl.evaluation.protocol import Protocol
-    from rlossctl.evaluation.rules import Rule
+    from rlossctl.evaluation.predicting.protocol import Protocol
+    from rlossctl.evaluation.predicting.rules import Rule
 
 EPILOG = """\b
 Examples:
@@ -107,20 +107,22 @@ def command(
     Photos that cannot be read are left out and listed at the end; the exit status is then 1. No output ever
     goes over an input.
     """
-    from rlossctl.evaluation import opening, predictions, table
-    from rlossctl.evaluation.inputs import find_inputs
-    from rlossctl.evaluation.predictor import Predictor
+    from rlossctl.evaluation.predicting import prediction_files
+    from rlossctl.evaluation.predicting.photos import find_inputs
+    from rlossctl.evaluation.predicting.predictor import Predictor
+    from rlossctl.evaluation.reporting import table
+    from rlossctl.evaluation.running import open_model
 
-    weights, named = opening.split_weights(model, inputs)
+    weights, named = open_model.split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = opening.open_model(model, weights, device, settings, dialect=dialect, listed=False)
-    preprocess = opening.override_preprocess(
+    opened = open_model.open_model(model, weights, device, settings, dialect=dialect, listed=False)
+    preprocess = open_model.override_preprocess(
         getattr(opened.runner, "preprocess", None), mean, scale, rgb, crop
     )
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
-    outputs = predictions.Outputs(out, kinds if out else (), archive)
+    outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))
-    summary = predictions.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)
-    click.echo(predictions.format_summary(summary, outputs))
+    summary = prediction_files.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)
+    click.echo(prediction_files.format_summary(summary, outputs))
     sys.exit(1 if summary.failed else 0)

@@ -12,8 +12,8 @@ from rlossctl.cli.options import Numbers
 from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlossctl.evaluation.protocol import Protocol
-    from rlossctl.evaluation.rules import Rule
+    from rlossctl.evaluation.predicting.protocol import Protocol
+    from rlossctl.evaluation.predicting.rules import Rule
 
 Command = Callable[..., Any]
 
@@ -187,7 +187,7 @@ def _protocol(
     scales: tuple[float, ...] | None,
     **values: Any,
 ) -> Protocol:
-    from rlossctl.evaluation.protocol import Crf, Protocol
+    from rlossctl.evaluation.predicting.protocol import Crf, Protocol
 
     changes: dict[str, Any] = {}
     if crf_pos is not None:
@@ -202,6 +202,6 @@ def _protocol(
 
 
 def _rule(masks: bool, **values: Any) -> Rule:
-    from rlossctl.evaluation.rules import Rule
+    from rlossctl.evaluation.predicting.rules import Rule
 
     return Rule(output="masks" if masks else "labels", **values)

@@ -1,4 +1,4 @@
-"""`rlossctl train`: parses and hands over to rlossctl.solver.run."""
+"""`rlossctl train`: parses and hands over to rlossctl.solver.training."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def command(
     looked up from the working directory, as in Caffe, then from the solver's own folder. On a terminal a
     progress bar is shown, elsewhere Caffe's log lines.
     """
-    from rlossctl.solver.run import train
+    from rlossctl.solver.training import train
 
     trained = train(
         prototxt,

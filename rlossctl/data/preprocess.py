@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rlossctl.data.transform import SegTransform, read_crop, read_mean
+from rlossctl.data.sources.seg_transform import SegTransform, read_crop, read_mean
 from rlossctl.errors import DataError
 
 

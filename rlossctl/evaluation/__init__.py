@@ -1,12 +1,12 @@
 """Scores and pictures: runners, predictions, matrices, tables and reports. ONNX models need no torch here."""
 
-from rlossctl.evaluation.confusion import CaffeScores, ClassScore, Confusion
 from rlossctl.evaluation.evaluate import Evaluation, Picture, evaluate
-from rlossctl.evaluation.predictor import Predictor
-from rlossctl.evaluation.protocol import Crf, Protocol
-from rlossctl.evaluation.report import write_report
-from rlossctl.evaluation.rules import Decision, Rule, decide
-from rlossctl.evaluation.runners import LabelRunner, OnnxRunner, Runner, open_onnx
+from rlossctl.evaluation.predicting.predictor import Predictor
+from rlossctl.evaluation.predicting.protocol import Crf, Protocol
+from rlossctl.evaluation.predicting.rules import Decision, Rule, decide
+from rlossctl.evaluation.reporting.report import write_report
+from rlossctl.evaluation.running.runners import LabelRunner, OnnxRunner, Runner, open_onnx
+from rlossctl.evaluation.scoring.confusion import CaffeScores, ClassScore, Confusion
 
 __all__ = [
     "CaffeScores",

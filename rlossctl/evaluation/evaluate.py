@@ -17,22 +17,22 @@ import numpy as np
 from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, UsageError
-from rlossctl.evaluation.ahead import Decoders, ahead, decoding
-from rlossctl.evaluation.confusion import Confusion
-from rlossctl.evaluation.counts import ClassCounts, class_mean
-from rlossctl.evaluation.examples import choose, image_scores
-from rlossctl.evaluation.loading import Loaded, groups, load
-from rlossctl.evaluation.predictor import Predictor
-from rlossctl.evaluation.protocol import Protocol
-from rlossctl.evaluation.rules import Decision, Rule
-from rlossctl.evaluation.runners import LabelRunner, Runner
-from rlossctl.evaluation.shards import Shard
-from rlossctl.evaluation.state import State
-from rlossctl.evaluation.tally import Tally
+from rlossctl.evaluation.predicting.predictor import Predictor
+from rlossctl.evaluation.predicting.protocol import Protocol
+from rlossctl.evaluation.predicting.rules import Decision, Rule
+from rlossctl.evaluation.reporting.examples import choose, image_scores
+from rlossctl.evaluation.running.decoders import Decoders, ahead, decoding
+from rlossctl.evaluation.running.runners import LabelRunner, Runner
+from rlossctl.evaluation.running.samples import Loaded, groups, load
+from rlossctl.evaluation.scoring.confusion import Confusion
+from rlossctl.evaluation.scoring.counts import ClassCounts, class_mean
+from rlossctl.evaluation.scoring.shards import Shard
+from rlossctl.evaluation.scoring.state import State
+from rlossctl.evaluation.scoring.tally import Tally
 from rlossctl.progress import track
 
 if TYPE_CHECKING:
-    from rlossctl.evaluation.on_device import DeviceCounts
+    from rlossctl.evaluation.running.device_counts import DeviceCounts
 
 WORKERS = 2  # that decode; see benchmarks/evaluation.py
 
@@ -206,7 +206,7 @@ class _Pass:
         self.tally = Tally(len(samples), predictor.num_classes, ignore, masks, band)
         self._device_counts: DeviceCounts | None = None
         if predictor.on_device and band is None:  # boundaries are counted in numpy
-            from rlossctl.evaluation.on_device import DeviceCounts
+            from rlossctl.evaluation.running.device_counts import DeviceCounts
 
             self._device_counts = DeviceCounts(self.tally, predictor.on_device)
         self._key = state and state.key(samples, _options(self.tally, predictor, shard))

@@ -9,16 +9,23 @@ from pathlib import Path
 
 from rlossctl.data.lists import Sample
 from rlossctl.errors import UsageError
-from rlossctl.evaluation import bootstrap, shards, table
-from rlossctl.evaluation.ahead import Decoders
-from rlossctl.evaluation.bootstrap import Difference
 from rlossctl.evaluation.evaluate import WORKERS, Evaluation, evaluate
-from rlossctl.evaluation.opening import Named, OpenedModel, open_list, open_model, override_preprocess
-from rlossctl.evaluation.predictor import Predictor
-from rlossctl.evaluation.protocol import Protocol
-from rlossctl.evaluation.rules import Rule
-from rlossctl.evaluation.shards import Shard
-from rlossctl.evaluation.state import State
+from rlossctl.evaluation.predicting.predictor import Predictor
+from rlossctl.evaluation.predicting.protocol import Protocol
+from rlossctl.evaluation.predicting.rules import Rule
+from rlossctl.evaluation.reporting import table
+from rlossctl.evaluation.running.decoders import Decoders
+from rlossctl.evaluation.running.open_model import (
+    Named,
+    OpenedModel,
+    open_list,
+    open_model,
+    override_preprocess,
+)
+from rlossctl.evaluation.scoring import bootstrap, shards
+from rlossctl.evaluation.scoring.bootstrap import Difference
+from rlossctl.evaluation.scoring.shards import Shard
+from rlossctl.evaluation.scoring.state import State
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rlossctl.data.imageseg import ImageSegSource
+from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.net.fillers import fill
 from rlossctl.net.layer import DataLayer, Setup, Shape, SourceLayer, read_options
 from rlossctl.net.registry import register
@@ -70,7 +70,7 @@ class ImageSegData(SourceLayer):
     """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
 
     data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
-    before padding. See rlossctl.data.transform for the order of operations. Options of the caller (seed,
+    before padding. The order of operations: rlossctl.data.sources.seg_transform. Options of the caller (seed,
     workers, source, root) take precedence over the prototxt.
     """
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rlossctl.data.database import DatabaseSource
-from rlossctl.data.hdf5 import Hdf5Source
-from rlossctl.data.memory import MemorySource
+from rlossctl.data.sources.database import DatabaseSource
+from rlossctl.data.sources.hdf5 import Hdf5Source
+from rlossctl.data.sources.memory import MemorySource
 from rlossctl.net.layer import Setup, SourceLayer, read_options
 from rlossctl.net.registry import register
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rlossctl.data.imagelist import DenseImageSource, ImageSource
-from rlossctl.data.windows import WindowSource
+from rlossctl.data.sources.imagelist import DenseImageSource, ImageSource
+from rlossctl.data.sources.windows import WindowSource
 from rlossctl.net.layer import Setup, SourceLayer, read_options
 from rlossctl.net.registry import register
 
@@ -29,7 +29,7 @@ class DenseImageData(SourceLayer):
     """Images with label images from a list file (dense_image_data_layer.cpp of SegNet's and ENet's forks).
 
     data: (N, C, h, w), BGR; label: (N, 1, h, w). The layer's mirror and crop are random in TEST too. See
-    rlossctl.data.imagelist.DenseImageSource. Not reproduced: the forks read a palette label image as grey
+    `DenseImageSource`. Not reproduced: the forks read a palette label image as grey
     levels (here: its indices), and move only the image by transform_param's mirror and crop (here: the label
     too).
     """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlossctl.bilateral import ops, run
+from rlossctl.bilateral import dispatch, ops
 from rlossctl.bilateral.ops import differentiable, operator
 from rlossctl.errors import NetError
 
@@ -42,7 +42,7 @@ def densecrf_op(
     """
     _check(image, seg, mask, sigma_xy, sigma_rgb, mode)
     tensors = (tensor.contiguous() for tensor in (seg, mask, image))
-    gradient, energies = run.energy(*tensors, sigma_xy, sigma_rgb, mode, -2 * upstream / len(seg))
+    gradient, energies = dispatch.energy(*tensors, sigma_xy, sigma_rgb, mode, -2 * upstream / len(seg))
     if energies.device.type != "cpu":  # looking would wait for the device
         return (energies.sum() / -len(seg)).to(seg.dtype), gradient
     loss = sum(energies.tolist()) / -len(seg)

@@ -14,7 +14,7 @@ from rlossctl.errors import PrototxtError, UsageError
 from rlossctl.net import Net, build_net
 from rlossctl.prototxt import load_solver_parameter, to_text
 from rlossctl.prototxt.text import NetFile
-from rlossctl.solver import policies, sources
+from rlossctl.solver import nets, policies
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.solver import Solver
 
@@ -106,13 +106,13 @@ def build_solver(
     number = pick_seed(seed, param)
     torch.manual_seed(number)
     data = {"seed": number, "workers": workers}
-    train_file, origin = sources.train_net(param, file, placeholders, net)
+    train_file, origin = nets.train_net(param, file, placeholders, net)
     log.info(f"Creating training net from {origin}")
     for note in train_file.notes:
         log.warning(note)
     train = _build(train_file, place, {**data, "source": source, "root": root}, dialect)
     tests = []
-    for index, (test_file, origin) in enumerate(sources.test_nets(param, file, placeholders, net)):
+    for index, (test_file, origin) in enumerate(nets.test_nets(param, file, placeholders, net)):
         log.info(f"Creating test net (#{index}) specified by {origin}")
         tests.append(_build(test_file, place, data, dialect, share=train))
     prefix = snapshot_prefix(param, file) if prefix is None else prefix
@@ -207,7 +207,7 @@ def _check(param: Message, file: Path) -> None:
 def _own_weights(param: Message, file: Path) -> list[Path]:
     """The solver's `weights` field: repeated, each a comma list (BVLC)."""
     names = [name.strip() for entry in param.weights for name in entry.split(",")]
-    return [sources.find_file(name, file, "weights") for name in names if name]
+    return [nets.find_file(name, file, "weights") for name in names if name]
 
 
 def _located(error: PrototxtError, file: Path) -> PrototxtError:

@@ -17,7 +17,7 @@ from rlossctl.net.saved import as_array
 from rlossctl.solver import monitor, policies, resume, snapshot
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.log import Log, Pace, Stopwatch, number, output_lines, warnings_to_stderr
-from rlossctl.solver.pulls import Pulls
+from rlossctl.solver.term_gradients import Pulls
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
 

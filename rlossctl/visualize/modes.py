@@ -12,7 +12,7 @@ import torch
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
-from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.losses import compare_modes
 from rlossctl.losses.modes import Comparison
 from rlossctl.visualize.scores import UNLABELLED, soft_labels

@@ -12,9 +12,9 @@ import numpy as np
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, UsageError
-from rlossctl.evaluation.opening import OpenedModel, open_model, override_preprocess
-from rlossctl.evaluation.predictor import Predictor
-from rlossctl.evaluation.upsample import upsample
+from rlossctl.evaluation.predicting.predictor import Predictor
+from rlossctl.evaluation.predicting.upsample import upsample
+from rlossctl.evaluation.running.open_model import OpenedModel, open_model, override_preprocess
 from rlossctl.weights import kinds
 
 ARRAYS = (".npy", ".npz")

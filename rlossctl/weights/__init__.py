@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from rlossctl import lazy
 
 if TYPE_CHECKING:
+    from rlossctl.weights.any_format import Weights as Weights
+    from rlossctl.weights.any_format import load_weights as load_weights
     from rlossctl.weights.blobfile import load_blob as load_blob
     from rlossctl.weights.blobs import Blob as Blob
     from rlossctl.weights.blobs import LayerBlobs as LayerBlobs
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from rlossctl.weights.caffemodel import load_caffemodel as load_caffemodel
     from rlossctl.weights.hdf5 import Hdf5Model as Hdf5Model
     from rlossctl.weights.hdf5 import write_caffemodel_h5 as write_caffemodel_h5
-    from rlossctl.weights.opening import Weights as Weights
-    from rlossctl.weights.opening import load_weights as load_weights
     from rlossctl.weights.solverstate import SolverState as SolverState
     from rlossctl.weights.solverstate import load_solverstate as load_solverstate
     from rlossctl.weights.solverstate import write_solverstate as write_solverstate
@@ -34,11 +34,11 @@ _HOMES = {
     "LayerRecord": ".writing",
     "SolverState": ".solverstate",
     "TensorFile": ".tensors",
-    "Weights": ".opening",
+    "Weights": ".any_format",
     "load_blob": ".blobfile",
     "load_caffemodel": ".caffemodel",
     "load_solverstate": ".solverstate",
-    "load_weights": ".opening",
+    "load_weights": ".any_format",
     "write_caffemodel": ".writing",
     "write_caffemodel_h5": ".hdf5",
     "write_solverstate": ".solverstate",

@@ -1,4 +1,4 @@
-"""When the CUDA kernels are chosen, and how run.py hands them their work. No GPU is needed."""
+"""When the CUDA kernels are chosen, and how dispatch.py hands them their work. No GPU is needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from rlossctl.bilateral import backend, choice, cuda, run, twin
+from rlossctl.bilateral import backend, choice, cuda, dispatch, twin
 
 
 @pytest.fixture(autouse=True)
@@ -56,17 +56,17 @@ def test_the_built_module_can_be_imported_without_a_gpu() -> None:
 
 
 @pytest.mark.parametrize(("mode", "order"), [("lattice", 0), ("transposed", 1), ("symmetric", 2)])
-def test_run_hands_over_without_looking_at_the_image(monkeypatch, mode, order) -> None:
+def test_dispatch_hands_over_without_looking_at_the_image(monkeypatch, mode, order) -> None:
     """The colours' range would have to come from the device: nobody may ask for it."""
-    monkeypatch.setattr(run, "backend", lambda device: choice.Backend("native-cuda", "a test says so"))
-    monkeypatch.setattr(run, "colour_range", lambda *arguments: pytest.fail("looks at the image"))
+    monkeypatch.setattr(dispatch, "backend", lambda device: choice.Backend("native-cuda", "a test says so"))
+    monkeypatch.setattr(dispatch, "colour_range", lambda *arguments: pytest.fail("looks at the image"))
     monkeypatch.setattr(
-        run, "cuda", SimpleNamespace(lattice_filter=record, densecrf=record, Lattices=Recorded)
+        dispatch, "cuda", SimpleNamespace(lattice_filter=record, densecrf=record, Lattices=Recorded)
     )
     values, mask, image = torch.ones(1, 2, 3, 3), torch.ones(1, 1, 3, 3), torch.ones(1, 3, 3, 3)
-    assert run.filtered(values, image, 5, 6, mode) == (values, image, 5, 6, order)
-    assert run.energy(values, mask, image, 5, 6, mode, -2) == (values, mask, image, 5, 6, -2, order)
-    assert run.prepare(image, 5, 6, mode)(values) == (image, 5, 6, values, order)
+    assert dispatch.filtered(values, image, 5, 6, mode) == (values, image, 5, 6, order)
+    assert dispatch.energy(values, mask, image, 5, 6, mode, -2) == (values, mask, image, 5, 6, -2, order)
+    assert dispatch.prepare(image, 5, 6, mode)(values) == (image, 5, 6, values, order)
 
 
 def record(*arguments: object) -> tuple[object, ...]:
@@ -82,10 +82,10 @@ class Recorded:
 
 
 def test_float64_takes_the_twin(monkeypatch) -> None:
-    monkeypatch.setattr(run, "backend", lambda device: choice.Backend("native-cuda", "a test says so"))
-    monkeypatch.setattr(run, "cuda", None)
+    monkeypatch.setattr(dispatch, "backend", lambda device: choice.Backend("native-cuda", "a test says so"))
+    monkeypatch.setattr(dispatch, "cuda", None)
     values, image = torch.ones(1, 2, 3, 3).double(), torch.ones(1, 3, 3, 3).double()
-    assert run.filtered(values, image, 5, 6, "lattice").dtype == torch.float64
+    assert dispatch.filtered(values, image, 5, 6, "lattice").dtype == torch.float64
 
 
 def test_determinism_follows_torch(monkeypatch) -> None:

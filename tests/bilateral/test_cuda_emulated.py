@@ -12,7 +12,7 @@ import itertools
 import pytest
 import torch
 
-from rlossctl.bilateral import choice, cuda, mean_field, run, twin
+from rlossctl.bilateral import choice, cuda, dispatch, mean_field, twin
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -120,7 +120,7 @@ def test_filtering_keeps_hold_of_what_other_streams_allocated(emulated_kernels, 
 def test_mean_field_builds_each_lattice_once(emulated_kernels, emulated, batch, monkeypatch) -> None:
     scores, image = batch(2, 4, 3, 12, 14)
     expected = mean_field(scores, image, 5, pos=[(3, 2.0)], bi=[(20, 15, 4.0)])
-    monkeypatch.setattr(run, "backend", lambda device: choice.Backend("native-cuda", "emulated"))
+    monkeypatch.setattr(dispatch, "backend", lambda device: choice.Backend("native-cuda", "emulated"))
     calls = []
 
     class Counted:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rlossctl.converters import onnx as onnx_format
+
+from rlossctl.converters.onnx import writer as onnx_format
 
 
 def refused(result: tuple[int, str, str], code: int, *words: str) -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from rlossctl.converters import OnnxOptions
-from rlossctl.converters import onnx as onnx_format
 
 import rlossctl
 from rlossctl.cli import cli
+from rlossctl.converters import OnnxOptions
+from rlossctl.converters.onnx import writer as onnx_format
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Predictor, open_onnx

@@ -7,10 +7,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from rlossctl.converters.fold import fold_bn
 
 import rlossctl
 from rlossctl.cli import cli
+from rlossctl.converters.folding.bn_statistics import fold_bn
 from rlossctl.errors import UsageError
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.saved import layer_records

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rlossctl.converters.fold_scale import fold_scale
 
+from rlossctl.converters.folding.scale import fold_scale
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy
 

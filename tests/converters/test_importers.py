@@ -14,12 +14,12 @@ from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, r
 from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNetResnet
 from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
-from rlossctl.converters.implied import implied_net
-from rlossctl.converters.source import open_source
 from torch import nn
 
 import rlossctl
 from rlossctl import resources
+from rlossctl.converters.implied_net import implied_net
+from rlossctl.converters.inference_net import open_source
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.net.deploy import Deploy
 

@@ -7,13 +7,13 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
-from rlossctl.converters import OnnxOptions
-from rlossctl.converters.attach import Ends
-from rlossctl.converters.compared import torch_model
-from rlossctl.converters.comparison import Trial
-from rlossctl.converters.deployed import compare_trials
 
 import rlossctl
+from rlossctl.converters import OnnxOptions
+from rlossctl.converters.onnx.attach import Ends
+from rlossctl.converters.verifying.finished_file import compare_trials
+from rlossctl.converters.verifying.trials import Trial
+from rlossctl.converters.verifying.two_models import torch_model
 from rlossctl.errors import NetError
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel

@@ -11,10 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from rlossctl.converters import onnx as onnx_format
-from rlossctl.converters.exporting import OPSET
 
 import rlossctl
+from rlossctl.converters.onnx import writer as onnx_format
+from rlossctl.converters.onnx.export import OPSET
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.errors import NetError, VerificationError
 from rlossctl.layers.activation import ReLU

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from rlossctl.converters.transfer import TRANSFERS
 from safetensors.numpy import load_file, save_file
 
 import rlossctl
 from rlossctl.cli import cli
+from rlossctl.converters.formats.transfer import TRANSFERS
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.weights import kinds, load_caffemodel, load_weights, write_caffemodel
 from rlossctl.weights.encode import blob_pieces, framed

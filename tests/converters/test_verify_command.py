@@ -11,16 +11,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 from onnx import helper
-from rlossctl.converters import OnnxOptions
-from rlossctl.converters.attach import Ends
-from rlossctl.converters.choices import choice_of
-from rlossctl.converters.comparison import Trial
-from rlossctl.converters.deployed import compare_trials
-from rlossctl.converters.models import TorchModel
-from rlossctl.converters.segments import Segments
 
 import rlossctl
 from rlossctl.cli import cli
+from rlossctl.converters import OnnxOptions
+from rlossctl.converters.onnx.attach import Ends
+from rlossctl.converters.verifying.blob_streams import TorchModel
+from rlossctl.converters.verifying.finished_file import compare_trials
+from rlossctl.converters.verifying.graph_pieces import Segments
+from rlossctl.converters.verifying.index_blobs import choice_of
+from rlossctl.converters.verifying.trials import Trial
 from rlossctl.errors import NetError, UsageError, VerificationError, WeightsError
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.saved import layer_records

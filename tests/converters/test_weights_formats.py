@@ -8,10 +8,10 @@ import os
 import numpy as np
 import pytest
 import torch
-from rlossctl.converters import blobs, caffemodel
 from safetensors import safe_open
 
 import rlossctl
+from rlossctl.converters.formats import caffemodel, flat_names
 from rlossctl.errors import RlossError, UsageError, VerificationError, WeightsError
 from rlossctl.net.build import load_inference_net
 from rlossctl.prototxt import parse_net
@@ -152,15 +152,15 @@ def test_a_folder_without_write_permission(convert, tmp_path):
 
 
 def test_a_checkpoint_that_differs_in_one_value_fails_and_leaves_nothing(convert, tmp_path, monkeypatch):
-    honest = blobs.owned_blobs
+    honest = flat_names.owned_blobs
 
     def dishonest(net):
-        monkeypatch.setattr(blobs, "owned_blobs", honest)
+        monkeypatch.setattr(flat_names, "owned_blobs", honest)
         tensors = {name: tensor.clone() for name, tensor in honest(net).items()}
         tensors["conv1/0"].view(-1)[0] += 1e-3
         return tensors
 
-    monkeypatch.setattr(blobs, "owned_blobs", dishonest)
+    monkeypatch.setattr(flat_names, "owned_blobs", dishonest)
     with pytest.raises(VerificationError, match="conv1/0"):
         convert(".pt")
     assert list(tmp_path.iterdir()) == []

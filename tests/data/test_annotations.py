@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rlossctl.cli.data import command
-from rlossctl.data.annotations import Annotation, Stroke, read_clicks, read_scribbles
 from rlossctl.data.images import read_label
-from rlossctl.data.importing import write_annotations
 from rlossctl.data.lists import read_list
 from rlossctl.data.palette import VOC_CLASSES
-from rlossctl.data.raster import arc_lengths, shorten
+from rlossctl.data.weak.annotations import Annotation, Stroke, read_clicks, read_scribbles
+from rlossctl.data.weak.from_annotations import write_annotations
+from rlossctl.data.weak.raster import arc_lengths, shorten
 from rlossctl.errors import DataError
 
 XML = """<annotation><size><width>{width}</width><height>20</height></size>

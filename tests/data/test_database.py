@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import text_format
 from PIL import Image
 
-from rlossctl.data.database import DatabaseSource
+from rlossctl.data.sources.database import DatabaseSource
 from rlossctl.errors import DataError
 from rlossctl.prototxt import schema
 from rlossctl.weights.mean import write_mean

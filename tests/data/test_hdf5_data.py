@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from rlossctl.data.hdf5 import Hdf5Source
+from rlossctl.data.sources.hdf5 import Hdf5Source
 from rlossctl.errors import DataError
 from rlossctl.prototxt import schema
 

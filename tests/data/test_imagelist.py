@@ -7,10 +7,10 @@ import pytest
 from google.protobuf import text_format
 from PIL import Image
 
-from rlossctl.data.imagelist import DenseImageSource, ImageSource
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.palette import save_label_png
 from rlossctl.data.resize import resize_bilinear
+from rlossctl.data.sources.imagelist import DenseImageSource, ImageSource
 from rlossctl.errors import DataError
 from rlossctl.prototxt import load_net_parameter, schema
 from rlossctl.weights.mean import write_mean

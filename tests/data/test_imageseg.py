@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from rlossctl.data.images import read_image, read_label
-from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.data.palette import save_label_png
+from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
 
 TRAIN = "batch_size: 3 shuffle: true label_type: PIXEL"

@@ -12,8 +12,8 @@ from PIL import Image
 
 from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
-from rlossctl.data.layout import prepare_camvid, prepare_voc
 from rlossctl.data.lists import read_list
+from rlossctl.data.sets.layout import prepare_camvid, prepare_voc
 from rlossctl.errors import DataError
 
 

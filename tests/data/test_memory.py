@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from rlossctl.data.memory import MemorySource
+from rlossctl.data.sources.memory import MemorySource
 from rlossctl.errors import DataError
 from rlossctl.prototxt import schema
 

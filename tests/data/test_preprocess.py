@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.data.preprocess import Preprocess
+from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
 
 VOC = "mean_value: 104.008 mean_value: 116.669 mean_value: 122.675 crop_size: 20 scale: 0.5"

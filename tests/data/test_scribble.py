@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rlossctl.data.images import read_label
-from rlossctl.data.regions import distance_inside, find_regions
-from rlossctl.data.scribble import make_scribbles
+from rlossctl.data.weak.regions import distance_inside, find_regions
+from rlossctl.data.weak.scribble import make_scribbles
 from rlossctl.errors import DataError
 
 

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from rlossctl.data.images import read_image, read_label
-from rlossctl.data.imageseg import ImageSegSource
 from rlossctl.data.lists import find_label_dir, read_list
-from rlossctl.data.scenes import CLASSES, draw_scene
-from rlossctl.data.synthetic import SYNTHETIC_CLASSES, generate_dataset
+from rlossctl.data.scenes.dataset import SYNTHETIC_CLASSES, generate_dataset
+from rlossctl.data.scenes.scene import CLASSES, draw_scene
+from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
 
 

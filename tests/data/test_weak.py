@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlossctl.data.regions import find_regions
-from rlossctl.data.skeleton import skeletons
-from rlossctl.data.weak import KINDS, make_weak_label
+from rlossctl.data.weak.kinds import KINDS, make_weak_label
+from rlossctl.data.weak.regions import find_regions
+from rlossctl.data.weak.thinning import skeletons
 from rlossctl.errors import DataError
 
 

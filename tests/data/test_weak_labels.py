@@ -14,8 +14,8 @@ from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.palette import save_label_png
-from rlossctl.data.weak import KINDS
-from rlossctl.data.weak_labels import find_masks, label_list, write_weak_labels
+from rlossctl.data.weak.folders import find_masks, label_list, write_weak_labels
+from rlossctl.data.weak.kinds import KINDS
 from rlossctl.errors import DataError, UsageError
 
 

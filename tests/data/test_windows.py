@@ -9,7 +9,7 @@ from PIL import Image
 
 from rlossctl.data.images import read_image
 from rlossctl.data.resize import resize_bilinear
-from rlossctl.data.windows import WindowSource, plan, read_windows
+from rlossctl.data.sources.windows import WindowSource, plan, read_windows
 from rlossctl.errors import DataError
 from rlossctl.prototxt import schema
 from rlossctl.weights.mean import write_mean

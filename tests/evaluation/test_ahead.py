@@ -13,10 +13,10 @@ import pytest
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError, RlossError, UsageError
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
-from rlossctl.evaluation.ahead import ahead, decoding
-from rlossctl.evaluation.inputs import find_inputs
-from rlossctl.evaluation.opening import open_list
-from rlossctl.evaluation.predictions import Outputs, predict_photos
+from rlossctl.evaluation.predicting.photos import find_inputs
+from rlossctl.evaluation.predicting.prediction_files import Outputs, predict_photos
+from rlossctl.evaluation.running.decoders import ahead, decoding
+from rlossctl.evaluation.running.open_model import open_list
 
 
 @pytest.mark.parametrize("workers", [1, 3])

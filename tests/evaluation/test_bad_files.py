@@ -12,7 +12,7 @@ from PIL import Image
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import DataError
 from rlossctl.evaluation import OnnxRunner, evaluate
-from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.running.open_model import open_list
 
 SIZE = (24, 30)
 

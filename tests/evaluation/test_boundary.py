@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rlossctl.evaluation import boundary
+from rlossctl.evaluation.scoring import boundary
 
 
 def eroded(mask: np.ndarray, times: int) -> np.ndarray:

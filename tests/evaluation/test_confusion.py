@@ -7,7 +7,7 @@ import pytest
 
 from rlossctl.errors import DataError
 from rlossctl.evaluation import Confusion
-from rlossctl.evaluation.rules import best_class
+from rlossctl.evaluation.predicting.rules import best_class
 
 
 def independent(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: int) -> dict:

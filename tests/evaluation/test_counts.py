@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlossctl.evaluation.confusion import Confusion
-from rlossctl.evaluation.counts import ClassCounts, class_mean, image_wise
-from rlossctl.evaluation.rules import VOID, Decision
-from rlossctl.evaluation.tally import Tally
+from rlossctl.evaluation.predicting.rules import VOID, Decision
+from rlossctl.evaluation.scoring.confusion import Confusion
+from rlossctl.evaluation.scoring.counts import ClassCounts, class_mean, image_wise
+from rlossctl.evaluation.scoring.tally import Tally
 
 
 def tally_of(pairs, classes=3, **options) -> Tally:

@@ -15,7 +15,7 @@ from PIL import Image
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError, UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate, open_onnx
-from rlossctl.evaluation.opening import open_list, override_preprocess
+from rlossctl.evaluation.running.open_model import open_list, override_preprocess
 
 
 def run(model, folder, name="pairs.txt", **options):

@@ -13,11 +13,12 @@ from rlossctl.cli.eval import command
 from rlossctl.cli.predict import command as predict_command
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import UsageError
-from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, Rule, evaluate, open_onnx, predictions
-from rlossctl.evaluation.bound_runner import BoundRunner
-from rlossctl.evaluation.inputs import Input
-from rlossctl.evaluation.opening import open_list, open_model
-from rlossctl.evaluation.sessions import Session
+from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, Rule, evaluate, open_onnx
+from rlossctl.evaluation.predicting import prediction_files
+from rlossctl.evaluation.predicting.photos import Input
+from rlossctl.evaluation.running.bound_runner import BoundRunner
+from rlossctl.evaluation.running.open_model import open_list, open_model
+from rlossctl.evaluation.running.sessions import Session
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -151,9 +152,9 @@ def test_probabilities_and_classes_come_from_one_pass(tiny_model, voc_folder, tm
 
     runner._session = Counting()
     photos = sorted((voc_folder / "JPEGImages").iterdir())
-    outputs = predictions.Outputs(tmp_path / "out", ("labels", "npz", "png16"))
+    outputs = prediction_files.Outputs(tmp_path / "out", ("labels", "npz", "png16"))
     inputs = [Input(path, path.stem) for path in photos]
-    summary = predictions.predict_photos(Predictor(runner), inputs, outputs, progress=False)
+    summary = prediction_files.predict_photos(Predictor(runner), inputs, outputs, progress=False)
     assert (summary.done, len(calls)) == (3, 3)
     samples = open_list(voc_folder / "pairs.txt", voc_folder)
     shown = evaluate(OnnxRunner(tiny_model, "cpu"), samples, pictures=9, progress=False).pictures

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from rlossctl.evaluation.heat import RAMPS, STEPS, contrast, heat_map, heat_style, step_colours
-from rlossctl.evaluation.page import _part
+from rlossctl.evaluation.reporting.heat import RAMPS, STEPS, contrast, heat_map, heat_style, step_colours
+from rlossctl.evaluation.reporting.page import _part
 
 
 def variables(block: str) -> dict[str, tuple[int, int, int]]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rlossctl.evaluation import OnnxRunner, evaluate
-from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.running.open_model import open_list
 
 MEAN, CROP = (100.0, 110.0, 120.0), (385, 505)
 

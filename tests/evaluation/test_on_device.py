@@ -10,14 +10,15 @@ import torch
 
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import DataError, NetError
-from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, bound_runner, evaluate, on_device
-from rlossctl.evaluation.bound_runner import BoundRunner, on_gpu
-from rlossctl.evaluation.opening import open_list
-from rlossctl.evaluation.rules import VOID, best_class
-from rlossctl.evaluation.sessions import Session
-from rlossctl.evaluation.state import State
-from rlossctl.evaluation.tally import Tally
-from rlossctl.evaluation.upsample import upsample
+from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, evaluate
+from rlossctl.evaluation.predicting.rules import VOID, best_class
+from rlossctl.evaluation.predicting.upsample import upsample
+from rlossctl.evaluation.running import bound_runner, device_counts
+from rlossctl.evaluation.running.bound_runner import BoundRunner, on_gpu
+from rlossctl.evaluation.running.open_model import open_list
+from rlossctl.evaluation.running.sessions import Session
+from rlossctl.evaluation.scoring.state import State
+from rlossctl.evaluation.scoring.tally import Tally
 
 CPU = torch.device("cpu")
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -42,7 +43,7 @@ def assert_same(found, expected):
 def test_counts_are_those_of_numpy(make_model, voc_folder, tmp_path, monkeypatch, device, stride, limit):
     """Photos of several sizes, enlarged scores, tables that are full before the list ends, batches."""
     model = make_model(tmp_path / "m.onnx", np.eye(3), {"preprocess": {"mean_bgr": [90, 90, 90]}}, stride)
-    monkeypatch.setattr(on_device, "_MOST_COUNTS", limit * 4 * 256 * 4)
+    monkeypatch.setattr(device_counts, "_MOST_COUNTS", limit * 4 * 256 * 4)
     lines = (voc_folder / "pairs.txt").read_text() * 3
     (voc_folder / "many.txt").write_text("\n".join(sorted(lines.split("\n"))))
     samples = open_list(voc_folder / "many.txt", voc_folder)
@@ -59,10 +60,10 @@ def test_counts_are_those_of_numpy(make_model, voc_folder, tmp_path, monkeypatch
 def test_ties_and_padding_are_those_of_numpy():
     scores = np.random.default_rng(3).integers(0, 3, (2, 7, 9, 11)).astype(np.float32)
     for size in ((9, 11), (33, 41)):
-        labels = on_device.best_classes(torch.from_numpy(scores), size).numpy()
+        labels = device_counts.best_classes(torch.from_numpy(scores), size).numpy()
         expected = [best_class(upsample(part[None], size)[0]) for part in scores]
         assert (labels == np.stack(expected)).mean() > 0.999  # ties of enlarged scores are broken by rounding
-    labels = on_device.best_classes(torch.from_numpy(scores), (9, 11)).numpy()
+    labels = device_counts.best_classes(torch.from_numpy(scores), (9, 11)).numpy()
     np.testing.assert_array_equal(labels, np.stack([best_class(part) for part in scores]))
 
 
@@ -140,7 +141,7 @@ def test_a_failing_session_is_told_and_can_be_called_again(tiny_model, monkeypat
 def test_counts_of_the_greatest_number_of_classes():
     truth = np.array([[0, 254, 255, 254]], np.uint8)
     tally = Tally(1, 255, 255)
-    counts = on_device.DeviceCounts(tally, CPU)
+    counts = device_counts.DeviceCounts(tally, CPU)
     counts.add(0, truth, torch.tensor([[254, 254, 3, 0]], dtype=torch.uint8))
     counts.flush()
     counts.flush()

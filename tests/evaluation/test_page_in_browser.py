@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from rlossctl.evaluation import OnnxRunner, evaluate, write_report
-from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.running.open_model import open_list
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [

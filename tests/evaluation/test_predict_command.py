@@ -15,8 +15,8 @@ from rlossctl.data.images import read_label
 from rlossctl.data.palette import voc_palette
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate
-from rlossctl.evaluation.inputs import find_inputs
-from rlossctl.evaluation.opening import open_list
+from rlossctl.evaluation.predicting.photos import find_inputs
+from rlossctl.evaluation.running.open_model import open_list
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_what_names_nothing_or_too_much(photos, voc_folder, tmp_path):
 
 def test_the_command_offers_every_kind():
     from rlossctl.cli.predict import Kinds
-    from rlossctl.evaluation.predictions import KINDS
+    from rlossctl.evaluation.predicting.prediction_files import KINDS
 
     assert Kinds._known == KINDS
 

@@ -10,10 +10,10 @@ from onnx import TensorProto, helper
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Crf, OnnxRunner, Predictor, Protocol, Rule, evaluate, open_onnx
-from rlossctl.evaluation.opening import open_list
-from rlossctl.evaluation.protocol import tile_starts
-from rlossctl.evaluation.results import to_json
-from rlossctl.evaluation.rules import best_class
+from rlossctl.evaluation.predicting.protocol import tile_starts
+from rlossctl.evaluation.predicting.rules import best_class
+from rlossctl.evaluation.running.open_model import open_list
+from rlossctl.evaluation.scoring.results import to_json
 
 MEAN = (100.0, 110.0, 120.0)
 
@@ -150,7 +150,7 @@ def recorded_crf(case) -> tuple[np.ndarray, np.ndarray, Crf]:
 
 @pytest.mark.parametrize("name", ["cropped_dim", "log_output"])
 def test_the_crf_is_the_forks_layer(golden, name):
-    from rlossctl.evaluation.postprocess import refine
+    from rlossctl.evaluation.predicting.crf import refine
 
     case = np.load(golden / "densecrf" / f"dense_crf_{name}.npz")
     got = refine(*recorded_crf(case))
@@ -160,7 +160,7 @@ def test_the_crf_is_the_forks_layer(golden, name):
 
 @pytest.mark.parametrize("name", ["10iter_pos_bi", "1iter"])
 def test_the_crf_is_the_forks_layer_in_larger_recordings(shared, name):
-    from rlossctl.evaluation.postprocess import refine
+    from rlossctl.evaluation.predicting.crf import refine
 
     case = np.load(shared / "golden" / "densecrf" / f"dense_crf_{name}.npz")
     np.testing.assert_allclose(refine(*recorded_crf(case)), case["y"][0], atol=1e-4)

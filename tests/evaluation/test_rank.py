@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rlossctl.errors import UsageError
-from rlossctl.evaluation import poisson_binomial, rank
-from rlossctl.evaluation.rank import curve
+from rlossctl.evaluation.predicting import poisson_binomial, rank
+from rlossctl.evaluation.predicting.rank import curve
 
 SHAPES = {
     "uniform": lambda rng, d: rng.random(d),

@@ -11,10 +11,11 @@ from PIL import Image
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
-from rlossctl.evaluation import OnnxRunner, evaluate, page, write_report
-from rlossctl.evaluation.opening import open_list
-from rlossctl.evaluation.pictures import RIGHT, WRONG, error_map
-from rlossctl.evaluation.rules import Rule
+from rlossctl.evaluation import OnnxRunner, evaluate, write_report
+from rlossctl.evaluation.predicting.rules import Rule
+from rlossctl.evaluation.reporting import page
+from rlossctl.evaluation.reporting.pictures import RIGHT, WRONG, error_map
+from rlossctl.evaluation.running.open_model import open_list
 
 
 @pytest.fixture

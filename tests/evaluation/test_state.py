@@ -13,10 +13,10 @@ import pytest
 
 from rlossctl.errors import DataError, NetError, UsageError
 from rlossctl.evaluation import OnnxRunner, Rule, evaluate
-from rlossctl.evaluation.opening import open_list
-from rlossctl.evaluation.results import to_json
-from rlossctl.evaluation.shards import Shard, from_environment
-from rlossctl.evaluation.state import State, hash_files
+from rlossctl.evaluation.running.open_model import open_list
+from rlossctl.evaluation.scoring.results import to_json
+from rlossctl.evaluation.scoring.shards import Shard, from_environment
+from rlossctl.evaluation.scoring.state import State, hash_files
 
 
 class Stopping:

@@ -14,9 +14,9 @@ from rlossctl.data.images import read_image
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError, WeightsError
 from rlossctl.evaluation import Predictor, evaluate
-from rlossctl.evaluation.opening import open_list, open_model
-from rlossctl.evaluation.rules import best_class
-from rlossctl.evaluation.upsample import upsample
+from rlossctl.evaluation.predicting.rules import best_class
+from rlossctl.evaluation.predicting.upsample import upsample
+from rlossctl.evaluation.running.open_model import open_list, open_model
 from rlossctl.net import load_net
 from rlossctl.weights import LayerRecord, write_caffemodel
 

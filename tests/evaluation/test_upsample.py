@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlossctl.evaluation.upsample import upsample
+from rlossctl.evaluation.predicting.upsample import upsample
 
 
 def direct(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:

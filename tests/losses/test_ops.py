@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlossctl.bilateral import run
+from rlossctl.bilateral import dispatch
 from rlossctl.bilateral.ops import MODES
 from rlossctl.errors import NetError
 from rlossctl.losses import DenseCRFLoss, densecrf_loss
@@ -87,8 +87,8 @@ def test_a_kept_graph_gives_the_same_gradient_again(sample, expected) -> None:
 
 def test_filters_once_per_step_when_compiled(sample, monkeypatch) -> None:
     image, seg, mask = sample
-    calls, filtered = [], run.filtered
-    monkeypatch.setattr(run, "filtered", lambda *arguments: calls.append(1) or filtered(*arguments))
+    calls, filtered = [], dispatch.filtered
+    monkeypatch.setattr(dispatch, "filtered", lambda *arguments: calls.append(1) or filtered(*arguments))
     torch.compiler.reset()
     step = torch.compile(
         lambda s: 2 * densecrf_loss(image, s, mask, 20, 40), backend="aot_eager", fullgraph=True

@@ -6,12 +6,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
-from rlossctl.converters import OnnxOptions
 
 import rlossctl
+from rlossctl.converters import OnnxOptions
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.evaluation import Predictor
-from rlossctl.evaluation.torch_runner import TorchRunner
+from rlossctl.evaluation.running.torch_runner import TorchRunner
 
 MODELS = {
     "wechat_sr": ("wechat_sr/sr.prototxt", "wechat_sr/sr.caffemodel"),

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from rlossctl.cli.train import command
 from rlossctl.errors import PrototxtError, RlossError, UsageError, WeightsError
 from rlossctl.solver import Solver
-from rlossctl.solver.run import train
+from rlossctl.solver.training import train
 
 
 class Killed(BaseException):
@@ -142,7 +142,9 @@ def test_list_and_root_can_be_replaced(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_reported_first(folder: Path, monkeypatch) -> None:
     Path("file").write_text("in the way")
-    monkeypatch.setattr("rlossctl.solver.run.build_solver", lambda *_, **__: pytest.fail("training started"))
+    monkeypatch.setattr(
+        "rlossctl.solver.training.build_solver", lambda *_, **__: pytest.fail("training started")
+    )
     with pytest.raises(RlossError, match="file/a: cannot be written"):
         train("solver.prototxt", out="file/a")
 

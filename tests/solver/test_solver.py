@@ -14,7 +14,7 @@ import rlossctl
 from rlossctl.errors import DataError, RlossError, WeightsError
 from rlossctl.solver import Log, Solver
 from rlossctl.solver.monitor import SmoothedLoss, TermShares
-from rlossctl.solver.pulls import Pulls
+from rlossctl.solver.term_gradients import Pulls
 from rlossctl.weights import SolverState, load_caffemodel, load_solverstate, write_solverstate
 
 FIELD = """

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from rlossctl.errors import WeightsError
 from rlossctl.inspection import inspect
 from rlossctl.weights import load_caffemodel, load_weights
-from rlossctl.weights.skeleton import read_skeleton
+from rlossctl.weights.caffemodel_frame import read_skeleton
 
 
 def safetensors(header: object, data: bytes = bytes(16)) -> bytes:

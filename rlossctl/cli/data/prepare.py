@@ -34,7 +34,7 @@ def prepare(dataset: str, sources: tuple[str, ...], out: str, void: int) -> None
     SOURCES are folders and archives in any order. Files that are there already with the same content stay;
     others of the same name are an error, so nothing is ever overwritten.
     """
-    from rlossctl.data.layout import prepare_camvid, prepare_voc
+    from rlossctl.data.sets.layout import prepare_camvid, prepare_voc
 
     if dataset == "voc":
         done = prepare_voc(list(sources), out)

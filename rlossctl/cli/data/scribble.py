@@ -68,7 +68,7 @@ def scribble(
     A stroke runs along the middle of every region of every class, background included. Boxes are those of the
     classes above 0, with 0 (background) around them.
     """
-    from rlossctl.data.weak_labels import find_masks, label_list, write_weak_labels
+    from rlossctl.data.weak.folders import find_masks, label_list, write_weak_labels
 
     found = find_masks(masks, root)
     listed = label_list(found, out, root) if list_file is not None else None

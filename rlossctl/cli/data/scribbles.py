@@ -56,10 +56,10 @@ def scribbles(
     Later strokes go over earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels. A list needs
     --images.
     """
-    from rlossctl.data.annotations import read_scribbles
-    from rlossctl.data.importing import write_annotations
     from rlossctl.data.palette import class_names
-    from rlossctl.data.weak_labels import label_list
+    from rlossctl.data.weak.annotations import read_scribbles
+    from rlossctl.data.weak.folders import label_list
+    from rlossctl.data.weak.from_annotations import write_annotations
 
     annotations = read_scribbles(source, class_names(classes))
     summary = write_annotations(annotations, out, photos=images, width=width, ratio=ratio, strict=strict)

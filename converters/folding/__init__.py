@@ -1,0 +1,1 @@
+"""Layers folded into their neighbours: statistics into BN, per-channel layers into the layer before."""

@@ -1,0 +1,44 @@
+"""PyTorch checkpoint: {"state_dict": {"<layer>/<index>": tensor}, "shared", "prototxt", "source"}, and
+"caffemodel" where it was made of one (see rlossctl.weights.caffemodel_frame).
+
+Tensors, text and plain containers only, so `torch.load(path, weights_only=True)` reads it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlossctl.converters.formats import flat_names
+from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
+from rlossctl.files import atomic_write
+
+
+def write(source: ConversionSource, out: Path) -> Verification:
+    """Writes the file and compares every blob, bit for bit, with the serialized bytes read back."""
+    arrays = {name: blob.cpu().numpy() for name, blob in flat_names.owned_blobs(source.net).items()}
+    data = encode(arrays, flat_names.metadata(source))
+    found = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
+    read = {name: tensor.numpy() for name, tensor in found.items()}
+    comparisons = tuple(compare_params(read, flat_names.arrays(source.net)))
+    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
+    with atomic_write(out) as file:
+        file.write(data)
+    return verification
+
+
+def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The file's bytes; `shared` and `source`, which are JSON in other formats, become dictionaries."""
+    content = {
+        "state_dict": {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()},
+        **{key: json.loads(text) if key in ("shared", "source") else text for key, text in metadata.items()},
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,42 @@
+"""A net's blobs under flat names, for formats that hold a dictionary of tensors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from torch import Tensor
+
+from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.net import Net
+from rlossctl.net.saved import as_array
+
+
+def owned_blobs(net: Net) -> dict[str, Tensor]:
+    """`<layer>/<index>` -> tensor, each shared blob once, under its owner's name."""
+    return {f"{entry.layer}/{entry.index}": entry.tensor.detach() for entry in net.learnable}
+
+
+def sharing(net: Net) -> dict[str, str]:
+    """`<layer>/<index>` of every sharer -> the owner's name."""
+    owners = {id(entry.tensor): f"{entry.layer}/{entry.index}" for entry in net.learnable}
+    names = (
+        (f"{layer}/{index}", owners[id(blob)])
+        for layer, blobs in net.params.items()
+        for index, blob in enumerate(blobs)
+    )
+    return {name: owner for name, owner in names if name != owner}
+
+
+def arrays(net: Net) -> dict[str, np.ndarray]:
+    """Owned blobs as float32 arrays."""
+    return {name: as_array(blob) for name, blob in owned_blobs(net).items()}
+
+
+def metadata(source: ConversionSource) -> dict[str, str]:
+    """What travels with the tensors: the net, what its layers share, and the sources' names and hashes."""
+    return {
+        "prototxt": source.net_text(),
+        "shared": json.dumps(sharing(source.net)),
+        "source": json.dumps(source.origin()),
+    }

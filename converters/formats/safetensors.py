@@ -1,0 +1,33 @@
+"""safetensors: owned blobs as `<layer>/<index>`; the prototxt, sharing and hashes as metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rlossctl.converters.formats import flat_names
+from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
+from rlossctl.files import atomic_write
+
+
+def write(source: ConversionSource, out: Path) -> Verification:
+    """Writes the file and compares every blob, bit for bit, with the serialized bytes read back."""
+    from safetensors.numpy import load
+
+    arrays = flat_names.arrays(source.net)
+    data = encode(arrays, flat_names.metadata(source))
+    comparisons = tuple(compare_params(load(data), arrays))
+    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
+    with atomic_write(out) as file:
+        file.write(data)
+    return verification
+
+
+def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The file's bytes."""
+    from safetensors.numpy import save
+
+    return save({name: np.asarray(array, order="C") for name, array in tensors.items()}, dict(metadata))

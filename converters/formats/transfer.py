@@ -1,0 +1,286 @@
+"""One weights file into another, without a net: blobs bit for bit, and what the format can hold of the rest.
+
+`TRANSFERS` is the whole of it: what becomes what, by which function, and what is lost on the way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rlossctl.converters.formats import checkpoint, safetensors
+from rlossctl.converters.inference_net import origin
+from rlossctl.errors import PrototxtError, UsageError, VerificationError
+from rlossctl.files import atomic_path
+from rlossctl.prototxt import to_text, wire
+from rlossctl.prototxt.upgrade import upgrade
+from rlossctl.weights import (
+    CaffeModel,
+    Hdf5Model,
+    TensorFile,
+    caffemodel_frame,
+    kinds,
+    load_caffemodel,
+    load_weights,
+    write_caffemodel,
+    write_caffemodel_h5,
+)
+from rlossctl.weights.blobs import LayerBlobs
+from rlossctl.weights.kinds import CAFFEMODEL, CAFFEMODEL_H5, CHECKPOINT, SAFETENSORS
+from rlossctl.weights.wire import encode_bytes
+
+# Axes of a layer's blobs by type, for legacy files that state four of each; others lose the 1s on their left.
+RANKS = {"Convolution": (4, 1), "Deconvolution": (4, 1), "InnerProduct": (2, 1)}
+IMAGE, NET = "caffemodel", "prototxt"  # keys of the metadata
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What was written.
+
+    Attributes:
+        method: how it was checked, in words.
+        notes: what the new file does not hold.
+    """
+
+    out: str
+    method: str
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [f"wrote {self.out}", f"verified: {self.method}", *self.notes]
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Transfer(NamedTuple):
+    """One way: `write(weights, file)` returns how it was checked; `lost` says what the new file lacks."""
+
+    write: Callable[[object, Path], str]
+    lost: str = ""
+
+
+def transfer(source: Path, out: Path, kind: str | None, target: str) -> Transferred:
+    """Writes the blobs of `source` into `out`, in format `target`.
+
+    Args:
+        kind: the format of `source` in place of what suffix and content tell.
+
+    Raises:
+        UsageError: there is no way from the one format to the other without a net.
+        WeightsError: the source is damaged, or its tensors are not a net's blobs.
+        VerificationError: what was written does not read back as what was read.
+    """
+    kind = kind or kinds.kind_of(source)
+    way = TRANSFERS.get((kind, target))
+    if way is None:
+        raise UsageError(
+            "a net is missing",
+            where=source,
+            found=f"{kind} alone, to be written as {target}",
+            expected=", ".join(to for start, to in TRANSFERS if start == kind) or "NET.prototxt and weights",
+            advice="give the net too: rlossctl convert NET.prototxt WEIGHTS -o OUT",
+        )
+    weights = load_weights(source, kind)
+    with atomic_path(out) as written:
+        method = way.write(weights, written)
+        whole = target == CAFFEMODEL and IMAGE in getattr(weights, "metadata", {})
+        return Transferred(str(out), method, (f"not kept: {way.lost}",) if way.lost and not whole else ())
+
+
+def tensors_of(weights: CaffeModel | Hdf5Model | TensorFile) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """A weights file as named tensors and the texts that travel with them."""
+    if isinstance(weights, TensorFile):
+        tensors = {name: entry.read() for name, entry in weights.tensors.items()}
+        return tensors, dict(weights.metadata)
+    metadata = {"source": json.dumps(origin(weights=Path(weights.path)))}
+    if isinstance(weights, CaffeModel):
+        bones, tensors = caffemodel_frame.take_apart(weights)
+        return tensors, {IMAGE: bones.to_text(), NET: _net_text(weights), **metadata}
+    return {
+        f"{layer.name}/{index}": blob.array()
+        for layer in weights.layers
+        for index, blob in enumerate(layer.blobs)
+        if blob is not None
+    }, metadata
+
+
+def _to_safetensors(weights: object, out: Path) -> str:
+    tensors, metadata = tensors_of(weights)
+    out.write_bytes(safetensors.encode(tensors, metadata))
+    return _check_tensors(out, SAFETENSORS, weights, tensors)
+
+
+def _to_checkpoint(weights: object, out: Path) -> str:
+    tensors, metadata = tensors_of(weights)
+    out.write_bytes(checkpoint.encode(tensors, metadata))
+    return _check_tensors(out, CHECKPOINT, weights, tensors)
+
+
+def _check_tensors(out: Path, kind: str, weights: object, expected: Mapping[str, np.ndarray]) -> str:
+    """Reads the file back: the same tensors, and where a caffemodel is inside, the same bytes."""
+    found = load_weights(out, kind)
+    if sorted(found.tensors) != sorted(expected):
+        raise _different(out, "other tensors")
+    for name, array in expected.items():
+        read = found.tensors[name].read()
+        if read.shape != array.shape or read.dtype != array.dtype or read.tobytes() != array.tobytes():
+            raise _different(out, f"another tensor {name!r}")
+    if isinstance(weights, CaffeModel):
+        _same_bytes(out, _image(found), weights.view)
+        return (
+            f"{len(expected)} tensors equal bit for bit; with them the caffemodel's {len(weights.view)} bytes"
+        )
+    return f"{len(expected)} tensors equal bit for bit"
+
+
+def _from_tensors(weights: TensorFile, out: Path) -> str:
+    """Byte for byte the caffemodel that was taken apart, or one with the blobs by layer name."""
+    if IMAGE not in weights.metadata:
+        return _to_caffemodel(weights, out)
+    with out.open("wb") as file:
+        for piece in _image(weights):
+            file.write(piece)
+    _same_bytes(out, _image(weights), load_caffemodel(out).view)
+    return "the caffemodel inside, byte for byte with the values of the tensors"
+
+
+def _image(weights: TensorFile) -> Iterator[bytes | memoryview]:
+    """The pieces of the caffemodel that a file of tensors was made of."""
+    bones = caffemodel_frame.read_skeleton(weights.metadata[IMAGE], weights.path)
+    for name, count in bones.counts().items():
+        entry = weights.tensors.get(name)
+        if entry is None or entry.count != count:
+            raise weights.error(
+                "does not fit the caffemodel inside",
+                name,
+                found="no such tensor" if entry is None else f"{entry.count} values",
+                expected=f"{count} values",
+            )
+    return bones.pieces({name: weights.tensors[name].read() for name in bones.counts()})
+
+
+def _to_caffemodel(weights: Hdf5Model | TensorFile, out: Path) -> str:
+    """Layers with a name and blobs, which is all that Caffe looks at when it copies weights."""
+    layers = [layer for layer in weights.layers if layer.blobs]
+    shared = [layer.name for layer in layers if None in layer.blobs]
+    if shared:
+        raise UsageError(
+            "layers hold a part of their blobs, the others are another layer's: the net must say which",
+            where=weights.path,
+            found=", ".join(shared[:5]),
+            expected="all blobs of each layer",
+            advice="give the net too: rlossctl convert NET.prototxt WEIGHTS -o OUT",
+        )
+    named = [(layer.name, _modern_arrays(layer)) for layer in layers]
+    records = ((encode_bytes(1, name.encode()), list(arrays.values())) for name, arrays in named)
+    write_caffemodel(out, weights.name, records)
+    return _check_layers(out, CAFFEMODEL, named)
+
+
+def _to_hdf5(weights: CaffeModel | TensorFile, out: Path) -> str:
+    layers = [(layer.name, _modern_arrays(layer)) for layer in weights.layers]
+    twice = [name for name, count in Counter(name for name, _ in layers).items() if count > 1]
+    if twice:
+        raise UsageError(
+            "layers share a name, which HDF5 cannot hold",
+            where=weights.path,
+            found=", ".join(twice[:5]),
+            expected="a name for each layer",
+            advice="write .safetensors or .pt",
+        )
+    write_caffemodel_h5(out, layers)
+    return _check_layers(out, CAFFEMODEL_H5, layers)
+
+
+def _modern_arrays(layer: LayerBlobs) -> dict[int, np.ndarray]:
+    """A layer's arrays in today's shapes: four legacy dimensions as the layer's type has axes."""
+    ranks = RANKS.get(layer.type, ())
+    arrays = {}
+    for index, blob in enumerate(layer.blobs):
+        if blob is None:  # another layer's
+            continue
+        shape = blob.shape
+        if blob.legacy:
+            shape = shape[-ranks[index] :] if index < len(ranks) else blob.squeezed_shape
+        arrays[index] = blob.array().reshape(shape)
+    return arrays
+
+
+def _check_layers(out: Path, kind: str, layers: Iterable[tuple[str, Mapping[int, np.ndarray]]]) -> str:
+    expected = {f"{name}/{index}": array for name, arrays in layers for index, array in arrays.items()}
+    found = {
+        f"{layer.name}/{index}": blob.array()
+        for layer in load_weights(out, kind).layers
+        for index, blob in enumerate(layer.blobs)
+        if blob is not None
+    }
+    for name, array in expected.items():
+        if name not in found or found[name].shape != array.shape or found[name].tobytes() != array.tobytes():
+            raise _different(out, f"another blob {name!r}")
+    return f"{len(expected)} blobs equal bit for bit"
+
+
+def _copy(weights: Hdf5Model | TensorFile, out: Path) -> str:
+    out.write_bytes(Path(weights.path).read_bytes())
+    return "opened without an error and copied byte for byte"
+
+
+def _same_bytes(out: Path, found: Iterable[bytes | memoryview], expected: memoryview) -> None:
+    """Piece by piece, so that a large file is not held twice."""
+    whole, at = np.frombuffer(expected, np.uint8), 0
+    for piece in found:
+        part = np.frombuffer(piece, np.uint8)
+        if not np.array_equal(part, whole[at : at + part.size]):
+            raise _different(out, f"other bytes from byte {at} on")
+        at += part.size
+    if at != whole.size:
+        raise _different(out, f"{at} bytes instead of {whole.size}")
+
+
+def _different(out: Path, found: str) -> VerificationError:
+    return VerificationError(
+        "does not read back as what was written",
+        where=out,
+        found=found,
+        expected="the same bits",
+        advice="nothing was written; report the input file",
+    )
+
+
+def _net_text(model: CaffeModel) -> str:
+    """The net inside a caffemodel as prototxt, for people; "" for one that no Caffe here can read."""
+    try:
+        return to_text(upgrade(wire.decode_net(model.message_bytes(), model.path)[0], model.path).param)
+    except PrototxtError:
+        return ""
+
+
+_TYPES = "layer types and parameters; only names and blobs"
+_INSIDE = "layer types and parameters, where neither a caffemodel nor a net is inside the file"
+TRANSFERS = {
+    (CAFFEMODEL, SAFETENSORS): Transfer(_to_safetensors),
+    (CAFFEMODEL, CHECKPOINT): Transfer(_to_checkpoint),
+    (CAFFEMODEL, CAFFEMODEL_H5): Transfer(_to_hdf5, f"{_TYPES}; legacy shapes become today's"),
+    (CAFFEMODEL_H5, CAFFEMODEL): Transfer(_to_caffemodel),
+    (CAFFEMODEL_H5, SAFETENSORS): Transfer(_to_safetensors),
+    (CAFFEMODEL_H5, CHECKPOINT): Transfer(_to_checkpoint),
+    (CAFFEMODEL_H5, CAFFEMODEL_H5): Transfer(_copy),
+    (SAFETENSORS, CAFFEMODEL): Transfer(_from_tensors, _INSIDE),
+    (SAFETENSORS, CAFFEMODEL_H5): Transfer(_to_hdf5, _TYPES),
+    (SAFETENSORS, CHECKPOINT): Transfer(_to_checkpoint),
+    (SAFETENSORS, SAFETENSORS): Transfer(_copy),
+    (CHECKPOINT, CAFFEMODEL): Transfer(_from_tensors, _INSIDE),
+    (CHECKPOINT, CAFFEMODEL_H5): Transfer(_to_hdf5, _TYPES),
+    (CHECKPOINT, SAFETENSORS): Transfer(_to_safetensors, "what is no tensor (optimizer, epoch)"),
+    (CHECKPOINT, CHECKPOINT): Transfer(_copy),
+}

@@ -1,0 +1,156 @@
+"""Half precision and 8-bit integers: ONNX Runtime's own converters, and what they cost in accuracy."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlossctl.converters.onnx.indices import keep_whole
+from rlossctl.converters.onnx.options import OnnxOptions
+from rlossctl.converters.onnx.quantize import quantize
+from rlossctl.converters.verifying.comparison import compare
+from rlossctl.converters.verifying.finished_file import open_session
+from rlossctl.converters.verifying.trials import read_photos
+from rlossctl.data.images import read_image, read_label
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import NetError, RlossError
+from rlossctl.evaluation import Confusion, Predictor, open_onnx
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+IGNORED = 255
+
+
+def reduce(
+    model: ModelProto,
+    blobs: Mapping[str, str],
+    keep: Collection[str],
+    options: OnnxOptions,
+    preprocess: Preprocess | None,
+) -> ModelProto:
+    """The model in the precision that is asked for; its input and outputs stay float32.
+
+    Args:
+        blobs: name of each value that is a blob -> its layer.
+        keep: layers that int8 leaves in float32.
+
+    Raises:
+        NetError: ONNX Runtime cannot convert it.
+        UsageError: int8 without knowing how photos are prepared.
+        DataError: a list or a photo cannot be read.
+    """
+    try:
+        with _quiet():
+            if options.precision == "fp16":
+                return _to_half(model)
+            return quantize(model, blobs, keep, options, preprocess)
+    except RlossError:
+        raise
+    except Exception as error:  # the converters raise many types
+        raise NetError(
+            f"cannot be brought to {options.precision}",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            expected="a graph that ONNX Runtime's converter takes",
+            advice="leave --precision out",
+        ) from error
+
+
+def _to_half(model: ModelProto) -> ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    half = convert_float_to_float16(keep_whole(model), keep_io_types=True, disable_shape_infer=True)
+    OnnxModel.graph_topological_sort(
+        half.graph
+    )  # the converter puts its casts last, which ONNX does not allow
+    return half
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The converters advise at length through the root logger, print, and warn of values that round to 0."""
+    before = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.root.setLevel(before)
+
+
+def change(
+    single: Path, reduced: Path, options: OnnxOptions, inputs: Iterable[tuple[str, np.ndarray]]
+) -> list[str]:
+    """What the precision costs, in sentences: in mIoU on a list with labels, else in labels that differ.
+
+    Args:
+        single, reduced: the float32 file and the other, with the same head.
+        inputs: random inputs of both, for a conversion without a list.
+    """
+    sizes = [f"{path.stat().st_size / 1e6:.1f} MB" for path in (single, reduced)]
+    size = f"{options.precision}: {sizes[1]}, float32 {sizes[0]}"
+    source = options.verify_images or options.calibrate
+    if source is None or not _segments(single):
+        return [size, _random_change(single, reduced, options.precision, inputs)]
+    return [size, _listed_change(single, reduced, options, source)]
+
+
+def _listed_change(single: Path, reduced: Path, options: OnnxOptions, source: str) -> str:
+    samples = read_photos(source, options.root)
+    predictors = [Predictor(open_onnx(path, "cpu")) for path in (single, reduced)]
+    counts = [Confusion(predictor.num_classes) for predictor in predictors]
+    pixels = different = labelled = 0
+    for sample in samples:
+        photo = read_image(sample.image, listed=f"{source}:{sample.line}")
+        maps = [predictor.predict(photo).labels for predictor in predictors]
+        pixels += maps[0].size
+        different += int((maps[0] != maps[1]).sum())
+        if sample.label is not None and Path(sample.label).is_file():
+            labelled += 1
+            truth = read_label(sample.label, listed=f"{source}:{sample.line}")
+            truth[truth >= predictors[0].num_classes] = IGNORED  # whatever id the data set marks them with
+            for confusion, labels in zip(counts, maps, strict=True):
+                confusion.add(truth, labels, sample.label)
+    text = f"on {source} ({len(samples)} images) labels differ from float32's on {different / pixels:.3%}"
+    before, after = (confusion.miou() for confusion in counts)
+    if before is None or after is None:
+        return f"{options.precision}: {text} of the pixels; no labels to measure mIoU by"
+    cost = round(100 * (after - before), 2) + 0.0  # not -0.00
+    return (
+        f"{options.precision}: {text} of the pixels; mIoU {100 * before:.2f} -> {100 * after:.2f} "
+        f"({cost:+.2f}, {labelled} images with labels)"
+    )
+
+
+def _random_change(single: Path, reduced: Path, name: str, inputs: Iterable[tuple[str, np.ndarray]]) -> str:
+    sessions = [open_session(path) for path in (single, reduced)]
+    comparisons = []
+    for trial, image in inputs:
+        found = [session.run(None, {session.get_inputs()[0].name: image})[0] for session in sessions]
+        comparisons.append(compare(trial, "output", found[1], found[0]))
+    worst = max(comparisons, key=lambda entry: entry.error)
+    different = max(entry.disagreement for entry in comparisons)
+    return (
+        f"{name}: on {len(comparisons)} random images off from float32 by up to {worst.error:.2g} of the "
+        f"output's magnitude, argmax differs on up to {different:.3%} "
+        "(name a list to measure mIoU: --verify-images)"
+    )
+
+
+def _segments(path: Path) -> bool:
+    """Whether evaluation can run a file: one image in, a map of scores or labels out, preparation known."""
+    try:
+        Predictor(open_onnx(path, "cpu"))
+    except NetError:
+        return False
+    return True

@@ -1,0 +1,130 @@
+"""Eight bits: ONNX Runtime's static quantization, and the layers that are left out of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlossctl.converters.onnx.export import rename
+from rlossctl.converters.onnx.options import OnnxOptions
+from rlossctl.converters.verifying.trials import photo_trials, read_photos
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def quantize(
+    model: ModelProto,
+    blobs: Mapping[str, str],
+    keep: Collection[str],
+    options: OnnxOptions,
+    preprocess: Preprocess | None,
+) -> ModelProto:
+    """QDQ form: int8 weights with a scale for each output channel, one scale for each blob's values.
+
+    Args:
+        blobs: name of each value that is a blob -> its layer.
+        keep: layers that stay in float32.
+
+    Raises:
+        UsageError: nothing says how photos are prepared, or one is larger than the net takes.
+        DataError: the list or a photo cannot be read.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    methods = {
+        "minmax": CalibrationMethod.MinMax,
+        "percentile": CalibrationMethod.Percentile,
+        "entropy": CalibrationMethod.Entropy,
+    }
+    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+    with tempfile.TemporaryDirectory(prefix="rlossctl") as folder:
+        source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, source)
+        quantize_static(
+            source,
+            target,
+            _Photos(model, options, preprocess),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=types[options.activations],
+            weight_type=QuantType.QInt8,
+            calibrate_method=methods[options.ranges],
+            nodes_to_exclude=_nodes_of(model, blobs, keep),
+            # Photo by photo (for every method, whatever the name says): histograms need all values of a pass.
+            extra_options={"CalibStridedMinMax": 1},
+        )
+        quantized = onnx.load(target)
+    # A blob is what the next layer reads; what ONNX Runtime left under its name may lack a ReLU.
+    made = {name for node in quantized.graph.node for name in node.output}
+    read = {f"{blob}_DequantizeLinear_Output": blob for blob in blobs}
+    rename(quantized, {name: blob for name, blob in read.items() if name in made})
+    return quantized
+
+
+class _Photos:
+    """ONNX Runtime's CalibrationDataReader: the photos of a list, prepared when they are asked for."""
+
+    def __init__(self, model: ModelProto, options: OnnxOptions, preprocess: Preprocess | None) -> None:
+        image = model.graph.input[0]
+        shape = tuple(size.dim_value or None for size in image.type.tensor_type.shape.dim)
+        self._name, self._count = image.name, len(read_photos(options.calibrate, options.root))
+        self._trials = photo_trials(options.calibrate, options.root, preprocess, shape)
+        self._left = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """The next photos, as many as this; ranges follow one another."""
+        self._left = end_index - start_index
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next photo of the range as the net's input."""
+        if not self._left:
+            return None
+        self._left -= 1
+        return {self._name: next(self._trials).image}
+
+
+def chosen_layers(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
+    """The layers that names or patterns (`conv1_*`) mean.
+
+    Raises:
+        UsageError: one means none.
+    """
+    names, chosen = list(dict.fromkeys(names)), set()
+    for pattern in patterns:
+        fitting = {name for name in names if fnmatchcase(name, pattern)}
+        if not fitting:
+            close = get_close_matches(pattern, names, n=5, cutoff=0.5) or names[:5]
+            raise UsageError(
+                f"--int8-keep: no layer is called {pattern!r}",
+                found=pattern,
+                expected=f"one of {len(names)} layers, for example {', '.join(close)}",
+                advice="correct the name (rlossctl inspect NET.prototxt lists them)",
+            )
+        chosen |= fitting
+    return chosen
+
+
+def _nodes_of(model: ModelProto, blobs: Mapping[str, str], layers: Collection[str]) -> list[str]:
+    """Names of the nodes that compute the blobs of some layers."""
+    found, owner = [], dict(blobs)
+    for node in reversed(model.graph.node):  # what leads to a layer's blob only is part of the layer
+        layer = next((owner[name] for name in node.output if name in owner), None)
+        if layer in layers:
+            found.append(node.name)
+        if layer is not None:
+            for name in node.input:
+                owner.setdefault(name, layer)
+    return found

@@ -1,0 +1,292 @@
+"""ONNX: one file, dynamic sizes, compared with the net blob by blob before it gets its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlossctl.converters.folding.scale import fold_scale
+from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.onnx import precision
+from rlossctl.converters.onnx.attach import Ends, attach
+from rlossctl.converters.onnx.export import export
+from rlossctl.converters.onnx.options import OnnxOptions
+from rlossctl.converters.onnx.quantize import chosen_layers
+from rlossctl.converters.verifying import finished_file, trials
+from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
+from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Verification, accept
+from rlossctl.converters.verifying.index_blobs import is_mask
+from rlossctl.data.modelcard import KEY, ModelCard
+from rlossctl.data.palette import voc_palette
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.running.open_model import override_preprocess
+from rlossctl.files import atomic_path
+from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input size
+LARGEST = 2**31 - 2**20  # bytes of one protobuf message, and room for what is not weights
+
+
+def write(source: ConversionSource, out: Path, options: OnnxOptions | None = None) -> Verification:
+    """Exports the scores (or the named outputs) as a function of the image batch; see OnnxOptions.
+
+    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file, `<out>.data`.
+
+    Raises:
+        NetError: a layer cannot be exported.
+        UsageError: options that the net does not go with.
+        VerificationError: ONNX Runtime computes something else; nothing is written then.
+    """
+    job = _Job(source, options or OnnxOptions())
+    try:
+        model, card = job.export()
+    except NetError as error:
+        if not job.dynamic:
+            raise
+        job = _Job(source, job.options, fixed=f"sizes that vary cannot be exported ({error.found})")
+        model, card = job.export()
+    found = job.compare_blobs(model, card.blobs)
+    accept(Verification(str(out), "", TOLERANCE, tuple(found)))
+    with atomic_path(out) as written:
+        notes = [*job.notes, *job.finish(model, card, written)]
+        found += job.compare_file(written)
+        verification = accept(job.verification(out, found, notes))
+        notes = _place_data(written, out)
+    return replace(verification, notes=(*verification.notes, *notes))
+
+
+def takes_any_size(deploy: Deploy) -> bool:
+    """Whether no layer is made for one size of image."""
+    return not any(layer.type in FIXED_SIZE_TYPES for layer in deploy.layers)
+
+
+class _Job:
+    """One conversion: what is decided once, and its steps."""
+
+    def __init__(self, source: ConversionSource, options: OnnxOptions, fixed: str = "") -> None:
+        self.source, self.options = source, options
+        self.deploy = source.deploy()
+        _refuse_unexportable(self.deploy)
+        for layer in self.deploy.layers:
+            layer.module.settle()
+        self.keep = chosen_layers((layer.name for layer in self.deploy.layers), self.options.keep)
+        self.dynamic = not fixed and takes_any_size(self.deploy)
+        self.preprocess = self._preprocess()
+        self.ends = self._ends()
+        self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
+        self.outputs = list(self.deploy.output_names)
+        self._refuse_masks_in_half()
+        self.notes = list(source.notes)
+        if not self.dynamic:
+            layers = [layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES]
+            reason = (
+                f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"(the prototxt's): {fixed}"
+            )
+            rows, columns = self.deploy.input_shape[2:]
+            self.notes.append(f"note: height and width are fixed at {rows} x {columns} {reason}")
+
+    def export(self) -> tuple[ModelProto, ModelCard]:
+        """The net in float32, and what its file will say."""
+        part, into = self.deploy, {}
+        if self.options.fold or self.options.precision == "int8":  # int8 in between would only lose digits
+            part, into = fold_scale(self.deploy)
+            self.keep = {into.get(name, name) for name in self.keep}
+        if self.options.fold or into:
+            self.notes.append(f"folded {len(into)} layers into the weights before them")
+        sizes = trials.trial_sizes(self.preprocess) if self.dynamic else iter([self.deploy.input_shape[2:]])
+        model, values = export(part, next(sizes), dynamic=self.dynamic)
+        model.graph.name = self.source.net.name or self.source.prototxt.stem
+        return model, self._card({value.name: value.layer for value in values}, len(into))
+
+    def compare_blobs(self, model: ModelProto, blobs: dict[str, str]) -> list[Comparison]:
+        """Every blob of the graph, without the ends and in float32, against the net's."""
+        if not self.options.verify:
+            return []
+        graph = OnnxModel(model, blobs, self.preprocess)
+        return list(trials.compare_models(self.net, graph, self._trials()))
+
+    def finish(self, model: ModelProto, card: ModelCard, written: Path) -> list[str]:
+        """Precision, ends and metadata; writes the file, and says what the precision costs."""
+        if self.options.precision == "fp32":
+            self.outputs.append(_save(model, self.ends, card, written))
+            return []
+        reduced = precision.reduce(model, card.blobs, self.keep, self.options, self.preprocess)
+        single = written.with_name("float32.onnx")
+        _save(model, self.ends, replace(card, precision="fp32"), single)
+        _save(reduced, self.ends, card, written)
+        return precision.change(single, written, self.options, self._inputs())
+
+    def compare_file(self, written: Path) -> list[Comparison]:
+        """The finished float32 file, as its users run it, against what is predicted from the net."""
+        if not self.options.verify or self.options.precision != "fp32":
+            return []
+        if self.ends.preprocess is None:
+            return list(finished_file.compare_trials(self.net, written, self.ends, self._trials()))
+        return list(finished_file.compare_photos(self.net, written, self.ends, self._photos()))
+
+    def verification(self, out: Path, found: list[Comparison], notes: list[str]) -> Verification:
+        """What the command prints."""
+        import onnxruntime
+
+        method = f"ONNX Runtime {onnxruntime.__version__} on the CPU against {self.net.label}"
+        if self.options.precision != "fp32":
+            method = f"before it was brought to {self.options.precision}: {method}"
+        if not found:
+            method = "nothing was compared with the net (--no-verify)"
+        return Verification(str(out), method, TOLERANCE, tuple(found), tuple(notes), tuple(self.outputs))
+
+    def _refuse_masks_in_half(self) -> None:
+        for layer in self.deploy.layers:
+            for index, top in enumerate(layer.tops):
+                if self.options.precision == "fp16" and is_mask(layer, index) and top in self.outputs:
+                    raise layer.module.error(
+                        f"its mask {top!r} cannot be an output in half precision",
+                        found="places in the plane",
+                        expected="whole numbers up to 2048, all that fp16 holds",
+                        advice="name another output (--output BLOB), or use --precision int8 or fp32",
+                    )
+
+    def _preprocess(self) -> Preprocess | None:
+        options, base = self.options, preprocess_of(self.source.net, self.deploy)
+        if base is None and options.mean is not None:
+            stride, offset = size_rule(self.deploy) if self.dynamic else (1, 0)
+            base = Preprocess(stride=stride, offset=offset)
+        preprocess = override_preprocess(base, options.mean, options.scale, options.rgb)
+        if preprocess is not None and not self.dynamic:
+            preprocess = replace(preprocess, crop=tuple(self.deploy.input_shape[2:]), stride=1, offset=0)
+        return preprocess
+
+    def _ends(self) -> Ends:
+        options, inside = self.options, self.options.preprocessing
+        head = options.head or ("argmax" if inside else "scores")
+        if not options.has_ends:
+            return Ends()
+        names, shape = self.deploy.output_names, self.source.net.shapes[self.deploy.output_names[0]]
+        if len(names) != 1 or len(shape) != 4:
+            raise UsageError(
+                "heads, upsampling and preprocessing are for nets with one map of scores",
+                where=self.source.prototxt,
+                found=", ".join(f"{name} {self.source.net.shapes[name]}" for name in names),
+                expected="one output (N, C, H, W)",
+                advice="name the scores with --output BLOB, or leave these options out",
+            )
+        if head == "softmax" and self.deploy.layers[-1].type == "Softmax":
+            raise UsageError(
+                "the net's output is a softmax already",
+                where=self.source.prototxt,
+                found=f"layer {self.deploy.layers[-1].name!r} (Softmax)",
+                advice="leave --head out, or name the scores before it with --output BLOB",
+            )
+        if inside and (self.preprocess is None or self.deploy.input_shape[1] != 3):
+            raise UsageError(
+                "nothing says how photos become the net's input",
+                where=self.source.prototxt,
+                found=f"input {self.deploy.input_name!r} of shape {self.deploy.input_shape}",
+                expected="three channels, and a data layer that reads photos, or the mean",
+                advice="add --mean B,G,R (and --scale, --rgb where they differ from Caffe's)",
+            )
+        return Ends(head, options.upsample or inside, self.preprocess if inside else None)
+
+    def _card(self, blobs: dict[str, str], folded: int) -> ModelCard:
+        scores = self.deploy.output_names[0]
+        shape = self.source.net.shapes[scores]
+        origin = self.source.origin()
+        count = shape[1] if len(shape) > 1 else None
+        return ModelCard(
+            input=self.deploy.input_name,
+            output=scores,
+            head=own_head(self.deploy) if self.ends.head == "scores" else self.ends.head,
+            preprocessing_inside=self.ends.preprocess is not None,
+            largest_photo=self.preprocess.crop if self.ends.preprocess and not self.dynamic else None,
+            preprocess=self.preprocess,
+            num_classes=count,
+            classes=list(self.source.classes) if self.source.classes else None,
+            palette=voc_palette()[:count].tolist() if count and len(shape) == 4 and count <= 256 else None,
+            precision=self.options.precision,
+            folded=folded,
+            losses=loss_types(self.source.net),
+            blobs=blobs,
+            source={kind: origin[kind] for kind in ("prototxt", "weights")},
+            version=origin["tool"]["version"],
+        )
+
+    def _trials(self) -> Iterator[trials.Trial]:
+        listed: Iterable[trials.Trial] = ()
+        if self.options.verify_images:
+            listed = trials.photo_trials(
+                self.options.verify_images, self.options.root, self.preprocess, self.net.input_shape
+            )
+        return chain(trials.random_trials(self.net.input_shape, self.preprocess), listed)
+
+    def _photos(self) -> Iterator[tuple[str, np.ndarray]]:
+        listed: Iterable[tuple[str, np.ndarray]] = ()
+        if self.options.verify_images:
+            listed = finished_file.listed_photos(self.options.verify_images, self.options.root)
+        return chain(finished_file.random_photos(self.ends, fixed=not self.dynamic), listed)
+
+    def _inputs(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Random inputs of the finished file."""
+        if self.ends.preprocess is not None:
+            photos = finished_file.random_photos(self.ends, fixed=not self.dynamic)
+            return ((name, photo[None, :, :, ::-1].copy()) for name, photo in photos)
+        drawn = trials.random_trials(self.net.input_shape, self.preprocess)
+        return ((trial.name, trial.image) for trial in drawn if not trial.optional)
+
+
+def _refuse_unexportable(deploy: Deploy) -> None:
+    for layer in deploy.layers:
+        if not layer.node.kind.onnx:
+            raise layer.module.error(
+                "this type cannot be exported to ONNX",
+                found=layer.type,
+                expected="layers that compute their tops from the image alone",
+                advice="name an output that comes before this layer (--output BLOB)",
+            )
+        if layer.module.unexportable:
+            raise layer.module.error(
+                "this layer cannot be exported to ONNX",
+                found=layer.module.unexportable,
+                expected="layers that give one answer, computed from the image alone",
+                advice="change or delete what is named, or name an output before this layer (--output BLOB)",
+            )
+
+
+def _save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
+    """Attaches the ends and the card, and writes the file; large ones with their weights beside.
+
+    Returns:
+        The name of the (first) output.
+    """
+    import onnx
+
+    source, result = attach(model, ends, card.num_classes)
+    if ends != Ends():
+        card = replace(card, input=source, output=result)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=KEY, value=card.to_json())
+    model.producer_name, model.producer_version = "rlossctl", card.version
+    weights = sum(len(entry.raw_data) for entry in model.graph.initializer)
+    beside = {"save_as_external_data": True, "location": f"{path.name}.data"} if weights > LARGEST else {}
+    onnx.save_model(model, path, **beside)
+    return result
+
+
+def _place_data(written: Path, out: Path) -> list[str]:
+    """Moves the weights that lie beside a large file to its folder, before the file itself gets its name."""
+    data = written.with_name(f"{written.name}.data")
+    if not data.exists():
+        return []
+    os.replace(data, out.with_name(data.name))
+    return [
+        f"note: above 2 GB, the most that one ONNX file can hold: the weights are in {data.name}, beside it"
+    ]

@@ -1,0 +1,1 @@
+"""The comparison that every converted file must pass, and `rlossctl verify` for any two models."""

@@ -1,0 +1,176 @@
+"""The finished file, run as its users will run it, against what evaluation predicts from the net."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlossctl.converters.onnx.attach import Ends
+from rlossctl.converters.verifying.blob_streams import TorchModel
+from rlossctl.converters.verifying.comparison import Comparison, compare
+from rlossctl.converters.verifying.graph_pieces import session_options
+from rlossctl.converters.verifying.index_blobs import compare_worth
+from rlossctl.converters.verifying.trials import Trial, read_photos
+from rlossctl.data.images import read_image
+from rlossctl.errors import NetError
+from rlossctl.evaluation.predicting.upsample import upsample
+
+BESIDE = "session.model_external_initializers_file_folder_path"  # where a model in memory has its weights
+FUSIONS = ["ConvBNFusion", "ConvMulFusion", "ConvAddFusion"]
+PHOTO_SIZES = ((48, 64), (75, 90), (130, 101))  # of random photos, besides one larger than the crop
+
+
+def compare_trials(net: TorchModel, path: Path, ends: Ends, trials: Iterable[Trial]) -> Iterator[Comparison]:
+    """A file without preprocessing, on images that are prepared already."""
+    file = _File(path, net)
+    for trial in trials:
+        size = trial.image.shape[2:]
+        try:
+            yield from list(_compare_pass(net, file, ends, trial, trial.image, size))
+        except NetError:
+            if not trial.optional:
+                raise
+
+
+def compare_photos(
+    net: TorchModel, path: Path, ends: Ends, photos: Iterable[tuple[str, np.ndarray]]
+) -> Iterator[Comparison]:
+    """A file with the preprocessing inside, on photos: uint8 [H, W, 3], blue first, as they are read."""
+    file = _File(path, net)
+    for name, photo in photos:
+        pixels, size = ends.preprocess.apply(photo)
+        image = np.ascontiguousarray(photo[None, :, :, ::-1])
+        yield from _compare_pass(net, file, ends, Trial(name, image), pixels[None], size)
+
+
+def random_photos(ends: Ends, fixed: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Noise of several sizes, the same each time; one is larger than the crop where the net allows it."""
+    generator = np.random.default_rng(1)
+    crop = ends.preprocess.crop or (64, 64)
+    sizes = [size for size in PHOTO_SIZES if not fixed or (size[0] <= crop[0] and size[1] <= crop[1])]
+    sizes.append(tuple(crop) if fixed else (crop[0] + 30, crop[1] + 11))
+    for rows, columns in sizes:
+        photo = generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+        yield f"random photo {rows}x{columns}", photo
+
+
+def listed_photos(source: str, root: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The photos of a list, one at a time."""
+    for sample in read_photos(source, root):
+        yield sample.image, read_image(sample.image, listed=f"{source}:{sample.line}")
+
+
+def best_class(scores: np.ndarray) -> np.ndarray:
+    """[N, C, H, W] to [N, H, W]: of equal scores the larger id, as in Caffe's ArgMax."""
+    return scores.shape[1] - 1 - scores[:, ::-1].argmax(1)
+
+
+class _File:
+    """A finished file, run as its users run it, but that the indices which it chooses can be seen."""
+
+    def __init__(self, path: Path, net: TorchModel) -> None:
+        self._path, self._session = path, open_session(path, net.choices)
+        self._names = [output.name for output in self._session.get_outputs()]
+        self.answers = dict(zip(net.outputs, self._names, strict=False))  # blob -> the output made of it
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything that the session returns, by name."""
+        try:
+            found = self._session.run(None, {self._session.get_inputs()[0].name: image})
+        except Exception as error:  # ONNX Runtime raises its own types, one per status code
+            raise NetError(
+                "ONNX Runtime failed on the finished file",
+                where=self._path,
+                found=f"{str(error).splitlines()[0]} (input of shape {image.shape})",
+                expected="a graph that runs on this image",
+            ) from error
+        return dict(zip(self._names, found, strict=True))
+
+
+def _compare_pass(
+    net: TorchModel, file: _File, ends: Ends, trial: Trial, pixels: np.ndarray, keep: tuple[int, int]
+) -> Iterator[Comparison]:
+    """The file's input in `trial`, the net's in `pixels`; `keep` is the size of the file's answer.
+
+    Where the file's choices are as good as the net's, the net goes on with them: what one window of a pooling
+    layer takes from another place, Upsample puts to another place.
+    """
+    found = file.run(trial.image)
+    for blob in net.blobs(pixels, net.choices | set(net.outputs)):
+        layer = net.values[blob.name]
+        if blob.choice is not None and blob.name in found:
+            yield blob.choice.follow(trial.name, blob.name, found[blob.name], layer)
+        elif blob.name in file.answers:
+            name = file.answers[blob.name]
+            yield _compare(trial.name, ends, name, layer, found[name], blob.array, pixels.shape[2:], keep)
+
+
+def _compare(
+    trial: str,
+    ends: Ends,
+    name: str,
+    layer: str,
+    found: np.ndarray,
+    scores: np.ndarray,
+    size: tuple[int, int],
+    keep: tuple[int, int],
+) -> Comparison:
+    if ends.upsample:
+        scores = upsample(scores, size, keep)
+    if ends.head == "softmax":
+        exponents = np.exp(scores - scores.max(1, keepdims=True))
+        scores = exponents / exponents.sum(1, keepdims=True)
+    if ends.head == "argmax":
+        return compare_labels(trial, name, found, scores, layer)
+    return compare(trial, name, found, scores, layer)
+
+
+def compare_labels(
+    trial: str, blob: str, found: np.ndarray, scores: np.ndarray, layer: str = ""
+) -> Comparison:
+    """Holds label maps to scores: the error is how much less than the best the chosen label scores.
+
+    Two programs' scores differ in their last digits, so that the label of a pixel may be either of two whose
+    scores are as good as equal. Such pixels count as disagreement, not as error.
+    """
+    expected = best_class(scores)
+    if found.shape != expected.shape or found.max(initial=0) >= scores.shape[1]:
+        return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
+    worth = np.take_along_axis(scores, found[:, None].astype(np.int64), 1)[:, 0]
+    return compare_worth(trial, blob, found, expected, worth, scores.max(1), layer)
+
+
+def open_session(path: Path, also: Collection[str] = ()) -> Any:
+    """A session on the CPU with ONNX Runtime's own rewriting of the graph, as users have it.
+
+    Only what would copy a shared weight for each of its uses is left out (FUSIONS): for nets of several
+    scales the copies are larger than all the rest.
+
+    Args:
+        also: values inside that are returned behind the outputs, those of them that the file has.
+    """
+    import onnxruntime
+
+    options = session_options()
+    source: str | bytes = str(path)
+    if also:
+        source = _with_outputs(path, also)
+        options.add_session_config_entry(BESIDE, str(path.parent))
+    return onnxruntime.InferenceSession(
+        source, options, providers=["CPUExecutionProvider"], disabled_optimizers=FUSIONS
+    )
+
+
+def _with_outputs(path: Path, names: Collection[str]) -> bytes:
+    """The model with more outputs; weights that lie beside the file stay there."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    present = {output.name for output in model.graph.output}
+    for name in (name for node in model.graph.node for name in node.output):
+        if name in names and name not in present:
+            model.graph.output.add(name=name)
+    return model.SerializeToString()

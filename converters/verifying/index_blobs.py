@@ -1,0 +1,126 @@
+"""Blobs of indices: where two candidates are as good as equal, two programs may rightly choose either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlossctl.converters.verifying.comparison import Comparison
+from rlossctl.layers.indexing import ArgMax
+from rlossctl.layers.pooling import Pooling
+from rlossctl.net.net import LayerNode
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One blob of indices in a pass of the net.
+
+    Attributes:
+        candidates: what is chosen from, along `axis`; the other axes are the indices' own.
+        best: the largest of each window, of the indices' shape.
+        tops: the layer's tops in the pass, to be changed by `follow`.
+        window: (width of the plane, kernel) for the masks of pooling: how far two of one window may be apart.
+    """
+
+    candidates: Tensor
+    axis: int
+    best: Tensor
+    tops: list[Tensor]
+    top: int
+    window: tuple[int, tuple[int, int]] | None
+
+    def compare(self, trial: str, blob: str, found: np.ndarray, layer: str) -> Comparison:
+        """The error is how much less than the best the other program's choices are worth."""
+        own = self.tops[self.top]
+        other = torch.from_numpy(np.array(found)).to(own.dtype)
+        count = self.candidates.shape[self.axis]
+        wrong = other.shape != own.shape or bool(((other < 0) | (other >= count)).any())
+        if wrong or not self._of_one_window(own, other):
+            return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
+        index = other.flatten(2) if self.window else other
+        worth = self.candidates.gather(self.axis, index.long()).reshape(other.shape)
+        return compare_worth(
+            trial, blob, found, own.numpy(), worth.numpy(), self.best.reshape(own.shape).numpy(), layer
+        )
+
+    def follow(self, trial: str, blob: str, found: np.ndarray, layer: str) -> Comparison:
+        """Compares, and lets the pass go on with the other program's choices, so that what follows stays
+        comparable."""
+        comparison = self.compare(trial, blob, found, layer)
+        if np.isfinite(comparison.error):
+            self.tops[self.top] = torch.from_numpy(np.array(found)).to(self.tops[self.top].dtype)
+        return comparison
+
+    def _of_one_window(self, own: Tensor, other: Tensor) -> bool:
+        if self.window is None:
+            return True
+        width, (rows, columns) = self.window
+        down = (own // width - other // width).abs()
+        across = (own % width - other % width).abs()
+        return bool((down < rows).all() and (across < columns).all())
+
+
+class Blob(NamedTuple):
+    """A named blob of a pass; `choice` where it holds indices."""
+
+    name: str
+    array: np.ndarray
+    choice: Choice | None = None
+
+
+def choice_of(layer: LayerNode, top: int, bottoms: tuple[Tensor, ...], tops: list[Tensor]) -> Choice | None:
+    """The choice that a top is, or None for a top of plain values."""
+    if not is_choice(layer, top):
+        return None
+    module = layer.module
+    if isinstance(module, Pooling):
+        plane = bottoms[0].shape[2:]
+        kernel = tuple(plane) if module.is_global else module.kernel
+        return Choice(bottoms[0].flatten(2), 2, tops[0], tops, top, (plane[1], kernel))
+    best = bottoms[0].amax(module.axis, keepdim=True)
+    return Choice(bottoms[0], module.axis, best, tops, top, None)
+
+
+def is_choice(layer: LayerNode, top: int) -> bool:
+    """Whether a top holds indices that `choice_of` can judge."""
+    module = layer.module
+    if isinstance(module, ArgMax):
+        return module.axis is not None and module.top_k == 1 and not module.values
+    return is_mask(layer, top)
+
+
+def is_mask(layer: LayerNode, top: int) -> bool:
+    """Whether a top holds flat places in a plane: the second of MAX pooling."""
+    return isinstance(layer.module, Pooling) and top == 1
+
+
+def compare_worth(
+    trial: str,
+    blob: str,
+    found: np.ndarray,
+    expected: np.ndarray,
+    worth: np.ndarray,
+    best: np.ndarray,
+    layer: str,
+) -> Comparison:
+    """Compares choices by what they are worth; `disagreement` is the share of other choices."""
+    loss = np.abs(best.astype(np.float64) - worth)
+    index = np.unravel_index(int(loss.argmax()), loss.shape)
+    magnitude = float(np.abs(best).max())
+    absolute = float(loss[index])
+    return Comparison(
+        trial,
+        blob,
+        tuple(expected.shape),
+        absolute,
+        absolute / magnitude if magnitude else absolute,
+        float((found != expected).mean()),
+        layer,
+        tuple(int(place) for place in index),
+        float(found[index]),
+        float(expected[index]),
+    )

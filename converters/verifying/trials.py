@@ -1,0 +1,138 @@
+"""Two models on the same images, every blob that both have, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlossctl.converters.verifying.blob_streams import BlobModel, Shape
+from rlossctl.converters.verifying.comparison import Comparison, compare
+from rlossctl.converters.verifying.index_blobs import Blob
+from rlossctl.data.images import read_image
+from rlossctl.data.lists import Sample, find_label_dir, read_list
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import NetError, UsageError
+
+DEVIATION = 60  # of random pixels: the magnitude of photos without their mean
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A batch to run both models on.
+
+    Attributes:
+        name: for people.
+        image: float32 [N, C, H, W].
+        optional: whether models may refuse its size, which is then left out.
+    """
+
+    name: str
+    image: np.ndarray
+    optional: bool = False
+
+
+def random_trials(shape: Shape, preprocess: Preprocess | None) -> Iterator[Trial]:
+    """Random images, the same each time: batches of 1 and 2, sizes by the size rule and one against it."""
+    generator = np.random.default_rng(0)
+    fixed = None in shape[2:]
+    sizes = list(trial_sizes(preprocess)) if fixed or len(shape) < 4 else [tuple(shape[2:])]
+    for number, size in enumerate(sizes):
+        batch = shape[0] or 1 + number % 2
+        full = (batch, shape[1] or 3, *size)[: len(shape)]
+        image = (generator.standard_normal(full) * DEVIATION).astype(np.float32)
+        yield Trial("random " + "x".join(map(str, full)), image, optional=number > 0)
+
+
+def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
+    """Small heights and widths that the net's size rule allows, and one that it does not."""
+    stride, offset = (preprocess.stride, preprocess.offset) if preprocess else (1, 0)
+    for rows, columns in ((64, 64), (96, 72), (72, 128)):
+        yield rows // stride * stride + offset, columns // stride * stride + offset
+    yield 75, 90
+
+
+def photo_trials(source: str, root: str, preprocess: Preprocess | None, shape: Shape) -> Iterator[Trial]:
+    """The photos of a list, prepared as the net wants them, one at a time.
+
+    Args:
+        shape: (N, C, H, W) that the net takes, None for sizes that may vary.
+
+    Raises:
+        UsageError: nothing says how photos are prepared, or a photo is larger than the net takes.
+        DataError: the list or a photo cannot be read.
+    """
+    if preprocess is None:
+        raise UsageError(
+            "nothing says how photos become the net's input",
+            where=source,
+            expected="a data layer that reads photos, or the mean",
+            advice="add --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
+        )
+    for sample in read_photos(source, root):
+        photo = read_image(sample.image, listed=f"{source}:{sample.line}")
+        pixels, _ = preprocess.apply(photo)
+        if any(limit and side != limit for side, limit in zip(pixels.shape[1:], shape[2:], strict=True)):
+            raise UsageError(
+                "the photo is larger than the net takes",
+                where=f"{source}:{sample.line}: {sample.image}",
+                found=f"{photo.shape[1]} x {photo.shape[0]} (width x height)",
+                expected=f"at most {shape[3]} x {shape[2]}, at which the net is fixed",
+                advice="list smaller photos, or change the input's size in the prototxt",
+            )
+        yield Trial(sample.image, pixels[None])
+
+
+def read_photos(source: str, root: str) -> list[Sample]:
+    """A list of photos: bare VOC ids, or lines of an image name that a label's name may follow."""
+    label_dir = find_label_dir(source, root)
+    return read_list(source, root, labels="optional", label_dir=label_dir)
+
+
+def compare_models(
+    reference: BlobModel, candidate: BlobModel, trials: Iterable[Trial]
+) -> Iterator[Comparison]:
+    """Every blob that both models have, trial by trial, in the reference's order of computation.
+
+    Blobs are taken one by one from both sides: neither holds all of them at a time.
+
+    Raises:
+        NetError: no blob has a name that both know, or a model fails on a trial.
+    """
+    common = {name for name in reference.values if name in candidate.values}
+    if not common:
+        raise NetError(
+            "the two models have no blob in common",
+            found=f"{_some(reference.values)} and {_some(candidate.values)}",
+            expected="blobs of one name in both",
+            advice="compare two forms of one net",
+        )
+    for trial in trials:
+        try:
+            for blob, found in _pairs(reference, candidate, trial.image, common):
+                layer = reference.values[blob.name]
+                if blob.choice is None:
+                    yield compare(trial.name, blob.name, found, blob.array, layer)
+                else:
+                    yield blob.choice.follow(trial.name, blob.name, found, layer)
+        except NetError:
+            if not trial.optional:
+                raise
+
+
+def _pairs(
+    reference: BlobModel, candidate: BlobModel, image: np.ndarray, names: set[str]
+) -> Iterator[tuple[Blob, np.ndarray]]:
+    others = candidate.blobs(image, names)
+    early: dict[str, np.ndarray] = {}  # where the two compute in another order
+    for blob in reference.blobs(image, names):
+        while blob.name not in early:
+            other = next(others)
+            early[other.name] = other.array
+        yield blob, early.pop(blob.name)
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:4]) + (f", ... ({len(names)})" if len(names) > 4 else "")

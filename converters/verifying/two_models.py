@@ -1,0 +1,219 @@
+"""`rlossctl verify`: any two models, opened as streams of blobs and compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlossctl.converters.implied_net import implied_net
+from rlossctl.converters.inference_net import open_source
+from rlossctl.converters.onnx.writer import takes_any_size
+from rlossctl.converters.verifying import trials
+from rlossctl.converters.verifying.blob_streams import BlobModel, OnnxModel, Shape, TorchModel
+from rlossctl.converters.verifying.comparison import Comparison, first_bad, mismatch, summary
+from rlossctl.data.modelcard import KEY, ModelCard
+from rlossctl.errors import NetError, UsageError
+from rlossctl.net import Net
+from rlossctl.net.deploy import Deploy, preprocess_of
+from rlossctl.weights import kinds
+from rlossctl.weights.onnxfile import load_onnx
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LARGEST_INPUT = 2**28  # values of a batch that can be tried
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How far two models are apart.
+
+    Attributes:
+        reference, candidate: what they are and what ran them.
+        missing: how many of the reference's blobs the candidate does not have.
+        comparisons: every common blob on every image, in order.
+    """
+
+    reference: str
+    candidate: str
+    tolerance: float
+    missing: int
+    comparisons: tuple[Comparison, ...]
+    outputs: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [f"A: {self.reference}", f"B: {self.candidate}"]
+        if self.missing:
+            lines.append(f"{self.missing} blobs of A have no blob of that name in B")
+        return [*lines, summary(self.comparisons, self.tolerance, self.outputs)]
+
+    def check(self) -> None:
+        """Raises VerificationError for the first blob that is not within tolerance."""
+        bad = first_bad(self.comparisons, self.tolerance)
+        if bad is not None:
+            raise mismatch(bad, self.tolerance, self.candidate, self.reference)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+def compare_named(
+    reference: str,
+    candidate: str,
+    *,
+    placeholders: Mapping[str, object] | None = None,
+    dialect: str = "auto",
+    images: str | None = None,
+    root: str = "",
+    runtime: str = "own",
+    tolerance: float,
+) -> Compared:
+    """Compares two models blob by blob where names coincide, on random images and on those of a list.
+
+    Args:
+        reference, candidate: `NET.prototxt,WEIGHTS`, or one file: .onnx, .safetensors, .pt.
+        placeholders, dialect: for prototxts.
+        images, root: a list of photos, and the folder of its names.
+        runtime: what runs the candidate: "own" (PyTorch or ONNX Runtime), or "opencv" (its Caffe importer).
+        tolerance: allowed largest difference, as a share of the blob's largest magnitude.
+
+    Raises:
+        RlossError: a file cannot be opened, or the two have no blob in common.
+    """
+    first = open_blobs(reference, placeholders, dialect)
+    if runtime == "opencv":
+        from rlossctl.converters.verifying.opencv import OpenCvModel
+
+        second: BlobModel = OpenCvModel(open_net(candidate, placeholders, dialect))
+    else:
+        second = open_blobs(candidate, placeholders, dialect)
+    preprocess = first.preprocess or second.preprocess
+    shape = _common_shape(first, second)
+    drawn = trials.random_trials(shape, preprocess)
+    listed = trials.photo_trials(images, root, preprocess, shape) if images else ()
+    found = tuple(trials.compare_models(first, second, chain(drawn, listed)))
+    return Compared(
+        f"{reference} ({first.label})",
+        f"{candidate} ({second.label})",
+        tolerance,
+        len(set(first.values) - set(second.values)),
+        found,
+        tuple(name for name in first.outputs if name in second.values),
+    )
+
+
+def _common_shape(first: BlobModel, second: BlobModel) -> Shape:
+    """What both take, None for sizes that may vary."""
+    shapes = first.input_shape, second.input_shape
+    if len(shapes[0]) != len(shapes[1]) or any(a and b and a != b for a, b in zip(*shapes, strict=True)):
+        texts = [" x ".join(str(size or "any") for size in shape) for shape in shapes]
+        raise NetError(
+            "the two models take images of different sizes",
+            found=f"{texts[0]} and {texts[1]}",
+            expected="equal numbers of channels, and sizes that agree where they are fixed",
+            advice="compare two forms of one net",
+        )
+    return tuple(a or b for a, b in zip(*shapes, strict=True))
+
+
+def open_blobs(
+    named: str, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
+) -> BlobModel:
+    """A model of any format as a stream of blobs: `NET.prototxt,WEIGHTS`, or one file that holds both.
+
+    Raises:
+        UsageError: one file without the other.
+    """
+    if kinds.by_suffix(named) == kinds.ONNX:
+        prototxt, comma, model = named.partition(",")
+        if comma and not Path(named).exists():
+            raise UsageError(
+                "an ONNX model goes without a net", where=named, found=prototxt, advice=f"write {model} alone"
+            )
+        return open_onnx(Path(named))
+    return torch_model(open_net(named, placeholders, dialect))
+
+
+def torch_model(net: Net) -> TorchModel:
+    """A net's deployed part, run by PyTorch."""
+    deploy = Deploy(net).eval()
+    return TorchModel(deploy, preprocess_of(net, deploy), dynamic=takes_any_size(deploy))
+
+
+def open_onnx(path: Path) -> OnnxModel:
+    """An ONNX file: the blobs that its metadata names, else every value of its graph.
+
+    Raises:
+        WeightsError: no such file, no model, or weights outside of its folder.
+        NetError: inputs other than one batch of images, or photos in place of the net's input.
+    """
+    model = load_onnx(path)
+    text = {entry.key: entry.value for entry in model.metadata_props}.get(KEY)
+    card = ModelCard.from_json(text, path) if text else ModelCard()
+    if card.preprocessing_inside:
+        raise NetError(
+            "takes photos, and the other model the net's input",
+            where=path,
+            found="a model with the preprocessing inside",
+            expected="models with one input",
+            advice="compare them on labelled images (rlossctl eval), or convert without --with-preprocessing",
+        )
+    _check_input(path, model)
+    blobs = card.blobs or {name: node.name for node in model.graph.node for name in node.output if name}
+    return OnnxModel(model, blobs, card.preprocess, str(path.parent))
+
+
+def _check_input(path: Path, model: ModelProto) -> None:
+    """One batch of images in float32, of sizes that can be tried."""
+    from onnx import TensorProto
+
+    weights = {entry.name for entry in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    kinds_found = [value.type.tensor_type for value in inputs]
+    sizes = [[size.dim_value for size in kind.shape.dim] for kind in kinds_found]
+    if (
+        len(inputs) != 1
+        or kinds_found[0].elem_type != TensorProto.FLOAT
+        or not sizes[0]
+        or min(sizes[0]) < 0
+        or math.prod(size or 1 for size in sizes[0]) > LARGEST_INPUT
+    ):
+        names = (TensorProto.DataType.Name(kind.elem_type).lower() for kind in kinds_found)
+        raise NetError(
+            "takes something other than a batch of images",
+            where=path,
+            found=", ".join(
+                f"{value.name} {name} {shape}"
+                for value, name, shape in zip(inputs, names, sizes, strict=True)
+            )
+            or "no input",
+            expected="one input, float32 (N, C, H, W)",
+            advice="compare models that rlossctl convert wrote",
+        )
+
+
+def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str) -> Net:
+    """The net of `NET.prototxt,WEIGHTS`, or of a weights file that implies its net.
+
+    Raises:
+        UsageError: one file without the other.
+    """
+    prototxt, comma, weights = named.partition(",")
+    if comma:
+        return open_source(prototxt, weights, placeholders, dialect=dialect).net
+    if kinds.by_suffix(named) != kinds.PROTOTXT:
+        with implied_net(Path(named), None, placeholders or {}) as implied:
+            if implied is not None:
+                return open_source(implied.prototxt, named, implied.placeholders, dialect=dialect).net
+    raise UsageError(
+        "is half a model",
+        where=named,
+        expected="NET.prototxt,WEIGHTS in one argument, an .onnx file, or weights that carry their net",
+        advice="name both files with a comma between them and no blank",
+    )

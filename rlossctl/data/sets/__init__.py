@@ -1,0 +1,1 @@
+"""Data sets as people download them, brought into the layout that the prototxts expect."""

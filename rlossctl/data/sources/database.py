@@ -1,0 +1,221 @@
+"""The source behind Data: Datum messages in an LMDB, in the order of their keys."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from rlossctl.data.images import decode_image
+from rlossctl.data.sources.bvlc_transform import Transformer
+from rlossctl.data.sources.stream import Item, Source
+from rlossctl.errors import DataError
+from rlossctl.optional import needed
+from rlossctl.prototxt import schema
+from rlossctl.weights.mean import load_mean
+
+LMDB = 1  # DataParameter.DB
+
+
+class DatabaseSource(Source):
+    """Draws batches as Data does (data_layer.cpp): one Datum after the other, from the start at the end.
+
+    A Datum is uint8, float_data, or an encoded picture (decoded as it is, or as force_color and force_gray
+    of transform_param or force_encoded_color say). A batch takes its first Datum's size.
+
+    Where the database is not there, the shapes are told from crop_size and mean alone, with three channels
+    unless mean_value, mean_file or force_gray say otherwise; the first batch then checks them.
+
+    Args:
+        layer: a LayerParameter message of type Data.
+        phase: "TRAIN" or "TEST".
+        honour_skip: data_param.rand_skip leaves out that many at most at the start, as in Caffe before 2015
+            (SegNet's fork); later versions, BVLC's and the rloss fork too, ignore it.
+        where, seed, workers, image_shape: see `Source`.
+        source: database in place of data_param.source.
+        root: put before the database's name, as before the names of a list.
+
+    Raises:
+        DataError: a LEVELDB database; parameters that do not go together.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        phase: str,
+        *,
+        honour_skip: bool = False,
+        source: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        param = layer.data_param
+        super().__init__(layer, param.batch_size, **options)
+        self.source = os.path.join(str(root or ""), param.source if source is None else str(source))
+        self.transform = Transformer(layer.transform_param, phase, self.where or f"layer {layer.name!r}")
+        self._color = True if param.force_encoded_color else self.transform.color
+        self._skip = param.rand_skip if honour_skip else 0
+        self._leveldb = param.backend != LMDB and not _is_lmdb(self.source)
+        self._reader: _Reader | None = None
+        self._lock = threading.Lock()
+        if not 1 <= len(self.tops) <= 2:
+            raise self.error("wrong number of tops", found=len(self.tops), expected="data, or data and label")
+
+    def count(self) -> int:
+        return self._open().count
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """data (N, C, h, w), label (N,), from the first Datum, or without the database from the prototxt."""
+        known = self.transform.crop
+        if self.image_shape:
+            channels, *size = self.image_shape
+        elif known is None or (os.path.exists(self.source) and not self._leveldb):
+            number = self.order(rand_skip=self._skip).index(self.position)
+            channels, *size = self._image(*self._datum(number)).shape
+        else:
+            channels, size = self._stated_channels(), known
+        data = (self.batch_size, channels, *(known or size))
+        return dict(zip(self.tops, (data, (self.batch_size,)), strict=False))
+
+    def read(self, number: int) -> Item:
+        order = self.order(rand_skip=self._skip)
+        datum, place = self._datum(order.index(number))
+        image = self._image(datum, place)
+        cut = self.transform.draw(*image.shape[1:], order.generator(number), place)
+        arrays = self.transform(image, cut, place), np.float32(datum.label)
+        return Item(arrays[: len(self.tops)], place)
+
+    def _open(self) -> _Reader:
+        if self._reader is None:
+            if not self.source:
+                raise self.error("no database is named", found="source: ''", expected="an LMDB's folder")
+            if self._leveldb:
+                raise self.error(
+                    "LEVELDB is not read here",
+                    found=f"backend: LEVELDB (Caffe's default), source {self.source}",
+                    expected="backend: LMDB",
+                    advice="convert the database to LMDB (convert_imageset -backend lmdb writes one), or use "
+                    "ImageData with a list",
+                )
+            with self._lock:
+                self._reader = self._reader or _Reader(self.source)
+        return self._reader
+
+    def _datum(self, index: int) -> tuple[Any, str]:
+        key, value = self._open().get(index)
+        place = f"{self.source}, key {key.decode('utf-8', 'backslashreplace')!r}"
+        datum = schema.message("Datum")
+        try:
+            datum.ParseFromString(value)
+        except DecodeError as error:
+            raise self.error(
+                "the entry is no Datum",
+                where=place,
+                found=f"{len(value)} bytes ({error})",
+                expected="a Datum as convert_imageset writes it",
+                advice="write the database again",
+            ) from error
+        return datum, place
+
+    def _image(self, datum: Any, place: str) -> np.ndarray:
+        """uint8 or float32 [C, H, W] of a Datum."""
+        if datum.encoded:
+            return decode_image(datum.data, place, self._color).transpose(2, 0, 1)
+        values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+        shape = datum.channels, datum.height, datum.width
+        if min(shape) < 1 or values.size != shape[0] * shape[1] * shape[2]:
+            raise self.error(
+                "the Datum's size does not fit its content",
+                where=place,
+                found=f"{values.size} values, {shape[0]}x{shape[1]}x{shape[2]} (C x H x W)",
+                expected="C * H * W bytes in data, or numbers in float_data, or encoded: true",
+                advice="write the database again",
+            )
+        return values.reshape(shape)
+
+    def _stated_channels(self) -> int:
+        if self._color is not None:
+            return 3 if self._color else 1
+        if len(self.transform.mean_value) > 1:
+            return len(self.transform.mean_value)
+        if os.path.isfile(self.transform.mean_file):
+            return load_mean(self.transform.mean_file).shape[0]
+        return 3
+
+
+class _Reader:
+    """Entries of an LMDB by their place in the order of the keys; neighbours cost one step of the cursor."""
+
+    def __init__(self, path: str) -> None:
+        self._environment = _environment(path)
+        self._cursor = self._environment.lmdb.begin().cursor()
+        self._lock = threading.Lock()
+        self._at: int | None = None
+        self.count: int = self._environment.lmdb.stat()["entries"]
+        if not self.count:
+            raise DataError(
+                "the database is empty",
+                where=path,
+                found="no entries",
+                expected="one Datum per image",
+                advice="write the database again",
+            )
+
+    def get(self, index: int) -> tuple[bytes, bytes]:
+        """Key and value of an entry; threads may ask in any order."""
+        with self._lock:
+            if self._at is None or index < abs(index - self._at):
+                self._cursor.first()
+                self._at = 0
+            for _ in range(index - self._at):
+                self._cursor.next()
+            for _ in range(self._at - index):
+                self._cursor.prev()
+            self._at = index
+            return self._cursor.item()
+
+
+class _Environment:
+    """An open LMDB, shared by all its readers: the library refuses to open one twice."""
+
+    def __init__(self, path: str) -> None:
+        lmdb = needed(
+            "lmdb",
+            "the layer type Data needs the package lmdb",
+            path,
+            error=DataError,
+            otherwise="pip install lmdb",
+        )
+        try:
+            self.lmdb = lmdb.open(
+                path, subdir=os.path.isdir(path), readonly=True, lock=False, readahead=False, max_dbs=0
+            )
+        except lmdb.Error as error:
+            raise DataError(
+                "the database cannot be opened",
+                where=path,
+                found=str(error),
+                expected="the folder of an LMDB, with data.mdb in it",
+                advice="correct data_param.source, or name another one (--data)",
+            ) from error
+
+
+_OPEN: weakref.WeakValueDictionary[str, _Environment] = weakref.WeakValueDictionary()
+_OPENING = threading.Lock()
+
+
+def _environment(path: str) -> _Environment:
+    name = os.path.realpath(path)
+    with _OPENING:
+        environment = _OPEN.get(name)
+        if environment is None:
+            environment = _OPEN[name] = _Environment(path)
+        return environment
+
+
+def _is_lmdb(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, "data.mdb"))

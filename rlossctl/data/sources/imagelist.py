@@ -1,0 +1,215 @@
+"""The sources behind ImageData (lines of image and class) and DenseImageData (image and label image)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from rlossctl.data.images import image_size, read_image, read_label
+from rlossctl.data.lists import Sample, read_class_list, read_list
+from rlossctl.data.resize import resize_bilinear, resize_nearest
+from rlossctl.data.sources.bvlc_transform import Cut, Transformer
+from rlossctl.data.sources.stream import Item, Source
+
+Shape = tuple[int, ...]
+
+
+class _ListSource(Source):
+    """What the two have in common: the list, its order, the new size."""
+
+    def __init__(
+        self,
+        layer: Any,
+        param: Any,
+        phase: str,
+        *,
+        source: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(layer, param.batch_size, **options)
+        self.source = param.source if source is None else str(source)
+        self.root = param.root_folder if root is None else str(root)
+        self.channels = 3 if param.is_color else 1
+        self.transform = Transformer(layer.transform_param, phase, self.where or f"layer {layer.name!r}")
+        self.new_size = (param.new_height, param.new_width) if param.new_height else None
+        self._param = param
+        self._samples: list[Sample] | None = None
+        if bool(param.new_height) != bool(param.new_width):
+            raise self.error(
+                "half a size is given",
+                found=f"new_height {param.new_height}, new_width {param.new_width}",
+                expected="both new_height and new_width, or neither",
+            )
+        if len(self.tops) != 2:
+            raise self.error("wrong number of tops", found=len(self.tops), expected="two: data and label")
+        if self.transform.mean_value:
+            self.transform.means(self.channels)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The list's samples in the order of the file; read on first use."""
+        if self._samples is None:
+            if not self.source:
+                raise self.error("no list is named", found="source: ''", expected="the path of a list file")
+            self._samples = self.read_lines()
+        return self._samples
+
+    def read_lines(self) -> list[Sample]:
+        """Reads the list file."""
+        raise TypeError(f"{type(self).__name__} has no list")
+
+    def count(self) -> int:
+        return len(self.samples)
+
+    def sample(self, number: int) -> tuple[Sample, np.random.Generator]:
+        """The line drawn as the `number`-th, and the generator of its random numbers."""
+        order = self.order(shuffle=self._param.shuffle, rand_skip=self._param.rand_skip)
+        return self.samples[order.index(number)], order.generator(number)
+
+    def listed(self, sample: Sample) -> str:
+        """file:line of a sample."""
+        return f"{self.source}:{sample.line}"
+
+    def image(self, sample: Sample) -> np.ndarray:
+        """uint8 [C, H, W], resized by bilinear interpolation where new_height and new_width say so."""
+        image = read_image(sample.image, color=self.channels == 3, listed=self.listed(sample))
+        if self.new_size:
+            image = resize_bilinear(image, *self.new_size)
+        return image.transpose(2, 0, 1)
+
+    def first_size(self) -> tuple[int, int]:
+        """(height, width) of the next image, from the prototxt or its header."""
+        if self.new_size or self.image_shape:
+            return self.new_size or self.image_shape[1:]
+        sample, _ = self.sample(self.position)
+        return image_size(sample.image, listed=self.listed(sample))
+
+
+class ImageSource(_ListSource):
+    """Draws batches as ImageData does (image_data_layer.cpp).
+
+    Args:
+        layer: a LayerParameter message of type ImageData.
+        phase: "TRAIN" or "TEST".
+        spaces_in_names: the class stands behind the last space (BVLC); else lines are two tokens (forks).
+        where, seed, workers, image_shape: see `Source`.
+        source, root: list file and folder in place of those of image_data_param.
+
+    Raises:
+        DataError: parameters that Caffe refuses too.
+    """
+
+    def __init__(self, layer: Any, phase: str, *, spaces_in_names: bool = True, **options: Any) -> None:
+        super().__init__(layer, layer.image_data_param, phase, **options)
+        self._spaces = spaces_in_names
+
+    def read_lines(self) -> list[Sample]:
+        return read_class_list(self.source, self.root, spaces_in_names=self._spaces)
+
+    def shapes(self) -> dict[str, Shape]:
+        """data (N, C, h, w), label (N,); without a crop or a new size the first image's header is read."""
+        size = self.transform.crop or self.first_size()
+        shapes = (self.batch_size, self.channels, *size), (self.batch_size,)
+        return dict(zip(self.tops, shapes, strict=True))
+
+    def read(self, number: int) -> Item:
+        sample, rng = self.sample(number)
+        image = self.image(sample)
+        place = f"{sample.image} (named in {self.listed(sample)})"
+        cut = self.transform.draw(*image.shape[1:], rng, place)
+        return Item((self.transform(image, cut, place), np.float32(sample.label)), place, sample)
+
+
+class DenseImageSource(_ListSource):
+    """Draws batches as DenseImageData of SegNet's and ENet's forks does (dense_image_data_layer.cpp).
+
+    Image and label are resized (label by nearest neighbour), flipped with probability 1/2 if `mirror`, cut
+    at a random place if crop_height and crop_width are given (both draws also in TEST), and the image alone
+    gets (pixel - mean) * scale of transform_param. ENet's label_divide_factor makes the label image smaller
+    by that factor, with new_height and new_width only.
+
+    Otherwise than the forks: palette label images are read as indices, not as grey levels; crop_size and
+    mirror of transform_param, for which ENet's draws image and label apart and SegNet's aborts, are drawn
+    once for both.
+
+    Args:
+        layer: a LayerParameter message of type DenseImageData.
+        phase: "TRAIN" or "TEST".
+        where, seed, workers, image_shape: see `Source`.
+        source, root: list file and folder in place of those of dense_image_data_param.
+
+    Raises:
+        DataError: parameters that do not go together.
+    """
+
+    def __init__(self, layer: Any, phase: str, **options: Any) -> None:
+        param = layer.dense_image_data_param
+        super().__init__(layer, param, phase, **options)
+        self.crop = (param.crop_height, param.crop_width) if param.crop_height else None
+        self.divisor = param.label_divide_factor if self.new_size else 1
+        if bool(param.crop_height) != bool(param.crop_width):
+            raise self.error(
+                "half a crop is given",
+                found=f"crop_height {param.crop_height}, crop_width {param.crop_width}",
+                expected="both, or neither",
+            )
+        if self.divisor < 1 or (self.divisor > 1 and (self.crop or self.transform.crop)):
+            raise self.error(
+                "label_divide_factor does not go with the other fields",
+                found=f"label_divide_factor {param.label_divide_factor}, a crop: {bool(self.crop)}",
+                expected="at least 1, and no crop",
+            )
+
+    def read_lines(self) -> list[Sample]:
+        return read_list(self.source, self.root)
+
+    def shapes(self) -> dict[str, Shape]:
+        """data (N, C, h, w), label (N, 1, h, w); reads the first image's header where no size is stated."""
+        height, width = self.transform.crop or self.crop or self.first_size()
+        n = self.batch_size
+        shapes = (n, self.channels, height, width), (n, 1, height // self.divisor, width // self.divisor)
+        return dict(zip(self.tops, shapes, strict=True))
+
+    def read(self, number: int) -> Item:
+        sample, rng = self.sample(number)
+        place = f"{sample.image} (named in {self.listed(sample)})"
+        image, label = self.image(sample), self.label(sample)
+        if not self.new_size and image.shape[1:] != label.shape:
+            raise self.error(
+                "image and label differ in size",
+                where=f"{sample.label} (named in {self.listed(sample)})",
+                found="label {}x{} (height x width)".format(*label.shape),
+                expected="{}x{} like ".format(*image.shape[1:]) + sample.image,
+                advice="check that the line pairs the right files, or give new_height and new_width",
+            )
+        first = self.draw_crop(*image.shape[1:], rng, place)
+        image, label = first(image), first(label)
+        cut = self.transform.draw(*image.shape[1:], rng, place)
+        data = self.transform(image, cut, place)
+        return Item((data, np.ascontiguousarray(cut(label), dtype=np.float32)[None]), place, sample)
+
+    def label(self, sample: Sample) -> np.ndarray:
+        """uint8 [H, W] of class ids, resized to the new size by the label_divide_factor."""
+        label = read_label(sample.label or "", listed=self.listed(sample))
+        if self.new_size:
+            height, width = self.new_size
+            label = resize_nearest(label, height // self.divisor, width // self.divisor)
+        return label
+
+    def draw_crop(self, height: int, width: int, rng: np.random.Generator, place: str) -> Cut:
+        """The layer's own flip and crop: random in both phases."""
+        flip = self._param.mirror and rng.integers(2) == 1
+        rows, columns = self.crop or (height, width)
+        if rows > height or columns > width:
+            raise self.error(
+                "the image is smaller than the crop",
+                where=place,
+                found=f"{height}x{width} (height x width)",
+                expected=f"at least {rows}x{columns}",
+                advice="lower crop_height and crop_width, or enlarge the images (new_height, new_width)",
+            )
+        top = int(rng.integers(height - rows + 1))
+        return Cut(top, int(rng.integers(width - columns + 1)), rows, columns, flip)

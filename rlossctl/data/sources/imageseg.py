@@ -1,0 +1,185 @@
+"""The source behind ImageSegData: batches of photos and label maps, the same for any number of workers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from rlossctl.data.images import image_size, read_image, read_label
+from rlossctl.data.lists import Sample, read_list
+from rlossctl.data.resize import resize_bilinear
+from rlossctl.data.sources.order import SampleOrder
+from rlossctl.data.sources.seg_transform import SegTransform
+from rlossctl.data.sources.stream import Item, Source
+from rlossctl.errors import DataError
+
+# ImageDataParameter.LabelType of the rloss fork.
+NONE, IMAGE, PIXEL = 0, 1, 2
+_LIST_COLUMN = {NONE: "optional", IMAGE: "integer", PIXEL: "path"}
+
+
+class ImageSegSource(Source):
+    """Draws batches as the rloss fork's ImageSegData layer does.
+
+    Every random number comes from a generator keyed by the seed and by the sample's count since the start
+    (see `order.SampleOrder`), never from a shared stream; workers only decode ahead. Nothing is read before
+    the first call of `shapes` (without a crop) or `next_batch`.
+
+    new_height and new_width resize the image and, as the fork does, the label too by bilinear interpolation;
+    that invents class ids at the borders between classes, so they are of use with label_type IMAGE or NONE.
+
+    Args:
+        layer: a LayerParameter message of type ImageSegData.
+        phase: "TRAIN" or "TEST".
+        seed: start of all random draws.
+        workers: threads that decode ahead; 0 decodes in the caller.
+        where, image_shape: see `Source`.
+        source: list file in place of image_data_param.source.
+        root: folder in place of image_data_param.root_folder.
+        label_dir: the list holds bare VOC ids (see `lists.read_list`).
+
+    Raises:
+        DataError: parameters that Caffe refuses too: mean_file, half a crop, one of new_height and new_width,
+            an empty batch, more than three tops.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        phase: str,
+        seed: int = 0,
+        workers: int = 0,
+        *,
+        where: str = "",
+        image_shape: tuple[int, int, int] | None = None,
+        source: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+        label_dir: str | None = None,
+    ) -> None:
+        param = layer.image_data_param
+        super().__init__(
+            layer, param.batch_size, where=where, seed=seed, workers=workers, image_shape=image_shape
+        )
+        self.source = param.source if source is None else str(source)
+        self.root = param.root_folder if root is None else str(root)
+        self.label_dir = label_dir
+        self.channels = 3 if param.is_color else 1
+        self.transform = SegTransform.from_message(
+            layer.transform_param, phase, param.ignore_label, where=where or f"layer {layer.name!r}"
+        )
+        self._param = param
+        # A net that does not ask for labels needs none.
+        self._label_type = int(param.label_type) if len(self.tops) > 1 else NONE
+        self._samples: list[Sample] | None = None
+        self._check()
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The list's samples in the order of the file; read on first use."""
+        if self._samples is None:
+            if not self.source:
+                raise self.error("no list is named", found="source: ''", expected="the path of a list file")
+            labels = _LIST_COLUMN[self._label_type]
+            self._samples = read_list(self.source, self.root, labels=labels, label_dir=self.label_dir)
+        return self._samples
+
+    def count(self) -> int:
+        return len(self.samples)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Top name -> shape: data (N, C, h, w), label (N, 1, h, w), data_dim (N, 1, 1, 2).
+
+        Without a crop the first image's header is read: in Caffe the blobs take its size.
+        """
+        size = self.transform.crop or self._first_size()
+        n = self.batch_size
+        all_shapes = ((n, self.channels, *size), (n, 1, *size), (n, 1, 1, 2))
+        return dict(zip(self.tops, all_shapes, strict=False))
+
+    def read(self, number: int) -> Item:
+        """data is (pixel - mean) * scale; label holds class ids and the ignore label; data_dim is
+        (min(crop height, rows), min(crop width, columns)) of the image before scaling.
+        """
+        order = self._order()
+        sample = self.samples[order.index(number)]
+        image, label = self._load(sample)
+        rows, columns = label.shape
+        crop = self.transform.crop or (rows, columns)
+        data, label = self.transform(image, label, order.generator(number))
+        dim = np.array([[[min(crop[0], rows), min(crop[1], columns)]]], dtype=np.float32)
+        place = f"{sample.image} (named in {self.source}:{sample.line})"
+        return Item((data, label, dim)[: len(self.tops)], place, sample)
+
+    def _check(self) -> None:
+        param = self._param
+        if self.transform.phase not in ("TRAIN", "TEST"):
+            raise self.error("unknown phase", found=self.transform.phase, expected="TRAIN or TEST")
+        if param.mean_file:
+            found = f"mean_file: {param.mean_file!r}"
+            raise self.error(
+                "mean_file is not possible here", found=found, expected="mean_value in transform_param"
+            )
+        if bool(param.new_height) != bool(param.new_width):
+            found = f"new_height {param.new_height}, new_width {param.new_width}"
+            raise self.error(
+                "half a size is given", found=found, expected="both new_height and new_width, or neither"
+            )
+        if not 1 <= len(self.tops) <= 3:
+            raise self.error(
+                "wrong number of tops", found=len(self.tops), expected="data, label, data_dim: one to three"
+            )
+        if not 0 <= self.transform.ignore_label <= 255:
+            raise self.error("impossible ignore label", found=self.transform.ignore_label, expected="0..255")
+        self.transform.means(self.channels, self.where or f"layer {self.name!r}")
+
+    def _order(self) -> SampleOrder:
+        return self.order(shuffle=self._param.shuffle, rand_skip=self._param.rand_skip)
+
+    def _load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        listed = f"{self.source}:{sample.line}"
+        image = read_image(sample.image, color=self.channels == 3, listed=listed)
+        if self._label_type == PIXEL:
+            label = read_label(sample.label or "", listed=listed)
+            _fits(sample, listed, image, label)
+        else:
+            label = np.full(image.shape[:2], self._fill_value(sample, listed), dtype=np.uint8)
+        if self._param.new_height:
+            size = (self._param.new_height, self._param.new_width)
+            return resize_bilinear(image, *size), resize_bilinear(label, *size)
+        return image, label
+
+    def _fill_value(self, sample: Sample, listed: str) -> int:
+        if self._label_type == NONE:
+            return self.transform.ignore_label
+        text = sample.label or ""
+        if not text.isdecimal() or int(text) > 255:
+            raise DataError(
+                "the image's label is no class id",
+                where=listed,
+                found=text,
+                expected="an integer 0..255 (label_type IMAGE, which is the default)",
+                advice="set label_type: PIXEL in image_data_param where the second column names label images",
+            )
+        return int(text)
+
+    def _first_size(self) -> tuple[int, int]:
+        if self._param.new_height:
+            return self._param.new_height, self._param.new_width
+        if self.image_shape:
+            return self.image_shape[1:]
+        first = self.samples[self._order().index(self.position)]
+        return image_size(first.image, listed=f"{self.source}:{first.line}")
+
+
+def _fits(sample: Sample, listed: str, image: np.ndarray, label: np.ndarray) -> None:
+    if label.shape == image.shape[:2]:
+        return
+    raise DataError(
+        "image and label differ in size",
+        where=f"{sample.label} (named in {listed})",
+        found=f"label {label.shape[0]}x{label.shape[1]} (height x width)",
+        expected=f"{image.shape[0]}x{image.shape[1]} like {sample.image}",
+        advice="check that the line pairs the right files",
+    )

@@ -1,0 +1,157 @@
+"""What the sources behind data layers share: a place in a stream of samples, batches, exact resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlossctl.data.lists import Sample
+from rlossctl.data.sources.order import SampleOrder
+from rlossctl.data.sources.readahead import ReadAhead
+from rlossctl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sample: an array for every top, where it comes from, for errors, and its line of a list."""
+
+    arrays: tuple[np.ndarray, ...]
+    place: str
+    sample: Sample | None = None
+
+
+class Source:
+    """Draws batches of samples that are a function of the seed and their count since the start.
+
+    A subclass says how many samples there are (`count`) and reads one (`read`); threads may read several
+    at once, so that any number of workers gives the same stream.
+
+    Args:
+        layer: the LayerParameter.
+        batch_size: samples per batch.
+        where: file:line of the layer, for errors.
+        seed: start of all random draws.
+        workers: threads that read ahead; 0 reads in the caller.
+        image_shape: (C, H, W) of the images before the crop, so that `shapes` reads no file: for a look at a
+            net whose data is elsewhere.
+
+    Raises:
+        DataError: the batch is empty.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        batch_size: int,
+        *,
+        where: str = "",
+        seed: int = 0,
+        workers: int = 0,
+        image_shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        self.name, self.type, self.tops, self.where = layer.name, layer.type, list(layer.top), where
+        self.batch_size = batch_size
+        self.position = 0
+        self.seed = seed
+        self.image_shape = image_shape
+        self._drawn: SampleOrder | None = None
+        self._last: list[Item] = []
+        self._ahead = ReadAhead(self.read, workers, depth=max(batch_size, 2 * workers))
+        if batch_size < 1:
+            raise self.error("the batch is empty", found=f"batch_size {batch_size}", expected="at least 1")
+
+    @property
+    def last_batch(self) -> list[Sample | None]:
+        """The lines behind the batch that `next_batch` gave last."""
+        return [item.sample for item in self._last]
+
+    def count(self) -> int:
+        """Number of samples in the list or database."""
+        raise TypeError(f"{type(self).__name__} has no samples")
+
+    def read(self, number: int) -> Item:
+        """The sample drawn as the `number`-th since the start, ready for the batch."""
+        raise TypeError(f"{type(self).__name__} has no samples")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Top name -> shape of a batch; reads no more than the prototxt leaves open."""
+        raise TypeError(f"{type(self).__name__} has no shapes")
+
+    def next_batch(self) -> list[np.ndarray]:
+        """The next batch, float32 arrays in the order of the tops.
+
+        Raises:
+            DataError: a sample cannot be read, or differs in size from the batch's first (Caffe's blobs
+                take the size of each batch's first sample). The position stays where it was.
+        """
+        items = self._ahead.take(self.position, self.batch_size)
+        for item in items[1:]:
+            self._same_size(items[0], item)
+        self.position += self.batch_size
+        self._last = items
+        return [np.stack(arrays) for arrays in zip(*(item.arrays for item in items), strict=True)]
+
+    def state(self) -> dict[str, int]:
+        """Where the stream stands, fit for JSON; `restore` continues with the very next sample."""
+        return {"position": self.position, "seed": self.seed, "samples": self.count()}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Continues a stream from `state()`, taking over its seed.
+
+        Raises:
+            DataError: the number of samples is not that of the state.
+        """
+        if state["samples"] != self.count():
+            raise self.error(
+                "the data position belongs to another list or database",
+                found=f"{self.count()} samples",
+                expected=f"{state['samples']} samples, as when the snapshot was written",
+                advice="resume with the data of the first run, or start anew from the weights",
+            )
+        self._ahead.close()  # a thread that still reads must not draw the old order anew
+        self._drawn = None
+        self.position, self.seed = int(state["position"]), int(state["seed"])
+
+    def close(self) -> None:
+        """Ends the worker threads; the next batch would start new ones."""
+        self._ahead.close()
+
+    def order(self, *, shuffle: bool = False, rand_skip: int = 0) -> SampleOrder:
+        """The order of the samples and their random generators, drawn once."""
+        if self._drawn is None:
+            where = self.where or f"layer {self.name!r}"
+            self._drawn = SampleOrder(
+                self.count(), shuffle=shuffle, rand_skip=rand_skip, seed=self.seed, where=where
+            )
+        return self._drawn
+
+    def error(
+        self,
+        message: str,
+        *,
+        found: object = None,
+        expected: object = None,
+        advice: str = "correct the layer in the prototxt",
+        where: object = None,
+    ) -> DataError:
+        """A DataError that names the layer and, unless `where` is given, its place."""
+        return DataError(
+            f"layer {self.name!r} ({self.type}): {message}",
+            where=where or self.where or None,
+            found=found,
+            expected=expected,
+            advice=advice,
+        )
+
+    def _same_size(self, first: Item, other: Item) -> None:
+        for one, two in zip(first.arrays, other.arrays, strict=True):
+            if one.shape != two.shape:
+                raise self.error(
+                    "the samples of a batch differ in size",
+                    where=other.place,
+                    found="x".join(map(str, two.shape)),
+                    expected="x".join(map(str, one.shape)) + f" like {first.place}",
+                    advice="set a crop or a new size, or batch_size: 1",
+                )

@@ -1,0 +1,234 @@
+"""Clicks and scribbles as people publish them: JSON by image id, and ScribbleSup's XML."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from rlossctl.data.weak.scribble import UNLABELLED
+from rlossctl.errors import DataError
+
+# What ScribbleSup calls some of VOC's classes.
+SHORT_NAMES = {
+    "plane": "aeroplane",
+    "bike": "bicycle",
+    "table": "diningtable",
+    "plant": "pottedplant",
+    "monitor": "tvmonitor",
+}
+# Cityscapes' own ids of the 19 classes that are evaluated, in the order of their training ids.
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_LARGEST = 64 * 2**20  # bytes of one XML file; ScribbleSup's have a few thousand
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A class id and the stroke's points [P, 2] as (y, x) in pixels of the photo; a click has one point."""
+
+    label: int
+    points: np.ndarray
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The strokes of one image, in their order; its (height, width) where the file says it; the file."""
+
+    name: str
+    strokes: list[Stroke]
+    size: tuple[int, int] | None
+    where: str
+
+
+def read_clicks(
+    paths: Sequence[str | os.PathLike[str]], num_classes: int | None = None, cityscapes: bool = False
+) -> list[Annotation]:
+    """Reads `{"ID": [{"x": column, "y": row, "cls": id}, ...], ...}` from one or more files.
+
+    An image that several files name gets the clicks of all of them, in the files' order. An empty list is an
+    image without clicks. Further keys of a click (`rank`) are not used.
+
+    Args:
+        num_classes: the classes are 0..num_classes-1; without it any id up to 254 will do.
+        cityscapes: the ids are those of Cityscapes; they become training ids, and clicks of other classes are
+            left out.
+
+    Raises:
+        DataError: a file that is no such JSON; names the file, the image and the click.
+    """
+    merged: dict[str, Annotation] = {}
+    for path in paths:
+        for name, clicks in _read_json(path).items():
+            where = f"{path}, image {name!r}"
+            if not isinstance(clicks, list):
+                raise _no_click(where, clicks)
+            strokes = []
+            for index, click in enumerate(clicks):
+                stroke = _click(click, f"{where}, click {index}", num_classes, cityscapes)
+                if stroke is not None:
+                    strokes.append(stroke)
+            before = merged[name].strokes if name in merged else []
+            merged[name] = Annotation(name, before + strokes, None, where)
+    return [merged[name] for name in sorted(merged)]
+
+
+def read_scribbles(source: str | os.PathLike[str], class_names: Sequence[str]) -> Iterator[Annotation]:
+    """Reads ScribbleSup's XML files from a folder, a zip archive or a single file, by name.
+
+    Each is `<annotation><size><width/><height/></size><polygon><tag>NAME</tag><point><X/><Y/></point>...`:
+    open lines with a class name; VOC's names may be shortened as ScribbleSup does (plane, bike, table, plant,
+    monitor).
+
+    Args:
+        class_names: the names in the order of their ids.
+
+    Raises:
+        DataError: nothing there, damaged XML, a name that is no class.
+    """
+    ids = {name: index for index, name in enumerate(class_names)}
+    ids |= {short: ids[name] for short, name in SHORT_NAMES.items() if name in ids}
+    found = False
+    for name, where, content in _xml_files(Path(source)):
+        found = True
+        yield _scribbles(name, where, content, ids)
+    if not found:
+        raise DataError(
+            "no scribbles found",
+            where=source,
+            found="no file named *.xml",
+            expected="a folder or a zip archive with one XML file per image",
+            advice="unpack the archive and name the folder with the XML files",
+        )
+
+
+def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            "the clicks cannot be read",
+            where=path,
+            found=getattr(error, "strerror", None) or str(error),
+            expected='JSON: {"2007_000032": [{"x": 81.5, "y": 120, "cls": 1}, ...], ...}',
+            advice="check the file's name, or fetch the file again",
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(
+            "this JSON holds no clicks",
+            where=path,
+            found=f"a {type(content).__name__} at the top",
+            expected="an object of image ids",
+            advice="name a file in the form of What's the Point's",
+        )
+    return content
+
+
+def _click(click: Any, where: str, num_classes: int | None, cityscapes: bool) -> Stroke | None:
+    keys = ("x", "y", "cls")
+    numbers = [click.get(key) for key in keys] if isinstance(click, dict) else [None]
+    good = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+    if not good or not all(map(math.isfinite, numbers)) or numbers[2] != int(numbers[2]):
+        raise _no_click(where, click)
+    x, y, label = numbers
+    if cityscapes:
+        if label not in CITYSCAPES_IDS:
+            return None
+        label = CITYSCAPES_IDS.index(label)
+    if not 0 <= label < (num_classes or UNLABELLED):
+        raise DataError(
+            "the click's class does not exist",
+            where=where,
+            found=f"class {label:g}",
+            expected=f"0..{(num_classes or UNLABELLED) - 1}",
+            advice="check --classes; for Cityscapes' own ids add --cityscapes",
+        )
+    return Stroke(int(label), np.array([[y, x]], dtype=np.float64))
+
+
+def _no_click(where: str, found: Any) -> DataError:
+    text = repr(found)
+    return DataError(
+        "this is no click",
+        where=where,
+        found=text if len(text) < 80 else f"{text[:80]}...",
+        expected='a list of {"x": number, "y": number, "cls": integer}',
+        advice="correct the entry, or fetch the file again",
+    )
+
+
+def _xml_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Name, place and content of every XML file; names of a zip's members are not used as paths."""
+    if source.is_dir():
+        for path in sorted(source.rglob("*.xml")):
+            yield path.stem, str(path), path.read_bytes()
+        return
+    try:
+        if not zipfile.is_zipfile(source):
+            yield source.stem, str(source), source.read_bytes()
+            return
+        with zipfile.ZipFile(source) as archive:
+            members = [member for member in archive.infolist() if _is_annotation(member)]
+            for member in sorted(members, key=lambda entry: entry.filename):
+                where = f"{source}, {member.filename}"
+                if member.file_size > _LARGEST:
+                    raise zipfile.BadZipFile(f"{member.filename} has {member.file_size:,} bytes")
+                yield PurePosixPath(member.filename).stem, where, archive.read(member)
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise DataError(
+            "the scribbles cannot be read",
+            where=source,
+            found=getattr(error, "strerror", None) or str(error),
+            expected="a folder of XML files, a zip archive of them, or one file",
+            advice="check the name, or fetch the archive again",
+        ) from error
+
+
+def _is_annotation(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename)
+    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+    return path.suffix == ".xml" and not hidden
+
+
+def _scribbles(name: str, where: str, content: bytes, ids: dict[str, int]) -> Annotation:
+    try:
+        # Entities could blow a small file up to any size; annotations have none.
+        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+            raise ValueError("a document type or entities")
+        root = ElementTree.fromstring(content)
+        size = None
+        if root.find("size") is not None:
+            size = int(root.findtext("size/height", "")), int(root.findtext("size/width", ""))
+        strokes = [_polygon(polygon, ids, where) for polygon in root.iter("polygon")]
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError(
+            "this is no scribble annotation",
+            where=where,
+            found=str(error),
+            expected="<annotation> with <size><width/><height/></size> and <polygon>s of <tag> and <point>s",
+            advice="fetch the file again",
+        ) from error
+    return Annotation(name, strokes, size, where)
+
+
+def _polygon(polygon: ElementTree.Element, ids: dict[str, int], where: str) -> Stroke:
+    tag = polygon.findtext("tag", "").strip()
+    if tag not in ids:
+        raise DataError(
+            "the scribble's class does not exist",
+            where=where,
+            found=f"<tag>{tag}</tag>",
+            expected=", ".join(ids),
+            advice="name the classes with --classes FILE",
+        )
+    points = [[float(point.findtext(axis, "")) for axis in "YX"] for point in polygon.iter("point")]
+    if not points or not np.isfinite(points).all():
+        raise ValueError(f"a polygon of class {tag} without points, or with points that are no numbers")
+    return Stroke(ids[tag], np.array(points, dtype=np.float64))

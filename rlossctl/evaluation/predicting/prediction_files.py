@@ -1,0 +1,249 @@
+"""What `rlossctl predict` does: photos through a predictor, into label PNGs, overlays and probabilities."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rlossctl.data.drawing import overlay
+from rlossctl.data.images import read_image
+from rlossctl.data.palette import save_label_png, voc_palette
+from rlossctl.errors import DataError, UsageError
+from rlossctl.evaluation.evaluate import names_for
+from rlossctl.evaluation.predicting.photos import Input, check_outputs
+from rlossctl.evaluation.predicting.predictor import Predictor
+from rlossctl.evaluation.predicting.rules import Decision
+from rlossctl.evaluation.running.decoders import Call, Decoders, ahead, decoding
+from rlossctl.files import atomic_path, atomic_write, make_folder
+from rlossctl.progress import track
+
+# Where the VOC server looks for the results of the test set, trained on any data.
+VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
+KINDS = ("labels", "overlay", "npz", "png16")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where predictions go.
+
+    Attributes:
+        folder: of the files, or None for no files but the archive.
+        kinds: of the files, from KINDS: NAME.png (palette, class ids), NAME_overlay.png, NAME.npz
+            (`probabilities` float16 [C, H, W], `classes` their names, and `masks` bool [C, H, W] where the
+            rule gives masks), NAME_CLASS.png (one for each class id: 16 bits, 65535 times the probability).
+        archive: a .tgz for the VOC evaluation server, or None.
+    """
+
+    folder: Path | None
+    kinds: tuple[str, ...] = ("labels",)
+    archive: Path | None = None
+
+    def paths(self, name: str, classes: int) -> dict[str, list[Path]]:
+        """The files of one photo, by kind."""
+        if self.folder is None:
+            return {}
+        stem = self.folder / name
+        all_kinds = {
+            "labels": [stem.with_name(f"{stem.name}.png")],
+            "overlay": [stem.with_name(f"{stem.name}_overlay.png")],
+            "npz": [stem.with_name(f"{stem.name}.npz")],
+            "png16": [stem.with_name(f"{stem.name}_{index}.png") for index in range(classes)],
+        }
+        return {kind: all_kinds[kind] for kind in self.kinds}
+
+
+@dataclass
+class Summary:
+    """How many photos were predicted, and those that could not be, with the reason."""
+
+    done: int = 0
+    failed: list[tuple[Path, DataError]] = field(default_factory=list)
+
+
+def predict_photos(
+    predictor: Predictor,
+    inputs: Sequence[Input],
+    outputs: Outputs,
+    *,
+    workers: int = 2,
+    decoders: Decoders = "threads",
+    progress: bool = True,
+) -> Summary:
+    """Predicts every photo; one that cannot be read is noted, and the others go on.
+
+    Args:
+        predictor: the model with its protocol and rule.
+        inputs: see `find_inputs`.
+        outputs: where to, and what.
+        workers: how many threads decode, and how many write.
+        decoders: "processes" has as many processes decode; see `ahead.decoding`.
+
+    Raises:
+        UsageError: an output would overwrite an input; outputs that the rule or the model does not give.
+        NetError: the model fails.
+        RlossError: a file cannot be written.
+    """
+    _check(predictor, outputs)
+    files = [outputs.paths(entry.name, predictor.num_classes) for entry in inputs]
+    check_outputs(inputs, (path for kinds in files for paths in kinds.values() for path in paths))
+    if outputs.archive:
+        check_outputs(inputs, [outputs.archive])
+    summary = Summary()
+    with _archive(outputs.archive, summary) as archive, decoding(decoders, workers) as call:
+        photos = ahead(inputs, functools.partial(_read, call=call), workers)
+        answers = _answers(predictor, photos, files)
+        written = ahead(answers, functools.partial(_write, predictor), workers)
+        if progress:
+            written = track(written, len(inputs), "images")
+        for entry, answer in zip(inputs, written, strict=True):
+            if isinstance(answer, DataError):
+                summary.failed.append((entry.path, answer))
+                continue
+            if archive:
+                _add(archive, Path(entry.name).name, answer.decision.labels)
+            summary.done += 1
+    return summary
+
+
+def format_summary(summary: Summary, outputs: Outputs) -> str:
+    """How many files are where, and what could not be predicted."""
+    places = [str(place) for place in (outputs.folder, outputs.archive) if place]
+    lines = [f"{summary.done} images predicted, in {' and '.join(places)}"]
+    if summary.failed:
+        lines.append(f"{len(summary.failed)} images could not be read:")
+        lines += [f"  {path}: {error.found}" for path, error in summary.failed]
+        if outputs.archive:
+            lines.append(f"{outputs.archive} is not written: the server wants every image")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the model says of a photo; probabilities where a file of `files` holds them."""
+
+    photo: np.ndarray
+    decision: Decision
+    probabilities: np.ndarray | None
+    files: dict[str, list[Path]]
+
+
+def _read(entry: Input, call: Call) -> np.ndarray | DataError:
+    """The photo, or why it cannot be read."""
+    try:
+        return call(read_image, entry.path)
+    except DataError as error:
+        return error
+
+
+def _answers(
+    predictor: Predictor, photos: Iterable[np.ndarray | DataError], files: Sequence[dict[str, list[Path]]]
+) -> Iterator[_Answer | DataError]:
+    for photo, paths in zip(photos, files, strict=True):
+        if isinstance(photo, DataError):
+            yield photo
+        elif "npz" in paths or "png16" in paths:
+            yield _Answer(photo, *predictor.predict_with_probabilities(photo), paths)
+        else:
+            yield _Answer(photo, predictor.predict(photo), None, paths)
+
+
+def _write(predictor: Predictor, answer: _Answer | DataError) -> _Answer | DataError:
+    """Writes the files of an answer, and hands it on."""
+    if isinstance(answer, DataError):
+        return answer
+    for paths in answer.files.values():
+        make_folder(paths[0].parent)
+    if answer.decision.labels is not None:
+        _write_labels(answer)
+    if answer.probabilities is not None:
+        _write_values(answer, names_for(predictor.runner))
+    return answer
+
+
+def _write_labels(answer: _Answer) -> None:
+    labels, files = answer.decision.labels, answer.files
+    if "labels" in files:
+        save_label_png(files["labels"][0], labels)
+    if "overlay" in files:
+        with atomic_write(files["overlay"][0]) as file:
+            Image.fromarray(overlay(answer.photo, labels)).save(file, format="PNG")
+
+
+def _write_values(answer: _Answer, names: list[str]) -> None:
+    masks, values = answer.decision.masks, answer.probabilities
+    if "npz" in answer.files:
+        extra = {} if masks is None else {"masks": masks}
+        with atomic_path(answer.files["npz"][0]) as path:
+            halves = values.astype(np.float16)
+            np.savez_compressed(path, probabilities=halves, classes=np.array(names), **extra)
+    for plane, path in zip(values, answer.files.get("png16", ()), strict=False):
+        with atomic_write(path) as file:
+            Image.fromarray(np.rint(plane * 65535).astype(np.uint16)).save(file, format="PNG")
+
+
+def _check(predictor: Predictor, outputs: Outputs) -> None:
+    if not outputs.folder and not outputs.archive:
+        raise UsageError("nothing would be written", expected="--out DIR or --voc-archive FILE.tgz")
+    values = {"npz", "png16"} & set(outputs.kinds)
+    if values and predictor.gives_labels:
+        raise UsageError(
+            "the model gives labels only",
+            found=f"--write {', '.join(sorted(values))}",
+            expected="a model whose output is scores, for probabilities",
+            advice="leave it out",
+        )
+    if predictor.protocol.name == "caffe":
+        raise UsageError(
+            "Caffe's protocol predicts a crop, not the photo",
+            found="--protocol caffe",
+            expected="whole or tiles",
+            advice="leave it out; `rlossctl eval` takes it",
+        )
+    if predictor.rule.drop_ignored:
+        raise UsageError("photos have no truth to leave ignored pixels out by", found="--drop-ignored")
+    labels = outputs.archive or {"labels", "overlay"} & set(outputs.kinds)
+    if predictor.rule.output == "masks" and labels:
+        raise UsageError(
+            "masks that may overlap do not fit one label per pixel",
+            found="--masks with labels, overlays or the archive",
+            expected="--write npz with --masks",
+            advice="leave --masks out, or write npz alone",
+        )
+
+
+class _IncompleteError(Exception):
+    """Raised and caught here alone, so that an archive without all images never gets its name."""
+
+
+@contextlib.contextmanager
+def _archive(path: Path | None, summary: Summary) -> Iterator[tarfile.TarFile | None]:
+    """The VOC server's archive, which gets its name when all images are in it."""
+    if path is None:
+        yield None
+        return
+    make_folder(path.parent)
+    with contextlib.suppress(_IncompleteError), atomic_write(path) as file:
+        with tarfile.open(fileobj=file, mode="w:gz") as archive:
+            yield archive
+        if summary.failed:
+            raise _IncompleteError
+
+
+def _add(archive: tarfile.TarFile, name: str, labels: np.ndarray) -> None:
+    """One image, as a palette PNG."""
+    image = Image.fromarray(labels)
+    image.putpalette(voc_palette().tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    member = tarfile.TarInfo(f"{VOC_FOLDER}/{name}.png")
+    member.size = buffer.tell()
+    buffer.seek(0)
+    archive.addfile(member, buffer)

@@ -1,0 +1,187 @@
+"""From class probabilities to a prediction: argmax, a threshold, or the mask of best expected Dice or IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rlossctl.errors import DataError, NetError, UsageError
+from rlossctl.evaluation.predicting import rank
+
+VOID = 255  # the label of a pixel that got no class
+# Losses whose expectation is least where the probabilities are the true ones, and nowhere else.
+_STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
+SLACK = 1e-5  # what rounding may add to a probability that was interpolated
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How probabilities become a prediction.
+
+    Attributes:
+        name: "argmax"; "threshold" (every class whose probability reaches `threshold`); "rankdice" or
+            "rankiou" (per image and class the mask of greatest expected Dice or IoU).
+        output: "labels" gives one class per pixel, "masks" one mask per class that may overlap.
+        threshold: of the rule "threshold", 0 to 1.
+        solver: of the rank rules, one of `rank.SOLVERS`.
+        prune: a class whose greatest probability in the image is not above this is left out (rank rules);
+            0 leaves none out.
+        smooth: added to both sides of the Dice or IoU fraction (rank rules).
+        unassigned: label of a pixel in no mask: "max_score" (the class of greatest marginal gain, or of
+            greatest probability with a threshold) or "void" (255, which counts as wrong).
+        drop_ignored: leave ignored pixels out before masks are chosen (rank rules). This looks at the truth.
+
+    Raises:
+        UsageError: values that do not exist or are out of range.
+    """
+
+    name: Literal["argmax", "threshold", "rankdice", "rankiou"] = "argmax"
+    output: Literal["labels", "masks"] = "labels"
+    threshold: float = 0.5
+    solver: str = rank.DEFAULT
+    prune: float = 0.5
+    smooth: float = 0.0
+    unassigned: Literal["max_score", "void"] = "max_score"
+    drop_ignored: bool = False
+
+    def __post_init__(self) -> None:
+        in_range = 0 <= self.threshold <= 1 and 0 <= self.prune <= 1 and 0 <= self.smooth < float("inf")
+        known = (
+            self.name in ("argmax", "threshold", "rankdice", "rankiou")
+            and self.output in ("labels", "masks")
+            and self.unassigned in ("max_score", "void")
+        )
+        if not (in_range and known and self.solver in rank.SOLVERS):
+            raise UsageError(
+                "there is no such prediction rule",
+                found=self,
+                expected="argmax, threshold, rankdice or rankiou; threshold and prune in 0..1, smooth >= 0",
+            )
+        if self.name == "argmax" and self.output == "masks":
+            raise UsageError(
+                "argmax gives one class per pixel, not overlapping masks",
+                expected="threshold, rankdice or rankiou with masks",
+                advice="leave --masks out",
+            )
+        if self.name.startswith("rank"):
+            rank.check(self.name.removeprefix("rank"), self.solver)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether masks are chosen by their expected Dice or IoU."""
+        return self.name.startswith("rank")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A prediction for one image: exactly one of the two is set.
+
+    Attributes:
+        labels: uint8 [H, W] of class ids and VOID.
+        masks: bool [C, H, W], which may overlap or leave pixels out.
+    """
+
+    labels: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+
+def calibration_note(rule: Rule, losses: Sequence[str]) -> str | None:
+    """A warning where a rank rule takes probabilities seriously that training had no reason to make true.
+
+    Args:
+        losses: types of the loss layers that the model was trained with; empty where nobody knows.
+    """
+    improper = [kind for kind in losses if kind not in _STRICTLY_PROPER]
+    if not (rule.ranks and improper):
+        return None
+    return (
+        f"{rule.name} takes probabilities as they are, and training with {', '.join(improper)} (not strictly "
+        "proper) bends them; compare with argmax"
+    )
+
+
+def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = None) -> Decision:
+    """Applies a rule to one image.
+
+    Args:
+        probabilities: float [C, H, W], each in 0..1; rows over C need not sum to 1 (sigmoid outputs).
+        valid: bool [H, W], pixels that the rank rules may use; elsewhere masks are empty and labels those of
+            the greatest probability.
+
+    Raises:
+        DataError: probabilities outside 0..1, NaN, or of another shape.
+    """
+    check_probabilities(probabilities)
+    if rule.name == "argmax":
+        return Decision(labels=best_class(probabilities))
+    if rule.name == "threshold":
+        masks = probabilities >= rule.threshold
+        if rule.output == "masks":
+            return Decision(masks=masks)
+        return Decision(labels=_label_by(masks, probabilities, rule.unassigned))
+    metric = rule.name.removeprefix("rank")
+    chosen = rank.choose(probabilities, metric, rule.solver, rule.prune, rule.smooth, valid)
+    if rule.output == "masks":
+        return Decision(masks=chosen.masks)
+    gains = rank.marginal_gains(probabilities, chosen, metric, rule.smooth)
+    return Decision(labels=_label_by(chosen.masks, gains, rule.unassigned))
+
+
+def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
+    """The class of each pixel's greatest score; of equal ones the larger id wins (Caffe's SegAccuracy).
+
+    Args:
+        scores: float [C, H, W] with C up to 255, or its planes [H, W] one by one.
+
+    Returns:
+        uint8 [H, W].
+
+    Raises:
+        NetError: some score is NaN.
+    """
+    planes = iter(scores)
+    best = next(planes).copy()
+    labels = np.zeros(best.shape, np.uint8)
+    wins = np.empty(best.shape, bool)
+    ids = wins.view(np.uint8)
+    for index, plane in enumerate(planes, start=1):
+        # Ids only grow, so a maximum of bytes puts the winner's in: an eighth of the time of a masked copy.
+        np.greater_equal(plane, best, out=wins)
+        np.multiply(ids, np.uint8(index), out=ids)
+        np.maximum(labels, ids, out=labels)
+        np.maximum(best, plane, out=best)
+    if best.size and np.isnan(best.max()):  # np.maximum keeps every NaN that it meets
+        raise not_numbers()
+    return labels
+
+
+def not_numbers() -> NetError:
+    """The error for scores that are NaN."""
+    return NetError(
+        "the model's scores are not numbers (NaN)",
+        advice="check the weights: the training that made them may have diverged",
+    )
+
+
+def check_probabilities(probabilities: np.ndarray) -> None:
+    """Raises DataError unless these are values in 0..1 (but for rounding) of shape [C, H, W]."""
+    low, high = (probabilities.min(), probabilities.max()) if probabilities.size else (np.nan, np.nan)
+    if probabilities.ndim != 3 or not (low >= -SLACK and high <= 1 + SLACK):  # NaN fails both
+        raise DataError(
+            "these are no class probabilities",
+            found=f"shape {probabilities.shape}, values from {low:g} to {high:g}",
+            expected="[classes, height, width], values from 0 to 1",
+            advice="scores need --activation softmax or sigmoid",
+        )
+
+
+def _label_by(masks: np.ndarray, scores: np.ndarray, unassigned: str) -> np.ndarray:
+    """One class per pixel: the only mask's, else of the masks there (of all where none is) the best score."""
+    count = masks.sum(axis=0, dtype=np.uint8)
+    labels = best_class(np.where(masks | (count == 0), scores, -np.inf))
+    if unassigned == "void":
+        labels[count == 0] = VOID
+    return labels

@@ -1,0 +1,132 @@
+"""A report folder: one self-contained page, pictures, palette PNGs and the numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rlossctl.data.drawing import Panel, montage, overlay
+from rlossctl.data.palette import save_label_png
+from rlossctl.errors import UsageError
+from rlossctl.evaluation.evaluate import Evaluation, Picture
+from rlossctl.evaluation.reporting.examples import image_scores
+from rlossctl.evaluation.reporting.page import Example, render_page
+from rlossctl.evaluation.reporting.pictures import error_map
+from rlossctl.evaluation.scoring.results import to_json
+from rlossctl.files import atomic_write, make_folder
+
+
+def write_report(
+    folder: str | Path, evaluations: Mapping[str, Evaluation], title: str = "Evaluation"
+) -> Path:
+    """Writes what one or several models did on the same list.
+
+    The folder gets `index.html` (everything inside it, readable from file:// without a network),
+    `results.json`, `images/NAME.png` (photo, truth and each model's prediction and errors side by side) and
+    `predictions/MODEL/NAME.png` (palette PNGs whose pixel values are class ids). Pictures are those that
+    the evaluations kept.
+
+    Args:
+        folder: made where it does not exist; files of an earlier report with the same names are replaced.
+        evaluations: model name -> its evaluation.
+        title: heading of the page.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        UsageError: the evaluations are of different classes or kept different images.
+        RlossError: the folder cannot be written.
+    """
+    _check_same(evaluations)
+    folder = make_folder(folder)
+    results = {"models": {name: to_json(entry) for name, entry in evaluations.items()}}
+    with atomic_write(folder / "results.json") as file:
+        file.write(json.dumps(results, indent=1).encode())
+    examples = list(_examples(folder, evaluations))
+    with atomic_write(folder / "index.html") as file:
+        file.write(render_page(title, evaluations, examples).encode())
+    return folder / "index.html"
+
+
+def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[Example]:
+    """Writes the files of each kept image, and yields what the page shows of it."""
+    first = next(iter(evaluations.values()))
+    scores = {model: image_scores(entry.counts, entry.interest) for model, entry in evaluations.items()}
+    for index, name in enumerate(_picture_names(first.pictures)):
+        pictures = {model: entry.pictures[index] for model, entry in evaluations.items()}
+        rows = _panels(pictures, first.confusion.ignore)
+        with atomic_write(make_folder(folder / "images") / f"{name}.png") as file:
+            montage(rows).save(file, format="PNG")
+        for model, picture in pictures.items():
+            target = make_folder(folder / "predictions" / _file_name(model))
+            save_label_png(target / f"{name}.png", picture.prediction)
+        place = first.pictures[index].index
+        yield Example(
+            index=place,
+            name=name,
+            rows=rows,
+            classes=_classes_in(pictures, first),
+            scores={model: float(values[place]) for model, values in scores.items()},
+        )
+
+
+def _panels(pictures: Mapping[str, Picture], ignore: int) -> list[list[Panel]]:
+    """Photo, truth, prediction, errors in a row; with several models a second row for truth and errors."""
+    first = next(iter(pictures.values()))
+    photo = ("photo", np.ascontiguousarray(first.photo[:, :, ::-1]))
+    truth = ("truth", overlay(first.photo, first.truth))
+    predictions, errors = [], []
+    for model, picture in pictures.items():
+        counted = picture.truth != ignore
+        right = (picture.prediction == picture.truth)[counted]
+        share = f": {100 * right.mean():.1f} % right" if right.size else ""
+        predictions.append((model, overlay(picture.photo, picture.prediction)))
+        wrong = error_map(picture.photo, picture.truth, picture.prediction, ignore)
+        errors.append((f"errors of {model}{share}" if len(pictures) > 1 else f"errors{share}", wrong))
+    if len(pictures) == 1:
+        return [[photo, truth, *predictions, *errors]]
+    return [[photo, *predictions], [truth, *errors]]
+
+
+def _classes_in(pictures: Mapping[str, Picture], evaluation: Evaluation) -> list[int]:
+    """Ids that occur in the truth or in any prediction of an image, for its legend."""
+    ids: set[int] = set()
+    for picture in pictures.values():
+        ids.update(np.unique(picture.truth).tolist(), np.unique(picture.prediction).tolist())
+    return sorted(index for index in ids if index < evaluation.confusion.num_classes)
+
+
+def _picture_names(pictures: list[Picture]) -> list[str]:
+    """File names without folder and suffix; made distinct by a number where two are equal."""
+    names: list[str] = []
+    for index, picture in enumerate(pictures):
+        stem = _file_name(Path(picture.name).stem)
+        names.append(stem if stem not in names else f"{stem}_{index}")
+    return names
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "model"
+
+
+def _check_same(evaluations: Mapping[str, Evaluation]) -> None:
+    if not evaluations:
+        raise UsageError("a report needs at least one evaluation")
+    entries = list(evaluations.values())
+    for name, entry in evaluations.items():
+        same_images = [p.name for p in entry.pictures] == [p.name for p in entries[0].pictures]
+        if entry.class_names != entries[0].class_names or not same_images:
+            raise UsageError(
+                "the models cannot be shown on one page",
+                where=name,
+                found="other classes or other images than the first model's",
+                expected="evaluations over the same list with the same classes",
+                advice="evaluate them on one list, or write a report for each",
+            )
+    if len({_file_name(name) for name in evaluations}) != len(evaluations):
+        raise UsageError("two models would share a folder", found=", ".join(evaluations))

@@ -1,0 +1,1 @@
+"""Running models on photos: ONNX Runtime, PyTorch, and reading photos ahead of them."""

@@ -1,0 +1,73 @@
+"""ONNX Runtime on a GPU, with its input and its scores in torch's memory there."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rlossctl.evaluation.running.device_counts import OnDevice
+from rlossctl.evaluation.running.runners import OnnxRunner
+from rlossctl.evaluation.running.sessions import Session
+
+
+def on_gpu(model: Session) -> OnnxRunner:
+    """The runner for a session on a GPU: a BoundRunner where torch reaches the same GPU.
+
+    Elsewhere scores are copied, and classes taken and counted on the CPU; `backend` says which.
+    """
+    if model.gpu < torch.cuda.device_count():
+        return BoundRunner(model, torch.device("cuda", model.gpu))
+    runner = OnnxRunner(model)
+    runner.backend += f", scores copied to the CPU: PyTorch {torch.__version__} does not reach the GPU"
+    return runner
+
+
+class BoundRunner(OnDevice, OnnxRunner):
+    """`OnnxRunner` whose session reads and writes torch tensors on its own device.
+
+    Both buffers serve all batches of one size. When a size is new, ONNX Runtime allocates the scores once,
+    since their size is not known before.
+
+    Args:
+        model: an opened file that gives scores.
+        device: the session's device as torch calls it; "cpu" for a session on the CPU.
+    """
+
+    def __init__(self, model: Session, device: torch.device) -> None:
+        OnnxRunner.__init__(self, model)
+        OnDevice.__init__(self, device)
+        self.backend = f"{model.backend}, scores kept on {device}"
+        self._binding = model.session.io_binding()
+        self._bound: torch.Tensor | None = None
+        self._answer: torch.Tensor | None = None
+
+    def _scores(self, batch: torch.Tensor) -> torch.Tensor:
+        shape = tuple(batch.shape)
+        self._session.check_size(self._source, shape)
+        with self._session.failing(shape):
+            if batch is not self._bound:
+                self._bind(batch)
+            if self.device.type == "cuda":  # the session has a stream of its own
+                torch.cuda.current_stream(self.device).synchronize()
+            self._session.session.run_with_iobinding(self._binding)
+            self._binding.synchronize_outputs()
+            if self._answer is None:
+                self._answer = self._keep_answer()
+        return self._answer
+
+    def _bind(self, batch: torch.Tensor) -> None:
+        place, number = self.device.type, self.device.index or 0
+        address = batch.data_ptr()
+        self._binding.bind_input(self._source.name, place, number, np.float32, tuple(batch.shape), address)
+        self._binding.bind_output(self._target.name, place, number)
+        self._bound, self._answer = batch, None
+
+    def _keep_answer(self) -> torch.Tensor:
+        """The first scores of a size, in a tensor that the session writes to from now on."""
+        (first,) = self._binding.copy_outputs_to_cpu()
+        answer = torch.from_numpy(first).to(self.device, copy=True)
+        place, number = self.device.type, self.device.index or 0
+        self._binding.bind_output(
+            self._target.name, place, number, np.float32, first.shape, answer.data_ptr()
+        )
+        return answer

@@ -1,0 +1,92 @@
+"""Photos and labels of a list, decoded and prepared for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlossctl.data.images import read_image, read_label
+from rlossctl.data.lists import Sample
+from rlossctl.errors import DataError
+from rlossctl.evaluation.predicting.predictor import Predictor, View
+from rlossctl.evaluation.running.decoders import Call
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One sample, ready for the model.
+
+    Attributes:
+        index: its place in the list, from 0.
+        photo: uint8 [H, W, 3] BGR.
+        truth: uint8 [H, W], class ids and the ignore label.
+        views: the model's inputs.
+    """
+
+    index: int
+    sample: Sample
+    photo: np.ndarray
+    truth: np.ndarray
+    views: list[View]
+
+
+def load(index: int, sample: Sample, predictor: Predictor, ignore: int, source: str, call: Call) -> Loaded:
+    """Decodes and prepares one sample.
+
+    Args:
+        call: what decodes; see `ahead.decoding`.
+
+    Raises:
+        DataError: as for `read_pair`.
+    """
+    photo, truth = call(read_pair, sample, source)
+    views = predictor.prepare(photo)
+    return Loaded(index, sample, *predictor.shown(photo, truth, ignore), views)
+
+
+def read_pair(sample: Sample, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of a line of the list `source`.
+
+    Raises:
+        DataError: no label is named, a file cannot be read, or the two differ in size.
+    """
+    listed = f"{source}:{sample.line}"
+    if sample.label is None:
+        raise DataError(
+            "the line names no label",
+            where=listed,
+            found=sample.image,
+            expected="`image label`, two names separated by a space",
+            advice="add the label image's name",
+        )
+    photo = read_image(sample.image, listed=listed)
+    truth = read_label(sample.label, listed=listed)
+    if truth.shape != photo.shape[:2]:
+        raise DataError(
+            "image and label differ in size",
+            where=listed,
+            found=f"{_size(photo)} pixels in {sample.image}, {_size(truth)} in {sample.label}",
+            expected="the same width and height",
+            advice="check that the label belongs to the image (a photo's EXIF rotation is not applied); "
+            "labels are never resized for scoring",
+        )
+    return photo, truth
+
+
+def groups(items: Iterable[Loaded], size: int) -> Iterator[Sequence[Loaded]]:
+    """Neighbours whose single views have one shape, up to `size` of them; all others alone."""
+    group: list[Loaded] = []
+    for item in items:
+        fits = group and len(group) < size and len(item.views) == len(group[0].views) == 1
+        if group and not (fits and item.views[0].pixels.shape == group[0].views[0].pixels.shape):
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

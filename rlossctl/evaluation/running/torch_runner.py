@@ -1,0 +1,91 @@
+"""A Net as a runner: PyTorch behind the same interface as ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from rlossctl.data.sources.imagelist import DenseImageSource
+from rlossctl.data.sources.imageseg import ImageSegSource
+from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.running.device_counts import OnDevice
+from rlossctl.evaluation.running.sessions import failed
+from rlossctl.net import Net
+from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
+
+
+class TorchRunner(OnDevice):
+    """Runs the part of a net that leads from the image to the scores, with PyTorch.
+
+    Args:
+        net: a TEST net; its data layer, if it reads photos, says how they are prepared.
+        device: "cpu", "cuda", "cuda:1", or "auto" (CUDA where there is one).
+
+    Raises:
+        NetError: the net has no scores, or CUDA was asked for and is not there.
+    """
+
+    def __init__(self, net: Net, device: str = "auto") -> None:
+        super().__init__(pick_device(device))
+        self._path = net.file.path
+        deploy = Deploy(net)
+        name = deploy.output_names[0] if deploy.output_names else None
+        if name is None or len(net.shapes[name]) != 4:
+            raise NetError(
+                "the net has no blob of scores",
+                where=net.file.path,
+                found=", ".join(deploy.output_names) or "no output that needs the image alone",
+                expected="a blob (N, classes, H, W) read by SegAccuracy or a loss, or as the net's output",
+                advice="check the phase and the net's last layers",
+            )
+        self.num_classes: int = net.shapes[name][1]
+        self.classes: list[str] | None = None
+        self.activated = own_head(deploy) != "scores"
+        self.losses = loss_types(net)
+        self.preprocess = preprocess_of(net, deploy)
+        self._module = deploy.to(self.device).eval()
+        self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
+
+    def _scores(self, batch: torch.Tensor) -> torch.Tensor:
+        try:
+            return self._module(batch)[0].float()
+        except RuntimeError as error:  # sizes that do not meet again, or a GPU's memory
+            raise failed("PyTorch", self._path, error, tuple(batch.shape), self.preprocess) from error
+
+
+def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
+    """What the net's first layer that reads photos with label images reads, or None."""
+    kinds = (ImageSegSource, DenseImageSource)
+    return next((source for source in net.sources.values() if isinstance(source, kinds)), None)
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device that "auto", "cpu", "cuda" or "cuda:1" means.
+
+    Raises:
+        UsageError: another name.
+        NetError: CUDA was asked for and is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # one device for each of torchrun's processes
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError("unknown device", found=name, expected="auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NetError(
+            "CUDA was asked for, but PyTorch cannot use it",
+            found=f"{torch.cuda.device_count()} CUDA devices, PyTorch {torch.__version__}",
+            expected=name,
+            advice="install a CUDA build of PyTorch, or use --device cpu",
+        )
+    return device
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"CPU, {torch.get_num_threads()} threads"

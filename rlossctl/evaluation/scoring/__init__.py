@@ -1,0 +1,1 @@
+"""From predictions to figures: counts, scores, their intervals, states and shards of them."""

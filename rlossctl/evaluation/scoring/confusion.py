@@ -1,0 +1,197 @@
+"""One confusion matrix over a whole set, and every score that follows from it.
+
+The matrix is filled image by image and scored once at the end. Averages of single images' scores are other
+numbers than most papers print; rlossctl.evaluation.scoring.counts has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlossctl.data.images import check_labels
+from rlossctl.errors import DataError
+from rlossctl.evaluation.predicting.rules import VOID
+from rlossctl.evaluation.scoring.counts import Absent, ClassCounts, class_mean
+
+BYTES = 256
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Scores of one class, each in [0, 1], or None where its denominator is zero.
+
+    Attributes:
+        iou: intersection over union.
+        accuracy: the share of the class's true pixels that were predicted as the class (recall).
+        pixels: how many pixels have the class as truth.
+        dice: twice the intersection over the sum of both.
+        precision: the share of the pixels predicted as the class that are right.
+    """
+
+    iou: float | None
+    accuracy: float | None
+    pixels: int
+    dice: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class CaffeScores:
+    """The three values of Caffe's SegAccuracy layer, in the order of its top."""
+
+    pixel_accuracy: float
+    mean_recall: float
+    mean_iou: float
+
+
+class Confusion:
+    """Counts of (true class, predicted class) pairs over all pixels that are not ignored.
+
+    Attributes:
+        matrix: (C, C) int64, truth in rows, prediction in columns.
+        unassigned: (C,) int64, pixels by true class that the prediction gave no class (VOID): they are wrong,
+            and no class's false alarms.
+        ignored: how many pixels had the ignore label.
+    """
+
+    def __init__(self, num_classes: int, ignore: int = 255) -> None:
+        if not 1 <= num_classes <= VOID:
+            raise ValueError(f"num_classes must be 1 to {VOID}, not {num_classes}")
+        self.num_classes = num_classes
+        self.ignore = ignore
+        self.matrix = np.zeros((num_classes, num_classes), np.int64)
+        self.unassigned = np.zeros(num_classes, np.int64)
+        self.ignored = 0
+
+    def add(self, truth: np.ndarray, prediction: np.ndarray, where: object = None) -> None:
+        """Counts one or more label maps.
+
+        Args:
+            truth: class ids of any shape, each in [0, C) or the ignore label.
+            prediction: class ids of the same shape, each in [0, C) or VOID where the truth is not ignored.
+            where: the label file's name, for errors.
+
+        Raises:
+            DataError: the shapes differ, or ids are out of range (Caffe's SegAccuracy aborts there, too).
+        """
+        if truth.shape != prediction.shape:
+            raise DataError(
+                "label and prediction differ in size",
+                where=where,
+                found=f"label {truth.shape}, prediction {prediction.shape}",
+                expected="the same height and width",
+                advice="check that the label belongs to the image",
+            )
+        # One count of byte pairs; ids that do not belong are looked for in its margins, not in the maps.
+        self._add(byte_pairs(_bytes(truth), _bytes(prediction)), where, (truth, prediction))
+
+    def add_pairs(self, pairs: np.ndarray, where: object = None) -> None:
+        """Counts what somebody else has counted.
+
+        Args:
+            pairs: integers [256, up to 256], how often each id of the truth met each of the prediction.
+            where: as for `add`.
+
+        Raises:
+            DataError: ids are out of range.
+        """
+        whole = np.zeros((BYTES, BYTES), np.int64)
+        whole[:, : pairs.shape[1]] = pairs
+        self._add(whole, where)
+
+    def _add(
+        self, pairs: np.ndarray, where: object, maps: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        """Counts pairs [256, 256], the caller's own; `maps` is where they are from, for errors."""
+        classes, ignore = self.num_classes, self.ignore
+        ignored = pairs[ignore].copy()
+        pairs[ignore] = 0
+        if pairs[classes:].any() or pairs[:, classes:VOID].any():
+            pairs[ignore] = ignored
+            truth, prediction = maps or np.indices(pairs.shape).reshape(2, -1).repeat(pairs.ravel(), axis=1)
+            check_labels(truth, classes, ignore, where)
+            name = f"prediction for {where or 'this image'}"
+            check_labels(prediction[truth != ignore], classes, VOID, name)
+        self.matrix += pairs[:classes, :classes]
+        self.unassigned += pairs[:classes, VOID]
+        self.ignored += int(ignored.sum())
+
+    def merge(self, other: Confusion) -> None:
+        """Adds the counts of another part of the same set."""
+        self.matrix += other.matrix
+        self.unassigned += other.unassigned
+        self.ignored += other.ignored
+
+    def counts(self) -> ClassCounts:
+        """Pixels per class: [C] each."""
+        truth = self.matrix.sum(axis=1) + self.unassigned
+        return ClassCounts(self.matrix.diagonal().copy(), truth, self.matrix.sum(axis=0))
+
+    def classes(self) -> list[ClassScore]:
+        """One ClassScore for each class, in the order of the ids."""
+        return class_scores(self.counts())
+
+    def miou(self, of: Sequence[int] | None = None, absent: Absent = "skip") -> float | None:
+        """Mean IoU over the classes that occur in the truth or in the prediction; None when none does.
+
+        `of` names the classes that count (all by default); `absent` says what one that never occurs counts.
+        """
+        return class_mean(self.counts().iou(), of, absent)
+
+    def mean_accuracy(self, of: Sequence[int] | None = None) -> float | None:
+        """Mean recall over the classes that occur in the truth; None when none does."""
+        return class_mean(self.counts().recall(), of)
+
+    def pixel_accuracy(self) -> float | None:
+        """The share of counted pixels that are right; None when nothing was counted."""
+        counts = self.counts()
+        total = int(counts.truth.sum())
+        return int(counts.hits.sum()) / total if total else None
+
+    def frequency_weighted_iou(self) -> float | None:
+        """The mean of the classes' IoU weighted by their true pixels; None when nothing was counted."""
+        counts = self.counts()
+        total = int(counts.truth.sum())
+        return float(np.nansum(counts.iou() * counts.truth)) / total if total else None
+
+    def caffe_scores(self) -> CaffeScores:
+        """What the rloss / DeepLab fork's SegAccuracy layer prints for the same pixels.
+
+        The same matrix, other rules for empty classes: a class that neither truth nor prediction has
+        counts as IoU 1 (so the mean is over all C classes), and a mean over nothing is 0.
+        """
+        return CaffeScores(
+            pixel_accuracy=self.pixel_accuracy() or 0.0,
+            mean_recall=self.mean_accuracy() or 0.0,
+            mean_iou=self.miou(absent="one"),
+        )
+
+
+def class_scores(counts: ClassCounts) -> list[ClassScore]:
+    """Scores per class of counts [C]."""
+    values = (counts.iou(), counts.recall(), counts.truth, counts.dice(), counts.precision())
+    return [
+        ClassScore(number(iou), number(recall), int(pixels), number(dice), number(precision))
+        for iou, recall, pixels, dice, precision in zip(*values, strict=True)
+    ]
+
+
+def number(value: float) -> float | None:
+    """A score as a plain number; None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def byte_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How often each pair of bytes occurs at the same place: (256, 256), `first` in rows."""
+    pairs = (first.astype(np.uint16) << 8) | second
+    return np.bincount(pairs.ravel(), minlength=BYTES * BYTES).reshape(BYTES, BYTES)
+
+
+def _bytes(ids: np.ndarray) -> np.ndarray:
+    """Ids as bytes; those that are none become 254, which is no class and found as such."""
+    if ids.dtype == np.uint8:
+        return ids
+    return np.where((ids < 0) | (ids > 255), VOID - 1, ids).astype(np.uint8)

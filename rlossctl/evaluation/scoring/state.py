@@ -1,0 +1,114 @@
+"""A file from which an interrupted evaluation goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlossctl.data.lists import Sample
+from rlossctl.errors import DataError, UsageError
+from rlossctl.evaluation.scoring.tally import Tally
+from rlossctl.files import atomic_write
+
+SECONDS_BETWEEN_SAVES = 30.0
+
+
+@dataclass
+class State:
+    """Where an evaluation keeps what it has counted, and for what.
+
+    The file is an npz archive: the tally's arrays and `key`, JSON that names the model's content, the list's
+    and every option that changes the counts.
+
+    Attributes:
+        path: of the file.
+        model: a hash of the model's files and settings (`hash_files`).
+    """
+
+    path: Path
+    model: str
+    _saved: float = field(default_factory=time.monotonic, init=False)
+
+    def key(self, samples: Sequence[Sample], options: Mapping[str, Any]) -> dict[str, Any]:
+        """What the counts belong to."""
+        lines = "\n".join(f"{sample.image} {sample.label}" for sample in samples)
+        listed = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+        # Through JSON once, so that it equals what is read back.
+        return json.loads(json.dumps({"model": self.model, "list": listed, **options}))
+
+    def load(self, tally: Tally, key: Mapping[str, Any]) -> None:
+        """Fills `tally` from the file where there is one.
+
+        Raises:
+            UsageError: the file belongs to another model, list or options.
+            DataError: it is no such file.
+        """
+        if not self.path.exists():
+            return
+        try:
+            with self.path.open("rb") as file, zipfile.ZipFile(file):
+                file.seek(0)
+                archive = np.load(file, allow_pickle=False)
+                parts = {name: archive[name] for name in archive.files}
+            found = json.loads(str(parts.pop("key")))
+            seconds = float(parts.pop("seconds"))
+            if not isinstance(found, dict):
+                raise ValueError("its key is no JSON object")
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            raise self._damaged(error) from error
+        if found != key:
+            names = sorted(name for name in {*found, *key} if found.get(name) != key.get(name))
+            raise UsageError(
+                "the state belongs to another evaluation",
+                where=self.path,
+                found=f"another {', '.join(names)}",
+                expected="the same model, list and options",
+                advice="repeat the command that wrote it, or name another file to start anew",
+            )
+        shapes = {name: (part.shape, part.dtype) for name, part in tally.arrays().items()}
+        if {name: (part.shape, part.dtype) for name, part in parts.items()} != shapes:
+            raise self._damaged("arrays of other shapes")
+        tally.update(parts)
+        tally.seconds = seconds
+
+    def save(self, tally: Tally, key: Mapping[str, Any]) -> None:
+        """Writes the file."""
+        with atomic_write(self.path) as file:
+            np.savez_compressed(
+                file, key=json.dumps(key), seconds=np.float64(tally.seconds), **tally.arrays()
+            )
+        self._saved = time.monotonic()
+
+    def _damaged(self, reason: object) -> DataError:
+        return DataError(
+            "this is no state of an evaluation",
+            where=self.path,
+            found=reason,
+            expected="what `rlossctl eval --state` wrote",
+            advice="name another file, or remove this one",
+        )
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES
+
+
+def hash_files(files: Iterable[str | os.PathLike[str]], settings: Mapping[str, object] | None = None) -> str:
+    """SHA-256 over the content of files and over settings."""
+    digest = hashlib.sha256(json.dumps(settings or {}, sort_keys=True, default=str).encode())
+    for name in files:
+        with open(name, "rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+        digest.update(b"\0end")
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""What an evaluation counts: the matrix of the set, and a few numbers per class for every image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rlossctl.evaluation.predicting.rules import Decision
+from rlossctl.evaluation.scoring import boundary
+from rlossctl.evaluation.scoring.confusion import Confusion
+from rlossctl.evaluation.scoring.counts import ClassCounts
+
+
+class Tally:
+    """Counts of a set whose size is known beforehand; memory does not grow while it is filled.
+
+    Args:
+        total: how many images the list has.
+        masks: predictions are masks that may overlap: counts per class, no matrix.
+        band: the boundary's width as a share of the diagonal, or None to leave boundary IoU out.
+
+    Attributes:
+        confusion: of the set, or None with masks.
+        done: bool [total], the images that have been counted.
+        rows: int32 [total, 3 or 6, C]: hits, truth, predicted of each image, then the same of its boundary.
+        seconds: wall-clock time spent so far, this run and those before it.
+    """
+
+    def __init__(
+        self, total: int, num_classes: int, ignore: int, masks: bool = False, band: float | None = None
+    ) -> None:
+        self.confusion = None if masks else Confusion(num_classes, ignore)
+        self.num_classes, self.ignore, self.band = num_classes, ignore, band
+        self.done = np.zeros(total, bool)
+        self.rows = np.zeros((total, 3 if band is None else 6, num_classes), np.int32)
+        self.seconds = 0.0
+
+    def add(self, index: int, truth: np.ndarray, decision: Decision, where: object = None) -> None:
+        """Counts one image.
+
+        Raises:
+            DataError: as for `Confusion.add`.
+        """
+        counts = [self._count(truth, decision, where)]
+        if self.band is not None:
+            counts.append(self._count_boundary(truth, decision))
+        self.rows[index] = np.concatenate([part.to_array() for part in counts])
+        self.done[index] = True
+
+    def add_pairs(self, index: int, pairs: np.ndarray, where: object = None) -> None:
+        """Counts one image whose byte pairs are counted; see `Confusion.add_pairs`. Not for boundaries.
+
+        Raises:
+            DataError: as for `Confusion.add_pairs`.
+        """
+        image = Confusion(self.num_classes, self.ignore)
+        image.add_pairs(pairs, where)
+        self.confusion.merge(image)
+        self.rows[index] = image.counts().to_array()
+        self.done[index] = True
+
+    def counts(self) -> ClassCounts:
+        """Of each image: [total, C]."""
+        return ClassCounts.from_array(self.rows[:, :3])
+
+    def boundary(self) -> ClassCounts | None:
+        """Of each image's boundary: [total, C]."""
+        return None if self.band is None else ClassCounts.from_array(self.rows[:, 3:])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was counted, in arrays that add up over disjoint parts of a set; see `update`."""
+        parts = {"done": self.done.astype(np.uint8), "rows": self.rows}
+        if self.confusion is not None:
+            parts["matrix"] = self.confusion.matrix
+            parts["unassigned"] = self.confusion.unassigned
+            parts["ignored"] = np.array(self.confusion.ignored, np.int64)
+        return parts
+
+    def update(self, parts: dict[str, np.ndarray]) -> None:
+        """Replaces what was counted by `arrays()` of another tally of the same set."""
+        self.done = parts["done"].astype(bool)
+        self.rows = parts["rows"]
+        if self.confusion is not None:
+            self.confusion.matrix = parts["matrix"]
+            self.confusion.unassigned = parts["unassigned"]
+            self.confusion.ignored = int(parts["ignored"])
+
+    def _count(self, truth: np.ndarray, decision: Decision, where: object) -> ClassCounts:
+        image = Confusion(self.num_classes, self.ignore)
+        if decision.masks is None:
+            image.add(truth, decision.labels, where)
+            self.confusion.merge(image)
+            return image.counts()
+        image.add(truth, np.zeros_like(truth), where)  # for its check of the label's ids
+        return ClassCounts.of_masks(truth, decision.masks, self.ignore)
+
+    def _count_boundary(self, truth: np.ndarray, decision: Decision) -> ClassCounts:
+        if decision.masks is None:
+            return boundary.count_labels(truth, decision.labels, self.num_classes, self.ignore, self.band)
+        return boundary.count_masks(truth, decision.masks, self.ignore, self.band)
