@@ -16,7 +16,7 @@ from rlossctl.converters.formats.rewrite import Rewritten, rewrite
 from rlossctl.converters.formats.transfer import Transferred, transfer
 from rlossctl.converters.implied_net import implied_net
 from rlossctl.converters.inference_net import ConversionSource, open_source
-from rlossctl.converters.onnx import writer
+from rlossctl.converters.onnx import writer as onnx
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import UsageError
@@ -30,7 +30,7 @@ WRITERS: dict[str, Writer] = {
     kinds.CAFFEMODEL_H5: hdf5.write,
     kinds.SAFETENSORS: safetensors.write,
     kinds.CHECKPOINT: checkpoint.write,
-    kinds.ONNX: writer.write,
+    kinds.ONNX: onnx.write,
 }
 
 # What the files that they write lack of a net with weights.
@@ -145,7 +145,7 @@ def _write(
     if fold_bn:
         source = replace(source, notes=(*source.notes, *bn_statistics.fold_bn(source.net)))
     if kind == kinds.ONNX:
-        return writer.write(source, out, onnx_options)
+        return onnx.write(source, out, onnx_options)
     return writer(source, out)
 
 
