@@ -13,6 +13,8 @@ from rlossctl.cli import options, prediction
 if TYPE_CHECKING:
     from rlossctl.evaluation.predicting.protocol import Protocol
     from rlossctl.evaluation.predicting.rules import Rule
+    from rlossctl.evaluation.running.decoders import Decoders
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides
 
 EPILOG = """\b
 Examples:
@@ -88,16 +90,13 @@ def command(
     archive: Path | None,
     root: str,
     settings: dict[str, str],
-    mean: tuple[float, float, float] | None,
-    scale: float | None,
-    rgb: bool,
-    crop: tuple[int, int] | None,
+    overrides: PreprocessOverrides,
     protocol: Protocol,
     rule: Rule,
     device: str,
     dialect: str,
     workers: int,
-    decoders: str,
+    decoders: Decoders,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
@@ -111,16 +110,14 @@ def command(
     from rlossctl.evaluation.predicting.photos import find_inputs
     from rlossctl.evaluation.predicting.predictor import Predictor
     from rlossctl.evaluation.reporting import table
-    from rlossctl.evaluation.running import open_model
+    from rlossctl.evaluation.running.named import Named, split_weights
+    from rlossctl.evaluation.running.open_model import open_model
 
-    weights, named = open_model.split_weights(model, inputs)
+    weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model.open_model(model, weights, device, settings, dialect=dialect, listed=False)
-    preprocess = open_model.override_preprocess(
-        getattr(opened.runner, "preprocess", None), mean, scale, rgb, crop
-    )
-    predictor = Predictor(opened.runner, preprocess, protocol, rule)
+    opened = open_model(Named("", model, weights, settings, dialect), device)
+    predictor = Predictor(opened.runner, overrides.apply(opened.preprocess), protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))
     summary = prediction_files.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)
