@@ -48,7 +48,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def build() -> Callable:
-    """build(text, phase="TRAIN", where="net.prototxt", dialect="auto", **options of build_net) gives the net of a text."""
+    """build(text, phase="TRAIN", where="net.prototxt", dialect="auto", **build_net's): the net of a text."""
     from rlossctl.net import Net, build_net
     from rlossctl.prototxt import parse_net
     from rlossctl.prototxt.phase import filter_net, net_state
