@@ -14,7 +14,6 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
-from rlossctl.errors import RlossError
 from rlossctl.prototxt.compiled import descriptor_set
 
 PACKAGE = "rlossctl"
