@@ -159,10 +159,11 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         )
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
+    from rlossctl.net.origin import DataOverrides, NetOrigin
     from rlossctl.net.parameters import coverage_notes
 
-    overrides = {"source": images.file, "root": images.root}
-    net = load_inference_net(model, data=overrides, placeholders=named.placeholders, dialect=named.dialect)
+    origin = NetOrigin(model, weights, named.placeholders, named.dialect)
+    net = load_inference_net(origin, DataOverrides(images.file, images.root))
     notes = coverage_notes(*net.copy_from(weights), net.params, weights)
     source = image_source(net)
     if source is not None and net.param.state.phase != TRAIN:
