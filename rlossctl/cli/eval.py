@@ -46,7 +46,7 @@ undefined. docs/evaluation.md defines every score.
 
 @click.command("eval", epilog=EPILOG)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--data", "list_file", metavar="LIST", help="Lines of `image label`, or bare VOC ids.")
+@click.option("--data", metavar="LIST", help="Lines of `image label`, or bare VOC ids.")
 @click.option("--root", metavar="DIR", help="Folder of the list's names, in place of root_folder.")
 @click.option("--label-dir", metavar="NAME", help="Labels of bare VOC ids, below the root.  [default: found]")
 @options.placeholders
@@ -103,12 +103,16 @@ undefined. docs/evaluation.md defines every score.
 )
 def command(
     models: tuple[str, ...],
-    list_file: str | None,
+    data: str | None,
     root: str | None,
     label_dir: str | None,
     limit: int | None,
     settings: dict[str, str],
     dialect: str,
+    mean: tuple[float, float, float] | None,
+    scale: float | None,
+    rgb: bool,
+    crop: tuple[int, int] | None,
     ignore: int,
     interest: tuple[int, ...] | None,
     band: float | None,
@@ -136,7 +140,7 @@ def command(
     from rlossctl.evaluation.list_pass import EvalOptions
     from rlossctl.evaluation.running.decoders import Decoding
     from rlossctl.evaluation.running.named import pair_models, with_settings
-    from rlossctl.evaluation.running.open_model import ImageList
+    from rlossctl.evaluation.running.open_model import ImageList, PreprocessOverrides
     from rlossctl.evaluation.scoring.counting import Counting
 
     _check_outputs(report, json_file, csv_file, markdown_file)
@@ -145,7 +149,8 @@ def command(
     outcome = job.run(
         job.Job(
             with_settings(paired, settings, dialect),
-            ImageList(list_file, root, label_dir, limit),
+            ImageList(data, root, label_dir, limit),
+            overrides=PreprocessOverrides(mean, scale, rgb, crop),
             counting=Counting(ignore, interest, band),
             options=EvalOptions(class_names(classes), pictures if report else 0, Decoding(workers, decoders)),
             metric=metric,

@@ -13,8 +13,6 @@ from rlossctl.cli import options, prediction
 if TYPE_CHECKING:
     from rlossctl.evaluation.predicting.protocol import Protocol
     from rlossctl.evaluation.predicting.rules import Rule
-    from rlossctl.evaluation.running.decoders import Decoders
-    from rlossctl.evaluation.running.open_model import PreprocessOverrides
 
 EPILOG = """\b
 Examples:
@@ -90,13 +88,16 @@ def command(
     archive: Path | None,
     root: str,
     settings: dict[str, str],
-    overrides: PreprocessOverrides,
+    mean: tuple[float, float, float] | None,
+    scale: float | None,
+    rgb: bool,
+    crop: tuple[int, int] | None,
     protocol: Protocol,
     rule: Rule,
     device: str,
     dialect: str,
     workers: int,
-    decoders: Decoders,
+    decoders: str,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
@@ -111,13 +112,14 @@ def command(
     from rlossctl.evaluation.predicting.predictor import Predictor
     from rlossctl.evaluation.reporting import table
     from rlossctl.evaluation.running.named import Named, split_weights
-    from rlossctl.evaluation.running.open_model import open_model
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides, open_model
 
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
     opened = open_model(Named("", model, weights, settings, dialect), device)
-    predictor = Predictor(opened.runner, overrides.apply(opened.preprocess), protocol, rule)
+    preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
+    predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))
     summary = prediction_files.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)

@@ -14,7 +14,6 @@ from rlossctl.errors import UsageError
 if TYPE_CHECKING:
     from rlossctl.evaluation.predicting.protocol import Protocol
     from rlossctl.evaluation.predicting.rules import Rule
-    from rlossctl.evaluation.running.open_model import PreprocessOverrides
 
 Command = Callable[..., Any]
 
@@ -145,8 +144,10 @@ _RULE = (
 
 
 def input_options(command: Command) -> Command:
-    """Adds what replaces the model's preprocessing; the command gets `overrides`, a PreprocessOverrides."""
-    return _gathered(command, "overrides", _INPUT, _overrides)
+    """Adds what replaces the model's preprocessing: mean, scale, rgb, crop."""
+    for option in reversed(_INPUT):
+        command = option(command)
+    return command
 
 
 def protocol_options(command: Command) -> Command:
@@ -176,12 +177,6 @@ def _gathered(
         keys.append(parameter.name)
         parameter.name = f"{name}_{parameter.name}"
     return wrapped
-
-
-def _overrides(**values: Any) -> PreprocessOverrides:
-    from rlossctl.evaluation.running.open_model import PreprocessOverrides
-
-    return PreprocessOverrides(**values)
 
 
 def _protocol(

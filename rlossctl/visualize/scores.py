@@ -54,7 +54,7 @@ def open_scores(
     device: str = "auto",
     placeholders: Mapping[str, object] | None = None,
     dialect: str = "auto",
-    mean: Sequence[float] | None = None,
+    mean: tuple[float, float, float] | None = None,
     classes: Sequence[str] | None = None,
     soften: float = 0.1,
 ) -> Scored:
@@ -146,14 +146,14 @@ def _raw(
 def _from_model(
     photo: np.ndarray,
     opened: OpenedModel,
-    mean: Sequence[float] | None,
+    mean: tuple[float, float, float] | None,
     classes: Sequence[str] | None,
     name: str,
 ) -> Scored:
     predictor = Predictor(opened.runner, PreprocessOverrides(mean).apply(opened.preprocess))
     probabilities = predictor.probabilities(photo)
     names = _names(classes or opened.runner.classes, len(probabilities), name)
-    colours, seen = _as_the_net_sees(photo, predictor.preprocess)
+    colours, seen = _as_the_net_sees(photo, predictor.require_preprocess())
     origin = f"{name}, run by {opened.runner.backend}"
     return Scored(photo, colours, probabilities, names, origin, seen, opened.notes)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.modes import Mode, choose_mode
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Decision, Rule
@@ -60,6 +61,16 @@ class Predictor:
     def on_device(self) -> torch.device | None:
         """Where `run` leaves class ids as torch tensors, or None: its answers are numpy's."""
         return self._mode.device
+
+    def require_preprocess(self) -> Preprocess:
+        """How images are prepared; raises UsageError where the model does it itself."""
+        if self.preprocess is None:
+            raise UsageError(
+                "the model prepares images itself",
+                found=self.runner.backend,
+                expected="a model that takes prepared images",
+            )
+        return self.preprocess
 
     @property
     def num_classes(self) -> int:

@@ -17,7 +17,6 @@ from rlossctl.evaluation.running.onnx_runners import OnnxLabelRunner, OnnxRunner
 from rlossctl.evaluation.running.runners import LabelRunner, Runner
 from rlossctl.evaluation.running.sessions import Session
 
-TRAIN = 0  # the value of Caffe's Phase
 _WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
 
 
@@ -161,12 +160,13 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
     from rlossctl.net.build import load_inference_net
     from rlossctl.net.origin import DataOverrides, NetOrigin
     from rlossctl.net.parameters import coverage_notes
+    from rlossctl.prototxt.messages import Phase
 
     origin = NetOrigin(model, weights, named.placeholders, named.dialect)
     net = load_inference_net(origin, DataOverrides(images.file, images.root))
     notes = coverage_notes(*net.copy_from(weights), net.params, weights)
     source = image_source(net)
-    if source is not None and net.param.state.phase != TRAIN:
+    if source is not None and net.param.state.phase != Phase.TRAIN:
         # A training net's list is never taken without being named: its scores would mean nothing.
         images = dataclasses.replace(
             images,
