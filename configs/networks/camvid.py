@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from networks import scratch
-
+from rlossctl.configs.networks import scratch
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import NetSpec
-
-FOLDER = "camvid"
 
 DESIGN = scratch.Design(
     name="camvid",
@@ -34,3 +32,4 @@ SOLVERS = {
         "trainwithdensecrfloss", base_lr=0.0005, display=50, max_iter=1500, seed=2
     ),
 }
+NETWORKS = (network("camvid", __name__, "", train_net, test_net, SOLVERS),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 MEAN_BGR = [104.008, 116.669, 122.675]
@@ -70,7 +72,7 @@ def shrink(n: NetSpec, name: str, blob: Top, factor: int) -> None:
     n[name] = L.Interp(blob, shrink_factor=factor, pad_beg=0, pad_end=0)
 
 
-def cross_entropy(n: NetSpec, name: str, score: Top, label: Top, **fields: object) -> None:
+def cross_entropy(n: NetSpec, name: str, score: Top, label: Top, **fields: Any) -> None:
     """The mean cross-entropy over the labelled pixels of the batch, as an unnamed output."""
     n[name] = L.SoftmaxWithLoss(score, label, ntop=0, include=TRAIN_ONLY, **fields, ignore_label=IGNORE_LABEL)
 
@@ -103,7 +105,7 @@ def densecrf_loss(n: NetSpec, blob: str, *, xy: int | str, rgb: int | str, ignor
     )
 
 
-def solver(net: str, *, seed: int | None = None, **fields: object) -> dict[str, object]:
+def solver(net: str, *, seed: int | None = None, **fields: Any) -> dict[str, object]:
     """A solver of the experiments: SGD with momentum on the GPU, a snapshot every 1000 iterations."""
     return {
         "train_net": f"{net}.prototxt",

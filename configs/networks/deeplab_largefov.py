@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from networks import common, vgg
-from networks.common import FC8
-
+from rlossctl.configs.networks import common, vgg
+from rlossctl.configs.networks.common import FC8
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec
-
-FOLDER = "deeplab_largeFOV"
 
 
 def train_net(densecrf: bool) -> NetSpec:
@@ -67,3 +65,6 @@ SOLVERS = {
         seed=40,
     ),
 }
+NETWORKS = (
+    network("deeplab_largeFOV", __name__, "VGG-16: vgg16_20M.caffemodel", train_net, test_net, SOLVERS),
+)

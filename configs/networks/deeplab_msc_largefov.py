@@ -7,14 +7,12 @@ zoomed to the image's.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from networks import common, vgg
-from networks.common import FC8, gaussian
-
+from rlossctl.configs.networks import common, vgg
+from rlossctl.configs.networks.common import FC8, gaussian
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec
-
-FOLDER = "deeplab_msc_largeFOV"
 
 
 class Branch(NamedTuple):
@@ -108,7 +106,13 @@ def _branch(n: NetSpec, branch: Branch, training: bool) -> None:
     n[f"{source}_ms"] = L.Convolution(x, **rate, num_output="${NUM_LABELS}", kernel_size=1, **filler)
 
 
-_SCHEDULE = {"lr_policy": "step", "gamma": 0.1, "base_lr": 0.001, "average_loss": 10, "display": 10}
+_SCHEDULE: dict[str, Any] = {
+    "lr_policy": "step",
+    "gamma": 0.1,
+    "base_lr": 0.001,
+    "average_loss": 10,
+    "display": 10,
+}
 
 SOLVERS = {
     "solver": common.solver("train", **_SCHEDULE, stepsize=2000, max_iter=6000),
@@ -116,3 +120,6 @@ SOLVERS = {
         "trainwithdensecrfloss", **_SCHEDULE, stepsize=3000, max_iter=9000, seed=10000000
     ),
 }
+NETWORKS = (
+    network("deeplab_msc_largeFOV", __name__, "a trained deeplab_largeFOV", train_net, test_net, SOLVERS),
+)

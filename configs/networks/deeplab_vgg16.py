@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from networks import common, vgg
-from networks.common import FC8
+from typing import Any
 
+from rlossctl.configs.networks import common, vgg
+from rlossctl.configs.networks.common import FC8
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec
-
-FOLDER = "deeplab_vgg16"
 
 DILATIONS = (6, 12, 18, 24)
 
@@ -58,7 +58,7 @@ def _score(n: NetSpec, rate: int | None, classifier_rate: int | None) -> None:
     n[FC8] = L.Eltwise(*branches, operation="SUM")
 
 
-_SCHEDULE = {"lr_policy": "poly", "power": 0.9, "average_loss": 20, "display": 20}
+_SCHEDULE: dict[str, Any] = {"lr_policy": "poly", "power": 0.9, "average_loss": 20, "display": 20}
 
 SOLVERS = {
     "solver": common.solver("train", **_SCHEDULE, base_lr=1e-3, max_iter=20000),
@@ -66,3 +66,4 @@ SOLVERS = {
         "trainwithdensecrfloss", **_SCHEDULE, base_lr=5e-4, max_iter=10000
     ),
 }
+NETWORKS = (network("deeplab_vgg16", __name__, "DeepLab's init.caffemodel", train_net, test_net, SOLVERS),)

@@ -3,69 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import Any
 
-from networks import common, torch_style
-
+from rlossctl.configs.networks import common, torch_style
+from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
 SCALES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
 
 
-@dataclass(frozen=True)
-class Network:
-    """One network, as configs/make.py writes it.
+def program(
+    name: str,
+    about: str,
+    module: str,
+    scores: Callable[[NetSpec], object],
+    *,
+    crop: int,
+    start: str = "pytorch-segmentation's checkpoint",
+    auxiliary: Mapping[str, float] | None = None,
+) -> Network:
+    """One network of a program.
 
-    Attributes:
-        folder: in configs/.
+    Args:
+        name, module, start: as of a Network.
         about: the header of the prototxts.
-        module: the file of networks/ that defines it.
         scores: adds the layers from the image to the blob "score", which has its size.
         crop: side of the training crops, and to which test images are padded.
         auxiliary: blobs at the image's size, and the weight of their cross-entropy in training.
     """
+    weights = auxiliary or {}
 
-    folder: str
-    about: str
-    module: str
-    scores: Callable[[NetSpec], object]
-    crop: int
-    auxiliary: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def FOLDER(self) -> str:
-        return self.folder
-
-    @property
-    def __name__(self) -> str:
-        return f"networks.{self.module}"
-
-    @property
-    def SOLVERS(self) -> dict[str, dict[str, object]]:
-        return SOLVERS
-
-    def train_net(self, densecrf: bool) -> NetSpec:
-        n = NetSpec("${NET_ID}", header=self.about)
+    def train_net(densecrf: bool) -> NetSpec:
+        n = NetSpec("${NET_ID}", header=about)
         common.train_data(
-            n, batch_size=12, crop_size=self.crop, mean_value=torch_style.MEAN_BGR, scale_factors=SCALES
+            n, batch_size=12, crop_size=crop, mean_value=torch_style.MEAN_BGR, scale_factors=SCALES
         )
-        self.scores(n)
+        scores(n)
         n.comment("cross-entropy at full resolution, as scribbles are thin")
         common.cross_entropy(n, "loss", n.score, n.label)
-        for name, weight in self.auxiliary.items():
-            common.cross_entropy(n, f"{name}_loss", n[name], n.label, loss_weight=weight)
+        for blob, weight in weights.items():
+            common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
         if densecrf:
             _densecrf_loss(n)
         common.train_accuracy(n, "accuracy", n.score, n.label)
         return n
 
-    def test_net(self) -> NetSpec:
-        n = NetSpec("${NET_ID}", header=self.about)
-        common.test_data(n, crop_size=self.crop, mean_value=torch_style.MEAN_BGR)
-        self.scores(n)
+    def test_net() -> NetSpec:
+        n = NetSpec("${NET_ID}", header=about)
+        common.test_data(n, crop_size=crop, mean_value=torch_style.MEAN_BGR)
+        scores(n)
         common.test_accuracy(n, "accuracy", n.score)
-        n.silence = L.Silence(n.data_dim, *(n[name] for name in self.auxiliary), ntop=0)
+        n.silence = L.Silence(n.data_dim, *(n[blob] for blob in weights), ntop=0)
         return n
+
+    return network(name, module, start, train_net, test_net, SOLVERS)
 
 
 def _densecrf_loss(n: NetSpec) -> None:
@@ -83,7 +74,7 @@ def _densecrf_loss(n: NetSpec) -> None:
     )
 
 
-_SCHEDULE = {
+_SCHEDULE: dict[str, Any] = {
     "lr_policy": "poly",
     "power": 0.9,
     "average_loss": 20,

@@ -5,13 +5,11 @@ The three copies share their weights by the names of their parameters. Batch nor
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from networks import common
-
+from rlossctl.configs.networks import common
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec, Top
-
-FOLDER = "resnet-101"
 
 SCALES = {"": "resolution 1", "_res05": "resolution 1/2", "_res075": "resolution 3/4"}
 DILATIONS = (6, 12, 18, 24)
@@ -150,7 +148,8 @@ def _classifier(n: NetSpec, x: Top, scale: str, training: bool) -> None:
     score = f"{FC1}{scale}"
     branches = []
     for index, dilation in enumerate(DILATIONS):
-        weight, bias = {"name": f"{FC1}_c{index}_w"}, {"name": f"{FC1}_c{index}_b"}
+        weight: dict[str, object] = {"name": f"{FC1}_c{index}_w"}
+        bias: dict[str, object] = {"name": f"{FC1}_c{index}_b"}
         if training:
             weight |= {"lr_mult": 10, "decay_mult": 1}
             bias |= {"lr_mult": 20, "decay_mult": 0}
@@ -167,7 +166,13 @@ def _classifier(n: NetSpec, x: Top, scale: str, training: bool) -> None:
     n[score] = L.Eltwise(*branches, operation="SUM")
 
 
-_SCHEDULE = {"iter_size": 10, "lr_policy": "poly", "power": 0.9, "average_loss": 20, "display": 20}
+_SCHEDULE: dict[str, Any] = {
+    "iter_size": 10,
+    "lr_policy": "poly",
+    "power": 0.9,
+    "average_loss": 20,
+    "display": 20,
+}
 
 SOLVERS = {
     "solver": common.solver("train", **_SCHEDULE, base_lr=2.5e-4, max_iter=20000),
@@ -175,3 +180,4 @@ SOLVERS = {
         "trainwithdensecrfloss", **_SCHEDULE, base_lr=1.5e-4, max_iter=10000, seed=100000
     ),
 }
+NETWORKS = (network("resnet-101", __name__, "DeepLab's init.caffemodel", train_net, test_net, SOLVERS),)

@@ -13,11 +13,10 @@ lose most of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from networks import common
-from networks.common import IGNORE_LABEL, MEAN_BGR
-
+from rlossctl.configs.networks import common
+from rlossctl.configs.networks.common import IGNORE_LABEL, MEAN_BGR
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 
@@ -79,7 +78,7 @@ def test_net(design: Design) -> NetSpec:
     return n
 
 
-def solver(net: str, *, seed: int, **fields: object) -> dict[str, object]:
+def solver(net: str, *, seed: int, **fields: Any) -> dict[str, object]:
     """Adam with a falling rate; one snapshot at the end."""
     return {
         "train_net": f"{net}.prototxt",
@@ -96,7 +95,7 @@ def solver(net: str, *, seed: int, **fields: object) -> dict[str, object]:
     }
 
 
-def _data(**fields: object) -> tuple[Top, ...]:
+def _data(**fields: Any) -> tuple[Top, ...]:
     return L.ImageSegData(name="data", root_folder="${DATA_ROOT}", label_type="PIXEL", **fields)
 
 
@@ -149,5 +148,5 @@ def _block(n: NetSpec, x: Top, name: str, width: int, dilation: int) -> Top:
 _MSRA = {"type": "msra"}
 
 
-def _convolution(x: Top, width: int, **fields: object) -> Top:
+def _convolution(x: Top, width: int, **fields: Any) -> Top:
     return L.Convolution(x, **common.rates(1), num_output=width, **fields)

@@ -152,7 +152,7 @@ def _origin(file: TensorFile) -> str:
         source = importers.recognise(file)
     except WeightsError:
         return "not a program's that rlossctl convert knows"
-    place, settings, words = importers.fit(file)
+    network, settings, words = importers.fit(file)
     values = "".join(f", {name} {value}" for name, value in settings.items())
     words = f" ({words})" if words else ""
-    return f"recognised as {source.title} ({source.name}): configs/{place}{values}{words}"
+    return f"recognised as {source.title} ({source.name}): the net {network}{values}{words}"
