@@ -50,13 +50,15 @@ _MODULES = (
 NETWORKS: dict[str, Network] = {network.name: network for module in _MODULES for network in module.NETWORKS}
 
 
-def texts(network: Network) -> dict[str, str]:
-    """The names of a network's texts, as commands take them, and which of the network's texts each is."""
-    own = network.name.rpartition("/")[2]
-    return {network.name if which == own else f"{network.name}/{which}": which for which in network.writers}
+def name_of(network: Network, which: str) -> str:
+    """What commands call one of a network's texts."""
+    alone = network.name.rpartition("/")[2] == which  # imagenet/resnet50 has one text
+    return network.name if alone else f"{network.name}/{which}"
 
 
-_TEXTS = {name: (network, which) for network in NETWORKS.values() for name, which in texts(network).items()}
+_TEXTS = {
+    name_of(network, which): (network, which) for network in NETWORKS.values() for which in network.writers
+}
 
 
 def has(name: str) -> bool:

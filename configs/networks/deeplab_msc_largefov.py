@@ -14,6 +14,9 @@ from rlossctl.configs.networks.common import FC8, gaussian
 from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec
 
+NAME = "deeplab_msc_largeFOV"
+NET_ID = common.preset("NET_ID", NAME)
+
 
 class Branch(NamedTuple):
     """A side branch: what it reads, the stride of its first convolution in training, its zoom in the test.
@@ -41,7 +44,7 @@ POOLS = {
 
 
 def train_net(densecrf: bool) -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=30)
     _scores(n, training=True)
     n.comment("the sum of all scores")
@@ -60,7 +63,7 @@ def train_net(densecrf: bool) -> NetSpec:
 
 
 def test_net() -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.test_data(n)
     _scores(n, training=False)
     n.comment("the sum of all scores at full resolution")
@@ -115,11 +118,9 @@ _SCHEDULE: dict[str, Any] = {
 }
 
 SOLVERS = {
-    "solver": common.solver("train", **_SCHEDULE, stepsize=2000, max_iter=6000),
+    "solver": common.solver("train", NET_ID, **_SCHEDULE, stepsize=2000, max_iter=6000),
     "solverwithdensecrfloss": common.solver(
-        "trainwithdensecrfloss", **_SCHEDULE, stepsize=3000, max_iter=9000, seed=10000000
+        "trainwithdensecrfloss", NET_ID, **_SCHEDULE, stepsize=3000, max_iter=9000, seed=10000000
     ),
 }
-NETWORKS = (
-    network("deeplab_msc_largeFOV", __name__, "a trained deeplab_largeFOV", train_net, test_net, SOLVERS),
-)
+NETWORKS = (network(NAME, __name__, "a trained deeplab_largeFOV", train_net, test_net, SOLVERS),)

@@ -30,6 +30,11 @@ class Network:
         """The file that defines it, below configs/."""
         return f"networks/{self.module.rpartition('.')[2]}.py"
 
+    @property
+    def inference(self) -> str:
+        """The name of the text that is the net for inference."""
+        return "test" if "test" in self.writers else next(iter(self.writers))
+
     def text(self, which: str, header: str) -> str:
         """One of its prototxts, below a comment that says where it is from."""
         return f"# {header}\n{self.writers[which]()}"

@@ -11,9 +11,12 @@ from rlossctl.configs.networks import common
 from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
+NAME = "resnet-101"
+NET_ID = common.preset("NET_ID", NAME)
+
 SCALES = {"": "resolution 1", "_res05": "resolution 1/2", "_res075": "resolution 3/4"}
 DILATIONS = (6, 12, 18, 24)
-FC1 = "fc1_${EXP}"
+FC1 = f"fc1_{common.EXP}"
 
 
 class Stage(NamedTuple):
@@ -35,7 +38,7 @@ STAGES = (
 
 
 def train_net(densecrf: bool) -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=1, scale_factors=[0.5, 0.75, 1, 1.25, 1.5])
     _fused_score(n, training=True)
 
@@ -56,7 +59,7 @@ def train_net(densecrf: bool) -> NetSpec:
 
 
 def test_net() -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.test_data(n)
     _fused_score(n, training=False)
     n.fc1_interp = L.Interp(n.fc_fusion, zoom_factor=8)
@@ -175,9 +178,9 @@ _SCHEDULE: dict[str, Any] = {
 }
 
 SOLVERS = {
-    "solver": common.solver("train", **_SCHEDULE, base_lr=2.5e-4, max_iter=20000),
+    "solver": common.solver("train", NET_ID, **_SCHEDULE, base_lr=2.5e-4, max_iter=20000),
     "solverwithdensecrfloss": common.solver(
-        "trainwithdensecrfloss", **_SCHEDULE, base_lr=1.5e-4, max_iter=10000, seed=100000
+        "trainwithdensecrfloss", NET_ID, **_SCHEDULE, base_lr=1.5e-4, max_iter=10000, seed=100000
     ),
 }
-NETWORKS = (network("resnet-101", __name__, "DeepLab's init.caffemodel", train_net, test_net, SOLVERS),)
+NETWORKS = (network(NAME, __name__, "DeepLab's init.caffemodel", train_net, test_net, SOLVERS),)
