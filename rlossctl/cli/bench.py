@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,7 +43,7 @@ def command() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also draw how the time grows with threads, classes and pixels, as a PNG.",
 )
-def filter_(sizes: tuple[int, ...], twin: bool, scaling: Path | None, **options: object) -> None:
+def filter_(sizes: tuple[int, ...], twin: bool, scaling: Path | None, **options: Any) -> None:
     """Time the bilateral filter and the DenseCRF loss, with accuracy and memory beside.
 
     Compares the native kernel with its torch twin, and with pydensecrf and pykeops where they are installed,
@@ -50,16 +51,17 @@ def filter_(sizes: tuple[int, ...], twin: bool, scaling: Path | None, **options:
     processor time is measured, which other programs disturb less.
     """
     from rlossctl.bench.contenders import contenders
+    from rlossctl.bench.measure import Job
     from rlossctl.bench.table import table
 
     found = contenders(twin)
-    for line in table(found, list(sizes), options):
+    job = Job(sizes[0], "smooth", **options)
+    for line in table(found, list(sizes), job):
         click.echo(line)
     if scaling is not None:
-        from rlossctl.bench.measure import Job
         from rlossctl.bench.scaling import scaling as draw
 
-        sigmas_and_repeats = {name: options[name] for name in ("sigma_xy", "sigma_rgb", "repeats")}
-        for line in draw(scaling, found[0], os.cpu_count() or 1, Job(129, "smooth", **sigmas_and_repeats)):
+        alone = Job(129, "smooth", sigma_xy=job.sigma_xy, sigma_rgb=job.sigma_rgb, repeats=job.repeats)
+        for line in draw(scaling, found[0], os.cpu_count() or 1, alone):
             click.echo(line)
         click.echo(f"drawn: {scaling}")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from rlossctl.cli.eval import command
 from rlossctl.counts import ClassCounts
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.running.open_model import Named, pair_models
+from rlossctl.evaluation.running.named import Named, pair_models
 from rlossctl.evaluation.scoring.bootstrap import compare
 
 
