@@ -156,7 +156,7 @@ def _click(click: Any, where: str, num_classes: int | None, cityscapes: bool) ->
 def _no_click(where: str, found: Any) -> DataError:
     text = repr(found)
     return DataError(
-        "this is no click",
+        "this is not a click",
         where=where,
         found=text if len(text) < 80 else f"{text[:80]}...",
         expected='a list of {"x": number, "y": number, "cls": integer}',
