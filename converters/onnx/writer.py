@@ -29,6 +29,7 @@ from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.open_model import PreprocessOverrides
 from rlossctl.files import atomic_path
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -102,7 +103,7 @@ class _Job:
             part, into = fold_scale(self.deploy)
             self.keep = {into.get(name, name) for name in self.keep}
         if self.options.fold or into:
-            self.notes.append(f"folded {len(into)} layers into the weights before them")
+            self.notes.append(f"folded {counted(len(into), 'layer')} into the weights before them")
         sizes = trials.trial_sizes(self.preprocess) if self.dynamic else iter([self.deploy.input_shape[2:]])
         model, values = export(part, next(sizes), dynamic=self.dynamic)
         model.graph.name = self.source.net.name or self.source.prototxt.stem

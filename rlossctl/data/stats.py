@@ -14,6 +14,7 @@ from rlossctl.data.label_ids import LabelIds
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
 from rlossctl.progress import track
+from rlossctl.words import counted
 
 
 @dataclass
@@ -179,7 +180,7 @@ def format_statistics(content: dict[str, Any]) -> str:
             "",
             f"images    {content['images']:,}",
             f"labelled  {labelled['mean']:.2%} of the pixels; by image {labelled['min']:.2%} to "
-            f"{labelled['max']:.2%}; {labelled['images_without']} images without any",
+            f"{labelled['max']:.2%}; {counted(labelled['images_without'], 'image')} without any",
             f"sizes     {len(sizes)} different, {low[0]}x{low[1]} to {high[0]}x{high[1]}; "
             f"most often {common} (width x height)",
             f"colour    mean {colours[0]}, standard deviation {colours[1]} (B G R, 0..255)",

@@ -17,6 +17,7 @@ import numpy as np
 
 from rlossctl.errors import UsageError
 from rlossctl.weights import kinds
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import FieldDescriptor
@@ -69,7 +70,8 @@ class Difference:
 
     def lines(self) -> list[str]:
         """For people."""
-        return [*self.changes, f"{len(self.changes) or 'no'} differences in {self.compared}"]
+        found = counted(len(self.changes), "difference") if self.changes else "no differences"
+        return [*self.changes, f"{found} in {self.compared}"]
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -86,7 +88,7 @@ def difference(
     """Compares two files.
 
     Args:
-        placeholders: for prototxts; both are filled alike.
+        placeholders: for prototxts; both are filled alike, and those in strings may stay unset.
         tolerance: values count as equal up to this part of the blob's largest magnitude; 0: bit for bit.
 
     Raises:
@@ -134,8 +136,9 @@ def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") 
 
 
 def _prototxt(path: Path, placeholders: Mapping[str, object], dialect: str) -> Content:
-    from rlossctl.prototxt import load_net_file, load_solver_parameter, text
+    from rlossctl.prototxt import load_net_file, load_solver_parameter, text, unset
 
+    placeholders = unset.keep([text.read_text(path)], placeholders)
     if text.is_solver(text.read_text(path)):
         return Content(fields=_fields(load_solver_parameter(path, placeholders)))
     return Content(layers=_layers(load_net_file(path, placeholders, dialect).param))

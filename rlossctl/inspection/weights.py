@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rlossctl.errors import WeightsError
 from rlossctl.inspection.report import Report, dims, size, table
 from rlossctl.weights import kinds
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.weights import CaffeModel, Hdf5Model, TensorFile
@@ -48,14 +49,14 @@ def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
     blobs = [blob for layer in model.layers for blob in layer.blobs if blob]
     count = sum(blob.count for blob in blobs)
     rows = [(name, kind or "-", " ".join(map(dims, shapes))) for name, kind, shapes in layers if shapes]
-    lines = [f"caffemodel of net {model.name!r}: {len(layers)} layers, {len(rows)} with blobs"]
+    lines = [f"caffemodel of net {model.name!r}: {counted(len(layers), 'layer')}, {len(rows)} with blobs"]
     content: dict[str, object] = {"kind": "caffemodel", "file": str(path), "name": model.name}
     content["format"] = model.format
     if isinstance(model, CaffeModel):
         form, (dialect, reason) = _form(model), _dialect(model)
         legacy = sum(blob.legacy for blob in blobs)
         lines += [f"form {form}", f"dialect {dialect}: {reason}"]
-        lines += [f"{legacy} blobs with the old four dimensions"] if legacy else []
+        lines += [f"{counted(legacy, 'blob')} with the old four dimensions"] if legacy else []
         content |= {"form": form, "dialect": dialect, "dialect_reason": reason, "legacy_shapes": legacy}
     else:
         lines += ["HDF5: types and parameters of the layers are not in the file"]
@@ -96,10 +97,10 @@ def _state_report(path: Path) -> Report:
     shapes = [list(array.shape) for array in state.history]
     count = sum(array.size for array in state.history)
     lines = [
-        f"solver state after {state.iter} iterations",
+        f"solver state after {counted(state.iter, 'iteration')}",
         f"weights         {state.learned_net or '-'}",
         f"learning-rate step {state.current_step}" + ("" if state.has_current_step else " (not in the file)"),
-        f"history         {len(shapes)} arrays, {count:,} values ({size(FLOAT_BYTES * count)})",
+        f"history         {counted(len(shapes), 'array')}, {count:,} values ({size(FLOAT_BYTES * count)})",
         "",
         *table(("index", "shape"), [(str(index), dims(shape)) for index, shape in enumerate(shapes)]),
     ]
@@ -123,7 +124,9 @@ def _mean_report(path: Path) -> Report:
 
 def _tensors_report(path: Path, file: TensorFile) -> Report:
     count = sum(entry.count for entry in file.tensors.values())
-    head = f"{file.format}: {len(file.tensors)} tensors" + (f" in {file.inside!r}" if file.inside else "")
+    head = f"{file.format}: {counted(len(file.tensors), 'tensor')}" + (
+        f" in {file.inside!r}" if file.inside else ""
+    )
     origin = _origin(file)
     lines = [head, origin, *(f"{name:<15} {text}" for name, text in file.others.items())]
     for name, text in file.metadata.items():
@@ -155,7 +158,7 @@ def _origin(file: TensorFile) -> str:
         source = importers.recognise(file)
     except WeightsError:
         return "not a program's that rlossctl convert knows"
-    place, settings, words = importers.fit(file)
+    network, settings, words = importers.fit(file)
     values = "".join(f", {name} {value}" for name, value in settings.items())
     words = f" ({words})" if words else ""
-    return f"recognised as {source.title} ({source.name}): configs/{place}{values}{words}"
+    return f"recognised as {source.title} ({source.name}): the net {network}{values}{words}"

@@ -11,19 +11,22 @@ from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import load_net_file
 from rlossctl.prototxt.phase import filter_net, net_state
 from rlossctl.prototxt.text import NetFile, net_file
+from rlossctl.resources import is_named
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
 def find_file(name: str, solver: Path, what: str) -> Path:
-    """A path that a solver file names: from the working directory as in Caffe, else from the solver's folder.
+    """A path that a solver names: from the working directory as in Caffe, else from the solver's folder.
+
+    Beside a solver that comes with rlossctl lie the nets that do.
 
     Raises:
         PrototxtError: it is in neither; names both places.
     """
     places = [Path(name), solver.parent / name]
     for place in places:
-        if place.is_file():
+        if place.is_file() or is_named(place):
             return place
     tried = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
     raise PrototxtError(

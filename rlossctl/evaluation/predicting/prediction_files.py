@@ -25,6 +25,7 @@ from rlossctl.evaluation.running.decoders import Call, Decoders, Decoding, ahead
 from rlossctl.evaluation.running.runners import names_for
 from rlossctl.files import atomic_path, atomic_write, make_folder
 from rlossctl.progress import track
+from rlossctl.words import counted
 
 # Where the VOC server looks for the results of the test set, trained on any data.
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -118,9 +119,9 @@ def predict_photos(
 def format_summary(summary: Summary, outputs: Outputs) -> str:
     """How many files are where, and what could not be predicted."""
     places = [str(place) for place in (outputs.folder, outputs.archive) if place]
-    lines = [f"{summary.done} images predicted, in {' and '.join(places)}"]
+    lines = [f"{counted(summary.done, 'image')} predicted, in {' and '.join(places)}"]
     if summary.failed:
-        lines.append(f"{len(summary.failed)} images could not be read:")
+        lines.append(f"{counted(len(summary.failed), 'image')} could not be read:")
         lines += [f"  {path}: {error.found}" for path, error in summary.failed]
         if outputs.archive:
             lines.append(f"{outputs.archive} is not written: the server wants every image")

@@ -59,7 +59,7 @@ def render_page(title: str, evaluations: Mapping[str, Evaluation], examples: Seq
     names = next(iter(evaluations.values())).class_names
     body = [
         f'<header><h1>{escape(title)}</h1><button id="theme" class="theme" type="button" hidden>'
-        "Light or dark</button></header>",
+        "Switch theme</button></header>",
         _summary(evaluations),
         _per_class(evaluations, names),
         _confusion(evaluations, names),

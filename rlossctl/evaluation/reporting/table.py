@@ -13,25 +13,27 @@ from rlossctl.evaluation.scoring import results
 from rlossctl.evaluation.scoring.bootstrap import Difference
 from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.results import percent
+from rlossctl.words import counted
 
 
 def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str:
     """What is evaluated, by what, how images are prepared and predicted, and on which list."""
     below = f", below {opened.images.root}" if opened.images.root else ""
-    return f"{format_run(opened, predictor)}\nlist     {opened.images.file} ({images} images{below})"
+    return f"{format_run(opened, predictor)}\nlist     {opened.images.file} ({counted(images, 'image')}{below})"
 
 
 def format_run(opened: OpenedModel, predictor: Predictor) -> str:
     """What runs, by what, how images are prepared and predicted."""
     preprocess = predictor.preprocess
     warning = calibration_note(predictor.rule, opened.runner.losses)
+    notes = (*opened.notes, *([warning] if warning else []))
     lines = [
         f"model    {opened.name}",
         f"run by   {opened.runner.backend}",
         f"input    {describe_preprocess(preprocess)}",
         f"protocol {describe_protocol(predictor.protocol, preprocess)}",
         f"rule     {describe_rule(predictor.rule)}",
-        *(f"note     {note}" for note in (*opened.notes, *([warning] if warning else []))),
+        *(f"note     {note.removeprefix('note: ')}" for note in notes),
     ]
     return "\n".join(lines)
 
@@ -88,7 +90,7 @@ def format_comparison(
 def format_speed(evaluation: Evaluation) -> str:
     """Images, seconds and images per second of the whole pass, reading included."""
     images, seconds = evaluation.images, evaluation.seconds
-    return f"{images} images in {seconds:.1f} s ({images / seconds:.2f} per second)"
+    return f"{counted(images, 'image')} in {seconds:.1f} s ({images / seconds:.2f} per second)"
 
 
 def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
@@ -114,7 +116,7 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
     if protocol.crf:
         crf = protocol.crf
         text.append(
-            f"CRF ({crf.iterations} iterations; position {crf.pos_w:g}, {crf.pos_xy_std:g} px; "
+            f"CRF ({counted(crf.iterations, 'iteration')}; position {crf.pos_w:g}, {crf.pos_xy_std:g} px; "
             f"colour {crf.bi_w:g}, {crf.bi_xy_std:g} px, {crf.bi_rgb_std:g} levels)"
         )
     return "; ".join(text)
@@ -151,5 +153,9 @@ def describe_preprocess(preprocess: Preprocess | None) -> str:
     if preprocess.crop:
         parts.append("padded to {}x{} (height x width)".format(*preprocess.crop))
     if preprocess.stride > 1:
-        parts.append(f"longer sides padded to {preprocess.stride} k + {preprocess.offset}")
+        parts.append(f"longer sides padded to {_multiple(preprocess.stride, preprocess.offset)}")
     return ", ".join(parts)
+
+
+def _multiple(stride: int, offset: int) -> str:
+    return f"a multiple of {stride}" + (f" plus {offset}" if offset else "")

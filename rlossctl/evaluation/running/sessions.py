@@ -14,6 +14,7 @@ import numpy as np
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
+from rlossctl.words import counted
 
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -175,7 +176,7 @@ def _backend(session: Any, provider: str, note: str) -> str:
 
     text = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
     if provider == _CPU:
-        text += f", {session.get_session_options().intra_op_num_threads} threads"
+        text += f", {counted(session.get_session_options().intra_op_num_threads, 'thread')}"
     return f"{text} (no CUDA: {note})" if note else text
 
 

@@ -14,6 +14,7 @@ from rlossctl.evaluation.running.on_device import OnDevice
 from rlossctl.evaluation.running.sessions import failed
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
+from rlossctl.words import counted
 
 
 class TorchRunner(OnDevice):
@@ -89,4 +90,4 @@ def pick_device(name: str) -> torch.device:
 def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"
