@@ -7,13 +7,14 @@ paragraph on stderr and the error's exit code: 1 failure, 2 usage, 3 verificatio
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
 import click
 
 import rlossctl
-from rlossctl.cli import groups
+from rlossctl.cli import escaped, groups
 from rlossctl.errors import RlossError
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
@@ -77,7 +78,10 @@ def main() -> None:
     """Entry point of the `rlossctl` script."""
     try:
         cli.main(prog_name="rlossctl", standalone_mode=False)
-    except click.exceptions.Abort:
+        sys.stdout.flush()  # a full disk under it is told here, and not while Python exits
+    except click.exceptions.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # click takes the end of a file for that of the terminal
+            _fail(escaped.explained(error.__cause__))
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -89,14 +93,19 @@ def main() -> None:
         _fail(RlossError(error.format_message()))
     except RlossError as error:
         _fail(error)
-    except MemoryError as error:
-        click.echo(f"error: the memory is not enough\n  found:    {error or 'MemoryError'}", err=True)
-        sys.exit(1)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        _fail(escaped.explained(error))
 
 
 def _fail(error: RlossError) -> NoReturn:
-    click.echo(f"error: {error}", err=True)
+    # A name may hold bytes that are not text; a stream, characters that it cannot write.
+    text = f"error: {error}".encode(errors="backslashreplace").decode()
+    click.echo(text, err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # what it still holds goes nowhere, so that Python does not complain about it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(error.exit_code)
