@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a list of photos and labels, found in one pass."""
+"""Checks of a list of photos and labels that find every fault in one pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlossctl.progress import track
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong (or, with `fatal` false, worth knowing): its kind, the place, the fact."""
+    """A fault (or, with `fatal` false, something worth knowing): its kind, the place, the fact."""
 
     kind: str
     where: str
@@ -30,10 +30,10 @@ class Finding:
 
 @dataclass
 class ListReport:
-    """What was seen of one list.
+    """The result for one list.
 
     Attributes:
-        images: lines of the list.
+        images: number of lines in the list.
         findings: in the order of the lines.
         labelled: labelled share of each readable label, 0..1.
         modes: how the label files store their ids: "palette", "VOC's palette", "one channel".
@@ -49,14 +49,14 @@ class ListReport:
 
 @dataclass
 class Verification:
-    """The reports of all lists by name, and photos that several lists, or one list twice, hold."""
+    """The reports of all lists by name, and the photos that occur in several lists or twice in one."""
 
     lists: dict[str, ListReport]
     duplicates: list[Finding]
 
     @property
     def findings(self) -> list[Finding]:
-        """All of them, list by list, duplicates last."""
+        """All findings, list by list, duplicates last."""
         return [entry for report in self.lists.values() for entry in report.findings] + self.duplicates
 
     @property
@@ -68,16 +68,16 @@ class Verification:
 def verify(
     lists: Mapping[str, Sequence[Sample]], *, num_classes: int | None = None, ignore: int = 255
 ) -> Verification:
-    """Reads every file of every list and notes what does not fit; a damaged file does not end the pass.
+    """Reads every file of every list and records every fault. A damaged file does not end the pass.
 
-    Fatal: files that are missing or damaged, labels that are no label images, sizes that differ, ids out of
-    range, labels without any labelled pixel, the same photo (by the SHA-256 of its file) in two lists.
-    Only noted: the same photo twice in one list, a rotation in the EXIF data (which is not applied, as labels
-    have none), palettes that Caffe itself would read as grey levels.
+    Fatal: missing or damaged files, labels that are not label images, sizes that differ, ids out of range,
+    labels without a labelled pixel, and the same photo (by the SHA-256 of its file) in two lists.
+    Only noted: the same photo twice in one list, a rotation in the EXIF data (which is not applied, because
+    labels have none), and palettes that Caffe itself would read as grey levels.
 
     Args:
         lists: samples by the list's name.
-        num_classes: ids are 0..num_classes-1 or `ignore`; any id will do without it.
+        num_classes: if given, ids must be 0..num_classes-1 or `ignore`; otherwise any id is accepted.
         ignore: the id of unlabelled pixels.
     """
     seen: dict[str, tuple[str, str]] = {}
@@ -95,7 +95,7 @@ def verify(
 
 
 def format_verification(verification: Verification, shown: int = 20) -> str:
-    """What was checked, and the first findings of each kind."""
+    """The report as text: what was checked, and the first findings of each kind."""
     lines = []
     for name, report in verification.lists.items():
         shares = report.labelled or [0.0]
@@ -177,11 +177,11 @@ def _palettes(name: str, report: ListReport) -> Iterator[Finding]:
 
 
 def _duplicate(sample: Sample, name: str, seen: dict[str, tuple[str, str]]) -> Iterator[Finding]:
-    """Compares the photo's content with all before it, and remembers it."""
+    """Compares the photo's content with every earlier photo, and remembers it."""
     try:
         digest = hashlib.sha256(Path(sample.image).read_bytes()).hexdigest()
     except OSError:
-        return  # missing files are found by themselves
+        return  # missing files are reported elsewhere
     if digest not in seen:
         seen[digest] = name, f"{sample.image} ({name}:{sample.line})"
         return

@@ -72,10 +72,10 @@ def test_points_outside_are_listed_or_refused(photos, tmp_path):
         ([], "a list at the top"),
         ({"a": 3}, "image 'a'"),
         ({"a": [[1, 2, 3]]}, "click 0"),
-        ({"a": [{"x": 1, "y": 1}]}, "this is no click"),
-        ({"a": [{"x": "1", "y": 1, "cls": 0}]}, "this is no click"),
-        ({"a": [{"x": 1, "y": float("nan"), "cls": 0}]}, "this is no click"),
-        ({"a": [{"x": 1, "y": 1, "cls": 1.5}]}, "this is no click"),
+        ({"a": [{"x": 1, "y": 1}]}, "this is not a click"),
+        ({"a": [{"x": "1", "y": 1, "cls": 0}]}, "this is not a click"),
+        ({"a": [{"x": 1, "y": float("nan"), "cls": 0}]}, "this is not a click"),
+        ({"a": [{"x": 1, "y": 1, "cls": 1.5}]}, "this is not a click"),
         ({"a": [{"x": 1, "y": 1, "cls": 0}, {"x": 1, "y": 1, "cls": 21}]}, "click 1.*class does not exist"),
         ({"a": [{"x": 1, "y": 1, "cls": -1}]}, "class does not exist"),
     ],
@@ -101,7 +101,7 @@ def test_cityscapes_ids_become_training_ids(tmp_path):
 
 def test_an_id_that_is_a_path_is_refused(photos, tmp_path):
     file = write_json(tmp_path / "c.json", {"../a": [{"x": 1, "y": 1, "cls": 0}]})
-    with pytest.raises(DataError, match="no image id"):
+    with pytest.raises(DataError, match="not an image id"):
         write_annotations(read_clicks([file]), tmp_path / "out", photos=photos)
 
 
@@ -143,11 +143,11 @@ def test_sizes_that_contradict(photos, tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("<annotation><size>", "no scribble annotation"),
-        (XML.format(width="wide"), "no scribble annotation"),
+        ("<annotation><size>", "not a scribble annotation"),
+        (XML.format(width="wide"), "not a scribble annotation"),
         (XML.format(width=30).replace("plane", "zeppelin"), "<tag>zeppelin</tag>"),
-        (XML.format(width=30).replace("<Y>16</Y>", ""), "no scribble annotation"),
-        (XML.format(width=30).replace("<Y>16</Y>", "<Y>inf</Y>"), "no numbers"),
+        (XML.format(width=30).replace("<Y>16</Y>", ""), "not a scribble annotation"),
+        (XML.format(width=30).replace("<Y>16</Y>", "<Y>inf</Y>"), "not numbers"),
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + XML.format(width=30), "document type"),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_list_of_files_is_no_list_of_ids(tmp_path):
     (tmp_path / "JPEGImages").mkdir()
     path = write(tmp_path, "a.jpg b.png\n")
     assert find_label_dir(path, tmp_path) is None
-    with pytest.raises(DataError, match="no VOC id"):
+    with pytest.raises(DataError, match="not a VOC id"):
         read_list(path, tmp_path, label_dir="SegmentationClass")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def round_brush(width: int) -> np.ndarray:
-    """Offsets (y, x) of the pixels of a disc of `width` pixels, float64 [K, 2]."""
+    """Offsets (y, x) of the pixels in a disc `width` pixels wide, float64 [K, 2]."""
     side = np.arange(width) - (width - 1) / 2
     dy, dx = np.meshgrid(side, side, indexing="ij")
     disc = np.hypot(dy, dx) <= (width - 1) / 2 + 0.25
@@ -22,14 +22,14 @@ def stamp(points: np.ndarray, brush: np.ndarray, shape: tuple[int, ...]) -> tupl
 
 
 def resample(points: np.ndarray, spacing: float) -> np.ndarray:
-    """A polyline [P, 2] with points every `spacing` of its length; a single point stays one."""
+    """A polyline [P, 2] with a point after every `spacing` of its length; a single point stays single."""
     along = arc_lengths(points)
     wanted = np.linspace(0, along[-1], int(along[-1] / spacing) + 1)
     return _at(points, along, wanted)
 
 
 def shorten(points: np.ndarray, ratio: float) -> np.ndarray:
-    """The central `ratio` of a polyline's length, in (0, 1]: new ends, and every vertex between them."""
+    """The central part of a polyline; `ratio`, in (0, 1], is its share of the length. Vertices are kept."""
     along = arc_lengths(points)
     first, last = along[-1] * (1 - ratio) / 2, along[-1] * (1 + ratio) / 2
     between = along[(along > first) & (along < last)]
