@@ -45,10 +45,9 @@ def by_suffix(path: str | os.PathLike[str]) -> str | None:
 
 
 def by_name(path: str | os.PathLike[str]) -> str | None:
-WEIGHTS = (CAFFEMODEL, CAFFEMODEL_H5, SAFETENSORS, CHECKPOINT)  # formats that hold the blobs of a net
+    """The format of an input by its name: its suffix, or a prototxt for a net that comes with rlossctl.
 
-    What is spelt much like such a net and is not there counts as a prototxt too: its reader says what may be
-    meant.
+    A name much like that of such a net also counts as a prototxt: its reader then suggests the right name.
     """
     return by_suffix(path) or (PROTOTXT if resources.similar_names(path) else None)
 
