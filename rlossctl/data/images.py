@@ -32,7 +32,7 @@ _BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-# Pillow warns from half of its limit on. What is too large is refused here, and the rest is fine.
+# Pillow warns above half of its limit. Pictures that are too large are refused here; the others are fine.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -47,7 +47,7 @@ def read_image(path: str | os.PathLike[str], *, color: bool = True, listed: str 
         listed: the line that names the file (`list.txt:12`), for the error.
 
     Raises:
-        DataError: the file is missing, truncated, damaged, beyond pillow's size limit, or not a picture.
+        DataError: the file is missing, truncated, damaged, too large, or not a picture.
     """
     with _opened(path, _place(path, listed)) as image:
         return _pixels(image, color, _place(path, listed))
@@ -195,7 +195,7 @@ def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where:
 
 
 def largest_picture() -> int:
-    """How many pixels a picture may have: LARGEST_PICTURE, or what RLOSSCTL_MAX_PIXELS says.
+    """The most pixels a picture may have: LARGEST_PICTURE, or the value of RLOSSCTL_MAX_PIXELS.
 
     Raises:
         UsageError: the variable does not hold a number.
@@ -213,7 +213,7 @@ def largest_picture() -> int:
 
 
 def check_picture_size(height: int, width: int, where: str) -> None:
-    """Refuses a picture of more pixels than are decoded, before memory is taken for it.
+    """Refuses a picture with too many pixels before memory is allocated for it.
 
     Raises:
         DataError: it has more than `largest_picture()`.
@@ -250,7 +250,7 @@ def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator
 
 def _pillow_open(source: str | os.PathLike[str] | io.BytesIO) -> Image.Image:
     if MAX_PIXELS in os.environ and Image.MAX_IMAGE_PIXELS is not None:
-        # Pillow refuses on its own from twice this number on.
+        # Pillow itself refuses pictures above twice this number.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (largest_picture() + 1) // 2)
     return Image.open(source)
 

@@ -144,7 +144,7 @@ def write_lines(path: str | os.PathLike[str], lines: list[str]) -> None:
 
 
 def split_names(line: str) -> list[str]:
-    """A line's names: separated by white space, or in double quotes where they hold some themselves."""
+    """A line's names, separated by spaces; a name that contains spaces is in double quotes."""
     if '"' not in line:
         return line.split()
     return [quoted or plain for quoted, plain in _NAME.findall(line)]

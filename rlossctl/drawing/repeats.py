@@ -11,7 +11,7 @@ LONGEST = 24  # the most boxes in a part
 SHOWN = 8  # the most lines shown for a part
 
 
-Mark = tuple[object, ...]  # what is equal in parts that repeat
+Mark = tuple[object, ...]  # the properties that are equal in repeating parts
 
 
 class Run(NamedTuple):

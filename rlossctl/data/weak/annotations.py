@@ -237,7 +237,7 @@ def parse_xml(content: bytes) -> ElementTree.Element:
 
     Raises:
         ValueError: it has a document type.
-        ParseError, LookupError: it is not XML, or in an encoding that nobody knows.
+        ParseError, LookupError: it is not XML, or has an unknown encoding.
     """
     checker = expat.ParserCreate()
     checker.StartDoctypeDeclHandler = _refuse_doctype
