@@ -178,13 +178,8 @@ def _no_click(where: str, found: Any) -> DataError:
 
 
 def _xml_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
-<<<<<<< HEAD
     """Name, place and content of every XML file. Names of archive members are never used as paths."""
-    if source.is_file() and source.suffix.lower() in (".xml", ".json"):
-=======
-    """Name, place and content of every XML file; names of an archive's members are not used as paths."""
     if not source.exists() or (source.is_file() and source.suffix.lower() in (".xml", ".json")):
->>>>>>> main
         yield source.stem, str(source), _read_file(source)
         return
     with Sources([str(source)]) as opened:
