@@ -32,11 +32,14 @@ def inspect(
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:
         from rlossctl.inspection import nets
+        from rlossctl.net.origin import DataOverrides, NetOrigin
         from rlossctl.prototxt import text, unset
 
-        placeholders = unset.keep([text.read_text(path)], placeholders)
-        if not text.is_solver(text.read_text(path)):
-            net = nets.build(path, placeholders, phase, dialect, image_shape)
+        content = text.read_text(path)
+        placeholders = unset.keep([content], placeholders)
+        if not text.is_solver(content):
+            origin = NetOrigin(path, placeholders=placeholders, dialect=dialect)
+            net = nets.build(origin, phase, DataOverrides(image_shape=image_shape))
             if draw is not None:
                 from rlossctl.drawing import draw_net
 

@@ -10,22 +10,13 @@ from rlossctl.inspection.report import Report, dims, size, table
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from rlossctl.net import Net
+    from rlossctl.net import DataOverrides, Net, NetOrigin
 
 
-def build(
-    path: Path,
-    placeholders: Mapping[str, object],
-    phase: str | None,
-    dialect: str,
-    image_shape: tuple[int, int, int] | None,
-) -> Net:
+def build(origin: NetOrigin, phase: str | None, data: DataOverrides) -> Net:
     """The net of a prototxt, without memory for its weights; `phase` None: as it is for prediction."""
     from rlossctl.net.build import load_inference_net, load_origin
-    from rlossctl.net.origin import DataOverrides, NetOrigin
 
-    origin = NetOrigin(path, placeholders=placeholders, dialect=dialect)
-    data = DataOverrides(image_shape=image_shape)
     if phase is None:
         return load_inference_net(origin, data, device="meta")
     return load_origin(origin, phase, device="meta", data=data.options())
