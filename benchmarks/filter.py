@@ -19,7 +19,6 @@ import torch
 
 from rlossctl.bench.contenders import Contender, contenders
 from rlossctl.bench.measure import Job
-from rlossctl.bench.samples import KINDS
 from rlossctl.bench.table import table
 
 SOURCE = Path(__file__).with_name("one_channel.cpp")
@@ -29,7 +28,7 @@ def main() -> None:
     options = vars(parse())
     sizes, others = options.pop("sizes"), options.pop("others")
     native, *rest = contenders()
-    job = Job(sizes[0], KINDS[0], **options)
+    job = Job(sizes[0], "smooth", **options)
     for line in table([native, channelwise(job.threads), *(rest if others else [])], sizes, job):
         print(line, flush=True)
 
@@ -75,7 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads of each filter (default 1)")
     parser.add_argument("--sigma-xy", type=float, default=100, help="pixels (default 100)")
     parser.add_argument("--sigma-rgb", type=float, default=15, help="units of 0..255 (default 15)")
-    parser.add_argument("--repeats", type=int, default=7, help="timed rounds (default 7)")
+    parser.add_argument("--repeats", type=int, default=7, help="timed turns (default 7)")
     parser.add_argument(
         "--others", action="store_true", help="also what `rlossctl bench filter` compares with"
     )

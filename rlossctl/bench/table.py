@@ -14,12 +14,12 @@ HEAD += f"{'difference':>12}{'extra MB':>10}"
 
 
 def table(contenders: list[Contender], sizes: list[int], job: Job) -> Iterator[str]:
-    """Lines, as they are measured: the job at every size, on every kind of image."""
+    """Lines, as they are measured: the job at each size, on each kind of image."""
     clock = "processor time" if job.threads == 1 else "time on the clock"
     yield (
         f"classes {job.channels}, batch {job.batch}, threads {job.threads}, sigmas "
         f"{job.sigma_xy:g} and {job.sigma_rgb:g}; ms per image, mean of {PICTURES} images "
-        f"in the median of {job.repeats} rounds, {clock}"
+        f"in the median of {job.repeats} turns, {clock}"
     )
     yield from (f"{c.name:>12}: {c.what}" for c in contenders)
     yield (

@@ -71,11 +71,10 @@ def filter_(
     """
     from rlossctl.bench.contenders import contenders
     from rlossctl.bench.measure import Job
-    from rlossctl.bench.samples import KINDS
     from rlossctl.bench.table import table
 
     found = contenders(twin)
-    job = Job(sizes[0], KINDS[0], channels, batch, threads, sigma_xy, sigma_rgb, repeats)
+    job = Job(sizes[0], "smooth", channels, batch, threads, sigma_xy, sigma_rgb, repeats)
     for line in table(found, list(sizes), job):
         click.echo(line)
     if scaling is not None:

@@ -11,6 +11,7 @@ from rlossctl.cli import groups, options, prediction
 
 if TYPE_CHECKING:
     from rlossctl.evaluation.job import Outcome
+    from rlossctl.evaluation.running.decoders import Decoders
 
 EPILOG = """\b
 Examples:
@@ -126,14 +127,30 @@ undefined. docs/evaluation.md defines every score.
 @options.unread_paths("models", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     models: tuple[str, ...],
+    data: str | None,
+    root: str | None,
+    label_dir: str | None,
+    limit: int | None,
+    settings: dict[str, str],
+    dialect: str,
+    mean: tuple[float, float, float] | None,
+    scale: float | None,
+    rgb: bool,
+    crop: tuple[int, int] | None,
+    ignore: int,
+    interest: tuple[int, ...] | None,
+    band: float | None,
+    workers: int,
+    decoders: Decoders,
     classes: str | None,
     names: str | None,
+    metric: str,
     report: str | None,
     pictures: int,
     json_file: str | None,
     csv_file: str | None,
     markdown_file: str | None,
-    **settings: Any,
+    **others: Any,
 ) -> None:
     """Score models on labelled images: IoU, Dice, precision and accuracy per class, and their means.
 
@@ -144,24 +161,32 @@ def command(
     """
     from rlossctl.data.palette import class_names
     from rlossctl.evaluation import job, write_report
-    from rlossctl.evaluation.running import open_model
+    from rlossctl.evaluation.list_pass import EvalOptions
+    from rlossctl.evaluation.running.decoders import Decoding
+    from rlossctl.evaluation.running.named import pair_models, with_settings
+    from rlossctl.evaluation.running.open_model import ImageList, PreprocessOverrides
+    from rlossctl.evaluation.scoring.counting import Counting
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
+    paired = pair_models(models, names.split(",") if names else None)
     outcome = job.run(
         job.Job(
-            models=open_model.pair_models(models, names and names.split(",")),
-            class_names=class_names(classes),
-            pictures=pictures if report else 0,
-            **settings,
+            with_settings(paired, settings, dialect),
+            ImageList(data, root, label_dir, limit),
+            overrides=PreprocessOverrides(mean, scale, rgb, crop),
+            counting=Counting(ignore, interest, band),
+            options=EvalOptions(class_names(classes), pictures if report else 0, Decoding(workers, decoders)),
+            metric=metric,
+            **others,
         ),
         say,
     )
     if not outcome.first:
         return
-    _write(outcome, settings["metric"], json_file, csv_file, markdown_file)
+    _write(outcome, metric, json_file, csv_file, markdown_file)
     if report:
-        title = f"{', '.join(outcome.evaluations)} on {outcome.source}"
+        title = f"{', '.join(outcome.evaluations)} on {outcome.list_name}"
         say(f"report   {write_report(report, outcome.evaluations, title=title)}")
 
 

@@ -121,15 +121,14 @@ def command(
     from rlossctl.evaluation.predicting.photos import find_inputs
     from rlossctl.evaluation.predicting.predictor import Predictor
     from rlossctl.evaluation.reporting import table
-    from rlossctl.evaluation.running import open_model
+    from rlossctl.evaluation.running.named import Named, split_weights
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides, open_model
 
-    weights, named = open_model.split_weights(model, inputs)
+    weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model.open_model(model, weights, device, settings, dialect=dialect, listed=False)
-    preprocess = open_model.override_preprocess(
-        getattr(opened.runner, "preprocess", None), mean, scale, rgb, crop
-    )
+    opened = open_model(Named("", model, weights, settings, dialect), device)
+    preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))

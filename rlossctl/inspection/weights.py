@@ -27,30 +27,32 @@ def weights_report(path: Path, kind: str) -> Report:
         return _state_report(path)
     if kind == kinds.MEAN:
         return _mean_report(path)
-    if kind in (kinds.SAFETENSORS, kinds.CHECKPOINT):
-        from rlossctl.weights import load_weights
+    if kind == kinds.SAFETENSORS:
+        from rlossctl.weights.safetensors import load_safetensors
 
-        return _tensors_report(path, load_weights(path, kind))
+        return _tensors_report(path, load_safetensors(path))
+    if kind == kinds.CHECKPOINT:
+        from rlossctl.weights.checkpoint import load_checkpoint
+
+        return _tensors_report(path, load_checkpoint(path))
     from rlossctl.weights import load_caffemodel
 
     return _caffemodel_report(path, load_caffemodel(path))
 
 
 def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
+    from rlossctl.weights import CaffeModel
+
     layers = [
-        {"name": layer.name, "type": layer.type, "blobs": [list(blob.shape) for blob in layer.blobs if blob]}
-        for layer in model.layers
+        (layer.name, layer.type, [list(blob.shape) for blob in layer.blobs if blob]) for layer in model.layers
     ]
     blobs = [blob for layer in model.layers for blob in layer.blobs if blob]
     count = sum(blob.count for blob in blobs)
-    rows = [
-        (entry["name"], entry["type"] or "-", " ".join(map(dims, entry["blobs"])))
-        for entry in layers
-        if entry["blobs"]
-    ]
+    rows = [(name, kind or "-", " ".join(map(dims, shapes))) for name, kind, shapes in layers if shapes]
     lines = [f"caffemodel of net {model.name!r}: {counted(len(layers), 'layer')}, {len(rows)} with blobs"]
-    content = {"kind": "caffemodel", "file": str(path), "name": model.name, "format": model.format}
-    if model.format == "binaryproto":
+    content: dict[str, object] = {"kind": "caffemodel", "file": str(path), "name": model.name}
+    content["format"] = model.format
+    if isinstance(model, CaffeModel):
         form, (dialect, reason) = _form(model), _dialect(model)
         legacy = sum(blob.legacy for blob in blobs)
         lines += [f"form {form}", f"dialect {dialect}: {reason}"]
@@ -60,7 +62,8 @@ def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
         lines += ["HDF5: types and parameters of the layers are not in the file"]
     lines += ["", *table(("layer", "type", "blobs"), rows), ""]
     lines += [f"values          {count:,} ({size(FLOAT_BYTES * count)}); shared blobs count in every layer"]
-    return Report({**content, "layers": layers, "values": count}, lines)
+    entries = [{"name": name, "type": kind, "blobs": shapes} for name, kind, shapes in layers]
+    return Report({**content, "layers": entries, "values": count}, lines)
 
 
 def _form(model: CaffeModel) -> str:
@@ -155,7 +158,7 @@ def _origin(file: TensorFile) -> str:
         source = importers.recognise(file)
     except WeightsError:
         return "not a program's that rlossctl convert knows"
-    place, settings, words = importers.fit(file)
+    network, settings, words = importers.fit(file)
     values = "".join(f", {name} {value}" for name, value in settings.items())
     words = f" ({words})" if words else ""
-    return f"recognised as {source.title} ({source.name}): configs/{place}{values}{words}"
+    return f"recognised as {source.title} ({source.name}): the net {network}{values}{words}"

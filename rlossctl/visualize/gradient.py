@@ -48,7 +48,7 @@ class Gradient:
     on_scores: np.ndarray
 
 
-def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str = "cpu") -> Gradient:
+def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str | torch.device = "cpu") -> Gradient:
     """Runs the loss on one photo, all pixels counted; `device` is where the filter runs."""
     place = torch.device(device)
     image, seg = (torch.from_numpy(array)[None].to(place) for array in (scored.colours, scored.probabilities))

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.evaluation.evaluate import Evaluation
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Rule, calibration_note
 from rlossctl.evaluation.running.open_model import OpenedModel
 from rlossctl.evaluation.scoring import results
 from rlossctl.evaluation.scoring.bootstrap import Difference
+from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.results import percent
 from rlossctl.words import counted
 
 
 def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str:
     """What is evaluated, by what, how images are prepared and predicted, and on which list."""
-    below = f", below {opened.root}" if opened.root else ""
-    return f"{format_run(opened, predictor)}\nlist     {opened.source} ({counted(images, 'image')}{below})"
+    below = f", below {opened.images.root}" if opened.images.root else ""
+    listed = f"{opened.images.file} ({counted(images, 'image')}{below})"
+    return f"{format_run(opened, predictor)}\nlist     {listed}"
 
 
 def format_run(opened: OpenedModel, predictor: Predictor) -> str:
@@ -44,22 +45,22 @@ def format_table(evaluation: Evaluation, metric: str = "standard") -> str:
     columns = {"iou": "IoU", "dice": "Dice", "precision": "precision", "accuracy": "accuracy"}
     if evaluation.boundary is not None:
         columns["boundary_iou"] = "boundary"
-    width = max(*map(len, results.MEANS.values()), *(len(row["name"]) for row in rows))
+    width = max(*map(len, results.MEANS.values()), *(len(row.name) for row in rows))
     lines = [f"{'class':<{width}}  {'  '.join(f'{title:>9}' for title in columns.values())}  {'pixels':>12}"]
     for row in rows:
-        cells = "  ".join(f"{percent(row[key]):>9}" for key in columns)
-        lines.append(f"{row['name']:<{width}}  {cells}  {row['pixels']:>12,}")
+        cells = "  ".join(f"{percent(getattr(row, key)):>9}" for key in columns)
+        lines.append(f"{row.name:<{width}}  {cells}  {row.pixels:>12,}")
     of = evaluation.interest or range(len(rows))
-    occurring = sum(rows[index]["iou"] is not None for index in of)
+    occurring = sum(rows[index].iou is not None for index in of)
     note = ""
     if occurring < len(rows):
         kind = f"of the {len(of)} of interest " if evaluation.interest else f"of {len(rows)} classes "
         note = f"  (over the {occurring} {kind}that occur)"
     lines.append("")
-    for key, value in results.means(evaluation).items():
+    for key, value in results.means(evaluation).by_key().items():
         lines.append(f"{results.MEANS[key]:<{width}}  {percent(value):>9}{note if key == 'miou' else ''}")
     if metric == "caffe":
-        caffe = evaluation.confusion.caffe_scores()
+        caffe = evaluation.require_confusion().caffe_scores()
         lines += [
             "",
             "Caffe's SegAccuracy (a class that never occurs counts as IoU 1):",
@@ -80,7 +81,7 @@ def format_comparison(
     first = next(iter(evaluations))
     lines = [f"{'model':<{width}}  {titles}  mIoU minus that of {first}: 95 % interval"]
     for name, evaluation in evaluations.items():
-        values = results.means(evaluation)
+        values = results.means(evaluation).by_key()
         cells = "  ".join(f"{percent(values.get(key)):>15}" for key in keys)
         difference = differences.get(name)
         lines.append(f"{name:<{width}}  {cells}  {difference.text() if difference else '-'}")
@@ -124,7 +125,7 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
 
 def describe_rule(rule: Rule) -> str:
     """One line that says how probabilities become a prediction."""
-    text = [rule.name]
+    text: list[str] = [rule.name]
     if rule.name == "threshold":
         text.append(f"at {rule.threshold:g}")
     if rule.ranks:

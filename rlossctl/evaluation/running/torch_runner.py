@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 
 from rlossctl.data.sources.imagelist import DenseImageSource
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
-from rlossctl.evaluation.running.device_counts import OnDevice
+from rlossctl.evaluation.running.on_device import OnDevice
 from rlossctl.evaluation.running.sessions import failed
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
@@ -43,7 +44,7 @@ class TorchRunner(OnDevice):
         self.num_classes: int = net.shapes[name][1]
         self.classes: list[str] | None = None
         self.activated = own_head(deploy) != "scores"
-        self.losses = loss_types(net)
+        self.losses: Sequence[str] = loss_types(net)
         self.preprocess = preprocess_of(net, deploy)
         self._module = deploy.to(self.device).eval()
         self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
