@@ -45,19 +45,16 @@ def command(
       rlossctl test lenet_train_test.prototxt lenet_iter_10000.caffemodel --iterations 100
       rlossctl test test.prototxt train_iter_9000.caffemodel --set NUM_LABELS=21 --iterations 1449
     """
+    from rlossctl.net import DataOverrides, NetOrigin
     from rlossctl.solver.testing import run_test
 
     tested = run_test(
-        net,
-        weights,
+        NetOrigin(net, weights, settings, dialect),
         iterations=iterations,
-        settings=settings,
-        data=data,
-        root=root,
+        data=DataOverrides(data, root),
         level=level,
         stages=stages,
         device=device,
-        dialect=dialect,
     )
     if json_file:
         options.write_json(json_file, tested._asdict())

@@ -66,24 +66,24 @@ def command(
     looked up from the working directory, as in Caffe, then from the solver's own folder. On a terminal a
     progress bar is shown, elsewhere Caffe's log lines.
     """
+    from rlossctl.net import DataOverrides
+    from rlossctl.solver.files import SolverOrigin
+    from rlossctl.solver.options import TrainOptions
     from rlossctl.solver.training import train
 
-    trained = train(
-        prototxt,
-        solver=solver,
-        settings=settings,
-        weights=[name.strip() for name in (weights or "").split(",") if name.strip()],
+    names = [name.strip() for name in (weights or "").split(",") if name.strip()]
+    chosen = TrainOptions(
+        weights=names or None,
         resume=resume,
         out=out,
         device=device,
         workers=workers,
         seed=seed,
         max_iter=max_iter,
-        data=data,
-        root=root,
         tensorboard=tensorboard,
-        dialect=dialect,
     )
+    origin = SolverOrigin(prototxt, solver, settings, dialect)
+    trained = train(origin, DataOverrides(data, root), chosen)
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {trained.iter} iterations; {state}; figures {trained.metrics}")

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import schema, template, upgrade
+from rlossctl.prototxt.messages import SolverParameter
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
@@ -84,7 +85,24 @@ def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | No
     return load_net_file(path, placeholders).param
 
 
-def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
+def load_prototxt(
+    path: str | Path, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
+) -> NetFile | SolverParameter:
+    """Reads a net or a solver prototxt, whichever it is; its text is read and parsed once.
+
+    Raises:
+        PrototxtError: as for nets and solvers.
+    """
+    template_text = read_text(path)
+    text = template.fill(template_text, placeholders or {}, str(path))
+    if is_solver(template_text):
+        return parse_solver(text, str(path))
+    return parse_net(text, str(path), dialect)
+
+
+def load_solver_parameter(
+    path: str | Path, placeholders: Mapping[str, object] | None = None
+) -> SolverParameter:
     """The SolverParameter of a solver prototxt, with the old `solver_type` enum turned into `type`.
 
     Inline nets are upgraded where they are used; Caffe itself forgets to.
@@ -92,13 +110,17 @@ def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] |
     Raises:
         PrototxtError: as for nets; also when both `type` and `solver_type` are set.
     """
-    text = template.fill(read_text(path), placeholders or {}, str(path))
-    param = parse(text, "SolverParameter", str(path))
+    return parse_solver(template.fill(read_text(path), placeholders or {}, str(path)), str(path))
+
+
+def parse_solver(text: str, where: str) -> SolverParameter:
+    """Solver text without placeholders to its message; `where` names it in errors."""
+    param = parse(text, "SolverParameter", where)
     if param.HasField("solver_type"):
         if param.HasField("type"):
             raise PrototxtError(
                 "sets both type and solver_type",
-                where=path,
+                where=where,
                 found=f"type: {param.type!r} and solver_type: {param.solver_type}",
                 expected="one of them",
                 advice="delete solver_type",
