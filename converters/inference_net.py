@@ -16,6 +16,7 @@ from rlossctl.net.deploy import Deploy
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import coverage_notes
 from rlossctl.prototxt import to_text
+from rlossctl.resources import is_named, named_text
 from rlossctl.weights import TensorFile, kinds, load_weights
 
 BLOCK = 1 << 20
@@ -70,7 +71,7 @@ def open_source(
         UsageError: the prototxt stands where the weights belong.
         WeightsError: no layer of the file fits the net by name, or a checkpoint of another program does not.
     """
-    if kinds.by_suffix(weights) == kinds.PROTOTXT != kinds.by_suffix(prototxt):
+    if kinds.by_name(weights) == kinds.PROTOTXT != kinds.by_name(prototxt):
         raise UsageError(
             "net and weights stand the other way round",
             where=prototxt,
@@ -92,8 +93,14 @@ def open_source(
 
 def origin(**files: Path) -> dict[str, dict[str, str]]:
     """Name and SHA-256 of each file, and the tool's version."""
-    hashes = {kind: {"name": path.name, "sha256": sha256(path)} for kind, path in files.items()}
+    hashes = {kind: _name_and_hash(path) for kind, path in files.items()}
     return {**hashes, "tool": {"name": "rlossctl", "version": rlossctl.__version__}}
+
+
+def _name_and_hash(path: Path) -> dict[str, str]:
+    if is_named(path):
+        return {"name": str(path), "sha256": hashlib.sha256(named_text(path).encode()).hexdigest()}
+    return {"name": path.name, "sha256": sha256(path)}
 
 
 def sha256(path: Path) -> str:

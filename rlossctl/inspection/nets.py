@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, size, table
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
@@ -47,7 +48,7 @@ def net_report(path: Path, net: Net) -> Report:
         for layer in summary.layers
     ]
     lines = [
-        f"net {summary.name!r}, phase {summary.phase}, {len(summary.layers)} layers",
+        f"net {summary.name!r}, phase {summary.phase}, {counted(len(summary.layers), 'layer')}",
         f"dialect {summary.dialect}: {summary.dialect_reason}",
         *net.file.notes,
         "",
@@ -77,7 +78,10 @@ def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
     )
     schedule = [(step, learning_rate(param, step)) for step in steps]
     fields = MessageToDict(param, preserving_proto_field_name=True)
-    lines = [f"solver, type {param.type}, policy {param.lr_policy}, {param.max_iter} iterations", ""]
+    lines = [
+        f"solver, type {param.type}, policy {param.lr_policy}, {counted(param.max_iter, 'iteration')}",
+        "",
+    ]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
     rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
     lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]

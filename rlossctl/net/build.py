@@ -17,7 +17,7 @@ from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import Phase
 from rlossctl.prototxt.text import NetFile
 
 
@@ -110,7 +110,7 @@ def build_net(
     `phase` makes the layers behave as in another phase than the state's. A file that shows no dialect has
     that of the net it shares with.
     """
-    phase = phase or schema.phase_name(file.param.state.phase)
+    phase = phase or Phase.Name(file.param.state.phase)
     dialect, reason = _dialect(file, share)
     graph = build_graph(file)
     shapes = _input_shapes(file)

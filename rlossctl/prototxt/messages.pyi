@@ -1,21 +1,25 @@
 # Written by proto/stub.py from proto/rlossctl.proto: do not change it here.
-from typing import TypeVar, type_check_only
+from typing import type_check_only
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer as _Messages
 from google.protobuf.internal.containers import RepeatedScalarFieldContainer as _Values
 from google.protobuf.message import Message
-
-_Enum = TypeVar("_Enum", bound=int)
+from typing_extensions import Self
 
 @type_check_only
-class _EnumType(type):
+class _Enum(int):
+    @classmethod
     def Name(cls, number: int) -> str: ...
-    def Value(cls: type[_Enum], name: str) -> _Enum: ...
+    @classmethod
+    def Value(cls, name: str) -> Self: ...
+    @classmethod
     def keys(cls) -> list[str]: ...
-    def values(cls: type[_Enum]) -> list[_Enum]: ...
-    def items(cls: type[_Enum]) -> list[tuple[str, _Enum]]: ...
+    @classmethod
+    def values(cls) -> list[Self]: ...
+    @classmethod
+    def items(cls) -> list[tuple[str, Self]]: ...
 
-class Phase(int, metaclass=_EnumType):
+class Phase(_Enum):
     TRAIN: Phase
     TEST: Phase
 
@@ -124,7 +128,7 @@ class LayerParameter(Message):
     adaptive_pooling_param: AdaptivePoolingParameter
 
 class ParamSpec(Message):
-    class DimCheckMode(int, metaclass=_EnumType):
+    class DimCheckMode(_Enum):
         STRICT: ParamSpec.DimCheckMode
         PERMISSIVE: ParamSpec.DimCheckMode
 
@@ -136,19 +140,19 @@ class ParamSpec(Message):
     decay_mult: float
 
 class SolverParameter(Message):
-    class SnapshotFormat(int, metaclass=_EnumType):
+    class SnapshotFormat(_Enum):
         HDF5: SolverParameter.SnapshotFormat
         BINARYPROTO: SolverParameter.SnapshotFormat
 
     HDF5: SnapshotFormat
     BINARYPROTO: SnapshotFormat
-    class SolverMode(int, metaclass=_EnumType):
+    class SolverMode(_Enum):
         CPU: SolverParameter.SolverMode
         GPU: SolverParameter.SolverMode
 
     CPU: SolverMode
     GPU: SolverMode
-    class SolverType(int, metaclass=_EnumType):
+    class SolverType(_Enum):
         SGD: SolverParameter.SolverType
         NESTEROV: SolverParameter.SolverType
         ADAGRAD: SolverParameter.SolverType
@@ -238,7 +242,7 @@ class Datum(Message):
     encoded: bool
 
 class FillerParameter(Message):
-    class VarianceNorm(int, metaclass=_EnumType):
+    class VarianceNorm(_Enum):
         FAN_IN: FillerParameter.VarianceNorm
         FAN_OUT: FillerParameter.VarianceNorm
         AVERAGE: FillerParameter.VarianceNorm
@@ -268,7 +272,7 @@ class TransformationParameter(Message):
     crop_height: int
 
 class LossParameter(Message):
-    class NormalizationMode(int, metaclass=_EnumType):
+    class NormalizationMode(_Enum):
         FULL: LossParameter.NormalizationMode
         VALID: LossParameter.NormalizationMode
         BATCH_SIZE: LossParameter.NormalizationMode
@@ -302,7 +306,7 @@ class ArgMaxParameter(Message):
     axis: int
 
 class BNParameter(Message):
-    class BNMode(int, metaclass=_EnumType):
+    class BNMode(_Enum):
         LEARN: BNParameter.BNMode
         INFERENCE: BNParameter.BNMode
 
@@ -319,7 +323,7 @@ class BatchNormParameter(Message):
     update_global_stats: bool
 
 class BiasChannelParameter(Message):
-    class LabelType(int, metaclass=_EnumType):
+    class LabelType(_Enum):
         IMAGE: BiasChannelParameter.LabelType
         PIXEL: BiasChannelParameter.LabelType
 
@@ -349,7 +353,7 @@ class ContrastiveLossParameter(Message):
     legacy_version: bool
 
 class ConvolutionParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: ConvolutionParameter.Engine
         CAFFE: ConvolutionParameter.Engine
         CUDNN: ConvolutionParameter.Engine
@@ -381,7 +385,7 @@ class CropParameter(Message):
     offset: _Values[int]
 
 class DataParameter(Message):
-    class DB(int, metaclass=_EnumType):
+    class DB(_Enum):
         LEVELDB: DataParameter.DB
         LMDB: DataParameter.DB
 
@@ -399,7 +403,7 @@ class DataParameter(Message):
     prefetch: int
 
 class DenseCRFLossParameter(Message):
-    class Mode(int, metaclass=_EnumType):
+    class Mode(_Enum):
         LATTICE: DenseCRFLossParameter.Mode
         SYMMETRIC: DenseCRFLossParameter.Mode
         EXACT: DenseCRFLossParameter.Mode
@@ -458,7 +462,7 @@ class ELUParameter(Message):
     alpha: float
 
 class EltwiseParameter(Message):
-    class EltwiseOp(int, metaclass=_EnumType):
+    class EltwiseOp(_Enum):
         PROD: EltwiseParameter.EltwiseOp
         SUM: EltwiseParameter.EltwiseOp
         MAX: EltwiseParameter.EltwiseOp
@@ -495,7 +499,7 @@ class HDF5OutputParameter(Message):
     file_name: str
 
 class HingeLossParameter(Message):
-    class Norm(int, metaclass=_EnumType):
+    class Norm(_Enum):
         L1: HingeLossParameter.Norm
         L2: HingeLossParameter.Norm
 
@@ -504,7 +508,7 @@ class HingeLossParameter(Message):
     norm: HingeLossParameter.Norm
 
 class ImageDataParameter(Message):
-    class LabelType(int, metaclass=_EnumType):
+    class LabelType(_Enum):
         NONE: ImageDataParameter.LabelType
         IMAGE: ImageDataParameter.LabelType
         PIXEL: ImageDataParameter.LabelType
@@ -553,13 +557,13 @@ class InterpParameter(Message):
     align_corners: bool
 
 class LRNParameter(Message):
-    class NormRegion(int, metaclass=_EnumType):
+    class NormRegion(_Enum):
         ACROSS_CHANNELS: LRNParameter.NormRegion
         WITHIN_CHANNEL: LRNParameter.NormRegion
 
     ACROSS_CHANNELS: NormRegion
     WITHIN_CHANNEL: NormRegion
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: LRNParameter.Engine
         CAFFE: LRNParameter.Engine
         CUDNN: LRNParameter.Engine
@@ -610,7 +614,7 @@ class ParameterParameter(Message):
     shape: BlobShape
 
 class PoolingParameter(Message):
-    class PoolMethod(int, metaclass=_EnumType):
+    class PoolMethod(_Enum):
         MAX: PoolingParameter.PoolMethod
         AVE: PoolingParameter.PoolMethod
         STOCHASTIC: PoolingParameter.PoolMethod
@@ -618,7 +622,7 @@ class PoolingParameter(Message):
     MAX: PoolMethod
     AVE: PoolMethod
     STOCHASTIC: PoolMethod
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: PoolingParameter.Engine
         CAFFE: PoolingParameter.Engine
         CUDNN: PoolingParameter.Engine
@@ -626,7 +630,7 @@ class PoolingParameter(Message):
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
-    class RoundMode(int, metaclass=_EnumType):
+    class RoundMode(_Enum):
         CEIL: PoolingParameter.RoundMode
         FLOOR: PoolingParameter.RoundMode
 
@@ -658,7 +662,7 @@ class PythonParameter(Message):
     share_in_parallel: bool
 
 class ReLUParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: ReLUParameter.Engine
         CAFFE: ReLUParameter.Engine
         CUDNN: ReLUParameter.Engine
@@ -677,7 +681,7 @@ class RecurrentParameter(Message):
     expose_hidden: bool
 
 class ReductionParameter(Message):
-    class ReductionOp(int, metaclass=_EnumType):
+    class ReductionOp(_Enum):
         SUM: ReductionParameter.ReductionOp
         ASUM: ReductionParameter.ReductionOp
         SUMSQ: ReductionParameter.ReductionOp
@@ -697,7 +701,7 @@ class ReshapeParameter(Message):
     num_axes: int
 
 class SPPParameter(Message):
-    class PoolMethod(int, metaclass=_EnumType):
+    class PoolMethod(_Enum):
         MAX: SPPParameter.PoolMethod
         AVE: SPPParameter.PoolMethod
         STOCHASTIC: SPPParameter.PoolMethod
@@ -705,7 +709,7 @@ class SPPParameter(Message):
     MAX: PoolMethod
     AVE: PoolMethod
     STOCHASTIC: PoolMethod
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: SPPParameter.Engine
         CAFFE: SPPParameter.Engine
         CUDNN: SPPParameter.Engine
@@ -725,7 +729,7 @@ class ScaleParameter(Message):
     bias_filler: FillerParameter
 
 class SegAccuracyParameter(Message):
-    class AccuracyMetric(int, metaclass=_EnumType):
+    class AccuracyMetric(_Enum):
         PixelAccuracy: SegAccuracyParameter.AccuracyMetric
         ClassAccuracy: SegAccuracyParameter.AccuracyMetric
         PixelIOU: SegAccuracyParameter.AccuracyMetric
@@ -738,7 +742,7 @@ class SegAccuracyParameter(Message):
     reset: bool
 
 class SigmoidParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: SigmoidParameter.Engine
         CAFFE: SigmoidParameter.Engine
         CUDNN: SigmoidParameter.Engine
@@ -754,7 +758,7 @@ class SliceParameter(Message):
     axis: int
 
 class SoftmaxParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: SoftmaxParameter.Engine
         CAFFE: SoftmaxParameter.Engine
         CUDNN: SoftmaxParameter.Engine
@@ -769,7 +773,7 @@ class SwishParameter(Message):
     beta: float
 
 class TanHParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: TanHParameter.Engine
         CAFFE: TanHParameter.Engine
         CUDNN: TanHParameter.Engine
@@ -816,7 +820,7 @@ class WindowDataParameter(Message):
     root_folder: str
 
 class V1LayerParameter(Message):
-    class LayerType(int, metaclass=_EnumType):
+    class LayerType(_Enum):
         NONE: V1LayerParameter.LayerType
         ABSVAL: V1LayerParameter.LayerType
         ACCURACY: V1LayerParameter.LayerType
@@ -898,7 +902,7 @@ class V1LayerParameter(Message):
     TANH: LayerType
     WINDOW_DATA: LayerType
     THRESHOLD: LayerType
-    class DimCheckMode(int, metaclass=_EnumType):
+    class DimCheckMode(_Enum):
         STRICT: V1LayerParameter.DimCheckMode
         PERMISSIVE: V1LayerParameter.DimCheckMode
 
@@ -949,7 +953,7 @@ class V1LayerParameter(Message):
     blob_share_mode: _Values[V1LayerParameter.DimCheckMode]
 
 class V0LayerParameter(Message):
-    class PoolMethod(int, metaclass=_EnumType):
+    class PoolMethod(_Enum):
         MAX: V0LayerParameter.PoolMethod
         AVE: V0LayerParameter.PoolMethod
         STOCHASTIC: V0LayerParameter.PoolMethod

@@ -10,6 +10,7 @@ from pathlib import Path
 from rlossctl.errors import PrototxtError, UsageError
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.prototxt.text import NetFile, load_prototxt, load_solver_parameter
+from rlossctl.resources import is_named
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class SolverFile:
     def find(self, name: str, what: str) -> Path:
         """A path that the solver names: from the working directory as in Caffe, else from its own folder.
 
+        Beside a solver that comes with rlossctl lie the nets that do.
+
         Raises:
             PrototxtError: it is in neither; names both places.
         """
         places = [Path(name), self.path.parent / name]
         for place in places:
-            if place.is_file():
+            if place.is_file() or is_named(place):
                 return place
         tried = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
         raise PrototxtError(
