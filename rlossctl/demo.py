@@ -154,7 +154,7 @@ class _Job:
         seed = self.seed * 10 + 1 + bool(weights)
         options = TrainOptions(weights=weights or None, out=out, device="cpu", seed=seed, quiet=True)
         trained = train(origin, options=options)
-        return trained.snapshot.with_suffix(".caffemodel")
+        return trained.require_snapshot().with_suffix(".caffemodel")
 
     def _convert_and_evaluate(
         self, recipe: Recipe, placeholders: dict[str, str], weights: Path

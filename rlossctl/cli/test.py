@@ -31,7 +31,7 @@ from rlossctl.cli import groups, options
     options.device,
     click.option("--json", "json_file", metavar="FILE", help="Write loss, means and last batch as JSON."),
 )
-@options.unread_paths("net", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
+@options.unread_paths(replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     net: str,
     weights: str,

@@ -64,7 +64,6 @@ Caffe's log lines, and metrics.jsonl with one JSON object per iteration. Ctrl-C 
     click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events, to OUT/tensorboard."),
 )
 @options.unread_paths(
-    *("prototxt", "solver"),
     replaced={
         "data": "source",
         "root": "root_folder",

@@ -8,12 +8,21 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict
 
 from rlossctl.errors import RlossError
 from rlossctl.solver.figures import Term
 
 SHARE_WINDOW = 5  # displayed iterations over which the terms are averaged before they are compared
 DOMINANT = 2.0
+
+
+class Window(TypedDict):
+    """The last losses, how many there have been in all, and their displayed mean."""
+
+    losses: list[float]
+    count: int
+    value: float
 
 
 class SmoothedLoss:
@@ -41,11 +50,11 @@ class SmoothedLoss:
         self._count += 1
         return self.value
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> Window:
         """The window, fit for JSON."""
         return {"losses": self._losses, "count": self._count, "value": self.value}
 
-    def restore(self, state: Mapping[str, object]) -> None:
+    def restore(self, state: Window) -> None:
         """Goes on from `state()`, unless average_loss was changed in between."""
         losses = list(state["losses"])
         if len(losses) <= self._size:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from tqdm import tqdm
 
@@ -26,9 +26,10 @@ from rlossctl.solver.load import build_solver
 from rlossctl.solver.log import Log, number, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    Progress = tqdm[object]
+    Progress = tqdm[NoReturn]  # it goes through nothing itself
 
 
 class Outputs(NamedTuple):
@@ -53,6 +54,22 @@ class Trained(NamedTuple):
     snapshot: Path | None
     stopped: bool
     metrics: Path
+
+    def require_snapshot(self) -> Path:
+        """The last solver state.
+
+        Raises:
+            RlossError: none was written.
+        """
+        if self.snapshot is None:
+            raise RlossError(
+                "the run left no snapshot",
+                where=self.metrics,
+                found=f"none in {counted(self.iter, 'iteration')}",
+                expected="a snapshot to go on from",
+                advice="set snapshot_after_train in the solver prototxt",
+            )
+        return self.snapshot
 
 
 class Bar(Listener):
