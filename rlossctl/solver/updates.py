@@ -150,7 +150,7 @@ class Updater:
                 torch._foreach_add_([grads[index] for index in members], term, alpha=decay)
 
 
-Tensors = Sequence[Tensor]
+Tensors = tuple[Tensor, ...] | list[Tensor]
 Rule = Callable[[list[Tensor], list[list[Tensor]], list[Group], Hyper, int], Tensors]
 
 
