@@ -19,9 +19,8 @@ from rlossctl.words import counted
 def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str:
     """What is evaluated, by what, how images are prepared and predicted, and on which list."""
     below = f", below {opened.images.root}" if opened.images.root else ""
-    return (
-        f"{format_run(opened, predictor)}\nlist     {opened.images.file} ({counted(images, 'image')}{below})"
-    )
+    listed = f"{opened.images.file} ({counted(images, 'image')}{below})"
+    return f"{format_run(opened, predictor)}\nlist     {listed}"
 
 
 def format_run(opened: OpenedModel, predictor: Predictor) -> str:
