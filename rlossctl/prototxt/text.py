@@ -22,7 +22,9 @@ Kind = TypeVar("Kind", bound=Message)
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
-_TOKEN = re.compile(r'#[^\n]*|\$\{\w+(?::-[^{}$]*)?\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
+_TOKEN = re.compile(
+    rf'#[^\n]*|{template.PLACEHOLDER.pattern}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{{}}<>]|[A-Za-z_]\w*|\n'
+)
 # Two backslashes are taken together, so that what follows them is not taken for escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
 
@@ -164,7 +166,7 @@ def _unknown_escape(text: str) -> int:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a prototxt file, or of a net or solver that comes with rlossctl, by its name (`demo/train`).
+    """The text of a prototxt file, or of a net or solver that comes with rlossctl, by name (`demo/train`).
 
     Raises:
         PrototxtError: neither, or a file that is huge or binary.
