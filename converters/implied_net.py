@@ -11,10 +11,6 @@ from typing import NamedTuple
 from rlossctl.converters import importers
 from rlossctl.weights import TensorFile, kinds, load_weights
 
-# Of the nets that come with rlossctl, where the user sets none: names that change nothing of what a net
-# computes.
-DEFAULTS = {"EXP": "imported", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "imported"}
-
 
 class Implied(NamedTuple):
     """A net prototxt, values for its placeholders, how it is known, and whether the file carries it."""
@@ -56,4 +52,4 @@ def _configured(model: TensorFile, given: Mapping[str, object]) -> Implied:
     fit = importers.fit(model, given)
     file = Path(fit.net)
     reason = fit.net + (f" ({fit.words})" if fit.words else "")
-    return Implied(file, {**DEFAULTS, **fit.settings, **given}, reason, False)
+    return Implied(file, {**fit.settings, **given}, reason, False)

@@ -1,4 +1,4 @@
-"""Every prototxt that comes with rlossctl and of the original experiments builds in both phases, its shapes inferred.
+"""Every prototxt of ours and of the original experiments builds in both phases, its shapes inferred.
 
 A net that has its data layer in one phase only is built with that phase's layers, which then behave as in the
 other phase, as `rlossctl convert` and `rlossctl eval` build a training net.
