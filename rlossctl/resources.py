@@ -33,7 +33,7 @@ def configs_dir() -> Path:
 
 
 def is_named(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is not a file but the name of a net or solver that comes with rlossctl (demo/train)."""
+    """Whether this is not a file but the name of a net or solver that comes with rlossctl (`demo/train`)."""
     if os.path.isfile(path):
         return False
     from rlossctl import configs

@@ -212,7 +212,7 @@ def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str
             if implied is not None:
                 return open_source(implied.prototxt, named, implied.placeholders, dialect=dialect).net
     raise UsageError(
-        "is half a model",
+        "is only half of a model",
         where=named,
         expected="NET.prototxt,WEIGHTS in one argument, an .onnx file, or weights that carry their net",
         advice="name both files with a comma between them and no blank",

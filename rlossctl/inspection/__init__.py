@@ -21,20 +21,25 @@ def inspect(
     """Reads a file of any format.
 
     Args:
+        placeholders: values for `${NAME}`; those in strings may stay unset.
         image_shape: for nets whose data layers would look at their images to know the size.
         draw: SVG file for a drawing of a net.
 
     Raises:
         PrototxtError, NetError, WeightsError: as the readers raise them.
-        UsageError: a drawing of something that is no net.
+        UsageError: a drawing of something that is not a net.
     """
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:
         from rlossctl.inspection import nets
-        from rlossctl.prototxt import text
+        from rlossctl.net.origin import DataOverrides, NetOrigin
+        from rlossctl.prototxt import text, unset
 
-        if not text.is_solver(text.read_text(path)):
-            net = nets.build(path, placeholders, phase, dialect, image_shape)
+        content = text.read_text(path)
+        placeholders = unset.keep([content], placeholders)
+        if not text.is_solver(content):
+            origin = NetOrigin(path, placeholders=placeholders, dialect=dialect)
+            net = nets.build(origin, phase, DataOverrides(image_shape=image_shape))
             if draw is not None:
                 from rlossctl.drawing import draw_net
 

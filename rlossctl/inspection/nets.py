@@ -7,24 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, size, table
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from rlossctl.net import Net
+    from rlossctl.net import DataOverrides, Net, NetOrigin
 
 
-def build(
-    path: Path,
-    placeholders: Mapping[str, object],
-    phase: str | None,
-    dialect: str,
-    image_shape: tuple[int, int, int] | None,
-) -> Net:
+def build(origin: NetOrigin, phase: str | None, data: DataOverrides) -> Net:
     """The net of a prototxt, without memory for its weights; `phase` None: as it is for prediction."""
     from rlossctl.net.build import load_inference_net, load_origin
-    from rlossctl.net.origin import DataOverrides, NetOrigin
 
-    origin = NetOrigin(path, placeholders=placeholders, dialect=dialect)
-    data = DataOverrides(image_shape=image_shape)
     if phase is None:
         return load_inference_net(origin, data, device="meta")
     return load_origin(origin, phase, device="meta", data=data.options())
@@ -47,7 +39,7 @@ def net_report(path: Path, net: Net) -> Report:
         for layer in summary.layers
     ]
     lines = [
-        f"net {summary.name!r}, phase {summary.phase}, {len(summary.layers)} layers",
+        f"net {summary.name!r}, phase {summary.phase}, {counted(len(summary.layers), 'layer')}",
         f"dialect {summary.dialect}: {summary.dialect_reason}",
         *net.file.notes,
         "",
@@ -77,7 +69,10 @@ def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
     )
     schedule = [(step, learning_rate(param, step)) for step in steps]
     fields = MessageToDict(param, preserving_proto_field_name=True)
-    lines = [f"solver, type {param.type}, policy {param.lr_policy}, {param.max_iter} iterations", ""]
+    lines = [
+        f"solver, type {param.type}, policy {param.lr_policy}, {counted(param.max_iter, 'iteration')}",
+        "",
+    ]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
     rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
     lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]
