@@ -70,14 +70,31 @@ def unread_paths(
 def _kept(given: Iterable[object], settings: dict[str, str], fields: set[str]) -> dict[str, object]:
     from rlossctl.errors import PrototxtError
     from rlossctl.prototxt import text, unset
+    from rlossctl.resources import is_named
 
     texts = []
     for value in given:
         for name in value if isinstance(value, tuple) else (value,):
             with contextlib.suppress(PrototxtError):  # whoever reads the file says what is wrong with it
                 for path in str(name or "").split(","):
-                    texts += [text.read_text(path)] if path.endswith(".prototxt") else []
+                    is_net = path.endswith(".prototxt") or is_named(path)
+                    texts += [text.read_text(path)] if is_net else []
     return unset.keep(texts, settings, fields)
+
+
+def classes(
+    words: str = "Class names", default: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--classes`: those of a data set that is known by its name, or of a file."""
+    from rlossctl.data.sets.registry import data_sets
+
+    return click.option(
+        "--classes",
+        metavar="NAMES",
+        default=default,
+        show_default=default is not None,
+        help=f"{words}: {', '.join(data_sets())}, or a file with one per line.",
+    )
 
 
 class Numbers(click.ParamType):
