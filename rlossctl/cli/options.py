@@ -37,7 +37,8 @@ def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="NAME=VALUE",
         callback=parse_settings,
-        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment. Repeatable.",
+        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment, or have a "
+        "default. Repeatable.",
     )(command)
 
 

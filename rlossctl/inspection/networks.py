@@ -10,14 +10,22 @@ from rlossctl.configs.networks.network import Network
 from rlossctl.inspection.report import table
 from rlossctl.prototxt import template
 
-_HEAD = ("network", "parameters", "multiply-adds", "classes", "image", "can start from")
+HEAD = ("network", "parameters", "multiply-adds", "classes", "image", "can start from")
+
+
+NOTE = (
+    f"any: as many as NUM_LABELS says; the figures are for {CLASSES} classes and one image of the size shown"
+)
+
+
+def rows() -> list[tuple[str, ...]]:
+    """A row for every network, below `HEAD`."""
+    return [_row(network, figures()[network.name]) for network in configs.NETWORKS.values()]
 
 
 def listing() -> list[str]:
     """All networks as a table, a line for each."""
-    rows = [_row(network, figures()[network.name]) for network in configs.NETWORKS.values()]
-    foot = f"any: NUM_LABELS of them; the figures are with {CLASSES}, for one image of the size that is shown"
-    return [*table(_HEAD, rows, right=(1, 2, 3)), "", foot]
+    return [*table(HEAD, rows(), right=(1, 2, 3)), "", NOTE]
 
 
 def description(name: str) -> list[str]:
@@ -33,11 +41,11 @@ def description(name: str) -> list[str]:
     uses = {text_name: template.names(text) for text_name, text in texts.items()}
     defaults = [template.defaults(text) for text in texts.values()]
     every = dict.fromkeys(key for keys in uses.values() for key in keys)
-    rows = [(key, _defaults(key, defaults), _users(key, uses)) for key in every]
-    placeholders = ["", *table(("placeholder", "default", "in"), rows)] if rows else []
+    settings = [(key, _defaults(key, defaults), _users(key, uses)) for key in every]
+    placeholders = ["", *table(("placeholder", "default", "in"), settings)] if settings else []
     row = _row(found, figures()[found.name])
     return [
-        *(f"{title:<15} {cell}" for title, cell in zip(_HEAD, row, strict=True)),
+        *(f"{title:<15} {cell}" for title, cell in zip(HEAD, row, strict=True)),
         f"{'defined in':<15} configs/{found.file}",
         f"{'texts':<15} {', '.join(texts)}",
         *placeholders,
