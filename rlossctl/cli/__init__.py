@@ -60,6 +60,12 @@ class LazyGroup(groups.Group):
         found: click.Command = importlib.import_module(f"rlossctl.cli.{name}").command
         return found
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # click would take the end of some file for that of the terminal
+            raise escaped.explained(error) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -80,9 +86,7 @@ def main() -> None:
     try:
         cli.main(prog_name="rlossctl", standalone_mode=False)
         sys.stdout.flush()  # a full disk under it is told here, and not while Python exits
-    except click.exceptions.Abort as error:
-        if isinstance(error.__cause__, EOFError):  # click takes the end of a file for that of the terminal
-            _fail(escaped.explained(error.__cause__))
+    except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:

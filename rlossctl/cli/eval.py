@@ -124,7 +124,7 @@ undefined. docs/evaluation.md defines every score.
         help="Write tables for a paper in Markdown (- for stdout).",
     ),
 )
-@options.unread_paths("models", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
+@options.unread_paths(replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     models: tuple[str, ...],
     data: str | None,
