@@ -290,6 +290,6 @@ TRANSFERS = {
     (SAFETENSORS, SAFETENSORS): Transfer(_copy),
     (CHECKPOINT, CAFFEMODEL): Transfer(_from_tensors, _INSIDE),
     (CHECKPOINT, CAFFEMODEL_H5): Transfer(_to_hdf5, _TYPES),
-    (CHECKPOINT, SAFETENSORS): Transfer(_to_safetensors, "what is no tensor (optimizer, epoch)"),
+    (CHECKPOINT, SAFETENSORS): Transfer(_to_safetensors, "entries that are not tensors (optimizer, epoch)"),
     (CHECKPOINT, CHECKPOINT): Transfer(_copy),
 }

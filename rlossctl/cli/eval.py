@@ -169,7 +169,8 @@ def command(
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
-    paired = pair_models(models, names.split(",") if names else None)
+    called = None if names is None else [name for name in names.split(",") if name]
+    paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
             with_settings(paired, settings, dialect),

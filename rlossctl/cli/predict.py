@@ -28,7 +28,8 @@ Examples:
   find . -name '*.jpg' | rlossctl predict net.onnx - --out predictions --write npz
 \b
   # what the VOC evaluation server takes
-  rlossctl predict net.onnx ImageSets/Segmentation/test.txt --root VOC2012 --voc-archive results.tgz
+  rlossctl predict net.onnx VOC2012/ImageSets/Segmentation/test.txt --root VOC2012 \\
+      --voc-archive results.tgz
 \b
 NAME.png holds class ids, in VOC's colours; NAME_overlay.png shows them on the photo; NAME.npz has
 probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) 65535 times the
