@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,7 +169,7 @@ def command(
     out: Path,
     source_format: str | None,
     target_format: str | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     outputs: tuple[str, ...],
     classes: str | None,
@@ -213,7 +214,7 @@ def command(
             net_file,
             weights_file,
             target,
-            placeholders=settings,
+            placeholders=placeholders,
             outputs=outputs,
             classes=class_names(classes),
             dialect=dialect,

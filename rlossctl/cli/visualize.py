@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -102,7 +102,7 @@ def densecrf(
     soften: float,
     mean: tuple[float, float, float] | None,
     classes: str | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     device: str,
 ) -> None:
@@ -124,7 +124,7 @@ def densecrf(
         scores,
         weights,
         device=device,
-        placeholders=settings,
+        placeholders=placeholders,
         dialect=dialect,
         mean=mean,
         classes=class_names(classes),
