@@ -6,8 +6,7 @@ PYTEST_FLAGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-MODULES := $(VENV)/.modules
-INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt native/kernels.cmake $(wildcard native/*/*) $(wildcard proto/*.proto)
+INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt native/kernels.cmake $(wildcard native/*/*)
 
 # torch goes in first and by its exact version, so that nothing below draws in another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -15,7 +14,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test conformance sanitize native-address native-thread lint format clean FORCE
+.PHONY: help venv demo test conformance sanitize native-address native-thread lint format clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -41,12 +40,7 @@ $(BIN)/pip:
 	  { echo '$(PYTHON) has no venv module: on Debian or Ubuntu run "apt install python3-venv"' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# An editable install remembers where each module lies: it is made again when one has come, gone or moved.
-$(MODULES): FORCE | $(BIN)/pip
-	@find rlossctl converters configs -name '*.py' | sort > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
-
-$(INSTALLED): $(INPUTS) $(MODULES) | $(BIN)/pip
+$(INSTALLED): $(INPUTS) | $(BIN)/pip
 	$(PIP_INSTALL) '$(TORCH)'
 	$(PIP_INSTALL) --quiet $(BUILD_TOOLS)
 	$(PIP_INSTALL) --quiet --no-build-isolation -e '.[dev,all]'
