@@ -13,6 +13,7 @@ from rlossctl.errors import UsageError
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy
+from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import coverage_notes
 from rlossctl.prototxt import to_text
 from rlossctl.weights import TensorFile, kinds, load_weights
@@ -56,13 +57,13 @@ def open_source(
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     dialect: str = "auto",
-    data: Mapping[str, object] | None = None,
+    data: DataOverrides | None = None,
     kind: str | None = None,
 ) -> ConversionSource:
     """Loads the net for inference with its weights.
 
     Args:
-        data: settings of the net's data layers.
+        data: in place of the data layers' own.
         kind: the weights' format in place of what suffix and content tell.
 
     Raises:
@@ -77,7 +78,8 @@ def open_source(
             expected="the prototxt, then its weights",
             advice=f"write {weights} {prototxt}",
         )
-    net = load_inference_net(prototxt, placeholders=placeholders, dialect=dialect, data=data)
+    origin = NetOrigin(prototxt, weights, placeholders or {}, dialect)
+    net = load_inference_net(origin, data)
     return ConversionSource(
         net,
         Path(prototxt),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlossctl.counts import ClassCounts, class_mean
 from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, UsageError
@@ -25,7 +26,6 @@ from rlossctl.evaluation.running.decoders import Decoders, ahead, decoding
 from rlossctl.evaluation.running.runners import LabelRunner, Runner
 from rlossctl.evaluation.running.samples import Loaded, groups, load
 from rlossctl.evaluation.scoring.confusion import Confusion
-from rlossctl.evaluation.scoring.counts import ClassCounts, class_mean
 from rlossctl.evaluation.scoring.shards import Shard
 from rlossctl.evaluation.scoring.state import State
 from rlossctl.evaluation.scoring.tally import Tally

@@ -20,15 +20,14 @@ def build(
     image_shape: tuple[int, int, int] | None,
 ) -> Net:
     """The net of a prototxt, without memory for its weights; `phase` None: as it is for prediction."""
-    from rlossctl.net.build import build_net, load_inference_net
-    from rlossctl.prototxt import load_net_file
-    from rlossctl.prototxt.phase import filter_net, net_state
+    from rlossctl.net.build import load_inference_net, load_origin
+    from rlossctl.net.origin import DataOverrides, NetOrigin
 
-    data = {"image_shape": image_shape}
+    origin = NetOrigin(path, placeholders=placeholders, dialect=dialect)
+    data = DataOverrides(image_shape=image_shape)
     if phase is None:
-        return load_inference_net(path, device="meta", data=data, placeholders=placeholders, dialect=dialect)
-    file = load_net_file(path, placeholders, dialect)
-    return build_net(filter_net(file, net_state(phase, file.param.state)), device="meta", data=data)
+        return load_inference_net(origin, data, device="meta")
+    return load_origin(origin, phase, device="meta", data=data.options())
 
 
 def net_report(path: Path, net: Net) -> Report:

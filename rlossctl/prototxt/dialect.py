@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    from rlossctl.prototxt.messages import NetParameter
 
 DIALECTS = ("bvlc", "rloss", "segnet", "enet")
 
@@ -39,7 +39,7 @@ SEGNET_TYPES = frozenset(("BN", "DenseImageData", "Upsample"))
 NO_EVIDENCE = "no layer of a fork"
 
 
-def choose(net: Message, dialect: str = "auto") -> tuple[str, str]:
+def choose(net: NetParameter, dialect: str = "auto") -> tuple[str, str]:
     """The dialect and the reason: `dialect` where it is named, else what the net shows.
 
     Raises:
@@ -52,8 +52,8 @@ def choose(net: Message, dialect: str = "auto") -> tuple[str, str]:
     return dialect, "as was asked for"
 
 
-def detect(net: Message) -> tuple[str, str]:
-    """The dialect of a NetParameter, and the reason in a few words."""
+def detect(net: NetParameter) -> tuple[str, str]:
+    """The dialect of a net, and the reason in a few words."""
     found = by_types(net.layer)
     if found[0] == "rloss":
         return found

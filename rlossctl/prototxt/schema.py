@@ -7,12 +7,13 @@ protobuf runtime and never clashes with a caffe_pb2 that the same process may ho
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
-from rlossctl.errors import RlossError
 from rlossctl.prototxt.compiled import descriptor_set
 
 PACKAGE = "rlossctl"
@@ -29,10 +30,10 @@ def _pool() -> descriptor_pool.DescriptorPool:
 @cache
 def message_class(name: str) -> type[Message]:
     """The class of message `name`, for example "NetParameter"."""
-    descriptor = _pool().FindMessageTypeByName(f"{PACKAGE}.{name}")
     if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(_pool()).GetPrototype(descriptor)  # protobuf before 4.22
+        return message_factory.GetMessageClass(descriptor(name))
+    factory: Any = message_factory.MessageFactory(_pool())
+    return factory.GetPrototype(descriptor(name))  # protobuf before 4.22
 
 
 def message(name: str) -> Message:
@@ -42,17 +43,17 @@ def message(name: str) -> Message:
 
 def descriptor(name: str) -> Descriptor:
     """The descriptor of message `name`: its fields, numbers and defaults."""
-    return message_class(name).DESCRIPTOR
+    return _pool().FindMessageTypeByName(f"{PACKAGE}.{name}")
 
 
-def phase_name(number: int) -> str:
-    """ "TRAIN" or "TEST" for the value of a Phase field."""
-    return "TRAIN" if number == 0 else "TEST"
+@cache
+def enum(name: str) -> EnumTypeWrapper:
+    """An enum that belongs to no message ("Phase"), with `Name(number)` and `Value(name)`."""
+    return EnumTypeWrapper(_pool().FindEnumTypeByName(f"{PACKAGE}.{name}"))
 
 
-def phase_number(name: str) -> int:
-    """The value of a Phase field for "TRAIN" or "TEST" (any case)."""
-    try:
-        return {"TRAIN": 0, "TEST": 1}[name.upper()]
-    except KeyError:
-        raise RlossError("unknown phase", found=name, expected="TRAIN or TEST") from None
+def is_repeated(field: Any) -> bool:
+    """Whether a field, given by its FieldDescriptor, holds a list."""
+    if hasattr(field, "is_repeated"):
+        return field.is_repeated
+    return field.label == FieldDescriptor.LABEL_REPEATED  # protobuf before 6.31

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from rlossctl.errors import PrototxtError
 
@@ -29,7 +30,7 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
     """
     missing: dict[str, list[int]] = {}
 
-    def value(match: re.Match[str], line: int) -> str:
+    def value(line: int, match: re.Match[str]) -> str:
         name = match.group(1)
         if name in values:
             return str(values[name])
@@ -43,7 +44,7 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
     lines = []
     for number, line in enumerate(text.split("\n"), start=1):
         code, comment = split_comment(line)
-        lines.append(PLACEHOLDER.sub(lambda match, number=number: value(match, number), code) + comment)
+        lines.append(PLACEHOLDER.sub(partial(value, number), code) + comment)
     if missing:
         raise _missing_error(missing, where)
     return "\n".join(lines)

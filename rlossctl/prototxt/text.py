@@ -7,13 +7,17 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import dialect as dialects
-from rlossctl.prototxt import schema, template, upgrade
+from rlossctl.prototxt import template, upgrade
+from rlossctl.prototxt.messages import NetParameter, SolverParameter
+
+Kind = TypeVar("Kind", bound=Message)
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
@@ -36,7 +40,7 @@ class NetFile:
         filtered: blob -> the layer that makes it, of layers that the net's state leaves out.
     """
 
-    param: Message
+    param: NetParameter
     path: str
     lines: tuple[int, ...]
     dialect: str
@@ -65,10 +69,10 @@ def load_net_file(
 
 def parse_net(text: str, where: str = "<text>", dialect: str = "auto") -> NetFile:
     """Net text without placeholders to a NetFile; `where` names it in errors."""
-    return net_file(parse(text, "NetParameter", where), where, tuple(layer_lines(text)), dialect)
+    return net_file(parse(text, NetParameter, where), where, tuple(layer_lines(text)), dialect)
 
 
-def net_file(param: Message, where: str, lines: tuple[int, ...] = (), dialect: str = "auto") -> NetFile:
+def net_file(param: NetParameter, where: str, lines: tuple[int, ...] = (), dialect: str = "auto") -> NetFile:
     """A NetParameter of any age as a NetFile in today's form; `lines` are those of its layers as read."""
     upgraded = upgrade.upgrade(param, where)
     kept = tuple(lines[index] for index in upgraded.origin if index < len(lines))
@@ -79,12 +83,14 @@ def net_file(param: Message, where: str, lines: tuple[int, ...] = (), dialect: s
     return NetFile(upgraded.param, where, kept, name, reason, notes)
 
 
-def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
+def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> NetParameter:
     """The NetParameter of a net prototxt."""
     return load_net_file(path, placeholders).param
 
 
-def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
+def load_solver_parameter(
+    path: str | Path, placeholders: Mapping[str, object] | None = None
+) -> SolverParameter:
     """The SolverParameter of a solver prototxt, with the old `solver_type` enum turned into `type`.
 
     Inline nets are upgraded where they are used; Caffe itself forgets to.
@@ -93,7 +99,7 @@ def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] |
         PrototxtError: as for nets; also when both `type` and `solver_type` are set.
     """
     text = template.fill(read_text(path), placeholders or {}, str(path))
-    param = parse(text, "SolverParameter", str(path))
+    param = parse(text, SolverParameter, str(path))
     if param.HasField("solver_type"):
         if param.HasField("type"):
             raise PrototxtError(
@@ -108,12 +114,12 @@ def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] |
     return param
 
 
-def parse(text: str, name: str, where: str) -> Message:
-    """Text format to message `name`; errors carry `where` and the line."""
+def parse(text: str, kind: type[Kind], where: str) -> Kind:
+    """Text format to a message of `kind`; errors carry `where` and the line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of escapes that Caffe's protobuf refuses, Python's only warns
-            return text_format.Parse(text, schema.message(name))
+            return text_format.Parse(text, kind())
     except (UnicodeError, Warning) as error:
         line = _unknown_escape(text)
         raise PrototxtError(
@@ -124,21 +130,21 @@ def parse(text: str, name: str, where: str) -> Message:
             advice="write a backslash twice, or / between the names of folders",
         ) from error
     except text_format.ParseError as error:
-        line = error.GetLine()
+        line = error.GetLine() or 0
         reason = re.sub(r"^\d+:\d+ ?: ?", "", str(error)).replace("rlossctl.", "")
         lines = text.split("\n")
         raise PrototxtError(
-            f"cannot be read as a {name}",
+            f"cannot be read as a {kind.DESCRIPTOR.name}",
             where=f"{where}:{line}" if line else where,
             found=f"{reason}" + (f" in: {lines[line - 1].strip()[:80]}" if line else ""),
             expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks",
-            advice=_instead(text, name) or "correct the line, or check that this is the file you meant",
+            advice=_instead(text, kind) or "correct the line, or check that this is the file you meant",
         ) from error
 
 
-def _instead(text: str, name: str) -> str:
+def _instead(text: str, kind: type[Message]) -> str:
     """What to do with a solver where a net is read."""
-    if name != "NetParameter" or not is_solver(text):
+    if kind is not NetParameter or not is_solver(text):
         return ""
     net = re.search(r"^\s*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
     return "this is a solver; give the net that it names" + (f": {net[1]}" if net else "")
@@ -193,8 +199,7 @@ def top_level_fields(text: str) -> list[str]:
 
 def is_solver(text: str) -> bool:
     """Whether a prototxt or template is a solver, by the field names that nets and solvers do not share."""
-    kinds = ("SolverParameter", "NetParameter")
-    solver, net = ({field.name for field in schema.descriptor(kind).fields} for kind in kinds)
+    solver, net = (set(kind.DESCRIPTOR.fields_by_name) for kind in (SolverParameter, NetParameter))
     names = set(top_level_fields(text))
     return bool(names & (solver - net)) and not names & (net - solver)
 

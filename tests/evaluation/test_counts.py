@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rlossctl.counts import ClassCounts, class_mean, image_wise
 from rlossctl.evaluation.predicting.rules import VOID, Decision
 from rlossctl.evaluation.scoring.confusion import Confusion
-from rlossctl.evaluation.scoring.counts import ClassCounts, class_mean, image_wise
 from rlossctl.evaluation.scoring.tally import Tally
 
 

@@ -57,7 +57,8 @@ def verify(
     samples = {
         name: read_list(name, root, label_dir=label_dir or find_label_dir(name, root)) for name in lists
     }
-    found = room.verify(samples, num_classes=(names and len(names)) or num_classes, ignore=ignore)
+    count = len(names) if names else num_classes
+    found = room.verify(samples, num_classes=count, names=names, ignore=ignore)
     if json_file:
         options.write_json(json_file, {"clean": found.clean, "findings": [asdict(f) for f in found.findings]})
     if json_file != "-":

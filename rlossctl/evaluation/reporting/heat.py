@@ -7,6 +7,8 @@ from html import escape
 
 import numpy as np
 
+from rlossctl.counts import ratio
+
 STEPS = 21
 # From the page's background to one hue: the lightness alone carries the value.
 RAMPS = {"light": ((255, 255, 255), (8, 48, 107)), "dark": ((20, 24, 28), (158, 202, 255))}
@@ -73,8 +75,7 @@ def _luminance(colour: Colour) -> float:
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
     """Rows that sum to 1; NaN where a class has no pixels."""
-    totals = matrix.sum(axis=1, keepdims=True)
-    return np.divide(matrix, totals, out=np.full(matrix.shape, np.nan), where=totals > 0)
+    return ratio(matrix, matrix.sum(axis=1, keepdims=True))
 
 
 def _cell(share: float, true: int, guess: int, names: Sequence[str]) -> str:

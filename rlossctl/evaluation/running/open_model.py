@@ -215,10 +215,11 @@ def _open_prototxt(
         )
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
+    from rlossctl.net.origin import DataOverrides, NetOrigin
     from rlossctl.net.parameters import coverage_notes
 
-    named = {"source": source, "root": root}
-    net = load_inference_net(model, data=named, placeholders=placeholders, dialect=dialect)
+    origin = NetOrigin(model, weights, placeholders, dialect)
+    net = load_inference_net(origin, DataOverrides(source, root))
     notes = coverage_notes(*net.copy_from(weights), net.params, weights)
     images = image_source(net)
     if images is not None and net.param.state.phase != TRAIN:

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rlossctl.counts import class_mean, image_wise
 from rlossctl.evaluation.evaluate import Evaluation
 from rlossctl.evaluation.scoring.bootstrap import Difference
 from rlossctl.evaluation.scoring.confusion import class_scores, number
-from rlossctl.evaluation.scoring.counts import class_mean, image_wise
 
 # The order of tables; what a matrix alone gives is missing where masks may overlap.
 MEANS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from rlossctl.counts import ClassCounts
 from rlossctl.evaluation.predicting.rules import Decision
 from rlossctl.evaluation.scoring import boundary
 from rlossctl.evaluation.scoring.confusion import Confusion
-from rlossctl.evaluation.scoring.counts import ClassCounts
 
 
 class Tally:
