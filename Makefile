@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_FLAGS ?=
+# One file stays with one process: what its tests share is made once.
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -14,13 +15,14 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test conformance sanitize native-address native-thread lint format clean
+.PHONY: help venv demo test check conformance sanitize native-address native-thread lint format clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         set up, then run the main job on generated data; report in demo-out/'
 	@echo 'make test         set up, then check the style and run every test'
+	@echo 'make check        the same with the quick tests alone: for every commit'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
@@ -29,7 +31,7 @@ help:
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
-	@echo "PYTEST_FLAGS='-n 2' is handed to pytest."
+	@echo "PYTEST_FLAGS is handed to pytest: '$(PYTEST_FLAGS)' unless given (two processes)."
 
 venv: $(INSTALLED)
 
@@ -63,6 +65,9 @@ format: venv
 test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
+check: lint
+	$(BIN)/pytest $(PYTEST_FLAGS) -m 'not slow'
+
 conformance: venv
 	$(BIN)/pytest $(PYTEST_FLAGS) tests/layers tests/conformance tests/solver tests/prototxt tests/weights \
 	  tests/models tests/converters/test_fold_bn.py tests/net/test_four_nets.py
@@ -79,5 +84,5 @@ native-address native-thread: venv
 	$(BIN)/cmake --build build/$@ && build/$@/native_tests
 
 clean:
-	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
