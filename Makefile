@@ -15,7 +15,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test check conformance sanitize native-address native-thread lint format clean
+.PHONY: help venv demo test check conformance sanitize native-address native-thread lint format generate clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -28,6 +28,7 @@ help:
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint         check the style (ruff)'
 	@echo 'make format       bring the style about (ruff)'
+	@echo 'make generate     write the pages and stubs that programs write'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
@@ -61,6 +62,10 @@ lint: venv
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+generate: venv
+	$(BIN)/python proto/stub.py
+	$(BIN)/python docs/generate.py
 
 test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)
