@@ -47,14 +47,19 @@ class Fit(NamedTuple):
     """The net that a checkpoint fits.
 
     Attributes:
-        place: folder or file in configs/.
-        settings: values of its placeholders.
+        network: its name, as `rlossctl net --list` has it.
+        placeholders: values of its placeholders.
         words: what had to be assumed, for the user; "" for nothing.
     """
 
-    place: str
-    settings: Mapping[str, object]
+    network: str
+    placeholders: Mapping[str, object]
     words: str = ""
+
+    @property
+    def net(self) -> str:
+        """The name of the network's net for inference."""
+        return self.network if "/" in self.network else f"{self.network}/test"
 
 
 class Colours(NamedTuple):
@@ -74,11 +79,11 @@ def imagenet(facts: Facts) -> Colours:
 
 
 @dataclass(frozen=True)
-class Source:
+class Program:
     """One program's checkpoints.
 
     Attributes:
-        name: for `--source` and messages.
+        name: for messages.
         title: whose network it is, in words.
         marks: tensors by which it is recognised, all of them.
         absent: tensors that it does not have.
@@ -86,7 +91,7 @@ class Source:
             the layers' names in our prototxts.
         aliases: the same for tensors that repeat others, which must be equal to them.
         first: the layer that reads the image, whose weights are for RGB.
-        config: the net in configs/.
+        config: the net that fits.
         colours: how the program normalises an image.
         diagonal: patterns of fixed deconvolutions that mix no channels, though their weights could; ours have
             a group for each channel.
@@ -145,7 +150,7 @@ def unwrapped(tensors: Mapping[str, Entry]) -> dict[str, Entry]:
     return out
 
 
-def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
+def renamed(program: Program, file: TensorFile, prefix: str = "") -> Tensors:
     """The tensors of a checkpoint by the layers of the net.
 
     Args:
@@ -158,20 +163,20 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
     entries = unwrapped(file.tensors)
     out = Tensors({}, entries)
     for name, entry in list(entries.items()):
-        if _matches(NOT_WEIGHTS, name) or _matches(source.idle, name.rpartition(".")[0]):
+        if _matches(NOT_WEIGHTS, name) or _matches(program.idle, name.rpartition(".")[0]):
             continue
-        if _matches(source.diagonal, name.rpartition(".")[0]):
+        if _matches(program.diagonal, name.rpartition(".")[0]):
             entries[name] = _diagonal(file, name, entry)
-        twin = _replaced(source.aliases, name)
+        twin = _replaced(program.aliases, name)
         if twin != name and twin in entries:
             _check_alias(file, name, entry, twin, entries[twin])
             continue
         module, _, tensor = name.rpartition(".")
-        out.by_module.setdefault(prefix + _replaced(source.rename, module), {})[tensor] = name
+        out.by_module.setdefault(prefix + _replaced(program.rename, module), {})[tensor] = name
     return out
 
 
-def labels(tensors: Mapping[str, Entry], name: str, axis: int = 0) -> dict[str, object]:
+def labels(tensors: Mapping[str, Entry], name: str, axis: int = 0) -> dict[str, int]:
     """NUM_LABELS from an axis of the classifier's weights."""
     shape = tensors[name].shape if name in tensors else ()
     return {"NUM_LABELS": shape[axis]} if axis < len(shape) else {}
@@ -182,8 +187,8 @@ def facts_of(file: TensorFile, given: Mapping[str, object] | None = None) -> Fac
     return Facts(unwrapped(file.tensors), file.extra, given or {})
 
 
-def strided(facts: Facts, folder: str, settings: Mapping[str, object], *path: str) -> Fit:
-    """The net of output stride 16, or its variant of stride 8 in `<folder>_os8`.
+def strided(facts: Facts, network: str, placeholders: Mapping[str, object], *path: str) -> Fit:
+    """The net of output stride 16, or its variant of stride 8, `<network>_os8`.
 
     Args:
         path: where the file may say which, under these keys.
@@ -198,12 +203,12 @@ def strided(facts: Facts, folder: str, settings: Mapping[str, object], *path: st
         stride, words = 16, f"output stride 16 assumed, which no tensor tells; or --set {STRIDE}=8"
     if str(stride) not in ("8", "16"):
         raise UsageError(
-            "configs/ has no net of this output stride",
+            "no net of this output stride comes with rlossctl",
             found=stride,
             expected="8 or 16",
             advice=f"--set {STRIDE}=8 or --set {STRIDE}=16",
         )
-    return Fit(folder + ("_os8" if str(stride) == "8" else ""), settings, words)
+    return Fit(network + ("_os8" if str(stride) == "8" else ""), placeholders, words)
 
 
 def resnet_depth(

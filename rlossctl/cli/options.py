@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,34 @@ def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="NAME=VALUE",
         callback=parse_settings,
-        help="Fill the placeholder ${NAME} of a prototxt; the environment fills the rest. Repeatable.",
+        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment. Repeatable.",
     )(command)
+
+
+def unread_paths(
+    *, replaced: Mapping[str, str] | None = None, always: Collection[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Lets placeholders of --set stay unset in strings that the command does not read.
+
+    Args:
+        replaced: argument -> the string fields that are not read when it is given.
+        always: string fields that are never read.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapped(*args: Any, **values: Any) -> Any:
+            from rlossctl.prototxt.unset import Placeholders
+
+            fields = {*always}
+            for argument, field in (replaced or {}).items():
+                fields.update(field.split() if values[argument] else ())
+            values["settings"] = Placeholders(values["settings"], fields)
+            return command(*args, **values)
+
+        return wrapped
+
+    return decorate
 
 
 class Numbers(click.ParamType):
@@ -50,6 +77,7 @@ class Numbers(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int | float, ...]:
         """The tuple of numbers."""
+        numbers: tuple[int | float, ...]
         try:
             numbers = tuple(self._kind(part) for part in value.split(","))
         except ValueError:
@@ -64,7 +92,7 @@ def image_shape(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--image-shape",
         type=Numbers("C,H,W", int),
-        help="Size of the images, for a net that would look at its data to know it.",
+        help="Size of the images, for a net that would otherwise read its data to know it.",
     )(command)
 
 
@@ -82,14 +110,14 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["threads", "processes"]),
         default="threads",
         show_default=True,
-        help="What decodes: threads copy nothing, processes do not share the interpreter's lock.",
+        help="How images are decoded: threads copy nothing, processes do not share Python's lock.",
     )(command)
     return click.option(
         "--workers",
         type=click.IntRange(min=1),
         default=2,
         show_default=True,
-        help="How many decode images ahead of the model.",
+        help="Threads or processes that decode images ahead of the model.",
     )(command)
 
 
@@ -100,7 +128,7 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["auto", "bvlc", "rloss", "segnet", "enet"]),
         default="auto",
         show_default=True,
-        help="Whose Caffe the net is for; auto: by the layer types that only one fork has.",
+        help="Caffe fork that the net is written for; auto: told by the layer types that only one fork has.",
     )(command)
 
 
@@ -116,7 +144,7 @@ def python_layers(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         expose_value=False,
         callback=allow,
-        help="Run the modules that layers of type Python name. They are programs: read them first.",
+        help="Run the modules named by Python layers. They are programs: read them first.",
     )(command)
 
 

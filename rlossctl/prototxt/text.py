@@ -12,16 +12,19 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from rlossctl import resources
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import dialect as dialects
-from rlossctl.prototxt import template, upgrade
+from rlossctl.prototxt import template, unset, upgrade
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 
 Kind = TypeVar("Kind", bound=Message)
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
-_TOKEN = re.compile(r'#[^\n]*|\$\{\w+\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
+_TOKEN = re.compile(
+    r'#[^\n]*|\$\{\w+(?::-[^{}$]*)?\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n'
+)
 # Two backslashes are taken together, so that what follows them is not taken for escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
 
@@ -63,7 +66,7 @@ def load_net_file(
         PrototxtError: not readable, unset placeholders, not a prototxt, unknown fields (with the line), or
             an old net that cannot be upgraded.
     """
-    text = template.fill(read_text(path), placeholders or {}, str(path))
+    text = _filled(read_text(path), placeholders, path)
     return parse_net(text, str(path), dialect)
 
 
@@ -88,6 +91,21 @@ def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | No
     return load_net_file(path, placeholders).param
 
 
+def load_prototxt(
+    path: str | Path, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
+) -> NetFile | SolverParameter:
+    """Reads a net or a solver prototxt, whichever it is; its text is read and parsed once.
+
+    Raises:
+        PrototxtError: as for nets and solvers.
+    """
+    template_text = read_text(path)
+    text = _filled(template_text, placeholders, path)
+    if is_solver(template_text):
+        return parse_solver(text, str(path))
+    return parse_net(text, str(path), dialect)
+
+
 def load_solver_parameter(
     path: str | Path, placeholders: Mapping[str, object] | None = None
 ) -> SolverParameter:
@@ -98,13 +116,24 @@ def load_solver_parameter(
     Raises:
         PrototxtError: as for nets; also when both `type` and `solver_type` are set.
     """
-    text = template.fill(read_text(path), placeholders or {}, str(path))
-    param = parse(text, SolverParameter, str(path))
+    return parse_solver(_filled(read_text(path), placeholders, path), str(path))
+
+
+def _filled(text: str, placeholders: Mapping[str, object] | None, path: str | Path) -> str:
+    """The text with its placeholders filled, but for those that the command lets stay unset."""
+    if isinstance(placeholders, unset.Placeholders):
+        placeholders = placeholders.of(text)
+    return template.fill(text, placeholders or {}, str(path))
+
+
+def parse_solver(text: str, where: str) -> SolverParameter:
+    """Solver text without placeholders to its message; `where` names it in errors."""
+    param = parse(text, SolverParameter, where)
     if param.HasField("solver_type"):
         if param.HasField("type"):
             raise PrototxtError(
                 "sets both type and solver_type",
-                where=path,
+                where=where,
                 found=f"type: {param.type!r} and solver_type: {param.solver_type}",
                 expected="one of them",
                 advice="delete solver_type",
@@ -163,7 +192,13 @@ def _unknown_escape(text: str) -> int:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a prototxt file, refused early when it is missing, huge or binary."""
+    """The text of a prototxt file, or of a net or solver that comes with rlossctl (`demo/train`).
+
+    Raises:
+        PrototxtError: neither, or a file that is huge or binary.
+    """
+    if resources.is_named(path):
+        return resources.named_text(path)
     file = Path(path)
     try:
         size = file.stat().st_size
@@ -175,8 +210,8 @@ def read_text(path: str | Path) -> str:
             "cannot be opened",
             where=path,
             found=error.strerror or str(error),
-            expected="a readable prototxt file",
-            advice="check the name and the folder",
+            expected="a readable prototxt file, or the name of a net that comes with rlossctl",
+            advice=_meant(path),
         ) from error
     try:
         text = data.decode("utf-8")
@@ -185,6 +220,14 @@ def read_text(path: str | Path) -> str:
     if "\0" in text:
         raise _not_text(path, f"a zero byte at offset {text.index(chr(0))}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _meant(path: str | Path) -> str:
+    """What to give in place of a file that is not there."""
+    names = resources.similar_names(path)
+    if names:
+        return f"did you mean {' or '.join(names)}?"
+    return "check the name and the folder; rlossctl net --list shows the nets that come with rlossctl"
 
 
 def layer_lines(text: str) -> list[int]:

@@ -81,7 +81,7 @@ def test_the_layer_with_other_weights_is_named(files, material, tmp_path):
 
 def test_half_a_model_is_a_usage_error(material):
     result = verify(material, material.test, material.test)
-    assert isinstance(result.exception, UsageError) and "half a model" in str(result.exception)
+    assert isinstance(result.exception, UsageError) and "half of a model" in str(result.exception)
 
 
 def relu(*, inputs: dict[str, tuple[int, list[int]]], reads: str = "data", card: str = "") -> onnx.ModelProto:
@@ -142,7 +142,7 @@ def test_external_data_outside_of_the_folder_is_not_read(files, material, tmp_pa
     tensor.external_data.add(key="location", value="../../etc/hostname")
     (tmp_path / "out.onnx").write_bytes(model.SerializeToString())
     result = verify(material, files[0], tmp_path / "out.onnx")
-    assert isinstance(result.exception, WeightsError) and "outside of the model's folder" in str(
+    assert isinstance(result.exception, WeightsError) and "outside the model's folder" in str(
         result.exception
     )
 

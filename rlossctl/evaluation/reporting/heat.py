@@ -28,8 +28,8 @@ def heat_style() -> str:
 def step_colours(theme: str, step: int) -> tuple[Colour, Colour]:
     """Background and text of a step, 0..20, as RGB."""
     low, high = (np.array(end, dtype=np.float64) for end in RAMPS[theme])
-    back = tuple(int(value) for value in np.rint(low + (high - low) * step / (STEPS - 1)))
-    black, white = (0, 0, 0), (255, 255, 255)
+    red, green, blue = (int(value) for value in np.rint(low + (high - low) * step / (STEPS - 1)))
+    back, black, white = (red, green, blue), (0, 0, 0), (255, 255, 255)
     return back, max((black, white), key=lambda text: contrast(back, text))
 
 

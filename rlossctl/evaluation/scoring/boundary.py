@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from rlossctl.counts import ClassCounts
-from rlossctl.evaluation.predicting.rules import VOID
+from rlossctl.evaluation.running.answers import VOID
 from rlossctl.evaluation.scoring.confusion import byte_pairs
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from rlossctl.counts import Absent, CaffeScores, ClassCounts, caffe_scores, class_mean
 from rlossctl.data.images import check_labels
 from rlossctl.errors import DataError
-from rlossctl.evaluation.predicting.rules import VOID
+from rlossctl.evaluation.running.answers import VOID
 
 BYTES = 256
 
@@ -108,9 +108,8 @@ class Confusion:
         pairs[ignore] = 0
         if pairs[classes:].any() or pairs[:, classes:VOID].any():
             pairs[ignore] = ignored
-            self._check(
-                *(maps or np.indices(pairs.shape).reshape(2, -1).repeat(pairs.ravel(), axis=1)), where
-            )
+            truth, prediction = maps or np.indices(pairs.shape).reshape(2, -1).repeat(pairs.ravel(), axis=1)
+            self._check(truth, prediction, where)
         self.matrix += pairs[:classes, :classes]
         self.unassigned += pairs[:classes, VOID]
         self.ignored += int(ignored.sum())
