@@ -125,12 +125,11 @@ def wheel_of_sdist(sdist: Sdist, tmp_path_factory: pytest.TempPathFactory) -> Wh
 
 @pytest.fixture
 def checkout(repository: Path, tmp_path: Path) -> Path:
-    """A copy of what the package is made from, to be changed; its configs are few."""
+    """A copy of what the package is made from, to be changed."""
     copy = tmp_path / "checkout"
-    for room in ("rlossctl", "native", "proto", "converters"):
+    for room in ("rlossctl", "native", "proto", "converters", "configs"):
         unwanted = shutil.ignore_patterns("__pycache__", "*.so", "schema.desc")
         shutil.copytree(repository / room, copy / room, symlinks=True, ignore=unwanted)
-    shutil.copytree(repository / "configs" / "demo", copy / "configs" / "demo")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(repository / name, copy)
     return copy

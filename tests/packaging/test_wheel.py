@@ -20,18 +20,19 @@ def test_wheel_holds_everything_it_needs(wheel: Wheel, repository: Path) -> None
     assert "rlossctl/converters/__init__.py" in found
     assert any(name.startswith("rlossctl/_native.") for name in found)
 
-    configs = {path.relative_to(repository).as_posix() for path in repository.glob("configs/**/*.prototxt")}
-    assert configs
-    assert {f"rlossctl/{name}" for name in configs} <= found
+    for room in ("converters", "configs"):
+        here = {path.relative_to(repository).as_posix() for path in (repository / room).rglob("*.*")}
+        unwanted = {"configs/make.py", "configs/README.md"}
+        wanted = {name for name in here - unwanted if not name.endswith((".pyc", ".part"))}
+        assert wanted == {
+            name.removeprefix("rlossctl/") for name in found if name.startswith(f"rlossctl/{room}/")
+        }
 
 
 def test_wheel_holds_nothing_else(wheel: Wheel) -> None:
     assert len(wheel.names) == len(set(wheel.names))
     rooms = {name.split("/")[0] for name in wheel.names}
     assert {room for room in rooms if not room.endswith(".dist-info")} == {"rlossctl"}
-
-    configs = {Path(name).suffix for name in wheel.names if name.startswith("rlossctl/configs/")}
-    assert configs == {".prototxt"}
 
     strays = {".proto", ".cpp", ".caffemodel", ".npz", ".npy", ".png", ".jpg", ".pyc"}
     assert not {name for name in wheel.names if Path(name).suffix in strays}
