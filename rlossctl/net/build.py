@@ -9,7 +9,7 @@ import torch
 from google.protobuf.message import Message
 
 from rlossctl.errors import DataError, NetError, RlossError
-from rlossctl.net import registry
+from rlossctl.net import memory, registry
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
 from rlossctl.net.net import LayerNode, Net
@@ -19,6 +19,10 @@ from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
 from rlossctl.prototxt.messages import Phase
 from rlossctl.prototxt.text import NetFile
+
+# What torch and Python raise where sizes and numbers make no sense together.
+_NOT_COMPUTABLE = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError, MemoryError)
+_LIMIT = f"sizes of at least 0, and at most {memory.MAX_VALUES:,} values"
 
 
 def load_net(
@@ -133,6 +137,8 @@ def build_net(
     owners = resolve_sharing(built)
     if torch.device(device).type != "meta":
         given = {} if share is None else shared_blobs(built, share.params)
+        new = [(owner.layer, owner.blob) for owner in owners if id(owner.blob) not in given]
+        memory.require(layers, shapes, new, torch.device(device))
         materialize(owners, built, torch.device(device), given)
     return Net(file, graph, layers, shapes, learnable(owners), phase, dialect, reason)
 
@@ -158,12 +164,28 @@ def _build_layer(
     bottoms = [shapes[name] for name in node.bottoms]
     own_phase = ("TRAIN", "TEST")[node.message.phase] if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
-    layer = node.kind.cls(setup)
+    layer = _construct(node, setup)
     tops = _data_shapes(layer) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
+    for name, shape in zip(node.tops, tops, strict=True):
+        if fault := memory.shape_fault(shape):
+            raise setup.error(f"its top {name!r} {fault}", found=_sizes(shape), expected=_LIMIT)
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
+
+
+def _construct(node: Node, setup: Setup) -> Layer:
+    """The layer; numbers of its prototxt that torch or Python cannot compute with are its error."""
+    try:
+        return node.kind.cls(setup)
+    except _NOT_COMPUTABLE as error:
+        raise setup.error(
+            "cannot be built with its parameters",
+            found=_first_line(error),
+            expected="numbers that fit its bottoms",
+            advice="check the layer's parameters and the sizes of the blobs above",
+        ) from error
 
 
 def _data_shapes(layer: DataLayer) -> list[Shape]:
@@ -189,15 +211,18 @@ def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
         tops = layer(*bottoms)
     except RlossError:
         raise
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except _NOT_COMPUTABLE as error:
         raise setup.error(
             "cannot take its bottoms",
-            found=", ".join("x".join(map(str, shape)) for shape in setup.bottoms)
-            + f" ({_first_line(error)})",
+            found=", ".join(map(_sizes, setup.bottoms)) + f" ({_first_line(error)})",
             expected="shapes that fit the layer's parameters",
             advice="check kernel sizes, strides and the sizes of the blobs above",
         ) from error
     return [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+
+
+def _sizes(shape: Shape) -> str:
+    return "x".join(map(str, shape))
 
 
 def _first_line(error: Exception) -> str:
@@ -221,4 +246,9 @@ def _input_shapes(file: NetFile) -> dict[str, Shape]:
             found=f"{len(names)} input, sizes {sizes}",
             expected="one shape (or four input_dim) per input, no negative size",
         )
+    for name, shape in zip(names, sizes, strict=True):
+        if fault := memory.shape_fault(shape):
+            raise NetError(
+                f"the input {name!r} {fault}", where=file.path, found=_sizes(shape), expected=_LIMIT
+            )
     return dict(zip(names, sizes, strict=True))
