@@ -66,7 +66,7 @@ def read(path: Path) -> Content | None:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _error(path, str(error)) from error
     found = content.get("format") if isinstance(content, dict) else type(content).__name__
     if found != FORMAT:
