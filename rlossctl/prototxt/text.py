@@ -22,9 +22,7 @@ Kind = TypeVar("Kind", bound=Message)
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
-_TOKEN = re.compile(
-    rf'#[^\n]*|{template.PLACEHOLDER.pattern}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{{}}<>]|[A-Za-z_]\w*|\n'
-)
+_TOKEN = re.compile(rf"#[^\n]*|{template.PLACEHOLDER.pattern}|{template.STRING}|[{{}}<>]|[A-Za-z_]\w*|\n")
 # Two backslashes are taken together, so that what follows them is not taken for escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
 
@@ -175,7 +173,7 @@ def _instead(text: str, kind: type[Message]) -> str:
     """What to do with a solver where a net is read."""
     if kind is not NetParameter or not is_solver(text):
         return ""
-    net = re.search(r"^\s*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
+    net = re.search(r"^[ \t]*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
     return "this is a solver; give the net that it names" + (f": {net[1]}" if net else "")
 
 
