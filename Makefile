@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?=
+GPU_FLAGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -15,7 +16,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test conformance sanitize native-address native-thread lint format clean FORCE
+.PHONY: help venv demo test conformance sanitize native-address native-thread gpu lint format clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -24,13 +25,14 @@ help:
 	@echo 'make test         set up, then check the style and run every test'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
+	@echo 'make gpu          on a machine with an NVIDIA GPU, without network: build, test, measure (docs/cuda.md)'
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint         check the style (ruff)'
-	@echo 'make format       bring the style about (ruff)'
+	@echo 'make format       apply the style (ruff)'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
-	@echo "PYTEST_FLAGS='-n 2' is handed to pytest."
+	@echo "PYTEST_FLAGS='-n 2' is handed to pytest, GPU_FLAGS='--dry' to benchmarks/gpu.py."
 
 venv: $(INSTALLED)
 
@@ -84,6 +86,10 @@ native-address native-thread: venv
 	  -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 -DSANITIZE=$(SANITIZE) >/dev/null && \
 	$(BIN)/cmake --build build/$@ && build/$@/native_tests
 
+# In the Python that is there, without an installation: a machine with a GPU may have no network.
+gpu:
+	$(PYTHON) benchmarks/gpu.py $(GPU_FLAGS)
+
 clean:
-	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-out gpu-out build dist .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,9 +38,10 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 TOTAL = 540.0  # seconds
+LEAST = 5.0  # seconds for which a step is worth starting
 PACKAGES = ("torch", "numpy", "click", "google.protobuf", "PIL", "tqdm", "pytest", "pybind11", "onnxruntime")
 TOOLS = ("nvidia-smi", "nvcc", "g++", "cmake", "ninja", "compute-sanitizer")
-SANITIZED = "test_deterministic_means_the_same_bits or test_the_twin_runs_on_the_device"
+SANITIZED = "crf_small or as_often or leaves_out"  # small images: a sanitizer is many times slower
 DRY_ARCHITECTURE = "9.0"  # where there is no card to ask
 DRY_PATIENCE = 4  # a processor that others use is slow, and a dry run measures nothing
 
@@ -98,8 +99,8 @@ class Failed(Exception):
     """A step's command failed."""
 
 
-def main() -> int:
-    arguments = parse()
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = parse(words)
     out = arguments.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     patience = DRY_PATIENCE if arguments.dry else 1
@@ -126,7 +127,7 @@ def perform(run: Run, step: Step, action: Callable[[Run, Step], None]) -> None:
     start = time.monotonic()
     step.ends = start + step.limit
     try:
-        if step.limit < 5:
+        if step.limit < LEAST:
             raise LeftOut("no time was left")
         action(run, step)
         step.state = "ok"
@@ -404,7 +405,7 @@ def shown(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -415,7 +416,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--wheels", type=Path, metavar="DIR", help="wheels of packages that are not installed"
     )
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":
