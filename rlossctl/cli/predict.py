@@ -89,7 +89,7 @@ class Kinds(click.ParamType):
 @prediction.protocol_options
 @prediction.rule_options
 @groups.option_group("Running", options.device, options.decoding)
-@options.unread_paths("model", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     model: str,
     inputs: tuple[str, ...],
