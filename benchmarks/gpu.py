@@ -76,6 +76,7 @@ class Run:
     wheels: Path | None
     site: Path
     deadline: float
+    commit: str | None
 
     @property
     def device(self) -> str:
@@ -84,7 +85,10 @@ class Run:
     @property
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join(filter(None, [str(ROOT), str(self.site), os.environ.get("PYTHONPATH")]))
-        tools = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"])
+        own = str(Path(sys.executable).parent)
+        tools = os.pathsep.join(
+            [own, os.environ.get("PATH", ""), "/usr/local/cuda/bin", "/usr/local/nvidia/bin"]
+        )
         return {**os.environ, "PYTHONPATH": path, "PATH": tools, "PYTHONUNBUFFERED": "1"}
 
     def tool(self, name: str) -> str | None:
@@ -104,7 +108,8 @@ def main(words: Sequence[str] | None = None) -> int:
     out = arguments.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     patience = DRY_PATIENCE if arguments.dry else 1
-    run = Run(out, arguments.dry, arguments.wheels, out / "site", time.monotonic() + patience * TOTAL)
+    deadline = time.monotonic() + patience * TOTAL
+    run = Run(out, arguments.dry, arguments.wheels, out / "site", deadline, arguments.commit)
     unpack(run)
     report: dict[str, Any] = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -204,9 +209,8 @@ def unpack(run: Run) -> None:
 
 def machine(run: Run, step: Step) -> None:
     """Names and versions of what runs, and what is missing."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     step.figures = {
-        "commit": git.stdout.strip() or "not a git checkout",
+        "commit": run.commit or _commit(run),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "CPUs": os.cpu_count(),
         "Python": platform.python_version(),
@@ -225,6 +229,14 @@ def machine(run: Run, step: Step) -> None:
     if available(run, "torch"):
         code = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"
         step.figures["torch, its CUDA, a device"] = call(run, step, [sys.executable, "-c", code]).strip()
+
+
+def _commit(run: Run) -> str:
+    if run.tool("git") is None:
+        return "unknown: no git here"
+    words = ["git", "describe", "--always", "--dirty"]
+    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    return found.stdout.strip() or "unknown: not a git checkout"
 
 
 def build(run: Run, step: Step) -> None:
@@ -416,6 +428,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--wheels", type=Path, metavar="DIR", help="wheels of packages that are not installed"
     )
+    parser.add_argument("--commit", help="what to note as the commit, for a copy without its history")
     return parser.parse_args(words)
 
 
