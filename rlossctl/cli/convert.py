@@ -155,9 +155,7 @@ def _onnx_options(
     options.python_layers,
     options.image_shape,
     click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Blob that ONNX returns."),
-    click.option(
-        "--classes", metavar="NAMES", help="Class names for ONNX: voc, camvid, or a file with one per line."
-    ),
+    options.classes("Class names for ONNX"),
     click.option(
         "--fold-bn", metavar="LIST", help="Fold the statistics of these images into SegNet's BN layers."
     ),

@@ -63,7 +63,7 @@ undefined. docs/evaluation.md defines every score.
         show_default=True,
         help="Label of pixels that do not count.",
     ),
-    click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line."),
+    options.classes(),
 )
 @groups.option_group(
     "Model",

@@ -36,7 +36,8 @@ def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="NAME=VALUE",
         callback=parse_placeholders,
-        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment. Repeatable.",
+        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment, or have a "
+        "default. Repeatable.",
     )(command)
 
 
@@ -64,6 +65,21 @@ def unread_paths(
         return wrapped
 
     return decorate
+
+
+def classes(
+    words: str = "Class names", default: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--classes`: those of a data set that is known by its name, or of a file."""
+    from rlossctl.data.sets.registry import data_sets
+
+    return click.option(
+        "--classes",
+        metavar="NAMES",
+        default=default,
+        show_default=default is not None,
+        help=f"{words}: {', '.join(data_sets())}, or a file with one per line.",
+    )
 
 
 class Numbers(click.ParamType):

@@ -79,7 +79,7 @@ def command() -> None:
     "Scores",
     _soften,
     click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the model's, 0 to 255."),
-    click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line."),
+    options.classes(),
     options.placeholders,
     options.dialect,
 )
