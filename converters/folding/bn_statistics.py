@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from rlossctl.errors import UsageError
-from rlossctl.layers.segnet import BN, EPSILON, INFERENCE
+from rlossctl.layers.segnet import BN, EPSILON
 from rlossctl.net import Net
-from rlossctl.net.net import LayerNode
+from rlossctl.net.walk import LayerNode
+from rlossctl.prototxt.messages import BNParameter
 
 
 class _Statistics:
@@ -68,4 +69,4 @@ def _fold(layer: LayerNode, mean: Tensor, variance: Tensor) -> None:
     shift.copy_(shift.double() - mean * factor)
     scale.copy_(factor)
     layer.module.learns = False
-    layer.message.bn_param.bn_mode = INFERENCE
+    layer.message.bn_param.bn_mode = BNParameter.INFERENCE

@@ -14,7 +14,7 @@ from rlossctl.layers.normalization import BatchNorm, Bias, Scale
 from rlossctl.layers.segnet import BN
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.layer import Layer
-from rlossctl.net.net import LayerNode
+from rlossctl.net.walk import LayerNode
 
 LINEAR = (Convolution, Deconvolution, InnerProduct)
 Affine = tuple[Tensor, Tensor]  # factor and term of each channel, float64

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from google.protobuf.message import Message
 
 from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import registry
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
-from rlossctl.net.net import LayerNode, Net
+from rlossctl.net.net import Net
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
+from rlossctl.net.walk import LayerNode
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
-from rlossctl.prototxt.messages import Phase
+from rlossctl.prototxt.messages import NetState, Phase
 from rlossctl.prototxt.text import NetFile, load_net_file
 
 
@@ -75,7 +75,7 @@ def load_inference_net(
     file = load_net_file(prototxt, placeholders or {}, dialect)
     state = phases.net_state("TEST", file.param.state)
     if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
-        state.phase = 0
+        state.phase = Phase.TRAIN
     return build_net(phases.filter_net(file, state), device=device, data=data, phase="TEST")
 
 
@@ -114,7 +114,7 @@ def _dialect(file: NetFile, dialect: str, share: Net | None) -> tuple[str, str]:
     return file.dialect, file.dialect_reason
 
 
-def _feedable(file: NetFile, state: Message) -> bool:
+def _feedable(file: NetFile, state: NetState) -> bool:
     """Whether the state leaves the net an image: a net-level input, or a data layer."""
     kinds = registry.kinds()
     return bool(file.param.input) or any(
@@ -127,7 +127,7 @@ def _build_layer(
     node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: dict[str, object]
 ) -> LayerNode:
     bottoms = [shapes[name] for name in node.bottoms]
-    own_phase = ("TRAIN", "TEST")[node.message.phase] if node.message.HasField("phase") else phase
+    own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
     layer = node.kind.cls(setup)
     tops = _data_shapes(layer) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from rlossctl.net import Net
-from rlossctl.net.net import LayerNode, Watch
 from rlossctl.net.parameters import param_spec
+from rlossctl.net.walk import LayerNode, Watch
 from rlossctl.solver.log import Log, number
 
 

@@ -13,12 +13,11 @@ from google.protobuf.message import Message
 from rlossctl.errors import PrototxtError, UsageError
 from rlossctl.net import Net, build_net
 from rlossctl.prototxt import load_solver_parameter, to_text
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.prototxt.text import NetFile
 from rlossctl.solver import nets, policies
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.solver import Solver
-
-GPU = 1  # SolverParameter.SolverMode
 
 
 def load_solver(
@@ -147,7 +146,7 @@ def pick_device(device: str | torch.device | None, param: Message | None = None)
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device is None or str(device) == "auto":
-        wanted = param is None or param.solver_mode == GPU
+        wanted = param is None or param.solver_mode == SolverParameter.GPU
         index = 0 if param is None else param.device_id
         if not (wanted and count):
             return torch.device("cpu")

@@ -14,6 +14,7 @@ from rlossctl.errors import PrototxtError, RlossError
 from rlossctl.net import Net
 from rlossctl.net.graph import AUTOMATIC
 from rlossctl.net.saved import as_array
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies, resume, snapshot
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.log import Log, Pace, Stopwatch, number, output_lines, warnings_to_stderr
@@ -22,7 +23,6 @@ from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
 
 RECORDED_VALUES = 16  # output blobs with more elements are left out of the JSON lines
-HDF5 = 0  # SolverParameter.SnapshotFormat
 
 
 class Solver:
@@ -161,7 +161,7 @@ class Solver:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
         self._check_weights()
-        hdf5 = self.param.snapshot_format == HDF5
+        hdf5 = self.param.snapshot_format == SolverParameter.HDF5
         files = snapshot.file_names(self.prefix, self.iter, hdf5)
         kind = "HDF5" if hdf5 else "binary proto"
         self.log.info(f"Snapshotting to {kind} file {files.model}")

@@ -16,8 +16,6 @@ from rlossctl.evaluation.running.runners import LabelRunner, Runner, open_onnx
 from rlossctl.evaluation.scoring.state import hash_files
 from rlossctl.weights import kinds
 
-TRAIN = 0  # the value of Caffe's Phase
-
 
 @dataclass(frozen=True)
 class OpenedModel:
@@ -216,12 +214,13 @@ def _open_prototxt(
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
     from rlossctl.net.parameters import coverage_notes
+    from rlossctl.prototxt.messages import Phase
 
     named = {"source": source, "root": root}
     net = load_inference_net(model, data=named, placeholders=placeholders, dialect=dialect)
     notes = coverage_notes(*net.copy_from(weights), net.params, weights)
     images = image_source(net)
-    if images is not None and net.param.state.phase != TRAIN:
+    if images is not None and net.param.state.phase != Phase.TRAIN:
         # A training net's list is never taken without being named: its scores would mean nothing.
         source = images.source if source is None else source
         root = images.root if root is None else root
