@@ -274,11 +274,9 @@ def _filter_on(device: str) -> str:
 
 
 def _kernel() -> str:
-    from rlossctl.bilateral.choice import native_module
+    from rlossctl.bilateral.choice import find_native
 
-    module = native_module()
-    if isinstance(module, str):
-        raise ImportError(module)
+    module = find_native().needed()
     simd = getattr(module, "simd", None)
     return str(module.__file__) + (f", instructions: {simd()}" if simd else "")
 
