@@ -10,6 +10,7 @@ from rlossctl.layers.segnet import BN, EPSILON
 from rlossctl.net import Net
 from rlossctl.net.walk import LayerNode
 from rlossctl.prototxt.messages import BNParameter
+from rlossctl.words import counted
 
 
 class _Statistics:
@@ -60,7 +61,9 @@ def fold_bn(net: Net) -> tuple[str, ...]:
     for layer, values in zip(layers, statistics, strict=True):
         values.hook.remove()
         _fold(layer, values.mean / values.batches, values.variance / values.batches)
-    return (f"folded {len(layers)} BN layers by {samples} images in batches of {batch}",)
+    return (
+        f"folded {counted(len(layers), 'BN layer')} by {counted(samples, 'image')} in batches of {batch}",
+    )
 
 
 def _fold(layer: LayerNode, mean: Tensor, variance: Tensor) -> None:

@@ -68,8 +68,10 @@ def detect(net: NetParameter) -> tuple[str, str]:
 class Typed(Protocol):
     """A layer as far as its type goes."""
 
-    name: str
-    type: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
 
 
 def by_types(layers: Iterable[Typed]) -> tuple[str, str]:

@@ -1,14 +1,12 @@
 """The messages of proto/rlossctl.proto, without generated code.
 
-The schema is compiled to a FileDescriptorSet when the package is built and loaded into a private
-DescriptorPool, so that it works with every protobuf runtime and never clashes with a caffe_pb2 that
-the same process may hold.
+The compiled schema (compiled.py) is loaded into a private DescriptorPool, so that it works with every
+protobuf runtime and never clashes with a caffe_pb2 that the same process may hold.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -16,24 +14,15 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
-from rlossctl.errors import RlossError
+from rlossctl.prototxt.compiled import descriptor_set
 
 PACKAGE = "rlossctl"
 
 
 @cache
 def _pool() -> descriptor_pool.DescriptorPool:
-    try:
-        data = resources.files("rlossctl.prototxt").joinpath("schema.desc").read_bytes()
-    except FileNotFoundError as error:
-        raise RlossError(
-            "the compiled schema is missing from the installation",
-            where="rlossctl/prototxt/schema.desc",
-            expected="a file made from proto/rlossctl.proto when the package is built",
-            advice="install the package: pip install . (or make venv in a checkout)",
-        ) from error
     pool = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(data).file:
+    for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file:
         pool.Add(file)
     return pool
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from rlossctl import resources
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import template, upgrade
@@ -21,7 +22,9 @@ Kind = TypeVar("Kind", bound=Message)
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
-_TOKEN = re.compile(r'#[^\n]*|\$\{\w+\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
+_TOKEN = re.compile(
+    r'#[^\n]*|\$\{\w+(?::-[^{}$]*)?\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n'
+)
 _SOLVER_TYPES = {
     "SGD": "SGD",
     "NESTEROV": "Nesterov",
@@ -171,7 +174,13 @@ def _unknown_escape(text: str) -> int:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a prototxt file, refused early when it is missing, huge or binary."""
+    """The text of a prototxt file, or of a net or solver that comes with rlossctl, by its name (`demo/train`).
+
+    Raises:
+        PrototxtError: neither, or a file that is huge or binary.
+    """
+    if resources.is_named(path):
+        return resources.named_text(path)
     file = Path(path)
     try:
         size = file.stat().st_size
@@ -183,8 +192,8 @@ def read_text(path: str | Path) -> str:
             "cannot be opened",
             where=path,
             found=error.strerror or str(error),
-            expected="a readable prototxt file",
-            advice="check the name and the folder",
+            expected="a readable prototxt file, or the name of a net that comes with rlossctl",
+            advice=_meant(path),
         ) from error
     try:
         text = data.decode("utf-8")
@@ -193,6 +202,14 @@ def read_text(path: str | Path) -> str:
     if "\0" in text:
         raise _not_text(path, f"a zero byte at offset {text.index(chr(0))}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _meant(path: str | Path) -> str:
+    """What to give in place of a file that is not there."""
+    names = resources.similar_names(path)
+    if names:
+        return f"did you mean {' or '.join(names)}?"
+    return "check the name and the folder; rlossctl net --list shows the nets that come with rlossctl"
 
 
 def layer_lines(text: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rlossctl import resources
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.weights import wire
 from rlossctl.weights.magic import HDF5, TEXT_BYTES, TEXT_SAMPLE, is_safetensors
@@ -43,13 +44,22 @@ def by_suffix(path: str | os.PathLike[str]) -> str | None:
     return max(found)[1] if found else None
 
 
+def by_name(path: str | os.PathLike[str]) -> str | None:
+    """The format that the name of an input tells: its suffix, or a prototxt for a net that comes with rlossctl.
+
+    What is spelt much like such a net and is not there counts as a prototxt too: its reader says what may be
+    meant.
+    """
+    return by_suffix(path) or (PROTOTXT if resources.similar_names(path) else None)
+
+
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The format of an existing file, by its suffix, else by its content.
+    """The format of an input, by its name, else by its content.
 
     Raises:
-        WeightsError: the file cannot be read or is empty (only looked at without a known suffix).
+        WeightsError: the file cannot be read or is empty (only looked at where the name does not tell).
     """
-    return by_suffix(path) or by_content(wire.open_source(path))
+    return by_name(path) or by_content(wire.open_source(path))
 
 
 def by_content(source: Source) -> str:
