@@ -104,7 +104,9 @@ def prepare_camvid(sources: list[str], out: str | os.PathLike[str], void: int = 
     Raises:
         DataError: no training photos, a photo without a label, labels with other ids.
     """
-    out, files, lists = Path(out), {}, {}
+    out = Path(out)
+    files: dict[str, int] = {}
+    lists: dict[str, int] = {}
     with Sources(sources) as opened:
         for split in _SEGNET_SPLITS:
             photos, labels = _by_stem(opened.entries, split), _by_stem(opened.entries, f"{split}annot")
