@@ -33,7 +33,7 @@ def configs_dir() -> Path:
 
 
 def is_named(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is the name of a net or solver that comes with rlossctl (`demo/train`), and not a file."""
+    """Whether this is not a file but the name of a net or solver that comes with rlossctl (`demo/train`)."""
     if os.path.isfile(path):
         return False
     from rlossctl import configs

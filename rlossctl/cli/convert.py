@@ -188,7 +188,8 @@ def command(
 
     One file alone: a prototxt of any age (V0, V1; net or solver) is upgraded to today's form; a caffemodel
     too, or it is copied byte for byte; weights become another weights file, and back again; a PyTorch
-    checkpoint of a known program becomes the weights of its net (rlossctl net --list). docs/formats.md has the table.
+    checkpoint of a known program becomes the weights of its net (rlossctl net --list). The table is in
+    docs/formats.md.
 
     \b
     Examples:

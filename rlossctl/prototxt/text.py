@@ -174,7 +174,7 @@ def _unknown_escape(text: str) -> int:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a prototxt file, or of a net or solver that comes with rlossctl, by its name (`demo/train`).
+    """The text of a prototxt file, or of a net or solver that comes with rlossctl (`demo/train`).
 
     Raises:
         PrototxtError: neither, or a file that is huge or binary.

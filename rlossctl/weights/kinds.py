@@ -45,7 +45,7 @@ def by_suffix(path: str | os.PathLike[str]) -> str | None:
 
 
 def by_name(path: str | os.PathLike[str]) -> str | None:
-    """The format that the name of an input tells: its suffix, or a prototxt for a net that comes with rlossctl.
+    """The format that an input's name tells: its suffix, or a prototxt for a net that comes with rlossctl.
 
     What is spelt much like such a net and is not there counts as a prototxt too: its reader says what may be
     meant.

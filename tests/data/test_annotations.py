@@ -52,7 +52,7 @@ def test_clicks_of_several_files_later_over_earlier(photos, tmp_path):
     result = run("clicks", first, second, "-o", tmp_path / "out", "--images", photos, "--width", 3)
     assert result.exit_code == 0, result.output
     assert "2 labels" in result.output and "1 of them without" in result.output
-    assert "1 annotated images have no photo" in result.output
+    assert "left out because they have no photo: 1 annotated image" in result.output
     label = read_label(tmp_path / "out/a.png")
     assert label[5, 9:13].tolist() == [3, 0, 0, 0] and label[4:7, 10].tolist() == [3, 0, 3]
     assert label[19, 29] == 2, "the photo's far corner is its last pixel"
@@ -63,7 +63,7 @@ def test_points_outside_are_listed_or_refused(photos, tmp_path):
     file = write_json(tmp_path / "c.json", {"a": [{"x": 31, "y": 2, "cls": 0}, {"x": 3, "y": 2, "cls": 0}]})
     arguments = ("clicks", file, "-o", tmp_path / "out", "--images", photos)
     result = run(*arguments)
-    assert result.exit_code == 0 and "1 points outside of their photo: a: x 31, y 2" in result.output
+    assert result.exit_code == 0 and "1 point outside of their photo: a: x 31, y 2" in result.output
     strict = run(*arguments, "--strict")
     assert isinstance(strict.exception, DataError) and "x 0..30, y 0..20" in str(strict.exception)
 

@@ -179,7 +179,7 @@ def _no_click(where: str, found: Any) -> DataError:
 
 def _xml_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
     """Name, place and content of every XML file; names of an archive's members are not used as paths."""
-    if source.is_file() and source.suffix.lower() in (".xml", ".json"):
+    if not source.exists() or (source.is_file() and source.suffix.lower() in (".xml", ".json")):
         yield source.stem, str(source), _read_file(source)
         return
     with Sources([str(source)]) as opened:
