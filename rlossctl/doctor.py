@@ -184,9 +184,7 @@ def _own_files() -> Iterator[Check]:
     from rlossctl.resources import configs_dir
 
     again = "pip install --force-reinstall rlossctl"
-    works, detail = _attempt(
-        lambda: f"{len(schema.message('LayerParameter').DESCRIPTOR.fields)} layer fields"
-    )
+    works, detail = _attempt(lambda: f"{len(schema.descriptor('LayerParameter').fields)} layer fields")
     yield Check("rlossctl's files", "schema of prototxts", works, True, detail, again)
     works, detail = _attempt(lambda: str(configs_dir()))
     yield Check("rlossctl's files", "network configurations", works, False, detail, again)

@@ -9,7 +9,7 @@ import torch
 
 import rlossctl
 from rlossctl.errors import PrototxtError, UsageError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver.load import pick_device, snapshot_prefix
 
 NET = """
@@ -130,7 +130,7 @@ def test_the_seed_repeats_a_net(write) -> None:
 
 
 def test_snapshot_prefix(tmp_path: Path) -> None:
-    param = schema.message("SolverParameter")
+    param = SolverParameter()
     assert snapshot_prefix(param, tmp_path / "poly.prototxt") == str(tmp_path / "poly")
     param.snapshot_prefix = str(tmp_path)
     assert snapshot_prefix(param, Path("poly.prototxt")) == str(tmp_path / "poly")
@@ -139,7 +139,7 @@ def test_snapshot_prefix(tmp_path: Path) -> None:
 
 
 def test_device() -> None:
-    param = schema.message("SolverParameter")
+    param = SolverParameter()
     param.solver_mode = 0
     assert pick_device("auto", param).type == "cpu"
     assert pick_device("cpu").type == "cpu"
