@@ -70,7 +70,7 @@ def densecrf(
     order: int = FORWARD,
     deterministic: bool | None = None,
     with_gradient: bool = True,
-) -> tuple[Any, torch.Tensor]:
+) -> tuple[torch.Tensor | Any, torch.Tensor]:
     """The energies of the DenseCRF loss and their gradient from one filter pass, with s = values * mask.
 
     Args:
