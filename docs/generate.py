@@ -178,7 +178,7 @@ def formats_page() -> str:
     ]
     lost = [f"- a net and weights to {end}: {text}" for end, text in converters.LOST.items()]
     lost += [f"- {start} to {end}: {way.lost}" for (start, end), way in TRANSFERS.items() if way.lost]
-    programs = [f"- `{source.name}`: {source.title}" for source in importers.SOURCES]
+    programs = [f"- `{program.name}`: {program.title}" for program in importers.PROGRAMS]
     parts = (
         FORMATS_HEAD,
         "\n".join(suffixes) + "\n",

@@ -163,7 +163,7 @@ def _onnx_options(
     click.option("--root", metavar="DIR", help="Folder of the names in every LIST."),
 )
 @groups.gathered("onnx_options", _onnx_options, *_ONNX)
-@options.unread_paths("net", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     net: Path,
     weights: Path | None,

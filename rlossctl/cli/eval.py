@@ -124,7 +124,7 @@ undefined. docs/evaluation.md defines every score.
         help="Write tables for a paper in Markdown (- for stdout).",
     ),
 )
-@options.unread_paths("models", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
+@options.unread_paths(replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     models: tuple[str, ...],
     data: str | None,
@@ -169,7 +169,8 @@ def command(
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
-    paired = pair_models(models, names.split(",") if names else None)
+    called = None if names is None else [name for name in names.split(",") if name]
+    paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
             with_settings(paired, settings, dialect),

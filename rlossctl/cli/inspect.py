@@ -42,7 +42,7 @@ def command(
       rlossctl inspect train.prototxt --set NUM_LABELS=21
       rlossctl inspect segnet_train.prototxt --image-shape 3,360,480
       rlossctl inspect solver.prototxt --json
-      rlossctl inspect test.prototxt --draw net.svg
+      rlossctl inspect net.prototxt --draw net.svg
       rlossctl inspect train_iter_9000.caffemodel
       rlossctl inspect checkpoint.pth.tar
     """

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,11 @@ def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def unread_paths(
-    *files: str, replaced: Mapping[str, str] | None = None, always: Collection[str] = ()
+    *, replaced: Mapping[str, str] | None = None, always: Collection[str] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Lets placeholders of --set stay unset in strings that the command does not read.
 
     Args:
-        files: arguments of the command that name prototxts (others among them are left alone).
         replaced: argument -> the string fields that are not read when it is given.
         always: string fields that are never read.
     """
@@ -55,29 +53,17 @@ def unread_paths(
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def wrapped(*args: Any, **values: Any) -> Any:
+            from rlossctl.prototxt.unset import Placeholders
+
             fields = {*always}
             for argument, field in (replaced or {}).items():
                 fields.update(field.split() if values[argument] else ())
-            given = (values[file] for file in files)
-            values["settings"] = _kept(given, values["settings"], fields)
+            values["settings"] = Placeholders(values["settings"], fields)
             return command(*args, **values)
 
         return wrapped
 
     return decorate
-
-
-def _kept(given: Iterable[object], settings: dict[str, str], fields: set[str]) -> dict[str, object]:
-    from rlossctl.errors import PrototxtError
-    from rlossctl.prototxt import text, unset
-
-    texts = []
-    for value in given:
-        for name in value if isinstance(value, tuple) else (value,):
-            with contextlib.suppress(PrototxtError):  # whoever reads the file says what is wrong with it
-                for path in str(name or "").split(","):
-                    texts += [text.read_text(path)] if path.endswith(".prototxt") else []
-    return unset.keep(texts, settings, fields)
 
 
 class Numbers(click.ParamType):

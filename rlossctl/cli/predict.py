@@ -28,7 +28,8 @@ Examples:
   find . -name '*.jpg' | rlossctl predict net.onnx - --out predictions --write npz
 \b
   # what the VOC evaluation server takes
-  rlossctl predict net.onnx ImageSets/Segmentation/test.txt --root VOC2012 --voc-archive results.tgz
+  rlossctl predict net.onnx VOC2012/ImageSets/Segmentation/test.txt --root VOC2012 \\
+      --voc-archive results.tgz
 \b
 NAME.png holds class ids, in VOC's colours; NAME_overlay.png shows them on the photo; NAME.npz has
 probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) 65535 times the
@@ -88,7 +89,7 @@ class Kinds(click.ParamType):
 @prediction.protocol_options
 @prediction.rule_options
 @groups.option_group("Running", options.device, options.decoding)
-@options.unread_paths("model", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     model: str,
     inputs: tuple[str, ...],

@@ -31,7 +31,7 @@ from rlossctl.cli import groups, options
     help="Largest difference allowed, as a share of the blob's largest magnitude.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON.")
-@options.unread_paths("reference", "candidate", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     reference: str,
     candidate: str,

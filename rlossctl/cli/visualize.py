@@ -88,7 +88,7 @@ def command() -> None:
     options.device,
     click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the PNGs."),
 )
-@options.unread_paths("scores", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def densecrf(
     image: str,
     scores: str,

@@ -50,10 +50,10 @@ CAMVID_CLASSES = (
 
 
 def class_names(text: str | None) -> list[str] | None:
-    """Names from "voc", "camvid" or a text file with one name per line; None gives None.
+    """Class names of "voc" or "camvid", or from a text file with one name per line; None gives None.
 
     Raises:
-        DataError: no such file, or not text.
+        DataError: the file does not exist or is not text.
     """
     known = {"voc": VOC_CLASSES, "camvid": CAMVID_CLASSES}
     if text is None:
@@ -74,7 +74,7 @@ def class_names(text: str | None) -> list[str] | None:
 
 
 def voc_palette() -> np.ndarray:
-    """VOC's colour map, uint8 [256, 3] RGB: the bits of the id, dealt out from the top of each channel."""
+    """VOC's colour map, uint8 [256, 3] RGB: the id's bits, dealt out from the top of each channel."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
     for level in range(8):
@@ -85,15 +85,15 @@ def voc_palette() -> np.ndarray:
 
 
 def save_label_png(path: str | os.PathLike[str], ids: np.ndarray, *, palette: bool = True) -> None:
-    """Writes class ids as PNG whose pixel values are the ids.
+    """Writes class ids as a PNG whose pixel values are the ids.
 
     Args:
         ids: [H, W], 0..255.
-        palette: with VOC's colours. False writes plain single-channel PNG, which Caffe itself reads as ids
-            too (it would turn a palette into grey levels).
+        palette: whether to add VOC's colours. A plain single-channel PNG is one that Caffe itself reads as
+            ids (it would turn a palette into grey levels).
 
     Raises:
-        DataError: not two-dimensional or ids outside 0..255.
+        DataError: `ids` is not two-dimensional or has values outside 0..255.
         RlossError: the file cannot be written.
     """
     ids = np.asarray(ids)

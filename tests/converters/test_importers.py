@@ -19,8 +19,9 @@ from torch import nn
 import rlossctl
 from rlossctl import resources
 from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import open_source
+from rlossctl.converters.inference_net import open_trained
 from rlossctl.errors import UsageError, WeightsError
+from rlossctl.net import NetOrigin
 from rlossctl.net.deploy import Deploy
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -105,9 +106,13 @@ def images(size: int, mean=MEAN, std=STD) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(rgb, dtype=torch.float32), torch.tensor(bgr, dtype=torch.float32)
 
 
+def open_named(prototxt, weights, placeholders):
+    return open_trained(NetOrigin(prototxt, weights, placeholders))
+
+
 def opened(path: Path, **given: object):
-    with implied_net(path, None, given) as implied:
-        return implied, open_source(implied.prototxt, path, implied.placeholders)
+    with implied_net(NetOrigin(path, placeholders=given)) as implied:
+        return implied, open_trained(implied.origin)
 
 
 @torch.no_grad()
@@ -127,7 +132,7 @@ def test_the_net_computes_what_the_module_does(program, tmp_path):
     make, config, size = PROGRAMS[program]
     module = randomize(make())
     implied, source = opened(save(module, tmp_path / "checkpoint.pth.tar"))
-    assert implied.prototxt.as_posix().endswith(f"configs/{config}")
+    assert Path(implied.origin.prototxt).as_posix().endswith(f"configs/{config}")
     compare(source.net, module, size)
 
 
@@ -139,7 +144,7 @@ def test_output_stride_8_is_what_the_user_says(program, tmp_path):
     implied, source = opened(path, OUTPUT_STRIDE="8")
     assert implied.reason == f"configs/{folder}/test.prototxt"
     compare(source.net, module, 41)
-    with implied_net(path, None, {}) as assumed:
+    with implied_net(NetOrigin(path)) as assumed:
         assert assumed.reason.endswith(
             "(output stride 16 assumed, which no tensor tells; or --set OUTPUT_STRIDE=8)"
         )
@@ -183,10 +188,10 @@ def test_a_net_that_cannot_have_another_mean(pspnet, tmp_path):
     old = old.replace("  param { lr_mult: 0 decay_mult: 0 }\n", "", 1)
     (tmp_path / "old.prototxt").write_text(old)
     settings = {**SETTINGS, "NUM_LABELS": CLASSES}
-    source = open_source(tmp_path / "old.prototxt", pspnet[1], settings)  # with ImageNet's
+    source = open_named(tmp_path / "old.prototxt", pspnet[1], settings)  # with ImageNet's
     compare(source.net, pspnet[0], 41)
     with pytest.raises(WeightsError, match="cannot normalise colours"):
-        open_source(tmp_path / "old.prototxt", pspnet[1], {**settings, "DATA_SET": "VOC"})
+        open_named(tmp_path / "old.prototxt", pspnet[1], {**settings, "DATA_SET": "VOC"})
 
 
 def test_the_auxiliary_branch_is_kept(pspnet, tmp_path):
@@ -207,7 +212,7 @@ def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
     torch.save(state, tmp_path / "w.pth")
     result = rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "enet.caffemodel")
     implied, _ = opened(tmp_path / "w.pth")
-    net = rlossctl.load_net(implied.prototxt, result.out, **implied.placeholders)
+    net = rlossctl.load_net(implied.origin.prototxt, result.out, **implied.origin.placeholders)
     (slope,) = net.params["bottleneck11.prelu1"]
     assert slope.shape == () and slope == state["bottleneck11.prelu1.weight"][0]
 
@@ -218,7 +223,7 @@ def test_fcn8_computes_what_the_module_does(tmp_path):
     text = (resources.configs_dir() / "fcn8_vgg16_segmentation/test.prototxt").read_text()
     (tmp_path / "narrow.prototxt").write_text(text.replace("num_output: 4096", "num_output: 64"))
     path, settings = save(module, tmp_path / "w.pth"), {**SETTINGS, "NUM_LABELS": CLASSES}
-    compare(open_source(tmp_path / "narrow.prototxt", path, settings).net, module, 37)
+    compare(open_named(tmp_path / "narrow.prototxt", path, settings).net, module, 37)
     with pytest.raises(WeightsError, match="FCN8 of pytorch-segmentation") as caught:
         opened(path)  # takes the net of configs/
     assert "output.0.weight is 64x512x7x7 in the file, 4096x512x7x7 in the net" in caught.value.found
@@ -259,7 +264,9 @@ def test_the_command_line_needs_the_checkpoint_only(mobilenet, tmp_path):
     assert "configs/deeplabv3plus_mobilenet/test.prototxt" in lines and "saved under state_dict" in lines
     assert "blobs equal bit for bit" in lines
     implied, _ = opened(tmp_path / "best.pth.tar")
-    net = rlossctl.load_net(implied.prototxt, tmp_path / "net.caffemodel", **implied.placeholders)
+    net = rlossctl.load_net(
+        implied.origin.prototxt, tmp_path / "net.caffemodel", **implied.origin.placeholders
+    )
     np.testing.assert_array_equal(
         net.params["decoder.last_conv.8"][0].detach(), mobilenet["decoder.last_conv.8.weight"]
     )
@@ -316,9 +323,11 @@ def test_all_that_does_not_fit_is_named_at_once(mobilenet, tmp_path):
 def test_another_number_of_classes(mobilenet, tmp_path):
     torch.save({"state_dict": mobilenet}, tmp_path / "w.pth")
     implied, _ = opened(tmp_path / "w.pth")
-    settings = {**implied.placeholders, "NUM_LABELS": 21}
+    settings = {**implied.origin.placeholders, "NUM_LABELS": 21}
     with pytest.raises(WeightsError) as caught:
-        rlossctl.convert(implied.prototxt, tmp_path / "w.pth", tmp_path / "o.pt", placeholders=settings)
+        rlossctl.convert(
+            implied.origin.prototxt, tmp_path / "w.pth", tmp_path / "o.pt", placeholders=settings
+        )
     assert f"{CLASSES}x256x1x1 in the file, 21x256x1x1 in the net" in caught.value.found
 
 
@@ -337,7 +346,7 @@ def test_a_classifier_starts_a_backbone(kind, tmp_path):
     state = randomize(module).state_dict()
     torch.save(state, tmp_path / "w.pth")
     folder = resources.configs_dir() / f"deeplabv3plus_{kind}"
-    source = open_source(folder / "test.prototxt", tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+    source = open_named(folder / "test.prototxt", tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
     notes = " ".join(source.notes)
     assert "keep their fillers: aspp.aspp1.atrous_conv" in notes
     assert "not used: " + ("features.18.0" if kind == "mobilenet" else "backbone.fc") in notes.replace(
@@ -353,7 +362,7 @@ def test_a_deeper_classifier_is_refused(tmp_path):
     torch.save(randomize(ResNetClassifier(Bottleneck, [3, 4, 24, 3])).state_dict(), tmp_path / "w.pth")
     net = resources.configs_dir() / "deeplabv3plus_resnet101/test.prototxt"
     with pytest.raises(WeightsError, match="does not fit") as caught:
-        open_source(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+        open_named(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
     assert "unexpected backbone.layer3.23.conv1.weight" in caught.value.found
 
 

@@ -137,7 +137,7 @@ def test_the_same_stream_for_any_number_of_workers_and_after_a_resume(folder):
 )
 def test_other_files(folder, text, line, found):
     (folder / "windows.txt").write_text(text)
-    with pytest.raises(DataError, match="no window file") as caught:
+    with pytest.raises(DataError, match="not a window file") as caught:
         source(folder).next_batch()
     assert caught.value.where.endswith(f"windows.txt:{line}") and caught.value.found == found
 

@@ -61,9 +61,7 @@ def say_imported(summary: Any, out: str) -> None:
     if summary.empty:
         click.echo(f"{summary.empty} of them without a stroke")
     if summary.without_photo:
-        click.echo(
-            f"left out because they have no photo: {counted(summary.without_photo, 'annotated image')}"
-        )
+        click.echo(f"{counted(summary.without_photo, 'annotated image')} without a photo: left out")
     if summary.outside:
         points = counted(len(summary.outside), "point")
         click.echo(f"{points} outside of their photo: {_first(summary.outside)}")
