@@ -34,7 +34,9 @@ def fold_scale(deploy: Deploy) -> tuple[Deploy, dict[str, str]]:
     """
     readers = _readers(deploy)
     shared: dict[tuple[int, ...], list[nn.Parameter]] = {}
-    new, gone, into = {}, set(), {}
+    new: dict[int, LayerNode] = {}
+    gone: set[int] = set()
+    into: dict[str, str] = {}
     for number, layer in enumerate(deploy.layers):
         chain = _chain(deploy, readers, number)
         if not chain:

@@ -79,12 +79,14 @@ def choice_of(step: Step, top: int) -> Choice | None:
     if not is_choice(step.layer, top):
         return None
     module, candidates = step.layer.module, step.bottoms[0]
+    if isinstance(module, ArgMax) and module.axis is not None:
+        best = candidates.amax(module.axis, keepdim=True)
+        return Choice(candidates, module.axis, best, step, top, None)
     if isinstance(module, Pooling):
         rows, columns = candidates.shape[2:]
         kernel = (rows, columns) if module.is_global else module.kernel
         return Choice(candidates.flatten(2), 2, step.tops[0], step, top, (columns, kernel))
-    best = candidates.amax(module.axis, keepdim=True)
-    return Choice(candidates, module.axis, best, step, top, None)
+    return None
 
 
 def is_choice(layer: LayerNode, top: int) -> bool:
