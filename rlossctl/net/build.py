@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +20,9 @@ from rlossctl.prototxt import phase as phases
 from rlossctl.prototxt.messages import NetState, Phase
 from rlossctl.prototxt.text import NetFile
 
+if TYPE_CHECKING:
+    from rlossctl.data.sources.stream import SourceOptions
+
 
 def load_net(
     prototxt: str | Path,
@@ -30,7 +33,7 @@ def load_net(
     device: str | torch.device = "cpu",
     level: int = 0,
     stages: tuple[str, ...] = (),
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
     dialect: str = "auto",
     **placeholders: object,
 ) -> Net:
@@ -64,7 +67,7 @@ def load_origin(
     stages: tuple[str, ...] = (),
     share: Net | None = None,
     device: str | torch.device = "cpu",
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
 ) -> Net:
     """`load_net` of a value that commands pass on; its placeholders may have any name."""
     file = origin.read()
@@ -82,7 +85,7 @@ def build_phase(
     stages: tuple[str, ...] = (),
     share: Net | None = None,
     device: str | torch.device = "cpu",
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
 ) -> Net:
     """Builds the net that a file holds for one phase; see `load_net`."""
     state = phases.net_state(phase, file.param.state, level=level, stages=stages)
@@ -116,7 +119,7 @@ def build_net(
     *,
     device: str | torch.device = "cpu",
     share: Net | None = None,
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
     phase: str | None = None,
 ) -> Net:
     """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`).
@@ -128,7 +131,7 @@ def build_net(
     dialect, reason = _dialect(file, share)
     graph = build_graph(file)
     shapes = _input_shapes(file)
-    layers = [_build_layer(node, shapes, phase, dialect, dict(data or {})) for node in graph.nodes]
+    layers = [_build_layer(node, shapes, phase, dialect, data or {}) for node in graph.nodes]
     built = [(layer.node, layer.module) for layer in layers]
     owners = resolve_sharing(built)
     if torch.device(device).type != "meta":
@@ -153,7 +156,7 @@ def _feedable(file: NetFile, state: NetState) -> bool:
 
 
 def _build_layer(
-    node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: dict[str, object]
+    node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: SourceOptions
 ) -> LayerNode:
     bottoms = [shapes[name] for name in node.bottoms]
     own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase

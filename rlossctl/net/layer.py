@@ -6,8 +6,8 @@ its own. Loss weights, sharing, propagate_down and in-place names are the builde
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -44,7 +44,7 @@ class Setup:
     phase: str
     dialect: str
     where: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: SourceOptions
 
     def error(
         self, message: str, *, found: object = None, expected: object = None, advice: str | None = None

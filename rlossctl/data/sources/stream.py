@@ -36,7 +36,10 @@ class StreamOptions(TypedDict, total=False):
 
 
 class SourceOptions(StreamOptions, total=False):
-    """What a source takes that reads a list or a database: its path and folder in place of the prototxt's."""
+    """What a source takes that reads a list or a database: its path and folder in place of the prototxt's.
+
+    Without `where`, which the net knows, this is what a net's caller says about its data layers.
+    """
 
     source: str | os.PathLike[str] | None
     root: str | os.PathLike[str] | None
