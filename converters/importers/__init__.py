@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from rlossctl.converters.importers import gatedcrf, rloss, segmentation, torchvision
 from rlossctl.converters.importers.program import (
     IMAGENET,
     Colours,
@@ -24,12 +25,16 @@ from rlossctl.net.parameters import assign
 from rlossctl.net.walk import LayerNode
 from rlossctl.weights import TensorFile
 
-PROGRAMS: tuple[Program, ...] = (
-    *rloss.PROGRAMS,
-    *segmentation.PROGRAMS,
-    *gatedcrf.PROGRAMS,
-    *torchvision.PROGRAMS,
-)
+
+def _programs() -> tuple[Program, ...]:
+    """The PROGRAMS of every file here; a new one needs no other change."""
+    modules = (
+        importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)
+    )
+    return tuple(program for module in modules for program in getattr(module, "PROGRAMS", ()))
+
+
+PROGRAMS = _programs()
 BACKBONE = "backbone."
 SCALED = "scaled"  # in our nets of this kind: the layer between the image and what the program's network sees
 SHOWN = 12

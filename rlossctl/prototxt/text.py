@@ -23,7 +23,7 @@ Kind = TypeVar("Kind", bound=Message)
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
 _TOKEN = re.compile(
-    r'#[^\n]*|\$\{\w+(?::-[^{}$]*)?\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n'
+    rf'#[^\n]*|{template.PLACEHOLDER.pattern}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{{}}<>]|[A-Za-z_]\w*|\n'
 )
 _SOLVER_TYPES = {
     "SGD": "SGD",

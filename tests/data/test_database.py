@@ -66,6 +66,7 @@ def png(array):
     return file.getvalue()
 
 
+@pytest.mark.proves("Data")
 def test_in_the_order_of_the_keys_and_from_the_start_again(database):
     data = source(database, "batch_size: 3")
     assert data.shapes() == {"top0": (3, *SHAPE), "top1": (3,)}

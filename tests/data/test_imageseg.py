@@ -26,6 +26,7 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.proves("ImageSegData")
 def test_shapes_and_order_of_tops(folder, layer):
     data = source(folder, layer(TRAIN, AUGMENT))
     assert data.shapes() == {"data": (3, 3, 13, 13), "label": (3, 1, 13, 13), "data_dim": (3, 1, 1, 2)}

@@ -63,6 +63,7 @@ def test_windows_are_sorted_by_overlap(folder):
     assert [window.overlap for window in background] == [0.0]
 
 
+@pytest.mark.proves("WindowData")
 def test_background_first_then_foreground(folder):
     data = source(folder, "batch_size: 5 fg_fraction: 0.5", "crop_size: 8 mean_value: 9 scale: 3")
     assert data.shapes() == {"data": (5, 3, 8, 8), "label": (5,)} and data.backgrounds == 3
