@@ -13,10 +13,7 @@ from rlossctl.converters import importers
 from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import TensorFile, kinds, load_weights
 
-# Of the nets that come with rlossctl, where the user sets none: names that change nothing of what a net
-# computes.
 TENSORS = (kinds.SAFETENSORS, kinds.CHECKPOINT)
-DEFAULTS = {"EXP": "imported", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "imported"}
 
 
 class Implied(NamedTuple):
@@ -61,5 +58,5 @@ def _configured(model: TensorFile, alone: NetOrigin) -> Implied:
     given = alone.placeholders
     fit = importers.fit(model, given)
     reason = fit.net + (f" ({fit.words})" if fit.words else "")
-    placeholders = {**DEFAULTS, **fit.placeholders, **given}
-    return Implied(replace(alone, prototxt=fit.net, placeholders=placeholders), reason, False)
+    origin = replace(alone, prototxt=fit.net, placeholders={**fit.placeholders, **given})
+    return Implied(origin, reason, False)

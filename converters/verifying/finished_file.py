@@ -51,7 +51,7 @@ def random_photos(ends: Ends, fixed: bool) -> Iterator[tuple[str, np.ndarray]]:
     generator = np.random.default_rng(1)
     crop = ends.require_preprocess().crop or (64, 64)
     sizes = [size for size in PHOTO_SIZES if not fixed or (size[0] <= crop[0] and size[1] <= crop[1])]
-    sizes.append(tuple(crop) if fixed else (crop[0] + 30, crop[1] + 11))
+    sizes.append(crop if fixed else (crop[0] + 30, crop[1] + 11))
     for rows, columns in sizes:
         photo = generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
         yield f"random photo {rows}x{columns}", photo

@@ -27,6 +27,7 @@ COMMANDS = {
     "doctor": "Check the installation: packages, devices, sessions, and what is missing.",
     "eval": "Evaluate models: IoU, Dice and accuracy per class, and their means.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
+    "net": "Show the networks that come with rlossctl, or write their prototxts out.",
     "predict": "Predict photos: label images, overlays, probabilities.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",

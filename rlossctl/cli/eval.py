@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,7 +63,7 @@ undefined. docs/evaluation.md defines every score.
         show_default=True,
         help="Label of pixels that do not count.",
     ),
-    click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line."),
+    options.classes(),
 )
 @groups.option_group(
     "Model",
@@ -131,7 +132,7 @@ def command(
     root: str | None,
     label_dir: str | None,
     limit: int | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     mean: tuple[float, float, float] | None,
     scale: float | None,
@@ -173,7 +174,7 @@ def command(
     paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
-            with_settings(paired, settings, dialect),
+            with_settings(paired, placeholders, dialect),
             ImageList(data, root, label_dir, limit),
             overrides=PreprocessOverrides(mean, scale, rgb, crop),
             counting=Counting(ignore, interest, band),

@@ -15,28 +15,29 @@ from rlossctl.files import atomic_write
 from rlossctl.trust import python_layers_allowed
 
 
-def parse_settings(
+def parse_placeholders(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
     """Turns repeated NAME=VALUE into a dict."""
-    settings = {}
+    placeholders = {}
     for value in values:
         name, equals, content = value.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{value!r} is not NAME=VALUE", context, parameter)
-        settings[name] = content
-    return settings
+        placeholders[name] = content
+    return placeholders
 
 
 def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--set NAME=VALUE`."""
     return click.option(
         "--set",
-        "settings",
+        "placeholders",
         multiple=True,
         metavar="NAME=VALUE",
-        callback=parse_settings,
-        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment. Repeatable.",
+        callback=parse_placeholders,
+        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment, or have a "
+        "default. Repeatable.",
     )(command)
 
 
@@ -58,12 +59,27 @@ def unread_paths(
             fields = {*always}
             for argument, field in (replaced or {}).items():
                 fields.update(field.split() if values[argument] else ())
-            values["settings"] = Placeholders(values["settings"], fields)
+            values["placeholders"] = Placeholders(values["placeholders"], fields)
             return command(*args, **values)
 
         return wrapped
 
     return decorate
+
+
+def classes(
+    words: str = "Class names", default: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--classes`: those of a data set that is known by its name, or of a file."""
+    from rlossctl.data.sets.registry import data_sets
+
+    return click.option(
+        "--classes",
+        metavar="NAMES",
+        default=default,
+        show_default=default is not None,
+        help=f"{words}: {', '.join(data_sets())}, or a file with one per line.",
+    )
 
 
 class Numbers(click.ParamType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ def command(
     kinds: tuple[str, ...],
     archive: Path | None,
     root: str,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     mean: tuple[float, float, float] | None,
     scale: float | None,
     rgb: bool,
@@ -127,7 +128,7 @@ def command(
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model(Named("", model, weights, settings, dialect), device)
+    opened = open_model(Named("", model, weights, placeholders, dialect), device)
     preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)

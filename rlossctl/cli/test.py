@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from rlossctl.cli import groups, options
@@ -36,7 +38,7 @@ def command(
     net: str,
     weights: str,
     iterations: int,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     data: str | None,
     root: str | None,
     level: int,
@@ -60,7 +62,7 @@ def command(
     from rlossctl.solver.testing import run_test
 
     tested = run_test(
-        NetOrigin(net, weights, settings, dialect),
+        NetOrigin(net, weights, placeholders, dialect),
         iterations=iterations,
         data=DataOverrides(data, root),
         level=level,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from rlossctl.cli import groups, options
@@ -74,7 +76,7 @@ Caffe's log lines, and metrics.jsonl with one JSON object per iteration. Ctrl-C 
 def command(
     prototxt: str,
     solver: str | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     weights: str | None,
     resume: str | None,
     out: str | None,
@@ -110,7 +112,7 @@ def command(
         max_iter=max_iter,
         tensorboard=tensorboard,
     )
-    origin = SolverOrigin(prototxt, solver, settings, dialect)
+    origin = SolverOrigin(prototxt, solver, placeholders, dialect)
     trained = train(origin, DataOverrides(data, root), chosen)
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -35,7 +36,7 @@ from rlossctl.cli import groups, options
 def command(
     reference: str,
     candidate: str,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     images: str | None,
     root: str,
@@ -60,7 +61,7 @@ def command(
     compared = compare_named(
         reference,
         candidate,
-        placeholders=settings,
+        placeholders=placeholders,
         dialect=dialect,
         images=images,
         root=root,

@@ -15,7 +15,7 @@ from PIL import Image
 from rlossctl.data.images import check_labels, image_orientation, read_image, read_label
 from rlossctl.data.label_ids import LabelIds, Suspicion
 from rlossctl.data.lists import Sample
-from rlossctl.data.palette import voc_palette
+from rlossctl.data.sets.registry import data_sets
 from rlossctl.errors import DataError
 from rlossctl.files import require_regular
 from rlossctl.progress import track
@@ -39,7 +39,7 @@ class ListReport:
         images: number of lines in the list.
         findings: in the order of the lines.
         labelled: labelled share of each readable label, 0..1.
-        modes: how the label files store their ids: "palette", "VOC's palette", "one channel".
+        modes: how the label files store their ids: "one channel", "other palette", or a data set's palette.
         good: positions of the samples without a fatal finding.
         ids: the class ids of all readable labels.
     """
@@ -183,11 +183,14 @@ def _mode(path: str) -> str:
         if image.mode != "P":
             return "one channel"
         palette = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    return "VOC's palette" if np.array_equal(palette, voc_palette()[: len(palette)]) else "other palette"
+    for entry in data_sets().values():
+        if entry.palette is not None and np.array_equal(palette, entry.palette()[: len(palette)]):
+            return f"{entry.title}'s palette"
+    return "other palette"
 
 
 def _palettes(name: str, report: ListReport) -> Iterator[Finding]:
-    count = report.modes["VOC's palette"] + report.modes["other palette"]
+    count = sum(number for mode, number in report.modes.items() if mode.endswith("palette"))
     if count:
         found = f"{count} labels: rlossctl reads their indices, Caffe itself would read grey levels"
         yield Finding("labels with a palette", name, found, fatal=False)

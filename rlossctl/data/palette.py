@@ -1,4 +1,4 @@
-"""VOC's colour map, class names of the data sets used here, and writing label images."""
+"""VOC's colour map, class names, and writing label images."""
 
 from __future__ import annotations
 
@@ -8,45 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rlossctl.data.sets.registry import data_sets
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write
-
-VOC_CLASSES = (
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
-CAMVID_CLASSES = (
-    "sky",
-    "building",
-    "pole",
-    "road",
-    "pavement",
-    "tree",
-    "sign",
-    "fence",
-    "car",
-    "pedestrian",
-    "bicyclist",
-)
 
 
 def class_names(text: str | None) -> list[str] | None:
@@ -55,11 +19,11 @@ def class_names(text: str | None) -> list[str] | None:
     Raises:
         DataError: the file does not exist or is not text.
     """
-    known = {"voc": VOC_CLASSES, "camvid": CAMVID_CLASSES}
+    known = data_sets()
     if text is None:
         return None
     if text in known:
-        return list(known[text])
+        return list(known[text].classes)
     try:
         lines = Path(text).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -67,7 +31,7 @@ def class_names(text: str | None) -> list[str] | None:
             "the class names cannot be read",
             where=text,
             found=str(error),
-            expected="voc, camvid, or a text file with one name per line",
+            expected=f"{', '.join(known)}, or a text file with one name per line",
             advice="check the file's name",
         ) from error
     return [line.strip() for line in lines if line.strip()]

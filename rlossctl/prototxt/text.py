@@ -23,7 +23,7 @@ Kind = TypeVar("Kind", bound=Message)
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
 _TOKEN = re.compile(
-    r'#[^\n]*|\$\{\w+(?::-[^{}$]*)?\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n'
+    rf'#[^\n]*|{template.PLACEHOLDER.pattern}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{{}}<>]|[A-Za-z_]\w*|\n'
 )
 # Two backslashes are taken together, so that what follows them is not taken for escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")

@@ -15,7 +15,7 @@ from PIL import Image
 from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
-from rlossctl.data.palette import VOC_CLASSES
+from rlossctl.data.sets.voc import CLASSES as VOC_CLASSES
 from rlossctl.data.weak.annotations import Annotation, Stroke, read_clicks, read_scribbles
 from rlossctl.data.weak.from_annotations import write_annotations
 from rlossctl.data.weak.raster import arc_lengths, resample, samples_within, shorten

@@ -6,7 +6,7 @@ import pytest
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import load_net_file, load_net_parameter, load_solver_parameter, parse_net, to_text
-from rlossctl.prototxt.text import layer_lines
+from rlossctl.prototxt.text import layer_lines, top_level_fields
 
 NET = """\
 # a comment with layer { in it
@@ -131,3 +131,9 @@ def test_an_escape_that_stands_for_nothing_is_refused_as_caffe_refuses_it(text, 
 
 def test_escapes_that_stand_for_something():
     assert parse_net(r'name: "\\m\n\t\x41\101\u00e9\'"').param.name == "\\m\n\tAAé'"
+
+
+def test_braces_of_defaults_are_not_a_layers():
+    text = 'name: "${NET:-a}"\nlayer { name: "x${N:-1}" }\nlayer { top: "${B:-b}" }\n'
+    assert layer_lines(text) == [2, 3]
+    assert top_level_fields('max_iter: ${MAX_ITER:-10}\ntype: "Adam"') == ["max_iter", "type"]

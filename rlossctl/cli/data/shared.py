@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rlossctl.cli import options
 from rlossctl.words import counted
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -26,9 +27,7 @@ list_file: Decorator = click.option(
 out: Decorator = click.option(
     "--out", "-o", required=True, type=click.Path(file_okay=False), metavar="DIR", help="Folder to write to."
 )
-classes: Decorator = click.option(
-    "--classes", metavar="FILE|voc|camvid", help="Class names, one per line, in the order of their ids."
-)
+classes: Decorator = options.classes("Class names in the order of their ids")
 ignore: Decorator = click.option(
     "--ignore",
     type=click.IntRange(0, 255),

@@ -10,7 +10,8 @@ from PIL import Image
 
 from rlossctl.data.lists import write_lines
 from rlossctl.data.palette import save_label_png
-from rlossctl.data.scenes.scene import CLASSES, draw_scene
+from rlossctl.data.scenes.scene import draw_scene
+from rlossctl.data.sets.scenes import CLASSES
 from rlossctl.data.weak.scribble import make_scribbles
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write, make_folder

@@ -6,8 +6,8 @@ import numpy as np
 
 from rlossctl.data.scenes.noise import blur, fractal
 from rlossctl.data.scenes.shapes import KINDS, Thing
+from rlossctl.data.sets.scenes import CLASSES
 
-CLASSES = ("background", "stone", "fruit", "leaf", "animal")
 # Scenes are drawn at twice the size and averaged, so that outlines blend as on a camera's sensor.
 _OVERSAMPLE = 2
 _SMALLEST_SHARE = 0.008
