@@ -27,7 +27,7 @@ help:
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint         check the style (ruff)'
-	@echo 'make format       bring the style about (ruff)'
+	@echo 'make format       put code and imports into the house's style (ruff)'
 	@echo 'make generate     write the pages and stubs that programs write'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
