@@ -8,14 +8,14 @@ import math
 from collections.abc import Callable
 
 import torch
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.errors import NetError
+from rlossctl.prototxt.messages import FillerParameter
 
 _LARGEST = torch.finfo(torch.float32).max
 
-Filler = Message | Callable[[Tensor], object] | None
+Filler = FillerParameter | Callable[[Tensor], object] | None
 
 
 @torch.no_grad()
@@ -44,11 +44,13 @@ def fill(blob: Tensor, filler: Filler, where: str, dialect: str = "bvlc") -> Non
         rule(blob, filler, where)
 
 
-def fan(blob: Tensor, filler: Message) -> float:
+def fan(blob: Tensor, filler: FillerParameter) -> float:
     """n of xavier and msra: fan_in = count / dim 0, fan_out = count / dim 1, or their mean."""
     fan_in = blob.numel() / _num(blob)
     fan_out = blob.numel() / (blob.shape[1] if blob.dim() > 1 else 1)
-    return (fan_in, fan_out, (fan_in + fan_out) / 2)[filler.variance_norm]
+    if filler.variance_norm == FillerParameter.AVERAGE:
+        return (fan_in + fan_out) / 2
+    return fan_in if filler.variance_norm == FillerParameter.FAN_IN else fan_out
 
 
 def _num(blob: Tensor) -> int:
@@ -56,7 +58,7 @@ def _num(blob: Tensor) -> int:
     return blob.shape[0] if blob.dim() else 1
 
 
-def _refused(filler: Message, where: str, message: str, *names: str) -> NetError:
+def _refused(filler: FillerParameter, where: str, message: str, *names: str) -> NetError:
     return NetError(
         f"the {filler.type} filler {message}",
         where=where,
@@ -65,17 +67,17 @@ def _refused(filler: Message, where: str, message: str, *names: str) -> NetError
     )
 
 
-def _constant(blob: Tensor, filler: Message, where: str) -> None:
+def _constant(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.fill_(filler.value)
 
 
-def _uniform(blob: Tensor, filler: Message, where: str) -> None:
+def _uniform(blob: Tensor, filler: FillerParameter, where: str) -> None:
     if not 0 <= filler.max - filler.min <= _LARGEST:
         raise _refused(filler, where, "needs min <= max, both finite", "min", "max")
     blob.uniform_(filler.min, filler.max)
 
 
-def _gaussian(blob: Tensor, filler: Message, where: str) -> None:
+def _gaussian(blob: Tensor, filler: FillerParameter, where: str) -> None:
     if not 0 <= filler.std <= _LARGEST:
         raise _refused(filler, where, "needs a std >= 0, and finite", "std")
     blob.normal_(filler.mean, filler.std)
@@ -84,22 +86,22 @@ def _gaussian(blob: Tensor, filler: Message, where: str) -> None:
         blob.mul_(keep)
 
 
-def _positive_unitball(blob: Tensor, filler: Message, where: str) -> None:
+def _positive_unitball(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.uniform_(0, 1)
     rows = blob.view(_num(blob), -1)
     rows.div_(rows.sum(1, keepdim=True))
 
 
-def _xavier(blob: Tensor, filler: Message, where: str) -> None:
+def _xavier(blob: Tensor, filler: FillerParameter, where: str) -> None:
     bound = math.sqrt(3.0 / fan(blob, filler))
     blob.uniform_(-bound, bound)
 
 
-def _msra(blob: Tensor, filler: Message, where: str) -> None:
+def _msra(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.normal_(0.0, math.sqrt(2.0 / fan(blob, filler)))
 
 
-def _bilinear(blob: Tensor, filler: Message, where: str, *, rloss: bool = False) -> None:
+def _bilinear(blob: Tensor, filler: FillerParameter, where: str, *, rloss: bool = False) -> None:
     if blob.dim() != 4 or blob.shape[2] != blob.shape[3]:
         raise NetError(
             "the bilinear filler needs a square 4-D blob", where=where, found=f"shape {tuple(blob.shape)}"
@@ -112,7 +114,8 @@ def _bilinear(blob: Tensor, filler: Message, where: str, *, rloss: bool = False)
     blob.copy_((line[:, None] * line[None, :]).to(blob.dtype))
 
 
-_RULES = {
+_Rule = Callable[[Tensor, FillerParameter, str], object]
+_RULES: dict[str, _Rule] = {
     "constant": _constant,
     "uniform": _uniform,
     "gaussian": _gaussian,
@@ -121,4 +124,4 @@ _RULES = {
     "msra": _msra,
     "bilinear": _bilinear,
 }
-_RLOSS_RULES = {**_RULES, "bilinear": functools.partial(_bilinear, rloss=True)}
+_RLOSS_RULES: dict[str, _Rule] = {**_RULES, "bilinear": functools.partial(_bilinear, rloss=True)}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from rlossctl.net.layer import Layer, Shape
-    from rlossctl.net.net import LayerNode
+    from rlossctl.net.walk import LayerNode
 
 MAX_MEMORY = (
     "RLOSSCTL_MAX_MEMORY"  # environment variable: bytes that a net may need, in place of the machine's

@@ -17,12 +17,14 @@ from programs.pyramids import PSPNet, UperNet
 from torch import nn
 
 import rlossctl
-from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import open_trained
+from rlossctl.converters.nets.implied_net import implied_net
+from rlossctl.converters.nets.inference_net import open_trained
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.net import NetOrigin
 from rlossctl.net.deploy import Deploy
 from rlossctl.prototxt.text import read_text
+
+pytestmark = pytest.mark.slow  # whole networks
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_BGR = (103.53, 116.28, 123.675)
