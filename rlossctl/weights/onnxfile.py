@@ -69,10 +69,9 @@ def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
 
 
 def _messages(path: Path, message: Message) -> Iterator[Message]:
-    """The message and all inside it, whose texts are checked to be text."""
+    """All inside the message, and then the message; their texts are checked to be text first."""
     from google.protobuf.message import Message
 
-    yield message
     for field, value in message.ListFields():
         values: Any = [value] if isinstance(value, (str, bytes, Message)) else value
         if field.type == field.TYPE_STRING:
@@ -88,6 +87,7 @@ def _messages(path: Path, message: Message) -> Iterator[Message]:
         elif field.type == field.TYPE_MESSAGE:
             for inner in values:
                 yield from _messages(path, inner)
+    yield message
 
 
 def _check_tensor(path: Path, tensor: TensorProto) -> None:

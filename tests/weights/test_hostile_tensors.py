@@ -279,8 +279,11 @@ def test_negative_sizes_of_onnx_tensors(tmp_path):
         load_onnx(external(tmp_path, dims=(-1,)))
 
 
-def test_an_onnx_name_that_is_not_text(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "what"), [(b"Constant", "op_type of a NodeProto"), (b"w.bin", "value of a StringStringEntryProto")]
+)
+def test_an_onnx_name_that_is_not_text(text, what, tmp_path):
     path = external(tmp_path)
-    path.write_bytes(path.read_bytes().replace(b"Constant", b"Const\xff\xfet"))
-    with pytest.raises(WeightsError, match="the op_type of a NodeProto is not text"):
+    path.write_bytes(path.read_bytes().replace(text, b"\xff" * len(text)))
+    with pytest.raises(WeightsError, match=f"the {what} is not text"):
         load_onnx(path)
