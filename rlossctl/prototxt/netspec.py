@@ -242,15 +242,9 @@ def _items(field: FieldDescriptor, value: object, where: str) -> Sequence[object
     """The values of a field: a list for a repeated field, where one value may stand alone."""
     if not isinstance(value, list | tuple):
         return [value]
-    if not _repeated(field):
+    if not schema.is_repeated(field):
         raise _wrong_value(field.name, value, "one value", where)
     return value
-
-
-def _repeated(field: FieldDescriptor) -> bool:
-    if hasattr(field, "is_repeated"):
-        return field.is_repeated
-    return field.label == FieldDescriptor.LABEL_REPEATED  # protobuf before 6.31
 
 
 def _scalar(field: FieldDescriptor, value: object, where: str) -> str:

@@ -11,7 +11,8 @@ from functools import cache
 from importlib import resources
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
 from rlossctl.errors import RlossError
@@ -53,6 +54,19 @@ def message(name: str) -> Message:
 def descriptor(name: str) -> Descriptor:
     """The descriptor of message `name`: its fields, numbers and defaults."""
     return message_class(name).DESCRIPTOR
+
+
+@cache
+def enum(name: str) -> EnumTypeWrapper:
+    """An enum that belongs to no message ("Phase"), with `Name(number)` and `Value(name)`."""
+    return EnumTypeWrapper(_pool().FindEnumTypeByName(f"{PACKAGE}.{name}"))
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether a field holds a list."""
+    if hasattr(field, "is_repeated"):
+        return field.is_repeated
+    return field.label == FieldDescriptor.LABEL_REPEATED  # protobuf before 6.31
 
 
 def phase_name(number: int) -> str:

@@ -1,0 +1,1018 @@
+# Written by proto/stub.py from proto/rlossctl.proto: do not change it here.
+from typing import TypeVar, type_check_only
+
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer as _Messages
+from google.protobuf.internal.containers import RepeatedScalarFieldContainer as _Values
+from google.protobuf.message import Message
+
+_Enum = TypeVar("_Enum", bound=int)
+
+@type_check_only
+class _EnumType(type):
+    def Name(cls, number: int) -> str: ...
+    def Value(cls: type[_Enum], name: str) -> _Enum: ...
+    def keys(cls) -> list[str]: ...
+    def values(cls: type[_Enum]) -> list[_Enum]: ...
+    def items(cls: type[_Enum]) -> list[tuple[str, _Enum]]: ...
+
+class Phase(int, metaclass=_EnumType):
+    TRAIN: Phase
+    TEST: Phase
+
+class NetParameter(Message):
+    name: str
+    layers: _Messages[V1LayerParameter]
+    input: _Values[str]
+    input_dim: _Values[int]
+    force_backward: bool
+    state: NetState
+    debug_info: bool
+    input_shape: _Messages[BlobShape]
+    layer: _Messages[LayerParameter]
+
+class NetState(Message):
+    phase: Phase
+    level: int
+    stage: _Values[str]
+
+class NetStateRule(Message):
+    phase: Phase
+    min_level: int
+    max_level: int
+    stage: _Values[str]
+    not_stage: _Values[str]
+
+class LayerParameter(Message):
+    name: str
+    type: str
+    bottom: _Values[str]
+    top: _Values[str]
+    loss_weight: _Values[float]
+    param: _Messages[ParamSpec]
+    blobs: _Messages[BlobProto]
+    include: _Messages[NetStateRule]
+    exclude: _Messages[NetStateRule]
+    phase: Phase
+    propagate_down: _Values[bool]
+    bn_param: BNParameter
+    transform_param: TransformationParameter
+    loss_param: LossParameter
+    accuracy_param: AccuracyParameter
+    argmax_param: ArgMaxParameter
+    concat_param: ConcatParameter
+    contrastive_loss_param: ContrastiveLossParameter
+    convolution_param: ConvolutionParameter
+    data_param: DataParameter
+    dropout_param: DropoutParameter
+    dummy_data_param: DummyDataParameter
+    eltwise_param: EltwiseParameter
+    exp_param: ExpParameter
+    hdf5_data_param: HDF5DataParameter
+    hdf5_output_param: HDF5OutputParameter
+    hinge_loss_param: HingeLossParameter
+    image_data_param: ImageDataParameter
+    infogain_loss_param: InfogainLossParameter
+    inner_product_param: InnerProductParameter
+    lrn_param: LRNParameter
+    memory_data_param: MemoryDataParameter
+    mvn_param: MVNParameter
+    pooling_param: PoolingParameter
+    power_param: PowerParameter
+    relu_param: ReLUParameter
+    sigmoid_param: SigmoidParameter
+    softmax_param: SoftmaxParameter
+    slice_param: SliceParameter
+    tanh_param: TanHParameter
+    threshold_param: ThresholdParameter
+    window_data_param: WindowDataParameter
+    python_param: PythonParameter
+    prelu_param: PReLUParameter
+    spp_param: SPPParameter
+    reshape_param: ReshapeParameter
+    log_param: LogParameter
+    flatten_param: FlattenParameter
+    reduction_param: ReductionParameter
+    embed_param: EmbedParameter
+    tile_param: TileParameter
+    batch_norm_param: BatchNormParameter
+    elu_param: ELUParameter
+    bias_param: BiasParameter
+    scale_param: ScaleParameter
+    input_param: InputParameter
+    crop_param: CropParameter
+    parameter_param: ParameterParameter
+    recurrent_param: RecurrentParameter
+    swish_param: SwishParameter
+    clip_param: ClipParameter
+    bias_channel_param: BiasChannelParameter
+    unique_label_param: UniqueLabelParameter
+    mat_read_param: MatReadParameter
+    densecrf_loss_param: DenseCRFLossParameter
+    upsample_param: UpsampleParameter
+    dense_image_data_param: DenseImageDataParameter
+    interp_param: InterpParameter
+    seg_accuracy_param: SegAccuracyParameter
+    mat_write_param: MatWriteParameter
+    dense_crf_param: DenseCRFParameter
+    domain_transform_param: DomainTransformParameter
+    adaptive_bias_channel_param: AdaptiveBiasChannelParameter
+    shuffle_channel_param: ShuffleChannelParameter
+    permute_param: PermuteParameter
+    norm_param: NormalizeParameter
+    pixel_shuffle_param: PixelShuffleParameter
+    relu6_param: ReLU6Parameter
+    adaptive_pooling_param: AdaptivePoolingParameter
+
+class ParamSpec(Message):
+    class DimCheckMode(int, metaclass=_EnumType):
+        STRICT: ParamSpec.DimCheckMode
+        PERMISSIVE: ParamSpec.DimCheckMode
+
+    STRICT: DimCheckMode
+    PERMISSIVE: DimCheckMode
+    name: str
+    share_mode: ParamSpec.DimCheckMode
+    lr_mult: float
+    decay_mult: float
+
+class SolverParameter(Message):
+    class SnapshotFormat(int, metaclass=_EnumType):
+        HDF5: SolverParameter.SnapshotFormat
+        BINARYPROTO: SolverParameter.SnapshotFormat
+
+    HDF5: SnapshotFormat
+    BINARYPROTO: SnapshotFormat
+    class SolverMode(int, metaclass=_EnumType):
+        CPU: SolverParameter.SolverMode
+        GPU: SolverParameter.SolverMode
+
+    CPU: SolverMode
+    GPU: SolverMode
+    class SolverType(int, metaclass=_EnumType):
+        SGD: SolverParameter.SolverType
+        NESTEROV: SolverParameter.SolverType
+        ADAGRAD: SolverParameter.SolverType
+        RMSPROP: SolverParameter.SolverType
+        ADADELTA: SolverParameter.SolverType
+        ADAM: SolverParameter.SolverType
+
+    SGD: SolverType
+    NESTEROV: SolverType
+    ADAGRAD: SolverType
+    RMSPROP: SolverType
+    ADADELTA: SolverType
+    ADAM: SolverType
+    train_net: str
+    test_net: _Values[str]
+    test_iter: _Values[int]
+    test_interval: int
+    base_lr: float
+    display: int
+    max_iter: int
+    lr_policy: str
+    gamma: float
+    power: float
+    momentum: float
+    weight_decay: float
+    stepsize: int
+    snapshot: int
+    snapshot_prefix: str
+    snapshot_diff: bool
+    solver_mode: SolverParameter.SolverMode
+    device_id: int
+    test_compute_loss: bool
+    random_seed: int
+    train_net_param: NetParameter
+    test_net_param: _Messages[NetParameter]
+    debug_info: bool
+    net: str
+    net_param: NetParameter
+    train_state: NetState
+    test_state: _Messages[NetState]
+    snapshot_after_train: bool
+    regularization_type: str
+    solver_type: SolverParameter.SolverType
+    delta: float
+    test_initialization: bool
+    average_loss: int
+    stepvalue: _Values[int]
+    clip_gradients: float
+    iter_size: int
+    snapshot_format: SolverParameter.SnapshotFormat
+    rms_decay: float
+    momentum2: float
+    type: str
+    layer_wise_reduce: bool
+    weights: _Values[str]
+
+class SolverState(Message):
+    iter: int
+    learned_net: str
+    history: _Messages[BlobProto]
+    current_step: int
+
+class BlobShape(Message):
+    dim: _Values[int]
+
+class BlobProto(Message):
+    num: int
+    channels: int
+    height: int
+    width: int
+    data: _Values[float]
+    diff: _Values[float]
+    shape: BlobShape
+    double_data: _Values[float]
+    double_diff: _Values[float]
+
+class BlobProtoVector(Message):
+    blobs: _Messages[BlobProto]
+
+class Datum(Message):
+    channels: int
+    height: int
+    width: int
+    data: bytes
+    label: int
+    float_data: _Values[float]
+    encoded: bool
+
+class FillerParameter(Message):
+    class VarianceNorm(int, metaclass=_EnumType):
+        FAN_IN: FillerParameter.VarianceNorm
+        FAN_OUT: FillerParameter.VarianceNorm
+        AVERAGE: FillerParameter.VarianceNorm
+
+    FAN_IN: VarianceNorm
+    FAN_OUT: VarianceNorm
+    AVERAGE: VarianceNorm
+    type: str
+    value: float
+    min: float
+    max: float
+    mean: float
+    std: float
+    sparse: int
+    variance_norm: FillerParameter.VarianceNorm
+
+class TransformationParameter(Message):
+    scale: float
+    mirror: bool
+    crop_size: int
+    mean_file: str
+    mean_value: _Values[float]
+    force_color: bool
+    force_gray: bool
+    scale_factors: _Values[float]
+    crop_width: int
+    crop_height: int
+
+class LossParameter(Message):
+    class NormalizationMode(int, metaclass=_EnumType):
+        FULL: LossParameter.NormalizationMode
+        VALID: LossParameter.NormalizationMode
+        BATCH_SIZE: LossParameter.NormalizationMode
+        NONE: LossParameter.NormalizationMode
+
+    FULL: NormalizationMode
+    VALID: NormalizationMode
+    BATCH_SIZE: NormalizationMode
+    NONE: NormalizationMode
+    ignore_label: int
+    normalize: bool
+    normalization: LossParameter.NormalizationMode
+    class_weighting: _Values[float]
+    weight_by_label_freqs: bool
+
+class AccuracyParameter(Message):
+    top_k: int
+    axis: int
+    ignore_label: int
+
+class AdaptiveBiasChannelParameter(Message):
+    num_iter: int
+    bg_portion: float
+    fg_portion: float
+    suppress_others: bool
+    margin_others: float
+
+class ArgMaxParameter(Message):
+    out_max_val: bool
+    top_k: int
+    axis: int
+
+class BNParameter(Message):
+    class BNMode(int, metaclass=_EnumType):
+        LEARN: BNParameter.BNMode
+        INFERENCE: BNParameter.BNMode
+
+    LEARN: BNMode
+    INFERENCE: BNMode
+    scale_filler: FillerParameter
+    shift_filler: FillerParameter
+    bn_mode: BNParameter.BNMode
+
+class BatchNormParameter(Message):
+    use_global_stats: bool
+    moving_average_fraction: float
+    eps: float
+    update_global_stats: bool
+
+class BiasChannelParameter(Message):
+    class LabelType(int, metaclass=_EnumType):
+        IMAGE: BiasChannelParameter.LabelType
+        PIXEL: BiasChannelParameter.LabelType
+
+    IMAGE: LabelType
+    PIXEL: LabelType
+    bg_bias: float
+    fg_bias: float
+    ignore_label: _Values[int]
+    label_type: BiasChannelParameter.LabelType
+    background_label: int
+
+class BiasParameter(Message):
+    axis: int
+    num_axes: int
+    filler: FillerParameter
+
+class ClipParameter(Message):
+    min: float
+    max: float
+
+class ConcatParameter(Message):
+    concat_dim: int
+    axis: int
+
+class ContrastiveLossParameter(Message):
+    margin: float
+    legacy_version: bool
+
+class ConvolutionParameter(Message):
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: ConvolutionParameter.Engine
+        CAFFE: ConvolutionParameter.Engine
+        CUDNN: ConvolutionParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    num_output: int
+    bias_term: bool
+    pad: _Values[int]
+    kernel_size: _Values[int]
+    group: int
+    stride: _Values[int]
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
+    pad_h: int
+    pad_w: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    engine: ConvolutionParameter.Engine
+    axis: int
+    force_nd_im2col: bool
+    dilation: _Values[int]
+
+class CropParameter(Message):
+    axis: int
+    offset: _Values[int]
+
+class DataParameter(Message):
+    class DB(int, metaclass=_EnumType):
+        LEVELDB: DataParameter.DB
+        LMDB: DataParameter.DB
+
+    LEVELDB: DB
+    LMDB: DB
+    source: str
+    scale: float
+    mean_file: str
+    batch_size: int
+    crop_size: int
+    mirror: bool
+    rand_skip: int
+    backend: DataParameter.DB
+    force_encoded_color: bool
+    prefetch: int
+
+class DenseCRFLossParameter(Message):
+    class Mode(int, metaclass=_EnumType):
+        LATTICE: DenseCRFLossParameter.Mode
+        SYMMETRIC: DenseCRFLossParameter.Mode
+        EXACT: DenseCRFLossParameter.Mode
+
+    LATTICE: Mode
+    SYMMETRIC: Mode
+    EXACT: Mode
+    bi_xy_std: float
+    bi_rgb_std: float
+    mode: DenseCRFLossParameter.Mode
+
+class DenseCRFParameter(Message):
+    max_iter: int
+    pos_xy_std: _Values[float]
+    pos_w: _Values[float]
+    bi_xy_std: _Values[float]
+    bi_rgb_std: _Values[float]
+    bi_w: _Values[float]
+    output_probability: bool
+
+class DenseImageDataParameter(Message):
+    source: str
+    batch_size: int
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    mean_file: str
+    root_folder: str
+    mirror: bool
+    crop_width: int
+    crop_height: int
+    label_divide_factor: int
+
+class DomainTransformParameter(Message):
+    num_iter: int
+    spatial_sigma: float
+    range_sigma: float
+    min_weight: float
+
+class DropoutParameter(Message):
+    dropout_ratio: float
+    sample_weights_test: bool
+    whole_channels: bool
+
+class DummyDataParameter(Message):
+    data_filler: _Messages[FillerParameter]
+    num: _Values[int]
+    channels: _Values[int]
+    height: _Values[int]
+    width: _Values[int]
+    shape: _Messages[BlobShape]
+
+class ELUParameter(Message):
+    alpha: float
+
+class EltwiseParameter(Message):
+    class EltwiseOp(int, metaclass=_EnumType):
+        PROD: EltwiseParameter.EltwiseOp
+        SUM: EltwiseParameter.EltwiseOp
+        MAX: EltwiseParameter.EltwiseOp
+
+    PROD: EltwiseOp
+    SUM: EltwiseOp
+    MAX: EltwiseOp
+    operation: EltwiseParameter.EltwiseOp
+    coeff: _Values[float]
+    stable_prod_grad: bool
+
+class EmbedParameter(Message):
+    num_output: int
+    input_dim: int
+    bias_term: bool
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
+
+class ExpParameter(Message):
+    base: float
+    scale: float
+    shift: float
+
+class FlattenParameter(Message):
+    axis: int
+    end_axis: int
+
+class HDF5DataParameter(Message):
+    source: str
+    batch_size: int
+    shuffle: bool
+
+class HDF5OutputParameter(Message):
+    file_name: str
+
+class HingeLossParameter(Message):
+    class Norm(int, metaclass=_EnumType):
+        L1: HingeLossParameter.Norm
+        L2: HingeLossParameter.Norm
+
+    L1: Norm
+    L2: Norm
+    norm: HingeLossParameter.Norm
+
+class ImageDataParameter(Message):
+    class LabelType(int, metaclass=_EnumType):
+        NONE: ImageDataParameter.LabelType
+        IMAGE: ImageDataParameter.LabelType
+        PIXEL: ImageDataParameter.LabelType
+
+    NONE: LabelType
+    IMAGE: LabelType
+    PIXEL: LabelType
+    source: str
+    scale: float
+    mean_file: str
+    batch_size: int
+    crop_size: int
+    mirror: bool
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    root_folder: str
+    label_divide_factor: int
+    ignore_label: int
+    label_type: ImageDataParameter.LabelType
+
+class InfogainLossParameter(Message):
+    source: str
+    axis: int
+
+class InnerProductParameter(Message):
+    num_output: int
+    bias_term: bool
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
+    axis: int
+    transpose: bool
+
+class InputParameter(Message):
+    shape: _Messages[BlobShape]
+
+class InterpParameter(Message):
+    height: int
+    width: int
+    zoom_factor: int
+    shrink_factor: int
+    pad_beg: int
+    pad_end: int
+    align_corners: bool
+
+class LRNParameter(Message):
+    class NormRegion(int, metaclass=_EnumType):
+        ACROSS_CHANNELS: LRNParameter.NormRegion
+        WITHIN_CHANNEL: LRNParameter.NormRegion
+
+    ACROSS_CHANNELS: NormRegion
+    WITHIN_CHANNEL: NormRegion
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: LRNParameter.Engine
+        CAFFE: LRNParameter.Engine
+        CUDNN: LRNParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    local_size: int
+    alpha: float
+    beta: float
+    norm_region: LRNParameter.NormRegion
+    k: float
+    engine: LRNParameter.Engine
+
+class LogParameter(Message):
+    base: float
+    scale: float
+    shift: float
+
+class MVNParameter(Message):
+    normalize_variance: bool
+    across_channels: bool
+    eps: float
+
+class MatReadParameter(Message):
+    prefix: str
+    source: str
+    strip: int
+    batch_size: int
+
+class MatWriteParameter(Message):
+    prefix: str
+    source: str
+    strip: int
+    period: int
+
+class MemoryDataParameter(Message):
+    batch_size: int
+    channels: int
+    height: int
+    width: int
+
+class PReLUParameter(Message):
+    filler: FillerParameter
+    channel_shared: bool
+
+class ParameterParameter(Message):
+    shape: BlobShape
+
+class PoolingParameter(Message):
+    class PoolMethod(int, metaclass=_EnumType):
+        MAX: PoolingParameter.PoolMethod
+        AVE: PoolingParameter.PoolMethod
+        STOCHASTIC: PoolingParameter.PoolMethod
+
+    MAX: PoolMethod
+    AVE: PoolMethod
+    STOCHASTIC: PoolMethod
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: PoolingParameter.Engine
+        CAFFE: PoolingParameter.Engine
+        CUDNN: PoolingParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    class RoundMode(int, metaclass=_EnumType):
+        CEIL: PoolingParameter.RoundMode
+        FLOOR: PoolingParameter.RoundMode
+
+    CEIL: RoundMode
+    FLOOR: RoundMode
+    pool: PoolingParameter.PoolMethod
+    kernel_size: int
+    stride: int
+    pad: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    engine: PoolingParameter.Engine
+    global_pooling: bool
+    round_mode: PoolingParameter.RoundMode
+
+class PowerParameter(Message):
+    power: float
+    scale: float
+    shift: float
+
+class PythonParameter(Message):
+    module: str
+    layer: str
+    param_str: str
+    share_in_parallel: bool
+
+class ReLUParameter(Message):
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: ReLUParameter.Engine
+        CAFFE: ReLUParameter.Engine
+        CUDNN: ReLUParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    negative_slope: float
+    engine: ReLUParameter.Engine
+
+class RecurrentParameter(Message):
+    num_output: int
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
+    debug_info: bool
+    expose_hidden: bool
+
+class ReductionParameter(Message):
+    class ReductionOp(int, metaclass=_EnumType):
+        SUM: ReductionParameter.ReductionOp
+        ASUM: ReductionParameter.ReductionOp
+        SUMSQ: ReductionParameter.ReductionOp
+        MEAN: ReductionParameter.ReductionOp
+
+    SUM: ReductionOp
+    ASUM: ReductionOp
+    SUMSQ: ReductionOp
+    MEAN: ReductionOp
+    operation: ReductionParameter.ReductionOp
+    axis: int
+    coeff: float
+
+class ReshapeParameter(Message):
+    shape: BlobShape
+    axis: int
+    num_axes: int
+
+class SPPParameter(Message):
+    class PoolMethod(int, metaclass=_EnumType):
+        MAX: SPPParameter.PoolMethod
+        AVE: SPPParameter.PoolMethod
+        STOCHASTIC: SPPParameter.PoolMethod
+
+    MAX: PoolMethod
+    AVE: PoolMethod
+    STOCHASTIC: PoolMethod
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: SPPParameter.Engine
+        CAFFE: SPPParameter.Engine
+        CUDNN: SPPParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    pyramid_height: int
+    pool: SPPParameter.PoolMethod
+    engine: SPPParameter.Engine
+
+class ScaleParameter(Message):
+    axis: int
+    num_axes: int
+    filler: FillerParameter
+    bias_term: bool
+    bias_filler: FillerParameter
+
+class SegAccuracyParameter(Message):
+    class AccuracyMetric(int, metaclass=_EnumType):
+        PixelAccuracy: SegAccuracyParameter.AccuracyMetric
+        ClassAccuracy: SegAccuracyParameter.AccuracyMetric
+        PixelIOU: SegAccuracyParameter.AccuracyMetric
+
+    PixelAccuracy: AccuracyMetric
+    ClassAccuracy: AccuracyMetric
+    PixelIOU: AccuracyMetric
+    metric: SegAccuracyParameter.AccuracyMetric
+    ignore_label: _Values[int]
+    reset: bool
+
+class SigmoidParameter(Message):
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: SigmoidParameter.Engine
+        CAFFE: SigmoidParameter.Engine
+        CUDNN: SigmoidParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    engine: SigmoidParameter.Engine
+
+class SliceParameter(Message):
+    slice_dim: int
+    slice_point: _Values[int]
+    axis: int
+
+class SoftmaxParameter(Message):
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: SoftmaxParameter.Engine
+        CAFFE: SoftmaxParameter.Engine
+        CUDNN: SoftmaxParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    engine: SoftmaxParameter.Engine
+    axis: int
+
+class SwishParameter(Message):
+    beta: float
+
+class TanHParameter(Message):
+    class Engine(int, metaclass=_EnumType):
+        DEFAULT: TanHParameter.Engine
+        CAFFE: TanHParameter.Engine
+        CUDNN: TanHParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    engine: TanHParameter.Engine
+
+class ThresholdParameter(Message):
+    threshold: float
+
+class TileParameter(Message):
+    axis: int
+    tiles: int
+
+class UniqueLabelParameter(Message):
+    max_labels: int
+    ignore_label: _Values[int]
+    force_label: _Values[float]
+
+class UpsampleParameter(Message):
+    scale: int
+    scale_h: int
+    scale_w: int
+    pad_out_h: bool
+    pad_out_w: bool
+    upsample_h: int
+    upsample_w: int
+
+class WindowDataParameter(Message):
+    source: str
+    scale: float
+    mean_file: str
+    batch_size: int
+    crop_size: int
+    mirror: bool
+    fg_threshold: float
+    bg_threshold: float
+    fg_fraction: float
+    context_pad: int
+    crop_mode: str
+    cache_images: bool
+    root_folder: str
+
+class V1LayerParameter(Message):
+    class LayerType(int, metaclass=_EnumType):
+        NONE: V1LayerParameter.LayerType
+        ABSVAL: V1LayerParameter.LayerType
+        ACCURACY: V1LayerParameter.LayerType
+        ARGMAX: V1LayerParameter.LayerType
+        BNLL: V1LayerParameter.LayerType
+        CONCAT: V1LayerParameter.LayerType
+        CONTRASTIVE_LOSS: V1LayerParameter.LayerType
+        CONVOLUTION: V1LayerParameter.LayerType
+        DATA: V1LayerParameter.LayerType
+        DECONVOLUTION: V1LayerParameter.LayerType
+        DROPOUT: V1LayerParameter.LayerType
+        DUMMY_DATA: V1LayerParameter.LayerType
+        EUCLIDEAN_LOSS: V1LayerParameter.LayerType
+        ELTWISE: V1LayerParameter.LayerType
+        EXP: V1LayerParameter.LayerType
+        FLATTEN: V1LayerParameter.LayerType
+        HDF5_DATA: V1LayerParameter.LayerType
+        HDF5_OUTPUT: V1LayerParameter.LayerType
+        HINGE_LOSS: V1LayerParameter.LayerType
+        IM2COL: V1LayerParameter.LayerType
+        IMAGE_DATA: V1LayerParameter.LayerType
+        INFOGAIN_LOSS: V1LayerParameter.LayerType
+        INNER_PRODUCT: V1LayerParameter.LayerType
+        LRN: V1LayerParameter.LayerType
+        MEMORY_DATA: V1LayerParameter.LayerType
+        MULTINOMIAL_LOGISTIC_LOSS: V1LayerParameter.LayerType
+        MVN: V1LayerParameter.LayerType
+        POOLING: V1LayerParameter.LayerType
+        POWER: V1LayerParameter.LayerType
+        RELU: V1LayerParameter.LayerType
+        SIGMOID: V1LayerParameter.LayerType
+        SIGMOID_CROSS_ENTROPY_LOSS: V1LayerParameter.LayerType
+        SILENCE: V1LayerParameter.LayerType
+        SOFTMAX: V1LayerParameter.LayerType
+        SOFTMAX_LOSS: V1LayerParameter.LayerType
+        SPLIT: V1LayerParameter.LayerType
+        SLICE: V1LayerParameter.LayerType
+        TANH: V1LayerParameter.LayerType
+        WINDOW_DATA: V1LayerParameter.LayerType
+        THRESHOLD: V1LayerParameter.LayerType
+
+    NONE: LayerType
+    ABSVAL: LayerType
+    ACCURACY: LayerType
+    ARGMAX: LayerType
+    BNLL: LayerType
+    CONCAT: LayerType
+    CONTRASTIVE_LOSS: LayerType
+    CONVOLUTION: LayerType
+    DATA: LayerType
+    DECONVOLUTION: LayerType
+    DROPOUT: LayerType
+    DUMMY_DATA: LayerType
+    EUCLIDEAN_LOSS: LayerType
+    ELTWISE: LayerType
+    EXP: LayerType
+    FLATTEN: LayerType
+    HDF5_DATA: LayerType
+    HDF5_OUTPUT: LayerType
+    HINGE_LOSS: LayerType
+    IM2COL: LayerType
+    IMAGE_DATA: LayerType
+    INFOGAIN_LOSS: LayerType
+    INNER_PRODUCT: LayerType
+    LRN: LayerType
+    MEMORY_DATA: LayerType
+    MULTINOMIAL_LOGISTIC_LOSS: LayerType
+    MVN: LayerType
+    POOLING: LayerType
+    POWER: LayerType
+    RELU: LayerType
+    SIGMOID: LayerType
+    SIGMOID_CROSS_ENTROPY_LOSS: LayerType
+    SILENCE: LayerType
+    SOFTMAX: LayerType
+    SOFTMAX_LOSS: LayerType
+    SPLIT: LayerType
+    SLICE: LayerType
+    TANH: LayerType
+    WINDOW_DATA: LayerType
+    THRESHOLD: LayerType
+    class DimCheckMode(int, metaclass=_EnumType):
+        STRICT: V1LayerParameter.DimCheckMode
+        PERMISSIVE: V1LayerParameter.DimCheckMode
+
+    STRICT: DimCheckMode
+    PERMISSIVE: DimCheckMode
+    layer: V0LayerParameter
+    bottom: _Values[str]
+    top: _Values[str]
+    name: str
+    type: V1LayerParameter.LayerType
+    blobs: _Messages[BlobProto]
+    blobs_lr: _Values[float]
+    weight_decay: _Values[float]
+    concat_param: ConcatParameter
+    convolution_param: ConvolutionParameter
+    data_param: DataParameter
+    dropout_param: DropoutParameter
+    hdf5_data_param: HDF5DataParameter
+    hdf5_output_param: HDF5OutputParameter
+    image_data_param: ImageDataParameter
+    infogain_loss_param: InfogainLossParameter
+    inner_product_param: InnerProductParameter
+    lrn_param: LRNParameter
+    pooling_param: PoolingParameter
+    window_data_param: WindowDataParameter
+    power_param: PowerParameter
+    memory_data_param: MemoryDataParameter
+    argmax_param: ArgMaxParameter
+    eltwise_param: EltwiseParameter
+    threshold_param: ThresholdParameter
+    dummy_data_param: DummyDataParameter
+    accuracy_param: AccuracyParameter
+    hinge_loss_param: HingeLossParameter
+    relu_param: ReLUParameter
+    slice_param: SliceParameter
+    include: _Messages[NetStateRule]
+    exclude: _Messages[NetStateRule]
+    mvn_param: MVNParameter
+    loss_weight: _Values[float]
+    transform_param: TransformationParameter
+    tanh_param: TanHParameter
+    sigmoid_param: SigmoidParameter
+    softmax_param: SoftmaxParameter
+    contrastive_loss_param: ContrastiveLossParameter
+    exp_param: ExpParameter
+    loss_param: LossParameter
+    param: _Values[str]
+    blob_share_mode: _Values[V1LayerParameter.DimCheckMode]
+
+class V0LayerParameter(Message):
+    class PoolMethod(int, metaclass=_EnumType):
+        MAX: V0LayerParameter.PoolMethod
+        AVE: V0LayerParameter.PoolMethod
+        STOCHASTIC: V0LayerParameter.PoolMethod
+
+    MAX: PoolMethod
+    AVE: PoolMethod
+    STOCHASTIC: PoolMethod
+    name: str
+    type: str
+    num_output: int
+    biasterm: bool
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
+    pad: int
+    kernelsize: int
+    group: int
+    stride: int
+    pool: V0LayerParameter.PoolMethod
+    dropout_ratio: float
+    local_size: int
+    alpha: float
+    beta: float
+    source: str
+    scale: float
+    meanfile: str
+    batchsize: int
+    cropsize: int
+    mirror: bool
+    k: float
+    blobs: _Messages[BlobProto]
+    blobs_lr: _Values[float]
+    weight_decay: _Values[float]
+    rand_skip: int
+    det_fg_threshold: float
+    det_bg_threshold: float
+    det_fg_fraction: float
+    det_context_pad: int
+    det_crop_mode: str
+    new_num: int
+    new_channels: int
+    new_height: int
+    new_width: int
+    shuffle_images: bool
+    concat_dim: int
+    hdf5_output_param: HDF5OutputParameter
+
+class PermuteParameter(Message):
+    order: _Values[int]
+
+class NormalizeParameter(Message):
+    across_spatial: bool
+    scale_filler: FillerParameter
+    channel_shared: bool
+    eps: float
+
+class PixelShuffleParameter(Message):
+    upscale_factor: int
+
+class ShuffleChannelParameter(Message):
+    group: int
+
+class ReLU6Parameter(Message):
+    negative_slope: float
+
+class AdaptivePoolingParameter(Message):
+    output_size: int
