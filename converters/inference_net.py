@@ -69,7 +69,7 @@ def open_source(
         UsageError: the prototxt stands where the weights belong.
         WeightsError: no layer of the file fits the net by name, or a checkpoint of another program does not.
     """
-    if kinds.by_suffix(weights) == kinds.PROTOTXT != kinds.by_suffix(prototxt):
+    if kinds.named_kind(weights) == kinds.PROTOTXT != kinds.named_kind(prototxt):
         raise UsageError(
             "net and weights stand the other way round",
             where=prototxt,

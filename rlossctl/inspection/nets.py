@@ -69,7 +69,7 @@ def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
     """A solver's fields and its learning rates."""
     from google.protobuf.json_format import MessageToDict
 
-    from rlossctl.prototxt import load_solver_parameter
+    from rlossctl.prototxt import forks, load_solver_parameter
     from rlossctl.solver.policies import learning_rate
 
     param = load_solver_parameter(path, placeholders)
@@ -78,7 +78,8 @@ def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
     )
     schedule = [(step, learning_rate(param, step)) for step in steps]
     fields = MessageToDict(param, preserving_proto_field_name=True)
-    lines = [f"solver, type {param.type}, policy {param.lr_policy}, {param.max_iter} iterations", ""]
+    lines = [f"solver, type {param.type}, policy {param.lr_policy}, {param.max_iter} iterations"]
+    lines += [*forks.solver_notes(param), ""]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
     rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
     lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import PoolingParameter
 
 MAX, AVE, STOCHASTIC = 0, 1, 2
 LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
@@ -17,8 +18,8 @@ LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
 class Pooling(Layer):
     """Windows over height and width (pooling_layer.cpp).
 
-    Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR); with any padding a
-    last window that would start beyond the image and its leading padding is dropped. MAX never takes
+    Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR, which older forks
+    spell ceil_mode: false); with any padding a last window that would start beyond the image and its leading padding is dropped. MAX never takes
     padding and gives ties to the first in row-major order; a second top holds the flat index in the
     plane. AVE divides by the window clipped to the padded image, so padding counts. global_pooling takes
     the whole plane. STOCHASTIC, for values that are not negative and without padding (pooling_layer.cu): in
@@ -39,7 +40,7 @@ class Pooling(Layer):
         if self.draws:
             self.unexportable = "STOCHASTIC pooling draws at random in TRAIN"
         self.is_global = param.global_pooling
-        self.floor = param.round_mode == 1
+        self.floor = _rounds_down(setup, param)
         if not self.is_global:
             self._read_window(setup)
 
@@ -224,6 +225,20 @@ def _draw(windows: Tensor) -> Tensor:
     threshold = torch.rand_like(sums[..., -1:]) * sums[..., -1:]
     chosen = (sums >= threshold).to(torch.uint8).argmax(3, keepdim=True)  # argmax takes the first maximum
     return windows.gather(3, chosen).squeeze(3)
+
+
+def _rounds_down(setup: Setup, param: PoolingParameter) -> bool:
+    """Whether the output size is rounded down: round_mode, or ceil_mode of the forks before it."""
+    floor = param.round_mode == PoolingParameter.FLOOR
+    if not param.HasField("ceil_mode"):
+        return floor
+    if param.HasField("round_mode") and floor == param.ceil_mode:
+        raise setup.error(
+            "round_mode and ceil_mode contradict each other",
+            found=f"round_mode: {'FLOOR' if floor else 'CEIL'} and ceil_mode: {str(param.ceil_mode).lower()}",
+            expected="one of them",
+        )
+    return not param.ceil_mode
 
 
 def _pair(setup: Setup, param: object, single: str, pair: str, default: int | None) -> tuple[int, int]:

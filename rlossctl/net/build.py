@@ -9,9 +9,9 @@ import torch
 from google.protobuf.message import Message
 
 from rlossctl.errors import DataError, NetError, RlossError
-from rlossctl.net import registry
+from rlossctl.net import pycaffe, registry
 from rlossctl.net.graph import Node, build_graph
-from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
+from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import LayerNode, Net
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
 from rlossctl.prototxt import dialect as dialects
@@ -96,6 +96,9 @@ def build_net(
     phase = phase or schema.phase_name(file.param.state.phase)
     dialect, reason = _dialect(file, dialect, share)
     graph = build_graph(file)
+    fed = bool((data or {}).get("image_shape"))
+    programs = [node for node in graph.nodes if pycaffe.needs_permission(node.message, fed=fed)]
+    pycaffe.check_permission([(node.message, node.where) for node in programs])
     shapes = _input_shapes(file)
     layers = [_build_layer(node, shapes, phase, dialect, dict(data or {})) for node in graph.nodes]
     built = [(layer.node, layer.module) for layer in layers]
@@ -126,6 +129,7 @@ def _feedable(file: NetFile, state: Message) -> bool:
 def _build_layer(
     node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: dict[str, object]
 ) -> LayerNode:
+    shapes.update(_fitted(node, shapes))
     bottoms = [shapes[name] for name in node.bottoms]
     own_phase = ("TRAIN", "TEST")[node.message.phase] if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
@@ -135,6 +139,27 @@ def _build_layer(
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
+
+
+# Losses and metrics that read a class id per position; the others read a value per score.
+_CLASS_IDS = (
+    "Accuracy",
+    "HingeLoss",
+    "InfogainLoss",
+    "MultinomialLogisticLoss",
+    "SegAccuracy",
+    "SoftmaxWithLoss",
+)
+
+
+def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Shapes that fit the scores, for the labels of a loss or metric whose shape was only guessed."""
+    if node.kind.role not in ("loss", "metric") or len(node.bottoms) < 2:
+        return {}
+    scores = shapes[node.bottoms[0]]
+    ids = (scores[0], 1, *scores[2:]) if len(scores) > 2 else scores[:1]
+    fit = ids if node.kind.type in _CLASS_IDS else scores
+    return {name: fit for name in node.bottoms[1:] if isinstance(shapes[name], GuessedShape)}
 
 
 def _data_shapes(layer: DataLayer) -> list[Shape]:

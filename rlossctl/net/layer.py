@@ -19,6 +19,10 @@ from rlossctl.net.fillers import Filler
 Shape = tuple[int, ...]
 
 
+class GuessedShape(tuple[int, ...]):
+    """A shape of labels that nobody states: the loss or metric that reads them gives them one that fits."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a layer's constructor is told.

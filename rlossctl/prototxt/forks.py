@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-FASTER = "py-faster-rcnn"
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlossctl.prototxt.messages import SolverParameter
+
 RFCN = "R-FCN"
 SSD = "SSD"
 YOLO = "YOLO forks"
@@ -10,8 +14,6 @@ FLOWNET = "FlowNet"
 INTEL = "Intel Caffe"
 NVIDIA = "NVCaffe"
 MNC = "MNC"
-DEEPLAB = "DeepLab"
-SEC = "SEC"
 
 # Layer types that public nets use and rlossctl does not compute.
 TYPES = {
@@ -149,6 +151,25 @@ FIELDS = {
         "warmup_start_lr": INTEL,
     },
 }
+
+# Fields of solvers that are read and have no effect: reports of the fork's own test, and how it computes.
+SOLVER_WITHOUT_EFFECT = {
+    "ap_version": SSD,
+    "eval_type": SSD,
+    "per_parameter_reduce": SSD,
+    "show_per_class_result": SSD,
+    "solver_data_type": NVIDIA,
+    "store_blobs_in_old_format": NVIDIA,
+}
+
+
+def solver_notes(param: SolverParameter) -> list[str]:
+    """What a solver sets that has no effect here, in sentences."""
+    return [
+        f"{name}, a field of {fork}'s solver, has no effect: training does not depend on it"
+        for name, fork in SOLVER_WITHOUT_EFFECT.items()
+        if param.HasField(name)
+    ]
 
 
 def of_type(name: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from rlossctl.prototxt import forks, schema
+from rlossctl.prototxt import forks, schema, upgrade
 
 _TOKEN = re.compile(
     r'(?P<skip>#[^\n]*|[ \t\r\f,;]+)|(?P<line>\n)|(?P<text>"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')'
@@ -64,9 +64,21 @@ class Unknown:
 def unknown(text: str, name: str) -> list[Unknown]:
     """Everything that message `name` does not know of a text; nothing where the text cannot be followed."""
     try:
-        return _Reader(text).read(schema.descriptor(name))
+        reader = _Reader(text)
+        found = reader.read(schema.descriptor(name))
     except _Lost:
         return []
+    return found and found + _foreign_types(reader.layers, found)
+
+
+def _foreign_types(layers: list[_Layer], found: list[Unknown]) -> list[Unknown]:
+    """Layers of types that only other forks have, where nothing else was found in them."""
+    told = {id(one.layer) for one in found}
+    return [
+        Unknown(layer.line, "type", "LayerParameter", layer.type, layer)
+        for layer in layers
+        if forks.of_type(layer.type) and id(layer) not in told
+    ]
 
 
 def report(found: list[Unknown]) -> str:
@@ -77,6 +89,30 @@ def report(found: list[Unknown]) -> str:
     rows = [_row(group) for group in groups.values()]
     more = [f"and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
     return "\n            ".join(rows[:SHOWN] + more)
+
+
+def advice(found: list[Unknown]) -> str:
+    """What to do about it."""
+    for one in found:
+        if one.path == "type" and one.layer is not None and one.value:
+            if one.message == "LayerParameter" and not one.fork:
+                return (
+                    f'inside `layer` write type: "{upgrade.camel_case(one.value)}"; names in capitals without '
+                    "quotes go with the old `layers`"
+                )
+            if one.value[0] in "\"'":
+                return "inside `layers` the type is a name in capitals without quotes; or write `layer`"
+    if all(one.value and not one.fork for one in found):
+        return "put strings in quotes, and check the spelling of the values"
+    if all(one.fork for one in found):
+        return (
+            "these layers are not computed here: cut the net before them, or leave out fields that the net "
+            "can do without"
+        )
+    return (
+        "correct the spelling, leave out fields that the net can do without, or add the layer "
+        "(CONTRIBUTING.md)"
+    )
 
 
 def _row(group: list[Unknown]) -> str:
@@ -100,6 +136,7 @@ class _Reader:
         self._tokens = list(_tokens(text))
         self._at = 0
         self._found: list[Unknown] = []
+        self.layers: list[_Layer] = []
 
     def read(self, descriptor: Descriptor) -> list[Unknown]:
         self._message(descriptor, "", None, "")
@@ -139,6 +176,7 @@ class _Reader:
                 raise _Lost
             if known.message_type.name in ("LayerParameter", "V1LayerParameter"):
                 layer, path = _Layer(line), ""
+                self.layers.append(layer)
             self._message(known.message_type, path, layer, {"{": "}", "<": ">"}[brace])
         elif self._peek()[1] == "[":
             self._skip_list()

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from rlossctl.errors import PrototxtError, UsageError
 from rlossctl.net import Net, build_net
-from rlossctl.prototxt import load_solver_parameter, to_text
+from rlossctl.prototxt import forks, load_solver_parameter, to_text
 from rlossctl.prototxt.text import NetFile
 from rlossctl.solver import nets, policies
 from rlossctl.solver.log import Log, warnings_to_stderr
@@ -102,6 +102,8 @@ def build_solver(
     _check(param, file)
     for name in policies.unset_fields(param):
         log.warning(f"{name} is not set in {file} and counts as 0, as in Caffe")
+    for note in forks.solver_notes(param):
+        log.warning(f"{file}: {note}")
     place = pick_device(device, param)
     number = pick_seed(seed, param)
     torch.manual_seed(number)

@@ -73,7 +73,7 @@ def open_scores(
     """
     photo = read_image(image)
     suffix = Path(scores).suffix.lower()
-    if kinds.by_suffix(scores) != kinds.PROTOTXT and weights is not None:
+    if kinds.named_kind(scores) != kinds.PROTOTXT and weights is not None:
         raise UsageError(
             "weights belong to a prototxt",
             where=scores,

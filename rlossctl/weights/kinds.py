@@ -1,8 +1,10 @@
-"""Which format a file has: its suffix decides, its first bytes where the suffix says nothing."""
+"""Which format a file has: its suffix decides, its first bytes where the suffix says nothing or two things."""
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from pathlib import Path
 
 from rlossctl.errors import UsageError, WeightsError
@@ -32,6 +34,9 @@ SUFFIXES = {
 }
 WEIGHTS = (CAFFEMODEL, CAFFEMODEL_H5, SAFETENSORS, CHECKPOINT)  # what a net's blobs are copied from
 WRITTEN = (PROTOTXT, *WEIGHTS, ONNX)  # what `convert` writes
+# A binary NetParameter with a layer has such a byte among its first (see `magic.refuse_foreign`).
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_FIRST_FIELD = re.compile(rb"(?:\s|#[^\n]*(?:\n|$))*(?:[A-Za-z_]\w*\s*(?::|\{|<|#|$)|$)")
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80\x02"
 _ONNX_GRAPH = 7  # in ModelProto; a SolverState has no field beyond 4
 
@@ -43,13 +48,19 @@ def by_suffix(path: str | os.PathLike[str]) -> str | None:
     return max(found)[1] if found else None
 
 
+def named_kind(path: str | os.PathLike[str]) -> str | None:
+    """As `by_suffix`, but a text that is called like a checkpoint is a prototxt, as in py-faster-rcnn."""
+    kind = by_suffix(path)
+    return PROTOTXT if kind == CHECKPOINT and _holds_prototxt(path) else kind
+
+
 def kind_of(path: str | os.PathLike[str]) -> str:
     """The format of an existing file, by its suffix, else by its content.
 
     Raises:
         WeightsError: the file cannot be read or is empty (only looked at without a known suffix).
     """
-    return by_suffix(path) or by_content(wire.open_source(path))
+    return named_kind(path) or by_content(wire.open_source(path))
 
 
 def by_content(source: Source) -> str:
@@ -61,9 +72,30 @@ def by_content(source: Source) -> str:
         return CHECKPOINT
     if is_safetensors(head):
         return SAFETENSORS
-    if TEXT_BYTES.issuperset(head):
+    if TEXT_BYTES.issuperset(head) or _begins_prototxt(head):
         return PROTOTXT
     return _protobuf(source)
+
+
+def _holds_prototxt(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file begins as prototxt text does."""
+    try:
+        if not Path(path).is_file():
+            return False
+        with open(path, "rb") as file:
+            return _begins_prototxt(file.read(TEXT_SAMPLE))
+    except (OSError, ValueError):
+        return False
+
+
+def _begins_prototxt(head: bytes) -> bool:
+    """Text without control bytes, in any encoding, whose first word is a field's name (or all comment)."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if head.startswith(mark):
+            head = head[2:].decode(encoding, "ignore").encode()
+    if not head or _CONTROL.search(head):
+        return False
+    return bool(_FIRST_FIELD.match(head.removeprefix(codecs.BOM_UTF8)))
 
 
 def written_kind(path: str | os.PathLike[str], named: str | None = None) -> str:

@@ -63,7 +63,7 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
     models: list[Named] = []
     prototxt, used = None, True
     for argument in arguments:
-        kind = kinds.by_suffix(argument)
+        kind = kinds.named_kind(argument)
         if kind in (kinds.ONNX, kinds.PROTOTXT):
             _check_used(prototxt, used)
         if kind == kinds.ONNX:
