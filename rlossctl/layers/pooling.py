@@ -18,13 +18,14 @@ LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
 class Pooling(Layer):
     """Windows over height and width (pooling_layer.cpp).
 
-    Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR, which older forks
-    spell ceil_mode: false); with any padding a last window that would start beyond the image and its leading padding is dropped. MAX never takes
-    padding and gives ties to the first in row-major order; a second top holds the flat index in the
-    plane. AVE divides by the window clipped to the padded image, so padding counts. global_pooling takes
-    the whole plane. STOCHASTIC, for values that are not negative and without padding (pooling_layer.cu): in
-    TRAIN one value of the window, drawn with a probability proportional to it, in TEST their mean weighted
-    by themselves; a window of zeros gives 0. (Caffe has it on the GPU only, and no gradient of it in TEST.)
+    Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR, which older forks spell
+    ceil_mode: false); with any padding a last window that would start beyond the image and its leading
+    padding is dropped. MAX never takes padding and gives ties to the first in row-major order; a second top
+    holds the flat index in the plane. AVE divides by the window clipped to the padded image, so padding
+    counts. global_pooling takes the whole plane. STOCHASTIC, for values that are not negative and without
+    padding (pooling_layer.cu): in TRAIN one value of the window, drawn with a probability proportional to it,
+    in TEST their mean weighted by themselves; a window of zeros gives 0. (Caffe has it on the GPU only, and
+    no gradient of it in TEST.)
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -46,9 +47,9 @@ class Pooling(Layer):
 
     def _read_window(self, setup: Setup) -> None:
         param = self.param
-        self.kernel = _pair(setup, param, "kernel_size", "kernel", None)
-        self.stride = _pair(setup, param, "stride", "stride", 1)
-        self.pad = _pair(setup, param, "pad", "pad", 0)
+        self.kernel = window_pair(setup, param, "kernel_size", "kernel", None)
+        self.stride = window_pair(setup, param, "stride", "stride", 1)
+        self.pad = window_pair(setup, param, "pad", "pad", 0)
         for kernel, pad in zip(self.kernel, self.pad, strict=True):
             if pad and self.is_stochastic:
                 raise setup.error("STOCHASTIC pooling has no padding", found=f"pad {pad}", expected="pad: 0")
@@ -241,7 +242,8 @@ def _rounds_down(setup: Setup, param: PoolingParameter) -> bool:
     return not param.ceil_mode
 
 
-def _pair(setup: Setup, param: object, single: str, pair: str, default: int | None) -> tuple[int, int]:
+def window_pair(setup: Setup, param: object, single: str, pair: str, default: int | None) -> tuple[int, int]:
+    """Rows and columns of a kernel, stride or pad in either of Caffe's spellings (single, or _h and _w)."""
     names = (f"{pair}_h", f"{pair}_w")
     if any(param.HasField(name) for name in names):
         if param.HasField(single):

@@ -30,9 +30,10 @@ class Python(Layer):
     rlossctl.python_layers_allowed()), from PYTHONPATH, the prototxt's folder or the working directory, in
     this order. It may `import caffe`: Layer, TRAIN and TEST are there. Without bottoms it is a data layer;
     where the caller gives image_shape and no permission, nothing is run: the tops get shapes by their names
-    (see `FedData`) and are fed like an Input layer's. Never exported. ENet's spatial_dropout is built in and needs no permission: whole channels are dropped
-    with probability p; phase and p come from param_str, and TEST multiplies by 1 / (1 - p) too. Not
-    reproduced: ENet's gradient of every image goes to the channels that the batch's last image kept.
+    (see `FedData`) and are fed like an Input layer's. Never exported. ENet's spatial_dropout is built in and
+    needs no permission: whole channels are dropped with probability p; phase and p come from param_str, and
+    TEST multiplies by 1 / (1 - p) too. Not reproduced: ENet's gradient of every image goes to the channels
+    that the batch's last image kept.
     """
 
     def __new__(cls, setup: Setup) -> Layer:

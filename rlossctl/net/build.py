@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,9 +15,9 @@ from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import LayerNode, Net
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
+from rlossctl.prototxt import coordinates, schema
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
-from rlossctl.prototxt import schema
 from rlossctl.prototxt.text import NetFile, load_net_file
 
 
@@ -44,7 +45,7 @@ def load_net(
         level, stages: the rest of Caffe's NetState.
         data: settings for data layers: source, root (override the prototxt), seed, workers, and image_shape,
             (C, H, W) of images that are not there to be looked at.
-        dialect: "bvlc", "rloss", "segnet" or "enet", where forks give a layer type different meanings;
+        dialect: "bvlc", "rloss", "segnet", "enet" or "fcn", where forks give a type different meanings;
             "auto" goes by the layer types that only one fork has.
         placeholders: values for the template.
 
@@ -95,6 +96,9 @@ def build_net(
     """
     phase = phase or schema.phase_name(file.param.state.phase)
     dialect, reason = _dialect(file, dialect, share)
+    if dialect != file.dialect:
+        param, notes = coordinates.resolved(file.param, dialect)
+        file = replace(file, param=param, notes=tuple(dict.fromkeys((*file.notes, *notes))))
     graph = build_graph(file)
     fed = bool((data or {}).get("image_shape"))
     programs = [node for node in graph.nodes if pycaffe.needs_permission(node.message, fed=fed)]

@@ -152,7 +152,6 @@ class LayerParameter(Message):
     center_loss_param: CenterLossParameter
     unpooling_param: UnpoolingParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
-    resize_param: ResizeParameter
     forward_type: DataType
     backward_type: DataType
     forward_math: DataType

@@ -13,8 +13,8 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from rlossctl.errors import PrototxtError
+from rlossctl.prototxt import coordinates, schema, template, unknown, upgrade
 from rlossctl.prototxt import dialect as dialects
-from rlossctl.prototxt import schema, template, unknown, upgrade
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
@@ -97,7 +97,8 @@ def net_file(param: Message, where: str, lines: tuple[int, ...] = (), dialect: s
     if upgraded.version != "V2":
         notes = (f"{where}: upgraded from Caffe's {upgraded.version} form", *notes)
     name, reason = dialects.choose(upgraded.param, dialect)
-    return NetFile(upgraded.param, where, kept, name, reason, notes)
+    complete, told = coordinates.resolved(upgraded.param, name)
+    return NetFile(complete, where, kept, name, reason, (*notes, *told))
 
 
 def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:

@@ -97,8 +97,8 @@ def advice(found: list[Unknown]) -> str:
         if one.path == "type" and one.layer is not None and one.value:
             if one.message == "LayerParameter" and not one.fork:
                 return (
-                    f'inside `layer` write type: "{upgrade.camel_case(one.value)}"; names in capitals without '
-                    "quotes go with the old `layers`"
+                    f'inside `layer` write type: "{upgrade.camel_case(one.value)}"; names in capitals '
+                    "without quotes go with the old `layers`"
                 )
             if one.value[0] in "\"'":
                 return "inside `layers` the type is a name in capitals without quotes; or write `layer`"

@@ -1,4 +1,4 @@
-"""Which format a file has: its suffix decides, its first bytes where the suffix says nothing or two things."""
+"""Which format a file has: its suffix decides, its first bytes where the suffix does not."""
 
 from __future__ import annotations
 

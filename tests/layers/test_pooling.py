@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rlossctl.errors import NetError
 
@@ -111,3 +112,16 @@ def test_adaptive_pooling_has_torchs_bins(layer, bins):
 def test_adaptive_pooling_needs_a_plane_and_a_size(layer, fields, shape):
     with pytest.raises(NetError, match=r"must be positive|4-D"):
         layer("AdaptivePooling", f"adaptive_pooling_param {{ {fields} }}", shape)
+
+
+@pytest.mark.parametrize("fields, size", [("", 4), ("ceil_mode: true", 4), ("ceil_mode: false", 3)])
+def test_ceil_mode_is_the_older_name_of_the_rounding(layer, fields: str, size: int):
+    x = torch.arange(49.0).reshape(1, 1, 7, 7)
+    net = layer("Pooling", f"pooling_param {{ kernel_size: 2 stride: 2 {fields} }}", (1, 1, 7, 7))
+    expected = F.max_pool2d(x, 2, 2, ceil_mode=size == 4)
+    assert torch.equal(net.run({"a": x}).blobs["t0"], expected) and expected.shape[-1] == size
+
+
+def test_ceil_mode_and_round_mode_have_to_agree(layer):
+    with pytest.raises(NetError, match="contradict"):
+        layer("Pooling", "pooling_param { kernel_size: 2 ceil_mode: true round_mode: FLOOR }", (1, 1, 7, 7))
