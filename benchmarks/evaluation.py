@@ -28,9 +28,9 @@ import onnxruntime
 from rlossctl.data.images import read_image
 from rlossctl.data.lists import Sample
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
+from rlossctl.evaluation.predicting.samples import read_pair
 from rlossctl.evaluation.running.decoders import DECODERS, Call, ahead, decoding
 from rlossctl.evaluation.running.open_model import open_list
-from rlossctl.evaluation.running.samples import read_pair
 from rlossctl.evaluation.running.sessions import cpu_threads
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from rlossctl.bench.contenders import Contender, contenders
+from rlossctl.bench.measure import Job
 from rlossctl.bench.table import table
 
 SOURCE = Path(__file__).with_name("one_channel.cpp")
@@ -27,7 +28,8 @@ def main() -> None:
     options = vars(parse())
     sizes, others = options.pop("sizes"), options.pop("others")
     native, *rest = contenders()
-    for line in table([native, channelwise(options["threads"]), *(rest if others else [])], sizes, options):
+    job = Job(sizes[0], "smooth", **options)
+    for line in table([native, channelwise(job.threads), *(rest if others else [])], sizes, job):
         print(line, flush=True)
 
 

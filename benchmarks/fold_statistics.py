@@ -27,6 +27,7 @@ from rlossctl.layers.normalization import BatchNorm
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy, preprocess_of
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -73,7 +74,7 @@ def main() -> int:
     names["NUM_LABELS"] = "21"
     lines = arguments.data.read_text().split("\n")
     photos = [str(Path(arguments.root) / line.split()[0].lstrip("/")) for line in lines if line.strip()]
-    net = load_inference_net(arguments.prototxt, placeholders=names)
+    net = load_inference_net(NetOrigin(arguments.prototxt, placeholders=names))
     fill(net)
     print(describe(gather(net, photos[: arguments.photos], arguments.batch)), flush=True)
     with tempfile.TemporaryDirectory() as folder:

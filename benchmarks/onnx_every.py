@@ -21,6 +21,7 @@ from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import RlossError
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.prototxt.text import is_solver, read_text
 from rlossctl.weights import write_caffemodel
@@ -44,7 +45,7 @@ def fill(net: Net) -> None:
 def convert(prototxt: Path, folder: Path, options: OnnxOptions) -> Verification:
     """Fills every placeholder with something, and converts."""
     names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", read_text(prototxt)), "1") | CLASSES
-    net = load_inference_net(prototxt, placeholders=names)
+    net = load_inference_net(NetOrigin(prototxt, placeholders=names))
     fill(net)
     weights = folder / "random.caffemodel"
     write_caffemodel(weights, net.name, layer_records(net))

@@ -85,8 +85,9 @@ from onnx_every import fill
 from pathlib import Path
 from rlossctl.converters.verifying.opencv import write_deployed
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.deploy import Deploy
-net = load_inference_net(sys.argv[1], placeholders=json.loads(sys.argv[3]))
+net = load_inference_net(NetOrigin(sys.argv[1], placeholders=json.loads(sys.argv[3])))
 fill(net)
 write_deployed(net, Deploy(net), Path(sys.argv[2]).with_suffix(".prototxt"), Path(sys.argv[2]))
 """
@@ -146,9 +147,10 @@ def export_alone(prototxt: Path, weights: str, names: dict[str, str]) -> None:
 
     from rlossctl.net.build import load_inference_net
     from rlossctl.net.deploy import Deploy
+    from rlossctl.net.origin import NetOrigin
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    net = load_inference_net(prototxt, placeholders=names)
+    net = load_inference_net(NetOrigin(prototxt, placeholders=names))
     net.copy_from(weights)
     deploy = Deploy(net).eval()
     for layer in deploy.layers:

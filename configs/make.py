@@ -1,88 +1,73 @@
-"""Writes the prototxts in this folder from the definitions in networks/.
+"""Writes what is generated in this folder: the prototxts kept as text, and the figures of every network.
 
-`python configs/make.py` writes those that differ from their definition; with --check it writes nothing,
-names them and exits with status 1 if there are any.
+`python configs/make.py` writes those that differ from the definitions in networks/; with --check it writes
+nothing, names them and exits with status 1 if there are any.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 
-from networks import (
-    camvid,
-    deeplab_largefov,
-    deeplab_msc_largefov,
-    deeplab_vgg16,
-    deeplabv3plus,
-    demo,
-    duc_hdc,
-    enet,
-    fcn8,
-    gcn,
-    imagenet,
-    pspnet,
-    resnet101,
-    segnet,
-    unet,
-    upernet,
-)
-from networks.program import Network
-
-from rlossctl.prototxt.netspec import message_text
+from rlossctl import configs
+from rlossctl.configs import figures
+from rlossctl.configs.figures import CLASSES, Figures
+from rlossctl.configs.networks.network import Network
+from rlossctl.prototxt import template
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = (
-    deeplab_largefov,
-    deeplab_msc_largefov,
-    deeplab_vgg16,
-    resnet101,
-    demo,
-    camvid,
-    *deeplabv3plus.NETWORKS,
-    *pspnet.NETWORKS,
-    *duc_hdc.NETWORKS,
-    *fcn8.NETWORKS,
-    *unet.NETWORKS,
-    *segnet.NETWORKS,
-    *gcn.NETWORKS,
-    *upernet.NETWORKS,
-    *enet.NETWORKS,
-)
-MADE_BY = "Written by configs/make.py from configs/networks/{}.py: change it there."
+# The nets of the experiments, to be read beside the originals, and the two small ones that the guides use.
+AS_TEXT = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101", "demo", "camvid")
 
 
 def all_files() -> Iterator[tuple[Path, str]]:
-    """Every prototxt: path and text."""
-    for network in NETWORKS:
-        yield from files(network)
-    for name, net in imagenet.nets():
-        yield (
-            HERE / imagenet.FOLDER / f"{name}.prototxt",
-            f"# {MADE_BY.format('imagenet')}\n#\n{net.to_text()}",
-        )
+    """What belongs into this folder: path and text."""
+    for name in AS_TEXT:
+        network = configs.NETWORKS[name]
+        header = f"Written by configs/make.py from configs/{network.file}: change it there."
+        for which in network.writers:
+            yield HERE / name / f"{which}.prototxt", network.text(which, header)
+    known = figures.figures() if figures.FILE.is_file() else {}
+    measured = {each.name: asdict(_figures(each, known.get(each.name))) for each in configs.NETWORKS.values()}
+    yield HERE / figures.FILE.name, json.dumps(measured, indent=1) + "\n"
 
 
-def files(network: ModuleType | Network) -> Iterator[tuple[Path, str]]:
-    """The five prototxts of a network: path and text."""
-    folder = HERE / network.FOLDER
-    made_by = MADE_BY.format(network.__name__.rpartition(".")[2])
-    nets = {
-        "train": network.train_net(densecrf=False),
-        "trainwithdensecrfloss": network.train_net(densecrf=True),
-        "test": network.test_net(),
-    }
-    for name, net in nets.items():
-        yield folder / f"{name}.prototxt", f"# {made_by}\n#\n{net.to_text()}"
-    for name, fields in network.SOLVERS.items():
-        yield folder / f"{name}.prototxt", message_text("SolverParameter", fields, header=made_by)
+def _figures(network: Network, known: Figures | None) -> Figures:
+    """Measured anew where the net for inference is not as it was."""
+    texts = {which: sha256(write().encode()).hexdigest() for which, write in network.writers.items()}
+    if known is not None and known.texts.get(network.inference) == texts[network.inference]:
+        return replace(known, texts=texts)
+    return replace(measure(network), texts=texts)
+
+
+def measure(network: Network) -> Figures:
+    """The figures of a network's net for inference, which is built without memory for its weights."""
+    from rlossctl.net.build import load_net
+    from rlossctl.net.summary import summarize
+
+    name = configs.name_of(network, network.inference)
+    free = "NUM_LABELS" in template.names(configs.text(name))
+    labels = {"NUM_LABELS": CLASSES, "NUM_LABELS_16": 16 * CLASSES} if free else {}
+    net = load_net(name, device="meta", EXP="measured", **labels)
+    summary = summarize(net)
+    scores = [layer for layer in summary.layers if layer.parameters][-1]
+    _, channels, height, width = net.shapes["data"]
+    return Figures(
+        summary.parameters,
+        summary.multiply_adds,
+        None if free else scores.shapes[0][1],
+        (channels, height, width),
+        {},
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args().check
     stale = 0

@@ -20,6 +20,7 @@ from rlossctl.converters.onnx import writer as onnx
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import UsageError
+from rlossctl.net.origin import DataOverrides
 from rlossctl.weights import kinds
 
 Writer = Callable[[ConversionSource, Path], "Verification"]
@@ -91,7 +92,7 @@ def convert(
             advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
         )
     options = {"outputs": outputs, "classes": classes, "dialect": dialect}
-    data = {"source": fold_bn, "root": root, "image_shape": image_shape}
+    data = DataOverrides(fold_bn, root, image_shape)
     if weights is None:
         return _convert_one(
             Path(net), target, placeholders or {}, options, data, source_format, kind, onnx_options
@@ -105,7 +106,7 @@ def _convert_one(
     out: Path,
     placeholders: Mapping[str, object],
     options: dict[str, object],
-    data: dict[str, object],
+    data: DataOverrides,
     kind: str | None,
     target: str,
     onnx_options: OnnxOptions | None,

@@ -1,4 +1,4 @@
-"""The net that a weights file implies: the one inside it, or the one of configs/ that it fits."""
+"""The net that a weights file implies: the one inside it, or the one that comes with rlossctl and fits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlossctl.converters import importers
-from rlossctl.resources import configs_dir
 from rlossctl.weights import TensorFile, kinds, load_weights
 
-# Of the nets in configs/, where the user sets none: names that change nothing of what a net computes.
+# Of the nets that come with rlossctl, where the user sets none: names that change nothing of what a net
+# computes.
 DEFAULTS = {"EXP": "imported", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "imported"}
 
 
@@ -54,8 +54,6 @@ def implied_net(weights: Path, kind: str | None, given: Mapping[str, object]) ->
 
 def _configured(model: TensorFile, given: Mapping[str, object]) -> Implied:
     fit = importers.fit(model, given)
-    file = configs_dir() / fit.place
-    if file.suffix != ".prototxt":
-        file = file / "test.prototxt"
-    reason = f"configs/{file.relative_to(configs_dir())}" + (f" ({fit.words})" if fit.words else "")
+    file = Path(fit.net)
+    reason = fit.net + (f" ({fit.words})" if fit.words else "")
     return Implied(file, {**DEFAULTS, **fit.settings, **given}, reason, False)

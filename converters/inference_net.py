@@ -13,8 +13,10 @@ from rlossctl.errors import UsageError
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy
+from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import coverage_notes
 from rlossctl.prototxt import to_text
+from rlossctl.resources import is_named, named_text
 from rlossctl.weights import TensorFile, kinds, load_weights
 
 BLOCK = 1 << 20
@@ -56,20 +58,20 @@ def open_source(
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     dialect: str = "auto",
-    data: Mapping[str, object] | None = None,
+    data: DataOverrides | None = None,
     kind: str | None = None,
 ) -> ConversionSource:
     """Loads the net for inference with its weights.
 
     Args:
-        data: settings of the net's data layers.
+        data: in place of the data layers' own.
         kind: the weights' format in place of what suffix and content tell.
 
     Raises:
         UsageError: the prototxt stands where the weights belong.
         WeightsError: no layer of the file fits the net by name, or a checkpoint of another program does not.
     """
-    if kinds.named_kind(weights) == kinds.PROTOTXT != kinds.named_kind(prototxt):
+    if kinds.by_name(weights) == kinds.PROTOTXT != kinds.by_name(prototxt):
         raise UsageError(
             "net and weights stand the other way round",
             where=prototxt,
@@ -77,7 +79,8 @@ def open_source(
             expected="the prototxt, then its weights",
             advice=f"write {weights} {prototxt}",
         )
-    net = load_inference_net(prototxt, placeholders=placeholders, dialect=dialect, data=data)
+    origin = NetOrigin(prototxt, weights, placeholders or {}, dialect)
+    net = load_inference_net(origin, data)
     return ConversionSource(
         net,
         Path(prototxt),
@@ -90,8 +93,14 @@ def open_source(
 
 def origin(**files: Path) -> dict[str, dict[str, str]]:
     """Name and SHA-256 of each file, and the tool's version."""
-    hashes = {kind: {"name": path.name, "sha256": sha256(path)} for kind, path in files.items()}
+    hashes = {kind: _name_and_hash(path) for kind, path in files.items()}
     return {**hashes, "tool": {"name": "rlossctl", "version": rlossctl.__version__}}
+
+
+def _name_and_hash(path: Path) -> dict[str, str]:
+    if is_named(path):
+        return {"name": str(path), "sha256": hashlib.sha256(named_text(path).encode()).hexdigest()}
+    return {"name": path.name, "sha256": sha256(path)}
 
 
 def sha256(path: Path) -> str:

@@ -32,46 +32,48 @@ WIDTH = 100
 
 LAYERS_HEAD = """# Layers
 
-Every layer type that rlossctl builds. A net with another type is refused, all its unknown types at once.
+Every layer type that rlossctl builds. A net with other types is refused with one error that names them all.
 
-- From: whose Caffe defines the type (BVLC's, the rloss / DeepLab fork, or the other forks named;
-  rlossctl's are ours).
-- Backward: whether a gradient passes through. BatchNorm's own statistics, metrics and layers that
-  answer with indices or marks have none, as in Caffe.
-- ONNX: `yes` for what is exported. Layers that read data, labels or sizes, remember the last pass, or give
-  nothing are left out; so is what draws at random or runs the user's code (of Python all but SpatialDropout).
-- Recorded: cases in `tests/golden/` computed by the original program and repeated within 1e-5 (values, input
-  and parameter gradients; DenseCRF within 1e-4, DenseCRFLoss as `tests/losses` states).
-- Other tests: files under `tests/` that hold the type to a formula, to a rule of Caffe's source, or to what
-  it must refuse.
+- From: the Caffe that defines the type (BVLC's, the rloss / DeepLab fork, or another fork named there);
+  `rlossctl` marks our own.
+- Backward: whether a gradient passes through. BatchNorm's own statistics, metrics, and layers that return
+  indices or flags have none, as in Caffe.
+- ONNX: `yes` if the layer is exported. Layers that read data, labels or sizes, remember the last pass, or
+  return nothing are left out. So are layers that draw at random or run the user's code (every Python layer
+  except SpatialDropout).
+- Recorded: the number of cases in `tests/golden/` that the original program computed and that are reproduced
+  within 1e-5 (values, input and parameter gradients; DenseCRF within 1e-4, DenseCRFLoss as `tests/losses`
+  states).
+- Other tests: files under `tests/` that check the type against a formula, against a rule in Caffe's source,
+  or for what it must refuse.
 """
 DEPARTURES_HEAD = """## Not reproduced
 
-Defects of the originals that nobody can want, and what happens here in their place.
+Defects of the originals that nobody can want, and what rlossctl does instead.
 """
 CLI_HEAD = """# Command line
 
-What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 what was written
-does not compute what was read, 130 interrupted.
+What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 the written model
+does not compute what the original computes, 130 interrupted.
 """
 
 FORMATS_HEAD = """# Formats
 
-`rlossctl convert [NET] WEIGHTS -o OUT` goes by the suffix, `--from` and `--to` override it, and a file
-without a known suffix is told by its content. `-` is standard input or output. What was written is read back
-and compared before the file gets its name.
+`rlossctl convert [NET] WEIGHTS -o OUT` chooses formats by suffix; `--from` and `--to` override the suffix. A
+file without a known suffix is recognised by its content. `-` is standard input or output. `convert` reads
+back what it wrote and compares it before the file gets its name.
 """
 FORMATS_TAIL = """
-- *upgrade*: today's form of an old net (V0, V1); one that has it already is copied byte for byte.
-- *net inside*: a file that was written from a net and weights carries the net's prototxt. A checkpoint of
-  another program implies a net of `configs/`: [import.md](import.md).
-- A caffemodel goes into safetensors and PyTorch files with everything that is not a value: taken out again
-  it has the same bytes, whatever its age (legacy shapes, doubles, gradients, unknown fields), or the tensors'
-  new values.
-- Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, layers that share a name
-  `<layer>#2/...`. The metadata of safetensors (keys of a checkpoint) are `prototxt`, `shared` (blob -> the
-  blob whose values it has), `source` (names and SHA-256 of the files) and `caffemodel` (what is left of one
-  without its values).
+- *upgrade*: the current form of an old net (V0, V1). A net already in that form is copied byte for byte.
+- *net inside*: a file written from a net and weights carries the net's prototxt. A checkpoint of another
+  program implies a net of `configs/`: [import.md](import.md).
+- Safetensors and PyTorch files made from a caffemodel keep everything in it besides the values. Converted
+  back, the caffemodel has the same bytes, however old it is (legacy shapes, doubles, gradients, unknown
+  fields). If the tensors were changed, it has their new values.
+- Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, and layers that share a name
+  `<layer>#2/...`. The metadata of safetensors files (in a checkpoint, its keys) are `prototxt`, `shared` (a
+  blob -> the blob whose values it has), `source` (names and SHA-256 of the files) and `caffemodel` (a
+  caffemodel without its values).
 """
 NEED = "with NET"
 
@@ -181,7 +183,7 @@ def formats_page() -> str:
         FORMATS_HEAD,
         "\n".join(suffixes) + "\n",
         "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n" + FORMATS_TAIL,
-        "What the new file lacks (nothing, where a way is not listed):\n",
+        "What the new file does not keep (a conversion that is not listed keeps everything):\n",
         "\n".join(lost) + "\n",
         "Programs whose checkpoints are recognised:\n",
         "\n".join(programs) + "\n",

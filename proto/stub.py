@@ -17,21 +17,25 @@ STUB = Path(__file__).resolve().parent.parent / "rlossctl" / "prototxt" / "messa
 
 HEAD = """\
 # Written by proto/stub.py from proto/rlossctl.proto: do not change it here.
-from typing import TypeVar, type_check_only
+from typing import type_check_only
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer as _Messages
 from google.protobuf.internal.containers import RepeatedScalarFieldContainer as _Values
 from google.protobuf.message import Message
-
-_Enum = TypeVar("_Enum", bound=int)
+from typing_extensions import Self
 
 @type_check_only
-class _EnumType(type):
+class _Enum(int):
+    @classmethod
     def Name(cls, number: int) -> str: ...
-    def Value(cls: type[_Enum], name: str) -> _Enum: ...
+    @classmethod
+    def Value(cls, name: str) -> Self: ...
+    @classmethod
     def keys(cls) -> list[str]: ...
-    def values(cls: type[_Enum]) -> list[_Enum]: ...
-    def items(cls: type[_Enum]) -> list[tuple[str, _Enum]]: ...
+    @classmethod
+    def values(cls) -> list[Self]: ...
+    @classmethod
+    def items(cls) -> list[tuple[str, Self]]: ...
 """
 
 _TYPES = {
@@ -64,7 +68,7 @@ def _message(message: Descriptor) -> str:
 
 
 def _enum(enum: EnumDescriptor) -> str:
-    lines = [f"class {enum.name}(int, metaclass=_EnumType):"]
+    lines = [f"class {enum.name}(_Enum):"]
     lines += _indented(f"{value.name}: {_full_name(enum)}" for value in enum.values)
     return "\n".join(lines) + "\n"
 

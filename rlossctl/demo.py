@@ -20,6 +20,7 @@ import rlossctl
 from rlossctl.data.scenes.dataset import SYNTHETIC_CLASSES, generate_dataset
 from rlossctl.evaluation import Evaluation, OnnxRunner, evaluate, write_report
 from rlossctl.evaluation.running.open_model import open_list
+from rlossctl.evaluation.scoring.results import percent
 from rlossctl.files import make_folder
 from rlossctl.resources import configs_dir
 from rlossctl.solver.training import train
@@ -90,10 +91,10 @@ def format_table(result: DemoResult) -> list[str]:
     shares = {"full masks": "100 %"}
     lines = [head, "-" * len(head)]
     for name, evaluation in result.evaluations.items():
-        confusion = evaluation.confusion
+        accuracy = evaluation.require_confusion().pixel_accuracy()
         lines.append(
             f"{name:<16}{shares.get(name, 'scribbles, 3 %'):>17}"
-            f"{100 * confusion.miou():>8.2f}{100 * confusion.pixel_accuracy():>16.2f}"
+            f"{percent(evaluation.miou()):>8}{percent(accuracy):>16}"
         )
     return lines
 
@@ -170,8 +171,8 @@ class _Job:
             self.say(f"  {line}")
         samples = open_list(settings["TEST_LIST"], self.data)
         evaluation = evaluate(
-            OnnxRunner(model, "cpu"), samples, source=settings["TEST_LIST"], pictures=self.shown
+            OnnxRunner(model, "cpu"), samples, list_name=settings["TEST_LIST"], pictures=self.shown
         )
         self.shown = [picture.index for picture in evaluation.pictures]  # the same for all rows
-        self.say(f"  mIoU {100 * evaluation.confusion.miou():.2f} by {evaluation.backend}")
+        self.say(f"  mIoU {percent(evaluation.miou())} by {evaluation.backend}")
         return evaluation

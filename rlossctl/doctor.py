@@ -1,8 +1,9 @@
-"""What `rlossctl doctor` looks at: everything is really tried, not only looked up."""
+"""What `rlossctl doctor` checks: everything is really tried, not only looked up."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import io
@@ -19,6 +20,7 @@ from typing import Any
 
 import rlossctl
 from rlossctl.errors import RlossError
+from rlossctl.words import counted
 
 # Distributions whose module has another name; two builds of ONNX Runtime install the same one.
 _MODULES = {
@@ -27,7 +29,7 @@ _MODULES = {
     "pillow": "PIL",
     "protobuf": "google.protobuf",
 }
-_FORMS_OF_ALL = {"all", "dev"}  # extras that are no feature of their own
+_FORMS_OF_ALL = {"all", "dev"}  # extras that are not a feature of their own
 _LITTLE_SPACE = 2**30
 
 
@@ -40,7 +42,7 @@ class Check:
         works: whether it does; None for a fact that can neither work nor fail.
         essential: whether rlossctl is of no use without it.
         detail: version, device, error: what was found.
-        fix: the command or step that mends it, where it does not work.
+        fix: the command or step that repairs it, where it does not work.
     """
 
     section: str
@@ -69,7 +71,7 @@ def healthy(checks: list[Check]) -> bool:
 
 
 def format_checks(checks: list[Check]) -> str:
-    """A table by section, what to do about what is missing, and one line of judgement."""
+    """A table by section, a fix for everything that is missing, and a verdict in one line."""
     width = max(len(check.name) for check in checks)
     lines = [f"rlossctl {rlossctl.__version__}"]
     section = None
@@ -126,7 +128,7 @@ def _machine() -> Iterator[Check]:
         sys.version_info >= (3, 10),
         True,
         f"{version}, {sys.executable}",
-        "install Python 3.10 or newer, and rlossctl in it",
+        "install Python 3.10 or newer, and rlossctl with it",
     )
     yield fact("system", f"{platform.system()} {platform.release()}, {platform.machine()}")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -138,7 +140,7 @@ def _machine() -> Iterator[Check]:
     )
     for name, folder in (("disk here", Path.cwd()), ("disk for temporary files", tempfile.gettempdir())):
         free = shutil.disk_usage(folder).free
-        fix = f"free some space on the disk of {folder}"
+        fix = f"free some space on the disk that holds {folder}"
         yield Check(
             "machine", name, free >= _LITTLE_SPACE, False, f"{free / 2**30:.1f} GiB free, {folder}", fix
         )
@@ -154,13 +156,13 @@ def _packages() -> Iterator[Check]:
         return
     seen: set[str] = set()
     for requirement in requirements:
-        distribution = re.match(r"[\w.-]+", requirement)[0].lower()
+        distribution = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
         extra = re.search(r"""extra\s*==\s*["']([\w-]+)["']""", requirement)
         module = _MODULES.get(distribution, distribution)
         if distribution == "rlossctl" or module in seen or (extra and extra[1] in _FORMS_OF_ALL):
             continue
         seen.add(module)
-        works, detail = _attempt(lambda module=module, name=distribution: _version(module, name))
+        works, detail = _attempt(functools.partial(_version, module, distribution))
         if extra:
             fix = f"pip install 'rlossctl[{extra[1]}]'"
             yield Check("optional packages", distribution, works, False, detail, fix)
@@ -174,7 +176,7 @@ def _version(module: str, distribution: str) -> str:
     for name in (distribution, module):  # onnxruntime comes under either name
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
-    return "of unknown version"
+    return "unknown version"
 
 
 def _own_files() -> Iterator[Check]:
@@ -201,16 +203,21 @@ def _torch_devices() -> Iterator[Check]:
         build = torch.version.cuda or torch.version.hip
         if _nvidia_driver():
             fix = "install the torch build for your driver: https://pytorch.org/get-started/locally/"
-            found = f"this torch is built for {build}" if build else "this torch is built for the CPU alone"
+            found = f"this torch is built for {build}" if build else "this torch is built for the CPU only"
             yield Check(
                 "devices", "torch on CUDA", False, False, f"an NVIDIA driver is loaded, but {found}", fix
             )
         else:
             yield Check("devices", "torch on CUDA", None, False, "no NVIDIA driver is loaded")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        works, detail = _attempt(lambda index=index: _torch_cuda(index))
+        works, detail = _attempt(functools.partial(_torch_cuda, index))
         yield Check(
-            "devices", f"torch on cuda:{index}", works, False, detail, "nvidia-smi  # what holds the GPU?"
+            "devices",
+            f"torch on cuda:{index}",
+            works,
+            False,
+            detail,
+            "nvidia-smi  # shows which process holds the GPU",
         )
 
 
@@ -224,7 +231,7 @@ def _torch_cpu() -> str:
     product = torch.eye(3) @ torch.ones(3, 1)
     if product.sum().item() != 3:
         raise ArithmeticError(f"the sum of three ones is {product.sum().item()}")
-    return f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{counted(torch.get_num_threads(), 'thread')}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _torch_cuda(index: int) -> str:
@@ -292,9 +299,9 @@ def _onnx_providers() -> Iterator[Check]:
     offered = found.split()
     for provider in offered:
         essential = provider == "CPUExecutionProvider"
-        works, detail = _attempt(lambda provider=provider: _run_tiny_model(provider))
+        works, detail = _attempt(functools.partial(_run_tiny_model, provider))
         if not works and not essential and not _nvidia_driver():
-            detail = "needs an NVIDIA GPU with its driver, which is not loaded"
+            detail = "needs an NVIDIA GPU and its driver, which is not loaded"
         yield Check(section, provider, works, essential, detail, _provider_fix(provider))
     if _nvidia_driver() and "CUDAExecutionProvider" not in offered:
         fix = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
@@ -330,7 +337,7 @@ def _run_tiny_model(provider: str) -> str:
     model = helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the libraries that it does not find
         if provider != "CPUExecutionProvider":
             getattr(onnxruntime, "preload_dlls", lambda: None)()
         session = onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)

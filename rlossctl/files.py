@@ -1,17 +1,31 @@
-"""Writing files so that a crash, a full disk or a second run never loses what was there."""
+"""Writing files so that a crash, a full disk or a second run never loses what was there; bounded reading."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import platform
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 from rlossctl.errors import RlossError
+
+_ABOUT_WRITING = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+)
 
 
 @contextlib.contextmanager
@@ -23,16 +37,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        remove_leftovers(target.parent)
+        descriptor, name = tempfile.mkstemp(**_part_of(target))
     except OSError as error:
         raise cannot_write(target, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
+        _give_name(Path(name), target)
     except OSError as error:
         _remove(name)
         raise cannot_write(target, error) from error
@@ -50,15 +64,108 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     try:
-        folder = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        remove_leftovers(target.parent)
+        folder = tempfile.mkdtemp(**_part_of(target))
     except OSError as error:
         raise cannot_write(target, error) from error
     try:
         written = Path(folder) / target.name
         yield written
-        os.replace(written, target)
+        _give_name(written, target)
+    except OSError as error:
+        if error.errno not in _ABOUT_WRITING:  # whoever writes may read other files, too
+            raise
+        raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give_name(written: Path, target: Path) -> None:
+    """Renames a finished file. It and its new name are on the disk before this returns."""
+    _fsync(written)
+    os.replace(written, target)
+    # A folder that cannot be opened or synced (some network file systems) keeps the name in its own time.
+    with contextlib.suppress(OSError):
+        _fsync(target.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _part_of(target: Path) -> _Part:
+    """How the unfinished file is called: after its target and the process that writes it."""
+    owner = f"{_host()}-{os.getpid()}"
+    return {"prefix": f".{target.name[:100]}.{owner}.", "suffix": ".part", "dir": target.parent}
+
+
+class _Part(TypedDict):
+    prefix: str
+    suffix: str
+    dir: Path
+
+
+@cache
+def remove_leftovers(folder: Path) -> None:
+    """Removes what processes of this machine that are gone left unfinished in a folder, once a process."""
+    pattern = re.compile(rf"\..+\.{re.escape(_host())}-(\d+)\.\w+\.part")
+    for name in os.listdir(folder):
+        match = pattern.fullmatch(name)
+        if match and not _is_alive(int(match[1])):
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _remove(str(path))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:32] or "localhost"
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuses what has no end: a device would be read until the memory is full, a pipe for ever.
+
+    Raises:
+        OSError: it is missing, a folder, a device, a pipe or a socket.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+        kind = next((name for test, name in kinds if test(mode)), "a device")
+        raise OSError(errno.EINVAL, f"{kind}, which is not a regular file", str(path))
+
+
+def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        largest: bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger.
+    """
+    require_regular(path)
+    size = os.path.getsize(path)
+    if size > largest:
+        raise OSError(errno.EFBIG, f"{size:,} bytes, more than {largest:,}", str(path))
+    return Path(path).read_bytes()
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -1,7 +1,8 @@
-"""Where the files that come with rlossctl lie: in an installed package, an editable install or a checkout."""
+"""What comes with rlossctl: where its files lie, and its nets by name."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rlossctl.errors import RlossError
@@ -29,3 +30,28 @@ def configs_dir() -> Path:
         expected=f"that folder, or {places[1]} in a checkout",
         advice="install rlossctl again: pip install --force-reinstall rlossctl",
     )
+
+
+def is_named(path: str | os.PathLike[str]) -> bool:
+    """Whether this is not a file but the name of a net or solver that comes with rlossctl (`demo/train`)."""
+    if os.path.isfile(path):
+        return False
+    from rlossctl import configs
+
+    return configs.has(Path(path).as_posix())
+
+
+def named_text(path: str | os.PathLike[str]) -> str:
+    """The prototxt of such a name."""
+    from rlossctl import configs
+
+    return configs.text(Path(path).as_posix())
+
+
+def similar_names(path: str | os.PathLike[str]) -> list[str]:
+    """The names of nets and solvers that may be meant by a path; none where it is a file."""
+    if os.path.exists(path):
+        return []
+    from rlossctl import configs
+
+    return configs.similar(Path(path).as_posix())

@@ -48,12 +48,18 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def build() -> Callable:
-    """build(text, phase="TRAIN", where="net.prototxt", **options of build_net) gives the net of a text."""
+    """build(text, phase="TRAIN", where="net.prototxt", dialect="auto", **build_net's): the net of a text."""
     from rlossctl.net import Net, build_net
     from rlossctl.prototxt import parse_net
     from rlossctl.prototxt.phase import filter_net, net_state
 
-    def build_text(text: str, phase: str = "TRAIN", where: str = "net.prototxt", **options: object) -> Net:
-        return build_net(filter_net(parse_net(text, where), net_state(phase)), **options)
+    def build_text(
+        text: str,
+        phase: str = "TRAIN",
+        where: str = "net.prototxt",
+        dialect: str = "auto",
+        **options: object,
+    ) -> Net:
+        return build_net(filter_net(parse_net(text, where, dialect), net_state(phase)), **options)
 
     return build_text

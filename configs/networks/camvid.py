@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from networks import scratch
-
+from rlossctl.configs.networks import scratch
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import NetSpec
-
-FOLDER = "camvid"
 
 DESIGN = scratch.Design(
     name="camvid",
@@ -17,6 +15,7 @@ DESIGN = scratch.Design(
     batch_size=6,
     train_crop=185,
     test_size=(361, 481),
+    weight="1.5e-6",
 )
 
 
@@ -29,8 +28,7 @@ def test_net() -> NetSpec:
 
 
 SOLVERS = {
-    "solver": scratch.solver("train", base_lr=0.002, display=50, max_iter=4000, seed=1),
-    "solverwithdensecrfloss": scratch.solver(
-        "trainwithdensecrfloss", base_lr=0.0005, display=50, max_iter=1500, seed=2
-    ),
+    "solver": scratch.solver("train", base_lr=0.002, max_iter=4000, seed=1),
+    "solverwithdensecrfloss": scratch.solver("trainwithdensecrfloss", base_lr=0.0005, max_iter=1500, seed=2),
 }
+NETWORKS = (network("camvid", __name__, "", train_net, test_net, SOLVERS),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 MEAN_BGR = [104.008, 116.669, 122.675]
@@ -9,16 +11,26 @@ IGNORE_LABEL = 255
 TRAIN_ONLY = {"phase": "TRAIN"}
 TEST_ONLY = {"phase": "TEST"}
 
-FC8 = "fc8_${EXP}"  # the classifier's name holds EXP, so that it is learnt anew for another data set
+
+def preset(name: str, value: object) -> str:
+    """A placeholder with a default."""
+    return f"${{{name}:-{value}}}"
 
 
-def train_data(n: NetSpec, *, batch_size: int, data_dim: bool = False, **transform: object) -> None:
+EXP = "${EXP}"
+DATA_ROOT = preset("DATA_ROOT", "./")
+FC8 = f"fc8_{EXP}"  # the classifier's name holds EXP, so that it is learnt anew for another data set
+
+
+def train_data(
+    n: NetSpec, *, batch_size: int | str, data_dim: bool = False, exp: str = EXP, **transform: object
+) -> None:
     """Random crops (321 x 321), mirrored at random; `transform` holds further transform_param fields."""
     tops = _image_seg_data(
         ntop=3 if data_dim else 2,
         include=TRAIN_ONLY,
         transform={"mirror": True, "crop_size": 321, "mean_value": MEAN_BGR, **transform},
-        source="${EXP}/list/${TRAIN_SET}.txt",
+        source=f"{exp}/list/{preset('TRAIN_SET', 'train')}.txt",
         batch_size=batch_size,
         shuffle=True,
     )
@@ -27,13 +39,13 @@ def train_data(n: NetSpec, *, batch_size: int, data_dim: bool = False, **transfo
         n.data_dim = tops[2]
 
 
-def test_data(n: NetSpec, **transform: object) -> None:
+def test_data(n: NetSpec, *, exp: str = EXP, **transform: object) -> None:
     """Whole images, padded (to 513 x 513), one at a time; `transform` as for training."""
     n.data, n.label, n.data_dim = _image_seg_data(
         ntop=3,
         include=TEST_ONLY,
         transform={"mirror": False, "crop_size": 513, "mean_value": MEAN_BGR, **transform},
-        source="${EXP}/list/${TEST_SET}.txt",
+        source=f"{exp}/list/{preset('TEST_SET', 'val')}.txt",
         batch_size=1,
     )
 
@@ -44,7 +56,7 @@ def _image_seg_data(*, ntop: int, include: dict, transform: dict, **image_data: 
         name="data",
         include=include,
         transform_param=transform,
-        root_folder="${DATA_ROOT}",
+        root_folder=DATA_ROOT,
         label_type="PIXEL",
         **image_data,
     )
@@ -70,7 +82,7 @@ def shrink(n: NetSpec, name: str, blob: Top, factor: int) -> None:
     n[name] = L.Interp(blob, shrink_factor=factor, pad_beg=0, pad_end=0)
 
 
-def cross_entropy(n: NetSpec, name: str, score: Top, label: Top, **fields: object) -> None:
+def cross_entropy(n: NetSpec, name: str, score: Top, label: Top, **fields: Any) -> None:
     """The mean cross-entropy over the labelled pixels of the batch, as an unnamed output."""
     n[name] = L.SoftmaxWithLoss(score, label, ntop=0, include=TRAIN_ONLY, **fields, ignore_label=IGNORE_LABEL)
 
@@ -85,10 +97,19 @@ def test_accuracy(n: NetSpec, top: str, score: Top) -> None:
     n[top] = L.SegAccuracy(score, n.label, name="accuracy", ignore_label=IGNORE_LABEL, reset=False)
 
 
-def densecrf_loss(n: NetSpec, blob: str, *, xy: int | str, rgb: int | str, ignore_label: bool = True) -> None:
+def densecrf_loss(
+    n: NetSpec,
+    blob: str,
+    *,
+    xy: int | str,
+    rgb: int | str,
+    weight: str = "1e-8",
+    ignore_label: bool = True,
+) -> None:
     """The DenseCRF loss on the softmax of a full-resolution score map.
 
-    The layer ignores loss_param; the originals of three of the networks state it all the same.
+    `weight` is the default of DENSECRF_LOSS_WEIGHT. The layer ignores loss_param; the originals of three of
+    the networks state it all the same.
     """
     softmax = f"{blob}_softmax"
     n[softmax] = L.Softmax(n[blob])
@@ -96,15 +117,20 @@ def densecrf_loss(n: NetSpec, blob: str, *, xy: int | str, rgb: int | str, ignor
         n.data,
         n[softmax],
         propagate_down=[False, True],
-        loss_weight="${DENSECRF_LOSS_WEIGHT}",
+        loss_weight=preset("DENSECRF_LOSS_WEIGHT", weight),
         **({"loss_param": {"ignore_label": IGNORE_LABEL}} if ignore_label else {}),
         bi_xy_std=xy,
         bi_rgb_std=rgb,
     )
 
 
-def solver(net: str, *, seed: int | None = None, **fields: object) -> dict[str, object]:
-    """A solver of the experiments: SGD with momentum on the GPU, a snapshot every 1000 iterations."""
+def solver(
+    net: str, net_id: str, *, exp: str = EXP, seed: int | None = None, **fields: Any
+) -> dict[str, object]:
+    """A solver of the experiments: SGD with momentum on the GPU, a snapshot every 1000 iterations.
+
+    Snapshots go to a folder called as the net, `net_id`.
+    """
     return {
         "train_net": f"{net}.prototxt",
         **fields,
@@ -112,6 +138,6 @@ def solver(net: str, *, seed: int | None = None, **fields: object) -> dict[str, 
         "weight_decay": 0.0005,
         **({} if seed is None else {"random_seed": seed}),
         "snapshot": 1000,
-        "snapshot_prefix": f"${{EXP}}/model/${{NET_ID}}/{net}",
+        "snapshot_prefix": f"{exp}/model/{net_id}/{net}",
         "solver_mode": "GPU",
     }

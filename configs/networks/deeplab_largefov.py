@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from networks import common, vgg
-from networks.common import FC8
-
+from rlossctl.configs.networks import common, vgg
+from rlossctl.configs.networks.common import FC8
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec
 
-FOLDER = "deeplab_largeFOV"
+NAME = "deeplab_largeFOV"
+NET_ID = common.preset("NET_ID", NAME)
 
 
 def train_net(densecrf: bool) -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=20)
     _score(n, rate=1, classifier_rate=10)
 
@@ -37,7 +38,7 @@ def train_net(densecrf: bool) -> NetSpec:
 
 
 def test_net() -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.test_data(n)
     _score(n, rate=None, classifier_rate=None)
     n.fc8_interp = L.Interp(n[FC8], zoom_factor=8)
@@ -54,10 +55,11 @@ def _score(n: NetSpec, rate: int | None, classifier_rate: int | None) -> None:
 
 SOLVERS = {
     "solver": common.solver(
-        "train", lr_policy="step", gamma=0.1, stepsize=3000, base_lr=0.001, display=10, max_iter=9000
+        "train", NET_ID, lr_policy="step", gamma=0.1, stepsize=3000, base_lr=0.001, display=10, max_iter=9000
     ),
     "solverwithdensecrfloss": common.solver(
         "trainwithdensecrfloss",
+        NET_ID,
         lr_policy="step",
         gamma=0.1,
         stepsize=3000,
@@ -67,3 +69,4 @@ SOLVERS = {
         seed=40,
     ),
 }
+NETWORKS = (network(NAME, __name__, "VGG-16: vgg16_20M.caffemodel", train_net, test_net, SOLVERS),)

@@ -7,14 +7,15 @@ zoomed to the image's.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from networks import common, vgg
-from networks.common import FC8, gaussian
-
+from rlossctl.configs.networks import common, vgg
+from rlossctl.configs.networks.common import FC8, gaussian
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec
 
-FOLDER = "deeplab_msc_largeFOV"
+NAME = "deeplab_msc_largeFOV"
+NET_ID = common.preset("NET_ID", NAME)
 
 
 class Branch(NamedTuple):
@@ -43,7 +44,7 @@ POOLS = {
 
 
 def train_net(densecrf: bool) -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=30)
     _scores(n, training=True)
     n.comment("the sum of all scores")
@@ -62,7 +63,7 @@ def train_net(densecrf: bool) -> NetSpec:
 
 
 def test_net() -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.test_data(n)
     _scores(n, training=False)
     n.comment("the sum of all scores at full resolution")
@@ -108,11 +109,18 @@ def _branch(n: NetSpec, branch: Branch, training: bool) -> None:
     n[f"{source}_ms"] = L.Convolution(x, **rate, num_output="${NUM_LABELS}", kernel_size=1, **filler)
 
 
-_SCHEDULE = {"lr_policy": "step", "gamma": 0.1, "base_lr": 0.001, "average_loss": 10, "display": 10}
+_SCHEDULE: dict[str, Any] = {
+    "lr_policy": "step",
+    "gamma": 0.1,
+    "base_lr": 0.001,
+    "average_loss": 10,
+    "display": 10,
+}
 
 SOLVERS = {
-    "solver": common.solver("train", **_SCHEDULE, stepsize=2000, max_iter=6000),
+    "solver": common.solver("train", NET_ID, **_SCHEDULE, stepsize=2000, max_iter=6000),
     "solverwithdensecrfloss": common.solver(
-        "trainwithdensecrfloss", **_SCHEDULE, stepsize=3000, max_iter=9000, seed=10000000
+        "trainwithdensecrfloss", NET_ID, **_SCHEDULE, stepsize=3000, max_iter=9000, seed=10000000
     ),
 }
+NETWORKS = (network(NAME, __name__, "a trained deeplab_largeFOV", train_net, test_net, SOLVERS),)

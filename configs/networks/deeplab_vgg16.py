@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from networks import common, vgg
-from networks.common import FC8
+from typing import Any
 
+from rlossctl.configs.networks import common, vgg
+from rlossctl.configs.networks.common import FC8
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec
 
-FOLDER = "deeplab_vgg16"
+NAME = "deeplab_vgg16"
+NET_ID = common.preset("NET_ID", NAME)
 
 DILATIONS = (6, 12, 18, 24)
 
 
 def train_net(densecrf: bool) -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=10, data_dim=True)
     _score(n, rate=1, classifier_rate=10)
 
@@ -30,7 +33,7 @@ def train_net(densecrf: bool) -> NetSpec:
 
 
 def test_net() -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.test_data(n)
     _score(n, rate=None, classifier_rate=None)
     n.fc8_interp = L.Interp(n[FC8], zoom_factor=8)
@@ -58,11 +61,12 @@ def _score(n: NetSpec, rate: int | None, classifier_rate: int | None) -> None:
     n[FC8] = L.Eltwise(*branches, operation="SUM")
 
 
-_SCHEDULE = {"lr_policy": "poly", "power": 0.9, "average_loss": 20, "display": 20}
+_SCHEDULE: dict[str, Any] = {"lr_policy": "poly", "power": 0.9, "average_loss": 20, "display": 20}
 
 SOLVERS = {
-    "solver": common.solver("train", **_SCHEDULE, base_lr=1e-3, max_iter=20000),
+    "solver": common.solver("train", NET_ID, **_SCHEDULE, base_lr=1e-3, max_iter=20000),
     "solverwithdensecrfloss": common.solver(
-        "trainwithdensecrfloss", **_SCHEDULE, base_lr=5e-4, max_iter=10000
+        "trainwithdensecrfloss", NET_ID, **_SCHEDULE, base_lr=5e-4, max_iter=10000
     ),
 }
+NETWORKS = (network(NAME, __name__, "DeepLab's init.caffemodel", train_net, test_net, SOLVERS),)

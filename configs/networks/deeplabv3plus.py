@@ -6,17 +6,19 @@ layer, named after the modules of the first. `rlossctl convert` reads their chec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from networks import drn, mobilenet, resnets, torch_style, xception
-from networks.program import Network
-from networks.torch_style import HEAD_RATE, classifier, conv_norm, dilated, dropout, resize
-
+from rlossctl.configs.networks import drn, mobilenet, resnets, torch_style, xception
+from rlossctl.configs.networks.network import Network
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import HEAD_RATE, classifier, conv_norm, dilated, dropout, resize
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 WIDTH = 256
+Trunk = Callable[[NetSpec, Top], tuple[Top, Top]]
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,16 @@ class Design:
         dropout: of the ASPP's result and of the decoder's two convolutions; 0 for none.
     """
 
-    trunk: Callable[[NetSpec, Top], tuple[Top, Top]]
+    trunk: Trunk
     stride: int = 16
     low_first: bool = False
     aligned: bool = True
     dropout: tuple[float, float, float] = (0.5, 0.5, 0.1)
 
 
-def _network(folder: str, about: str, *design: object, **fields: object) -> Network:
-    made = Design(*design, **fields)
-    return Network(
-        folder, about, "deeplabv3plus", partial(_scores, design=made), crop=513 if made.aligned else 512
-    )
+def _network(name: str, about: str, start: str, design: Design) -> Network:
+    scores = partial(_scores, design=design)
+    return program(name, about, __name__, scores, crop=513 if design.aligned else 512, start=start)
 
 
 def _scores(n: NetSpec, design: Design) -> None:
@@ -80,7 +80,7 @@ def aspp(n: NetSpec, x: Top, rates: Sequence[int]) -> Top:
     return head(n, x, "aspp.conv1", "aspp.bn1", WIDTH, kernel_size=1)
 
 
-def head(n: NetSpec, x: Top, conv: str, bn: str, width: int, **fields: int) -> Top:
+def head(n: NetSpec, x: Top, conv: str, bn: str, width: int | str, **fields: Any) -> Top:
     """A convolution behind the backbone."""
     return conv_norm(n, x, conv, bn, width, rate=HEAD_RATE, **fields)
 
@@ -104,22 +104,15 @@ _STRIDES = {16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}  # of a ResNet's stages
 
 
 def _both(
-    folder: str, backbone: str, program: str, trunk: Callable[[int], object], **design: object
-) -> tuple[Network, Network]:
-    """The nets of output stride 16 and 8; `trunk` tells the backbone of one of them."""
-    return tuple(
-        _network(
-            folder + ("_os8" if stride == 8 else ""),
-            _ABOUT.format(backbone, stride, program),
-            trunk(stride),
-            stride=stride,
-            **design,
-        )
-        for stride in (16, 8)
-    )
+    name: str, backbone: str, source: str, start: str, design: Callable[[int], Design]
+) -> Iterator[Network]:
+    """The nets of output stride 16 and 8; `design` tells that of one of them."""
+    for stride in (16, 8):
+        about = _ABOUT.format(backbone, stride, source)
+        yield _network(name + ("_os8" if stride == 8 else ""), about, start, design(stride))
 
 
-def _resnet(depth: int, stride: int, *, multi_grid: bool = False) -> Callable[..., tuple[Top, Top]]:
+def _resnet(depth: int, stride: int, *, multi_grid: bool = False) -> Trunk:
     rate = 16 // stride
     last = (2 * rate, 4 * rate, 8 * rate) if multi_grid else 2 * rate
     return partial(
@@ -131,60 +124,69 @@ def _resnet(depth: int, stride: int, *, multi_grid: bool = False) -> Callable[..
     )
 
 
-_OF_SEGMENTATION = {"low_first": True, "dropout": (0.5, 0, 0.1)}
+def _of_segmentation(trunk: Trunk, stride: int) -> Design:
+    return Design(trunk, stride, low_first=True, dropout=(0.5, 0, 0.1))
+
+
 NETWORKS = (
     *_both(
         "deeplabv3plus_mobilenet",
         "MobileNetV2",
         _RLOSS,
-        lambda stride: partial(mobilenet.trunk, prefix="backbone.", output_stride=stride, pad_first=True),
+        "rloss's checkpoint; torchvision's mobilenet_v2",
+        lambda stride: Design(
+            partial(mobilenet.trunk, prefix="backbone.", output_stride=stride, pad_first=True), stride
+        ),
     ),
     *_both(
         "deeplabv3plus_resnet101",
         "ResNet-101",
         _RLOSS,
-        lambda stride: _resnet(101, stride, multi_grid=True),
+        "rloss's checkpoint; torchvision's resnet101",
+        lambda stride: Design(_resnet(101, stride, multi_grid=True), stride),
     ),
     *_both(
         "deeplabv3plus_xception",
         "Xception",
         _RLOSS,
-        lambda stride: partial(xception.trunk, prefix="backbone.", output_stride=stride),
+        "rloss's checkpoint",
+        lambda stride: Design(partial(xception.trunk, prefix="backbone.", output_stride=stride), stride),
     ),
     _network(
         "deeplabv3plus_drn",
         _ABOUT.format("DRN-D-54", 8, _RLOSS),
-        partial(drn.trunk, prefix="backbone."),
-        stride=8,
+        "rloss's checkpoint",
+        Design(partial(drn.trunk, prefix="backbone."), 8),
     ),
     *_both(
         "deeplabv3plus_resnet50_segmentation",
         "ResNet-50",
         _SEGMENTATION,
-        lambda stride: _resnet(50, stride),
-        **_OF_SEGMENTATION,
+        "pytorch-segmentation's checkpoint; torchvision's resnet50",
+        lambda stride: _of_segmentation(_resnet(50, stride), stride),
     ),
     *_both(
         "deeplabv3plus_resnet101_segmentation",
         "ResNet-101",
         _SEGMENTATION,
-        lambda stride: _resnet(101, stride),
-        **_OF_SEGMENTATION,
+        "pytorch-segmentation's checkpoint; torchvision's resnet101",
+        lambda stride: _of_segmentation(_resnet(101, stride), stride),
     ),
     *_both(
         "deeplabv3plus_xception_segmentation",
         "Xception",
         _SEGMENTATION,
-        lambda stride: partial(xception.trunk, prefix="backbone.", output_stride=stride, plain=True),
-        **_OF_SEGMENTATION,
+        "pytorch-segmentation's checkpoint",
+        lambda stride: _of_segmentation(
+            partial(xception.trunk, prefix="backbone.", output_stride=stride, plain=True), stride
+        ),
     ),
     *(
         _network(
             f"deeplabv3plus_resnet{depth}_gatedcrf",
             _ABOUT.format(f"ResNet-{depth}", 16, "the program of the Gated CRF loss"),
-            _resnet(depth, 16),
-            aligned=False,
-            dropout=(0, 0, 0),
+            f"Gated CRF's checkpoint; torchvision's resnet{depth}",
+            Design(_resnet(depth, 16), aligned=False, dropout=(0, 0, 0)),
         )
         for depth in (34, 50, 101)
     ),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from networks import scratch
-
+from rlossctl.configs.networks import scratch
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import NetSpec
-
-FOLDER = "demo"
 
 DESIGN = scratch.Design(
     name="demo",
@@ -17,6 +15,7 @@ DESIGN = scratch.Design(
     batch_size=8,
     train_crop=97,
     test_size=(97, 129),
+    weight="5e-6",
 )
 
 
@@ -29,8 +28,7 @@ def test_net() -> NetSpec:
 
 
 SOLVERS = {
-    "solver": scratch.solver("train", base_lr=0.003, display=50, max_iter=500, seed=1),
-    "solverwithdensecrfloss": scratch.solver(
-        "trainwithdensecrfloss", base_lr=0.002, display=50, max_iter=300, seed=2
-    ),
+    "solver": scratch.solver("train", base_lr=0.003, max_iter=500, seed=1),
+    "solverwithdensecrfloss": scratch.solver("trainwithdensecrfloss", base_lr=0.002, max_iter=300, seed=2),
 }
+NETWORKS = (network("demo", __name__, "", train_net, test_net, SOLVERS),)

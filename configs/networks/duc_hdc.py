@@ -7,11 +7,10 @@ checkpoints (docs/import.md).
 
 from __future__ import annotations
 
-from networks import resnets
-from networks.deeplabv3plus import WIDTH, aspp, head
-from networks.program import Network
-from networks.torch_style import classifier, dilated, dropout, scaled
-
+from rlossctl.configs.networks import resnets
+from rlossctl.configs.networks.deeplabv3plus import WIDTH, aspp, head
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import classifier, dilated, dropout, scaled
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 THIRD, FOURTH = (*(1, 2, 3) * 7, 2, 2), (3, 4, 5)  # dilations of the blocks
@@ -42,11 +41,12 @@ def _dense(n: NetSpec, x: Top, name: str, channels: int | str, factor: int) -> T
 
 
 NETWORKS = (
-    Network(
+    program(
         "deeplab_duc_hdc_segmentation",
         "DeepLab with DUC and HDC on ResNet-101, as in pytorch-segmentation.",
-        "duc_hdc",
+        __name__,
         _scores,
         crop=512,
+        start="pytorch-segmentation's checkpoint; torchvision's resnet101",
     ),
 )

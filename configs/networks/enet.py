@@ -7,11 +7,10 @@ beside a convolution of it, so that here the image's channels are brought into t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from networks.program import Network
-from networks.torch_style import convolution, dilated, dropout, norm, relu, scaled
-
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import convolution, dilated, dropout, norm, relu, scaled
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 
@@ -32,7 +31,7 @@ class Block(NamedTuple):
     learnt: bool = True
 
 
-_MIDDLE = (
+_MIDDLE: tuple[dict[str, Any], ...] = (
     *({"dilation": 1}, {"dilation": 2}, {"asymmetric": True}, {"dilation": 4}),
     *({"dilation": 1}, {"dilation": 8}, {"asymmetric": True}, {"dilation": 16}),
 )
@@ -111,14 +110,14 @@ def _middle(n: NetSpec, x: Top, block: Block) -> Top:
     if not block.asymmetric:
         return _normed(n, x, block, "2", block.inside // 4, **dilated(3, block.dilation))
     name, width = f"{block.name}.conv2", block.inside // 4
-    row = {"kernel_h": 1, "kernel_w": 5, "pad_h": 0, "pad_w": 2}
-    column = {"kernel_h": 5, "kernel_w": 1, "pad_h": 2, "pad_w": 0}
+    row: dict[str, Any] = {"kernel_h": 1, "kernel_w": 5, "pad_h": 0, "pad_w": 2}
+    column: dict[str, Any] = {"kernel_h": 5, "kernel_w": 1, "pad_h": 2, "pad_w": 0}
     x = norm(n, convolution(n, x, f"{name}.0", width, bias_term=True, **row), f"{name}.1")
     x = convolution(n, _activated(n, x, f"{name}.2", block), f"{name}.3", width, bias_term=True, **column)
     return _activated(n, norm(n, x, f"{block.name}.bn2"), f"{block.name}.prelu2", block)
 
 
-def _normed(n: NetSpec, x: Top, block: Block, number: str, width: int, **fields: int) -> Top:
+def _normed(n: NetSpec, x: Top, block: Block, number: str, width: int, **fields: Any) -> Top:
     x = norm(n, convolution(n, x, f"{block.name}.conv{number}", width, **fields), f"{block.name}.bn{number}")
     return _activated(n, x, f"{block.name}.prelu{number}", block)
 
@@ -137,4 +136,4 @@ def _activated(n: NetSpec, x: Top, name: str, block: Block) -> Top:
     return n[name]
 
 
-NETWORKS = (Network("enet_segmentation", "ENet, as in pytorch-segmentation.", "enet", _scores, crop=512),)
+NETWORKS = (program("enet_segmentation", "ENet, as in pytorch-segmentation.", __name__, _scores, crop=512),)

@@ -6,9 +6,10 @@ convolution, and crops take it off again. `rlossctl convert` reads its checkpoin
 
 from __future__ import annotations
 
-from networks.program import Network
-from networks.torch_style import classifier, convolution, dropout, relu, scaled
+from typing import Any
 
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import classifier, convolution, dropout, relu, scaled
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 # Index of each convolution in its sequence, and channels; None is the pool.
@@ -46,7 +47,7 @@ def _sequence(
     return x
 
 
-def _hidden(n: NetSpec, x: Top, index: int, **fields: int) -> Top:
+def _hidden(n: NetSpec, x: Top, index: int, **fields: Any) -> Top:
     x = convolution(n, x, f"output.{index}", 4096, bias_term=True, **fields)
     x = relu(n, x, f"output.{index + 1}")
     return dropout(n, x, f"output.{index + 2}", 0.5)
@@ -75,10 +76,10 @@ def _added(n: NetSpec, x: Top, pool: Top, name: str, scale: float, offset: int) 
 
 
 NETWORKS = (
-    Network(
+    program(
         "fcn8_vgg16_segmentation",
         "FCN-8s on VGG-16, as in pytorch-segmentation.",
-        "fcn8",
+        __name__,
         _scores,
         crop=512,
     ),

@@ -6,10 +6,11 @@ checkpoints (docs/import.md).
 
 from __future__ import annotations
 
-from networks import resnets
-from networks.program import Network
-from networks.torch_style import HEAD_RATE, classifier, convolution, relu, resize, scaled
+from typing import Any
 
+from rlossctl.configs.networks import resnets
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import HEAD_RATE, classifier, convolution, relu, resize, scaled
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 SIZE = 11
@@ -51,16 +52,17 @@ def _refined(n: NetSpec, x: Top, name: str) -> Top:
     return n[name]
 
 
-def _convolution(n: NetSpec, x: Top, name: str, fields: dict[str, int]) -> Top:
+def _convolution(n: NetSpec, x: Top, name: str, fields: dict[str, Any]) -> Top:
     return convolution(n, x, name, "${NUM_LABELS}", HEAD_RATE, bias_term=True, **fields)
 
 
 NETWORKS = (
-    Network(
+    program(
         "gcn_resnet50_segmentation",
         "Global Convolutional Network on ResNet-50, as in pytorch-segmentation.",
-        "gcn",
+        __name__,
         _scores,
         crop=512,
+        start="pytorch-segmentation's checkpoint; torchvision's resnet50",
     ),
 )

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
-from networks import mobilenet, resnets, torch_style
-from networks.torch_style import conv_norm
-
+from rlossctl.configs.networks import mobilenet, resnets, torch_style
+from rlossctl.configs.networks.network import Network, net_text
+from rlossctl.configs.networks.torch_style import conv_norm
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
-FOLDER = "imagenet"
 
-
-def nets() -> Iterator[tuple[str, NetSpec]]:
-    """File name and net of each."""
-    for depth in resnets.BLOCKS:
-        yield (
-            f"resnet{depth}",
-            _classifier(f"resnet{depth}", lambda n, x, d=depth: resnets.trunk(n, x, d)[0], "fc"),
-        )
-    yield "mobilenet_v2", _classifier("mobilenet_v2", _mobilenet, "classifier.1")
+def _resnet(n: NetSpec, x: Top, depth: int) -> Top:
+    return resnets.trunk(n, x, depth)[0]
 
 
 def _mobilenet(n: NetSpec, x: Top) -> Top:
@@ -27,10 +20,21 @@ def _mobilenet(n: NetSpec, x: Top) -> Top:
     return conv_norm(n, x, "features.18.0", "features.18.1", 1280, act="relu6", kernel_size=1)
 
 
-def _classifier(name: str, trunk: object, last: str) -> NetSpec:
+def _classifier(name: str, trunk: Callable[[NetSpec, Top], Top], last: str) -> NetSpec:
     n = NetSpec(name, header=f"torchvision's {name}; images are BGR minus {torch_style.MEAN_BGR}.")
     n.data = L.Input(shape={"dim": [1, 3, 224, 224]})
     n.pool = L.Pooling(trunk(n, torch_style.scaled(n, n.data)), pool="AVE", global_pooling=True)
     n[last] = L.InnerProduct(n.pool, num_output=1000, weight_filler={"type": "xavier"})
     n.prob = L.Softmax(n[last])
     return n
+
+
+def _network(name: str, trunk: Callable[[NetSpec, Top], Top], last: str) -> Network:
+    writers = {name: lambda: net_text(_classifier(name, trunk, last))}
+    return Network(f"imagenet/{name}", __name__, "torchvision's checkpoint", writers)
+
+
+NETWORKS = (
+    *(_network(f"resnet{depth}", partial(_resnet, depth=depth), "fc") for depth in resnets.BLOCKS),
+    _network("mobilenet_v2", _mobilenet, "classifier.1"),
+)

@@ -3,8 +3,9 @@ pytorch-deeplab-xception programs, before the expansion."""
 
 from __future__ import annotations
 
-from networks.torch_style import conv_norm, dilated
+from typing import Any
 
+from rlossctl.configs.networks.torch_style import conv_norm, dilated
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 # expansion, channels, blocks, stride
@@ -29,7 +30,7 @@ def trunk(
         The 320 channels of the last block, and the 24 channels at stride 4.
     """
     x = conv_norm(n, x, f"{prefix}features.0.0", f"{prefix}features.0.1", 32, act="relu6", **dilated(3, 1, 2))
-    number, stride, rate, channels, low = 0, 2, 1, 32, None
+    number, stride, rate, channels, low = 0, 2, 1, 32, x
     for expansion, width, blocks, step in STAGES:
         dilation = 1
         if stride == output_stride:
@@ -57,7 +58,7 @@ def _block(
 ) -> Top:
     hidden, y, step = channels * expansion, x, 0
 
-    def layer(y: Top, num_output: int, act: str, **fields: int) -> Top:
+    def layer(y: Top, num_output: int, act: str, **fields: Any) -> Top:
         nonlocal step
         top = conv_norm(n, y, f"{name}.conv.{step}", f"{name}.conv.{step + 1}", num_output, act=act, **fields)
         step += 3

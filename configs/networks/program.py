@@ -3,72 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import Any
 
-from networks import common, torch_style
-
+from rlossctl.configs.networks import common, torch_style
+from rlossctl.configs.networks.common import preset
+from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
+EXP = preset("EXP", "pascal_scribble")  # no layer is called after it
 SCALES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
 
 
-@dataclass(frozen=True)
-class Network:
-    """One network, as configs/make.py writes it.
+def program(
+    name: str,
+    about: str,
+    module: str,
+    scores: Callable[[NetSpec], object],
+    *,
+    crop: int,
+    start: str = "pytorch-segmentation's checkpoint",
+    auxiliary: Mapping[str, float] | None = None,
+) -> Network:
+    """One network of a program.
 
-    Attributes:
-        folder: in configs/.
+    Args:
+        name, module, start: as of a Network.
         about: the header of the prototxts.
-        module: the file of networks/ that defines it.
         scores: adds the layers from the image to the blob "score", which has its size.
         crop: side of the training crops, and to which test images are padded.
         auxiliary: blobs at the image's size, and the weight of their cross-entropy in training.
     """
+    weights = auxiliary or {}
+    net_id = preset("NET_ID", name)
 
-    folder: str
-    about: str
-    module: str
-    scores: Callable[[NetSpec], object]
-    crop: int
-    auxiliary: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def FOLDER(self) -> str:
-        return self.folder
-
-    @property
-    def __name__(self) -> str:
-        return f"networks.{self.module}"
-
-    @property
-    def SOLVERS(self) -> dict[str, dict[str, object]]:
-        return SOLVERS
-
-    def train_net(self, densecrf: bool) -> NetSpec:
-        n = NetSpec("${NET_ID}", header=self.about)
+    def train_net(densecrf: bool) -> NetSpec:
+        n = NetSpec(net_id, header=about)
         common.train_data(
-            n, batch_size=12, crop_size=self.crop, mean_value=torch_style.MEAN_BGR, scale_factors=SCALES
+            n,
+            batch_size=preset("BATCH_SIZE", 12),
+            exp=EXP,
+            crop_size=preset("CROP_SIZE", crop),
+            mean_value=torch_style.MEAN_BGR,
+            scale_factors=SCALES,
         )
-        self.scores(n)
+        scores(n)
         n.comment("cross-entropy at full resolution, as scribbles are thin")
         common.cross_entropy(n, "loss", n.score, n.label)
-        for name, weight in self.auxiliary.items():
-            common.cross_entropy(n, f"{name}_loss", n[name], n.label, loss_weight=weight)
+        for blob, weight in weights.items():
+            common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
         if densecrf:
             _densecrf_loss(n)
         common.train_accuracy(n, "accuracy", n.score, n.label)
         return n
 
-    def test_net(self) -> NetSpec:
-        n = NetSpec("${NET_ID}", header=self.about)
-        common.test_data(n, crop_size=self.crop, mean_value=torch_style.MEAN_BGR)
-        self.scores(n)
+    def test_net() -> NetSpec:
+        n = NetSpec(net_id, header=about)
+        common.test_data(n, exp=EXP, crop_size=preset("TEST_SIZE", crop), mean_value=torch_style.MEAN_BGR)
+        scores(n)
         common.test_accuracy(n, "accuracy", n.score)
-        n.silence = L.Silence(n.data_dim, *(n[name] for name in self.auxiliary), ntop=0)
+        n.silence = L.Silence(n.data_dim, *(n[blob] for blob in weights), ntop=0)
         return n
+
+    return network(name, module, start, train_net, test_net, _solvers(net_id))
 
 
 def _densecrf_loss(n: NetSpec) -> None:
+    """As in the rloss program for PyTorch, whose deviation of 100 pixels is 50 in the halved image."""
     n.comment("DenseCRF loss on every second pixel: deviations are in pixels of that image")
     n.data_half = L.Interp(n.data, shrink_factor=2)
     n.score_half = L.Interp(n.score, shrink_factor=2)
@@ -77,21 +77,26 @@ def _densecrf_loss(n: NetSpec) -> None:
         n.data_half,
         n.score_half_softmax,
         propagate_down=[False, True],
-        loss_weight="${DENSECRF_LOSS_WEIGHT}",
-        bi_xy_std="${BI_XY_STD}",
-        bi_rgb_std="${BI_RGB_STD}",
+        loss_weight=preset("DENSECRF_LOSS_WEIGHT", "2e-9"),
+        bi_xy_std=preset("BI_XY_STD", 50),
+        bi_rgb_std=preset("BI_RGB_STD", 15),
     )
 
 
-_SCHEDULE = {
+_SCHEDULE: dict[str, Any] = {
     "lr_policy": "poly",
     "power": 0.9,
     "average_loss": 20,
     "display": 20,
-    "base_lr": 0.007,
-    "max_iter": 50000,
+    "base_lr": preset("BASE_LR", 0.007),
+    "max_iter": preset("MAX_ITER", 50000),
 }
-SOLVERS = {
-    "solver": common.solver("train", **_SCHEDULE),
-    "solverwithdensecrfloss": common.solver("trainwithdensecrfloss", **_SCHEDULE, seed=1),
-}
+
+
+def _solvers(net_id: str) -> dict[str, dict[str, object]]:
+    return {
+        "solver": common.solver("train", net_id, exp=EXP, **_SCHEDULE),
+        "solverwithdensecrfloss": common.solver(
+            "trainwithdensecrfloss", net_id, exp=EXP, **_SCHEDULE, seed=1
+        ),
+    }

@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from networks import resnets
-from networks.program import Network
-from networks.torch_style import HEAD_RATE, classifier, conv_norm, dilated, dropout, resize, scaled
-
+from rlossctl.configs.networks import resnets
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import (
+    HEAD_RATE,
+    classifier,
+    conv_norm,
+    dilated,
+    dropout,
+    resize,
+    scaled,
+)
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 BINS = (1, 2, 3, 6)
@@ -48,10 +55,10 @@ def _head(n: NetSpec, x: Top, name: str, width: int) -> Top:
 
 
 NETWORKS = tuple(
-    Network(
+    program(
         f"pspnet_resnet{depth}_segmentation",
         f"PSPNet on ResNet-{depth} with a deep stem, as in pytorch-segmentation.",
-        "pspnet",
+        __name__,
         partial(_scores, depth=depth),
         crop=512,
         auxiliary={"auxiliary": 0.4},

@@ -5,17 +5,18 @@ The three copies share their weights by the names of their parameters. Batch nor
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from networks import common
-
+from rlossctl.configs.networks import common
+from rlossctl.configs.networks.network import network
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
-FOLDER = "resnet-101"
+NAME = "resnet-101"
+NET_ID = common.preset("NET_ID", NAME)
 
 SCALES = {"": "resolution 1", "_res05": "resolution 1/2", "_res075": "resolution 3/4"}
 DILATIONS = (6, 12, 18, 24)
-FC1 = "fc1_${EXP}"
+FC1 = f"fc1_{common.EXP}"
 
 
 class Stage(NamedTuple):
@@ -37,7 +38,7 @@ STAGES = (
 
 
 def train_net(densecrf: bool) -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=1, scale_factors=[0.5, 0.75, 1, 1.25, 1.5])
     _fused_score(n, training=True)
 
@@ -58,7 +59,7 @@ def train_net(densecrf: bool) -> NetSpec:
 
 
 def test_net() -> NetSpec:
-    n = NetSpec("${NET_ID}", header=__doc__)
+    n = NetSpec(NET_ID, header=__doc__)
     common.test_data(n)
     _fused_score(n, training=False)
     n.fc1_interp = L.Interp(n.fc_fusion, zoom_factor=8)
@@ -150,7 +151,8 @@ def _classifier(n: NetSpec, x: Top, scale: str, training: bool) -> None:
     score = f"{FC1}{scale}"
     branches = []
     for index, dilation in enumerate(DILATIONS):
-        weight, bias = {"name": f"{FC1}_c{index}_w"}, {"name": f"{FC1}_c{index}_b"}
+        weight: dict[str, object] = {"name": f"{FC1}_c{index}_w"}
+        bias: dict[str, object] = {"name": f"{FC1}_c{index}_b"}
         if training:
             weight |= {"lr_mult": 10, "decay_mult": 1}
             bias |= {"lr_mult": 20, "decay_mult": 0}
@@ -167,11 +169,18 @@ def _classifier(n: NetSpec, x: Top, scale: str, training: bool) -> None:
     n[score] = L.Eltwise(*branches, operation="SUM")
 
 
-_SCHEDULE = {"iter_size": 10, "lr_policy": "poly", "power": 0.9, "average_loss": 20, "display": 20}
+_SCHEDULE: dict[str, Any] = {
+    "iter_size": 10,
+    "lr_policy": "poly",
+    "power": 0.9,
+    "average_loss": 20,
+    "display": 20,
+}
 
 SOLVERS = {
-    "solver": common.solver("train", **_SCHEDULE, base_lr=2.5e-4, max_iter=20000),
+    "solver": common.solver("train", NET_ID, **_SCHEDULE, base_lr=2.5e-4, max_iter=20000),
     "solverwithdensecrfloss": common.solver(
-        "trainwithdensecrfloss", **_SCHEDULE, base_lr=1.5e-4, max_iter=10000, seed=100000
+        "trainwithdensecrfloss", NET_ID, **_SCHEDULE, base_lr=1.5e-4, max_iter=10000, seed=100000
     ),
 }
+NETWORKS = (network(NAME, __name__, "DeepLab's init.caffemodel", train_net, test_net, SOLVERS),)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from networks.torch_style import conv_norm, dilated, max_pool, relu
-
+from rlossctl.configs.networks.torch_style import conv_norm, dilated, max_pool, relu
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

@@ -13,11 +13,10 @@ lose most of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from networks import common
-from networks.common import IGNORE_LABEL, MEAN_BGR
-
+from rlossctl.configs.networks import common
+from rlossctl.configs.networks.common import IGNORE_LABEL, MEAN_BGR
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 
@@ -33,6 +32,7 @@ class Design(NamedTuple):
         batch_size: images in a training batch.
         train_crop: side of the random training crops.
         test_size: height and width to which test images are padded.
+        weight: the default of the DenseCRF loss's.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Design(NamedTuple):
     batch_size: int
     train_crop: int
     test_size: tuple[int, int]
+    weight: str
 
 
 def train_net(design: Design, densecrf: bool) -> NetSpec:
@@ -50,15 +51,26 @@ def train_net(design: Design, densecrf: bool) -> NetSpec:
     n.data, n.label = _data(
         ntop=2,
         include=common.TRAIN_ONLY,
-        transform_param={"mirror": True, "crop_size": design.train_crop, "mean_value": MEAN_BGR},
-        source="${TRAIN_LIST}",
-        batch_size=design.batch_size,
+        transform_param={
+            "mirror": True,
+            "crop_size": common.preset("CROP_SIZE", design.train_crop),
+            "mean_value": MEAN_BGR,
+        },
+        source=common.preset("TRAIN_LIST", "train.txt"),
+        batch_size=common.preset("BATCH_SIZE", design.batch_size),
         shuffle=True,
     )
     _score(n, design)
     n.loss = L.SoftmaxWithLoss(n.score, n.label, include=common.TRAIN_ONLY, ignore_label=IGNORE_LABEL)
     if densecrf:
-        common.densecrf_loss(n, "score", xy="${BI_XY_STD}", rgb="${BI_RGB_STD}", ignore_label=False)
+        common.densecrf_loss(
+            n,
+            "score",
+            xy=common.preset("BI_XY_STD", 8),
+            rgb=common.preset("BI_RGB_STD", 15),
+            weight=design.weight,
+            ignore_label=False,
+        )
     common.train_accuracy(n, "accuracy", n.score, n.label)
     return n
 
@@ -70,7 +82,7 @@ def test_net(design: Design) -> NetSpec:
         ntop=3,
         include=common.TEST_ONLY,
         transform_param={"crop_height": height, "crop_width": width, "mean_value": MEAN_BGR},
-        source="${TEST_LIST}",
+        source=common.preset("TEST_LIST", "val.txt"),
         batch_size=1,
     )
     _score(n, design)
@@ -79,14 +91,16 @@ def test_net(design: Design) -> NetSpec:
     return n
 
 
-def solver(net: str, *, seed: int, **fields: object) -> dict[str, object]:
+def solver(net: str, *, base_lr: float, max_iter: int, seed: int) -> dict[str, object]:
     """Adam with a falling rate; one snapshot at the end."""
     return {
         "train_net": f"{net}.prototxt",
         "type": "Adam",
         "lr_policy": "poly",
         "power": 0.9,
-        **fields,
+        "base_lr": common.preset("BASE_LR", base_lr),
+        "display": 50,
+        "max_iter": common.preset("MAX_ITER", max_iter),
         "momentum": 0.9,
         "momentum2": 0.999,
         "weight_decay": 0.0001,
@@ -96,8 +110,8 @@ def solver(net: str, *, seed: int, **fields: object) -> dict[str, object]:
     }
 
 
-def _data(**fields: object) -> tuple[Top, ...]:
-    return L.ImageSegData(name="data", root_folder="${DATA_ROOT}", label_type="PIXEL", **fields)
+def _data(**fields: Any) -> tuple[Top, ...]:
+    return L.ImageSegData(name="data", root_folder=common.DATA_ROOT, label_type="PIXEL", **fields)
 
 
 def _score(n: NetSpec, design: Design) -> None:
@@ -149,5 +163,5 @@ def _block(n: NetSpec, x: Top, name: str, width: int, dilation: int) -> Top:
 _MSRA = {"type": "msra"}
 
 
-def _convolution(x: Top, width: int, **fields: object) -> Top:
+def _convolution(x: Top, width: int, **fields: Any) -> Top:
     return L.Convolution(x, **common.rates(1), num_output=width, **fields)

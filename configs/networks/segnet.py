@@ -8,9 +8,8 @@ checkpoints (docs/import.md).
 
 from __future__ import annotations
 
-from networks.program import Network
-from networks.torch_style import conv_norm, convolution, dilated, scaled
-
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import conv_norm, convolution, dilated, scaled
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -39,5 +38,5 @@ def _stage(n: NetSpec, x: Top, name: str, widths: tuple[int, ...]) -> Top:
 
 
 NETWORKS = (
-    Network("segnet_segmentation", "SegNet, as in pytorch-segmentation.", "segnet", _scores, crop=512),
+    program("segnet_segmentation", "SegNet, as in pytorch-segmentation.", __name__, _scores, crop=512),
 )

@@ -7,6 +7,8 @@ by the standard deviations, and moves it where a program has another mean. Pooli
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 MEAN_BGR = [103.53, 116.28, 123.675]  # 255 times ImageNet's mean
@@ -27,7 +29,7 @@ def scaled(n: NetSpec, data: Top) -> Top:
 
 
 def convolution(
-    n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, top: str = "", **fields: object
+    n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, top: str = "", **fields: Any
 ) -> Top:
     """A convolution without bias, unless `fields` say otherwise; its blob is called as it is, or `top`."""
     fields = {"bias_term": False, "weight_filler": {"type": "msra"}, **fields}
@@ -59,20 +61,20 @@ def conv_norm(
     x: Top,
     conv: str,
     bn: str,
-    num_output: int,
+    num_output: int | str,
     *,
     act: str = "relu",
     rate: int = 1,
-    **fields: object,
+    **fields: Any,
 ) -> Top:
     """Convolution and batch normalisation, then "relu", "relu6" or nothing ("")."""
     x = norm(n, convolution(n, x, conv, num_output, rate, **fields), bn, rate)
     return relu(n, x, f"{bn}_relu", six=act == "relu6") if act else x
 
 
-def dilated(kernel_size: int, dilation: int = 1, stride: int = 1, **fields: int) -> dict[str, int]:
+def dilated(kernel_size: int, dilation: int = 1, stride: int = 1, **fields: int) -> dict[str, Any]:
     """Fields of a convolution that keeps the size (over the stride)."""
-    out = {"kernel_size": kernel_size, "pad": dilation * (kernel_size // 2), "stride": stride}
+    out: dict[str, Any] = {"kernel_size": kernel_size, "pad": dilation * (kernel_size // 2), "stride": stride}
     return {**out, **({"dilation": dilation} if dilation > 1 else {}), **fields}
 
 
@@ -88,13 +90,13 @@ def resize(n: NetSpec, x: Top, name: str, like: Top, aligned: bool = True) -> To
     return n[name]
 
 
-def dropout(n: NetSpec, x: Top, name: str, ratio: float, **fields: object) -> Top:
+def dropout(n: NetSpec, x: Top, name: str, ratio: float, **fields: Any) -> Top:
     """Dropout in place; with whole_channels PyTorch's Dropout2d."""
     n[name] = L.Dropout(x, in_place=True, dropout_ratio=ratio, **fields)
     return n[name]
 
 
-def classifier(n: NetSpec, x: Top, name: str, **fields: object) -> Top:
+def classifier(n: NetSpec, x: Top, name: str, **fields: Any) -> Top:
     """The convolution that gives the scores, of 1 x 1 unless `fields` say otherwise."""
     fields = {"kernel_size": 1, "bias_term": True, **fields}
     return convolution(n, x, name, "${NUM_LABELS}", HEAD_RATE, **fields)

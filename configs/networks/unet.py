@@ -7,10 +7,19 @@ The networks of pytorch-segmentation, layer by layer; the first is for sizes 16k
 
 from __future__ import annotations
 
-from networks import resnets
-from networks.program import Network
-from networks.torch_style import HEAD_RATE, classifier, conv_norm, convolution, dilated, resize, scaled
+from typing import Any
 
+from rlossctl.configs.networks import resnets
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.torch_style import (
+    HEAD_RATE,
+    classifier,
+    conv_norm,
+    convolution,
+    dilated,
+    resize,
+    scaled,
+)
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 WIDTHS = (64, 128, 256, 512)
@@ -33,7 +42,7 @@ def _scores(n: NetSpec) -> None:
     convolution(n, x, "final_conv", "${NUM_LABELS}", kernel_size=1, bias_term=True, top="score")
 
 
-def _pair(n: NetSpec, x: Top, name: str, width: int, **fields: bool) -> Top:
+def _pair(n: NetSpec, x: Top, name: str, width: int, **fields: Any) -> Top:
     """Two convolutions of 3 x 3."""
     for index in (0, 3):
         x = conv_norm(n, x, f"{name}.{index}", f"{name}.{index + 1}", width, **dilated(3), **fields)
@@ -68,11 +77,11 @@ def _step(n: NetSpec, x: Top, number: int, inside: int, out: int) -> Top:
 
 
 NETWORKS = (
-    Network("unet_segmentation", "UNet, as in pytorch-segmentation.", "unet", _scores, crop=512),
-    Network(
+    program("unet_segmentation", "UNet, as in pytorch-segmentation.", __name__, _scores, crop=512),
+    program(
         "unet_resnet50_segmentation",
         "UNet on ResNet-50 with a deep stem, as in pytorch-segmentation.",
-        "unet",
+        __name__,
         _resnet_scores,
         crop=512,
     ),

@@ -6,11 +6,18 @@ levels. `rlossctl convert` reads its checkpoints (docs/import.md).
 
 from __future__ import annotations
 
-from networks import resnets
-from networks.program import Network
-from networks.pspnet import pyramid
-from networks.torch_style import HEAD_RATE, classifier, conv_norm, convolution, dilated, resize, scaled
-
+from rlossctl.configs.networks import resnets
+from rlossctl.configs.networks.program import program
+from rlossctl.configs.networks.pspnet import pyramid
+from rlossctl.configs.networks.torch_style import (
+    HEAD_RATE,
+    classifier,
+    conv_norm,
+    convolution,
+    dilated,
+    resize,
+    scaled,
+)
 from rlossctl.prototxt.netspec import L, NetSpec
 
 WIDTH = 256
@@ -56,11 +63,12 @@ def _scores(n: NetSpec) -> None:
 
 
 NETWORKS = (
-    Network(
+    program(
         "upernet_resnet101_segmentation",
         "UperNet on ResNet-101, as in pytorch-segmentation.",
-        "upernet",
+        __name__,
         _scores,
         crop=512,
+        start="pytorch-segmentation's checkpoint; torchvision's resnet101",
     ),
 )

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from networks.common import gaussian, rates
-
+from rlossctl.configs.networks.common import gaussian, rates
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 

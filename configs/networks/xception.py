@@ -7,9 +7,9 @@ ReLU stands before the block.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from networks.torch_style import conv_norm, convolution, dilated, norm, relu
-
+from rlossctl.configs.networks.torch_style import conv_norm, convolution, dilated, norm, relu
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 
@@ -42,7 +42,7 @@ def trunk(
     return x, low
 
 
-def _rectified(n: NetSpec, x: Top, name: str, widths: Sequence[int], **fields: object) -> Top:
+def _rectified(n: NetSpec, x: Top, name: str, widths: Sequence[int], **fields: Any) -> Top:
     return relu(n, _block(n, x, name, widths, **fields), f"{name}_relu")
 
 

@@ -9,6 +9,7 @@ from rlossctl.errors import UsageError
 from rlossctl.layers.segnet import BN, EPSILON, INFERENCE
 from rlossctl.net import Net
 from rlossctl.net.net import LayerNode
+from rlossctl.words import counted
 
 
 class _Statistics:
@@ -59,7 +60,9 @@ def fold_bn(net: Net) -> tuple[str, ...]:
     for layer, values in zip(layers, statistics, strict=True):
         values.hook.remove()
         _fold(layer, values.mean / values.batches, values.variance / values.batches)
-    return (f"folded {len(layers)} BN layers by {samples} images in batches of {batch}",)
+    return (
+        f"folded {counted(len(layers), 'BN layer')} by {counted(samples, 'image')} in batches of {batch}",
+    )
 
 
 def _fold(layer: LayerNode, mean: Tensor, variance: Tensor) -> None:

@@ -73,7 +73,7 @@ def rewrite(
     if text and is_solver(read_text(source)):
         param = load_solver_parameter(source, placeholders)
         notes = _upgrade_inline(param, str(source), dialect)
-        _write(out, to_text(param).encode(), param, "SolverParameter")
+        _write(out, to_text(param).encode(), param)
         return Rewritten(str(out), "solver", notes)
     if not text and target == CAFFEMODEL:
         return _rewrite_binary(_binary(source), out, dialect)
@@ -84,7 +84,7 @@ def rewrite(
         param, name, reason = wire.decode_net(_binary(source).message_bytes(), str(source), dialect)
         file = net_file(param, str(source), dialect=name)
     new = modernize(file.param, file.dialect)
-    _write(out, to_text(new).encode(), new, "NetParameter")
+    _write(out, to_text(new).encode(), new)
     return Rewritten(str(out), file.dialect, (f"dialect {file.dialect}: {reason}", *file.notes))
 
 
@@ -128,9 +128,9 @@ def _binary(source: Path) -> CaffeModel:
     return model
 
 
-def _write(out: Path, data: bytes, expected: Message, name: str) -> None:
+def _write(out: Path, data: bytes, expected: Message) -> None:
     with atomic_write(out) as file:
-        if parse(data.decode(), name, str(out)) != expected:
+        if parse(data.decode(), type(expected), str(out)) != expected:
             raise _different(out)
         file.write(data)
 

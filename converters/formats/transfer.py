@@ -34,6 +34,7 @@ from rlossctl.weights import (
 from rlossctl.weights.blobs import LayerBlobs
 from rlossctl.weights.kinds import CAFFEMODEL, CAFFEMODEL_H5, CHECKPOINT, SAFETENSORS
 from rlossctl.weights.wire import encode_bytes
+from rlossctl.words import counted
 
 # Axes of a layer's blobs by type, for legacy files that state four of each; others lose the 1s on their left.
 RANKS = {"Convolution": (4, 1), "Deconvolution": (4, 1), "InnerProduct": (2, 1)}
@@ -135,12 +136,11 @@ def _check_tensors(out: Path, kind: str, weights: object, expected: Mapping[str,
         read = found.tensors[name].read()
         if read.shape != array.shape or read.dtype != array.dtype or read.tobytes() != array.tobytes():
             raise _different(out, f"another tensor {name!r}")
+    text = f"{counted(len(expected), 'tensor')} equal bit for bit"
     if isinstance(weights, CaffeModel):
         _same_bytes(out, _image(found), weights.view)
-        return (
-            f"{len(expected)} tensors equal bit for bit; with them the caffemodel's {len(weights.view)} bytes"
-        )
-    return f"{len(expected)} tensors equal bit for bit"
+        return f"{text}; with them the caffemodel's {len(weights.view)} bytes"
+    return text
 
 
 def _from_tensors(weights: TensorFile, out: Path) -> str:
@@ -227,7 +227,7 @@ def _check_layers(out: Path, kind: str, layers: Iterable[tuple[str, Mapping[int,
     for name, array in expected.items():
         if name not in found or found[name].shape != array.shape or found[name].tobytes() != array.tobytes():
             raise _different(out, f"another blob {name!r}")
-    return f"{len(expected)} blobs equal bit for bit"
+    return f"{counted(len(expected), 'blob')} equal bit for bit"
 
 
 def _copy(weights: Hdf5Model | TensorFile, out: Path) -> str:

@@ -55,12 +55,12 @@ def recognise(file: TensorFile) -> Source:
 
 
 def fit(file: TensorFile, given: Mapping[str, object] | None = None) -> Fit:
-    """The net of configs/ that a checkpoint fits, given the placeholders that the user set."""
+    """The net that a checkpoint fits, given the placeholders that the user set."""
     return recognise(file).config(facts_of(file, given))
 
 
 def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) -> tuple[str, ...]:
-    """Copies a checkpoint's tensors into a net of configs/, and returns notes.
+    """Copies a checkpoint's tensors into a net that comes with rlossctl, and returns notes.
 
     Args:
         given: placeholders that the user set, for what a file does not tell.
@@ -166,7 +166,7 @@ def _normalise(net: Net, colours: Colours, where: str) -> None:
             where=where,
             found=f"a layer {SCALED!r} without a bias",
             expected="one with a bias, which makes up for another mean than ImageNet's",
-            advice="take the net of configs/ (leave NET out), or add bias_term: true to that layer",
+            advice="leave NET out, so that the fitting net is taken, or add bias_term: true to that layer",
         )
     for blob, array in zip(blobs, values, strict=False):
         assign(blob, array.astype(np.float32))
@@ -185,7 +185,7 @@ def _error(file: TensorFile, source: Source, net: Net, problems: list[str]) -> W
         where=file.path,
         found="; ".join([*problems[:SHOWN], *more]),
         expected="every tensor in the layer of its name, in its shape",
-        advice="give the net that it was trained as (without NET the fitting one of configs/ is taken), and "
+        advice="give the net that it was trained as (without NET the fitting one is taken), and "
         "its number of classes: --set NUM_LABELS=...",
     )
 

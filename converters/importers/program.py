@@ -47,14 +47,19 @@ class Fit(NamedTuple):
     """The net that a checkpoint fits.
 
     Attributes:
-        place: folder or file in configs/.
+        network: its name, as `rlossctl net --list` has it.
         settings: values of its placeholders.
         words: what had to be assumed, for the user; "" for nothing.
     """
 
-    place: str
+    network: str
     settings: Mapping[str, object]
     words: str = ""
+
+    @property
+    def net(self) -> str:
+        """The name of the network's net for inference."""
+        return self.network if "/" in self.network else f"{self.network}/test"
 
 
 class Colours(NamedTuple):
@@ -86,7 +91,7 @@ class Source:
             the layers' names in our prototxts.
         aliases: the same for tensors that repeat others, which must be equal to them.
         first: the layer that reads the image, whose weights are for RGB.
-        config: the net in configs/.
+        config: the net that fits.
         colours: how the program normalises an image.
         diagonal: patterns of fixed deconvolutions that mix no channels, though their weights could; ours have
             a group for each channel.
@@ -182,8 +187,8 @@ def facts_of(file: TensorFile, given: Mapping[str, object] | None = None) -> Fac
     return Facts(unwrapped(file.tensors), file.extra, given or {})
 
 
-def strided(facts: Facts, folder: str, settings: Mapping[str, object], *path: str) -> Fit:
-    """The net of output stride 16, or its variant of stride 8 in `<folder>_os8`.
+def strided(facts: Facts, network: str, settings: Mapping[str, object], *path: str) -> Fit:
+    """The net of output stride 16, or its variant of stride 8, `<network>_os8`.
 
     Args:
         path: where the file may say which, under these keys.
@@ -198,12 +203,12 @@ def strided(facts: Facts, folder: str, settings: Mapping[str, object], *path: st
         stride, words = 16, f"output stride 16 assumed, which no tensor tells; or --set {STRIDE}=8"
     if str(stride) not in ("8", "16"):
         raise UsageError(
-            "configs/ has no net of this output stride",
+            "no net of this output stride comes with rlossctl",
             found=stride,
             expected="8 or 16",
             advice=f"--set {STRIDE}=8 or --set {STRIDE}=16",
         )
-    return Fit(folder + ("_os8" if str(stride) == "8" else ""), settings, words)
+    return Fit(network + ("_os8" if str(stride) == "8" else ""), settings, words)
 
 
 def resnet_depth(

@@ -23,8 +23,8 @@ def _config(facts: Facts) -> Fit:
     backbone = next((name for name, mark in BACKBONES.items() if mark in tensors), "resnet101")
     last = "decoder.last_conv.8.weight"
     classes = labels(tensors, last if last in tensors else "decoder.last_conv.6.weight")
-    folder = f"deeplabv3plus_{backbone}"
-    return Fit(folder, classes) if backbone == "drn" else strided(facts, folder, classes)
+    network = f"deeplabv3plus_{backbone}"
+    return Fit(network, classes) if backbone == "drn" else strided(facts, network, classes)
 
 
 SOURCES = (

@@ -45,18 +45,18 @@ def _deeplab(facts: Facts) -> Fit:
     backbone = "xception"
     if "backbone.block1.skip.weight" not in facts.tensors:
         backbone = f"resnet{resnet_depth(facts.tensors, 'backbone.', known=(101, 50))}"
-    folder = f"deeplabv3plus_{backbone}_segmentation"
-    return strided(facts, folder, labels(facts.tensors, LAST), "config", "arch", "args", "output_stride")
+    network = f"deeplabv3plus_{backbone}_segmentation"
+    return strided(facts, network, labels(facts.tensors, LAST), "config", "arch", "args", "output_stride")
 
 
 def _pspnet(facts: Facts) -> Fit:
-    folder = f"pspnet_resnet{resnet_depth(facts.tensors, known=(50, 101, 152))}_segmentation"
-    return Fit(folder, labels(facts.tensors, "master_branch.1.weight"))
+    network = f"pspnet_resnet{resnet_depth(facts.tensors, known=(50, 101, 152))}_segmentation"
+    return Fit(network, labels(facts.tensors, "master_branch.1.weight"))
 
 
-def _other(folder: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
+def _other(network: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
     """A network that the program has in one form: its classifier's weights tell the number of classes."""
-    return lambda facts: Fit(f"{folder}_segmentation", labels(facts.tensors, last, axis))
+    return lambda facts: Fit(f"{network}_segmentation", labels(facts.tensors, last, axis))
 
 
 def _duc_hdc(facts: Facts) -> Fit:

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: a whole net of configs/imagenet/, or the backbone of a DeepLab v3+."""
+"""torchvision's classifiers: the whole net, or the backbone of a DeepLab v3+."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from rlossctl.converters.importers.program import Facts, Fit, Source, resnet_dep
 
 
 def _resnet(facts: Facts) -> Fit:
-    return Fit(f"imagenet/resnet{resnet_depth(facts.tensors)}.prototxt", {})
+    return Fit(f"imagenet/resnet{resnet_depth(facts.tensors)}", {})
 
 
 def _mobilenet(facts: Facts) -> Fit:
-    return Fit("imagenet/mobilenet_v2.prototxt", {})
+    return Fit("imagenet/mobilenet_v2", {})
 
 
 SOURCES = (

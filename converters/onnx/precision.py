@@ -22,6 +22,7 @@ from rlossctl.data.images import read_image, read_label
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, RlossError
 from rlossctl.evaluation import Confusion, Predictor, open_onnx
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -121,14 +122,15 @@ def _listed_change(single: Path, reduced: Path, options: OnnxOptions, source: st
             truth[truth >= predictors[0].num_classes] = IGNORED  # whatever id the data set marks them with
             for confusion, labels in zip(counts, maps, strict=True):
                 confusion.add(truth, labels, sample.label)
-    text = f"on {source} ({len(samples)} images) labels differ from float32's on {different / pixels:.3%}"
+    photos = counted(len(samples), "image")
+    text = f"on {source} ({photos}) labels differ from float32's on {different / pixels:.3%}"
     before, after = (confusion.miou() for confusion in counts)
     if before is None or after is None:
         return f"{options.precision}: {text} of the pixels; no labels to measure mIoU by"
     cost = round(100 * (after - before), 2) + 0.0  # not -0.00
     return (
         f"{options.precision}: {text} of the pixels; mIoU {100 * before:.2f} -> {100 * after:.2f} "
-        f"({cost:+.2f}, {labelled} images with labels)"
+        f"({cost:+.2f}, {counted(labelled, 'image')} with labels)"
     )
 
 

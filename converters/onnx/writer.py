@@ -26,9 +26,10 @@ from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
-from rlossctl.evaluation.running.open_model import override_preprocess
+from rlossctl.evaluation.running.open_model import PreprocessOverrides
 from rlossctl.files import atomic_path
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -102,7 +103,7 @@ class _Job:
             part, into = fold_scale(self.deploy)
             self.keep = {into.get(name, name) for name in self.keep}
         if self.options.fold or into:
-            self.notes.append(f"folded {len(into)} layers into the weights before them")
+            self.notes.append(f"folded {counted(len(into), 'layer')} into the weights before them")
         sizes = trials.trial_sizes(self.preprocess) if self.dynamic else iter([self.deploy.input_shape[2:]])
         model, values = export(part, next(sizes), dynamic=self.dynamic)
         model.graph.name = self.source.net.name or self.source.prototxt.stem
@@ -161,7 +162,7 @@ class _Job:
         if base is None and options.mean is not None:
             stride, offset = size_rule(self.deploy) if self.dynamic else (1, 0)
             base = Preprocess(stride=stride, offset=offset)
-        preprocess = override_preprocess(base, options.mean, options.scale, options.rgb)
+        preprocess = PreprocessOverrides(options.mean, options.scale, options.rgb).apply(base)
         if preprocess is not None and not self.dynamic:
             preprocess = replace(preprocess, crop=tuple(self.deploy.input_shape[2:]), stride=1, offset=0)
         return preprocess

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from rlossctl.errors import VerificationError
+from rlossctl.words import counted
 
 TOLERANCE = 1e-4  # of a blob's largest magnitude, for float32 run by another library
 
@@ -78,7 +79,7 @@ class Verification:
         if not self.comparisons:
             return f"NOT verified: {self.method}"
         if self.tolerance == 0:
-            return f"verified: {self.method}: {len(self.comparisons)} blobs equal bit for bit"
+            return f"verified: {self.method}: {counted(len(self.comparisons), 'blob')} equal bit for bit"
         return f"verified: {self.method}: {summary(self.comparisons, self.tolerance, self.outputs)}"
 
     def as_dict(self) -> dict[str, object]:
@@ -98,7 +99,7 @@ def summary(comparisons: Iterable[Comparison], tolerance: float, outputs: Iterab
         for blob in dict.fromkeys(entry.blob for entry in chosen)
     )
     return (
-        f"{blobs} blobs on {trials} {'image' if trials == 1 else 'images'}; largest error {worst.error:.2g} "
+        f"{counted(blobs, 'blob')} on {counted(trials, 'image')}; largest error {worst.error:.2g} "
         f"of the blob's magnitude (allowed {tolerance:g}), {worst.absolute:.2g} absolute, in {worst.place()} "
         f"at {worst.trial}{argmax}"
     )

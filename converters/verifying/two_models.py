@@ -130,7 +130,7 @@ def open_blobs(
     Raises:
         UsageError: one file without the other.
     """
-    if kinds.named_kind(named) == kinds.ONNX:
+    if kinds.by_name(named) == kinds.ONNX:
         prototxt, comma, model = named.partition(",")
         if comma and not Path(named).exists():
             raise UsageError(
@@ -207,12 +207,12 @@ def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str
     prototxt, comma, weights = named.partition(",")
     if comma:
         return open_source(prototxt, weights, placeholders, dialect=dialect).net
-    if kinds.named_kind(named) != kinds.PROTOTXT:
+    if kinds.by_name(named) != kinds.PROTOTXT:
         with implied_net(Path(named), None, placeholders or {}) as implied:
             if implied is not None:
                 return open_source(implied.prototxt, named, implied.placeholders, dialect=dialect).net
     raise UsageError(
-        "is half a model",
+        "is only half of a model",
         where=named,
         expected="NET.prototxt,WEIGHTS in one argument, an .onnx file, or weights that carry their net",
         advice="name both files with a comma between them and no blank",

@@ -78,8 +78,8 @@ def _with_kernel(kernel: str) -> tuple[Filter, Loss]:
     ) -> torch.Tensor:
         os.environ[choice.VARIABLE] = kernel
         leaf = values.detach().requires_grad_()
-        densecrf_loss(image, leaf, mask, sigma_xy, sigma_rgb).backward()
-        return leaf.grad
+        (gradient,) = torch.autograd.grad(densecrf_loss(image, leaf, mask, sigma_xy, sigma_rgb), leaf)
+        return gradient
 
     return apply, loss
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from statistics import median
 
 import torch
 
-from rlossctl.bench.contenders import Contender
+from rlossctl.bench.contenders import Contender, Filter, Loss
 from rlossctl.bench.samples import picture, scores
 from rlossctl.bilateral import bilateral_filter, choice
 
@@ -73,14 +74,10 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
         references = {
             mode: _reference(values, batches[0], job, mode) for mode in {c.mode for c in taking_part}
         }
-        filters = {c.name: lambda image, c=c: c.apply(values, image, *job.sigmas) for c in taking_part}
-        losses = {
-            c.name: lambda image, c=c: c.loss(values, mask, image, *job.sigmas)
-            for c in taking_part
-            if c.loss is not None
-        }
+        filters = {c.name: _filter_run(c.apply, values, job) for c in taking_part}
+        losses = {c.name: _loss_run(c.loss, values, mask, job) for c in taking_part if c.loss is not None}
         difference = {c.name: _distance(filters[c.name](batches[0]), references[c.mode]) for c in taking_part}
-        memory = {name: extra_bytes(lambda run=run: run(batches[0])) for name, run in filters.items()}
+        memory = {name: extra_bytes(functools.partial(run, batches[0])) for name, run in filters.items()}
         filter_times = by_turns(filters, batches, job)
         loss_times = by_turns(losses, batches, job)
     return [
@@ -99,8 +96,18 @@ def filter_ms(contender: Contender, job: Job) -> float:
     """The time of the filter alone, in ms per image."""
     values = scores(job.batch, job.channels, job.size)
     with kernel_variable_kept(), threads(job.threads):
-        run = {"": lambda image: contender.apply(values, image, *job.sigmas)}
-        return by_turns(run, pictures(job), job)[""]
+        run = _filter_run(contender.apply, values, job)
+        return by_turns({"": run}, pictures(job), job)[""]
+
+
+def _filter_run(
+    apply: Filter, values: torch.Tensor, job: Job
+) -> Callable[[torch.Tensor], torch.Tensor | None]:
+    return lambda image: apply(values, image, *job.sigmas)
+
+
+def _loss_run(loss: Loss, values: torch.Tensor, mask: torch.Tensor, job: Job) -> Run:
+    return lambda image: loss(values, mask, image, *job.sigmas)
 
 
 def pictures(job: Job) -> tuple[torch.Tensor, ...]:
@@ -108,7 +115,7 @@ def pictures(job: Job) -> tuple[torch.Tensor, ...]:
     return picture(job.kind, PICTURES * job.batch, job.size).split(job.batch)
 
 
-def by_turns(runs: dict[str, Run], batches: Sequence[torch.Tensor], job: Job) -> dict[str, float]:
+def by_turns(runs: Mapping[str, Run], batches: Sequence[torch.Tensor], job: Job) -> dict[str, float]:
     """The time of each run in ms per image, the median of its turns.
 
     They take turns, so that whatever else the machine does slows all of them. A turn is a call with each

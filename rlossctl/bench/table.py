@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rlossctl.bench.contenders import Contender
 from rlossctl.bench.measure import PICTURES, Job, Result, measure
@@ -12,9 +13,8 @@ HEAD = f"{'size':>5} {'image':<9}{'filter':<13}{'ms':>9}{'times':>8}{'loss ms':>
 HEAD += f"{'difference':>12}{'extra MB':>10}"
 
 
-def table(contenders: list[Contender], sizes: list[int], options: dict[str, object]) -> Iterator[str]:
-    """Lines, as they are measured; `options` are the other fields of Job."""
-    job = Job(sizes[0], KINDS[0], **options)
+def table(contenders: list[Contender], sizes: list[int], job: Job) -> Iterator[str]:
+    """Lines, as they are measured: the job at each size, on each kind of image."""
     clock = "processor time" if job.threads == 1 else "time on the clock"
     yield (
         f"classes {job.channels}, batch {job.batch}, threads {job.threads}, sigmas "
@@ -29,7 +29,7 @@ def table(contenders: list[Contender], sizes: list[int], options: dict[str, obje
     yield HEAD
     for size in sizes:
         for kind in KINDS:
-            yield from rows(measure(Job(size, kind, **options), contenders), size, kind)
+            yield from rows(measure(replace(job, size=size, kind=kind), contenders), size, kind)
 
 
 def rows(results: list[Result], size: int, kind: str) -> Iterator[str]:

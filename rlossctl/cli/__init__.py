@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NoReturn
 
 import click
 
 import rlossctl
+from rlossctl.cli import groups
 from rlossctl.errors import RlossError
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
@@ -21,14 +23,14 @@ COMMANDS = {
     "data": "Prepare and check data: layouts, weak labels, statistics.",
     "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
     "diff": "Compare two nets, solvers or weights files of any format.",
-    "doctor": "Check the installation: packages, devices, sessions; say what is missing.",
+    "doctor": "Check the installation: packages, devices, sessions, and what is missing.",
     "eval": "Evaluate models: IoU, Dice and accuracy per class, and their means.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
     "predict": "Predict photos: label images, overlays, probabilities.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
     "verify": "Compare two models blob by blob.",
-    "visualize": "Look at the DenseCRF loss: its gradient as pictures, its modes as numbers.",
+    "visualize": "Show the DenseCRF loss: its gradient as pictures, its modes as numbers.",
 }
 
 
@@ -37,13 +39,14 @@ Examples:
   rlossctl demo
   rlossctl inspect train.prototxt --set NUM_LABELS=21
   rlossctl train --prototxt solver.prototxt --out runs/a
-  rlossctl convert test.prototxt runs/a/train_iter_9000.caffemodel -o model.onnx
+  rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.onnx \\
+      --set NUM_LABELS=21 --set EXP=voc
   rlossctl eval model.onnx --data val.txt --root VOC2012
   rlossctl predict model.onnx photos --out predictions
 """
 
 
-class LazyGroup(click.Group):
+class LazyGroup(groups.Group):
     """A group whose commands live in modules of this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,7 +55,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"rlossctl.cli.{name}").command
+        found: click.Command = importlib.import_module(f"rlossctl.cli.{name}").command
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -72,19 +76,27 @@ def cli() -> None:
 def main() -> None:
     """Entry point of the `rlossctl` script."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="rlossctl", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        _fail(groups.explained(error))
+    except click.ClickException as error:
+        _fail(RlossError(error.format_message()))
     except RlossError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error)
     except MemoryError as error:
         click.echo(f"error: the memory is not enough\n  found:    {error or 'MemoryError'}", err=True)
         sys.exit(1)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         sys.exit(0)
+
+
+def _fail(error: RlossError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)

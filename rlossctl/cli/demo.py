@@ -6,21 +6,23 @@ from pathlib import Path
 
 import click
 
+from rlossctl.cli import groups
 
-@click.command("demo")
+
+@groups.command("demo")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default="demo-out",
     show_default=True,
-    help="Folder.",
+    help="Folder to write to.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the data set and all trainings.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the data set and the training.")
 def command(out: Path, seed: int) -> None:
     """Generate data, train with scribbles, with DenseCRFLoss and with full masks, convert and evaluate.
 
-    A few minutes on two CPU cores; no download. The three rows train the same net for the same number of
-    updates. Prints one table and the path of a report with pictures.
+    Takes a few minutes on two CPU cores; downloads nothing. Three runs train the same net for the same number
+    of updates. Prints a table, and the path of a report with pictures.
 
     \b
     Examples:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
 from rlossctl.errors import RlossError
 
 DIFFERENT, TROUBLE = 1, 2  # as diff(1) has it
 
 
-@click.command("diff")
+@groups.command("diff")
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @options.placeholders
@@ -23,16 +23,16 @@ DIFFERENT, TROUBLE = 1, 2  # as diff(1) has it
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="Part of a blob's largest magnitude up to which values count as equal.",
+    help="Difference that counts as equal, as a share of the blob's largest magnitude.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     first: Path, second: Path, settings: dict[str, str], dialect: str, tolerance: float, as_json: bool
 ) -> None:
-    """Compare two files in what both hold: layers and their parameters, blobs, a solver's fields.
+    """Compare what two files have in common: layers and their parameters, blobs, a solver's fields.
 
     Formats may differ: a prototxt has layers, safetensors, HDF5 and PyTorch files have blobs, a binary
-    caffemodel has both. Lines begin with - (only in FIRST), + (only in SECOND) or ~ (in both, but different).
+    caffemodel has both. Lines start with - (only in FIRST), + (only in SECOND) or ~ (different).
 
     Exit status, as diff's: 0 equal, 1 different, 2 trouble (a file cannot be read, wrong arguments).
 
@@ -40,7 +40,8 @@ def command(
     Examples:
       rlossctl diff train_iter_1000.caffemodel train_iter_2000.caffemodel
       rlossctl diff model.safetensors model.caffemodel
-      rlossctl diff train.prototxt trainwithdensecrfloss.prototxt --set NUM_LABELS=21 --set EXP=voc
+      rlossctl diff train.prototxt trainwithdensecrfloss.prototxt --set NUM_LABELS=21 \\
+          --set DENSECRF_LOSS_WEIGHT=1e-8
     """
     from rlossctl.inspection.difference import difference
 

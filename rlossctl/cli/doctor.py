@@ -6,22 +6,22 @@ import sys
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
 
 
-@click.command("doctor")
+@groups.command("doctor")
 @click.option(
     "--json",
     "json_file",
     metavar="FILE",
-    help="Write everything as JSON in place of the table (- for stdout).",
+    help="Write everything as JSON instead of the table (- for stdout).",
 )
 def command(json_file: str | None) -> None:
     """Try what rlossctl needs on this machine, and say what is missing and how to get it.
 
     Packages are imported, devices and the filter compute something, and ONNX Runtime opens a session on every
-    provider that it offers. Exit status 0 when everything essential works, else 1; what is only missing
-    (optional packages, a GPU) does not count.
+    provider that it offers. Exit status 0 if everything essential works, else 1; optional packages and a GPU
+    may be missing.
 
     \b
     Examples:

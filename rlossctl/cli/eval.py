@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlossctl.cli import options, prediction
+from rlossctl.cli import groups, options, prediction
 
 if TYPE_CHECKING:
     from rlossctl.evaluation.job import Outcome
+    from rlossctl.evaluation.running.decoders import Decoders
 
 EPILOG = """\b
 Examples:
@@ -18,18 +19,19 @@ Examples:
   rlossctl eval net.onnx --data val.txt --root VOC2012 --classes voc --json result.json --report out
 \b
   # an original test prototxt: list and root come from its data layer
-  rlossctl eval test.prototxt train_iter_9000.caffemodel --set DATA_ROOT=VOC2012 \\
-      --set EXP=pascal_scribble --set TEST_SET=val --set NET_ID=deeplab_largeFOV --set NUM_LABELS=21
+  rlossctl eval test.prototxt train_iter_9000.caffemodel --set DATA_ROOT=VOC2012 --set EXP=voc \\
+      --set TEST_SET=val --set NUM_LABELS=21
 \b
-  # several models on one list, with intervals of the difference to the first, as a paper's table
+  # several models on one list, as a paper's table with intervals of the differences from the first
   rlossctl eval pce.onnx crf.onnx --data val.txt --root VOC2012 --names pCE,+DenseCRF --markdown table.md
-  rlossctl eval test.prototxt a.caffemodel b.caffemodel --data val.txt --root VOC2012
+  rlossctl eval test.prototxt a.caffemodel b.caffemodel --data val.txt --root VOC2012 \\
+      --set NUM_LABELS=21 --set EXP=voc
 \b
-  # three scales, mirrored, a dense CRF after them; RankDice in place of argmax
+  # three scales, mirrored, then a dense CRF; RankDice instead of argmax
   rlossctl eval net.onnx --data val.txt --root VOC2012 --scales 0.75,1,1.25 --flip --crf
   rlossctl eval net.onnx --data val.txt --root VOC2012 --rule rankdice --masks --classes-of-interest 1-20
 \b
-  # a long list: goes on after an interruption; or spread over four processes
+  # a long list: resumed after an interruption, or shared among four processes
   rlossctl eval net.onnx --data val.txt --root VOC2012 --state val.state
   torchrun --nproc-per-node 4 -m rlossctl eval net.onnx --data val.txt --root VOC2012
 \b
@@ -43,101 +45,148 @@ undefined. docs/evaluation.md defines every score.
 """
 
 
-@click.command("eval", epilog=EPILOG)
+@groups.command("eval", epilog=EPILOG)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--data", metavar="LIST", help="Lines of `image label`, or bare VOC ids.")
-@click.option("--root", metavar="DIR", help="Folder of the list's names, in place of root_folder.")
-@click.option("--label-dir", metavar="NAME", help="Labels of bare VOC ids, below the root.  [default: found]")
-@options.placeholders
-@click.option(
-    "--metric",
-    type=click.Choice(["standard", "caffe"]),
-    default="standard",
-    show_default=True,
-    help="caffe adds SegAccuracy's three numbers (empty class counts 1).",
+@groups.option_group(
+    "Data",
+    click.option("--data", metavar="LIST", help="Lines of `image label`, or bare VOC ids."),
+    click.option("--root", metavar="DIR", help="Folder of the list's names, instead of root_folder."),
+    click.option(
+        "--label-dir", metavar="NAME", help="Label folder for bare VOC ids, below the root.  [default: found]"
+    ),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images."),
+    click.option(
+        "--ignore",
+        type=click.IntRange(0, 255),
+        default=255,
+        show_default=True,
+        help="Label of pixels that do not count.",
+    ),
+    click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line."),
+)
+@groups.option_group(
+    "Model",
+    options.placeholders,
+    options.dialect,
+    options.python_layers,
+    click.option(
+        "--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]"
+    ),
 )
 @prediction.input_options
-@click.option(
-    "--ignore",
-    type=click.IntRange(0, 255),
-    default=255,
-    show_default=True,
-    help="Label of pixels that do not count.",
-)
-@click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line.")
-@click.option(
-    "--classes-of-interest",
-    "interest",
-    type=prediction.ClassIds(),
-    help="Ids that means are taken over, such as 1-20.  [default: all]",
-)
-@click.option(
-    "--boundary",
-    "band",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="RATIO",
-    help="Boundary IoU too, of this width as a share of the diagonal (usually 0.02).",
-)
 @prediction.protocol_options
 @prediction.rule_options
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
-@options.device
-@options.dialect
-@options.python_layers
-@options.decoding
-@click.option("--state", metavar="FILE", help="Go on from this file, and keep it up to date.")
-@click.option("--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]")
-@click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs.")
-@click.option(
-    "--pictures",
-    type=click.IntRange(min=0),
-    default=12,
-    show_default=True,
-    help="Images in the report, worst and best.",
+@groups.option_group(
+    "Scores",
+    click.option(
+        "--metric",
+        type=click.Choice(["standard", "caffe"]),
+        default="standard",
+        show_default=True,
+        help="caffe adds SegAccuracy's three numbers (an empty class counts 1).",
+    ),
+    click.option(
+        "--classes-of-interest",
+        "interest",
+        type=prediction.ClassIds(),
+        help="Ids of the classes that the means cover, such as 1-20.  [default: all]",
+    ),
+    click.option(
+        "--boundary",
+        "band",
+        type=click.FloatRange(0, 1, min_open=True),
+        metavar="RATIO",
+        help="Boundary IoU as well, with a band of this share of the diagonal (usually 0.02).",
+    ),
 )
-@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout).")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV (- for stdout).")
-@click.option(
-    "--markdown", "markdown_file", metavar="FILE", help="Write tables for a paper in Markdown (- for stdout)."
+@groups.option_group(
+    "Running",
+    options.device,
+    options.decoding,
+    click.option("--state", metavar="FILE", help="Continue from this file, and keep it up to date."),
 )
+@groups.option_group(
+    "Output",
+    click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs."),
+    click.option(
+        "--pictures",
+        type=click.IntRange(min=0),
+        default=12,
+        show_default=True,
+        help="Images in the report, worst and best.",
+    ),
+    click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout)."),
+    click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV (- for stdout)."),
+    click.option(
+        "--markdown",
+        "markdown_file",
+        metavar="FILE",
+        help="Write tables for a paper in Markdown (- for stdout).",
+    ),
+)
+@options.unread_paths("models", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     models: tuple[str, ...],
+    data: str | None,
+    root: str | None,
+    label_dir: str | None,
+    limit: int | None,
+    settings: dict[str, str],
+    dialect: str,
+    mean: tuple[float, float, float] | None,
+    scale: float | None,
+    rgb: bool,
+    crop: tuple[int, int] | None,
+    ignore: int,
+    interest: tuple[int, ...] | None,
+    band: float | None,
+    workers: int,
+    decoders: Decoders,
     classes: str | None,
     names: str | None,
+    metric: str,
     report: str | None,
     pictures: int,
     json_file: str | None,
     csv_file: str | None,
     markdown_file: str | None,
-    **settings: Any,
+    **others: Any,
 ) -> None:
     """Score models on labelled images: IoU, Dice, precision and accuracy per class, and their means.
 
     MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its weights (run by PyTorch);
     several weights after one prototxt are several models. Images are padded with the mean and scored at
-    their own size; one confusion matrix counts the whole list. What really runs the model and how images are
-    prepared is printed.
+    their own size; one confusion matrix counts the whole list. The runtime that is really used and the
+    preprocessing are printed.
     """
     from rlossctl.data.palette import class_names
     from rlossctl.evaluation import job, write_report
-    from rlossctl.evaluation.running import open_model
+    from rlossctl.evaluation.list_pass import EvalOptions
+    from rlossctl.evaluation.running.decoders import Decoding
+    from rlossctl.evaluation.running.named import pair_models, with_settings
+    from rlossctl.evaluation.running.open_model import ImageList, PreprocessOverrides
+    from rlossctl.evaluation.scoring.counting import Counting
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
+    paired = pair_models(models, names.split(",") if names else None)
     outcome = job.run(
         job.Job(
-            models=open_model.pair_models(models, names and names.split(",")),
-            class_names=class_names(classes),
-            pictures=pictures if report else 0,
-            **settings,
+            with_settings(paired, settings, dialect),
+            ImageList(data, root, label_dir, limit),
+            overrides=PreprocessOverrides(mean, scale, rgb, crop),
+            counting=Counting(ignore, interest, band),
+            options=EvalOptions(class_names(classes), pictures if report else 0, Decoding(workers, decoders)),
+            metric=metric,
+            **others,
         ),
         say,
     )
     if not outcome.first:
         return
-    _write(outcome, settings["metric"], json_file, csv_file, markdown_file)
+    _write(outcome, metric, json_file, csv_file, markdown_file)
     if report:
-        title = f"{', '.join(outcome.evaluations)} on {outcome.source}"
+        title = f"{', '.join(outcome.evaluations)} on {outcome.list_name}"
         say(f"report   {write_report(report, outcome.evaluations, title=title)}")
 
 

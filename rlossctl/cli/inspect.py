@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
 
 
-@click.command("inspect")
+@groups.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
 @options.placeholders
 @click.option(
     "--phase",
     type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
-    help="Of a net. [default: TEST if it has data then, else TRAIN]",
+    help="Phase of a net.  [default: TEST if it has data there, else TRAIN]",
 )
 @options.dialect
 @options.python_layers
@@ -34,12 +34,12 @@ def command(
     """Show what a prototxt, caffemodel (.h5), solverstate, safetensors, PyTorch or ONNX file holds.
 
     For a net: shapes, parameters, multiply-adds, memory and receptive field, without allocating a weight, and
-    a drawing. Placeholders of a net that are not set are named in the error. For weights: shapes, whose Caffe
-    or program they are from; values are not read.
+    a drawing; placeholders in names and paths may stay unset. For weights: shapes, and the Caffe or program
+    that wrote them; values are not read.
 
     \b
     Examples:
-      rlossctl inspect train.prototxt --set NUM_LABELS=21 --set EXP=voc --phase TRAIN
+      rlossctl inspect train.prototxt --set NUM_LABELS=21
       rlossctl inspect segnet_train.prototxt --image-shape 3,360,480
       rlossctl inspect solver.prototxt --json
       rlossctl inspect test.prototxt --draw net.svg
@@ -48,8 +48,7 @@ def command(
     """
     from rlossctl import inspection
 
-    phase = phase.upper() if phase else None
-    report = inspection.inspect(file, settings, phase, dialect, image_shape, draw)
+    report = inspection.inspect(file, settings, phase.upper() if phase else None, dialect, image_shape, draw)
     if as_json:
         options.write_json("-", report.as_dict())
     else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,47 @@ def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="NAME=VALUE",
         callback=parse_settings,
-        help="Fill the placeholder ${NAME} of a prototxt; the environment fills the rest. Repeatable.",
+        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment. Repeatable.",
     )(command)
+
+
+def unread_paths(
+    *files: str, replaced: Mapping[str, str] | None = None, always: Collection[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Lets placeholders of --set stay unset in strings that the command does not read.
+
+    Args:
+        files: arguments of the command that name prototxts (others among them are left alone).
+        replaced: argument -> the string fields that are not read when it is given.
+        always: string fields that are never read.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapped(*args: Any, **values: Any) -> Any:
+            fields = {*always}
+            for argument, field in (replaced or {}).items():
+                fields.update(field.split() if values[argument] else ())
+            given = (values[file] for file in files)
+            values["settings"] = _kept(given, values["settings"], fields)
+            return command(*args, **values)
+
+        return wrapped
+
+    return decorate
+
+
+def _kept(given: Iterable[object], settings: dict[str, str], fields: set[str]) -> dict[str, object]:
+    from rlossctl.errors import PrototxtError
+    from rlossctl.prototxt import text, unset
+
+    texts = []
+    for value in given:
+        for name in value if isinstance(value, tuple) else (value,):
+            with contextlib.suppress(PrototxtError):  # whoever reads the file says what is wrong with it
+                for path in str(name or "").split(","):
+                    texts += [text.read_text(path)] if path.endswith(".prototxt") else []
+    return unset.keep(texts, settings, fields)
 
 
 class Numbers(click.ParamType):
@@ -50,6 +91,7 @@ class Numbers(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int | float, ...]:
         """The tuple of numbers."""
+        numbers: tuple[int | float, ...]
         try:
             numbers = tuple(self._kind(part) for part in value.split(","))
         except ValueError:
@@ -64,7 +106,7 @@ def image_shape(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--image-shape",
         type=Numbers("C,H,W", int),
-        help="Size of the images, for a net that would look at its data to know it.",
+        help="Size of the images, for a net that would otherwise read its data to know it.",
     )(command)
 
 
@@ -82,14 +124,14 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["threads", "processes"]),
         default="threads",
         show_default=True,
-        help="What decodes: threads copy nothing, processes do not share the interpreter's lock.",
+        help="How images are decoded: threads copy nothing, processes do not share Python's lock.",
     )(command)
     return click.option(
         "--workers",
         type=click.IntRange(min=1),
         default=2,
         show_default=True,
-        help="How many decode images ahead of the model.",
+        help="Threads or processes that decode images ahead of the model.",
     )(command)
 
 
@@ -100,8 +142,8 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["auto", "bvlc", "rloss", "segnet", "enet", "fcn"]),
         default="auto",
         show_default=True,
-        help="Whose Caffe the net is for; auto: by the layer types that only one fork has; fcn: the "
-        "branch of FCN and HED, whose Crop follows coordinates.",
+        help="Caffe fork that the net is written for; auto: told by the layer types that only one fork has; "
+        "fcn: the branch of FCN and HED, whose Crop follows coordinates.",
     )(command)
 
 
@@ -117,7 +159,7 @@ def python_layers(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         expose_value=False,
         callback=allow,
-        help="Run the modules that layers of type Python name. They are programs: read them first.",
+        help="Run the modules named by Python layers. They are programs: read them first.",
     )(command)
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlossctl.cli import options, prediction
+from rlossctl.cli import groups, options, prediction
 
 if TYPE_CHECKING:
     from rlossctl.evaluation.predicting.protocol import Protocol
     from rlossctl.evaluation.predicting.rules import Rule
+    from rlossctl.evaluation.running.decoders import Decoders
 
 EPILOG = """\b
 Examples:
@@ -21,7 +22,7 @@ Examples:
 \b
   # Caffe's files; a pattern
   rlossctl predict test.prototxt train_iter_9000.caffemodel 'JPEGImages/2007_*.jpg' --out predictions \\
-      --set NUM_LABELS=21 --set EXP=pascal_scribble
+      --set NUM_LABELS=21 --set EXP=voc
 \b
   # names from another program; probabilities
   find . -name '*.jpg' | rlossctl predict net.onnx - --out predictions --write npz
@@ -51,35 +52,43 @@ class Kinds(click.ParamType):
         return kinds
 
 
-@click.command("predict", epilog=EPILOG)
+@groups.command("predict", epilog=EPILOG)
 @click.argument("model")
 @click.argument("inputs", nargs=-1, required=True, metavar="[WEIGHTS] INPUT...")
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder to write to."
+@groups.option_group(
+    "Files",
+    click.option(
+        "--out",
+        "-o",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Folder to write to.",
+    ),
+    click.option(
+        "--write",
+        "kinds",
+        type=Kinds(),
+        default="labels",
+        show_default=True,
+        help="labels, overlay, npz, png16; several separated by commas.",
+    ),
+    click.option(
+        "--voc-archive",
+        "archive",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE.tgz",
+        help="Write all labels in the layout of the VOC evaluation server.",
+    ),
+    click.option(
+        "--root", default="", metavar="DIR", help="Folder of the names in lists and on standard input."
+    ),
 )
-@click.option(
-    "--write",
-    "kinds",
-    type=Kinds(),
-    default="labels",
-    show_default=True,
-    help="labels, overlay, npz, png16; several separated by commas.",
-)
-@click.option(
-    "--voc-archive",
-    "archive",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.tgz",
-    help="Write all labels in the layout of the VOC evaluation server.",
-)
-@click.option("--root", default="", metavar="DIR", help="Folder of the names in lists and on standard input.")
-@options.placeholders
+@groups.option_group("Model", options.placeholders, options.dialect)
 @prediction.input_options
 @prediction.protocol_options
 @prediction.rule_options
-@options.device
-@options.dialect
-@options.decoding
+@groups.option_group("Running", options.device, options.decoding)
+@options.unread_paths("model", always=["source", "root_folder", "/name"])
 def command(
     model: str,
     inputs: tuple[str, ...],
@@ -97,29 +106,28 @@ def command(
     device: str,
     dialect: str,
     workers: int,
-    decoders: str,
+    decoders: Decoders,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
     MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its WEIGHTS (run by PyTorch). INPUT
     is a photo, a folder, a pattern in quotes, a .txt list, or - for names on standard input.
 
-    Photos that cannot be read are left out and listed at the end; the exit status is then 1. No output ever
-    goes over an input.
+    Photos that cannot be read are left out and listed at the end; the exit status is then 1. No input is
+    ever overwritten.
     """
     from rlossctl.evaluation.predicting import prediction_files
     from rlossctl.evaluation.predicting.photos import find_inputs
     from rlossctl.evaluation.predicting.predictor import Predictor
     from rlossctl.evaluation.reporting import table
-    from rlossctl.evaluation.running import open_model
+    from rlossctl.evaluation.running.named import Named, split_weights
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides, open_model
 
-    weights, named = open_model.split_weights(model, inputs)
+    weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model.open_model(model, weights, device, settings, dialect=dialect, listed=False)
-    preprocess = open_model.override_preprocess(
-        getattr(opened.runner, "preprocess", None), mean, scale, rgb, crop
-    )
+    opened = open_model(Named("", model, weights, settings, dialect), device)
+    preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))

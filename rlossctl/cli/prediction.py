@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from rlossctl.cli import groups
 from rlossctl.cli.options import Numbers
 from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlossctl.evaluation.predicting.protocol import Protocol
+    from rlossctl.evaluation.predicting.protocol import Crf, Protocol
     from rlossctl.evaluation.predicting.rules import Rule
 
 Command = Callable[..., Any]
+Name = Literal["whole", "tiles", "caffe"]
+Activation = Literal["auto", "softmax", "sigmoid", "none"]
+RuleName = Literal["argmax", "threshold", "rankdice", "rankiou"]
+Unassigned = Literal["max_score", "void"]
 
 
 class Scales(click.ParamType):
@@ -30,7 +34,7 @@ class Scales(click.ParamType):
         try:
             return tuple(float(part) for part in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} are no numbers separated by commas", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers separated by commas", param, ctx)
 
 
 class ClassIds(click.ParamType):
@@ -47,73 +51,85 @@ class ClassIds(click.ParamType):
             first, _, last = part.partition("-")
             last = last or first
             if not (first.isdigit() and last.isdigit() and int(first) <= int(last) <= 255):
-                self.fail(f"{value!r} are no ids from 0 to 255, such as 1-20 or 0,3,7-9", param, ctx)
+                self.fail(f"{value!r} is not a list of ids in 0..255, such as 1-20 or 0,3,7-9", param, ctx)
             ids.update(range(int(first), int(last) + 1))
         return tuple(sorted(ids))
 
 
-_INPUT = (
-    click.option("--mean", type=Numbers("B,G,R", float), help="In place of the model's mean (0 to 255)."),
-    click.option("--scale", type=float, help="In place of the model's scale (after the mean)."),
-    click.option("--rgb", is_flag=True, help="Feed red, green, blue in place of Caffe's blue, green, red."),
-    click.option("--crop", type=Numbers("H,W", int), help="Pad images to this size in place of the model's."),
+_INPUT = groups.option_group(
+    "Preprocessing, where it differs from the model's",
+    click.option("--mean", type=Numbers("B,G,R", float), help="Mean to subtract (0 to 255), blue first."),
+    click.option("--scale", type=float, help="Factor after the mean is subtracted."),
+    click.option("--rgb", is_flag=True, help="Feed red, green, blue instead of Caffe's blue, green, red."),
+    click.option("--crop", type=Numbers("H,W", int), help="Size that images are padded to."),
 )
 _PROTOCOL = (
-    click.option(
-        "--protocol",
-        "name",
-        type=click.Choice(["whole", "tiles", "caffe"]),
-        default="whole",
-        show_default=True,
-        help="Whole images at their own size; overlapping tiles; Caffe's crop of image and label.",
+    groups.option_group(
+        "How a photo is presented to the model",
+        click.option(
+            "--protocol",
+            "name",
+            type=click.Choice(["whole", "tiles", "caffe"]),
+            default="whole",
+            show_default=True,
+            help="Whole images at their own size; overlapping tiles; Caffe's crop of image and label.",
+        ),
+        click.option("--tile", type=Numbers("H,W", int), help="Tile size.  [default: the model's crop]"),
+        click.option(
+            "--overlap",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=1 / 3,
+            help="Share of a tile that its neighbour covers as well.  [default: 1/3]",
+        ),
+        click.option("--scales", type=Scales(), help="Average over the photo resized by these factors."),
+        click.option("--flip", is_flag=True, help="Average with the mirrored photo."),
+        click.option(
+            "--batch",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Images or tiles of one size that go through the model at once.",
+        ),
     ),
-    click.option("--tile", type=Numbers("H,W", int), help="Size of the tiles.  [default: the model's crop]"),
-    click.option(
-        "--overlap",
-        type=click.FloatRange(0, 1, max_open=True),
-        default=1 / 3,
-        help="Share of a tile that its neighbour covers, too.  [default: 1/3]",
-    ),
-    click.option("--scales", type=Scales(), help="Average over the photo resized by these factors."),
-    click.option("--flip", is_flag=True, help="Average with the mirrored photo."),
-    click.option("--crf", is_flag=True, help="Refine the probabilities with a dense CRF."),
-    click.option("--crf-pos", type=Numbers("W,XY", float), help="Its position potential.  [default: 3,3]"),
-    click.option(
-        "--crf-bi", type=Numbers("W,XY,RGB", float), help="Its colour potential.  [default: 4,83,5]"
-    ),
-    click.option("--crf-iterations", type=click.IntRange(min=0), help="Its iterations.  [default: 10]"),
-    click.option(
-        "--activation",
-        type=click.Choice(["auto", "softmax", "sigmoid", "none"]),
-        default="auto",
-        show_default=True,
-        help="From scores to probabilities; auto: none where the model says it gives them, else softmax.",
-    ),
-    click.option("--temperature", type=float, default=1.0, show_default=True, help="Divides the scores."),
-    click.option(
-        "--batch",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Images or tiles of one size that go through the model at once.",
+    groups.option_group(
+        "From scores to probabilities",
+        click.option(
+            "--activation",
+            type=click.Choice(["auto", "softmax", "sigmoid", "none"]),
+            default="auto",
+            show_default=True,
+            help="auto: none where the model says that it returns probabilities, else softmax.",
+        ),
+        click.option("--temperature", type=float, default=1.0, show_default=True, help="Divides the scores."),
+        click.option("--crf", is_flag=True, help="Refine the probabilities with a dense CRF."),
+        click.option(
+            "--crf-pos", type=Numbers("W,XY", float), help="The CRF's position potential.  [default: 3,3]"
+        ),
+        click.option(
+            "--crf-bi", type=Numbers("W,XY,RGB", float), help="The CRF's colour potential.  [default: 4,83,5]"
+        ),
+        click.option(
+            "--crf-iterations", type=click.IntRange(min=0), help="The CRF's iterations.  [default: 10]"
+        ),
     ),
 )
-_RULE = (
+_RULE = groups.option_group(
+    "From probabilities to classes",
     click.option(
         "--rule",
         "name",
         type=click.Choice(["argmax", "threshold", "rankdice", "rankiou"]),
         default="argmax",
         show_default=True,
-        help="From probabilities to classes; rank...: the mask of best expected Dice or IoU.",
+        help="rankdice, rankiou: the mask with the best expected Dice or IoU.",
     ),
-    click.option("--masks", is_flag=True, help="Masks that may overlap, in place of one class per pixel."),
+    click.option("--masks", is_flag=True, help="Masks that may overlap, instead of one class per pixel."),
     click.option(
         "--threshold",
         type=click.FloatRange(0, 1),
         default=0.5,
         show_default=True,
-        help="Of the rule threshold.",
+        help="Probability from which the rule threshold takes a class.",
     ),
     click.option(
         "--solver",
@@ -127,81 +143,107 @@ _RULE = (
         type=click.FloatRange(0, 1),
         default=0.5,
         show_default=True,
-        help="Rank rules leave out classes that are nowhere more probable.",
+        help="Rank rules leave out classes whose probability exceeds this at no pixel.",
     ),
-    click.option("--smooth", type=float, default=0.0, show_default=True, help="Smoothing of Dice or IoU."),
+    click.option(
+        "--smooth", type=float, default=0.0, show_default=True, help="Smoothing of Dice or IoU (rank rules)."
+    ),
     click.option(
         "--unassigned",
         type=click.Choice(["max_score", "void"]),
         default="max_score",
         show_default=True,
-        help="Pixels in no mask: the class that gains most, or none (wrong).",
+        help="Pixels in no mask get the class that gains most, or none (counted as wrong).",
     ),
     click.option(
-        "--drop-ignored", is_flag=True, help="Rank rules look at pixels that the truth labels only."
+        "--drop-ignored", is_flag=True, help="Rank rules look only at pixels that the truth labels."
     ),
 )
 
 
 def input_options(command: Command) -> Command:
     """Adds what replaces the model's preprocessing: mean, scale, rgb, crop."""
-    for option in reversed(_INPUT):
-        command = option(command)
-    return command
+    return _INPUT(command)
 
 
 def protocol_options(command: Command) -> Command:
     """Adds the options of a protocol; the command gets `protocol`, a Protocol."""
-    return _gathered(command, "protocol", _PROTOCOL, _protocol)
+    return groups.gathered("protocol", _protocol, *_PROTOCOL)(command)
 
 
 def rule_options(command: Command) -> Command:
     """Adds the options of a prediction rule; the command gets `rule`, a Rule."""
-    return _gathered(command, "rule", _RULE, _rule)
-
-
-def _gathered(
-    command: Command, name: str, added: tuple[Callable[[Command], Command], ...], build: Command
-) -> Command:
-    """The command with options whose values `build` makes one argument of, called `name`."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **values: Any) -> Any:
-        mine = {key: values.pop(f"{name}_{key}") for key in keys}
-        return command(*args, **{name: build(**mine)}, **values)
-
-    keys = []
-    for option in reversed(added):
-        wrapped = option(wrapped)
-        parameter = wrapped.__click_params__[-1]
-        keys.append(parameter.name)
-        parameter.name = f"{name}_{parameter.name}"
-    return wrapped
+    return groups.gathered("rule", _rule, _RULE)(command)
 
 
 def _protocol(
+    name: Name,
+    tile: tuple[int, int] | None,
+    overlap: float,
+    scales: tuple[float, ...] | None,
+    flip: bool,
+    batch: int,
+    activation: Activation,
+    temperature: float,
     crf: bool,
     crf_pos: tuple[float, float] | None,
     crf_bi: tuple[float, float, float] | None,
     crf_iterations: int | None,
-    scales: tuple[float, ...] | None,
-    **values: Any,
 ) -> Protocol:
-    from rlossctl.evaluation.predicting.protocol import Crf, Protocol
+    from rlossctl.evaluation.predicting.protocol import Protocol
+
+    return Protocol(
+        name=name,
+        tile=tile,
+        overlap=overlap,
+        scales=scales or (1.0,),
+        flip=flip,
+        batch=batch,
+        activation=activation,
+        temperature=temperature,
+        crf=_crf(crf, crf_pos, crf_bi, crf_iterations),
+    )
+
+
+def _crf(
+    wanted: bool,
+    position: tuple[float, float] | None,
+    colour: tuple[float, float, float] | None,
+    iterations: int | None,
+) -> Crf | None:
+    from rlossctl.evaluation.predicting.protocol import Crf
 
     changes: dict[str, Any] = {}
-    if crf_pos is not None:
-        changes.update(zip(("pos_w", "pos_xy_std"), crf_pos, strict=True))
-    if crf_bi is not None:
-        changes.update(zip(("bi_w", "bi_xy_std", "bi_rgb_std"), crf_bi, strict=True))
-    if crf_iterations is not None:
-        changes["iterations"] = crf_iterations
-    if changes and not crf:
+    if position is not None:
+        changes.update(zip(("pos_w", "pos_xy_std"), position, strict=True))
+    if colour is not None:
+        changes.update(zip(("bi_w", "bi_xy_std", "bi_rgb_std"), colour, strict=True))
+    if iterations is not None:
+        changes["iterations"] = iterations
+    if changes and not wanted:
         raise UsageError("parameters of a CRF without --crf", found=changes, advice="add --crf")
-    return Protocol(scales=scales or (1.0,), crf=Crf(**changes) if crf else None, **values)
+    return Crf(**changes) if wanted else None
 
 
-def _rule(masks: bool, **values: Any) -> Rule:
+def _rule(
+    name: RuleName,
+    masks: bool,
+    threshold: float,
+    solver: str,
+    prune: float,
+    smooth: float,
+    unassigned: Unassigned,
+    drop_ignored: bool,
+) -> Rule:
     from rlossctl.evaluation.predicting.rules import Rule
 
-    return Rule(output="masks" if masks else "labels", **values)
+    return Rule(
+        name=name,
+        output="masks" if masks else "labels",
+        threshold=threshold,
+        solver=solver,
+        prune=prune,
+        smooth=smooth,
+        unassigned=unassigned,
+        drop_ignored=drop_ignored,
+    )

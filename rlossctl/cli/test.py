@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
 
 
-@click.command("test")
+@groups.command("test")
 @click.argument("net")
 @click.argument("weights")
-@click.option(
-    "--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="Number of batches."
+@groups.option_group(
+    "Net",
+    options.placeholders,
+    click.option("--level", type=int, default=0, show_default=True, help="Level of the net's state."),
+    click.option("--stage", "stages", multiple=True, help="Stage of the net's state. Repeatable."),
+    options.dialect,
+    options.python_layers,
 )
-@options.placeholders
-@click.option("--data", metavar="LIST", help="List file, in place of the data layer's source.")
-@click.option("--root", metavar="DIR", help="Folder of the list's names, in place of root_folder.")
-@click.option("--level", type=int, default=0, show_default=True, help="NetState's level.")
-@click.option("--stage", "stages", multiple=True, help="NetState's stage. Repeatable.")
-@options.device
-@options.dialect
-@options.python_layers
-@click.option("--json", "json_file", metavar="FILE", help="Write loss, means and last batch as JSON.")
+@groups.option_group(
+    "Data",
+    click.option("--data", metavar="LIST", help="List file, instead of the data layer's source."),
+    click.option("--root", metavar="DIR", help="Folder of the list's names, instead of root_folder."),
+    click.option(
+        "--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="Number of batches."
+    ),
+)
+@groups.option_group(
+    "Device and output",
+    options.device,
+    click.option("--json", "json_file", metavar="FILE", help="Write loss, means and last batch as JSON."),
+)
+@options.unread_paths("net", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     net: str,
     weights: str,
@@ -43,7 +53,8 @@ def command(
     \b
     Examples:
       rlossctl test lenet_train_test.prototxt lenet_iter_10000.caffemodel --iterations 100
-      rlossctl test test.prototxt train_iter_9000.caffemodel --set NUM_LABELS=21 --iterations 1449
+      rlossctl test test.prototxt train_iter_9000.caffemodel --set NUM_LABELS=21 --set EXP=voc \\
+          --data val.txt --root VOC2012 --iterations 1449
     """
     from rlossctl.solver.testing import run_test
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
 
 
-@click.command("verify")
+@groups.command("verify")
 @click.argument("reference", metavar="A")
 @click.argument("candidate", metavar="B")
 @options.placeholders
 @options.dialect
-@click.option("--images", metavar="LIST", help="Compare on these photos, besides random images.")
+@click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images.")
 @click.option("--root", metavar="DIR", default="", help="Folder of the list's names.")
 @click.option(
     "--runtime",
@@ -31,6 +31,7 @@ from rlossctl.cli import options
     help="Largest difference allowed, as a share of the blob's largest magnitude.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON.")
+@options.unread_paths("reference", "candidate", always=["source", "root_folder", "/name"])
 def command(
     reference: str,
     candidate: str,
@@ -42,15 +43,15 @@ def command(
     tolerance: float,
     report: Path | None,
 ) -> None:
-    """Compare models A and B on the same images, blob by blob where names coincide.
+    """Compare models A and B on the same images, blob by blob where both have one of that name.
 
     A model is `NET.prototxt,WEIGHTS` (one argument, a comma between), an .onnx file, or weights that carry
-    their net (.safetensors, .pt of `rlossctl convert`). Status 3 if a blob differs: the first one that does
-    is named with its layer, and both values where they differ most.
+    their net (.safetensors, .pt of `rlossctl convert`). Exit status 3 if a blob differs: the first such blob
+    is named with its layer, and with both values where they differ most.
 
     \b
     Examples:
-      rlossctl verify test.prototxt,w.caffemodel model.onnx --set NUM_LABELS=21
+      rlossctl verify test.prototxt,w.caffemodel model.onnx --set NUM_LABELS=21 --set EXP=voc
       rlossctl verify fp32.onnx fp16.onnx --tolerance 0.01 --images val.txt --root VOC2012
       rlossctl verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel --runtime opencv
     """

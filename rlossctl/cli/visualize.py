@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
+from rlossctl.words import counted
 
 EPILOG = """\b
 Examples:
@@ -17,7 +18,7 @@ Examples:
   # a label or scribble image as soft scores
   rlossctl visualize densecrf photo.jpg scribble.png --out gradient --sigma-xy 50
 \b
-  # a model; original prototxts with their weights, too
+  # a model: an ONNX file, or a prototxt with its weights
   rlossctl visualize densecrf photo.jpg camvid.onnx --out gradient --mode symmetric
 """
 MODES_EPILOG = """\b
@@ -42,42 +43,52 @@ _soften = click.option(
     type=click.FloatRange(0, 1),
     default=0.1,
     show_default=True,
-    help="Share of a label image's pixels that is spread over all classes.",
+    help="Share of each labelled pixel's probability that is spread over all classes.",
 )
 
 
-@click.group("visualize")
+@groups.group("visualize")
 def command() -> None:
-    """Look at the DenseCRF loss: its gradient as pictures, its modes as numbers."""
+    """Show the DenseCRF loss: its gradient as pictures, its modes as numbers."""
 
 
 @command.command("densecrf", epilog=EPILOG)
 @click.argument("image")
 @click.argument("scores")
 @click.argument("weights", required=False)
-@click.option("--out", "-o", required=True, metavar="DIR", help="Folder of the PNGs.")
-@_sigmas
-@click.option(
-    "--scale-factor",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Resize image and scores for the loss, and sigma-xy with them.",
+@groups.option_group(
+    "Loss",
+    _sigmas,
+    click.option(
+        "--scale-factor",
+        type=click.FloatRange(0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Resize image and scores for the loss, and sigma-xy with them.",
+    ),
+    click.option(
+        "--mode",
+        type=click.Choice(["lattice", "symmetric", "exact"]),
+        default="lattice",
+        show_default=True,
+        help="The original's filter, its symmetric mean, or the Gaussian sum (slow).",
+    ),
+    click.option("--weight", type=float, default=1.0, show_default=True, help="Loss weight."),
 )
-@click.option(
-    "--mode",
-    type=click.Choice(["lattice", "symmetric", "exact"]),
-    default="lattice",
-    show_default=True,
-    help="The original's filter, its symmetric mean, or the Gaussian sum (slow).",
+@groups.option_group(
+    "Scores",
+    _soften,
+    click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the model's, 0 to 255."),
+    click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line."),
+    options.placeholders,
+    options.dialect,
 )
-@click.option("--weight", type=float, default=1.0, show_default=True, help="Loss weight.")
-@_soften
-@click.option("--mean", type=options.Numbers("B,G,R", float), help="In place of the model's mean (0 to 255).")
-@click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line.")
-@options.placeholders
-@options.dialect
-@options.device
+@groups.option_group(
+    "Device and output",
+    options.device,
+    click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the PNGs."),
+)
+@options.unread_paths("scores", always=["source", "root_folder", "/name"])
 def densecrf(
     image: str,
     scores: str,
@@ -98,7 +109,7 @@ def densecrf(
     """Draw the gradient of the DenseCRF loss for one IMAGE, a PNG per class and a montage.
 
     SCORES are class probabilities: an .npy or .npz file, a label PNG, an ONNX model, or a prototxt with its
-    WEIGHTS. The loss, its mode and what computed it are printed.
+    WEIGHTS. The loss, its mode and the kernel that computed it are printed.
     """
     from pathlib import Path
 
@@ -122,11 +133,13 @@ def densecrf(
     height, width = scored.photo.shape[:2]
     click.echo(f"image    {image}, {width}x{height}\nscores   {scored.origin}\ncolours  {scored.seen}")
     for note in scored.notes:
-        click.echo(f"note     {note}")
-    result = measure_gradient(scored, DenseCRFLoss(weight, sigma_rgb, sigma_xy, scale_factor, mode), place)
+        click.echo(f"note     {note.removeprefix('note: ')}")
+    result = measure_gradient(
+        scored, DenseCRFLoss(weight, sigma_rgb, sigma_xy, scale_factor, mode), str(place)
+    )
     click.echo(f"loss     {result.loss:.6g}; {result.setting}\nfilter   {result.kernel}")
     written = write_pictures(out, Path(image).name, scored, result)
-    click.echo(f"written  {written[0]} and {len(written) - 1} PNGs, one per class")
+    click.echo(f"written  {written[0]} and {counted(len(written) - 1, 'PNG')}, one per class")
 
 
 @command.command("modes", epilog=MODES_EPILOG)
@@ -134,7 +147,10 @@ def densecrf(
 @click.option("--root", default="", metavar="DIR", help="Folder of the names in a list.")
 @_sigmas
 @click.option(
-    "--crop", type=click.IntRange(min=1), metavar="SIDE", help="Measure the centre, as large as in training."
+    "--crop",
+    type=click.IntRange(min=1),
+    metavar="SIDE",
+    help="Measure only the centre, as in training.",
 )
 @_soften
 @click.option(
@@ -154,14 +170,14 @@ def modes(
     soften: float,
     limit: int,
 ) -> None:
-    """Compare the loss' modes on IMAGES and print by what to multiply a weight to change the mode.
+    """Compare the modes of the loss on IMAGES: the factor by which a weight changes from mode to mode.
 
-    IMAGES are photos, or lists of `image label` lines. Labels stand for scores; photos alone count all pixels
-    alike. exact compares every pixel with every other: seconds per image.
+    IMAGES are photos, or lists of `image label` lines. Labels stand in for scores; photos without labels
+    count all pixels alike. exact compares every pixel with every other: seconds per image.
 
     \b
-    factor     loss(lattice) / loss(exact): carries a weight over
-    residual   what differs between the two gradients after that factor
+    factor     loss(lattice) / loss(exact), which converts a weight
+    residual   what still differs between the two gradients after that factor
     asymmetry  how far the lattice's gradient is from the derivative of its loss
     """
     from rlossctl.bilateral import backend

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import reduce
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from rlossctl.data.images import check_labels, image_orientation, read_image, read_label
+from rlossctl.data.label_ids import LabelIds, Suspicion
 from rlossctl.data.lists import Sample
 from rlossctl.data.palette import voc_palette
 from rlossctl.errors import DataError
+from rlossctl.files import require_regular
 from rlossctl.progress import track
 
 
@@ -38,6 +41,7 @@ class ListReport:
         labelled: labelled share of each readable label, 0..1.
         modes: how the label files store their ids: "palette", "VOC's palette", "one channel".
         good: positions of the samples without a fatal finding.
+        ids: the class ids of all readable labels.
     """
 
     images: int
@@ -45,19 +49,20 @@ class ListReport:
     labelled: list[float] = field(default_factory=list)
     modes: Counter[str] = field(default_factory=Counter)
     good: list[int] = field(default_factory=list)
+    ids: LabelIds = field(default_factory=LabelIds)
 
 
 @dataclass
 class Verification:
-    """The reports of all lists by name, and photos that several lists, or one list twice, hold."""
+    """The reports of all lists by name, and what concerns several: repeated photos, classes in no label."""
 
     lists: dict[str, ListReport]
-    duplicates: list[Finding]
+    common: list[Finding]
 
     @property
     def findings(self) -> list[Finding]:
-        """All of them, list by list, duplicates last."""
-        return [entry for report in self.lists.values() for entry in report.findings] + self.duplicates
+        """All of them, list by list, what several have in common last."""
+        return [entry for report in self.lists.values() for entry in report.findings] + self.common
 
     @property
     def clean(self) -> bool:
@@ -66,31 +71,41 @@ class Verification:
 
 
 def verify(
-    lists: Mapping[str, Sequence[Sample]], *, num_classes: int | None = None, ignore: int = 255
+    lists: Mapping[str, Sequence[Sample]],
+    *,
+    num_classes: int | None = None,
+    names: Sequence[str] | None = None,
+    ignore: int = 255,
 ) -> Verification:
     """Reads every file of every list and notes what does not fit; a damaged file does not end the pass.
 
-    Fatal: files that are missing or damaged, labels that are no label images, sizes that differ, ids out of
-    range, labels without any labelled pixel, the same photo (by the SHA-256 of its file) in two lists.
-    Only noted: the same photo twice in one list, a rotation in the EXIF data (which is not applied, as labels
-    have none), palettes that Caffe itself would read as grey levels.
+    Fatal: files that are missing or damaged, labels that are not label images, sizes that differ, ids out of
+    range, labels without any labelled pixel, lists of one class and the ignore label alone (a mask of 0 and
+    255), the same photo (by the SHA-256 of its file) in two lists.
+    Only noted: classes that no label has, the same photo twice in one list, a rotation in the EXIF data
+    (which is not applied, as labels have none), palettes that Caffe itself would read as grey levels.
 
     Args:
         lists: samples by the list's name.
         num_classes: ids are 0..num_classes-1 or `ignore`; any id will do without it.
+        names: the classes' names, for the notes; numbers where there are none.
         ignore: the id of unlabelled pixels.
     """
     seen: dict[str, tuple[str, str]] = {}
     verification = Verification({}, [])
     for name, samples in lists.items():
-        report = verification.lists[name] = ListReport(len(samples))
+        report = verification.lists[name] = ListReport(len(samples), ids=LabelIds(ignore))
         for index, sample in enumerate(track(samples, len(samples), "images")):
             findings = list(_check(sample, f"{name}:{sample.line}", num_classes, ignore, report))
             report.findings += findings
             if not any(entry.fatal for entry in findings):
                 report.good.append(index)
-            verification.duplicates += _duplicate(sample, name, seen)
+            verification.common += _duplicate(sample, name, seen)
         report.findings += _palettes(name, report)
+        report.findings += _as_findings(name, report.ids.one_class())
+    together = reduce(LabelIds.merged, (report.ids for report in verification.lists.values()))
+    expected = names or [f"class {index}" for index in range(num_classes or 0)]
+    verification.common += _as_findings(", ".join(lists), together.missing(expected))
     return verification
 
 
@@ -112,6 +127,10 @@ def format_verification(verification: Verification, shown: int = 20) -> str:
             lines.append(f"  ... and {len(findings) - shown} more (--json FILE has all)")
     count = sum(entry.fatal for entry in verification.findings)
     return "\n".join([*lines, "", f"{count} faults" if count else "no fault found"])
+
+
+def _as_findings(where: str, suspicions: Iterable[Suspicion]) -> list[Finding]:
+    return [Finding(entry.kind, where, entry.found, entry.fatal) for entry in suspicions]
 
 
 def _by_kind(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
@@ -149,6 +168,7 @@ def _check_ids(
 ) -> Iterator[Finding]:
     share = float((label != ignore).mean())
     report.labelled.append(share)
+    report.ids.add(label)
     if share == 0:
         yield Finding("nothing is labelled", listed, f"{path}: all {label.size} pixels are {ignore}")
     if num_classes is not None:
@@ -176,10 +196,19 @@ def _palettes(name: str, report: ListReport) -> Iterator[Finding]:
         yield Finding("labels stored in different ways", name, found, fatal=False)
 
 
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(2**20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
 def _duplicate(sample: Sample, name: str, seen: dict[str, tuple[str, str]]) -> Iterator[Finding]:
     """Compares the photo's content with all before it, and remembers it."""
     try:
-        digest = hashlib.sha256(Path(sample.image).read_bytes()).hexdigest()
+        require_regular(sample.image)
+        with open(sample.image, "rb") as file:
+            digest = _sha256(file)
     except OSError:
         return  # missing files are found by themselves
     if digest not in seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,12 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from rlossctl.errors import DataError
+from rlossctl.errors import DataError, UsageError
+from rlossctl.files import require_regular
 
+# Pixels of the largest picture that is decoded, pillow's own limit; RLOSSCTL_MAX_PIXELS sets another.
+LARGEST_PICTURE = 2 * 89_478_485
+MAX_PIXELS = "RLOSSCTL_MAX_PIXELS"
 _ORIENTATION = 0x0112  # EXIF's number for it
 # What pillow raises on files that are missing, truncated, damaged or absurdly large.
 _BROKEN = (
@@ -26,8 +31,9 @@ _BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
+# Pillow warns from half of its limit on. What is too large is refused here, and the rest is fine.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: str | os.PathLike[str], *, color: bool = True, listed: str | None = None) -> np.ndarray:
@@ -187,20 +193,73 @@ def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where:
     )
 
 
+def largest_picture() -> int:
+    """How many pixels a picture may have: LARGEST_PICTURE, or what RLOSSCTL_MAX_PIXELS says.
+
+    Raises:
+        UsageError: the variable does not hold a number.
+    """
+    text = os.environ.get(MAX_PIXELS, str(LARGEST_PICTURE))
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(
+            "the limit of pixels is not a number",
+            where=f"environment variable {MAX_PIXELS}",
+            found=text,
+            expected="a whole number of pixels, such as 178956970",
+            advice=f"set {MAX_PIXELS} to a number, or unset it",
+        )
+    return int(text)
+
+
+def check_picture_size(height: int, width: int, where: str) -> None:
+    """Refuses a picture of more pixels than are decoded, before memory is taken for it.
+
+    Raises:
+        DataError: it has more than `largest_picture()`.
+    """
+    largest = largest_picture()
+    if height * width > largest:
+        raise DataError(
+            "the picture is too large",
+            where=where,
+            found=f"{width}x{height} (width x height), {height * width:,} pixels",
+            expected=f"at most {largest:,} pixels",
+            advice=f"make it smaller, or set the environment variable {MAX_PIXELS} to a larger number",
+        )
+
+
 @contextmanager
 def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator[Image.Image]:
     try:
-        with Image.open(source) as image:
+        if not isinstance(source, io.BytesIO):
+            require_regular(source)
+        with _pillow_open(source) as image:
+            check_picture_size(image.height, image.width, where)
             yield image
     except _BROKEN as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         raise DataError(
             "the image cannot be read",
             where=where,
-            found=found,
+            found=_reason(error),
             expected="a whole JPEG, PNG or other picture that pillow opens",
-            advice="check the root folder and the list (names cannot hold spaces), or fetch the file again",
+            advice="check the root folder and the list (put names with spaces in double quotes), "
+            "or fetch the file again",
         ) from error
+
+
+def _pillow_open(source: str | os.PathLike[str] | io.BytesIO) -> Image.Image:
+    if MAX_PIXELS in os.environ and Image.MAX_IMAGE_PIXELS is not None:
+        # Pillow refuses on its own from twice this number on.
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (largest_picture() + 1) // 2)
+    return Image.open(source)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}"
 
 
 def _place(path: object, listed: str | None) -> str:

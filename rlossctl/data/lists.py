@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from rlossctl.errors import DataError
-from rlossctl.files import atomic_write
+from rlossctl.files import atomic_write, read_regular
 
 LabelColumn = Literal["path", "integer", "optional"]
 VOC_LABEL_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
+LARGEST_LIST = 2**30  # bytes; ImageNet's list has 50 MB
+_NAME = re.compile(r'"([^"]+)"|(\S+)')
+_MARKS = {",": "commas", ";": "semicolons", "|": "bars"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ def read_list(
 ) -> list[Sample]:
     """Reads a list as Caffe's ImageSegData does: whitespace-separated tokens, further tokens ignored.
 
+    Beyond Caffe: a name in double quotes may hold spaces; UTF-16 text and lines that end in a lone carriage
+    return, which spreadsheets and Windows editors write, are read.
+
     Args:
         path: the list file.
         root: put before every name by plain concatenation, as Caffe does (see `join_root`).
@@ -45,15 +52,15 @@ def read_list(
         DataError: the list is missing, empty, not text, or a line lacks a column that is needed.
     """
     samples = []
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        tokens = line.split()
+    for number, line in enumerate(_read_lines(path), start=1):
+        tokens = split_names(line)
         if not tokens:
             continue
         if label_dir is not None:
             samples.append(_voc_sample(path, tokens, str(root), label_dir, number))
             continue
         if len(tokens) == 1 and labels != "optional":
-            raise _one_column(path, number, tokens[0], labels)
+            raise _one_column(path, number, line.strip(), labels)
         label = tokens[1] if len(tokens) > 1 else None
         if label is not None and labels != "integer":
             label = join_root(root, label)
@@ -78,7 +85,7 @@ def read_class_list(
             number stands, or silently stops there (the forks).
     """
     samples = []
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         line = line.strip() if spaces_in_names else " ".join(line.split())
         if not line:
             continue
@@ -91,7 +98,7 @@ def read_class_list(
                 expected="an image, a space and an integer" + ("" if spaces_in_names else "; no other space"),
                 advice="correct the list; DenseImageData and ImageSegData read lists of label images",
             )
-        samples.append(Sample(join_root(root, name.rstrip()), label, number))
+        samples.append(Sample(join_root(root, _unquoted(name.rstrip())), label, number))
     return _not_empty(samples, path, "image class")
 
 
@@ -104,7 +111,7 @@ def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -
     Raises:
         DataError: the list is one of ids and neither folder is there.
     """
-    first = next((line.split() for line in _read_text(path).split("\n") if line.strip()), [])
+    first = next((line.split() for line in _read_lines(path) if line.strip()), [])
     if len(first) != 1 or os.path.splitext(first[0])[1] or not (Path(root) / "JPEGImages").is_dir():
         return None
     for name in VOC_LABEL_FOLDERS:
@@ -136,9 +143,24 @@ def write_lines(path: str | os.PathLike[str], lines: list[str]) -> None:
         file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
+def split_names(line: str) -> list[str]:
+    """A line's names: separated by white space, or in double quotes where they hold some themselves."""
+    if '"' not in line:
+        return line.split()
+    return [quoted or plain for quoted, plain in _NAME.findall(line)]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
+
+
+def _read_lines(path: str | os.PathLike[str]) -> list[str]:
+    return _read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def _read_text(path: str | os.PathLike[str]) -> str:
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path, LARGEST_LIST)
     except OSError as error:
         raise DataError(
             "the list cannot be read",
@@ -147,16 +169,33 @@ def _read_text(path: str | os.PathLike[str]) -> str:
             expected="a text file with one sample per line, `image label`",
             advice="check the name, and --set / --data where a prototxt names it by a placeholder",
         ) from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _decode_utf16(content, path)
     if b"\0" in content:
-        raise DataError(
-            "this is not a list",
-            where=path,
-            found="binary content",
-            expected="a text file with one sample per line, `image label`",
-            advice="name the list, not an image or a database",
-        )
+        raise _not_a_list(path, "binary content", "name the list, not an image or a database")
     # Names are bytes to the file system: surrogateescape gives them back unchanged in any encoding.
-    return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+
+
+def _decode_utf16(content: bytes, path: object) -> str:
+    try:
+        text = content.decode("utf-16")
+    except UnicodeDecodeError as error:
+        advice = "save it as UTF-8"
+        raise _not_a_list(path, f"the byte order mark of UTF-16, but {error.reason}", advice) from error
+    if "\0" in text:
+        raise _not_a_list(path, "UTF-16 text with NUL characters", "save it as UTF-8")
+    return text
+
+
+def _not_a_list(path: object, found: str, advice: str) -> DataError:
+    return DataError(
+        "this is not a list",
+        where=path,
+        found=found,
+        expected="a text file with one sample per line, `image label`",
+        advice=advice,
+    )
 
 
 def _not_empty(samples: list[Sample], path: object, line: str) -> list[Sample]:
@@ -174,7 +213,7 @@ def _not_empty(samples: list[Sample], path: object, line: str) -> list[Sample]:
 def _voc_sample(path: object, tokens: list[str], root: str, label_dir: str, line: int) -> Sample:
     if len(tokens) != 1 or os.path.splitext(tokens[0])[1]:
         raise DataError(
-            "this line is no VOC id",
+            "this line is not a VOC id",
             where=f"{path}:{line}",
             found=" ".join(tokens),
             expected="one id without suffix, such as 2007_000033",
@@ -185,15 +224,18 @@ def _voc_sample(path: object, tokens: list[str], root: str, label_dir: str, line
     return Sample(image, os.path.join(root, label_dir, f"{tokens[0]}.png"), line)
 
 
-def _one_column(path: object, line: int, name: str, labels: LabelColumn) -> DataError:
+def _one_column(path: object, line: int, text: str, labels: LabelColumn) -> DataError:
     wanted = "a label image" if labels == "path" else "an integer label"
     advice = "add the label's column; for pictures without labels set label_type: NONE"
-    if not os.path.splitext(name)[1]:
+    separator = next((mark for mark in ",;|" if mark in text), None)
+    if separator is not None:
+        advice = f"the columns are separated by {_MARKS[separator]}: put a space between the names instead"
+    elif not os.path.splitext(text)[1]:
         advice = "this looks like a list of VOC ids: give root and the folder of labels (label_dir)"
     return DataError(
         "the line has one column",
         where=f"{path}:{line}",
-        found=name,
+        found=text,
         expected=f"`image label`: two names separated by a space, the second {wanted}",
         advice=advice,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from rlossctl.data.images import read_image, read_label
+from rlossctl.data.label_ids import LabelIds
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
 from rlossctl.progress import track
+from rlossctl.words import counted
 
 
 @dataclass
@@ -24,12 +26,14 @@ class Statistics:
         images_with: [256] images in which each id occurs.
         present: [256] labelled pixels of those images, for median frequency balancing.
         ignore: the id that does not count as a label.
+        ids: all ids, the ignored one included.
         shares: labelled share of each image, 0..1.
         sizes: how often each (height, width) occurs.
         colour, squares: sums over all pixels of B, G, R and of their squares.
     """
 
     ignore: int
+    ids: LabelIds = field(init=False)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     images_with: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     present: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
@@ -38,8 +42,12 @@ class Statistics:
     colour: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
     squares: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
 
+    def __post_init__(self) -> None:
+        self.ids = LabelIds(self.ignore)
+
     def add(self, photo: np.ndarray, label: np.ndarray) -> None:
         """Counts an image: photo uint8 [H, W, 3] BGR, label uint8 [H, W]."""
+        self.ids.add(label)
         counts = np.bincount(label.ravel(), minlength=256)
         counts[self.ignore] = 0
         labelled = int(counts.sum())
@@ -100,7 +108,9 @@ def gather(samples: Sequence[Sample], *, source: str, ignore: int = 255) -> Stat
 def to_json(found: Statistics, names: Sequence[str]) -> dict[str, Any]:
     """Plain values: shares are 0 to 1, colours 0 to 255; classes that never occur have weight null."""
     weights, total = found.weights(), int(found.pixels.sum())
+    suspicions = (*found.ids.one_class(), *found.ids.missing(names))
     return {
+        "warnings": [f"{entry.kind}: {entry.found}" for entry in suspicions],
         "images": len(found.shares),
         "labelled": {
             "mean": float(np.mean(found.shares)),
@@ -149,6 +159,7 @@ def names_up_to(found: Statistics, names: Sequence[str] | None) -> list[str]:
 
 def format_statistics(content: dict[str, Any]) -> str:
     """`to_json`'s content as a table."""
+    warnings = [f"WARNING: {text}" for text in content["warnings"]]
     width = max([len("class"), *(len(entry["name"]) for entry in content["classes"])])
     lines = [f"{'class':<{width}}  {'pixels':>14}  {'share':>7}  {'images':>7}  {'weight':>8}"]
     for entry in content["classes"]:
@@ -164,13 +175,23 @@ def format_statistics(content: dict[str, Any]) -> str:
     colours = [" ".join(f"{value:.3f}" for value in content[key]) for key in ("mean_bgr", "std_bgr")]
     return "\n".join(
         [
+            *warnings,
             *lines,
             "",
             f"images    {content['images']:,}",
             f"labelled  {labelled['mean']:.2%} of the pixels; by image {labelled['min']:.2%} to "
-            f"{labelled['max']:.2%}; {labelled['images_without']} images without any",
+            f"{labelled['max']:.2%}; {counted(labelled['images_without'], 'image')} without any",
             f"sizes     {len(sizes)} different, {low[0]}x{low[1]} to {high[0]}x{high[1]}; "
             f"most often {common} (width x height)",
             f"colour    mean {colours[0]}, standard deviation {colours[1]} (B G R, 0..255)",
+            *_loss_param(content["classes"]),
         ]
     )
+
+
+def _loss_param(classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The weights as SegNet's loss layer reads them: without the first field it ignores the rest."""
+    if any(entry["median_frequency_weight"] is None for entry in classes):
+        return []
+    weights = " ".join(f"class_weighting: {entry['median_frequency_weight']:.4f}" for entry in classes)
+    return ["", f"loss_param {{ weight_by_label_freqs: true {weights} }}"]

@@ -10,6 +10,7 @@ from rlossctl.drawing.layout import arrange
 from rlossctl.drawing.repeats import fold
 from rlossctl.drawing.svg import picture
 from rlossctl.files import atomic_write
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
@@ -23,6 +24,6 @@ def draw_net(net: Net, out: Path) -> None:
         RlossError: the file cannot be written.
     """
     boxes = fold(net_boxes(net))
-    text = picture(arrange(boxes), f"{net.name or 'net'}, {net.phase}, {len(net.layers)} layers")
+    text = picture(arrange(boxes), f"{net.name or 'net'}, {net.phase}, {counted(len(net.layers), 'layer')}")
     with atomic_write(out) as file:
         file.write(text.encode())

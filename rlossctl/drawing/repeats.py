@@ -11,6 +11,9 @@ LONGEST = 24  # boxes of a part
 SHOWN = 8  # lines of a part
 
 
+Mark = tuple[object, ...]  # what is equal in parts that repeat
+
+
 class Run(NamedTuple):
     """Boxes `start` to `start + period * times`, `times` parts of the same kind one behind the other."""
 
@@ -48,7 +51,7 @@ def _runs(boxes: list[Box]) -> list[Run]:
     return runs
 
 
-def _aligned(boxes: list[Box], marks: list[object], run: Run) -> Run:
+def _aligned(boxes: list[Box], marks: list[Mark], run: Run) -> Run:
     """The same run begun a little later, if its parts then end where lines join, as a residual block does."""
     for shift in range(run.period):
         later = _run(marks, run.start + shift, run.period)
@@ -57,7 +60,7 @@ def _aligned(boxes: list[Box], marks: list[object], run: Run) -> Run:
     return run
 
 
-def _run(marks: list[object], start: int, period: int) -> Run:
+def _run(marks: list[Mark], start: int, period: int) -> Run:
     times = 1
     part = marks[start : start + period]
     while marks[start + times * period : start + (times + 1) * period] == part and len(part) == period:
@@ -65,7 +68,7 @@ def _run(marks: list[object], start: int, period: int) -> Run:
     return Run(start, period, times)
 
 
-def _mark(boxes: list[Box], index: int) -> tuple[object, ...]:
+def _mark(boxes: list[Box], index: int) -> Mark:
     """What must be equal in parts that repeat: layers, and how far before it a box reads."""
     box = boxes[index]
     return (tuple(box.kinds), box.shape, box.role, box.times, tuple(index - source for source in box.sources))

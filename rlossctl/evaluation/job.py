@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,58 +10,49 @@ from pathlib import Path
 
 from rlossctl.data.lists import Sample
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.evaluate import WORKERS, Evaluation, evaluate
+from rlossctl.evaluation.evaluate import evaluate_list
+from rlossctl.evaluation.list_pass import EvalOptions
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Rule
+from rlossctl.evaluation.predicting.samples import Listed
 from rlossctl.evaluation.reporting import table
-from rlossctl.evaluation.running.decoders import Decoders
-from rlossctl.evaluation.running.open_model import (
-    Named,
-    OpenedModel,
-    open_list,
-    open_model,
-    override_preprocess,
-)
+from rlossctl.evaluation.running.named import Named
+from rlossctl.evaluation.running.open_model import ImageList, OpenedModel, PreprocessOverrides, open_model
 from rlossctl.evaluation.scoring import bootstrap, shards
 from rlossctl.evaluation.scoring.bootstrap import Difference
+from rlossctl.evaluation.scoring.counting import Counting
+from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.shards import Shard
 from rlossctl.evaluation.scoring.state import State
 
 
 @dataclass(frozen=True)
 class Job:
-    """Models, their list, and how they are scored; see `evaluate` and `open_model` for the single values.
+    """Models, their list, and how they are scored.
 
     Attributes:
         models: at least one; the first one is what the others are compared with.
+        images: the list.
+        device: auto, cpu, cuda or cuda:N.
+        overrides: in place of the models' own preprocessing.
+        protocol, rule: as for `Predictor`.
+        counting: what is counted.
+        options: as for `evaluate_list`; each model gets a state and the pictures of its own.
         metric: "caffe" prints SegAccuracy's numbers, too.
         state: a file to go on from, or None. Several models, and several processes, each get their own beside
             it, with their name before the suffix.
     """
 
     models: Sequence[Named]
-    data: str | None = None
-    root: str | None = None
-    label_dir: str | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
+    images: ImageList = field(default_factory=ImageList)
     device: str = "auto"
-    dialect: str = "auto"
-    mean: tuple[float, float, float] | None = None
-    scale: float | None = None
-    rgb: bool = False
-    crop: tuple[int, int] | None = None
-    ignore: int = 255
-    class_names: Sequence[str] | None = None
-    interest: Sequence[int] | None = None
+    overrides: PreprocessOverrides = field(default_factory=PreprocessOverrides)
     protocol: Protocol = field(default_factory=Protocol)
     rule: Rule = field(default_factory=Rule)
+    counting: Counting = field(default_factory=Counting)
+    options: EvalOptions = field(default_factory=EvalOptions)
     metric: str = "standard"
-    band: float | None = None
-    limit: int | None = None
-    pictures: int = 0
-    workers: int = WORKERS
-    decoders: Decoders = "threads"
     state: str | None = None
 
     def __post_init__(self) -> None:
@@ -76,14 +68,14 @@ class Outcome:
     """Evaluations by model name, the same list for all, and each one's difference of mIoU to the first.
 
     Attributes:
-        source: the list's name.
+        list_name: the list's name.
         differences: of all models but the first; None where one of the two has no mIoU.
         first: whether this process is the one that prints and writes.
     """
 
     evaluations: dict[str, Evaluation]
     differences: dict[str, Difference | None]
-    source: str
+    list_name: str
     first: bool
 
 
@@ -97,21 +89,21 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     shard = shards.from_environment()
     tell = say if shard.first else _silent
     evaluations: dict[str, Evaluation] = {}
-    source = ""
+    list_name = ""
     try:
         for named in job.models:
-            evaluations[named.name], source = _one(job, named, shard, tell, evaluations)
+            evaluations[named.name], list_name = _one(job, named, shard, tell, evaluations)
     finally:
         if shard.count > 1:
             shards.close()
     baseline, *others = evaluations
     differences = {
-        name: bootstrap.compare(evaluations[name].counts, evaluations[baseline].counts, job.interest)
+        name: bootstrap.compare(evaluations[name].counts, evaluations[baseline].counts, job.counting.interest)
         for name in others
     }
     if others:
         tell(f"\n{table.format_comparison(evaluations, differences)}")
-    return Outcome(evaluations, differences, source, shard.first)
+    return Outcome(evaluations, differences, list_name, shard.first)
 
 
 def _one(
@@ -121,43 +113,29 @@ def _one(
     say: Callable[[str], None],
     others: Mapping[str, Evaluation],
 ) -> tuple[Evaluation, str]:
-    # Placeholders beside ONNX files only are a mistake; beside a prototxt they are the prototxt's.
-    mixed = named.weights is None and any(model.weights for model in job.models)
-    settings = {} if mixed else job.settings
-    opened = open_model(
-        named.model, named.weights, job.device, settings, job.data, job.root, job.dialect, named.name
-    )
-    samples = open_list(opened.source, opened.root, job.label_dir)[: job.limit]
-    base = getattr(opened.runner, "preprocess", None)
-    preprocess = override_preprocess(base, job.mean, job.scale, job.rgb, job.crop)
+    """The evaluation of one model, and the name of the list that it was made on."""
+    opened = open_model(named, job.device, job.images)
+    list_name = opened.images.file or ""
+    listed = Listed(opened.images.read(), list_name)
+    preprocess = job.overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
-    class_names = job.class_names or _check_same(opened, samples, others)
-    say(table.format_header(opened, predictor, len(samples)))
-    result = evaluate(
-        opened.runner,
-        samples,
-        preprocess=preprocess,
-        protocol=job.protocol,
-        rule=job.rule,
-        class_names=class_names,
-        ignore=job.ignore,
-        interest=job.interest,
-        band=job.band,
-        source=opened.source,
+    options = dataclasses.replace(
+        job.options,
+        class_names=job.options.class_names or _check_same(opened, listed.samples, others),
         pictures=_shown(job, others),
-        workers=job.workers,
-        decoders=job.decoders,
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
     )
+    say(table.format_header(opened, predictor, len(listed.samples)))
+    result = evaluate_list(predictor, listed, job.counting, options)
     say(f"\n{table.format_table(result, job.metric)}\n\n{table.format_speed(result)}\n")
-    return result, opened.source
+    return result, list_name
 
 
-def _shown(job: Job, others: Mapping[str, Evaluation]) -> int | list[int]:
+def _shown(job: Job, others: Mapping[str, Evaluation]) -> int | Sequence[int]:
     """How many images the first model's report shows, or which ones: the same for every model."""
     first = next(iter(others.values()), None)
-    return job.pictures if first is None else [picture.index for picture in first.pictures]
+    return job.options.pictures if first is None else [picture.index for picture in first.pictures]
 
 
 def _state(job: Job, named: Named, shard: Shard, fingerprint: str) -> State | None:

@@ -21,18 +21,20 @@ def inspect(
     """Reads a file of any format.
 
     Args:
+        placeholders: values for `${NAME}`; those in strings may stay unset.
         image_shape: for nets whose data layers would look at their images to know the size.
         draw: SVG file for a drawing of a net.
 
     Raises:
         PrototxtError, NetError, WeightsError: as the readers raise them.
-        UsageError: a drawing of something that is no net.
+        UsageError: a drawing of something that is not a net.
     """
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:
         from rlossctl.inspection import nets
-        from rlossctl.prototxt import text
+        from rlossctl.prototxt import text, unset
 
+        placeholders = unset.keep([text.read_text(path)], placeholders)
         if not text.is_solver(text.read_text(path)):
             net = nets.build(path, placeholders, phase, dialect, image_shape)
             if draw is not None:

@@ -7,18 +7,25 @@ has blobs, a binary caffemodel has both.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from rlossctl.errors import UsageError
 from rlossctl.weights import kinds
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
+
+    from rlossctl.prototxt.messages import NetParameter
+
+Thing = TypeVar("Thing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Difference:
 
     def lines(self) -> list[str]:
         """For people."""
-        return [*self.changes, f"{len(self.changes) or 'no'} differences in {self.compared}"]
+        found = counted(len(self.changes), "difference") if self.changes else "no differences"
+        return [*self.changes, f"{found} in {self.compared}"]
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -80,7 +88,7 @@ def difference(
     """Compares two files.
 
     Args:
-        placeholders: for prototxts; both are filled alike.
+        placeholders: for prototxts; both are filled alike, and those in strings may stay unset.
         tolerance: values count as equal up to this part of the blob's largest magnitude; 0: bit for bit.
 
     Raises:
@@ -88,28 +96,22 @@ def difference(
         RlossError: a file cannot be read.
     """
     old, new = (read(path, placeholders, dialect) for path in (first, second))
-    changes: list[str] = []
-    compared = []
-    for name in ("layers", "blobs", "fields"):
-        before, after = getattr(old, name), getattr(new, name)
-        if before is None or after is None:
-            continue
-        compared.append(f"{len({*before, *after})} {name}")
-        compare = _blob_changes if name == "blobs" else _message_changes
-        for key in [*before, *(key for key in after if key not in before)]:
-            if key not in after or key not in before:
-                sign, value = ("-", before[key]) if key in before else ("+", after[key])
-                changes.append(f"{sign} {_title(name, key, value)}")
-            else:
-                changes += [f"~ {key}: {line}" for line in compare(before[key], after[key], tolerance)]
-    if not compared:
+    blob_changes = functools.partial(_blob_changes, tolerance=tolerance)
+    parts = (
+        _compare("layers", old.layers, new.layers, _layer_title, _layer_changes),
+        _compare("blobs", old.blobs, new.blobs, _blob_title, blob_changes),
+        _compare("fields", old.fields, new.fields, _field_title, _field_changes),
+    )
+    found = [part for part in parts if part is not None]
+    if not found:
         raise UsageError(
             "the two files have nothing in common",
             where=f"{first} and {second}",
             found=f"{kinds.kind_of(first)} and {kinds.kind_of(second)}",
             expected="two nets, two solvers, two files with blobs, or a net and a binary caffemodel",
         )
-    return Difference(tuple(changes), " and ".join(compared))
+    changes = tuple(line for part in found for line in part.changes)
+    return Difference(changes, " and ".join(part.compared for part in found))
 
 
 def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") -> Content:
@@ -134,8 +136,9 @@ def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") 
 
 
 def _prototxt(path: Path, placeholders: Mapping[str, object], dialect: str) -> Content:
-    from rlossctl.prototxt import load_net_file, load_solver_parameter, text
+    from rlossctl.prototxt import load_net_file, load_solver_parameter, text, unset
 
+    placeholders = unset.keep([text.read_text(path)], placeholders)
     if text.is_solver(text.read_text(path)):
         return Content(fields=_fields(load_solver_parameter(path, placeholders)))
     return Content(layers=_layers(load_net_file(path, placeholders, dialect).param))
@@ -173,13 +176,13 @@ def _onnx(path: Path) -> Content:
         for node in model.graph.node
     }
     tensors = {
-        tensor.name: Blob(tuple(tensor.dims), lambda tensor=tensor: tensor_values(path, tensor))
+        tensor.name: Blob(tuple(tensor.dims), functools.partial(tensor_values, path, tensor))
         for tensor in model.graph.initializer
     }
     return Content(layers=nodes, blobs=tensors)
 
 
-def _layers(net: Message) -> dict[str, dict[str, str]]:
+def _layers(net: NetParameter) -> dict[str, dict[str, str]]:
     """Layers by name; further ones of the same name (one for each phase) get a number behind it."""
     layers: dict[str, dict[str, str]] = {}
     for layer in net.layer:
@@ -205,25 +208,51 @@ def _fields(message: Message, prefix: str = "") -> dict[str, str]:
     return out
 
 
-def _spelled(field: object, value: object) -> str:
+def _spelled(field: FieldDescriptor, value: Any) -> str:
     if field.enum_type is not None:
         return field.enum_type.values_by_number[value].name
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _title(kind: str, name: str, value: object) -> str:
-    if kind == "layers":
-        return f"layer {name} ({value.get('type', '?')})"
-    if kind == "blobs":
-        return f"blob {name} {_size(value.shape)}"
+def _compare(
+    kind: str,
+    before: Mapping[str, Thing] | None,
+    after: Mapping[str, Thing] | None,
+    title: Callable[[str, Thing], str],
+    changes: Callable[[Thing, Thing], Iterator[str]],
+) -> Difference | None:
+    """What differs between things of one kind; None where one of the files does not hold that kind."""
+    if before is None or after is None:
+        return None
+    lines: list[str] = []
+    for name in [*before, *(name for name in after if name not in before)]:
+        if name not in after:
+            lines.append(f"- {title(name, before[name])}")
+        elif name not in before:
+            lines.append(f"+ {title(name, after[name])}")
+        else:
+            lines += [f"~ {name}: {line}" for line in changes(before[name], after[name])]
+    return Difference(tuple(lines), f"{len({*before, *after})} {kind}")
+
+
+def _layer_title(name: str, fields: Mapping[str, str]) -> str:
+    return f"layer {name} ({fields.get('type', '?')})"
+
+
+def _blob_title(name: str, blob: Blob) -> str:
+    return f"blob {name} {_size(blob.shape)}"
+
+
+def _field_title(name: str, value: str) -> str:
     return f"{name}: {value}"
 
 
-def _message_changes(before: object, after: object, tolerance: float) -> Iterator[str]:
-    if isinstance(before, str):
-        if before != after:
-            yield f"{before} -> {after}"
-        return
+def _field_changes(before: str, after: str) -> Iterator[str]:
+    if before != after:
+        yield f"{before} -> {after}"
+
+
+def _layer_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
     for name in [*before, *(name for name in after if name not in before)]:
         old, new = before.get(name, "(not set)"), after.get(name, "(not set)")
         if old != new:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, size, table
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
@@ -20,15 +21,14 @@ def build(
     image_shape: tuple[int, int, int] | None,
 ) -> Net:
     """The net of a prototxt, without memory for its weights; `phase` None: as it is for prediction."""
-    from rlossctl.net.build import build_net, load_inference_net
-    from rlossctl.prototxt import load_net_file
-    from rlossctl.prototxt.phase import filter_net, net_state
+    from rlossctl.net.build import load_inference_net, load_origin
+    from rlossctl.net.origin import DataOverrides, NetOrigin
 
-    data = {"image_shape": image_shape}
+    origin = NetOrigin(path, placeholders=placeholders, dialect=dialect)
+    data = DataOverrides(image_shape=image_shape)
     if phase is None:
-        return load_inference_net(path, device="meta", data=data, placeholders=placeholders, dialect=dialect)
-    file = load_net_file(path, placeholders, dialect)
-    return build_net(filter_net(file, net_state(phase, file.param.state)), device="meta", data=data)
+        return load_inference_net(origin, data, device="meta")
+    return load_origin(origin, phase, device="meta", data=data.options())
 
 
 def net_report(path: Path, net: Net) -> Report:
@@ -48,7 +48,7 @@ def net_report(path: Path, net: Net) -> Report:
         for layer in summary.layers
     ]
     lines = [
-        f"net {summary.name!r}, phase {summary.phase}, {len(summary.layers)} layers",
+        f"net {summary.name!r}, phase {summary.phase}, {counted(len(summary.layers), 'layer')}",
         f"dialect {summary.dialect}: {summary.dialect_reason}",
         *net.file.notes,
         "",
@@ -78,8 +78,11 @@ def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
     )
     schedule = [(step, learning_rate(param, step)) for step in steps]
     fields = MessageToDict(param, preserving_proto_field_name=True)
-    lines = [f"solver, type {param.type}, policy {param.lr_policy}, {param.max_iter} iterations"]
-    lines += [*forks.solver_notes(param), ""]
+    lines = [
+        f"solver, type {param.type}, policy {param.lr_policy}, {counted(param.max_iter, 'iteration')}",
+        *forks.solver_notes(param),
+        "",
+    ]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
     rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
     lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, table
 from rlossctl.weights.onnxfile import load_onnx
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from onnx import ValueInfoProto
@@ -31,7 +32,7 @@ def onnx_report(path: Path) -> Report:
         f"ONNX model {graph.name!r} by {model.producer_name or '?'} {model.producer_version}".rstrip(),
         f"opset           {', '.join(f'{name} {version}' for name, version in opsets.items())}",
         *(f"{name:<15} {', '.join(values)}" for name, values in ends.items()),
-        f"weights         {len(weights)} tensors, {count:,} values",
+        f"weights         {counted(len(weights), 'tensor')}, {counted(count, 'value')}",
         *(
             f"metadata        {name}: {text if len(text) < 60 else f'{len(text):,} characters'}"
             for name, text in metadata.items()

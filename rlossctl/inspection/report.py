@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 class Report:
     """What was found, as a dict for JSON and as lines for people."""
 
-    content: dict[str, object]
+    content: Mapping[str, object]
     lines: list[str]
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return self.content
+        return dict(self.content)
 
     def as_text(self) -> str:
         """For a terminal."""
@@ -45,6 +45,6 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-def dims(shape: Sequence[int | str]) -> str:
+def dims(shape: Iterable[object]) -> str:
     """A shape for people."""
     return "x".join(map(str, shape)) or "scalar"

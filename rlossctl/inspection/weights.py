@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rlossctl.errors import WeightsError
 from rlossctl.inspection.report import Report, dims, size, table
 from rlossctl.weights import kinds
+from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.weights import CaffeModel, Hdf5Model, TensorFile
@@ -26,40 +27,43 @@ def weights_report(path: Path, kind: str) -> Report:
         return _state_report(path)
     if kind == kinds.MEAN:
         return _mean_report(path)
-    if kind in (kinds.SAFETENSORS, kinds.CHECKPOINT):
-        from rlossctl.weights import load_weights
+    if kind == kinds.SAFETENSORS:
+        from rlossctl.weights.safetensors import load_safetensors
 
-        return _tensors_report(path, load_weights(path, kind))
+        return _tensors_report(path, load_safetensors(path))
+    if kind == kinds.CHECKPOINT:
+        from rlossctl.weights.checkpoint import load_checkpoint
+
+        return _tensors_report(path, load_checkpoint(path))
     from rlossctl.weights import load_caffemodel
 
     return _caffemodel_report(path, load_caffemodel(path))
 
 
 def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
+    from rlossctl.weights import CaffeModel
+
     layers = [
-        {"name": layer.name, "type": layer.type, "blobs": [list(blob.shape) for blob in layer.blobs if blob]}
-        for layer in model.layers
+        (layer.name, layer.type, [list(blob.shape) for blob in layer.blobs if blob]) for layer in model.layers
     ]
     blobs = [blob for layer in model.layers for blob in layer.blobs if blob]
     count = sum(blob.count for blob in blobs)
-    rows = [
-        (entry["name"], entry["type"] or "-", " ".join(map(dims, entry["blobs"])))
-        for entry in layers
-        if entry["blobs"]
-    ]
-    lines = [f"caffemodel of net {model.name!r}: {len(layers)} layers, {len(rows)} with blobs"]
-    content = {"kind": "caffemodel", "file": str(path), "name": model.name, "format": model.format}
-    if model.format == "binaryproto":
+    rows = [(name, kind or "-", " ".join(map(dims, shapes))) for name, kind, shapes in layers if shapes]
+    lines = [f"caffemodel of net {model.name!r}: {counted(len(layers), 'layer')}, {len(rows)} with blobs"]
+    content: dict[str, object] = {"kind": "caffemodel", "file": str(path), "name": model.name}
+    content["format"] = model.format
+    if isinstance(model, CaffeModel):
         form, (dialect, reason) = _form(model), _dialect(model)
         legacy = sum(blob.legacy for blob in blobs)
         lines += [f"form {form}", f"dialect {dialect}: {reason}"]
-        lines += [f"{legacy} blobs with the old four dimensions"] if legacy else []
+        lines += [f"{counted(legacy, 'blob')} with the old four dimensions"] if legacy else []
         content |= {"form": form, "dialect": dialect, "dialect_reason": reason, "legacy_shapes": legacy}
     else:
         lines += ["HDF5: types and parameters of the layers are not in the file"]
     lines += ["", *table(("layer", "type", "blobs"), rows), ""]
     lines += [f"values          {count:,} ({size(FLOAT_BYTES * count)}); shared blobs count in every layer"]
-    return Report({**content, "layers": layers, "values": count}, lines)
+    entries = [{"name": name, "type": kind, "blobs": shapes} for name, kind, shapes in layers]
+    return Report({**content, "layers": entries, "values": count}, lines)
 
 
 def _form(model: CaffeModel) -> str:
@@ -93,10 +97,10 @@ def _state_report(path: Path) -> Report:
     shapes = [list(array.shape) for array in state.history]
     count = sum(array.size for array in state.history)
     lines = [
-        f"solver state after {state.iter} iterations",
+        f"solver state after {counted(state.iter, 'iteration')}",
         f"weights         {state.learned_net or '-'}",
         f"learning-rate step {state.current_step}" + ("" if state.has_current_step else " (not in the file)"),
-        f"history         {len(shapes)} arrays, {count:,} values ({size(FLOAT_BYTES * count)})",
+        f"history         {counted(len(shapes), 'array')}, {count:,} values ({size(FLOAT_BYTES * count)})",
         "",
         *table(("index", "shape"), [(str(index), dims(shape)) for index, shape in enumerate(shapes)]),
     ]
@@ -120,7 +124,9 @@ def _mean_report(path: Path) -> Report:
 
 def _tensors_report(path: Path, file: TensorFile) -> Report:
     count = sum(entry.count for entry in file.tensors.values())
-    head = f"{file.format}: {len(file.tensors)} tensors" + (f" in {file.inside!r}" if file.inside else "")
+    head = f"{file.format}: {counted(len(file.tensors), 'tensor')}" + (
+        f" in {file.inside!r}" if file.inside else ""
+    )
     origin = _origin(file)
     lines = [head, origin, *(f"{name:<15} {text}" for name, text in file.others.items())]
     for name, text in file.metadata.items():
@@ -152,7 +158,7 @@ def _origin(file: TensorFile) -> str:
         source = importers.recognise(file)
     except WeightsError:
         return "not a program's that rlossctl convert knows"
-    place, settings, words = importers.fit(file)
+    network, settings, words = importers.fit(file)
     values = "".join(f", {name} {value}" for name, value in settings.items())
     words = f" ({words})" if words else ""
-    return f"recognised as {source.title} ({source.name}): configs/{place}{values}{words}"
+    return f"recognised as {source.title} ({source.name}): the net {network}{values}{words}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rlossctl.counts import ClassCounts, caffe_scores, ratio
 from rlossctl.net.labels import check_labels, flatten_labels
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
@@ -42,17 +43,9 @@ class SegAccuracy(Layer):
         pairs = truth[valid] * self.classes + largest_argmax(rows, 1)[valid]
         counts = torch.bincount(pairs.cpu(), minlength=self.classes**2).reshape(self.classes, self.classes)
         self.confusion = self.confusion.cpu() + counts
-        return torch.tensor(self._scores(), dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3)
-
-    def _scores(self) -> list[float]:
-        matrix = self.confusion.double()
-        hit, truth, predicted = matrix.diag(), matrix.sum(1), matrix.sum(0)
-        union = truth + predicted - hit
-        occurring = truth > 0
-        accuracy = (hit.sum() / truth.sum().clamp(min=1)).item()
-        recall = (hit[occurring] / truth[occurring]).mean().item() if occurring.any() else 0.0
-        iou = torch.where(union > 0, hit / union.clamp(min=1), torch.ones_like(hit)).mean().item()
-        return [accuracy, recall, iou]
+        found = caffe_scores(_class_counts(self.confusion))
+        values = [found.pixel_accuracy, found.mean_recall, found.mean_iou]
+        return torch.tensor(values, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3)
 
 
 @register("Accuracy", bottoms=2, tops=(1, 2), role="metric")
@@ -98,8 +91,8 @@ class Accuracy(Layer):
             return overall
         occurs = torch.bincount(truth, minlength=self.classes)
         hits = torch.bincount(truth[right], minlength=self.classes)
-        recall = torch.where(occurs > 0, hits / occurs.clamp(min=1), self.absent)
-        return overall, recall.to(scores.dtype).reshape(self.per_class_shape)
+        recall = ratio(hits.cpu().numpy(), occurs.cpu().numpy(), self.absent)
+        return overall, torch.from_numpy(recall).to(scores).reshape(self.per_class_shape)
 
     def _right(self, rows: Tensor, truth: Tensor) -> Tensor:
         own = rows.gather(1, truth[:, None])
@@ -108,6 +101,12 @@ class Accuracy(Layer):
         index = torch.arange(self.classes, device=rows.device)
         ahead = (rows > own) | ((rows == own) & (index > truth[:, None]))
         return ahead.sum(1) < self.top_k
+
+
+def _class_counts(confusion: Tensor) -> ClassCounts:
+    """Of a confusion matrix int64 [C, C], truth in rows."""
+    matrix = confusion.numpy()
+    return ClassCounts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
 
 
 def largest_argmax(scores: Tensor, axis: int) -> Tensor:

@@ -31,7 +31,7 @@ class DenseCRFLoss(torch.nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < scale_factor < float("inf"):
-            raise error("scale_factor is no factor", scale_factor, "a number above 0, 1 for no resizing")
+            raise error("scale_factor is not a factor", scale_factor, "a number above 0, 1 for no resizing")
         self.weight = weight
         self.sigma_rgb = sigma_rgb
         self.sigma_xy = sigma_xy

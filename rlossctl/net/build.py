@@ -14,11 +14,13 @@ from rlossctl.net import pycaffe, registry
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import LayerNode, Net
+from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
-from rlossctl.prototxt import coordinates, schema
+from rlossctl.prototxt import coordinates
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
-from rlossctl.prototxt.text import NetFile, load_net_file
+from rlossctl.prototxt.messages import Phase
+from rlossctl.prototxt.text import NetFile
 
 
 def load_net(
@@ -52,32 +54,49 @@ def load_net(
     Raises:
         PrototxtError, NetError, WeightsError: with file, line and layer.
     """
-    file = load_net_file(prototxt, placeholders, dialect)
+    origin = NetOrigin(prototxt, weights, placeholders, dialect)
+    return load_origin(origin, phase, level=level, stages=stages, share=share, device=device, data=data)
+
+
+def load_origin(
+    origin: NetOrigin,
+    phase: str = "TEST",
+    *,
+    level: int = 0,
+    stages: tuple[str, ...] = (),
+    share: Net | None = None,
+    device: str | torch.device = "cpu",
+    data: Mapping[str, object] | None = None,
+) -> Net:
+    """`load_net` of a value that commands pass on; its placeholders may have any name."""
+    file = origin.read()
     state = phases.net_state(phase, file.param.state, level=level, stages=stages)
     net = build_net(phases.filter_net(file, state), device=device, share=share, data=data)
-    if weights is not None:
-        net.copy_from(weights)
+    if origin.weights is not None:
+        net.copy_from(origin.weights)
     return net
 
 
 def load_inference_net(
-    prototxt: str | Path,
-    *,
-    device: str | torch.device = "cpu",
-    data: Mapping[str, object] | None = None,
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
+    origin: NetOrigin, data: DataOverrides | None = None, device: str | torch.device = "cpu"
+) -> Net:
+    """Reads a net and builds it for prediction; the caller fills its weights, whose format it knows."""
+    return build_inference_net(origin.read(), data, device)
+
+
+def build_inference_net(
+    file: NetFile, data: DataOverrides | None = None, device: str | torch.device = "cpu"
 ) -> Net:
     """Builds a net for prediction: layers behave as in TEST whatever phase the prototxt was written for.
 
     A training prototxt whose data layer exists only in TRAIN is filtered by TRAIN, so that its image input
     is there, but its Dropout and BatchNorm layers behave as in TEST.
     """
-    file = load_net_file(prototxt, placeholders or {}, dialect)
     state = phases.net_state("TEST", file.param.state)
     if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
         state.phase = 0
-    return build_net(phases.filter_net(file, state), device=device, data=data, phase="TEST")
+    options = (data or DataOverrides()).options()
+    return build_net(phases.filter_net(file, state), device=device, data=options, phase="TEST")
 
 
 def build_net(
@@ -87,15 +106,14 @@ def build_net(
     share: Net | None = None,
     data: Mapping[str, object] | None = None,
     phase: str | None = None,
-    dialect: str = "auto",
 ) -> Net:
     """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`).
 
-    `phase` makes the layers behave as in another phase than the state's, `dialect` as in another Caffe than
-    the file's. A file that shows no dialect has that of the net it shares with.
+    `phase` makes the layers behave as in another phase than the state's. A file that shows no dialect has
+    that of the net it shares with.
     """
-    phase = phase or schema.phase_name(file.param.state.phase)
-    dialect, reason = _dialect(file, dialect, share)
+    phase = phase or Phase.Name(file.param.state.phase)
+    dialect, reason = _dialect(file, share)
     if dialect != file.dialect:
         param, notes = coordinates.resolved(file.param, dialect)
         file = replace(file, param=param, notes=tuple(dict.fromkeys((*file.notes, *notes))))
@@ -113,9 +131,7 @@ def build_net(
     return Net(file, graph, layers, shapes, learnable(owners), phase, dialect, reason)
 
 
-def _dialect(file: NetFile, dialect: str, share: Net | None) -> tuple[str, str]:
-    if dialect != "auto":
-        return dialects.choose(file.param, dialect)
+def _dialect(file: NetFile, share: Net | None) -> tuple[str, str]:
     if share is not None and file.dialect_reason == dialects.NO_EVIDENCE:
         return share.dialect, "as the net whose weights it shares"
     return file.dialect, file.dialect_reason

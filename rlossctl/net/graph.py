@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from rlossctl.errors import NetError
 from rlossctl.net import registry
 from rlossctl.net.layer import layer_error
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import Phase
 from rlossctl.prototxt.text import NetFile
 
 AUTOMATIC = "(automatic)"
@@ -114,7 +114,7 @@ def _check_count(layer: Message, where: str, what: str, count: int, allowed: tup
 def _check_wiring(node: Node, written: set[str], net: NetFile) -> None:
     for bottom in node.bottoms:
         if bottom not in written:
-            phase = schema.phase_name(net.param.state.phase)
+            phase = Phase.Name(net.param.state.phase)
             maker = net.filtered.get(bottom)
             raise layer_error(
                 node.name,

@@ -14,7 +14,7 @@ from rlossctl.errors import NetError, WeightsError
 from rlossctl.net.fillers import fill
 from rlossctl.net.graph import Node
 from rlossctl.net.layer import Layer, layer_error
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import ParamSpec
 from rlossctl.weights import Blob
 
 STRICT = 0
@@ -56,7 +56,7 @@ class _Owner:
 def param_spec(node: Node, index: int) -> Message:
     """The ParamSpec of blob `index`; Caffe's defaults where the prototxt names fewer."""
     specs = node.message.param
-    return specs[index] if index < len(specs) else schema.message("ParamSpec")
+    return specs[index] if index < len(specs) else ParamSpec()
 
 
 def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:

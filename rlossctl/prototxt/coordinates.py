@@ -84,22 +84,28 @@ class Unrelated(ValueError):
     """Two blobs that no map brings together; the text says why."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Value:
+    """What a blob's name stood for after a layer: the values that it was made of, and its maps to them."""
+
+    name: str
+    sources: tuple[_Value, ...] = ()
+    maps: Maps = HERE
+
+
 class Places:
     """The maps between the blobs of a net, one layer after the other."""
 
     def __init__(self) -> None:
-        self._above: dict[str, dict[str, Maps]] = {}  # blob -> {ancestor: maps from it to the ancestor}
+        self._values: dict[str, _Value] = {}
 
-    def add(self, layer: LayerParameter) -> None:
-        """Takes in a layer; one that does not say where its tops lie begins anew."""
-        own = places(layer)
-        above: dict[str, Maps] = {}
-        if own is not None:
-            # A Crop lies in its first bottom only; the second gives a size.
-            for bottom in layer.bottom[:1] if layer.type == "Crop" else layer.bottom:
-                for ancestor, maps in self._ancestors(bottom).items():
-                    above.setdefault(ancestor, _chain(maps, own))
-        self._above.update({top: dict(above) for top in layer.top})
+    def add(self, layer: LayerParameter, offset: tuple[int, int] | None = None) -> None:
+        """Takes in a layer, a Crop with the offset found for it; one whose tops lie nowhere begins anew."""
+        maps = places(layer) if offset is None else _cropped(offset)
+        # A Crop lies in its first bottom only; the second gives a size.
+        bottoms = layer.bottom[:1] if layer.type == "Crop" else layer.bottom
+        sources = () if maps is None else tuple(self._value(bottom) for bottom in bottoms)
+        self._values.update({top: _Value(top, sources, maps or HERE) for top in layer.top})
 
     def offset(self, blob: str, reference: str) -> tuple[int, int]:
         """The row and column of `blob` on which the first of `reference` lies.
@@ -107,8 +113,8 @@ class Places:
         Raises:
             Unrelated: no common ancestor, a coarser grid, or a place before the first row.
         """
-        mine, others = self._ancestors(blob), self._ancestors(reference)
-        common = next((name for name in mine if name in others), None)
+        mine, others = _ancestors(self._value(blob)), _ancestors(self._value(reference))
+        common = next((value for value in mine if value in others), None)
         if common is None:
             raise Unrelated(f"{blob!r} and {reference!r} come from different blobs")
         rows, columns = (a.inverse().after(b) for a, b in zip(mine[common], others[common], strict=True))
@@ -119,8 +125,19 @@ class Places:
             raise Unrelated(f"{reference!r} begins before {blob!r}, at ({row}, {column})")
         return row, column
 
-    def _ancestors(self, blob: str) -> dict[str, Maps]:
-        return {blob: HERE, **self._above.get(blob, {})}
+    def _value(self, blob: str) -> _Value:
+        return self._values.setdefault(blob, _Value(blob))
+
+
+def _ancestors(value: _Value) -> dict[_Value, Maps]:
+    """A value and all that it comes from, nearest first, with its maps to each; the first way to one counts."""
+    found, queue = {value: HERE}, [value]
+    for one in queue:
+        for source in one.sources:
+            if source not in found:
+                found[source] = _chain(one.maps, found[one])
+                queue.append(source)
+    return found
 
 
 def resolved(net: NetParameter, dialect: str) -> tuple[NetParameter, tuple[str, ...]]:
@@ -129,16 +146,19 @@ def resolved(net: NetParameter, dialect: str) -> tuple[NetParameter, tuple[str, 
     An offset is filled in where crop_param says by_coordinates and, in the dialect fcn, where there is no
     crop_param. A Crop that keeps Caffe's 0 although its coordinates say something else is noted.
     """
+    if not any(_is_open(layer) for layer in net.layer):
+        return net, ()
     places_of = Places()
     found: list[tuple[int, tuple[int, int]]] = []
     kept: list[str] = []
     for number, layer in enumerate(net.layer):
         offset = _offset(layer, places_of)
-        if offset is not None and _follows(layer, dialect):
+        follows = offset is not None and _follows(layer, dialect)
+        if offset is not None and follows:
             found.append((number, offset))
         elif offset is not None and any(offset) and not layer.HasField("crop_param"):
             kept.append(_told(layer, offset))
-        places_of.add(layer)
+        places_of.add(layer, offset if follows else None)
     notes = [
         f"Crop without an offset: 0, as in BVLC; the FCN and HED branches take {_list(kept)} (--dialect fcn)"
     ] * bool(kept)
@@ -169,12 +189,21 @@ def places(layer: LayerParameter) -> Maps | None:
         return _pooling(layer.pooling_param)
     if layer.type == "Crop" and layer.crop_param.axis in (2, -2):
         offset = list(layer.crop_param.offset) or [0]
-        return Map(start=Fraction(offset[0])), Map(start=Fraction(offset[-1]))
+        return _cropped((offset[0], offset[-1]))
     return None
 
 
+def _cropped(offset: tuple[int, int]) -> Maps:
+    return Map(start=Fraction(offset[0])), Map(start=Fraction(offset[1]))
+
+
+def _is_open(layer: LayerParameter) -> bool:
+    """Whether a layer is a Crop that states no offset."""
+    return layer.type == "Crop" and len(layer.bottom) == 2 and not layer.crop_param.offset
+
+
 def _offset(layer: LayerParameter, known: Places) -> tuple[int, int] | None:
-    if layer.type != "Crop" or len(layer.bottom) != 2 or layer.crop_param.offset:
+    if not _is_open(layer):
         return None
     try:
         return known.offset(layer.bottom[0], layer.bottom[1])

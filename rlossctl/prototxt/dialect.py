@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    from rlossctl.prototxt.messages import LayerParameter, NetParameter
 
 DIALECTS = ("bvlc", "rloss", "segnet", "enet", "fcn")
 
@@ -42,7 +42,7 @@ FCN_TYPES = frozenset(("ImageLabelmapData", "MultiStageMeanfield"))
 NO_EVIDENCE = "no layer of a fork"
 
 
-def choose(net: Message, dialect: str = "auto") -> tuple[str, str]:
+def choose(net: NetParameter, dialect: str = "auto") -> tuple[str, str]:
     """The dialect and the reason: `dialect` where it is named, else what the net shows.
 
     Raises:
@@ -55,8 +55,8 @@ def choose(net: Message, dialect: str = "auto") -> tuple[str, str]:
     return dialect, "as was asked for"
 
 
-def detect(net: Message) -> tuple[str, str]:
-    """The dialect of a NetParameter, and the reason in a few words."""
+def detect(net: NetParameter) -> tuple[str, str]:
+    """The dialect of a net, and the reason in a few words."""
     found = by_types(layer for layer in net.layer if not _of_others(layer))
     if found[0] == "rloss":
         return found
@@ -68,14 +68,14 @@ def detect(net: Message) -> tuple[str, str]:
     return found
 
 
-def _of_others(layer: Message) -> bool:
+def _of_others(layer: LayerParameter) -> bool:
     """A BN as PSPNet has it, or an Upsample as YOLO's forks have it: no sign of SegNet's fork."""
     if layer.type == "BN":
         return four_blobs(layer)
     return layer.type == "Upsample" and len(layer.bottom) == 1
 
 
-def four_blobs(layer: Message) -> bool:
+def four_blobs(layer: LayerParameter) -> bool:
     """Whether a BN layer is PSPNet's, which learns slope and bias and keeps mean and variance."""
     names = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
     return any(layer.bn_param.HasField(name) for name in names) or len(layer.param) == 4
@@ -84,8 +84,10 @@ def four_blobs(layer: Message) -> bool:
 class Typed(Protocol):
     """A layer as far as its type goes."""
 
-    name: str
-    type: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
 
 
 def by_types(layers: Iterable[Typed]) -> tuple[str, str]:

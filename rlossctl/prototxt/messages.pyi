@@ -1,32 +1,36 @@
 # Written by proto/stub.py from proto/rlossctl.proto: do not change it here.
-from typing import TypeVar, type_check_only
+from typing import type_check_only
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer as _Messages
 from google.protobuf.internal.containers import RepeatedScalarFieldContainer as _Values
 from google.protobuf.message import Message
-
-_Enum = TypeVar("_Enum", bound=int)
+from typing_extensions import Self
 
 @type_check_only
-class _EnumType(type):
+class _Enum(int):
+    @classmethod
     def Name(cls, number: int) -> str: ...
-    def Value(cls: type[_Enum], name: str) -> _Enum: ...
+    @classmethod
+    def Value(cls, name: str) -> Self: ...
+    @classmethod
     def keys(cls) -> list[str]: ...
-    def values(cls: type[_Enum]) -> list[_Enum]: ...
-    def items(cls: type[_Enum]) -> list[tuple[str, _Enum]]: ...
+    @classmethod
+    def values(cls) -> list[Self]: ...
+    @classmethod
+    def items(cls) -> list[tuple[str, Self]]: ...
 
-class Phase(int, metaclass=_EnumType):
+class Phase(_Enum):
     TRAIN: Phase
     TEST: Phase
 
-class DataType(int, metaclass=_EnumType):
+class DataType(_Enum):
     DOUBLE: DataType
     FLOAT: DataType
     FLOAT16: DataType
     INT: DataType
     UINT: DataType
 
-class ConvolutionSeeker(int, metaclass=_EnumType):
+class ConvolutionSeeker(_Enum):
     GET: ConvolutionSeeker
     FINDEX: ConvolutionSeeker
 
@@ -160,7 +164,7 @@ class LayerParameter(Message):
     adaptive_pooling_param: AdaptivePoolingParameter
 
 class ParamSpec(Message):
-    class DimCheckMode(int, metaclass=_EnumType):
+    class DimCheckMode(_Enum):
         STRICT: ParamSpec.DimCheckMode
         PERMISSIVE: ParamSpec.DimCheckMode
 
@@ -172,19 +176,19 @@ class ParamSpec(Message):
     decay_mult: float
 
 class SolverParameter(Message):
-    class SnapshotFormat(int, metaclass=_EnumType):
+    class SnapshotFormat(_Enum):
         HDF5: SolverParameter.SnapshotFormat
         BINARYPROTO: SolverParameter.SnapshotFormat
 
     HDF5: SnapshotFormat
     BINARYPROTO: SnapshotFormat
-    class SolverMode(int, metaclass=_EnumType):
+    class SolverMode(_Enum):
         CPU: SolverParameter.SolverMode
         GPU: SolverParameter.SolverMode
 
     CPU: SolverMode
     GPU: SolverMode
-    class SolverType(int, metaclass=_EnumType):
+    class SolverType(_Enum):
         SGD: SolverParameter.SolverType
         NESTEROV: SolverParameter.SolverType
         ADAGRAD: SolverParameter.SolverType
@@ -280,7 +284,7 @@ class Datum(Message):
     encoded: bool
 
 class FillerParameter(Message):
-    class VarianceNorm(int, metaclass=_EnumType):
+    class VarianceNorm(_Enum):
         FAN_IN: FillerParameter.VarianceNorm
         FAN_OUT: FillerParameter.VarianceNorm
         AVERAGE: FillerParameter.VarianceNorm
@@ -310,7 +314,7 @@ class TransformationParameter(Message):
     crop_height: int
 
 class LossParameter(Message):
-    class NormalizationMode(int, metaclass=_EnumType):
+    class NormalizationMode(_Enum):
         FULL: LossParameter.NormalizationMode
         VALID: LossParameter.NormalizationMode
         BATCH_SIZE: LossParameter.NormalizationMode
@@ -344,13 +348,13 @@ class ArgMaxParameter(Message):
     axis: int
 
 class BNParameter(Message):
-    class BNMode(int, metaclass=_EnumType):
+    class BNMode(_Enum):
         LEARN: BNParameter.BNMode
         INFERENCE: BNParameter.BNMode
 
     LEARN: BNMode
     INFERENCE: BNMode
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: BNParameter.Engine
         CAFFE: BNParameter.Engine
         CUDNN: BNParameter.Engine
@@ -369,7 +373,7 @@ class BNParameter(Message):
     engine: BNParameter.Engine
 
 class BatchNormParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: BatchNormParameter.Engine
         CAFFE: BatchNormParameter.Engine
         CUDNN: BatchNormParameter.Engine
@@ -391,7 +395,7 @@ class BatchNormParameter(Message):
     engine: BatchNormParameter.Engine
 
 class BiasChannelParameter(Message):
-    class LabelType(int, metaclass=_EnumType):
+    class LabelType(_Enum):
         IMAGE: BiasChannelParameter.LabelType
         PIXEL: BiasChannelParameter.LabelType
 
@@ -421,7 +425,7 @@ class ContrastiveLossParameter(Message):
     legacy_version: bool
 
 class ConvolutionParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: ConvolutionParameter.Engine
         CAFFE: ConvolutionParameter.Engine
         CUDNN: ConvolutionParameter.Engine
@@ -463,7 +467,7 @@ class CropParameter(Message):
     by_coordinates: bool
 
 class DataParameter(Message):
-    class DB(int, metaclass=_EnumType):
+    class DB(_Enum):
         LEVELDB: DataParameter.DB
         LMDB: DataParameter.DB
 
@@ -484,7 +488,7 @@ class DataParameter(Message):
     cache: bool
 
 class DenseCRFLossParameter(Message):
-    class Mode(int, metaclass=_EnumType):
+    class Mode(_Enum):
         LATTICE: DenseCRFLossParameter.Mode
         SYMMETRIC: DenseCRFLossParameter.Mode
         EXACT: DenseCRFLossParameter.Mode
@@ -543,7 +547,7 @@ class ELUParameter(Message):
     alpha: float
 
 class EltwiseParameter(Message):
-    class EltwiseOp(int, metaclass=_EnumType):
+    class EltwiseOp(_Enum):
         PROD: EltwiseParameter.EltwiseOp
         SUM: EltwiseParameter.EltwiseOp
         MAX: EltwiseParameter.EltwiseOp
@@ -580,7 +584,7 @@ class HDF5OutputParameter(Message):
     file_name: str
 
 class HingeLossParameter(Message):
-    class Norm(int, metaclass=_EnumType):
+    class Norm(_Enum):
         L1: HingeLossParameter.Norm
         L2: HingeLossParameter.Norm
 
@@ -589,7 +593,7 @@ class HingeLossParameter(Message):
     norm: HingeLossParameter.Norm
 
 class ImageDataParameter(Message):
-    class LabelType(int, metaclass=_EnumType):
+    class LabelType(_Enum):
         NONE: ImageDataParameter.LabelType
         IMAGE: ImageDataParameter.LabelType
         PIXEL: ImageDataParameter.LabelType
@@ -639,13 +643,13 @@ class InterpParameter(Message):
     interp_type: str
 
 class LRNParameter(Message):
-    class NormRegion(int, metaclass=_EnumType):
+    class NormRegion(_Enum):
         ACROSS_CHANNELS: LRNParameter.NormRegion
         WITHIN_CHANNEL: LRNParameter.NormRegion
 
     ACROSS_CHANNELS: NormRegion
     WITHIN_CHANNEL: NormRegion
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: LRNParameter.Engine
         CAFFE: LRNParameter.Engine
         CUDNN: LRNParameter.Engine
@@ -700,7 +704,7 @@ class ParameterParameter(Message):
     shape: BlobShape
 
 class PoolingParameter(Message):
-    class PoolMethod(int, metaclass=_EnumType):
+    class PoolMethod(_Enum):
         MAX: PoolingParameter.PoolMethod
         AVE: PoolingParameter.PoolMethod
         STOCHASTIC: PoolingParameter.PoolMethod
@@ -708,7 +712,7 @@ class PoolingParameter(Message):
     MAX: PoolMethod
     AVE: PoolMethod
     STOCHASTIC: PoolMethod
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: PoolingParameter.Engine
         CAFFE: PoolingParameter.Engine
         CUDNN: PoolingParameter.Engine
@@ -720,7 +724,7 @@ class PoolingParameter(Message):
     CUDNN: Engine
     MKL2017: Engine
     MKLDNN: Engine
-    class RoundMode(int, metaclass=_EnumType):
+    class RoundMode(_Enum):
         CEIL: PoolingParameter.RoundMode
         FLOOR: PoolingParameter.RoundMode
 
@@ -753,7 +757,7 @@ class PythonParameter(Message):
     share_in_parallel: bool
 
 class ReLUParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: ReLUParameter.Engine
         CAFFE: ReLUParameter.Engine
         CUDNN: ReLUParameter.Engine
@@ -777,7 +781,7 @@ class RecurrentParameter(Message):
     expose_hidden: bool
 
 class ReductionParameter(Message):
-    class ReductionOp(int, metaclass=_EnumType):
+    class ReductionOp(_Enum):
         SUM: ReductionParameter.ReductionOp
         ASUM: ReductionParameter.ReductionOp
         SUMSQ: ReductionParameter.ReductionOp
@@ -797,7 +801,7 @@ class ReshapeParameter(Message):
     num_axes: int
 
 class SPPParameter(Message):
-    class PoolMethod(int, metaclass=_EnumType):
+    class PoolMethod(_Enum):
         MAX: SPPParameter.PoolMethod
         AVE: SPPParameter.PoolMethod
         STOCHASTIC: SPPParameter.PoolMethod
@@ -805,7 +809,7 @@ class SPPParameter(Message):
     MAX: PoolMethod
     AVE: PoolMethod
     STOCHASTIC: PoolMethod
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: SPPParameter.Engine
         CAFFE: SPPParameter.Engine
         CUDNN: SPPParameter.Engine
@@ -829,7 +833,7 @@ class ScaleParameter(Message):
     bias_filler: FillerParameter
 
 class SegAccuracyParameter(Message):
-    class AccuracyMetric(int, metaclass=_EnumType):
+    class AccuracyMetric(_Enum):
         PixelAccuracy: SegAccuracyParameter.AccuracyMetric
         ClassAccuracy: SegAccuracyParameter.AccuracyMetric
         PixelIOU: SegAccuracyParameter.AccuracyMetric
@@ -842,7 +846,7 @@ class SegAccuracyParameter(Message):
     reset: bool
 
 class SigmoidParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: SigmoidParameter.Engine
         CAFFE: SigmoidParameter.Engine
         CUDNN: SigmoidParameter.Engine
@@ -862,7 +866,7 @@ class SliceParameter(Message):
     axis: int
 
 class SoftmaxParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: SoftmaxParameter.Engine
         CAFFE: SoftmaxParameter.Engine
         CUDNN: SoftmaxParameter.Engine
@@ -881,7 +885,7 @@ class SwishParameter(Message):
     beta: float
 
 class TanHParameter(Message):
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: TanHParameter.Engine
         CAFFE: TanHParameter.Engine
         CUDNN: TanHParameter.Engine
@@ -933,7 +937,7 @@ class WindowDataParameter(Message):
     root_folder: str
 
 class V1LayerParameter(Message):
-    class LayerType(int, metaclass=_EnumType):
+    class LayerType(_Enum):
         NONE: V1LayerParameter.LayerType
         ABSVAL: V1LayerParameter.LayerType
         ACCURACY: V1LayerParameter.LayerType
@@ -1063,7 +1067,7 @@ class V1LayerParameter(Message):
     BATCH_NORM: LayerType
     SCALE: LayerType
     PYTHON: LayerType
-    class DimCheckMode(int, metaclass=_EnumType):
+    class DimCheckMode(_Enum):
         STRICT: V1LayerParameter.DimCheckMode
         PERMISSIVE: V1LayerParameter.DimCheckMode
 
@@ -1136,7 +1140,7 @@ class V1LayerParameter(Message):
     python_param: PythonParameter
 
 class V0LayerParameter(Message):
-    class PoolMethod(int, metaclass=_EnumType):
+    class PoolMethod(_Enum):
         MAX: V0LayerParameter.PoolMethod
         AVE: V0LayerParameter.PoolMethod
         STOCHASTIC: V0LayerParameter.PoolMethod
@@ -1205,7 +1209,7 @@ class AdaptivePoolingParameter(Message):
     output_size: int
 
 class PriorBoxParameter(Message):
-    class CodeType(int, metaclass=_EnumType):
+    class CodeType(_Enum):
         CORNER: PriorBoxParameter.CodeType
         CENTER_SIZE: PriorBoxParameter.CodeType
         CORNER_SIZE: PriorBoxParameter.CodeType
@@ -1256,7 +1260,7 @@ class DetectionOutputParameter(Message):
     save_file: str
 
 class ResizeParameter(Message):
-    class Resize_mode(int, metaclass=_EnumType):
+    class Resize_mode(_Enum):
         WARP: ResizeParameter.Resize_mode
         FIT_SMALL_SIZE: ResizeParameter.Resize_mode
         FIT_LARGE_SIZE_AND_PAD: ResizeParameter.Resize_mode
@@ -1264,7 +1268,7 @@ class ResizeParameter(Message):
     WARP: Resize_mode
     FIT_SMALL_SIZE: Resize_mode
     FIT_LARGE_SIZE_AND_PAD: Resize_mode
-    class Pad_mode(int, metaclass=_EnumType):
+    class Pad_mode(_Enum):
         CONSTANT: ResizeParameter.Pad_mode
         MIRRORED: ResizeParameter.Pad_mode
         REPEAT_NEAREST: ResizeParameter.Pad_mode
@@ -1272,7 +1276,7 @@ class ResizeParameter(Message):
     CONSTANT: Pad_mode
     MIRRORED: Pad_mode
     REPEAT_NEAREST: Pad_mode
-    class Interp_mode(int, metaclass=_EnumType):
+    class Interp_mode(_Enum):
         LINEAR: ResizeParameter.Interp_mode
         AREA: ResizeParameter.Interp_mode
         NEAREST: ResizeParameter.Interp_mode
@@ -1324,7 +1328,7 @@ class CenterLossParameter(Message):
     axis: int
 
 class UnpoolingParameter(Message):
-    class UnpoolMethod(int, metaclass=_EnumType):
+    class UnpoolMethod(_Enum):
         MAX: UnpoolingParameter.UnpoolMethod
         AVE: UnpoolingParameter.UnpoolMethod
         TILE: UnpoolingParameter.UnpoolMethod
@@ -1332,7 +1336,7 @@ class UnpoolingParameter(Message):
     MAX: UnpoolMethod
     AVE: UnpoolMethod
     TILE: UnpoolMethod
-    class Engine(int, metaclass=_EnumType):
+    class Engine(_Enum):
         DEFAULT: UnpoolingParameter.Engine
         CAFFE: UnpoolingParameter.Engine
 
@@ -1354,7 +1358,7 @@ class UnpoolingParameter(Message):
     unpool_w: int
 
 class MultiStageMeanfieldParameter(Message):
-    class Mode(int, metaclass=_EnumType):
+    class Mode(_Enum):
         POTTS: MultiStageMeanfieldParameter.Mode
         SEMI_METRIC: MultiStageMeanfieldParameter.Mode
         METRIC: MultiStageMeanfieldParameter.Mode

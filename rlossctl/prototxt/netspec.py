@@ -16,8 +16,9 @@ stand for a value of any type: the text is a template.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -76,7 +77,9 @@ class Layer:
         own_name = own_message(self.type)
         out = {key: value for key, value in self.fields.items() if key in layer_fields}
         own = {key: value for key, value in self.fields.items() if key not in layer_fields}
-        if own and own_name is None:
+        if not own:
+            return out
+        if own_name is None:
             raise PrototxtError(
                 "has a keyword that no layer has",
                 where=where,
@@ -84,9 +87,10 @@ class Layer:
                 expected=f"a field of LayerParameter: {self.type} has no message of its own",
                 advice="check the spelling",
             )
-        if own:
-            out[own_name] = {**dict(out.get(own_name, {})), **own}
-        return out
+        given = out.get(own_name, {})
+        if not isinstance(given, Mapping):
+            raise _wrong_value(own_name, given, "a dict", where)
+        return {**out, own_name: {**given, **own}}
 
 
 class Top:
@@ -116,11 +120,13 @@ class Layers:
     the fields of the layer. Returns the Top, a tuple of Tops, or with ntop=0 the Layer, to be assigned.
     """
 
-    def __getattr__(self, type_name: str):
+    def __getattr__(self, type_name: str) -> Callable[..., Any]:
         if type_name.startswith("_"):
             raise AttributeError(type_name)
 
-        def make(*bottoms: Top, ntop: int = 1, in_place: bool = False, **fields: object):
+        def make(
+            *bottoms: Top, ntop: int = 1, in_place: bool = False, **fields: object
+        ) -> Top | tuple[Top, ...] | Layer:
             layer = Layer(type_name, bottoms, in_place, fields)
             layer.tops = [Top(layer) for _ in range(ntop)]
             return layer.tops[0] if ntop == 1 else tuple(layer.tops) if ntop else layer
@@ -138,6 +144,11 @@ class NetSpec:
         name: the net's name.
         header: a comment for the top of the text.
     """
+
+    _name: str
+    _header: str
+    _tops: dict[str, Top]
+    _blocks: list[Layer | str]
 
     def __init__(self, name: str, header: str = "") -> None:
         vars(self).update(_name=name, _header=header, _tops={}, _blocks=[])
@@ -254,9 +265,10 @@ def _scalar(field: FieldDescriptor, value: object, where: str) -> str:
     if isinstance(value, str) and PLACEHOLDER.fullmatch(value):
         return value
     if kind == FieldDescriptor.CPPTYPE_ENUM:
-        if value in field.enum_type.values_by_name:
+        names = [] if field.enum_type is None else [number.name for number in field.enum_type.values]
+        if value in names:
             return str(value)
-        raise _wrong_value(field.name, value, " or ".join(field.enum_type.values_by_name), where)
+        raise _wrong_value(field.name, value, " or ".join(names), where)
     if isinstance(value, bool):
         if kind == FieldDescriptor.CPPTYPE_BOOL:
             return "true" if value else "false"

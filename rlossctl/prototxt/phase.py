@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from google.protobuf.message import Message
-
-from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import schema
+from rlossctl.errors import PrototxtError, RlossError
+from rlossctl.prototxt.messages import LayerParameter, NetParameter, NetState, NetStateRule, Phase
 from rlossctl.prototxt.text import NetFile
 
 
-def net_state(phase: str, *overrides: Message, level: int = 0, stages: tuple[str, ...] = ()) -> Message:
+def net_state(phase: str, *overrides: NetState, level: int = 0, stages: tuple[str, ...] = ()) -> NetState:
     """A NetState: the phase, then each override merged over it (stages accumulate, as in Caffe)."""
-    state = schema.message("NetState")
-    state.phase = schema.phase_number(phase)
+    state = NetState()
+    state.phase = phase_number(phase)
     for override in overrides:
         state.MergeFrom(override)
     if level:
@@ -23,7 +21,15 @@ def net_state(phase: str, *overrides: Message, level: int = 0, stages: tuple[str
     return state
 
 
-def filter_net(net: NetFile, state: Message) -> NetFile:
+def phase_number(name: str) -> Phase:
+    """The value of a Phase field for "TRAIN" or "TEST" (any case)."""
+    try:
+        return Phase.Value(name.upper())
+    except ValueError:
+        raise RlossError("unknown phase", found=name, expected="TRAIN or TEST") from None
+
+
+def filter_net(net: NetFile, state: NetState) -> NetFile:
     """Keeps the layers that the state includes.
 
     A layer without rules is kept; with exclude rules it goes if any matches; with include rules it stays
@@ -32,7 +38,7 @@ def filter_net(net: NetFile, state: Message) -> NetFile:
     Raises:
         PrototxtError: a layer has both kinds of rules.
     """
-    param = schema.message("NetParameter")
+    param = NetParameter()
     param.CopyFrom(net.param)
     del param.layer[:]
     lines = []
@@ -55,14 +61,14 @@ def filter_net(net: NetFile, state: Message) -> NetFile:
     return replace(net, param=param, lines=tuple(lines), filtered=filtered)
 
 
-def included(layer: Message, state: Message) -> bool:
+def included(layer: LayerParameter, state: NetState) -> bool:
     """Whether the state keeps the layer."""
     if layer.include:
         return any(matches(rule, state) for rule in layer.include)
     return not any(matches(rule, state) for rule in layer.exclude)
 
 
-def matches(rule: Message, state: Message) -> bool:
+def matches(rule: NetStateRule, state: NetState) -> bool:
     """Whether all conditions that a NetStateRule sets hold in the state."""
     return (
         (not rule.HasField("phase") or rule.phase == state.phase)

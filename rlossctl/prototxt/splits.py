@@ -5,12 +5,10 @@ Our graph needs no copies, but the caffemodels that Caffe writes hold these laye
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
-
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import NetParameter
 
 
-def insert_splits(net: Message) -> Message:
+def insert_splits(net: NetParameter) -> NetParameter:
     """A copy of a filtered NetParameter with Split layers named `<blob>_<layer>_<top index>_split`."""
     producer: dict[str, tuple[int, int]] = {}  # blob -> (layer, top) that wrote it last; layer -1: net input
     bottom_source: dict[tuple[int, int], tuple[int, int]] = {}
@@ -31,7 +29,7 @@ def insert_splits(net: Message) -> Message:
                 loss_weight[number, index] = weight
                 readers[number, index] = readers.get((number, index), 0) + 1
 
-    out = schema.message("NetParameter")
+    out = NetParameter()
     out.CopyFrom(net)
     del out.layer[:]
     used: dict[tuple[int, int], int] = {}
@@ -62,7 +60,7 @@ def _split_name(layer: str, blob: str, index: int) -> str:
     return f"{blob}_{layer}_{index}_split"
 
 
-def _add_split(net: Message, layer: str, blob: str, index: int, count: int, weight: float) -> None:
+def _add_split(net: NetParameter, layer: str, blob: str, index: int, count: int, weight: float) -> None:
     split = net.layer.add()
     split.name = _split_name(layer, blob, index)
     split.type = "Split"

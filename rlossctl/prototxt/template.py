@@ -1,8 +1,9 @@
 """`${NAME}` placeholders in prototxt text, as the experiments' shell scripts fill them.
 
 The original scripts pipe a template through sed, so a placeholder may stand anywhere, also outside
-quotes (`num_output: ${NUM_LABELS}`). Values come from explicit settings first and from the environment
-second. Comments are left alone: the original files keep unused placeholders there.
+quotes (`num_output: ${NUM_LABELS}`). `${NAME:-value}` brings a default, as in a shell; `value` is any text
+without braces and dollar signs. Values come from explicit settings first, from the environment second, and
+from the default last. Comments are left alone: the original files keep unused placeholders there.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from rlossctl.errors import PrototxtError
 
-PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\$\{(\w+)(?::-([^{}$]*))?\}")
 
 
 def fill(text: str, values: Mapping[str, object], where: str) -> str:
@@ -21,20 +23,23 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
 
     Args:
         text: a prototxt template.
-        values: explicit settings; the environment fills what they lack.
+        values: explicit settings; the environment fills what they lack, and defaults what both lack. A value
+            that is set and empty counts, unlike in a shell.
         where: the file's name, for errors.
 
     Raises:
-        PrototxtError: lists all names that are set nowhere, each with its lines.
+        PrototxtError: lists all names without a value, each with its lines.
     """
     missing: dict[str, list[int]] = {}
 
-    def value(match: re.Match[str], line: int) -> str:
-        name = match.group(1)
+    def value(line: int, match: re.Match[str]) -> str:
+        name, default = match.groups()
         if name in values:
             return str(values[name])
         if name in os.environ:
             return os.environ[name]
+        if default is not None:
+            return default
         lines = missing.setdefault(name, [])
         if line not in lines:
             lines.append(line)
@@ -43,7 +48,7 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
     lines = []
     for number, line in enumerate(text.split("\n"), start=1):
         code, comment = split_comment(line)
-        lines.append(PLACEHOLDER.sub(lambda match, number=number: value(match, number), code) + comment)
+        lines.append(PLACEHOLDER.sub(partial(value, number), code) + comment)
     if missing:
         raise _missing_error(missing, where)
     return "\n".join(lines)
@@ -51,8 +56,22 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
 
 def names(text: str) -> list[str]:
     """The placeholders that occur outside comments, in order of appearance."""
-    found = (match for line in text.split("\n") for match in PLACEHOLDER.finditer(split_comment(line)[0]))
-    return list(dict.fromkeys(match.group(1) for match in found))
+    return list(dict.fromkeys(name for name, _ in _occurrences(text)))
+
+
+def defaults(text: str) -> dict[str, str]:
+    """The placeholders that bring a default outside comments, with the first of each."""
+    out: dict[str, str] = {}
+    for name, default in _occurrences(text):
+        if default is not None:
+            out.setdefault(name, default)
+    return out
+
+
+def _occurrences(text: str) -> Iterator[tuple[str, str | None]]:
+    for line in text.split("\n"):
+        for match in PLACEHOLDER.finditer(split_comment(line)[0]):
+            yield match.group(1), match.group(2)
 
 
 def split_comment(line: str) -> tuple[str, str]:

@@ -8,17 +8,24 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from rlossctl import resources
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import coordinates, schema, template, unknown, upgrade
+from rlossctl.prototxt import coordinates, template, unknown, upgrade
 from rlossctl.prototxt import dialect as dialects
+from rlossctl.prototxt.messages import NetParameter, SolverParameter
+
+Kind = TypeVar("Kind", bound=Message)
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
-_TOKEN = re.compile(r'#[^\n]*|\$\{\w+\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n')
+_TOKEN = re.compile(
+    r'#[^\n]*|\$\{\w+(?::-[^{}$]*)?\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n'
+)
 # Two backslashes are taken together, so that what follows them is not taken for escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
 
@@ -37,7 +44,7 @@ class NetFile:
         filtered: blob -> the layer that makes it, of layers that the net's state leaves out.
     """
 
-    param: Message
+    param: NetParameter
     path: str
     lines: tuple[int, ...]
     dialect: str
@@ -66,7 +73,7 @@ def load_net_file(
 
 def parse_net(text: str, where: str = "<text>", dialect: str = "auto") -> NetFile:
     """Net text without placeholders to a NetFile; `where` names it in errors."""
-    param = parse(text, "NetParameter", where)
+    param = parse(text, NetParameter, where)
     if param.layer and param.layers:
         raise _mixed(text, where)
     return net_file(param, where, tuple(layer_lines(text)), dialect)
@@ -89,7 +96,7 @@ def _mixed(text: str, where: str) -> PrototxtError:
     )
 
 
-def net_file(param: Message, where: str, lines: tuple[int, ...] = (), dialect: str = "auto") -> NetFile:
+def net_file(param: NetParameter, where: str, lines: tuple[int, ...] = (), dialect: str = "auto") -> NetFile:
     """A NetParameter of any age as a NetFile in today's form; `lines` are those of its layers as read."""
     upgraded = upgrade.upgrade(param, where)
     kept = tuple(lines[index] for index in upgraded.origin if index < len(lines))
@@ -101,12 +108,14 @@ def net_file(param: Message, where: str, lines: tuple[int, ...] = (), dialect: s
     return NetFile(complete, where, kept, name, reason, (*notes, *told))
 
 
-def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
+def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> NetParameter:
     """The NetParameter of a net prototxt."""
     return load_net_file(path, placeholders).param
 
 
-def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> Message:
+def load_solver_parameter(
+    path: str | Path, placeholders: Mapping[str, object] | None = None
+) -> SolverParameter:
     """The SolverParameter of a solver prototxt, with the old `solver_type` enum turned into `type`.
 
     Inline nets are upgraded where they are used; Caffe itself forgets to.
@@ -115,7 +124,7 @@ def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] |
         PrototxtError: as for nets; also when both `type` and `solver_type` are set.
     """
     text = template.fill(read_text(path), placeholders or {}, str(path))
-    param = parse(text, "SolverParameter", str(path))
+    param = parse(text, SolverParameter, str(path))
     if param.HasField("solver_type"):
         if param.HasField("type"):
             raise PrototxtError(
@@ -130,12 +139,12 @@ def load_solver_parameter(path: str | Path, placeholders: Mapping[str, object] |
     return param
 
 
-def parse(text: str, name: str, where: str) -> Message:
-    """Text format to message `name`; errors carry `where` and the line."""
+def parse(text: str, kind: type[Kind], where: str) -> Kind:
+    """Text format to a message of `kind`; errors carry `where` and the line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of escapes that Caffe's protobuf refuses, Python's only warns
-            return text_format.Parse(text, schema.message(name))
+            return text_format.Parse(text, kind())
     except (UnicodeError, Warning) as error:
         line = _unknown_escape(text)
         raise PrototxtError(
@@ -146,39 +155,40 @@ def parse(text: str, name: str, where: str) -> Message:
             advice="write a backslash twice, or / between the names of folders",
         ) from error
     except text_format.ParseError as error:
-        _refuse_unknown(text, name, where)
-        line = error.GetLine()
+        _refuse_unknown(text, kind, where)
+        line = error.GetLine() or 0
         reason = re.sub(r"^\d+:\d+ ?: ?", "", str(error)).replace("rlossctl.", "")
         lines = text.split("\n")
         raise PrototxtError(
-            f"cannot be read as a {name}",
+            f"cannot be read as a {kind.DESCRIPTOR.name}",
             where=f"{where}:{line}" if line else where,
             found=f"{reason}" + (f" in: {lines[line - 1].strip()[:80]}" if line else ""),
             expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks",
-            advice=_instead(text, name) or "correct the line, or check that this is the file you meant",
+            advice=_instead(text, kind) or "correct the line, or check that this is the file you meant",
         ) from error
 
 
-def _refuse_unknown(text: str, name: str, where: str) -> None:
+def _refuse_unknown(text: str, kind: type[Message], where: str) -> None:
     """Raises a PrototxtError with everything in a text that the schema does not know, if there is any."""
-    found = unknown.unknown(text, name)
+    found = unknown.unknown(text, kind.DESCRIPTOR)
     if not found:
         return
     values = [one for one in found if one.value]
     kinds = [word for word, some in (("fields", len(values) < len(found)), ("values", values)) if some]
     raise PrototxtError(
-        f"cannot be read as a {name}: it holds {' and '.join(kinds)} that rlossctl does not know",
+        f"cannot be read as a {kind.DESCRIPTOR.name}: it holds {' and '.join(kinds)} that rlossctl does not "
+        "know",
         where=f"{where}:{found[0].line}",
         found=unknown.report(found),
         expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks, and of "
         "the other forks in docs/layers.md",
-        advice=_instead(text, name) or unknown.advice(found),
+        advice=_instead(text, kind) or unknown.advice(found),
     )
 
 
-def _instead(text: str, name: str) -> str:
+def _instead(text: str, kind: type[Message]) -> str:
     """What to do with a solver where a net is read."""
-    if name != "NetParameter" or not is_solver(text):
+    if kind is not NetParameter or not is_solver(text):
         return ""
     net = re.search(r"^\s*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
     return "this is a solver; give the net that it names" + (f": {net[1]}" if net else "")
@@ -197,8 +207,15 @@ def _unknown_escape(text: str) -> int:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a prototxt file, refused early when it is missing, huge, binary or something fetched in its
-    place. A byte order mark is left out; comments may have any encoding."""
+    """The text of a prototxt file, or of a net or solver that comes with rlossctl (`demo/train`).
+
+    A byte order mark is left out; comments may have any encoding.
+
+    Raises:
+        PrototxtError: neither, a file that is huge or binary, or something fetched in place of a prototxt.
+    """
+    if resources.is_named(path):
+        return resources.named_text(path)
     file = Path(path)
     try:
         size = file.stat().st_size
@@ -210,8 +227,8 @@ def read_text(path: str | Path) -> str:
             "cannot be opened",
             where=path,
             found=error.strerror or str(error),
-            expected="a readable prototxt file",
-            advice="check the name and the folder",
+            expected="a readable prototxt file, or the name of a net that comes with rlossctl",
+            advice=_meant(path),
         ) from error
     text = _decoded(data, path)
     _refuse_foreign(text, path)
@@ -285,6 +302,14 @@ def _refuse_foreign(text: str, path: str | Path) -> None:
             )
 
 
+def _meant(path: str | Path) -> str:
+    """What to give in place of a file that is not there."""
+    names = resources.similar_names(path)
+    if names:
+        return f"did you mean {' or '.join(names)}?"
+    return "check the name and the folder; rlossctl net --list shows the nets that come with rlossctl"
+
+
 def layer_lines(text: str) -> list[int]:
     """The line numbers (from 1) of the top-level `layer` blocks of a net's text."""
     return [line for name, line in _top_level(text, blocks_only=True) if name in ("layer", "layers")]
@@ -297,8 +322,7 @@ def top_level_fields(text: str) -> list[str]:
 
 def is_solver(text: str) -> bool:
     """Whether a prototxt or template is a solver, by the field names that nets and solvers do not share."""
-    kinds = ("SolverParameter", "NetParameter")
-    solver, net = ({field.name for field in schema.descriptor(kind).fields} for kind in kinds)
+    solver, net = (set(kind.DESCRIPTOR.fields_by_name) for kind in (SolverParameter, NetParameter))
     names = set(top_level_fields(text))
     return bool(names & (solver - net)) and not names & (net - solver)
 

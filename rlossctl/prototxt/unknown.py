@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from rlossctl.prototxt import forks, schema, upgrade
+from rlossctl.prototxt import forks, upgrade
 
 _TOKEN = re.compile(
     r'(?P<skip>#[^\n]*|[ \t\r\f,;]+)|(?P<line>\n)|(?P<text>"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')'
@@ -61,11 +61,11 @@ class Unknown:
         return f"{self.path}: {self.value}" if self.value else self.path
 
 
-def unknown(text: str, name: str) -> list[Unknown]:
-    """Everything that message `name` does not know of a text; nothing where the text cannot be followed."""
+def unknown(text: str, descriptor: Descriptor) -> list[Unknown]:
+    """Everything that a message does not know of a text; nothing where the text cannot be followed."""
     try:
         reader = _Reader(text)
-        found = reader.read(schema.descriptor(name))
+        found = reader.read(descriptor)
     except _Lost:
         return []
     return found and found + _foreign_types(reader.layers, found)

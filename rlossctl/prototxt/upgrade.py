@@ -11,12 +11,13 @@ built without these two (inputs are native here, and the BatchNorm layer knows t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
 
 # V0 type -> V1 enum name; the other V0 types are spelled as the enum, in lower case.
 _V0_SPELLINGS = {
@@ -103,7 +104,7 @@ class Upgraded:
         notes: what was left out, in sentences (Caffe's own error messages there are not fatal).
     """
 
-    param: Message
+    param: NetParameter
     version: str
     origin: tuple[int, ...]
     notes: tuple[str, ...] = ()
@@ -114,7 +115,7 @@ def camel_case(name: str) -> str:
     return _V1_SPELLINGS.get(name, "".join(part.capitalize() for part in name.split("_")))
 
 
-def upgrade(net: Message, where: str) -> Upgraded:
+def upgrade(net: NetParameter, where: str) -> Upgraded:
     """Brings V0 and V1 `layers` to V2; `input` fields stay as they are.
 
     Args:
@@ -135,13 +136,13 @@ def upgrade(net: Message, where: str) -> Upgraded:
             expected='either layer { type: "Convolution" } or layers { type: CONVOLUTION }',
             advice="rewrite the `layers` blocks in the new form",
         )
-    layers, origin, notes = list(net.layers), list(range(len(net.layers))), []
-    version = "V1"
+    layers, origin, version = list(net.layers), list(range(len(net.layers))), "V1"
+    notes: list[str] = []
     if any(layer.HasField("layer") for layer in layers):
         version = "V0"
         layers, origin = _without_padding(net, where)
         layers = [_from_v0(layer, where, notes) for layer in layers]
-    out = schema.message("NetParameter")
+    out = NetParameter()
     out.CopyFrom(net)
     del out.layers[:]
     for layer in layers:
@@ -149,14 +150,14 @@ def upgrade(net: Message, where: str) -> Upgraded:
     return Upgraded(out, version, tuple(origin), tuple(notes))
 
 
-def modernize(net: Message, dialect: str) -> Message:
+def modernize(net: NetParameter, dialect: str) -> NetParameter:
     """An upgraded net as the dialect's own newest Caffe writes it; the argument is not changed.
 
     BVLC and ENet: `input` fields become one leading Input layer (without shapes they are dropped, as in
     saved weights). BVLC: three `param` entries of a BatchNorm get lr_mult and decay_mult 0. The rloss and
     SegNet forks have no Input layer and keep `input`.
     """
-    out = schema.message("NetParameter")
+    out = NetParameter()
     out.CopyFrom(net)
     if dialect in ("bvlc", "enet") and out.input:
         _input_layer(out)
@@ -168,7 +169,7 @@ def modernize(net: Message, dialect: str) -> Message:
     return out
 
 
-def _input_layer(net: Message) -> None:
+def _input_layer(net: NetParameter) -> None:
     shapes = [list(shape.dim) for shape in net.input_shape]
     if not shapes:
         dims = list(net.input_dim)
@@ -185,12 +186,12 @@ def _input_layer(net: Message) -> None:
     net.layer.extend(layers)
 
 
-def _without_padding(net: Message, where: str) -> tuple[list[Message], list[int]]:
+def _without_padding(net: NetParameter, where: str) -> tuple[list[V1LayerParameter], list[int]]:
     """V0 layers whose padding layers went into the `pad` of their readers, and their indices in the net."""
     producer: dict[str, int | None] = dict.fromkeys(net.input)
     kept, origin = [], []
     for index, old in enumerate(net.layers):
-        layer = type(old)()
+        layer = V1LayerParameter()
         layer.CopyFrom(old)
         if old.layer.type != "padding":
             kept.append(layer)
@@ -208,7 +209,7 @@ def _without_padding(net: Message, where: str) -> tuple[list[Message], list[int]
     return kept, origin
 
 
-def _check_padding(layer: Message, padding: Message, where: str) -> None:
+def _check_padding(layer: V1LayerParameter, padding: V1LayerParameter, where: str) -> None:
     if layer.layer.type not in ("conv", "pool") or len(layer.bottom) != 1:
         raise _v0_error(
             layer,
@@ -222,19 +223,19 @@ def _check_padding(layer: Message, padding: Message, where: str) -> None:
         raise _v0_error(padding, where, "a padding layer has one bottom and one top", found)
 
 
-def _from_v0(connection: Message, where: str, notes: list[str]) -> Message:
+def _from_v0(connection: V1LayerParameter, where: str, notes: list[str]) -> V1LayerParameter:
     """A V1 layer from the V0 layer inside it; what stands around the V0 layer stays."""
     old = connection.layer
     if not connection.HasField("layer") or (old.HasField("type") and old.type not in _V0_TYPES):
         found = f"type {old.type!r}" if connection.HasField("layer") else "`layers` without `layer` inside"
         raise _v0_error(connection, where, "has no layer type of V0", found, f"one of {', '.join(_V0_TYPES)}")
-    new = type(connection)()
+    new = V1LayerParameter()
     new.CopyFrom(connection)
     new.ClearField("layer")
     if old.HasField("name"):
         new.name = old.name
     if old.HasField("type"):
-        new.type = _layer_types().values_by_name[_V0_SPELLINGS.get(old.type, old.type.upper())].number
+        new.type = V1LayerParameter.LayerType.Value(_V0_SPELLINGS.get(old.type, old.type.upper()))
     new.blobs.extend(old.blobs)
     new.blobs_lr.extend(old.blobs_lr)
     new.weight_decay.extend(old.weight_decay)
@@ -256,7 +257,7 @@ def _from_v0(connection: Message, where: str, notes: list[str]) -> Message:
     return new
 
 
-def _meaningless(layer: Message, field: str) -> str:
+def _meaningless(layer: V0LayerParameter, field: str) -> str:
     return f"layer {layer.name!r}: {field} has no meaning for type {layer.type}; left out, as in Caffe"
 
 
@@ -271,14 +272,15 @@ def _put(message: Message, name: str, value: object) -> None:
         setattr(message, name, value)
 
 
-def _with_transform(layer: Message) -> Message:
+def _with_transform(layer: V1LayerParameter) -> V1LayerParameter:
     """Moves scale, mean_file, crop_size and mirror of V1's three data layers to transform_param."""
-    name = _V1_DATA.get(_layer_types().values_by_number[layer.type].name)
-    param = getattr(layer, name) if name and layer.HasField(name) else None
-    fields = [field for field in _V1_TRANSFORM if param is not None and param.HasField(field)]
+    name = _V1_DATA.get(V1LayerParameter.LayerType.Name(layer.type))
+    if name is None or not layer.HasField(name):
+        return layer
+    fields = [field for field in _V1_TRANSFORM if getattr(layer, name).HasField(field)]
     if not fields:
         return layer
-    new = type(layer)()
+    new = V1LayerParameter()
     new.CopyFrom(layer)
     param = getattr(new, name)
     for field in fields:
@@ -287,11 +289,10 @@ def _with_transform(layer: Message) -> Message:
     return new
 
 
-def _from_v1(old: Message, new: Message) -> None:
+def _from_v1(old: V1LayerParameter, new: LayerParameter) -> None:
     """Fills a LayerParameter from a V1LayerParameter: fields of equal name are of equal type."""
     if old.HasField("type"):
-        name = _layer_types().values_by_number[old.type].name
-        new.type = camel_case(name)
+        new.type = camel_case(V1LayerParameter.LayerType.Name(old.type))
     targets = new.DESCRIPTOR.fields_by_name
     for field, value in old.ListFields():
         if field.name in ("type", "param") or field.name not in targets:
@@ -303,9 +304,13 @@ def _from_v1(old: Message, new: Message) -> None:
             target.extend(value)
         else:
             setattr(new, field.name, value)
-    specs = (("name", old.param), ("share_mode", old.blob_share_mode))
-    rates = (("lr_mult", old.blobs_lr), ("decay_mult", old.weight_decay))
-    for name, values in specs + rates:
+    specs: dict[str, Sequence[object]] = {
+        "name": old.param,
+        "share_mode": old.blob_share_mode,
+        "lr_mult": old.blobs_lr,
+        "decay_mult": old.weight_decay,
+    }
+    for name, values in specs.items():
         for index, value in enumerate(values):
             while len(new.param) <= index:
                 new.param.add()
@@ -315,12 +320,8 @@ def _from_v1(old: Message, new: Message) -> None:
         new.crop_param.by_coordinates = True
 
 
-def _layer_types() -> object:
-    return schema.descriptor("V1LayerParameter").enum_types_by_name["LayerType"]
-
-
 def _v0_error(
-    layer: Message, where: str, message: str, found: object, expected: str | None = None
+    layer: V1LayerParameter, where: str, message: str, found: object, expected: str | None = None
 ) -> PrototxtError:
     name = layer.layer.name or layer.name
     return PrototxtError(

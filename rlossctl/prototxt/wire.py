@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import dialect as dialects
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import LayerParameter, NetParameter
 
 # (dialect, layer type) -> {fork's number: our number} in LayerParameter
 _RLOSS = {
@@ -42,20 +42,20 @@ _ENET_LOSS = {3: 10003, 5: 3}
 _LAYER = 100  # in NetParameter
 
 
-def encode_layer(layer: Message, dialect: str) -> bytes:
+def encode_layer(layer: LayerParameter, dialect: str) -> bytes:
     """A LayerParameter as the dialect's own Caffe would serialize it (fields in ascending order)."""
     to_fork = {ours: fork for fork, ours in _layer_numbers(layer.type, dialect).items()}
     loss = {ours: fork for fork, ours in _loss_numbers(dialect).items()}
     return _renumber(layer.SerializeToString(deterministic=True), to_fork, loss)
 
 
-def decode_layer(data: bytes, layer_type: str, dialect: str) -> Message:
+def decode_layer(data: bytes, layer_type: str, dialect: str) -> LayerParameter:
     """A serialized LayerParameter of a dialect as a message of our schema."""
     encoded = _renumber(data, _layer_numbers(layer_type, dialect), _loss_numbers(dialect))
-    return schema.message_class("LayerParameter").FromString(encoded)
+    return LayerParameter.FromString(encoded)
 
 
-def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[Message, str, str]:
+def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[NetParameter, str, str]:
     """A serialized NetParameter (a caffemodel, with or without its blobs) of any age and fork.
 
     Returns:
@@ -68,7 +68,7 @@ def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[Message,
     try:
         fields = _fields(data)
         layers = [_content(payload) for number, _, payload in fields if number == _LAYER]
-        net = schema.message_class("NetParameter").FromString(
+        net = NetParameter.FromString(
             b"".join(_field(number, wire, payload) for number, wire, payload in fields if number != _LAYER)
         )
         types = [_type(layer) for layer in layers]
@@ -94,9 +94,9 @@ def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[Message,
         ) from error
 
 
-def encode_net(net: Message, dialect: str) -> bytes:
+def encode_net(net: NetParameter, dialect: str) -> bytes:
     """A NetParameter as the dialect's own Caffe would serialize it."""
-    rest = type(net)()
+    rest = NetParameter()
     rest.CopyFrom(net)
     del rest.layer[:]
     layers = (encode_layer(layer, dialect) for layer in net.layer)
@@ -117,7 +117,7 @@ def _check_strings(message: Message) -> None:
             for text in (value,) if single else value:
                 if isinstance(text, bytes):
                     raise _Damaged(f"{field.name} is no UTF-8: {text[:40]!r}")
-        elif field.type == field.TYPE_MESSAGE and field.message_type.name != "BlobProto":
+        elif field.message_type is not None and field.message_type.name != "BlobProto":
             for inner in (value,) if single else value:
                 _check_strings(inner)
 

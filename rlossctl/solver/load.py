@@ -108,15 +108,15 @@ def build_solver(
     number = pick_seed(seed, param)
     torch.manual_seed(number)
     data = {"seed": number, "workers": workers}
-    train_file, origin = nets.train_net(param, file, placeholders, net)
+    train_file, origin = nets.train_net(param, file, placeholders, net, dialect)
     log.info(f"Creating training net from {origin}")
     for note in train_file.notes:
         log.warning(note)
-    train = _build(train_file, place, {**data, "source": source, "root": root}, dialect)
+    train = _build(train_file, place, {**data, "source": source, "root": root})
     tests = []
-    for index, (test_file, origin) in enumerate(nets.test_nets(param, file, placeholders, net)):
+    for index, (test_file, origin) in enumerate(nets.test_nets(param, file, placeholders, net, dialect)):
         log.info(f"Creating test net (#{index}) specified by {origin}")
-        tests.append(_build(test_file, place, data, dialect, share=train))
+        tests.append(_build(test_file, place, data, share=train))
     prefix = snapshot_prefix(param, file) if prefix is None else prefix
     try:
         solver = Solver(param, train, tests, prefix=prefix, seed=number, log=log)
@@ -183,11 +183,10 @@ def _build(
     file: NetFile,
     device: torch.device,
     data: Mapping[str, object],
-    dialect: str,
     share: Net | None = None,
 ) -> Net:
     given = {name: value for name, value in data.items() if value is not None}
-    return build_net(file, device=device, share=share, data=given, dialect=dialect)
+    return build_net(file, device=device, share=share, data=given)
 
 
 def _check(param: Message, file: Path) -> None:

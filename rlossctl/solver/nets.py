@@ -11,19 +11,22 @@ from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import load_net_file
 from rlossctl.prototxt.phase import filter_net, net_state
 from rlossctl.prototxt.text import NetFile, net_file
+from rlossctl.resources import is_named
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
 def find_file(name: str, solver: Path, what: str) -> Path:
-    """A path that a solver file names: from the working directory as in Caffe, else from the solver's folder.
+    """A path that a solver names: from the working directory as in Caffe, else from the solver's folder.
+
+    Beside a solver that comes with rlossctl lie the nets that do.
 
     Raises:
         PrototxtError: it is in neither; names both places.
     """
     places = [Path(name), solver.parent / name]
     for place in places:
-        if place.is_file():
+        if place.is_file() or is_named(place):
             return place
     tried = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
     raise PrototxtError(
@@ -36,7 +39,11 @@ def find_file(name: str, solver: Path, what: str) -> Path:
 
 
 def train_net(
-    param: Message, solver: Path, placeholders: Mapping[str, object], net: str | Path | None = None
+    param: Message,
+    solver: Path,
+    placeholders: Mapping[str, object],
+    net: str | Path | None = None,
+    dialect: str = "auto",
 ) -> tuple[NetFile, str]:
     """The training net, filtered for its phase, and where it came from in words.
 
@@ -53,7 +60,7 @@ def train_net(
     """
     given = [name for name in TRAIN_FIELDS if param.HasField(name)]
     if net is not None:
-        file, source = load_net_file(net, placeholders), f"net file: {net}"
+        file, source = load_net_file(net, placeholders, dialect), f"net file: {net}"
     elif len(given) != 1:
         raise PrototxtError(
             "must name exactly one training net",
@@ -63,12 +70,16 @@ def train_net(
             advice="keep one of them, or give the net on its own: --prototxt NET --solver SOLVER",
         )
     else:
-        file, source = _read(param, given[0], solver, placeholders)
+        file, source = _read(param, given[0], solver, placeholders, dialect)
     return filter_net(file, net_state("TRAIN", file.param.state, param.train_state)), source
 
 
 def test_nets(
-    param: Message, solver: Path, placeholders: Mapping[str, object], net: str | Path | None = None
+    param: Message,
+    solver: Path,
+    placeholders: Mapping[str, object],
+    net: str | Path | None = None,
+    dialect: str = "auto",
 ) -> Iterator[tuple[NetFile, str]]:
     """The test nets in Caffe's order: test_net_param, test_net, the generic net for the rest of test_iter.
 
@@ -87,7 +98,7 @@ def test_nets(
     if count and param.test_interval < 1:
         raise _count_error(solver, "test_interval", param.test_interval, "above 0 where there are test nets")
     for index in range(count):
-        file, source = _test_file(param, index, solver, placeholders, net)
+        file, source = _test_file(param, index, solver, placeholders, net, dialect)
         yield (
             filter_net(file, net_state("TEST", file.param.state, *param.test_state[index : index + 1])),
             source,
@@ -95,26 +106,35 @@ def test_nets(
 
 
 def _test_file(
-    param: Message, index: int, solver: Path, placeholders: Mapping[str, object], net: str | Path | None
+    param: Message,
+    index: int,
+    solver: Path,
+    placeholders: Mapping[str, object],
+    net: str | Path | None,
+    dialect: str,
 ) -> tuple[NetFile, str]:
     inline = len(param.test_net_param)
     if index < inline:
-        return net_file(param.test_net_param[index], f"{solver} (test_net_param {index})"), "test_net_param"
+        return net_file(
+            param.test_net_param[index], f"{solver} (test_net_param {index})", dialect=dialect
+        ), "test_net_param"
     if index < inline + len(param.test_net):
         name = param.test_net[index - inline]
-        return load_net_file(find_file(name, solver, "test_net"), placeholders), f"test_net file: {name}"
+        return load_net_file(
+            find_file(name, solver, "test_net"), placeholders, dialect
+        ), f"test_net file: {name}"
     if net is not None:
-        return load_net_file(net, placeholders), f"net file: {net}"
-    return _read(param, "net" if param.HasField("net") else "net_param", solver, placeholders)
+        return load_net_file(net, placeholders, dialect), f"net file: {net}"
+    return _read(param, "net" if param.HasField("net") else "net_param", solver, placeholders, dialect)
 
 
 def _read(
-    param: Message, field: str, solver: Path, placeholders: Mapping[str, object]
+    param: Message, field: str, solver: Path, placeholders: Mapping[str, object], dialect: str
 ) -> tuple[NetFile, str]:
     value = getattr(param, field)
     if field.endswith("_param"):
-        return net_file(value, f"{solver} ({field})"), field
-    return load_net_file(find_file(value, solver, field), placeholders), f"{field} file: {value}"
+        return net_file(value, f"{solver} ({field})", dialect=dialect), field
+    return load_net_file(find_file(value, solver, field), placeholders, dialect), f"{field} file: {value}"
 
 
 def _count_error(solver: Path, field: str, found: object, expected: str) -> PrototxtError:

@@ -17,6 +17,7 @@ from rlossctl.files import atomic_write
 from rlossctl.losses import DenseCRFLoss
 from rlossctl.visualize.maps import GREY, Panel, sheet, signed_scale
 from rlossctl.visualize.scores import Scored
+from rlossctl.words import counted
 
 SHOWN = 6  # classes of the montage
 EXPLANATION = (
@@ -47,7 +48,7 @@ class Gradient:
     on_scores: np.ndarray
 
 
-def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str = "cpu") -> Gradient:
+def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str | torch.device = "cpu") -> Gradient:
     """Runs the loss on one photo, all pixels counted; `device` is where the filter runs."""
     place = torch.device(device)
     image, seg = (torch.from_numpy(array)[None].to(place) for array in (scored.colours, scored.probabilities))
@@ -99,9 +100,8 @@ def montage(name: str, scored: Scored, result: Gradient) -> Image.Image:
     lines = [f"loss {result.loss:.6g}; {result.setting}", *EXPLANATION]
     left_out = len(scored.classes) - len(shown)
     if left_out:
-        lines.append(
-            f"{left_out} classes that are most probable nowhere, or on less pixels, have files of their own."
-        )
+        others = counted(left_out, "class", "classes")
+        lines.append(f"Files of their own: {others} most probable at fewer pixels, or at none.")
     return sheet(f"Gradient of the DenseCRF loss: {name}", lines, rows)
 
 

@@ -88,7 +88,7 @@ def _draw_panel(
     draw: ImageDraw.ImageDraw,
     panel: Panel,
     corner: tuple[int, int],
-    font: ImageFont.FreeTypeFont,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     x, y = corner
     picture = enlarge(panel.picture)

@@ -14,7 +14,8 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.upsample import upsample
-from rlossctl.evaluation.running.open_model import OpenedModel, open_model, override_preprocess
+from rlossctl.evaluation.running.named import Named
+from rlossctl.evaluation.running.open_model import ImageList, OpenedModel, PreprocessOverrides, open_model
 from rlossctl.weights import kinds
 
 ARRAYS = (".npy", ".npz")
@@ -53,7 +54,7 @@ def open_scores(
     device: str = "auto",
     placeholders: Mapping[str, object] | None = None,
     dialect: str = "auto",
-    mean: Sequence[float] | None = None,
+    mean: tuple[float, float, float] | None = None,
     classes: Sequence[str] | None = None,
     soften: float = 0.1,
 ) -> Scored:
@@ -73,7 +74,7 @@ def open_scores(
     """
     photo = read_image(image)
     suffix = Path(scores).suffix.lower()
-    if kinds.named_kind(scores) != kinds.PROTOTXT and weights is not None:
+    if kinds.by_name(scores) != kinds.PROTOTXT and weights is not None:
         raise UsageError(
             "weights belong to a prototxt",
             where=scores,
@@ -90,7 +91,8 @@ def open_scores(
         probabilities, note = _fit(probabilities, photo)
         return _raw(photo, probabilities, classes, f"{Path(scores).name}, {how}", note)
     # The photo stands for the list that evaluation would go through.
-    opened = open_model(str(scores), weights, device, placeholders, source=str(image), dialect=dialect)
+    named = Named("", str(scores), weights, placeholders or {}, dialect)
+    opened = open_model(named, device, ImageList(str(image)))
     return _from_model(photo, opened, mean, classes, Path(scores).name)
 
 
@@ -144,14 +146,14 @@ def _raw(
 def _from_model(
     photo: np.ndarray,
     opened: OpenedModel,
-    mean: Sequence[float] | None,
+    mean: tuple[float, float, float] | None,
     classes: Sequence[str] | None,
     name: str,
 ) -> Scored:
-    predictor = Predictor(opened.runner, override_preprocess(opened.runner.preprocess, mean))
+    predictor = Predictor(opened.runner, PreprocessOverrides(mean).apply(opened.preprocess))
     probabilities = predictor.probabilities(photo)
     names = _names(classes or opened.runner.classes, len(probabilities), name)
-    colours, seen = _as_the_net_sees(photo, predictor.preprocess)
+    colours, seen = _as_the_net_sees(photo, predictor.require_preprocess())
     origin = f"{name}, run by {opened.runner.backend}"
     return Scored(photo, colours, probabilities, names, origin, seen, opened.notes)
 

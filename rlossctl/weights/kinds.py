@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from rlossctl import resources
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.weights import wire
 from rlossctl.weights.magic import HDF5, TEXT_BYTES, TEXT_SAMPLE, is_safetensors
@@ -48,19 +49,25 @@ def by_suffix(path: str | os.PathLike[str]) -> str | None:
     return max(found)[1] if found else None
 
 
-def named_kind(path: str | os.PathLike[str]) -> str | None:
-    """As `by_suffix`, but a text that is called like a checkpoint is a prototxt, as in py-faster-rcnn."""
+def by_name(path: str | os.PathLike[str]) -> str | None:
+    """The format that an input's name tells: its suffix, or a prototxt for a net that comes with rlossctl.
+
+    What is spelt much like such a net and is not there counts as a prototxt too: its reader says what may be
+    meant. So does a text that is called like a checkpoint, as all prototxts of py-faster-rcnn are (.pt).
+    """
     kind = by_suffix(path)
-    return PROTOTXT if kind == CHECKPOINT and _holds_prototxt(path) else kind
+    if kind == CHECKPOINT and _holds_prototxt(path):
+        return PROTOTXT
+    return kind or (PROTOTXT if resources.similar_names(path) else None)
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The format of an existing file, by its suffix, else by its content.
+    """The format of an input, by its name, else by its content.
 
     Raises:
-        WeightsError: the file cannot be read or is empty (only looked at without a known suffix).
+        WeightsError: the file cannot be read or is empty (only looked at where the name does not tell).
     """
-    return named_kind(path) or by_content(wire.open_source(path))
+    return by_name(path) or by_content(wire.open_source(path))
 
 
 def by_content(source: Source) -> str:

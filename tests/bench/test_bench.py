@@ -48,7 +48,7 @@ def test_large_images_leave_slow_filters_out() -> None:
 def test_settings_are_left_as_they_were(monkeypatch) -> None:
     monkeypatch.setenv(choice.VARIABLE, "twin")
     before = torch.get_num_threads()
-    list(table(contenders(), [5], {"channels": 1, "threads": before + 1, "repeats": 1}))
+    list(table(contenders(), [5], Job(5, "smooth", channels=1, threads=before + 1, repeats=1)))
     assert os.environ[choice.VARIABLE] == "twin" and torch.get_num_threads() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from rlossctl.cli import COMMANDS, cli
+from rlossctl.cli import COMMANDS, cli, groups
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -82,3 +83,53 @@ def test_a_command_has_the_name_that_it_is_listed_under(name):
 def test_unknown_commands_and_options_are_usage_errors():
     for arguments in (["tain"], ["inspect", "--frobnicate", "x"], ["inspect"], ["convert", "a", "b"]):
         assert CliRunner().invoke(cli, arguments).exit_code == 2, arguments
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_many_options_stand_under_headings(words):
+    help_text = CliRunner().invoke(cli, [*words, "--help"], prog_name="rlossctl").output
+    sections = re.split(r"^(\S.*):$", help_text, flags=re.MULTILINE)[1:]
+    sizes = {
+        heading: len(re.findall(r"^  -", text, re.MULTILINE))
+        for heading, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+    assert max(sizes.values()) <= 9, "a longer list is not read"
+    if sum(sizes.values()) > 9:
+        assert len(sizes) > 2 and sizes["Other options"] == 1, "--help alone"
+
+
+def test_headings_and_columns_are_in_order(monkeypatch):
+    @groups.command("paint")
+    @groups.option_group("Colours", click.option("--red", help="R."), click.option("--blue", help="B."))
+    @click.option("--a-rather-long-name-for-one", is_flag=True, help="Long.")
+    @groups.option_group("Brushes", click.option("--width", type=int, help="W."))
+    def paint(**_: object) -> None:
+        """Paints."""
+
+    lines = CliRunner().invoke(paint, ["--help"]).output.splitlines()
+    headings = [line for line in lines if line.endswith(":") and not line.startswith("Usage")]
+    assert headings == ["Colours:", "Brushes:", "Other options:"]
+    starts = {
+        line.rindex(word) for line in lines for word in ("R.", "B.", "W.", "Long.") if line.endswith(word)
+    }
+    assert len(starts) == 1, "one column"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tain"], ["rlossctl: no such command 'tain'", "did you mean train?"]),
+        (["data", "scribbel"], ["rlossctl data: no such command 'scribbel'", "scribble or scribbles"]),
+        (["eval", "m.onnx", "--dtaa", "x"], ["rlossctl eval: no such option '--dtaa'", "--data"]),
+        (["convert", "a", "b"], ["rlossctl convert: missing option", "--out", "expected: rlossctl convert"]),
+        (["inspect"], ["missing argument 'FILE'", "expected: rlossctl inspect [OPTIONS] FILE"]),
+        (["bench", "filter", "--size", "no"], ["rlossctl bench filter: invalid value for '--size'"]),
+        (["frobnicate"], ["no such command 'frobnicate'", "see rlossctl --help"]),
+    ],
+)
+def test_usage_errors_are_one_paragraph(arguments, words, invoke):
+    code, out, err = invoke(*arguments)
+    assert code == 2 and out == "" and err.startswith("error: rlossctl")
+    assert "\n\n" not in err and "Usage:" not in err
+    for word in words:
+        assert word in err

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -77,7 +78,7 @@ SETTINGS = {"EXP": "toy", "NUM_LABELS": 4, "WEIGHT": "1e-9"}
 def write_weights(prototxt: Path, path: Path, settings: dict[str, object]) -> None:
     """Random weights of sizes at which every layer matters."""
     generator = torch.Generator().manual_seed(3)
-    net = load_inference_net(prototxt, placeholders=settings)
+    net = load_inference_net(NetOrigin(prototxt, placeholders=settings))
     for layer in net.layers:
         for index, blob in enumerate(layer.module.blobs):
             blob.copy_(torch.randn(blob.shape, generator=generator))

@@ -13,6 +13,7 @@ from rlossctl.cli import cli
 from rlossctl.converters.folding.bn_statistics import fold_bn
 from rlossctl.errors import UsageError
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import load_caffemodel, write_caffemodel
 
@@ -37,14 +38,14 @@ def images(tmp_path):
         pixels = generator.integers(0, 256, (9, 9, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\nd.png\n")
-    return {"source": str(tmp_path / "list.txt"), "root": f"{tmp_path}/"}
+    return DataOverrides(str(tmp_path / "list.txt"), f"{tmp_path}/")
 
 
 def load(tmp_path, images, batch: int):
     path = tmp_path / "train.prototxt"
     path.write_text(NET % batch)
     torch.manual_seed(0)
-    return load_inference_net(path, data=images)
+    return load_inference_net(NetOrigin(path), images)
 
 
 def test_folded_by_one_batch_gives_that_batch_what_learning_gave(tmp_path, images):
@@ -76,7 +77,7 @@ def test_the_command_writes_a_net_that_says_inference(tmp_path, images):
     net = load(tmp_path, images, batch=2)
     weights, out = tmp_path / "w.caffemodel", tmp_path / "folded.caffemodel"
     write_caffemodel(weights, net.name, layer_records(net))
-    options = ["--fold-bn", images["source"], "--root", images["root"], "-o", str(out), "--dialect", "segnet"]
+    options = ["--fold-bn", images.list, "--root", images.root, "-o", str(out), "--dialect", "segnet"]
     result = CliRunner().invoke(cli, ["convert", str(tmp_path / "train.prototxt"), str(weights), *options])
     assert result.exit_code == 0, result.output
     assert "folded 2 BN layers by 4 images in batches of 2" in result.output
@@ -84,7 +85,7 @@ def test_the_command_writes_a_net_that_says_inference(tmp_path, images):
     rlossctl.convert(out, None, text)
     assert text.read_text().count("bn_mode: INFERENCE") == 2
     with pytest.raises(UsageError, match="nothing to fold"):
-        fold_bn(load_inference_net(text, data=images))
+        fold_bn(load_inference_net(NetOrigin(text), images))
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from rlossctl.errors import NetError, VerificationError
 from rlossctl.layers.activation import ReLU
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.deploy import Deploy
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -75,7 +76,7 @@ def test_scores_at_sizes_that_the_converter_did_not_try(converted, material, sha
     out, verification = converted
     assert "random " + "x".join(map(str, shape)) not in {entry.trial for entry in verification.comparisons}
     image = (np.random.default_rng(1).standard_normal(shape) * 60).astype(np.float32)
-    net = load_inference_net(material.test, placeholders=material.settings)
+    net = load_inference_net(NetOrigin(material.test, placeholders=material.settings))
     net.copy_from(material.weights)
     with torch.no_grad():
         expected = Deploy(net)(torch.from_numpy(image))[0].numpy()

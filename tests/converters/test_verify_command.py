@@ -81,7 +81,7 @@ def test_the_layer_with_other_weights_is_named(files, material, tmp_path):
 
 def test_half_a_model_is_a_usage_error(material):
     result = verify(material, material.test, material.test)
-    assert isinstance(result.exception, UsageError) and "half a model" in str(result.exception)
+    assert isinstance(result.exception, UsageError) and "half of a model" in str(result.exception)
 
 
 def relu(*, inputs: dict[str, tuple[int, list[int]]], reads: str = "data", card: str = "") -> onnx.ModelProto:

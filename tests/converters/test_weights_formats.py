@@ -14,6 +14,7 @@ import rlossctl
 from rlossctl.converters.formats import caffemodel, flat_names
 from rlossctl.errors import RlossError, UsageError, VerificationError, WeightsError
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.prototxt import parse_net
 from rlossctl.weights import load_caffemodel
 
@@ -35,7 +36,7 @@ def convert(material, tmp_path):
 
 @pytest.fixture(scope="module")
 def net(material):
-    net = load_inference_net(material.test, placeholders=material.settings)
+    net = load_inference_net(NetOrigin(material.test, placeholders=material.settings))
     net.copy_from(material.weights)
     return net
 

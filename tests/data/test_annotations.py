@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from rlossctl.data.lists import read_list
 from rlossctl.data.palette import VOC_CLASSES
 from rlossctl.data.weak.annotations import Annotation, Stroke, read_clicks, read_scribbles
 from rlossctl.data.weak.from_annotations import write_annotations
-from rlossctl.data.weak.raster import arc_lengths, shorten
+from rlossctl.data.weak.raster import arc_lengths, resample, samples_within, shorten
 from rlossctl.errors import DataError
 
 XML = """<annotation><size><width>{width}</width><height>20</height></size>
@@ -50,7 +52,7 @@ def test_clicks_of_several_files_later_over_earlier(photos, tmp_path):
     result = run("clicks", first, second, "-o", tmp_path / "out", "--images", photos, "--width", 3)
     assert result.exit_code == 0, result.output
     assert "2 labels" in result.output and "1 of them without" in result.output
-    assert "1 annotated images have no photo" in result.output
+    assert "left out because they have no photo: 1 annotated image" in result.output
     label = read_label(tmp_path / "out/a.png")
     assert label[5, 9:13].tolist() == [3, 0, 0, 0] and label[4:7, 10].tolist() == [3, 0, 3]
     assert label[19, 29] == 2, "the photo's far corner is its last pixel"
@@ -61,7 +63,7 @@ def test_points_outside_are_listed_or_refused(photos, tmp_path):
     file = write_json(tmp_path / "c.json", {"a": [{"x": 31, "y": 2, "cls": 0}, {"x": 3, "y": 2, "cls": 0}]})
     arguments = ("clicks", file, "-o", tmp_path / "out", "--images", photos)
     result = run(*arguments)
-    assert result.exit_code == 0 and "1 points outside of their photo: a: x 31, y 2" in result.output
+    assert result.exit_code == 0 and "1 point outside of their photo: a: x 31, y 2" in result.output
     strict = run(*arguments, "--strict")
     assert isinstance(strict.exception, DataError) and "x 0..30, y 0..20" in str(strict.exception)
 
@@ -72,10 +74,10 @@ def test_points_outside_are_listed_or_refused(photos, tmp_path):
         ([], "a list at the top"),
         ({"a": 3}, "image 'a'"),
         ({"a": [[1, 2, 3]]}, "click 0"),
-        ({"a": [{"x": 1, "y": 1}]}, "this is no click"),
-        ({"a": [{"x": "1", "y": 1, "cls": 0}]}, "this is no click"),
-        ({"a": [{"x": 1, "y": float("nan"), "cls": 0}]}, "this is no click"),
-        ({"a": [{"x": 1, "y": 1, "cls": 1.5}]}, "this is no click"),
+        ({"a": [{"x": 1, "y": 1}]}, "this is not a click"),
+        ({"a": [{"x": "1", "y": 1, "cls": 0}]}, "this is not a click"),
+        ({"a": [{"x": 1, "y": float("nan"), "cls": 0}]}, "this is not a click"),
+        ({"a": [{"x": 1, "y": 1, "cls": 1.5}]}, "this is not a click"),
         ({"a": [{"x": 1, "y": 1, "cls": 0}, {"x": 1, "y": 1, "cls": 21}]}, "click 1.*class does not exist"),
         ({"a": [{"x": 1, "y": 1, "cls": -1}]}, "class does not exist"),
     ],
@@ -101,7 +103,7 @@ def test_cityscapes_ids_become_training_ids(tmp_path):
 
 def test_an_id_that_is_a_path_is_refused(photos, tmp_path):
     file = write_json(tmp_path / "c.json", {"../a": [{"x": 1, "y": 1, "cls": 0}]})
-    with pytest.raises(DataError, match="no image id"):
+    with pytest.raises(DataError, match="not an image id"):
         write_annotations(read_clicks([file]), tmp_path / "out", photos=photos)
 
 
@@ -143,11 +145,11 @@ def test_sizes_that_contradict(photos, tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("<annotation><size>", "no scribble annotation"),
-        (XML.format(width="wide"), "no scribble annotation"),
+        ("<annotation><size>", "not a scribble annotation"),
+        (XML.format(width="wide"), "not a scribble annotation"),
         (XML.format(width=30).replace("plane", "zeppelin"), "<tag>zeppelin</tag>"),
-        (XML.format(width=30).replace("<Y>16</Y>", ""), "no scribble annotation"),
-        (XML.format(width=30).replace("<Y>16</Y>", "<Y>inf</Y>"), "no numbers"),
+        (XML.format(width=30).replace("<Y>16</Y>", ""), "not a scribble annotation"),
+        (XML.format(width=30).replace("<Y>16</Y>", "<Y>inf</Y>"), "not numbers"),
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + XML.format(width=30), "document type"),
     ],
 )
@@ -198,3 +200,89 @@ def test_real_clicks(shared, tmp_path):
         clicks += known.sum()
         right += (drawn == mask)[known].sum()
     assert len(summary.labels) == 60 and right / clicks > 0.9
+
+
+def scribble(points, size=(100, 80)):
+    """ScribbleSup's XML of one line in a picture of (width, height)."""
+    dots = "".join(f"<point><X>{x}</X><Y>{y}</Y></point>" for x, y in points)
+    head = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
+    return f"<annotation>{head}<polygon><tag>cat</tag>{dots}</polygon></annotation>"
+
+
+def drawn(tmp_path, xml, *arguments):
+    (tmp_path / "a.xml").write_text(xml)
+    return run("scribbles", tmp_path / "a.xml", "-o", tmp_path / "out", *arguments)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e9])
+def test_a_line_to_far_away_is_drawn_to_the_border(tmp_path, far):
+    assert drawn(tmp_path, scribble([(20, 40), (far, 40)])).exit_code == 0
+    label = read_label(tmp_path / "out/a.png")
+    assert (label[40, 20:] == 8).all() and (label[40, :18] == 255).all()
+    assert drawn(tmp_path, scribble([(-far, 40), (far, 40)])).exit_code == 0
+    assert (read_label(tmp_path / "out/a.png")[40] == 8).all()
+
+
+def test_near_points_are_those_of_the_whole_line():
+    rng = np.random.default_rng(5)
+    points = rng.uniform(-60, 160, (40, 2))
+    whole = resample(points, 0.5)
+    near = np.concatenate(list(samples_within(points, 0.5, (100, 100), 3)))
+    inside = ((whole >= -3) & (whole <= 103)).all(axis=1)
+    assert 0 < inside.sum() < len(whole)
+    kept = {tuple(point) for point in near.tolist()}
+    assert {tuple(point) for point in whole[inside].tolist()} <= kept
+    assert kept <= {tuple(point) for point in whole.tolist()}
+
+
+@pytest.mark.parametrize(
+    ("xml", "words"),
+    [
+        (scribble([(1, 1), (1e300, 1)]), "a point at 1e"),
+        (scribble([(1, 1)], size=(60_000, 60_000)), "3,600,000,000 pixels"),
+    ],
+)
+def test_impossible_sizes_are_refused(tmp_path, xml, words):
+    error = drawn(tmp_path, xml).exception
+    assert isinstance(error, DataError) and words in str(error)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_no_document_type_in_any_encoding(tmp_path, encoding):
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY b "c">]>' + scribble([(1, 1)])
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match="a document type"):
+        list(read_scribbles(tmp_path / "a.xml", VOC_CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", '{"version": "5", "shapes": [], "imagePath": "a.jpg"}', "a labelme file"),
+        ("a.json", '{"images": [], "annotations": []}', "a COCO file"),
+        ("a.xml", '<annotations><image name="a"><polyline/></image></annotations>', "an export of CVAT"),
+        ("a.xml", "<annotation><object><name>cat</name></object></annotation>", "LabelImg"),
+    ],
+)
+def test_the_files_of_other_programs_are_named(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f"{words}.*which is not read"):
+        list(read_scribbles(tmp_path / name, VOC_CLASSES))
+    if name.endswith(".json"):
+        with pytest.raises(DataError, match=f"{words}.*which is not read"):
+            read_clicks([tmp_path / name])
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_an_archive_that_was_cut_off_is_not_an_interruption(tmp_path, suffix):
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        (tmp_path / f"in/{number}.xml").write_text(scribble([(number, 1), (5, number)]))
+    kind = {".zip": "zip", ".tar.gz": "gztar"}[suffix]
+    path = shutil.make_archive(str(tmp_path / "s"), kind, tmp_path / "in")
+    content = Path(path).read_bytes()
+    # A zip's directory stands at its end: the content before it is damaged.
+    cut = content[:300] + content[400:] if suffix == ".zip" else content[: len(content) // 2]
+    Path(path).write_bytes(cut)
+    result = run("scribbles", path, "-o", tmp_path / "out")
+    assert isinstance(result.exception, DataError), result.exception

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from rlossctl.data.images import check_labels, image_size, read_image, read_label
+from rlossctl.data.images import MAX_PIXELS, check_labels, image_size, read_image, read_label
 from rlossctl.data.palette import CAMVID_CLASSES, VOC_CLASSES, class_names, save_label_png, voc_palette
-from rlossctl.errors import DataError, RlossError
+from rlossctl.errors import DataError, RlossError, UsageError
 
 IDS = np.array([[0, 1, 20], [255, 15, 3]], dtype=np.uint8)
 
@@ -135,3 +139,33 @@ def test_grey_of_a_colour_photo_is_what_opencv_decodes(tmp_path):
         image.draft("YCbCr", image.size)
         luminance = np.asarray(image)[:, :, 0]
     assert np.array_equal(read_image(tmp_path / "a.jpg", color=False)[:, :, 0], luminance)
+
+
+def test_only_files_are_pictures(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(DataError, match="not a regular file"):
+            read_image(path)
+
+
+def test_pictures_have_a_largest_size(tmp_path, monkeypatch):
+    """The header is enough to refuse one: no memory is taken for its pixels."""
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "p.png")
+    monkeypatch.setenv(MAX_PIXELS, "1199")
+    with pytest.raises(DataError, match="too large") as caught:
+        read_image(tmp_path / "p.png")
+    assert "40x30" in str(caught.value) and "1,199" in str(caught.value) and MAX_PIXELS in str(caught.value)
+    monkeypatch.setenv(MAX_PIXELS, "1200")
+    assert read_image(tmp_path / "p.png").shape == (30, 40, 3)
+    monkeypatch.setenv(MAX_PIXELS, "many")
+    with pytest.raises(UsageError, match="not a number"):
+        read_image(tmp_path / "p.png")
+
+
+def test_a_large_picture_passes_without_a_word_of_pillow(tmp_path):
+    Image.new("1", (10_000, 9_500)).save(tmp_path / "large.png")
+    code = "import sys; from rlossctl.data.images import image_size; print(image_size(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "large.png")], capture_output=True, text=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("(9500, 10000)", "")

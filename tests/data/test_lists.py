@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from rlossctl.data.lists import Sample, find_label_dir, join_root, read_list
+from rlossctl.data.lists import Sample, find_label_dir, join_root, read_class_list, read_list
 from rlossctl.errors import DataError
 
 
@@ -83,7 +85,7 @@ def test_a_list_of_files_is_no_list_of_ids(tmp_path):
     (tmp_path / "JPEGImages").mkdir()
     path = write(tmp_path, "a.jpg b.png\n")
     assert find_label_dir(path, tmp_path) is None
-    with pytest.raises(DataError, match="no VOC id"):
+    with pytest.raises(DataError, match="not a VOC id"):
         read_list(path, tmp_path, label_dir="SegmentationClass")
 
 
@@ -93,3 +95,41 @@ def test_an_absolute_name_needs_no_root(tmp_path):
     assert join_root("/data/", f"{tmp_path}/a.png") == f"{tmp_path}/a.png"
     assert join_root(str(tmp_path), "/a.png") == f"{tmp_path}/a.png"
     assert join_root("/data", "/nowhere.png") == "/data/nowhere.png"
+
+
+def test_names_in_quotes_may_hold_spaces(tmp_path):
+    (tmp_path / "l.txt").write_text('"my photos/a.jpg" "my labels/a.png"\nb.jpg "l b.png" ignored\n')
+    samples = read_list(tmp_path / "l.txt")
+    assert [(s.image, s.label) for s in samples] == [
+        ("my photos/a.jpg", "my labels/a.png"),
+        ("b.jpg", "l b.png"),
+    ]
+    (tmp_path / "c.txt").write_text('"my photos/a.jpg" 3\n')
+    assert [(s.image, s.label) for s in read_class_list(tmp_path / "c.txt")] == [("my photos/a.jpg", "3")]
+
+
+@pytest.mark.parametrize("ending", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_line_ends_and_encodings_of_other_systems(tmp_path, ending, encoding):
+    text = "".join(f"{name}.jpg {name}.png{ending}" for name in ("a", "ü", "c"))
+    (tmp_path / "l.txt").write_bytes(text.encode(encoding))
+    samples = read_list(tmp_path / "l.txt")
+    assert [(s.image, s.label, s.line) for s in samples] == [
+        ("a.jpg", "a.png", 1),
+        ("ü.jpg", "ü.png", 2),
+        ("c.jpg", "c.png", 3),
+    ]
+
+
+@pytest.mark.parametrize(("line", "mark"), [("a.jpg,a.png", "commas"), ("a.jpg;a.png", "semicolons")])
+def test_other_separators_are_named(tmp_path, line, mark):
+    (tmp_path / "l.csv").write_text(f"{line}\n")
+    with pytest.raises(DataError, match=f"separated by {mark}"):
+        read_list(tmp_path / "l.csv")
+
+
+def test_only_files_are_lists(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(DataError, match="not a regular file"):
+            read_list(path)

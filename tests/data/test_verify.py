@@ -13,6 +13,7 @@ from PIL import Image
 from rlossctl.cli.data import command
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import DataError
+from rlossctl.prototxt import parse_net
 
 
 @pytest.fixture
@@ -159,3 +160,42 @@ def test_stats_refuse_what_does_not_fit(dataset):
     Image.fromarray(np.zeros((21, 24), np.uint8)).save(dataset / "c_l.png")
     result = CliRunner().invoke(command, words)
     assert isinstance(result.exception, DataError) and "train.txt:3" in str(result.exception)
+
+
+@pytest.fixture
+def masks(dataset):
+    """The same photos with masks of 0 and 255, as binary tools export them."""
+    for name in "abcd":
+        label = np.zeros((20, 24), np.uint8)
+        label[5:15, 5:15] = 255
+        save_label_png(dataset / f"{name}_l.png", label, palette=False)
+    return dataset
+
+
+def test_masks_of_0_and_255_are_a_fault(verify, masks):
+    code, _, kinds = verify("--num-classes", 2)
+    assert code == 1 and kinds["one class only"][0]["fatal"]
+    assert "a mask of 0 and 255" in kinds["one class only"][0]["found"]
+    assert [entry["found"] for entry in kinds["classes that no label has"]] == ["1 (class 1)"]
+    assert verify()[0] == 1, "without the number of classes, too"
+
+
+def test_a_class_that_is_nowhere_is_noted_over_all_lists(verify, dataset):
+    code, _, kinds = verify("--num-classes", 5)
+    assert code == 0 and [entry["found"] for entry in kinds["classes that no label has"]] == ["4 (class 4)"]
+
+
+def test_stats_warn_above_the_table(masks):
+    result = CliRunner().invoke(command, ["stats", str(masks / "train.txt"), "--root", str(masks)])
+    assert result.exit_code == 0 and result.output.startswith(
+        "WARNING: one class only: the ids are 0 and 255"
+    )
+
+
+def test_stats_print_the_whole_loss_param(dataset):
+    """`class_weighting` alone does nothing: the layer wants to be told that it is there."""
+    result = CliRunner().invoke(command, ["stats", str(dataset / "train.txt"), "--root", str(dataset)])
+    loss_param = result.output.rstrip().splitlines()[-1]
+    layer = f'layer {{ name: "l" type: "SoftmaxWithLoss" bottom: "s" bottom: "y" {loss_param} }}'
+    message = parse_net(layer, "net.prototxt").param.layer[0]
+    assert message.loss_param.weight_by_label_freqs and len(message.loss_param.class_weighting) == 3

@@ -73,7 +73,7 @@ def test_an_error_in_a_process_names_the_line(tiny_model, voc_folder):
     samples = [*open_list(voc_folder / "pairs.txt", voc_folder), Sample("gone.png", "gone.png", line=4)]
     with pytest.raises(DataError, match=r"list\.txt:4") as raised:
         evaluate(
-            OnnxRunner(tiny_model, "cpu"), samples, decoders="processes", source="list.txt", progress=False
+            OnnxRunner(tiny_model, "cpu"), samples, decoders="processes", list_name="list.txt", progress=False
         )
     assert raised.value.found == "no such file" and raised.value.advice
 

@@ -35,7 +35,9 @@ def score(tiny_model, tmp_path):
     def run(photo_name: str = "photo.png", label_name: str = "label.png"):
         (tmp_path / "list.txt").write_text(f"{photo_name} {label_name}\n")
         samples = open_list(tmp_path / "list.txt", tmp_path)
-        return evaluate(OnnxRunner(tiny_model, "cpu"), samples, source="list.txt", pictures=1, progress=False)
+        return evaluate(
+            OnnxRunner(tiny_model, "cpu"), samples, list_name="list.txt", pictures=1, progress=False
+        )
 
     return run
 

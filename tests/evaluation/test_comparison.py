@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from rlossctl.cli.eval import command
+from rlossctl.counts import ClassCounts
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.running.open_model import Named, pair_models
+from rlossctl.evaluation.running.named import Named, pair_models
 from rlossctl.evaluation.scoring.bootstrap import compare
-from rlossctl.evaluation.scoring.counts import ClassCounts
 
 
 def counts(seed: int, images: int = 40, classes: int = 4, better: float = 0.0) -> ClassCounts:

@@ -141,3 +141,39 @@ def test_ids_out_of_range_are_named():
 def test_sizes_must_agree():
     with pytest.raises(DataError, match=r"\(2, 2\).*\(2, 3\)"):
         Confusion(2).add(np.zeros((2, 2), int), np.zeros((2, 3), int))
+
+
+@pytest.mark.parametrize("wrong", [300, -1, 256, 1000])
+def test_ids_that_are_no_bytes_are_refused(wrong):
+    """With 255 classes 254 is one of them: nothing may be folded into it."""
+    confusion = Confusion(255)
+    with pytest.raises(DataError, match="label ids out of range") as caught:
+        confusion.add(np.array([[0, wrong, 1]]), np.array([[0, 0, 1]]), "labels/a.png")
+    assert caught.value.where == "labels/a.png"
+    assert caught.value.found == f"{wrong} (1 of 3 pixels)"
+    assert caught.value.expected == "0..254, or 255 for unlabelled"
+    with pytest.raises(DataError, match="prediction for this image") as caught:
+        confusion.add(np.array([[0, 0, 1]]), np.array([[0, wrong, 1]]))
+    assert caught.value.found == f"{wrong} (1 of 3 pixels)"
+    assert confusion.matrix.sum() == confusion.ignored == 0
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan])
+def test_fractions_are_no_ids(wrong):
+    with pytest.raises(DataError, match="not whole numbers") as caught:
+        Confusion(3).add(np.array([0.0, wrong]), np.array([0, 0]), "a.npy")
+    assert caught.value.where == "a.npy"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64, np.float32])
+def test_ids_of_every_number_type_count_alike(kind):
+    """What is predicted where the truth is ignored is nobody's business."""
+    confusion = Confusion(255)
+    confusion.add(np.array([254, 255, 255, 0, 3]).astype(kind), np.array([254, -1, 300, 255, 3]))
+    assert (confusion.matrix[254, 254], confusion.matrix[3, 3], confusion.matrix.sum()) == (1, 1, 2)
+    assert (confusion.ignored, confusion.unassigned[0]) == (2, 1)
+
+
+def test_an_ignore_label_that_is_no_byte_is_refused():
+    with pytest.raises(ValueError, match="ignore must be 0 to 255"):
+        Confusion(3, ignore=-1)

@@ -15,12 +15,12 @@ from PIL import Image
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError, UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate, open_onnx
-from rlossctl.evaluation.running.open_model import open_list, override_preprocess
+from rlossctl.evaluation.running.open_model import PreprocessOverrides, open_list
 
 
 def run(model, folder, name="pairs.txt", **options):
     samples = open_list(folder / name, folder)
-    return evaluate(OnnxRunner(model, "cpu"), samples, source=name, progress=False, **options)
+    return evaluate(OnnxRunner(model, "cpu"), samples, list_name=name, progress=False, **options)
 
 
 @pytest.mark.parametrize("name", ["pairs.txt", "ids.txt"])
@@ -41,7 +41,7 @@ def test_images_larger_than_the_crop_are_scored_whole(tiny_model, voc_folder, ex
 
 def test_the_mean_can_be_replaced(tiny_model, voc_folder, expected_matrix):
     base = OnnxRunner(tiny_model, "cpu").preprocess
-    other = override_preprocess(base, mean=(0.0, 200.0, 200.0))
+    other = PreprocessOverrides(mean=(0.0, 200.0, 200.0)).apply(base)
     assert other.crop == (64, 64)
     changed = run(tiny_model, voc_folder, preprocess=other).confusion.matrix
     assert changed[:, 0].sum() > expected_matrix[:, 0].sum()
@@ -105,7 +105,7 @@ def test_a_model_without_metadata_needs_a_mean(make_model, voc_folder, tmp_path,
     model = make_model(tmp_path / "bare.onnx", np.eye(3), None)
     with pytest.raises(NetError, match="--mean"):
         run(model, voc_folder)
-    mean = override_preprocess(None, mean=(100.0, 110.0, 120.0))
+    mean = PreprocessOverrides(mean=(100.0, 110.0, 120.0)).apply(None)
     result = run(model, voc_folder, preprocess=mean)
     np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
     assert result.class_names == ["class 0", "class 1", "class 2"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rlossctl.counts import ClassCounts
 from rlossctl.evaluation.reporting.examples import choose, image_scores
-from rlossctl.evaluation.scoring.counts import ClassCounts
 
 NAN = np.nan
 

@@ -17,7 +17,8 @@ from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, Rule, evaluate,
 from rlossctl.evaluation.predicting import prediction_files
 from rlossctl.evaluation.predicting.photos import Input
 from rlossctl.evaluation.running.bound_runner import BoundRunner
-from rlossctl.evaluation.running.open_model import open_list, open_model
+from rlossctl.evaluation.running.named import Named
+from rlossctl.evaluation.running.open_model import ImageList, open_list, open_model
 from rlossctl.evaluation.running.sessions import Session
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
@@ -69,14 +70,14 @@ def test_probabilities_are_known_by_the_nets_last_layer(make, voc_folder, tmp_pa
     settings = {"ROOT": str(voc_folder)}
     photo = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     for opened in (
-        open_model(*map(str, files), "cpu", settings),
-        open_model(str(out), device="cpu", listed=False),
+        open_model(Named("", *map(str, files), settings), "cpu", ImageList()),
+        open_model(Named("", str(out)), "cpu"),
     ):
         assert opened.runner.activated
         predictor = Predictor(opened.runner, rule=Rule("rankdice"))
         assert predictor.protocol.activation == "none"
         views = predictor.prepare(photo)
-        (direct,) = predictor.run(views, scores=True)
+        (direct,) = predictor.scores(views)
         np.testing.assert_array_equal(predictor.probabilities(photo), direct[:, :30, :40])
         assert predictor.predict(photo).labels.shape == (30, 40)
         with pytest.raises(UsageError, match="the model gives probabilities"):

@@ -11,12 +11,14 @@ import torch
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import DataError, NetError
 from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, evaluate
-from rlossctl.evaluation.predicting.rules import VOID, best_class
+from rlossctl.evaluation.predicting.rules import best_class
 from rlossctl.evaluation.predicting.upsample import upsample
-from rlossctl.evaluation.running import bound_runner, device_counts
+from rlossctl.evaluation.running import bound_runner, on_device
+from rlossctl.evaluation.running.answers import VOID
 from rlossctl.evaluation.running.bound_runner import BoundRunner, on_gpu
 from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.evaluation.scoring import device_counts
 from rlossctl.evaluation.scoring.state import State
 from rlossctl.evaluation.scoring.tally import Tally
 
@@ -60,10 +62,10 @@ def test_counts_are_those_of_numpy(make_model, voc_folder, tmp_path, monkeypatch
 def test_ties_and_padding_are_those_of_numpy():
     scores = np.random.default_rng(3).integers(0, 3, (2, 7, 9, 11)).astype(np.float32)
     for size in ((9, 11), (33, 41)):
-        labels = device_counts.best_classes(torch.from_numpy(scores), size).numpy()
+        labels = on_device.best_classes(torch.from_numpy(scores), size).numpy()
         expected = [best_class(upsample(part[None], size)[0]) for part in scores]
         assert (labels == np.stack(expected)).mean() > 0.999  # ties of enlarged scores are broken by rounding
-    labels = device_counts.best_classes(torch.from_numpy(scores), (9, 11)).numpy()
+    labels = on_device.best_classes(torch.from_numpy(scores), (9, 11)).numpy()
     np.testing.assert_array_equal(labels, np.stack([best_class(part) for part in scores]))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation import Rule, decide
-from rlossctl.evaluation.predicting.rules import VOID
+from rlossctl.evaluation.running.answers import VOID
 
 P = np.array(
     [  # pixel:  0    1    2    3

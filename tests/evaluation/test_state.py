@@ -13,10 +13,11 @@ import pytest
 
 from rlossctl.errors import DataError, NetError, UsageError
 from rlossctl.evaluation import OnnxRunner, Rule, evaluate
+from rlossctl.evaluation.running.fingerprint import hash_files
 from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.scoring.results import to_json
 from rlossctl.evaluation.scoring.shards import Shard, from_environment
-from rlossctl.evaluation.scoring.state import State, hash_files
+from rlossctl.evaluation.scoring.state import State
 
 
 class Stopping:

@@ -16,7 +16,8 @@ from rlossctl.errors import NetError, UsageError, WeightsError
 from rlossctl.evaluation import Predictor, evaluate
 from rlossctl.evaluation.predicting.rules import best_class
 from rlossctl.evaluation.predicting.upsample import upsample
-from rlossctl.evaluation.running.open_model import open_list, open_model
+from rlossctl.evaluation.running.named import Named
+from rlossctl.evaluation.running.open_model import ImageList, open_model
 from rlossctl.net import load_net
 from rlossctl.weights import LayerRecord, write_caffemodel
 
@@ -39,6 +40,11 @@ layer { name: "silence" type: "Silence" bottom: "data_dim" include { phase: TEST
 LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }\n'
 
 
+def open_net(prototxt, weights, folder, experiment="a", device="cpu"):
+    settings = {"ROOT": folder, "EXP": experiment}
+    return open_model(Named("", str(prototxt), str(weights), settings), device, ImageList())
+
+
 @pytest.fixture
 def prototxt(tmp_path):
     """A test net in the manner of the original ones."""
@@ -59,8 +65,10 @@ def weights(tmp_path):
 
 
 def test_list_root_and_preprocessing_come_from_the_data_layer(prototxt, weights, voc_folder, expected_matrix):
-    opened = open_model(str(prototxt), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
-    samples = open_list(opened.source, opened.root)
+    opened = open_model(
+        Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+    )
+    samples = opened.images.read()
     result = evaluate(opened.runner, samples, progress=False)
     np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
     assert result.preprocess.mean_bgr == (100.0, 110.0, 120.0)
@@ -76,13 +84,15 @@ def test_classes_taken_by_torch_are_those_of_the_scores(tmp_path, weights, voc_f
     stride = f"kernel_size: 1 stride: {zoom} }}"
     data = DATA.format(phase="TEST").replace("crop_size: 64", "crop_size: 65")
     path.write_text(data + NET.replace("kernel_size: 1 }", stride))
-    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    opened = open_model(
+        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+    )
     predictor = Predictor(opened.runner)
-    for sample in open_list(opened.source, opened.root):
+    for sample in opened.images.read():
         photo = read_image(sample.image)
         photo[:10] = (100, 110, 120)  # the mean: all scores are equal
         (view,) = predictor.prepare(photo)
-        (scores,) = predictor.run([view], scores=True)
+        (scores,) = predictor.scores([view])
         enlarged = upsample(scores[None], view.pixels.shape[1:], keep=view.keep)[0]
         np.testing.assert_array_equal(predictor.predict(photo).labels, best_class(enlarged))
 
@@ -98,11 +108,13 @@ def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, weights, voc_f
         convolution_param { num_output: 3 kernel_size: 2 stride: 2 bias_term: false } }
         layer { name: "sum" type: "Eltwise" bottom: "up" bottom: "data" top: "sum" }"""
     )
-    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    opened = open_model(
+        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+    )
     with pytest.raises(NetError, match=r"PyTorch failed on a batch(.|\n)*sides of 2 k \+ 0 fit"):
         evaluate(
             opened.runner,
-            open_list(opened.source, opened.root),
+            opened.images.read(),
             preprocess=Preprocess(crop=(65, 65)),
             progress=False,
         )
@@ -142,16 +154,20 @@ def test_a_training_net_needs_a_named_list(tmp_path, weights, voc_folder, expect
     prototxt.write_text(DATA.format(phase="TRAIN") + NET + LOSS)
     settings = {"ROOT": voc_folder, "EXP": "a"}
     with pytest.raises(UsageError, match="no list of images"):
-        open_model(str(prototxt), str(weights), "cpu", settings)
+        open_model(Named("", str(prototxt), str(weights), settings), "cpu", ImageList())
     named = str(voc_folder / "ids.txt")
-    opened = open_model(str(prototxt), str(weights), "cpu", settings, named, str(voc_folder))
-    result = evaluate(opened.runner, open_list(opened.source, opened.root), progress=False)
+    opened = open_model(
+        Named("", str(prototxt), str(weights), settings), "cpu", ImageList(named, str(voc_folder))
+    )
+    result = evaluate(opened.runner, opened.images.read(), progress=False)
     np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
 
 
 def test_weights_of_another_experiment_are_refused(prototxt, weights, voc_folder):
     with pytest.raises(WeightsError, match="b_score"):
-        open_model(str(prototxt), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "b"})
+        open_model(
+            Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "b"}), "cpu", ImageList()
+        )
 
 
 def test_layers_without_weights_are_named(tmp_path, weights, voc_folder):
@@ -162,7 +178,9 @@ def test_layers_without_weights_are_named(tmp_path, weights, voc_folder):
         .replace('top: "score"', 'top: "extra"')
     )
     path.write_text(DATA.format(phase="TEST") + NET + extra)
-    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
+    opened = open_model(
+        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+    )
     assert "a_extra" in opened.notes[0]
     assert "a_score" not in opened.notes[0]
 
@@ -170,9 +188,13 @@ def test_layers_without_weights_are_named(tmp_path, weights, voc_folder):
 def test_asking_for_cuda_without_getting_it_is_an_error(prototxt, weights, voc_folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(NetError, match="PyTorch cannot use it"):
-        open_model(str(prototxt), str(weights), "cuda", {"ROOT": voc_folder, "EXP": "a"})
+        open_model(
+            Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cuda", ImageList()
+        )
     with pytest.raises(UsageError, match="unknown device"):
-        open_model(str(prototxt), str(weights), "gpu7", {"ROOT": voc_folder, "EXP": "a"})
+        open_model(
+            Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "gpu7", ImageList()
+        )
 
 
 def test_a_net_of_segnets_is_evaluated_on_its_own_list(tmp_path, weights, voc_folder, expected_matrix):
@@ -185,6 +207,8 @@ def test_a_net_of_segnets_is_evaluated_on_its_own_list(tmp_path, weights, voc_fo
         + NET
         + LOSS
     )
-    opened = open_model(str(path), str(weights), "cpu", {"ROOT": voc_folder, "EXP": "a"})
-    result = evaluate(opened.runner, open_list(opened.source, opened.root), progress=False)
+    opened = open_model(
+        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+    )
+    result = evaluate(opened.runner, opened.images.read(), progress=False)
     assert np.array_equal(result.confusion.matrix, expected_matrix)

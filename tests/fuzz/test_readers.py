@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 
 from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.prototxt import parse_net, template, to_text, wire
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.prototxt.text import is_solver, net_file, parse
 from rlossctl.prototxt.upgrade import modernize
 from rlossctl.weights import load_caffemodel, load_solverstate
@@ -121,7 +122,7 @@ def test_net_texts(net):
 def test_solver_texts(solver):
     with bounded(), contextlib.suppress(PrototxtError):
         is_solver(solver)
-        parse(template.fill(solver, {}, "f"), "SolverParameter", "f")
+        parse(template.fill(solver, {}, "f"), SolverParameter, "f")
 
 
 @fuzz

@@ -10,6 +10,7 @@ import torch
 import rlossctl
 from rlossctl.errors import NetError, PrototxtError
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.resources import configs_dir
 
 RELU = 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" }\n'
@@ -127,7 +128,7 @@ def test_a_missing_label_is_named(small):
 
 
 def test_an_inference_net_of_a_train_only_prototxt_behaves_as_in_test(small):
-    net = load_inference_net(small)
+    net = load_inference_net(NetOrigin(small))
     assert net.phase == "TEST" and net.layers[0].type == "ImageSegData"
     x = torch.randn(1, 3, 33, 33)
     first = net.run({"data": x}, until=["score"]).blobs["score"]
@@ -137,7 +138,7 @@ def test_an_inference_net_of_a_train_only_prototxt_behaves_as_in_test(small):
 def test_an_inference_net_prefers_the_test_phase(tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_text(X + CONV.format(4) + RELU.replace("}\n", "include { phase: TEST } }\n"))
-    assert load_inference_net(path).outputs == ["c", "r"]
+    assert load_inference_net(NetOrigin(path)).outputs == ["c", "r"]
 
 
 @pytest.fixture
@@ -211,5 +212,5 @@ def test_a_parameter_layer_is_no_image(tmp_path):
         'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 } } }\n'
         'layer { name: "e" type: "Eltwise" bottom: "d" bottom: "p" top: "e" include { phase: TRAIN } }\n'
     )
-    net = load_inference_net(path)
+    net = load_inference_net(NetOrigin(path))
     assert (net.outputs, net.phase) == (["e"], "TEST")

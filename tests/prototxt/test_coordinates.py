@@ -136,6 +136,13 @@ def test_a_stated_offset_stays_and_the_net_given_is_not_changed():
     assert resolved(net, "fcn")[0] is not net and not net.layer[1].crop_param.offset
 
 
+def test_a_crop_counts_for_the_next_with_the_offset_that_was_found():
+    net = NET + window("Convolution", "d", "out", "kernel_size: 3 pad: 3")
+    net += 'layer { name: "crop2" type: "Crop" bottom: "d" bottom: "data" top: "out2" }\n'
+    first, second = (layer for layer in parse_net(net, "n", "fcn").param.layer if layer.type == "Crop")
+    assert list(first.crop_param.offset) == [5, 5] and list(second.crop_param.offset) == [2, 2]
+
+
 def test_a_dialect_that_is_chosen_when_the_net_is_built_counts(build):
     net = build(NET, dialect="fcn")
     assert net.layers[1].module.axes == ((2, 5), (3, 5)) and "by coordinates" in net.file.notes[-1]

@@ -7,6 +7,7 @@ import pytest
 from rlossctl.errors import NetError, PrototxtError
 from rlossctl.net import registry
 from rlossctl.prototxt import forks, load_solver_parameter, parse_net
+from rlossctl.prototxt.messages import NetParameter
 from rlossctl.prototxt.unknown import unknown
 
 NET = """\
@@ -65,7 +66,7 @@ def test_of_many_kinds_the_first_are_shown_and_the_rest_counted():
     "text", ["layer { name: 'a'", "a: }", "= 3", "a { ]", "b: [1, 2", '"name": "x"', "x: 'a"]
 )
 def test_a_text_that_cannot_be_followed_gives_nothing(text: str):
-    assert unknown(text, "NetParameter") == []
+    assert unknown(text, NetParameter.DESCRIPTOR) == []
 
 
 def test_what_the_schema_knows_is_not_unknown():
@@ -74,7 +75,7 @@ def test_what_the_schema_knows_is_not_unknown():
     layer { include { phase: TEST } loss_weight: -1.5e-3 convolution_param < pad: 0x1 engine: 2 > }
     layers { type: CONVOLUTION, blobs_lr: 1; layer { type: "conv" } }
     """
-    assert unknown(text, "NetParameter") == []
+    assert unknown(text, NetParameter.DESCRIPTOR) == []
 
 
 def test_unknown_types_name_their_fork(build):

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import load_net_file, load_solver_parameter, parse_net, schema, wire
+from rlossctl.prototxt.messages import NetParameter, SolverParameter
 from rlossctl.prototxt.text import net_file, parse
 from rlossctl.prototxt.upgrade import modernize, upgrade
 from rlossctl.weights import load_caffemodel
@@ -38,10 +39,10 @@ def check(folder: Path, name: str) -> None:
         assert FATAL[name][0] in caught.value.message and FATAL[name][1] in caught.value.found
         return
     if name.startswith("solver"):
-        assert load_solver_parameter(source) == parse(expected.read_text(), "SolverParameter", name)
+        assert load_solver_parameter(source) == parse(expected.read_text(), SolverParameter, name)
         return
     file = load_net_file(source)
-    assert modernize(file.param, "bvlc") == parse(expected.read_text(), "NetParameter", name)
+    assert modernize(file.param, "bvlc") == parse(expected.read_text(), NetParameter, name)
     assert not file.param.layers
 
 
@@ -68,7 +69,7 @@ def test_the_real_v1_lenet(shared):
     model = load_caffemodel(shared / "data" / "models" / "lenet_v1" / "lenet_iter_10000")
     param, _, _ = wire.decode_net(model.message_bytes(), model.path)
     text = (shared / "prototxt" / "bvlc_legacy" / "lenet_v1_real.upgraded_noblobs.prototxt").read_text()
-    expected = parse(text, "NetParameter", "lenet")
+    expected = parse(text, NetParameter, "lenet")
     for layer in expected.layer:
         del layer.blobs[:]
     assert modernize(upgrade(param, model.path).param, "bvlc") == expected

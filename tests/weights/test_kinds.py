@@ -43,5 +43,5 @@ def test_a_checkpoint_stays_one(tmp_path):
         assert kinds.kind_of(path) == kinds.CHECKPOINT
     path.write_bytes(b"cos\nsystem\n(S'ls'\ntR.")
     assert kinds.kind_of(path) == kinds.CHECKPOINT
-    assert kinds.named_kind(tmp_path / "gone.pt") == kinds.CHECKPOINT
+    assert kinds.by_name(tmp_path / "gone.pt") == kinds.CHECKPOINT
     assert kinds.written_kind(path) == kinds.CHECKPOINT

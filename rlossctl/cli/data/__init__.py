@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from rlossctl.cli import groups
 from rlossctl.cli.data.clicks import clicks
 from rlossctl.cli.data.prepare import prepare
 from rlossctl.cli.data.scribble import scribble
@@ -12,7 +11,7 @@ from rlossctl.cli.data.stats import stats
 from rlossctl.cli.data.verify import verify
 
 
-@click.group("data")
+@groups.group("data")
 def command() -> None:
     """Prepare and check data: layouts, weak labels, statistics."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rlossctl.cli import groups
 from rlossctl.cli.data import shared
 
 EPILOG = """\b
@@ -14,16 +15,19 @@ Examples:
 """
 
 
-@click.command("clicks", epilog=EPILOG)
+@groups.command("clicks", epilog=EPILOG)
 @click.argument("files", nargs=-1, required=True)
-@shared.out
-@click.option("--images", required=True, metavar="DIR", help="The photos, NAME.jpg or NAME.png.")
-@shared.classes
-@shared.width
-@click.option("--cityscapes", is_flag=True, help="The ids are Cityscapes' own: make training ids of them.")
-@shared.strict
-@shared.root
-@shared.list_file
+@groups.option_group(
+    "Annotations",
+    click.option("--images", required=True, metavar="DIR", help="The photos, NAME.jpg or NAME.png."),
+    shared.classes,
+    click.option(
+        "--cityscapes", is_flag=True, help="The ids are Cityscapes' own: turn them into training ids."
+    ),
+    shared.strict,
+    shared.width,
+)
+@groups.option_group("Output", shared.out, shared.list_file, shared.root)
 def clicks(
     files: tuple[str, ...],
     out: str,
@@ -38,7 +42,7 @@ def clicks(
     """Draw the clicks in JSON FILES as dots into label images.
 
     A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}. An image that several files name gets
-    the clicks of all; later ones go over earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
+    the clicks of all; later ones cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
     """
     from rlossctl.data.palette import class_names
     from rlossctl.data.weak.annotations import CITYSCAPES_IDS, read_clicks
@@ -46,7 +50,7 @@ def clicks(
     from rlossctl.data.weak.from_annotations import write_annotations
 
     names = class_names(classes)
-    count = len(CITYSCAPES_IDS) if cityscapes else names and len(names)
+    count = len(CITYSCAPES_IDS) if cityscapes else len(names) if names else None
     annotations = read_clicks(files, count, cityscapes)
     summary = write_annotations(annotations, out, photos=images, width=width, strict=strict)
     shared.say_imported(summary, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rlossctl.cli import groups
 from rlossctl.cli.data import shared
 
 EPILOG = """\b
@@ -11,10 +12,10 @@ Examples:
   # every mask of a folder
   rlossctl data scribble CamVid/SegmentationClass scribbles
 \b
-  # the masks that a list names, and a training list that names the scribbles in their place
+  # the masks that a list names, and a training list that names the scribbles instead
   rlossctl data scribble CamVid/train.txt scribbles --root CamVid --list train_scribble.txt
 \b
-  # VOC ids, wider strokes, less of them
+  # VOC ids, wider strokes, fewer of them
   rlossctl data scribble VOC2012/ImageSets/Segmentation/train.txt scribbles --root VOC2012 \\
       --width 5 --coverage 0.02
 \b
@@ -23,7 +24,7 @@ Examples:
 """
 
 
-@click.command("scribble", epilog=EPILOG)
+@groups.command("scribble", epilog=EPILOG)
 @click.argument("masks")
 @click.argument("out", type=click.Path(file_okay=False))
 @shared.root
@@ -40,7 +41,7 @@ Examples:
     help="Share of the pixels that get a label.  [default: 0.03 for strokes, the whole skeleton]",
 )
 @shared.width
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other strokes.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws different strokes.")
 @click.option(
     "--ignore",
     type=click.IntRange(0, 255),
@@ -60,13 +61,13 @@ def scribble(
     ignore: int,
     list_file: str | None,
 ) -> None:
-    """Make scribbles, clicks or boxes from the full masks in MASKS and write them to the folder OUT.
+    """Make scribbles, clicks or boxes from the full masks in MASKS, and write them to the folder OUT.
 
     MASKS is a folder of PNG masks, or a list: lines of `image mask`, masks alone, or VOC ids. OUT/NAME.png
     has one channel of class ids with 255 for unlabelled pixels, ready for ImageSegData with label_type PIXEL.
 
-    A stroke runs along the middle of every region of every class, background included. Boxes are those of the
-    classes above 0, with 0 (background) around them.
+    A stroke runs along the middle of every region of every class, background included. Boxes enclose the
+    regions of the classes above 0; pixels outside of all boxes are 0, background.
     """
     from rlossctl.data.weak.folders import find_masks, label_list, write_weak_labels
 
@@ -76,5 +77,5 @@ def scribble(
         found, out, kind=kind, coverage=coverage, width=width, seed=seed, ignore=ignore
     )
     what = "scribbles" if kind == "strokes" else f"labels of kind {kind}"
-    click.echo(f"{summary.files} {what} in {out}, {summary.coverage:.2%} of the pixels labelled")
+    click.echo(f"{summary.files:,} {what} in {out}, {summary.coverage:.2%} of the pixels labelled")
     shared.write_list(list_file, listed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rlossctl.cli import groups
 from rlossctl.cli.data import shared
 
 EPILOG = """\b
@@ -16,30 +17,34 @@ Examples:
 """
 
 
-@click.command("scribbles", epilog=EPILOG)
+@groups.command("scribbles", epilog=EPILOG)
 @click.argument("source")
-@shared.out
-@click.option(
-    "--images", metavar="DIR", help="The photos: their sizes are checked, and those without left out."
+@groups.option_group(
+    "Annotations",
+    click.option(
+        "--images", metavar="DIR", help="The photos: sizes are checked, annotations without one left out."
+    ),
+    click.option(
+        "--classes",
+        metavar="FILE|voc|camvid",
+        default="voc",
+        show_default=True,
+        help="Class names, one per line, in the order of their ids.",
+    ),
+    shared.strict,
 )
-@click.option(
-    "--classes",
-    metavar="FILE|voc|camvid",
-    default="voc",
-    show_default=True,
-    help="Class names, one per line, in the order of their ids.",
+@groups.option_group(
+    "Strokes",
+    shared.width,
+    click.option(
+        "--ratio",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Keep the central part of each stroke's length.",
+    ),
 )
-@shared.width
-@click.option(
-    "--ratio",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Keep the central part of each stroke's length.",
-)
-@shared.strict
-@shared.root
-@shared.list_file
+@groups.option_group("Output", shared.out, shared.list_file, shared.root)
 def scribbles(
     source: str,
     out: str,
@@ -53,7 +58,7 @@ def scribbles(
 ) -> None:
     """Draw the scribbles of SOURCE, a folder or zip archive of ScribbleSup's XML files, into label images.
 
-    Later strokes go over earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels. A list needs
+    Later strokes cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels. A list needs
     --images.
     """
     from rlossctl.data.palette import class_names
@@ -61,7 +66,7 @@ def scribbles(
     from rlossctl.data.weak.folders import label_list
     from rlossctl.data.weak.from_annotations import write_annotations
 
-    annotations = read_scribbles(source, class_names(classes))
+    annotations = read_scribbles(source, class_names(classes) or ())
     summary = write_annotations(annotations, out, photos=images, width=width, ratio=ratio, strict=strict)
     shared.say_imported(summary, out)
     shared.write_list(list_file, label_list(summary.labels, out, root) if list_file else None)

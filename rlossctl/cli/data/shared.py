@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
+from rlossctl.words import counted
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 root: Decorator = click.option(
-    "--root", default="", metavar="DIR", help="Folder of the names in a list.  [default: as they stand]"
+    "--root", default="", metavar="DIR", help="Folder of the names in a list.  [default: taken as written]"
 )
 label_dir: Decorator = click.option(
-    "--label-dir", metavar="NAME", help="Labels of bare VOC ids, below the root.  [default: found]"
+    "--label-dir", metavar="NAME", help="Label folder for bare VOC ids, below the root.  [default: found]"
 )
 width: Decorator = click.option(
     "--width", type=click.IntRange(1, 99), default=3, show_default=True, help="Stroke width in pixels."
@@ -37,7 +39,7 @@ ignore: Decorator = click.option(
 json_file: Decorator = click.option(
     "--json", "json_file", metavar="FILE", help="Write everything as JSON (- for stdout)."
 )
-strict: Decorator = click.option("--strict", is_flag=True, help="Points outside of the photo are an error.")
+strict: Decorator = click.option("--strict", is_flag=True, help="Treat points outside the photo as an error.")
 
 
 def write_list(path: str | None, listed: tuple[list[str], str] | None) -> None:
@@ -53,15 +55,18 @@ def write_list(path: str | None, listed: tuple[list[str], str] | None) -> None:
 def say_imported(summary: Any, out: str) -> None:
     """What `write_annotations` did."""
     click.echo(
-        f"{len(summary.labels)} labels in {out}, {summary.strokes} strokes, "
+        f"{counted(len(summary.labels), 'label')} in {out}, {counted(summary.strokes, 'stroke')}, "
         f"{summary.coverage:.2%} of the pixels labelled"
     )
     if summary.empty:
-        click.echo(f"{summary.empty} of them without any stroke")
+        click.echo(f"{summary.empty} of them without a stroke")
     if summary.without_photo:
-        click.echo(f"{summary.without_photo} annotated images have no photo: left out")
+        click.echo(
+            f"left out because they have no photo: {counted(summary.without_photo, 'annotated image')}"
+        )
     if summary.outside:
-        click.echo(f"{len(summary.outside)} points outside of their photo: {_first(summary.outside)}")
+        points = counted(len(summary.outside), "point")
+        click.echo(f"{points} outside of their photo: {_first(summary.outside)}")
 
 
 def _first(items: Sequence[str], count: int = 3) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
 from rlossctl.cli.data import shared
 
 EPILOG = """\b
@@ -17,7 +17,7 @@ median_frequency_weight), sizes (height, width, images), mean_bgr, std_bgr. Shar
 """
 
 
-@click.command("stats", epilog=EPILOG)
+@groups.command("stats", epilog=EPILOG)
 @click.argument("list_name", metavar="LIST")
 @shared.root
 @shared.label_dir

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from rlossctl.cli import options
+from rlossctl.cli import groups, options
 from rlossctl.cli.data import shared
 
 EPILOG = """\b
@@ -17,20 +17,30 @@ Examples:
 """
 
 
-@click.command("verify", epilog=EPILOG)
+@groups.command("verify", epilog=EPILOG)
 @click.argument("lists", nargs=-1, required=True, metavar="LIST...")
-@shared.root
-@shared.label_dir
-@shared.classes
-@click.option(
-    "--num-classes", type=click.IntRange(1, 255), help="In place of --classes: only how many there are."
+@groups.option_group(
+    "Data",
+    shared.root,
+    shared.label_dir,
+    shared.classes,
+    click.option(
+        "--num-classes", type=click.IntRange(1, 255), help="Instead of --classes: the number of classes."
+    ),
+    shared.ignore,
 )
-@shared.ignore
-@click.option("--sheet", metavar="FILE", help="Write a PNG with photos beside their labels.")
-@click.option(
-    "--sheet-images", type=click.IntRange(1, 200), default=16, show_default=True, help="How many it shows."
+@groups.option_group(
+    "Output",
+    shared.json_file,
+    click.option("--sheet", metavar="FILE", help="Write a PNG with photos beside their labels."),
+    click.option(
+        "--sheet-images",
+        type=click.IntRange(1, 200),
+        default=16,
+        show_default=True,
+        help="Photos that the sheet shows.",
+    ),
 )
-@shared.json_file
 def verify(
     lists: tuple[str, ...],
     root: str,
@@ -57,7 +67,8 @@ def verify(
     samples = {
         name: read_list(name, root, label_dir=label_dir or find_label_dir(name, root)) for name in lists
     }
-    found = room.verify(samples, num_classes=(names and len(names)) or num_classes, ignore=ignore)
+    count = len(names) if names else num_classes
+    found = room.verify(samples, num_classes=count, names=names, ignore=ignore)
     if json_file:
         options.write_json(json_file, {"clean": found.clean, "findings": [asdict(f) for f in found.findings]})
     if json_file != "-":

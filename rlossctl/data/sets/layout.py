@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.images import decode_label
-from rlossctl.data.sets.archives import Entry, Sources
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write, make_folder
 from rlossctl.progress import track

@@ -284,7 +284,7 @@ class _Tokens:
 
     def _fail(self, found: str, expected: str) -> None:
         raise DataError(
-            "this is no window file",
+            "this is not a window file",
             where=f"{self._path}:{self._line}",
             found=found,
             expected=expected,

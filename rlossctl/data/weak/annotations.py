@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 
+from rlossctl.data.archives import Sources
+from rlossctl.data.weak import formats
 from rlossctl.data.weak.scribble import UNLABELLED
 from rlossctl.errors import DataError
+from rlossctl.files import read_regular
 
 # What ScribbleSup calls some of VOC's classes.
 SHORT_NAMES = {
@@ -27,7 +30,8 @@ SHORT_NAMES = {
 }
 # Cityscapes' own ids of the 19 classes that are evaluated, in the order of their training ids.
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-_LARGEST = 64 * 2**20  # bytes of one XML file; ScribbleSup's have a few thousand
+LARGEST_ANNOTATION = 256 * 2**20  # bytes of one file; ScribbleSup's have a few thousand
+FARTHEST = 1e9  # pixels from the corner; farther points are mistakes, and too far to draw lines to
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def read_clicks(
             left out.
 
     Raises:
-        DataError: a file that is no such JSON; names the file, the image and the click.
+        DataError: a file that is not such JSON; names the file, the image and the click.
     """
     merged: dict[str, Annotation] = {}
     for path in paths:
@@ -91,7 +95,7 @@ def read_scribbles(source: str | os.PathLike[str], class_names: Sequence[str]) -
         class_names: the names in the order of their ids.
 
     Raises:
-        DataError: nothing there, damaged XML, a name that is no class.
+        DataError: nothing there, damaged XML, a name that is not a class.
     """
     ids = {name: index for index, name in enumerate(class_names)}
     ids |= {short: ids[name] for short, name in SHORT_NAMES.items() if name in ids}
@@ -111,7 +115,7 @@ def read_scribbles(source: str | os.PathLike[str], class_names: Sequence[str]) -
 
 def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(read_regular(path, LARGEST_ANNOTATION))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             "the clicks cannot be read",
@@ -127,6 +131,15 @@ def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
             found=f"a {type(content).__name__} at the top",
             expected="an object of image ids",
             advice="name a file in the form of What's the Point's",
+        )
+    other = formats.name_of_keys(content)
+    if other:
+        raise DataError(
+            f"this is {other}, which is not read",
+            where=path,
+            found=f"the keys {', '.join(list(content)[:6])}",
+            expected='{"2007_000032": [{"x": 81.5, "y": 120, "cls": 1}, ...], ...}',
+            advice="export the clicks in the form of What's the Point's",
         )
     return content
 
@@ -156,7 +169,7 @@ def _click(click: Any, where: str, num_classes: int | None, cityscapes: bool) ->
 def _no_click(where: str, found: Any) -> DataError:
     text = repr(found)
     return DataError(
-        "this is no click",
+        "this is not a click",
         where=where,
         found=text if len(text) < 80 else f"{text[:80]}...",
         expected='a list of {"x": number, "y": number, "cls": integer}',
@@ -165,57 +178,78 @@ def _no_click(where: str, found: Any) -> DataError:
 
 
 def _xml_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Name, place and content of every XML file; names of a zip's members are not used as paths."""
-    if source.is_dir():
-        for path in sorted(source.rglob("*.xml")):
-            yield path.stem, str(path), path.read_bytes()
+    """Name, place and content of every XML file; names of an archive's members are not used as paths."""
+    if not source.exists() or (source.is_file() and source.suffix.lower() in (".xml", ".json")):
+        yield source.stem, str(source), _read_file(source)
         return
+    with Sources([str(source)]) as opened:
+        for entry in sorted(opened.entries, key=lambda entry: entry.path):
+            if _is_annotation(entry.path):
+                yield entry.path.stem, entry.where, entry.read()
+
+
+def _read_file(path: Path) -> bytes:
     try:
-        if not zipfile.is_zipfile(source):
-            yield source.stem, str(source), source.read_bytes()
-            return
-        with zipfile.ZipFile(source) as archive:
-            members = [member for member in archive.infolist() if _is_annotation(member)]
-            for member in sorted(members, key=lambda entry: entry.filename):
-                where = f"{source}, {member.filename}"
-                if member.file_size > _LARGEST:
-                    raise zipfile.BadZipFile(f"{member.filename} has {member.file_size:,} bytes")
-                yield PurePosixPath(member.filename).stem, where, archive.read(member)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        return read_regular(path, LARGEST_ANNOTATION)
+    except OSError as error:
         raise DataError(
             "the scribbles cannot be read",
-            where=source,
-            found=getattr(error, "strerror", None) or str(error),
-            expected="a folder of XML files, a zip archive of them, or one file",
-            advice="check the name, or fetch the archive again",
+            where=path,
+            found=error.strerror or str(error),
+            expected="a folder of XML files, an archive of them, or one file",
+            advice="check the name",
         ) from error
 
 
-def _is_annotation(member: zipfile.ZipInfo) -> bool:
-    path = PurePosixPath(member.filename)
-    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
-    return path.suffix == ".xml" and not hidden
+def _is_annotation(path: PurePosixPath) -> bool:
+    return path.suffix == ".xml" and not path.name.startswith(".")
 
 
 def _scribbles(name: str, where: str, content: bytes, ids: dict[str, int]) -> Annotation:
     try:
-        # Entities could blow a small file up to any size; annotations have none.
-        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-            raise ValueError("a document type or entities")
-        root = ElementTree.fromstring(content)
+        root = parse_xml(content)
         size = None
         if root.find("size") is not None:
             size = int(root.findtext("size/height", "")), int(root.findtext("size/width", ""))
         strokes = [_polygon(polygon, ids, where) for polygon in root.iter("polygon")]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        other = formats.json_format(content)
         raise DataError(
-            "this is no scribble annotation",
+            f"this is {other}, which is not read" if other else "this is not a scribble annotation",
             where=where,
-            found=str(error),
+            found=formats.beginning(content) if other else str(error),
             expected="<annotation> with <size><width/><height/></size> and <polygon>s of <tag> and <point>s",
-            advice="fetch the file again",
+            advice="export the annotations as ScribbleSup's XML" if other else "fetch the file again",
         ) from error
+    if not strokes and (other := formats.xml_format(root)):
+        raise DataError(
+            f"this is {other}, which is not read",
+            where=where,
+            found=f"<{root.tag}> with {', '.join(f'<{tag}>' for tag in formats.tags(root))}",
+            expected="<annotation> with <size><width/><height/></size> and <polygon>s of <tag> and <point>s",
+            advice="export the annotations as ScribbleSup's XML",
+        )
     return Annotation(name, strokes, size, where)
+
+
+def parse_xml(content: bytes) -> ElementTree.Element:
+    """The root element of an XML file without a document type, whose entities could blow it up to any size.
+
+    Raises:
+        ValueError: it has a document type.
+        ParseError, LookupError: it is not XML, or in an encoding that nobody knows.
+    """
+    checker = expat.ParserCreate()
+    checker.StartDoctypeDeclHandler = _refuse_doctype
+    try:
+        checker.Parse(content, True)
+    except expat.ExpatError as error:
+        raise ElementTree.ParseError(str(error)) from error
+    return ElementTree.fromstring(content)
+
+
+def _refuse_doctype(name: str, *_: object) -> None:
+    raise ValueError(f"a document type (<!DOCTYPE {name[:40]}>), which annotations do not have")
 
 
 def _polygon(polygon: ElementTree.Element, ids: dict[str, int], where: str) -> Stroke:
@@ -230,5 +264,8 @@ def _polygon(polygon: ElementTree.Element, ids: dict[str, int], where: str) -> S
         )
     points = [[float(point.findtext(axis, "")) for axis in "YX"] for point in polygon.iter("point")]
     if not points or not np.isfinite(points).all():
-        raise ValueError(f"a polygon of class {tag} without points, or with points that are no numbers")
-    return Stroke(ids[tag], np.array(points, dtype=np.float64))
+        raise ValueError(f"a polygon of class {tag} without points, or with points that are not numbers")
+    found = np.array(points, dtype=np.float64)
+    if np.abs(found).max() > FARTHEST:
+        raise ValueError(f"a polygon of class {tag} with a point at {np.abs(found).max():g} pixels")
+    return Stroke(ids[tag], found)

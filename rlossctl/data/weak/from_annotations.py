@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rlossctl.data.images import image_size
+from rlossctl.data.images import check_picture_size, image_size
 from rlossctl.data.palette import save_label_png
 from rlossctl.data.weak.annotations import Annotation
 from rlossctl.data.weak.folders import Mask
-from rlossctl.data.weak.raster import resample, round_brush, shorten, stamp
+from rlossctl.data.weak.raster import round_brush, samples_within, shorten, stamp
 from rlossctl.data.weak.scribble import UNLABELLED
 from rlossctl.errors import DataError
 from rlossctl.files import make_folder
@@ -77,8 +77,8 @@ def write_annotations(
         for stroke in annotation.strokes:
             points = _drawable(stroke.points, canvas.shape, annotation, strict, summary)
             if points is not None:
-                line = resample(shorten(points, ratio), 0.5)
-                canvas[stamp(line, brush, canvas.shape)] = stroke.label
+                for line in samples_within(shorten(points, ratio), 0.5, canvas.shape, width):
+                    canvas[stamp(line, brush, canvas.shape)] = stroke.label
                 summary.strokes += 1
         path = folder / f"{annotation.name}.png"
         _keep_photo(photo, path)
@@ -105,7 +105,7 @@ def _photo(annotation: Annotation, photos: str | os.PathLike[str] | None) -> Pat
     name = annotation.name
     if name != os.path.basename(name) or name in ("", ".", "..") or "\0" in name:
         raise DataError(
-            "this is no image id",
+            "this is not an image id",
             where=annotation.where,
             found=repr(name),
             expected="a file name without folder and suffix",
@@ -118,7 +118,7 @@ def _photo(annotation: Annotation, photos: str | os.PathLike[str] | None) -> Pat
 def _size(annotation: Annotation, photo: Path | None) -> tuple[int, int]:
     seen = image_size(photo, listed=annotation.where) if photo else None
     size = seen or annotation.size
-    if size is None or min(size) < 1 or max(size) > 2**16:
+    if size is None or min(size) < 1:
         raise DataError(
             "the image's size is not known",
             where=annotation.where,
@@ -134,6 +134,7 @@ def _size(annotation: Annotation, photo: Path | None) -> tuple[int, int]:
             expected="equal sizes",
             advice="use the photos that the scribbles were drawn on",
         )
+    check_picture_size(*size, annotation.where)
     return size
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
+
+_PIECE = 2**16  # points that are looked at together
 
 
 def round_brush(width: int) -> np.ndarray:
@@ -26,6 +31,47 @@ def resample(points: np.ndarray, spacing: float) -> np.ndarray:
     along = arc_lengths(points)
     wanted = np.linspace(0, along[-1], int(along[-1] / spacing) + 1)
     return _at(points, along, wanted)
+
+
+def samples_within(
+    points: np.ndarray, spacing: float, shape: tuple[int, ...], margin: float
+) -> Iterator[np.ndarray]:
+    """Those points of `resample` that lie within `margin` of a picture of `shape`, in pieces of bounded size.
+
+    A line may lead far outside: only what is near the picture is computed, at the same places.
+    """
+    along = arc_lengths(points)
+    pieces = int(along[-1] / spacing)
+    step = along[-1] / pieces if pieces else 0.0
+    for first, last in _near(points, along, shape, margin):
+        low, high = (math.ceil(first / step), math.floor(last / step)) if pieces else (0, 0)
+        for start in range(low, min(high, pieces) + 1, _PIECE):
+            numbers = np.arange(start, min(start + _PIECE, high + 1, pieces + 1))
+            yield _at(points, along, np.where(numbers == pieces, along[-1], numbers * step))
+
+
+def _near(
+    points: np.ndarray, along: np.ndarray, shape: tuple[int, ...], margin: float
+) -> list[tuple[float, float]]:
+    """Stretches of a line's length, first and last, that pass near a picture; touching ones are joined."""
+    low, high = np.full(2, -margin), np.array(shape) + margin
+    if len(points) == 1:
+        return [(0.0, 0.0)]
+    start, way = points[:-1], np.diff(points, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        enters, leaves = (low - start) / way, (high - start) / way
+    inside = (start >= low) & (start <= high)
+    still = way == 0  # a segment that does not move along an axis is inside all the way, or never
+    first = np.where(still, np.where(inside, 0.0, 2.0), np.minimum(enters, leaves)).max(axis=1).clip(0)
+    last = np.where(still, 1.0, np.maximum(enters, leaves)).min(axis=1).clip(max=1)
+    stretches: list[tuple[float, float]] = []
+    lengths = np.diff(along)
+    for index in np.flatnonzero(first <= last):
+        begin, end = along[index] + np.array([first[index], last[index]]) * lengths[index]
+        if stretches and begin <= stretches[-1][1] * (1 + 1e-12) + 1e-9:
+            begin = stretches.pop()[0]
+        stretches.append((float(begin), float(end)))
+    return stretches
 
 
 def shorten(points: np.ndarray, ratio: float) -> np.ndarray:

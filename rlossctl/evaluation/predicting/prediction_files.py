@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,13 +18,14 @@ from rlossctl.data.drawing import overlay
 from rlossctl.data.images import read_image
 from rlossctl.data.palette import save_label_png, voc_palette
 from rlossctl.errors import DataError, UsageError
-from rlossctl.evaluation.evaluate import names_for
 from rlossctl.evaluation.predicting.photos import Input, check_outputs
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
-from rlossctl.evaluation.running.decoders import Call, Decoders, ahead, decoding
+from rlossctl.evaluation.running.decoders import Call, Decoders, Decoding, ahead
+from rlossctl.evaluation.running.runners import names_for
 from rlossctl.files import atomic_path, atomic_write, make_folder
 from rlossctl.progress import track
+from rlossctl.words import counted
 
 # Where the VOC server looks for the results of the test set, trained on any data.
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -84,7 +86,7 @@ def predict_photos(
         inputs: see `find_inputs`.
         outputs: where to, and what.
         workers: how many threads decode, and how many write.
-        decoders: "processes" has as many processes decode; see `ahead.decoding`.
+        decoders: "processes" has as many processes decode; see `decoders.decoding`.
 
     Raises:
         UsageError: an output would overwrite an input; outputs that the rule or the model does not give.
@@ -97,7 +99,8 @@ def predict_photos(
     if outputs.archive:
         check_outputs(inputs, [outputs.archive])
     summary = Summary()
-    with _archive(outputs.archive, summary) as archive, decoding(decoders, workers) as call:
+    decoding = Decoding(workers, decoders)
+    with _archive(outputs.archive, summary) as archive, decoding.started() as call:
         photos = ahead(inputs, functools.partial(_read, call=call), workers)
         answers = _answers(predictor, photos, files)
         written = ahead(answers, functools.partial(_write, predictor), workers)
@@ -108,7 +111,7 @@ def predict_photos(
                 summary.failed.append((entry.path, answer))
                 continue
             if archive:
-                _add(archive, Path(entry.name).name, answer.decision.labels)
+                _add(archive, Path(entry.name).name, answer.decision.label_map)
             summary.done += 1
     return summary
 
@@ -116,9 +119,9 @@ def predict_photos(
 def format_summary(summary: Summary, outputs: Outputs) -> str:
     """How many files are where, and what could not be predicted."""
     places = [str(place) for place in (outputs.folder, outputs.archive) if place]
-    lines = [f"{summary.done} images predicted, in {' and '.join(places)}"]
+    lines = [f"{counted(summary.done, 'image')} predicted, in {' and '.join(places)}"]
     if summary.failed:
-        lines.append(f"{len(summary.failed)} images could not be read:")
+        lines.append(f"{counted(len(summary.failed), 'image')} could not be read:")
         lines += [f"  {path}: {error.found}" for path, error in summary.failed]
         if outputs.archive:
             lines.append(f"{outputs.archive} is not written: the server wants every image")
@@ -164,12 +167,12 @@ def _write(predictor: Predictor, answer: _Answer | DataError) -> _Answer | DataE
     if answer.decision.labels is not None:
         _write_labels(answer)
     if answer.probabilities is not None:
-        _write_values(answer, names_for(predictor.runner))
+        _write_values(answer, answer.probabilities, names_for(predictor.runner))
     return answer
 
 
 def _write_labels(answer: _Answer) -> None:
-    labels, files = answer.decision.labels, answer.files
+    labels, files = answer.decision.label_map, answer.files
     if "labels" in files:
         save_label_png(files["labels"][0], labels)
     if "overlay" in files:
@@ -177,13 +180,13 @@ def _write_labels(answer: _Answer) -> None:
             Image.fromarray(overlay(answer.photo, labels)).save(file, format="PNG")
 
 
-def _write_values(answer: _Answer, names: list[str]) -> None:
-    masks, values = answer.decision.masks, answer.probabilities
+def _write_values(answer: _Answer, values: np.ndarray, names: list[str]) -> None:
     if "npz" in answer.files:
-        extra = {} if masks is None else {"masks": masks}
+        arrays: dict[str, Any] = {"probabilities": values.astype(np.float16), "classes": np.array(names)}
+        if answer.decision.masks is not None:
+            arrays["masks"] = answer.decision.masks
         with atomic_path(answer.files["npz"][0]) as path:
-            halves = values.astype(np.float16)
-            np.savez_compressed(path, probabilities=halves, classes=np.array(names), **extra)
+            np.savez_compressed(path, **arrays)
     for plane, path in zip(values, answer.files.get("png16", ()), strict=False):
         with atomic_write(path) as file:
             Image.fromarray(np.rint(plane * 65535).astype(np.uint16)).save(file, format="PNG")

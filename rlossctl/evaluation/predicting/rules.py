@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from rlossctl.errors import DataError, NetError, UsageError
+from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting import rank
+from rlossctl.evaluation.running.answers import VOID, not_numbers
 
-VOID = 255  # the label of a pixel that got no class
 # Losses whose expectation is least where the probabilities are the true ones, and nowhere else.
 _STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
 SLACK = 1e-5  # what rounding may add to a probability that was interpolated
@@ -87,6 +87,13 @@ class Decision:
     labels: np.ndarray | None = None
     masks: np.ndarray | None = None
 
+    @property
+    def label_map(self) -> np.ndarray:
+        """The labels; raises ValueError where the rule gave masks."""
+        if self.labels is None:
+            raise ValueError("masks that may overlap are not one class per pixel")
+        return self.labels
+
 
 def calibration_note(rule: Rule, losses: Sequence[str]) -> str | None:
     """A warning where a rank rule takes probabilities seriously that training had no reason to make true.
@@ -156,14 +163,6 @@ def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
     if best.size and np.isnan(best.max()):  # np.maximum keeps every NaN that it meets
         raise not_numbers()
     return labels
-
-
-def not_numbers() -> NetError:
-    """The error for scores that are NaN."""
-    return NetError(
-        "the model's scores are not numbers (NaN)",
-        advice="check the weights: the training that made them may have diverged",
-    )
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlossctl.evaluation.scoring.counts import ClassCounts, nan_mean
+from rlossctl.counts import ClassCounts
 
 
 def image_scores(counts: ClassCounts, of: Sequence[int] | None = None) -> np.ndarray:
@@ -19,8 +19,7 @@ def image_scores(counts: ClassCounts, of: Sequence[int] | None = None) -> np.nda
     Returns:
         float64 in 0..1, NaN for images without a scored pixel of these classes.
     """
-    iou = counts.iou()[:, slice(None) if of is None else list(of)]
-    return np.where(counts.truth.sum(axis=1) > 0, nan_mean(iou, 1), np.nan)
+    return np.where(counts.truth.sum(axis=1) > 0, counts.mious(of), np.nan)
 
 
 def choose(scores: np.ndarray, count: int) -> list[int]:

@@ -7,6 +7,8 @@ from html import escape
 
 import numpy as np
 
+from rlossctl.counts import ratio
+
 STEPS = 21
 # From the page's background to one hue: the lightness alone carries the value.
 RAMPS = {"light": ((255, 255, 255), (8, 48, 107)), "dark": ((20, 24, 28), (158, 202, 255))}
@@ -26,8 +28,8 @@ def heat_style() -> str:
 def step_colours(theme: str, step: int) -> tuple[Colour, Colour]:
     """Background and text of a step, 0..20, as RGB."""
     low, high = (np.array(end, dtype=np.float64) for end in RAMPS[theme])
-    back = tuple(int(value) for value in np.rint(low + (high - low) * step / (STEPS - 1)))
-    black, white = (0, 0, 0), (255, 255, 255)
+    red, green, blue = (int(value) for value in np.rint(low + (high - low) * step / (STEPS - 1)))
+    back, black, white = (red, green, blue), (0, 0, 0), (255, 255, 255)
     return back, max((black, white), key=lambda text: contrast(back, text))
 
 
@@ -73,8 +75,7 @@ def _luminance(colour: Colour) -> float:
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
     """Rows that sum to 1; NaN where a class has no pixels."""
-    totals = matrix.sum(axis=1, keepdims=True)
-    return np.divide(matrix, totals, out=np.full(matrix.shape, np.nan), where=totals > 0)
+    return ratio(matrix, matrix.sum(axis=1, keepdims=True))
 
 
 def _cell(share: float, true: int, guess: int, names: Sequence[str]) -> str:

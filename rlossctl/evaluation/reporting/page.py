@@ -14,11 +14,11 @@ from PIL import Image
 
 from rlossctl.data.drawing import Panel, enlarge
 from rlossctl.data.palette import voc_palette
-from rlossctl.evaluation.evaluate import Evaluation
 from rlossctl.evaluation.reporting import table
 from rlossctl.evaluation.reporting.heat import heat_map, heat_style
 from rlossctl.evaluation.reporting.pictures import RIGHT, WRONG
 from rlossctl.evaluation.scoring import results
+from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.results import percent
 
 _WIDEST = 420  # pixels of a panel on the page; the PNG files keep the full size
@@ -59,7 +59,7 @@ def render_page(title: str, evaluations: Mapping[str, Evaluation], examples: Seq
     names = next(iter(evaluations.values())).class_names
     body = [
         f'<header><h1>{escape(title)}</h1><button id="theme" class="theme" type="button" hidden>'
-        "Light or dark</button></header>",
+        "Switch theme</button></header>",
         _summary(evaluations),
         _per_class(evaluations, names),
         _confusion(evaluations, names),
@@ -82,7 +82,7 @@ def _part(name: str) -> str:
 
 
 def _summary(evaluations: Mapping[str, Evaluation]) -> str:
-    means = {name: results.means(entry) for name, entry in evaluations.items()}
+    means = {name: results.means(entry).by_key() for name, entry in evaluations.items()}
     keys = [key for key in (*_SUMMARY, "miou_images") if any(key in row for row in means.values())]
     columns = [[row.get(key) for row in means.values()] for key in keys]
     rows = []
@@ -124,16 +124,18 @@ def _names(names: Sequence[str]) -> str:
 
 def _per_class(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> str:
     scores = [results.classes(entry) for entry in evaluations.values()]
-    more = {key: text for key, text in _PER_CLASS.items() if len(scores) == 1 and key in scores[0][0]}
+    boundary = next(iter(evaluations.values())).boundary is not None
+    counted = {key: text for key, text in _PER_CLASS.items() if boundary or key != "boundary_iou"}
+    more = counted if len(scores) == 1 else {}
     titles = list(evaluations) if len(scores) > 1 else ["IoU"]
     rows = []
     for index, name in enumerate(names):
-        values = [entry[index]["iou"] for entry in scores]
+        values = [entry[index].iou for entry in scores]
         cells = "".join(_score_cell(values, column, bar=True) for column in range(len(values)))
-        cells += "".join(f"<td>{percent(scores[0][index][key])}</td>" for key in more)
+        cells += "".join(f"<td>{percent(getattr(scores[0][index], key))}</td>" for key in more)
         rows.append(
             f'<tr><th scope="row">{_swatch(index)}{escape(name)}</th>{cells}'
-            f"<td>{scores[0][index]['pixels']:,}</td></tr>"
+            f"<td>{scores[0][index].pixels:,}</td></tr>"
         )
     heads = ("class", *titles, *more.values(), "labelled pixels")
     return f"<h2>IoU of each class</h2>\n{_table('Percent, over all scored pixels of the set.', heads, rows)}"

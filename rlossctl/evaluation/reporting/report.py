@@ -12,10 +12,10 @@ import numpy as np
 from rlossctl.data.drawing import Panel, montage, overlay
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.evaluate import Evaluation, Picture
 from rlossctl.evaluation.reporting.examples import image_scores
 from rlossctl.evaluation.reporting.page import Example, render_page
 from rlossctl.evaluation.reporting.pictures import error_map
+from rlossctl.evaluation.scoring.evaluation import Evaluation, Picture
 from rlossctl.evaluation.scoring.results import to_json
 from rlossctl.files import atomic_write, make_folder
 
@@ -59,13 +59,14 @@ def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[E
     scores = {model: image_scores(entry.counts, entry.interest) for model, entry in evaluations.items()}
     for index, name in enumerate(_picture_names(first.pictures)):
         pictures = {model: entry.pictures[index] for model, entry in evaluations.items()}
-        rows = _panels(pictures, first.confusion.ignore)
+        place = first.pictures[index].index
+        right = {model: entry.counts.image(place).pixel_accuracy() for model, entry in evaluations.items()}
+        rows = _panels(pictures, right, first.require_confusion().ignore)
         with atomic_write(make_folder(folder / "images") / f"{name}.png") as file:
             montage(rows).save(file, format="PNG")
         for model, picture in pictures.items():
             target = make_folder(folder / "predictions" / _file_name(model))
             save_label_png(target / f"{name}.png", picture.prediction)
-        place = first.pictures[index].index
         yield Example(
             index=place,
             name=name,
@@ -75,16 +76,21 @@ def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[E
         )
 
 
-def _panels(pictures: Mapping[str, Picture], ignore: int) -> list[list[Panel]]:
-    """Photo, truth, prediction, errors in a row; with several models a second row for truth and errors."""
+def _panels(
+    pictures: Mapping[str, Picture], right: Mapping[str, float | None], ignore: int
+) -> list[list[Panel]]:
+    """Photo, truth, prediction, errors in a row; with several models a second row for truth and errors.
+
+    Args:
+        right: each model's pixel accuracy on the image.
+    """
     first = next(iter(pictures.values()))
     photo = ("photo", np.ascontiguousarray(first.photo[:, :, ::-1]))
     truth = ("truth", overlay(first.photo, first.truth))
     predictions, errors = [], []
     for model, picture in pictures.items():
-        counted = picture.truth != ignore
-        right = (picture.prediction == picture.truth)[counted]
-        share = f": {100 * right.mean():.1f} % right" if right.size else ""
+        accuracy = right[model]
+        share = "" if accuracy is None else f": {100 * accuracy:.1f} % right"
         predictions.append((model, overlay(picture.photo, picture.prediction)))
         wrong = error_map(picture.photo, picture.truth, picture.prediction, ignore)
         errors.append((f"errors of {model}{share}" if len(pictures) > 1 else f"errors{share}", wrong))
@@ -98,7 +104,7 @@ def _classes_in(pictures: Mapping[str, Picture], evaluation: Evaluation) -> list
     ids: set[int] = set()
     for picture in pictures.values():
         ids.update(np.unique(picture.truth).tolist(), np.unique(picture.prediction).tolist())
-    return sorted(index for index in ids if index < evaluation.confusion.num_classes)
+    return sorted(index for index in ids if index < evaluation.counts.hits.shape[1])
 
 
 def _picture_names(pictures: list[Picture]) -> list[str]:

@@ -5,33 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.evaluation.evaluate import Evaluation
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Rule, calibration_note
 from rlossctl.evaluation.running.open_model import OpenedModel
 from rlossctl.evaluation.scoring import results
 from rlossctl.evaluation.scoring.bootstrap import Difference
+from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.results import percent
+from rlossctl.words import counted
 
 
 def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str:
     """What is evaluated, by what, how images are prepared and predicted, and on which list."""
-    below = f", below {opened.root}" if opened.root else ""
-    return f"{format_run(opened, predictor)}\nlist     {opened.source} ({images} images{below})"
+    below = f", below {opened.images.root}" if opened.images.root else ""
+    listed = f"{opened.images.file} ({counted(images, 'image')}{below})"
+    return f"{format_run(opened, predictor)}\nlist     {listed}"
 
 
 def format_run(opened: OpenedModel, predictor: Predictor) -> str:
     """What runs, by what, how images are prepared and predicted."""
     preprocess = predictor.preprocess
     warning = calibration_note(predictor.rule, opened.runner.losses)
+    notes = (*opened.notes, *([warning] if warning else []))
     lines = [
         f"model    {opened.name}",
         f"run by   {opened.runner.backend}",
         f"input    {describe_preprocess(preprocess)}",
         f"protocol {describe_protocol(predictor.protocol, preprocess)}",
         f"rule     {describe_rule(predictor.rule)}",
-        *(f"note     {note}" for note in (*opened.notes, *([warning] if warning else []))),
+        *(f"note     {note.removeprefix('note: ')}" for note in notes),
     ]
     return "\n".join(lines)
 
@@ -42,22 +45,22 @@ def format_table(evaluation: Evaluation, metric: str = "standard") -> str:
     columns = {"iou": "IoU", "dice": "Dice", "precision": "precision", "accuracy": "accuracy"}
     if evaluation.boundary is not None:
         columns["boundary_iou"] = "boundary"
-    width = max(*map(len, results.MEANS.values()), *(len(row["name"]) for row in rows))
+    width = max(*map(len, results.MEANS.values()), *(len(row.name) for row in rows))
     lines = [f"{'class':<{width}}  {'  '.join(f'{title:>9}' for title in columns.values())}  {'pixels':>12}"]
     for row in rows:
-        cells = "  ".join(f"{percent(row[key]):>9}" for key in columns)
-        lines.append(f"{row['name']:<{width}}  {cells}  {row['pixels']:>12,}")
+        cells = "  ".join(f"{percent(getattr(row, key)):>9}" for key in columns)
+        lines.append(f"{row.name:<{width}}  {cells}  {row.pixels:>12,}")
     of = evaluation.interest or range(len(rows))
-    occurring = sum(rows[index]["iou"] is not None for index in of)
+    occurring = sum(rows[index].iou is not None for index in of)
     note = ""
     if occurring < len(rows):
         kind = f"of the {len(of)} of interest " if evaluation.interest else f"of {len(rows)} classes "
         note = f"  (over the {occurring} {kind}that occur)"
     lines.append("")
-    for key, value in results.means(evaluation).items():
+    for key, value in results.means(evaluation).by_key().items():
         lines.append(f"{results.MEANS[key]:<{width}}  {percent(value):>9}{note if key == 'miou' else ''}")
     if metric == "caffe":
-        caffe = evaluation.confusion.caffe_scores()
+        caffe = evaluation.require_confusion().caffe_scores()
         lines += [
             "",
             "Caffe's SegAccuracy (a class that never occurs counts as IoU 1):",
@@ -78,7 +81,7 @@ def format_comparison(
     first = next(iter(evaluations))
     lines = [f"{'model':<{width}}  {titles}  mIoU minus that of {first}: 95 % interval"]
     for name, evaluation in evaluations.items():
-        values = results.means(evaluation)
+        values = results.means(evaluation).by_key()
         cells = "  ".join(f"{percent(values.get(key)):>15}" for key in keys)
         difference = differences.get(name)
         lines.append(f"{name:<{width}}  {cells}  {difference.text() if difference else '-'}")
@@ -88,7 +91,7 @@ def format_comparison(
 def format_speed(evaluation: Evaluation) -> str:
     """Images, seconds and images per second of the whole pass, reading included."""
     images, seconds = evaluation.images, evaluation.seconds
-    return f"{images} images in {seconds:.1f} s ({images / seconds:.2f} per second)"
+    return f"{counted(images, 'image')} in {seconds:.1f} s ({images / seconds:.2f} per second)"
 
 
 def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
@@ -114,7 +117,7 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
     if protocol.crf:
         crf = protocol.crf
         text.append(
-            f"CRF ({crf.iterations} iterations; position {crf.pos_w:g}, {crf.pos_xy_std:g} px; "
+            f"CRF ({counted(crf.iterations, 'iteration')}; position {crf.pos_w:g}, {crf.pos_xy_std:g} px; "
             f"colour {crf.bi_w:g}, {crf.bi_xy_std:g} px, {crf.bi_rgb_std:g} levels)"
         )
     return "; ".join(text)
@@ -122,7 +125,7 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
 
 def describe_rule(rule: Rule) -> str:
     """One line that says how probabilities become a prediction."""
-    text = [rule.name]
+    text: list[str] = [rule.name]
     if rule.name == "threshold":
         text.append(f"at {rule.threshold:g}")
     if rule.ranks:
@@ -151,5 +154,9 @@ def describe_preprocess(preprocess: Preprocess | None) -> str:
     if preprocess.crop:
         parts.append("padded to {}x{} (height x width)".format(*preprocess.crop))
     if preprocess.stride > 1:
-        parts.append(f"longer sides padded to {preprocess.stride} k + {preprocess.offset}")
+        parts.append(f"longer sides padded to {_multiple(preprocess.stride, preprocess.offset)}")
     return ", ".join(parts)
+
+
+def _multiple(stride: int, offset: int) -> str:
+    return f"a multiple of {stride}" + (f" plus {offset}" if offset else "")

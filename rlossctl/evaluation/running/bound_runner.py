@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rlossctl.evaluation.running.device_counts import OnDevice
-from rlossctl.evaluation.running.runners import OnnxRunner
+from rlossctl.evaluation.running.on_device import OnDevice
+from rlossctl.evaluation.running.onnx_runners import OnnxRunner
 from rlossctl.evaluation.running.sessions import Session
 
 
@@ -15,7 +15,7 @@ def on_gpu(model: Session) -> OnnxRunner:
 
     Elsewhere scores are copied, and classes taken and counted on the CPU; `backend` says which.
     """
-    if model.gpu < torch.cuda.device_count():
+    if model.gpu is not None and model.gpu < torch.cuda.device_count():
         return BoundRunner(model, torch.device("cuda", model.gpu))
     runner = OnnxRunner(model)
     runner.backend += f", scores copied to the CPU: PyTorch {torch.__version__} does not reach the GPU"
@@ -43,7 +43,7 @@ class BoundRunner(OnDevice, OnnxRunner):
 
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
         shape = tuple(batch.shape)
-        self._session.check_size(self._source, shape)
+        self._session.check_size(self._input, shape)
         with self._session.failing(shape):
             if batch is not self._bound:
                 self._bind(batch)
@@ -58,8 +58,8 @@ class BoundRunner(OnDevice, OnnxRunner):
     def _bind(self, batch: torch.Tensor) -> None:
         place, number = self.device.type, self.device.index or 0
         address = batch.data_ptr()
-        self._binding.bind_input(self._source.name, place, number, np.float32, tuple(batch.shape), address)
-        self._binding.bind_output(self._target.name, place, number)
+        self._binding.bind_input(self._input.name, place, number, np.float32, tuple(batch.shape), address)
+        self._binding.bind_output(self._output.name, place, number)
         self._bound, self._answer = batch, None
 
     def _keep_answer(self) -> torch.Tensor:
@@ -68,6 +68,6 @@ class BoundRunner(OnDevice, OnnxRunner):
         answer = torch.from_numpy(first).to(self.device, copy=True)
         place, number = self.device.type, self.device.index or 0
         self._binding.bind_output(
-            self._target.name, place, number, np.float32, first.shape, answer.data_ptr()
+            self._output.name, place, number, np.float32, first.shape, answer.data_ptr()
         )
         return answer

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, Literal, TypeVar, get_args
 
@@ -19,6 +20,23 @@ R = TypeVar("R")
 Decoders = Literal["threads", "processes"]
 DECODERS = get_args(Decoders)
 Call = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Who decodes and prepares pictures beside the model.
+
+    Attributes:
+        workers: how many threads do; 2 by default, see benchmarks/evaluation.py.
+        decoders: "processes" has as many processes decode for them; see `decoding`.
+    """
+
+    workers: int = 2
+    decoders: Decoders = "threads"
+
+    def started(self) -> contextlib.AbstractContextManager[Call]:
+        """`decoding` of this many."""
+        return decoding(self.decoders, self.workers)
 
 
 def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R]:

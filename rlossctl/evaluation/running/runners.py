@@ -1,40 +1,45 @@
-"""What runs a model: the one small interface that evaluation needs, and ONNX Runtime behind it."""
+"""What runs a model: the small interfaces that evaluation needs."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from rlossctl.data.modelcard import ModelCard
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import NetError
-from rlossctl.evaluation.running.sessions import Session
+from rlossctl.errors import DataError
 
-MOST_CLASSES = 255  # labels are bytes, and 255 is none of them
-_WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
+if TYPE_CHECKING:
+    import torch
 
 
-class Runner(Protocol):
-    """A model that turns preprocessed images into class scores.
+class Model(Protocol):
+    """What every model says about itself.
 
     Attributes:
         backend: what really computes, in words ("ONNX Runtime 1.31.1, CPUExecutionProvider, 2 threads").
-        preprocess: how the model's own data layer prepares images, or None where nothing says it.
-        num_classes: how many classes it scores.
+        num_classes: how many classes it knows.
         classes: their names, or None where the model does not carry them.
-        activated: whether the model says that its scores are probabilities already.
         losses: types of the loss layers that it was trained with, as far as it says; none where it does not.
     """
 
     backend: str
-    preprocess: Preprocess | None
     num_classes: int
     classes: list[str] | None
+    losses: Sequence[str]
+
+
+class Runner(Model, Protocol):
+    """A model that turns preprocessed images into class scores.
+
+    Attributes:
+        preprocess: how the model's own data layer prepares images, or None where nothing says it.
+        activated: whether the model says that its scores are probabilities already.
+    """
+
+    preprocess: Preprocess | None
     activated: bool
-    losses: list[str]
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """Float32 [N, 3, H, W] to float32 [N, C, h, w] with C = num_classes; h, w may be smaller."""
@@ -42,183 +47,45 @@ class Runner(Protocol):
 
 
 @runtime_checkable
-class LabelRunner(Protocol):
-    """A model that takes photos and answers with classes: preprocessing and argmax are inside it.
+class DeviceRunner(Runner, Protocol):
+    """A runner that can leave scores on their device and take the best class there; see `on_device.OnDevice`.
 
     Attributes:
-        backend, num_classes, classes, losses: as for `Runner`.
+        device: where the scores are.
     """
 
-    backend: str
-    num_classes: int
-    classes: list[str] | None
-    losses: list[str]
+    device: torch.device
+
+    def best_classes(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Images of one size, float32 [3, H, W] each, to class ids uint8 [N, H, W] on the device."""
+        ...
+
+    def scores_and_classes(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
+        """What `scores` and `best_classes` give, from one pass."""
+        ...
+
+
+@runtime_checkable
+class LabelRunner(Model, Protocol):
+    """A model that takes photos and answers with classes: preprocessing and argmax are inside it."""
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
         """Photos uint8 [N, H, W, 3], blue first, to class ids uint8 [N, H, W]."""
         ...
 
 
-def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner | OnnxLabelRunner:
-    """The runner for an ONNX file: OnnxLabelRunner where it gives whole numbers, else OnnxRunner.
-
-    Args:
-        device: "cpu", "cuda", "cuda:1", "tensorrt", "tensorrt:1", or "auto" (CUDA where it works, else the
-            CPU, and why is said).
+def names_for(model: Model, class_names: Sequence[str] | None = None) -> list[str]:
+    """The class names to print: the caller's, else the model's, else numbers.
 
     Raises:
-        NetError: the file is no usable model, or the device was asked for and not obtained.
+        DataError: there are more or fewer names than classes.
     """
-    model = Session(Path(path), device)
-    if any(entry.type in _WHOLE for entry in model.session.get_outputs()):
-        return OnnxLabelRunner(model)
-    if model.gpu is not None:
-        from rlossctl.evaluation.running.bound_runner import on_gpu
-
-        return on_gpu(model)
-    return OnnxRunner(model)
-
-
-class OnnxRunner:
-    """A model that gives class scores or probabilities, float [N, C, h, w]; see `open_onnx`.
-
-    Its input is a float image [N, 3, H, W]. Files that `rlossctl convert` wrote carry preprocessing and class
-    names in their metadata.
-
-    Args:
-        path: the file, or a model that `open_onnx` has opened.
-        device: as for `open_onnx`.
-    """
-
-    def __init__(self, path: str | os.PathLike[str] | Session, device: str = "auto") -> None:
-        self._session = path if isinstance(path, Session) else Session(Path(path), device)
-        session, card, self.path = self._session.session, self._session.card, self._session.path
-        self._source = _image_input(session, card and card.input, self.path)
-        self._target = _score_output(session, card and card.output, self.path)
-        self.backend = self._session.backend
-        self.preprocess = card and card.preprocess
-        self.classes: list[str] | None = card and card.classes
-        self.activated = card is not None and card.head in ("softmax", "sigmoid")
-        self.losses = card.losses if card else []
-        self.num_classes = _num_classes(card, self._target.shape[1], self.path)
-
-    def scores(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
-        return self._session.run(self._source, self._target, batch)
-
-
-class OnnxLabelRunner:
-    """A model that gives class ids, [N, h, w], whole numbers; see `open_onnx`.
-
-    Its input is photos, uint8 [N, H, W, 3], red first where its metadata says that the preprocessing is
-    inside, else blue first; or a float image [N, 3, H, W], which the metadata say how to make.
-    """
-
-    def __init__(self, model: Session) -> None:
-        self._session, card = model, model.card
-        session = model.session
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(outputs) != 1 or len(outputs[0].shape) != 3:
-            raise _no_such_blob(model.path, "output", outputs, "one output of class ids [N, H, W]")
-        self._target = outputs[0]
-        self._preprocess: Preprocess | None = None
-        self._red_first = card is not None and card.preprocessing_inside
-        self._largest = card and card.largest_photo
-        if inputs[0].type == "tensor(uint8)":
-            if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[3] != 3:
-                raise _no_such_blob(model.path, "input", inputs, "one input of photos, uint8 [N, H, W, 3]")
-            self._source = inputs[0]
-        else:
-            self._source = _image_input(session, card and card.input, model.path)
-            self._preprocess = card and card.preprocess
-            if self._preprocess is None:
-                raise _no_such_blob(
-                    model.path, "input", inputs, "photos, or metadata that say how to make its input of them"
-                )
-        self.backend = model.backend
-        self.classes: list[str] | None = card and card.classes
-        self.losses = card.losses if card else []
-        self.num_classes = _num_classes(card, None, model.path)
-
-    def labels(self, batch: np.ndarray) -> np.ndarray:
-        """Photos uint8 [N, H, W, 3], blue first, to uint8 [N, H, W].
-
-        Raises:
-            NetError: a photo larger than the model takes, ids that do not fit, or as for `OnnxRunner.scores`.
-        """
-        height, width = batch.shape[1:3]
-        if self._largest and (height > self._largest[0] or width > self._largest[1]):
-            raise NetError(
-                "the photo is larger than the model takes",
-                where=self._session.path,
-                found=f"{width} x {height}",
-                expected=f"at most {self._largest[1]} x {self._largest[0]}, at which the net inside is fixed",
-                advice="make the photo smaller, or convert the net with a larger input",
-            )
-        ids = self._session.run(self._source, self._target, self._prepared(batch))
-        ids = ids[:, : batch.shape[1], : batch.shape[2]]  # without the padding
-        if ids.shape != batch.shape[:3] or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
-            raise NetError(
-                "the model's answer is no map of class ids",
-                where=self._session.path,
-                found=f"shape {ids.shape}" + (f", ids {ids.min()}..{ids.max()}" if ids.size else ""),
-                expected=f"shape {batch.shape[:3]}, ids 0..{self.num_classes - 1}",
-                advice="convert the net again (--upsample brings labels to the photo's size)",
-            )
-        return ids.astype(np.uint8, copy=False)
-
-    def _prepared(self, batch: np.ndarray) -> np.ndarray:
-        if self._preprocess is not None:
-            return np.stack([self._preprocess.apply(photo)[0] for photo in batch])
-        return np.ascontiguousarray(batch[..., ::-1] if self._red_first else batch)
-
-
-def check_scores(shape: tuple[int, ...], count: int, classes: int) -> None:
-    """Raises NetError unless `shape` is that of scores of so many images and classes."""
-    if shape[:2] != (count, classes):
-        raise NetError(
-            "the model gives another number of scores than it has classes",
-            found=f"scores of shape {shape}",
-            expected=f"shape ({count}, {classes}, h, w)",
-            advice="check which blob holds the scores, and the number of classes",
+    names = class_names or model.classes or [f"class {index}" for index in range(model.num_classes)]
+    if len(names) != model.num_classes:
+        raise DataError(
+            "the class names do not fit the model",
+            found=f"{len(names)} names",
+            expected=f"{model.num_classes}",
+            advice="name them with --classes FILE, one per line",
         )
-
-
-def _image_input(session: Any, name: str | None, path: Path) -> Any:
-    inputs = session.get_inputs()
-    chosen = [entry for entry in inputs if entry.name == name] or inputs
-    image = chosen[0]
-    if len(chosen) > 1 or image.type != "tensor(float)" or len(image.shape) != 4 or image.shape[1] != 3:
-        raise _no_such_blob(path, "input", inputs, "one float image input [N, 3, H, W]")
-    return image
-
-
-def _score_output(session: Any, name: str | None, path: Path) -> Any:
-    outputs = session.get_outputs()
-    chosen = [entry for entry in outputs if entry.name == name] or outputs
-    if len(chosen) > 1 or chosen[0].type != "tensor(float)" or len(chosen[0].shape) != 4:
-        raise _no_such_blob(path, "output", outputs, "one float output of class scores [N, C, h, w]")
-    return chosen[0]
-
-
-def _no_such_blob(path: Path, kind: str, found: list[Any], expected: str) -> NetError:
-    return NetError(
-        f"the model's {kind}s are not those of a segmentation net",
-        where=path,
-        found=", ".join(f"{entry.name} {entry.type}{entry.shape}" for entry in found),
-        expected=expected,
-        advice="convert the net with `rlossctl convert`, which leaves the data layer and the metrics out",
-    )
-
-
-def _num_classes(card: ModelCard | None, channels: object, path: Path) -> int:
-    count = (card and card.num_classes) or channels
-    if not isinstance(count, int) or not 1 <= count <= MOST_CLASSES:
-        raise NetError(
-            "the number of classes is unknown or impossible",
-            where=path,
-            found=f"{count} (from rlossctl's metadata, or the output's channels)",
-            expected=f"a fixed number of channels, or metadata; 1 to {MOST_CLASSES}",
-            advice="export the model with a fixed number of channels",
-        )
-    return count
+    return list(names)

@@ -14,6 +14,7 @@ import numpy as np
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
+from rlossctl.words import counted
 
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -45,31 +46,31 @@ class Session:
         self.backend = _backend(self.session, provider, note)
         self.card = _card(self.session, path)
 
-    def run(self, source: Any, target: Any, batch: np.ndarray) -> np.ndarray:
+    def run(self, entry: Any, output: Any, batch: np.ndarray) -> np.ndarray:
         """One input to one output, both in the machine's memory.
 
         Raises:
             NetError: the model does not take this size, or fails while it runs.
         """
-        self.check_size(source, batch.shape)
+        self.check_size(entry, batch.shape)
         with self.failing(batch.shape):
             if self.gpu is None:
-                return self.session.run([target.name], {source.name: batch})[0]
+                return self.session.run([output.name], {entry.name: batch})[0]
             binding = self.session.io_binding()  # one copy to the device and one back
-            binding.bind_cpu_input(source.name, np.ascontiguousarray(batch))
-            binding.bind_output(target.name)
+            binding.bind_cpu_input(entry.name, np.ascontiguousarray(batch))
+            binding.bind_output(output.name)
             self.session.run_with_iobinding(binding)
             return binding.copy_outputs_to_cpu()[0]
 
-    def check_size(self, source: Any, shape: tuple[int, ...]) -> None:
+    def check_size(self, entry: Any, shape: tuple[int, ...]) -> None:
         """Raises NetError where an input's fixed sizes are others than those of `shape`."""
-        for axis, size in enumerate(source.shape):
+        for axis, size in enumerate(entry.shape):
             if isinstance(size, int) and size != shape[axis]:
                 raise NetError(
                     "the model takes images of one size only",
                     where=self.path,
                     found=f"a batch of shape {shape}",
-                    expected=f"shape {source.shape}",
+                    expected=f"shape {entry.shape}",
                     advice="name the size with --crop H,W, or convert with dynamic sizes",
                 )
 
@@ -175,7 +176,7 @@ def _backend(session: Any, provider: str, note: str) -> str:
 
     text = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
     if provider == _CPU:
-        text += f", {session.get_session_options().intra_op_num_threads} threads"
+        text += f", {counted(session.get_session_options().intra_op_num_threads, 'thread')}"
     return f"{text} (no CUDA: {note})" if note else text
 
 

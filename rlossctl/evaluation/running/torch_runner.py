@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 
 from rlossctl.data.sources.imagelist import DenseImageSource
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
-from rlossctl.evaluation.running.device_counts import OnDevice
+from rlossctl.evaluation.running.on_device import OnDevice
 from rlossctl.evaluation.running.sessions import failed
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
+from rlossctl.words import counted
 
 
 class TorchRunner(OnDevice):
@@ -42,7 +44,7 @@ class TorchRunner(OnDevice):
         self.num_classes: int = net.shapes[name][1]
         self.classes: list[str] | None = None
         self.activated = own_head(deploy) != "scores"
-        self.losses = loss_types(net)
+        self.losses: Sequence[str] = loss_types(net)
         self.preprocess = preprocess_of(net, deploy)
         self._module = deploy.to(self.device).eval()
         self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
@@ -88,4 +90,4 @@ def pick_device(name: str) -> torch.device:
 def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlossctl.evaluation.scoring.counts import ClassCounts, nan_mean
+from rlossctl.counts import ClassCounts
 
 SAMPLES = 2000
 _CELLS = 1 << 22  # of the largest array of draws
@@ -57,14 +57,14 @@ def compare(
     # Images that neither model counts on say nothing, but are part of the list that is drawn from.
     first, second = (counts.to_array()[:, :, chosen].astype(np.float64) for counts in (model, other))
     number = len(first)
-    value = float(_miou(first.sum(axis=0)) - _miou(second.sum(axis=0)))
+    value = float(_mious(first.sum(axis=0)) - _mious(second.sum(axis=0)))
     rng = np.random.default_rng(seed)
     rows = max(1, _CELLS // number)
     found = []
     for start in range(0, samples, rows):
         count = min(rows, samples - start)
         draws = rng.multinomial(number, np.full(number, 1 / number), size=count).astype(np.float64)
-        found.append(_miou(_drawn(draws, first)) - _miou(_drawn(draws, second)))
+        found.append(_mious(_drawn(draws, first)) - _mious(_drawn(draws, second)))
     differences = np.concatenate(found)
     differences = differences[~np.isnan(differences)]
     if np.isnan(value) or not differences.size:
@@ -78,6 +78,6 @@ def _drawn(draws: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return (draws @ counts.reshape(len(counts), -1)).reshape(len(draws), *counts.shape[1:])
 
 
-def _miou(sums: np.ndarray) -> np.ndarray:
+def _mious(sums: np.ndarray) -> np.ndarray:
     """Of sums [..., 3, C], over the classes that occur."""
-    return nan_mean(ClassCounts.from_array(sums).iou(), axis=-1)
+    return ClassCounts.from_array(sums).mious()

@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 
-from rlossctl.evaluation.predicting.rules import VOID
+from rlossctl.counts import ClassCounts
+from rlossctl.evaluation.running.answers import VOID
 from rlossctl.evaluation.scoring.confusion import byte_pairs
-from rlossctl.evaluation.scoring.counts import ClassCounts
 
 
 def width(size: tuple[int, int], ratio: float) -> int:

@@ -1,7 +1,7 @@
 """One confusion matrix over a whole set, and every score that follows from it.
 
 The matrix is filled image by image and scored once at the end. Averages of single images' scores are other
-numbers than most papers print; rlossctl.evaluation.scoring.counts has them.
+numbers than most papers print; rlossctl.counts has them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rlossctl.counts import Absent, CaffeScores, ClassCounts, caffe_scores, class_mean
 from rlossctl.data.images import check_labels
 from rlossctl.errors import DataError
-from rlossctl.evaluation.predicting.rules import VOID
-from rlossctl.evaluation.scoring.counts import Absent, ClassCounts, class_mean
+from rlossctl.evaluation.running.answers import VOID
 
 BYTES = 256
 
@@ -38,15 +38,6 @@ class ClassScore:
     precision: float | None
 
 
-@dataclass(frozen=True)
-class CaffeScores:
-    """The three values of Caffe's SegAccuracy layer, in the order of its top."""
-
-    pixel_accuracy: float
-    mean_recall: float
-    mean_iou: float
-
-
 class Confusion:
     """Counts of (true class, predicted class) pairs over all pixels that are not ignored.
 
@@ -60,6 +51,8 @@ class Confusion:
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
         if not 1 <= num_classes <= VOID:
             raise ValueError(f"num_classes must be 1 to {VOID}, not {num_classes}")
+        if not 0 <= ignore < BYTES:
+            raise ValueError(f"ignore must be 0 to {BYTES - 1}, not {ignore}")
         self.num_classes = num_classes
         self.ignore = ignore
         self.matrix = np.zeros((num_classes, num_classes), np.int64)
@@ -70,12 +63,13 @@ class Confusion:
         """Counts one or more label maps.
 
         Args:
-            truth: class ids of any shape, each in [0, C) or the ignore label.
+            truth: class ids of any shape and number type, each in [0, C) or the ignore label.
             prediction: class ids of the same shape, each in [0, C) or VOID where the truth is not ignored.
             where: the label file's name, for errors.
 
         Raises:
-            DataError: the shapes differ, or ids are out of range (Caffe's SegAccuracy aborts there, too).
+            DataError: the shapes differ, or ids are fractions or out of range (Caffe's SegAccuracy aborts
+                there, too).
         """
         if truth.shape != prediction.shape:
             raise DataError(
@@ -85,8 +79,11 @@ class Confusion:
                 expected="the same height and width",
                 advice="check that the label belongs to the image",
             )
+        if truth.dtype != np.uint8 or prediction.dtype != np.uint8:  # a cast would fold 300 and -1 into ids
+            self._check(truth, prediction, where)
+            truth, prediction = truth.astype(np.uint8), _bytes(prediction)
         # One count of byte pairs; ids that do not belong are looked for in its margins, not in the maps.
-        self._add(byte_pairs(_bytes(truth), _bytes(prediction)), where, (truth, prediction))
+        self._add(byte_pairs(truth, prediction), where, (truth, prediction))
 
     def add_pairs(self, pairs: np.ndarray, where: object = None) -> None:
         """Counts what somebody else has counted.
@@ -112,12 +109,16 @@ class Confusion:
         if pairs[classes:].any() or pairs[:, classes:VOID].any():
             pairs[ignore] = ignored
             truth, prediction = maps or np.indices(pairs.shape).reshape(2, -1).repeat(pairs.ravel(), axis=1)
-            check_labels(truth, classes, ignore, where)
-            name = f"prediction for {where or 'this image'}"
-            check_labels(prediction[truth != ignore], classes, VOID, name)
+            self._check(truth, prediction, where)
         self.matrix += pairs[:classes, :classes]
         self.unassigned += pairs[:classes, VOID]
         self.ignored += int(ignored.sum())
+
+    def _check(self, truth: np.ndarray, prediction: np.ndarray, where: object) -> None:
+        """Raises DataError for ids that are not allowed; a prediction may be anything where it is ignored."""
+        _check_ids(truth, self.num_classes, self.ignore, where)
+        name = f"prediction for {where or 'this image'}"
+        _check_ids(prediction[truth != self.ignore], self.num_classes, VOID, name)
 
     def merge(self, other: Confusion) -> None:
         """Adds the counts of another part of the same set."""
@@ -139,7 +140,7 @@ class Confusion:
 
         `of` names the classes that count (all by default); `absent` says what one that never occurs counts.
         """
-        return class_mean(self.counts().iou(), of, absent)
+        return self.counts().miou(of, absent)
 
     def mean_accuracy(self, of: Sequence[int] | None = None) -> float | None:
         """Mean recall over the classes that occur in the truth; None when none does."""
@@ -147,27 +148,15 @@ class Confusion:
 
     def pixel_accuracy(self) -> float | None:
         """The share of counted pixels that are right; None when nothing was counted."""
-        counts = self.counts()
-        total = int(counts.truth.sum())
-        return int(counts.hits.sum()) / total if total else None
+        return self.counts().pixel_accuracy()
 
     def frequency_weighted_iou(self) -> float | None:
         """The mean of the classes' IoU weighted by their true pixels; None when nothing was counted."""
-        counts = self.counts()
-        total = int(counts.truth.sum())
-        return float(np.nansum(counts.iou() * counts.truth)) / total if total else None
+        return self.counts().frequency_weighted_iou()
 
     def caffe_scores(self) -> CaffeScores:
-        """What the rloss / DeepLab fork's SegAccuracy layer prints for the same pixels.
-
-        The same matrix, other rules for empty classes: a class that neither truth nor prediction has
-        counts as IoU 1 (so the mean is over all C classes), and a mean over nothing is 0.
-        """
-        return CaffeScores(
-            pixel_accuracy=self.pixel_accuracy() or 0.0,
-            mean_recall=self.mean_accuracy() or 0.0,
-            mean_iou=self.miou(absent="one"),
-        )
+        """What the rloss / DeepLab fork's SegAccuracy layer prints for the same pixels."""
+        return caffe_scores(self.counts())
 
 
 def class_scores(counts: ClassCounts) -> list[ClassScore]:
@@ -190,8 +179,19 @@ def byte_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.bincount(pairs.ravel(), minlength=BYTES * BYTES).reshape(BYTES, BYTES)
 
 
+def _check_ids(ids: np.ndarray, classes: int, ignore: int, where: object) -> None:
+    broken = ids[np.floor(ids) != ids] if ids.dtype.kind == "f" else ids[:0]  # NaN too
+    if broken.size:
+        raise DataError(
+            "label ids are not whole numbers",
+            where=where,
+            found=f"{broken[0]:g} ({broken.size} of {ids.size} pixels)",
+            expected=f"0..{classes - 1}, or {ignore} for unlabelled",
+            advice="check that these are class ids, not scores",
+        )
+    check_labels(ids, classes, ignore, where)
+
+
 def _bytes(ids: np.ndarray) -> np.ndarray:
-    """Ids as bytes; those that are none become 254, which is no class and found as such."""
-    if ids.dtype == np.uint8:
-        return ids
-    return np.where((ids < 0) | (ids > 255), VOID - 1, ids).astype(np.uint8)
+    """A checked prediction as bytes; what lies outside a byte is where the truth is ignored."""
+    return np.where((ids >= 0) & (ids < BYTES), ids, VOID).astype(np.uint8)

@@ -7,12 +7,15 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from rlossctl.evaluation.evaluate import Evaluation
+import numpy as np
+
+from rlossctl.counts import ImageWise, class_mean, image_wise
 from rlossctl.evaluation.scoring.bootstrap import Difference
-from rlossctl.evaluation.scoring.confusion import class_scores, number
-from rlossctl.evaluation.scoring.counts import class_mean, image_wise
+from rlossctl.evaluation.scoring.confusion import ClassScore, class_scores, number
+from rlossctl.evaluation.scoring.evaluation import Evaluation
 
 # The order of tables; what a matrix alone gives is missing where masks may overlap.
 MEANS = {
@@ -30,37 +33,86 @@ MEANS = {
 }
 
 
-def means(evaluation: Evaluation) -> dict[str, float | None]:
-    """Every mean by its key in MEANS, over the classes of interest; shares, None where undefined."""
+@dataclass(frozen=True)
+class LabelMeans:
+    """What one class per pixel has, and masks that may overlap have not."""
+
+    pixel_accuracy: float | None
+    frequency_weighted_iou: float | None
+
+
+@dataclass(frozen=True)
+class BoundaryMeans:
+    """What is known where boundaries were counted."""
+
+    boundary_miou: float | None
+
+
+@dataclass(frozen=True)
+class Means:
+    """Every mean over the classes of interest: shares, None where undefined.
+
+    Attributes:
+        labels, boundary: None where the evaluation does not have them.
+    """
+
+    miou: float | None
+    mdice: float | None
+    mean_accuracy: float | None
+    mean_precision: float | None
+    images: ImageWise
+    labels: LabelMeans | None
+    boundary: BoundaryMeans | None
+
+    def by_key(self) -> dict[str, float | None]:
+        """Those that the evaluation has, in the order of MEANS."""
+        parts = (self, self.images, self.labels, self.boundary)
+        values = {key: value for part in parts if part is not None for key, value in vars(part).items()}
+        return {key: values[key] for key in MEANS if key in values}
+
+
+@dataclass(frozen=True)
+class ClassFigures(ClassScore):
+    """Scores of one class with its name and its boundary IoU, None where that is undefined or not counted."""
+
+    name: str
+    boundary_iou: float | None
+
+    def as_dict(self, boundary: bool) -> dict[str, Any]:
+        """For JSON and CSV; `boundary` says whether boundaries were counted."""
+        values = dataclasses.asdict(self)
+        edge = {"boundary_iou": values.pop("boundary_iou")} if boundary else {}
+        return {"name": values.pop("name"), **{key: values[key] for key in _CLASS_KEYS}, **edge}
+
+
+_CLASS_KEYS = tuple(entry.name for entry in dataclasses.fields(ClassScore))
+
+
+def means(evaluation: Evaluation) -> Means:
+    """Every mean of an evaluation."""
     total, of = evaluation.counts.sum(), evaluation.interest
-    values = {
-        "miou": class_mean(total.iou(), of),
-        "mdice": class_mean(total.dice(), of),
-        "mean_accuracy": class_mean(total.recall(), of),
-        "mean_precision": class_mean(total.precision(), of),
-    }
-    if evaluation.confusion is not None:
-        values["pixel_accuracy"] = evaluation.confusion.pixel_accuracy()
-        values["frequency_weighted_iou"] = evaluation.confusion.frequency_weighted_iou()
-    if evaluation.boundary is not None:
-        values["boundary_miou"] = class_mean(evaluation.boundary.sum().iou(), of)
-    images = dataclasses.asdict(image_wise(evaluation.counts, of))
-    return {
-        key: values[key] if key in values else images[key] for key in MEANS if key in {**values, **images}
-    }
+    confusion, boundary = evaluation.confusion, evaluation.boundary
+    return Means(
+        miou=total.miou(of),
+        mdice=class_mean(total.dice(), of),
+        mean_accuracy=class_mean(total.recall(), of),
+        mean_precision=class_mean(total.precision(), of),
+        images=image_wise(evaluation.counts, of),
+        labels=None
+        if confusion is None
+        else LabelMeans(confusion.pixel_accuracy(), confusion.frequency_weighted_iou()),
+        boundary=None if boundary is None else BoundaryMeans(boundary.sum().miou(of)),
+    )
 
 
-def classes(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row per class: name, iou, accuracy (recall), pixels, dice, precision, boundary_iou if counted."""
+def classes(evaluation: Evaluation) -> list[ClassFigures]:
+    """One entry per class, in the order of the ids."""
     scores = class_scores(evaluation.counts.sum())
-    rows = [
-        {"name": name, **dataclasses.asdict(score)}
-        for name, score in zip(evaluation.class_names, scores, strict=True)
+    edges = evaluation.boundary.sum().iou() if evaluation.boundary else np.full(len(scores), np.nan)
+    return [
+        ClassFigures(**vars(score), name=name, boundary_iou=number(edge))
+        for name, score, edge in zip(evaluation.class_names, scores, edges, strict=True)
     ]
-    if evaluation.boundary is not None:
-        for row, value in zip(rows, evaluation.boundary.sum().iou(), strict=True):
-            row["boundary_iou"] = number(value)
-    return rows
 
 
 def to_json(evaluation: Evaluation, metric: str = "standard") -> dict[str, Any]:
@@ -69,8 +121,8 @@ def to_json(evaluation: Evaluation, metric: str = "standard") -> dict[str, Any]:
     With metric "caffe" the key `caffe` holds the three numbers of Caffe's SegAccuracy, too.
     """
     content: dict[str, Any] = {
-        **means(evaluation),
-        "classes": classes(evaluation),
+        **means(evaluation).by_key(),
+        "classes": _class_rows(evaluation),
         "images": evaluation.images,
         "images_scored": image_wise(evaluation.counts, evaluation.interest).images,
         "seconds": evaluation.seconds,
@@ -84,7 +136,7 @@ def to_json(evaluation: Evaluation, metric: str = "standard") -> dict[str, Any]:
         "metric": metric,
     }
     if metric == "caffe":
-        caffe = evaluation.confusion.caffe_scores()
+        caffe = evaluation.require_confusion().caffe_scores()
         content["caffe"] = [caffe.pixel_accuracy, caffe.mean_recall, caffe.mean_iou]
     return content
 
@@ -123,7 +175,7 @@ def to_markdown(evaluations: Mapping[str, Evaluation], differences: Mapping[str,
     Args:
         differences: model -> its difference of mIoU to the first model's.
     """
-    rows = {name: means(evaluation) for name, evaluation in evaluations.items()}
+    rows = {name: means(evaluation).by_key() for name, evaluation in evaluations.items()}
     keys = [key for key in MEANS if any(key in row for row in rows.values())]
     head = ["model", *(MEANS[key] for key in keys)]
     body = [[name, *(percent(row.get(key)) for key in keys)] for name, row in rows.items()]
@@ -133,7 +185,7 @@ def to_markdown(evaluations: Mapping[str, Evaluation], differences: Mapping[str,
         body = [[*row, entry.text() if entry else "-"] for row, entry in zip(body, found, strict=True)]
     names = next(iter(evaluations.values())).class_names
     scores = [
-        [name, *(percent(row["iou"]) for row in classes(evaluation))]
+        [name, *(percent(figures.iou) for figures in classes(evaluation))]
         for name, evaluation in evaluations.items()
     ]
     return f"{_table(head, body)}\n{_table(['IoU', *names], scores)}"
@@ -145,9 +197,19 @@ def percent(value: float | None) -> str:
 
 
 def _csv_rows(name: str, evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    yield {"model": name, "scope": "set", "name": "", **means(evaluation), "images": evaluation.images}
-    for row in classes(evaluation):
+    yield {
+        "model": name,
+        "scope": "set",
+        "name": "",
+        **means(evaluation).by_key(),
+        "images": evaluation.images,
+    }
+    for row in _class_rows(evaluation):
         yield {"model": name, "scope": "class", **row}
+
+
+def _class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [figures.as_dict(evaluation.boundary is not None) for figures in classes(evaluation)]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

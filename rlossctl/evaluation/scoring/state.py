@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ class State:
 
     Attributes:
         path: of the file.
-        model: a hash of the model's files and settings (`hash_files`).
+        model: a hash of the model's files and settings (`running.fingerprint.hash_files`).
     """
 
     path: Path
@@ -83,10 +82,10 @@ class State:
 
     def save(self, tally: Tally, key: Mapping[str, Any]) -> None:
         """Writes the file."""
+        parts: dict[str, Any] = {"key": json.dumps(key), "seconds": np.float64(tally.seconds)}
+        parts |= tally.arrays()
         with atomic_write(self.path) as file:
-            np.savez_compressed(
-                file, key=json.dumps(key), seconds=np.float64(tally.seconds), **tally.arrays()
-            )
+            np.savez_compressed(file, **parts)
         self._saved = time.monotonic()
 
     def _damaged(self, reason: object) -> DataError:
@@ -101,14 +100,3 @@ class State:
     def due(self) -> bool:
         """Whether it is time to save again."""
         return time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES
-
-
-def hash_files(files: Iterable[str | os.PathLike[str]], settings: Mapping[str, object] | None = None) -> str:
-    """SHA-256 over the content of files and over settings."""
-    digest = hashlib.sha256(json.dumps(settings or {}, sort_keys=True, default=str).encode())
-    for name in files:
-        with open(name, "rb") as file:
-            while part := file.read(1 << 20):
-                digest.update(part)
-        digest.update(b"\0end")
-    return digest.hexdigest()

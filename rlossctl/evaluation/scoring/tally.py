@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from rlossctl.counts import ClassCounts
 from rlossctl.evaluation.predicting.rules import Decision
 from rlossctl.evaluation.scoring import boundary
 from rlossctl.evaluation.scoring.confusion import Confusion
-from rlossctl.evaluation.scoring.counts import ClassCounts
 
 
 class Tally:
@@ -19,7 +19,6 @@ class Tally:
         band: the boundary's width as a share of the diagonal, or None to leave boundary IoU out.
 
     Attributes:
-        confusion: of the set, or None with masks.
         done: bool [total], the images that have been counted.
         rows: int32 [total, 3 or 6, C]: hits, truth, predicted of each image, then the same of its boundary.
         seconds: wall-clock time spent so far, this run and those before it.
@@ -28,11 +27,16 @@ class Tally:
     def __init__(
         self, total: int, num_classes: int, ignore: int, masks: bool = False, band: float | None = None
     ) -> None:
-        self.confusion = None if masks else Confusion(num_classes, ignore)
+        self._confusion, self._masks = Confusion(num_classes, ignore), masks
         self.num_classes, self.ignore, self.band = num_classes, ignore, band
         self.done = np.zeros(total, bool)
         self.rows = np.zeros((total, 3 if band is None else 6, num_classes), np.int32)
         self.seconds = 0.0
+
+    @property
+    def confusion(self) -> Confusion | None:
+        """Of the set; None with masks."""
+        return None if self._masks else self._confusion
 
     def add(self, index: int, truth: np.ndarray, decision: Decision, where: object = None) -> None:
         """Counts one image.
@@ -42,7 +46,7 @@ class Tally:
         """
         counts = [self._count(truth, decision, where)]
         if self.band is not None:
-            counts.append(self._count_boundary(truth, decision))
+            counts.append(self._count_boundary(truth, decision, self.band))
         self.rows[index] = np.concatenate([part.to_array() for part in counts])
         self.done[index] = True
 
@@ -54,7 +58,7 @@ class Tally:
         """
         image = Confusion(self.num_classes, self.ignore)
         image.add_pairs(pairs, where)
-        self.confusion.merge(image)
+        self._confusion.merge(image)
         self.rows[index] = image.counts().to_array()
         self.done[index] = True
 
@@ -68,32 +72,32 @@ class Tally:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that was counted, in arrays that add up over disjoint parts of a set; see `update`."""
-        parts = {"done": self.done.astype(np.uint8), "rows": self.rows}
-        if self.confusion is not None:
-            parts["matrix"] = self.confusion.matrix
-            parts["unassigned"] = self.confusion.unassigned
-            parts["ignored"] = np.array(self.confusion.ignored, np.int64)
+        parts: dict[str, np.ndarray] = {"done": self.done.astype(np.uint8), "rows": self.rows}
+        if not self._masks:
+            parts["matrix"] = self._confusion.matrix
+            parts["unassigned"] = self._confusion.unassigned
+            parts["ignored"] = np.array(self._confusion.ignored, np.int64)
         return parts
 
     def update(self, parts: dict[str, np.ndarray]) -> None:
         """Replaces what was counted by `arrays()` of another tally of the same set."""
         self.done = parts["done"].astype(bool)
         self.rows = parts["rows"]
-        if self.confusion is not None:
-            self.confusion.matrix = parts["matrix"]
-            self.confusion.unassigned = parts["unassigned"]
-            self.confusion.ignored = int(parts["ignored"])
+        if not self._masks:
+            self._confusion.matrix = parts["matrix"]
+            self._confusion.unassigned = parts["unassigned"]
+            self._confusion.ignored = int(parts["ignored"])
 
     def _count(self, truth: np.ndarray, decision: Decision, where: object) -> ClassCounts:
         image = Confusion(self.num_classes, self.ignore)
         if decision.masks is None:
-            image.add(truth, decision.labels, where)
-            self.confusion.merge(image)
+            image.add(truth, decision.label_map, where)
+            self._confusion.merge(image)
             return image.counts()
         image.add(truth, np.zeros_like(truth), where)  # for its check of the label's ids
         return ClassCounts.of_masks(truth, decision.masks, self.ignore)
 
-    def _count_boundary(self, truth: np.ndarray, decision: Decision) -> ClassCounts:
+    def _count_boundary(self, truth: np.ndarray, decision: Decision, band: float) -> ClassCounts:
         if decision.masks is None:
-            return boundary.count_labels(truth, decision.labels, self.num_classes, self.ignore, self.band)
-        return boundary.count_masks(truth, decision.masks, self.ignore, self.band)
+            return boundary.count_labels(truth, decision.label_map, self.num_classes, self.ignore, band)
+        return boundary.count_masks(truth, decision.masks, self.ignore, band)

@@ -1,4 +1,8 @@
-"""Pixel counts per class, and the scores that follow from them, over a set or image by image."""
+"""Pixel counts per class, and every score that follows from them: IoU, Dice, precision, recall, their means.
+
+Evaluation and the metric layers of a prototxt compute their figures here. A class that never occurs has no
+score (NaN); what a mean takes for it is the caller's choice, `Absent`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 Absent = Literal["skip", "zero", "one"]
-ABSENT = {"skip": None, "zero": 0.0, "one": 1.0}
+ABSENT: dict[Absent, float | None] = {"skip": None, "zero": 0.0, "one": 1.0}
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,36 @@ class ClassCounts:
         """Hits, truth and predicted as [..., 3, C]."""
         return np.stack([self.hits, self.truth, self.predicted], axis=-2)
 
+    def image(self, index: int) -> ClassCounts:
+        """Of one image: [C]."""
+        return ClassCounts(self.hits[index], self.truth[index], self.predicted[index])
+
     def sum(self) -> ClassCounts:
         """Over all images: [C]."""
         return ClassCounts(
             *(part.sum(axis=0, dtype=np.int64, initial=0) for part in (self.hits, self.truth, self.predicted))
         )
+
+    def pixel_accuracy(self) -> float | None:
+        """The share of counted pixels that are right; None when nothing was counted.
+
+        For counts [C] of one class per pixel: masks that may overlap have no such share.
+        """
+        total = int(self.truth.sum())
+        return int(self.hits.sum()) / total if total else None
+
+    def frequency_weighted_iou(self) -> float | None:
+        """The mean of the classes' IoU weighted by their true pixels, of counts as for `pixel_accuracy`."""
+        total = int(self.truth.sum())
+        return float(np.nansum(self.iou() * self.truth)) / total if total else None
+
+    def miou(self, of: Sequence[int] | None = None, absent: Absent = "skip") -> float | None:
+        """Mean IoU of counts [C]; see `class_mean`."""
+        return class_mean(self.iou(), of, absent)
+
+    def mious(self, of: Sequence[int] | None = None) -> np.ndarray:
+        """Mean IoU along the leading axes, over the classes `of` that occur; NaN where none does."""
+        return nan_mean(self.iou()[..., np.s_[:] if of is None else list(of)], -1)
 
     def iou(self) -> np.ndarray:
         """Intersection over union, NaN where neither truth nor prediction has the class."""
@@ -73,6 +102,28 @@ class ClassCounts:
     def recall(self) -> np.ndarray:
         """The share of true pixels that were found, NaN where the truth lacks the class."""
         return ratio(self.hits, self.truth)
+
+
+@dataclass(frozen=True)
+class CaffeScores:
+    """The three values of Caffe's SegAccuracy layer, in the order of its top."""
+
+    pixel_accuracy: float
+    mean_recall: float
+    mean_iou: float
+
+
+def caffe_scores(counts: ClassCounts) -> CaffeScores:
+    """What the rloss / DeepLab fork's SegAccuracy layer gives for counts [C] (seg_accuracy_layer.cpp).
+
+    Caffe has other rules for classes that never occur: their IoU is 1, so that the mean is over all classes,
+    and a mean over nothing is 0.
+    """
+    return CaffeScores(
+        pixel_accuracy=counts.pixel_accuracy() or 0.0,
+        mean_recall=class_mean(counts.recall()) or 0.0,
+        mean_iou=class_mean(counts.iou(), absent="one") or 0.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +149,7 @@ class ImageWise:
 def image_wise(counts: ClassCounts, of: Sequence[int] | None = None) -> ImageWise:
     """Image-wise averages of counts [N, C] over the classes `of` (all by default)."""
     seen = counts.truth.sum(axis=1) > 0
-    chosen = slice(None) if of is None else list(of)
+    chosen = np.s_[:] if of is None else list(of)
     iou, dice = counts.iou()[seen][:, chosen], counts.dice()[seen][:, chosen]
     return ImageWise(
         miou_images=_mean(nan_mean(iou, 1)),
@@ -109,9 +160,10 @@ def image_wise(counts: ClassCounts, of: Sequence[int] | None = None) -> ImageWis
     )
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole in float64, NaN where whole is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) != 0)
+def ratio(part: np.ndarray, whole: np.ndarray, absent: float = np.nan) -> np.ndarray:
+    """part / whole in float64, `absent` where whole is 0; the shapes are broadcast."""
+    out = np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), absent)
+    return np.divide(part, whole, out=out, where=np.asarray(whole) != 0)
 
 
 def nan_mean(values: np.ndarray, axis: int) -> np.ndarray:

@@ -10,8 +10,26 @@ import numpy as np
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
-from rlossctl.evaluation.predicting.predictor import Predictor, View
+from rlossctl.evaluation.predicting.predictor import Predictor
+from rlossctl.evaluation.predicting.views import View
 from rlossctl.evaluation.running.decoders import Call
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list that was read.
+
+    Attributes:
+        samples: its lines; each needs a label image.
+        name: what errors call it.
+    """
+
+    samples: Sequence[Sample]
+    name: str = "list"
+
+    def read(self, index: int, call: Call) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and label of a line; see `read_pair`. `call` is what decodes; see `decoders.decoding`."""
+        return call(read_pair, self.samples[index], self.name)
 
 
 @dataclass(frozen=True)
@@ -32,27 +50,28 @@ class Loaded:
     views: list[View]
 
 
-def load(index: int, sample: Sample, predictor: Predictor, ignore: int, source: str, call: Call) -> Loaded:
+def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Call) -> Loaded:
     """Decodes and prepares one sample.
 
     Args:
-        call: what decodes; see `ahead.decoding`.
+        ignore: what padding is labelled with.
+        call: what decodes; see `decoders.decoding`.
 
     Raises:
         DataError: as for `read_pair`.
     """
-    photo, truth = call(read_pair, sample, source)
+    photo, truth = listed.read(index, call)
     views = predictor.prepare(photo)
-    return Loaded(index, sample, *predictor.shown(photo, truth, ignore), views)
+    return Loaded(index, listed.samples[index], *predictor.shown(photo, truth, ignore), views)
 
 
-def read_pair(sample: Sample, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of a line of the list `source`.
+def read_pair(sample: Sample, list_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of a line of a list.
 
     Raises:
         DataError: no label is named, a file cannot be read, or the two differ in size.
     """
-    listed = f"{source}:{sample.line}"
+    listed = f"{list_name}:{sample.line}"
     if sample.label is None:
         raise DataError(
             "the line names no label",

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rlossctl.errors import DataError
+from rlossctl.files import read_regular, require_regular
 
 _LARGEST = 256 * 2**20  # bytes of one photo, label or list
+# What the readers raise on archives that are missing, cut off, damaged, encrypted or packed in unknown ways.
+_BROKEN = (
+    OSError,
+    EOFError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    RuntimeError,  # encrypted; also NotImplementedError
+    ValueError,
+    OverflowError,
+    IndexError,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +59,7 @@ class Sources:
         self.entries: list[Entry] = []
         try:
             for path in paths:
-                self.entries += list(self._open(Path(path)))
+                self.entries += self._open(Path(path))
         except BaseException:
             self.close()
             raise
@@ -56,18 +75,19 @@ class Sources:
         for archive in self._archives:
             archive.close()
 
-    def _open(self, path: Path) -> Iterator[Entry]:
+    def _open(self, path: Path) -> list[Entry]:
         if path.is_dir():
-            return _folder(path)
+            return list(_folder(path))
         try:
+            require_regular(path)
             if zipfile.is_zipfile(path):
                 archive = zipfile.ZipFile(path)
                 self._archives.append(archive)
-                return _zip(path, archive)
-            archive = tarfile.open(path)  # closed by close()  # noqa: SIM115
-            self._archives.append(archive)
-            return _tar(path, archive)
-        except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+                return list(_zip(path, archive))
+            tar = tarfile.open(path)  # closed by close()  # noqa: SIM115
+            self._archives.append(tar)
+            return list(_tar(path, tar))
+        except _BROKEN as error:
             raise _unreadable(path, error) from error
 
 
@@ -81,7 +101,17 @@ def _folder(folder: Path) -> Iterator[Entry]:
         folders.sort()
         for name in sorted(names):
             path = Path(root) / name
-            yield Entry(PurePosixPath(path.as_posix()), str(path), path.read_bytes)
+            yield Entry(PurePosixPath(path.as_posix()), str(path), _file_reader(path))
+
+
+def _file_reader(path: Path) -> Callable[[], bytes]:
+    def read() -> bytes:
+        try:
+            return read_regular(path, _LARGEST)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    return read
 
 
 def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[Entry]:
@@ -93,7 +123,7 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[Entry]:
                 try:
                     _check_size(member.file_size, where)
                     return archive.read(member)
-                except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+                except _BROKEN as error:
                     raise _unreadable(where, error) from error
 
             yield Entry(PurePosixPath(member.filename), where, read)
@@ -107,8 +137,8 @@ def _tar(path: Path, archive: tarfile.TarFile) -> Iterator[Entry]:
             def read(member: tarfile.TarInfo = member, where: str = where) -> bytes:
                 try:
                     _check_size(member.size, where)
-                    content = archive.extractfile(member).read()
-                except (tarfile.TarError, OSError, EOFError) as error:
+                    content = (archive.extractfile(member) or io.BytesIO()).read()
+                except _BROKEN as error:
                     raise _unreadable(where, error) from error
                 if len(content) != member.size:
                     raise _unreadable(where, EOFError("the archive ends within this file"))
@@ -132,7 +162,16 @@ def _unreadable(where: object, error: Exception) -> DataError:
     return DataError(
         "cannot be read",
         where=where,
-        found=getattr(error, "strerror", None) or str(error).partition(":\n")[0] or type(error).__name__,
+        found=_reason(error),
         expected="a folder, or a whole .tar, .tar.gz, .tgz or .zip archive",
         advice="check the name, or fetch the archive again",
     )
+
+
+def _reason(error: Exception) -> str:
+    words = getattr(error, "strerror", None) or str(error).partition(":\n")[0]
+    if isinstance(error, EOFError):
+        return f"the archive ends too early ({words})" if words else "the archive ends too early"
+    if isinstance(error, (zlib.error, lzma.LZMAError, struct.error, IndexError)):
+        return f"damaged content ({words})"
+    return words or type(error).__name__

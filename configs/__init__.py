@@ -1,0 +1,86 @@
+"""The networks that come with rlossctl, by name: `deeplab_largeFOV/train`, `imagenet/resnet50`.
+
+Each is defined in networks/ and becomes prototxt text when it is asked for. The texts of the
+experiments' nets and of two small ones also lie here as files, which `configs/make.py` writes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+
+from rlossctl.configs.networks import (
+    camvid,
+    deeplab_largefov,
+    deeplab_msc_largefov,
+    deeplab_vgg16,
+    deeplabv3plus,
+    demo,
+    duc_hdc,
+    enet,
+    fcn8,
+    gcn,
+    imagenet,
+    pspnet,
+    resnet101,
+    segnet,
+    unet,
+    upernet,
+)
+from rlossctl.configs.networks.network import Network
+
+_MODULES = (
+    deeplab_largefov,
+    deeplab_msc_largefov,
+    deeplab_vgg16,
+    resnet101,
+    demo,
+    camvid,
+    deeplabv3plus,
+    pspnet,
+    duc_hdc,
+    fcn8,
+    unet,
+    segnet,
+    gcn,
+    upernet,
+    enet,
+    imagenet,
+)
+NETWORKS: dict[str, Network] = {network.name: network for module in _MODULES for network in module.NETWORKS}
+
+
+def name_of(network: Network, which: str) -> str:
+    """What commands call one of a network's texts."""
+    alone = network.name.rpartition("/")[2] == which  # imagenet/resnet50 has one text
+    return network.name if alone else f"{network.name}/{which}"
+
+
+_TEXTS = {
+    name_of(network, which): (network, which) for network in NETWORKS.values() for which in network.writers
+}
+
+
+def has(name: str) -> bool:
+    """Whether a net or solver of this name comes with rlossctl; `.prototxt` behind it changes nothing."""
+    return name.removesuffix(".prototxt") in _TEXTS
+
+
+@cache
+def text(name: str) -> str:
+    """The prototxt text of this name.
+
+    Raises:
+        KeyError: there is none, see `has`.
+    """
+    network, which = _TEXTS[name.removesuffix(".prototxt")]
+    return network.text(which, f"{network.name} of rlossctl, defined in configs/{network.file}.")
+
+
+def similar(name: str) -> list[str]:
+    """Names that may be meant: the texts of a network of this name, or those that are spelt much like it."""
+    asked = name.removeprefix("./").removeprefix("configs/").removesuffix(".prototxt")
+    inside = [known for known in _TEXTS if known.rpartition("/")[0] == asked]
+    return (
+        [asked] if asked in _TEXTS else inside or difflib.get_close_matches(asked, _TEXTS, n=3, cutoff=0.75)
+    )

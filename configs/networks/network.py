@@ -1,0 +1,68 @@
+"""What a definition gives: the texts of a network's nets and solvers, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from rlossctl.prototxt.netspec import NetSpec, message_text
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that comes with rlossctl.
+
+    Attributes:
+        name: what commands call it, and its folder where it is written out.
+        module: the `__name__` of the file that defines it.
+        start: the weights that its training can start from; "" for random ones.
+        writers: the name of each text, as in `NAME/train`, and what makes the text.
+    """
+
+    name: str
+    module: str
+    start: str
+    writers: Mapping[str, Callable[[], str]]
+
+    @property
+    def file(self) -> str:
+        """The file that defines it, below configs/."""
+        return f"networks/{self.module.rpartition('.')[2]}.py"
+
+    @property
+    def inference(self) -> str:
+        """The name of the text that is the net for inference."""
+        return "test" if "test" in self.writers else next(iter(self.writers))
+
+    def text(self, which: str, header: str) -> str:
+        """One of its prototxts, below a comment that says where it is from."""
+        return f"# {header}\n{self.writers[which]()}"
+
+
+def network(
+    name: str,
+    module: str,
+    start: str,
+    train_net: Callable[[bool], NetSpec],
+    test_net: Callable[[], NetSpec],
+    solvers: Mapping[str, Mapping[str, object]],
+) -> Network:
+    """A network that is trained: two training nets, their solvers, and a test net.
+
+    Args:
+        train_net: makes the training net, with the DenseCRF loss or without it.
+        solvers: `solver` and `solverwithdensecrfloss`, by the fields of a SolverParameter.
+    """
+    writers: dict[str, Callable[[], str]] = {
+        "train": lambda: net_text(train_net(False)),
+        "trainwithdensecrfloss": lambda: net_text(train_net(True)),
+        "test": lambda: net_text(test_net()),
+        **{which: partial(message_text, "SolverParameter", fields) for which, fields in solvers.items()},
+    }
+    return Network(name, module, start, writers)
+
+
+def net_text(net: NetSpec) -> str:
+    """The text of a net, whose own header stands apart from the line above it."""
+    return f"#\n{net.to_text()}"

@@ -1,0 +1,68 @@
+"""Which class ids the labels of a list hold, and what is suspicious about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Suspicion(NamedTuple):
+    """Something about a list's ids: in a few words, in full, and whether it makes training pointless."""
+
+    kind: str
+    found: str
+    fatal: bool
+
+
+@dataclass
+class LabelIds:
+    """The ids of the labels seen so far.
+
+    Attributes:
+        ignore: the id of pixels that do not count.
+        pixels: how many pixels have each id, int64 [256].
+    """
+
+    ignore: int = 255
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+
+    def add(self, label: np.ndarray) -> None:
+        """Counts a label image, uint8 [H, W]."""
+        self.pixels += np.bincount(label.ravel(), minlength=256)
+
+    def classes(self) -> list[int]:
+        """The ids that occur and count."""
+        return [int(index) for index in np.flatnonzero(self.pixels) if index != self.ignore]
+
+    def merged(self, other: LabelIds) -> LabelIds:
+        """The ids of both."""
+        return LabelIds(self.ignore, self.pixels + other.pixels)
+
+    def one_class(self) -> Iterator[Suspicion]:
+        """Says so where one class is all that there is: of a mask of 0 and 255, half goes unseen."""
+        found, ignored = self.classes(), int(self.pixels[self.ignore])
+        if len(found) == 1 and ignored:
+            yield Suspicion("one class only", self._one_class(found[0], ignored), fatal=True)
+        elif len(found) == 1:
+            yield Suspicion("one class only", f"every pixel has id {found[0]}", fatal=False)
+
+    def missing(self, names: Sequence[str]) -> Iterator[Suspicion]:
+        """Says which classes no label has, of those that there should be, in the order of their ids."""
+        found = self.classes()
+        missing = [f"{index} ({name})" for index, name in enumerate(names) if index not in found]
+        if missing and found:
+            shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+            yield Suspicion("classes that no label has", shown, fatal=False)
+
+    def _one_class(self, only: int, ignored: int) -> str:
+        share = ignored / self.pixels.sum()
+        text = (
+            f"the ids are {only} and {self.ignore}; {self.ignore}, {share:.1%} of the pixels, does not count"
+        )
+        if (only, self.ignore) != (0, 255):
+            return f"{text}, so class {only} is all that can be learned"
+        advice = "if this is a mask of 0 and 255, write class 1 as 1"
+        return f"{text}, so class 0 is all that can be learned; {advice}"

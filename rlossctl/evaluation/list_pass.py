@@ -1,0 +1,224 @@
+"""The images of a list that are not counted yet, through a predictor and into one tally."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+import typing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlossctl.evaluation.predicting.predictor import Predictor
+from rlossctl.evaluation.predicting.rules import Decision
+from rlossctl.evaluation.predicting.samples import Listed, Loaded, groups, load
+from rlossctl.evaluation.running.decoders import Decoding, ahead
+from rlossctl.evaluation.scoring.counting import Counting
+from rlossctl.evaluation.scoring.evaluation import Picture
+from rlossctl.evaluation.scoring.shards import Shard
+from rlossctl.evaluation.scoring.state import State
+from rlossctl.evaluation.scoring.tally import Tally
+from rlossctl.progress import track
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """How a list is gone through; nothing here changes the counts.
+
+    Attributes:
+        class_names: replace the model's own; "class 0", ... where neither has any.
+        pictures: predict this many images again for a report, half of them those with the lowest image-wise
+            IoU, half those with the highest; or the images at these places of the list.
+        decoding: who reads and prepares images.
+        state: go on from this file, and save to it now and then, and when anything stops the pass.
+        shard: this process's part of the list; the result is that of the whole list in every process.
+        progress: a bar on a terminal, plain lines elsewhere.
+    """
+
+    class_names: Sequence[str] | None = None
+    pictures: int | Sequence[int] = 0
+    decoding: Decoding = field(default_factory=Decoding)
+    state: State | None = None
+    shard: Shard = field(default_factory=Shard)
+    progress: bool = True
+
+
+class ListPass:
+    """One pass over a list.
+
+    Attributes:
+        tally: what is counted so far.
+    """
+
+    def __init__(
+        self, predictor: Predictor, listed: Listed, counting: Counting, options: EvalOptions
+    ) -> None:
+        self._predictor, self._listed, self._options = predictor, listed, options
+        masks = predictor.rule.output == "masks"
+        self.tally = Tally(len(listed.samples), predictor.num_classes, counting.ignore, masks, counting.band)
+        self._saving = _Saving(self.tally, options.state, self._key())
+        self._counter: _Counter = _HostCounter(predictor, self._saving)
+        if predictor.on_device is not None and counting.band is None:  # boundaries are counted in numpy
+            self._counter = _DeviceCounter(predictor, self._saving, predictor.on_device)
+
+    def run(self) -> None:
+        """Counts what is not counted, then adds up the shards."""
+        self._saving.start()
+        shard, done = self._options.shard, self.tally.done
+        places = [place for place in range(len(done)) if shard.takes(place) and not done[place]]
+        items = self._loaded(places)
+        if self._options.progress and shard.first:
+            items = track(items, len(places), "images")
+        try:
+            self._counter.count(items)
+        finally:
+            self._saving.save(self._counter.flush)
+        shard.sum(self.tally)
+
+    def pictures(self, places: Sequence[int]) -> list[Picture]:
+        """The images at these places, predicted again; none in processes that write nothing."""
+        kept = []
+        for item in self._loaded(places if self._options.shard.first else ()):
+            answers = self._predictor.run(item.views)
+            labels = decision_on(self._predictor, item, answers, self.tally.ignore).label_map
+            kept.append(Picture(item.index, item.sample.image, item.photo, item.truth, labels))
+        return kept
+
+    def _loaded(self, places: Iterable[int]) -> Iterator[Loaded]:
+        predictor, listed, ignore = self._predictor, self._listed, self.tally.ignore
+        with self._options.decoding.started() as call:
+            yield from ahead(
+                places,
+                lambda place: load(listed, place, predictor, ignore, call),
+                self._options.decoding.workers,
+            )
+
+    def _key(self) -> dict[str, Any]:
+        """What the counts belong to, for a state: model, list, and every option that changes them."""
+        if self._options.state is None:
+            return {}
+        predictor = self._predictor
+        preprocess = predictor.preprocess and dataclasses.asdict(predictor.preprocess)
+        return self._options.state.key(
+            self._listed.samples,
+            {
+                "classes": self.tally.num_classes,
+                "ignore": self.tally.ignore,
+                "boundary": self.tally.band,
+                "preprocessing": preprocess,
+                "protocol": {**dataclasses.asdict(predictor.protocol), "batch": None},
+                "rule": dataclasses.asdict(predictor.rule),
+                "shard": dataclasses.asdict(self._options.shard),
+            },
+        )
+
+
+def decision_on(predictor: Predictor, item: Loaded, answers: Iterable[Any], ignore: int) -> Decision:
+    """The prediction from the model's answers to an item's views."""
+    valid = item.truth != ignore if predictor.rule.drop_ignored else None
+    return predictor.finish(item.photo, item.views, answers, valid)
+
+
+class _Saving:
+    """The tally, saved to a state now and then, if there is one."""
+
+    def __init__(self, tally: Tally, state: State | None, key: dict[str, Any]) -> None:
+        self.tally, self._state, self._key = tally, state, key
+        self._start = 0.0
+
+    def start(self) -> None:
+        """Goes on from the state's file; the clock too."""
+        if self._state:
+            self._state.load(self.tally, self._key)
+        self._start = time.perf_counter() - self.tally.seconds
+
+    def now_and_then(self, flush: Callable[[], None]) -> None:
+        """Saves where it is time to."""
+        if self._state and self._state.due():
+            self.save(flush)
+
+    def save(self, flush: Callable[[], None]) -> None:
+        """Brings what waits to the tally, and the tally to the file."""
+        try:
+            flush()
+        finally:
+            self.tally.seconds = time.perf_counter() - self._start
+            if self._state:
+                self._state.save(self.tally, self._key)
+
+
+class _Counter(typing.Protocol):
+    """What predicts items and counts the predictions."""
+
+    def count(self, items: Iterable[Loaded]) -> None:
+        """Counts all of them."""
+        ...
+
+    def flush(self) -> None:
+        """Brings counts that wait elsewhere to the tally."""
+        ...
+
+
+class _HostCounter:
+    """Counts in numpy, beside the model."""
+
+    def __init__(self, predictor: Predictor, saving: _Saving) -> None:
+        self._predictor, self._saving = predictor, saving
+
+    def count(self, items: Iterable[Loaded]) -> None:
+        """Counts all of them."""
+        with ThreadPoolExecutor(1, "rlossctl-count") as pool:
+            waiting: deque[Future[None]] = deque()
+            for group in groups(items, self._predictor.protocol.batch):
+                answers = self._predictor.run([view for item in group for view in item.views])
+                for item in group:
+                    mine = itertools.islice(answers, len(item.views))
+                    if len(item.views) > 1:  # as they come: all of them would need much memory
+                        self._count(item, mine)
+                        continue
+                    # The model is done with the image: the rest runs beside it on the next one.
+                    waiting.append(pool.submit(self._count, item, list(mine)))
+                    if len(waiting) > 2:
+                        waiting.popleft().result()
+            for future in waiting:
+                future.result()
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def _count(self, item: Loaded, answers: Iterable[np.ndarray]) -> None:
+        tally = self._saving.tally
+        decision = decision_on(self._predictor, item, answers, tally.ignore)
+        tally.add(item.index, item.truth, decision, item.sample.label)
+        self._saving.now_and_then(self.flush)
+
+
+class _DeviceCounter:
+    """Counts class ids where the model leaves them."""
+
+    def __init__(self, predictor: Predictor, saving: _Saving, device: torch.device) -> None:
+        from rlossctl.evaluation.scoring.device_counts import DeviceCounts
+
+        self._predictor, self._saving = predictor, saving
+        self._counts = DeviceCounts(saving.tally, device)
+
+    def count(self, items: Iterable[Loaded]) -> None:
+        """Counts all of them."""
+        for group in groups(items, self._predictor.protocol.batch):
+            answers = self._predictor.run([item.views[0] for item in group])
+            for item, labels in zip(group, answers, strict=True):
+                rows, columns = item.views[0].keep
+                self._counts.add(item.index, item.truth, labels[:rows, :columns], item.sample.label)
+            self._saving.now_and_then(self.flush)
+
+    def flush(self) -> None:
+        """Brings the counts to the tally."""
+        self._counts.flush()

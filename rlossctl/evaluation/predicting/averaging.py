@@ -1,0 +1,98 @@
+"""From the scores of a photo's views to class probabilities: activation, average, dense CRF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import NetError
+from rlossctl.evaluation.predicting.protocol import Crf, Protocol
+from rlossctl.evaluation.predicting.upsample import upsample
+from rlossctl.evaluation.predicting.views import View
+from rlossctl.evaluation.running.answers import not_numbers
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """How the scores of one photo's views become its class probabilities.
+
+    Attributes:
+        protocol: the activation, which is not "auto" here, and the CRF.
+        preprocess: the mean that the CRF's colours are without.
+        num_classes: channels of the scores.
+    """
+
+    protocol: Protocol
+    preprocess: Preprocess
+    num_classes: int
+
+    def probabilities(
+        self, photo: np.ndarray, views: Sequence[View], scores: Iterable[np.ndarray]
+    ) -> np.ndarray:
+        """Float32 [C, H, W] of the photo's size; with Caffe's protocol of the crop's.
+
+        Args:
+            photo: uint8 [H, W, 3] BGR.
+            scores: float32 [C, h, w] of each view.
+
+        Raises:
+            NetError: scores that are NaN, or probabilities already.
+        """
+        averages: dict[tuple[int, int], _Average] = {}
+        for view, own in zip(views, scores, strict=True):
+            if np.isnan(own.max()):
+                raise not_numbers()
+            if view.scaled not in averages:
+                averages[view.scaled] = _Average(self.num_classes, view.scaled)
+            averages[view.scaled].add(view, activate(view.enlarged(own), self.protocol))
+        size = views[0].scaled if self.protocol.name == "caffe" else (photo.shape[0], photo.shape[1])
+        parts = [upsample(part.mean()[None], size, corners=False)[0] for part in averages.values()]
+        mean = parts[0] if len(parts) == 1 else sum(parts[1:], parts[0]) / np.float32(len(parts))
+        return mean if self.protocol.crf is None else self._refine(mean, photo, self.protocol.crf)
+
+    def _refine(self, probabilities: np.ndarray, photo: np.ndarray, crf: Crf) -> np.ndarray:
+        """The dense CRF's probabilities; colours are mean-subtracted, as the layer gets them."""
+        from rlossctl.evaluation.predicting.crf import refine
+
+        colours = photo.astype(np.float32) - np.asarray(self.preprocess.mean_bgr, np.float32)
+        return refine(probabilities, colours, crf)
+
+
+def activate(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """Probabilities of scores [C, h, w] under the protocol's activation and temperature."""
+    kind, temperature = protocol.activation, np.float32(protocol.temperature)
+    if kind == "none":
+        return scores
+    if kind == "sigmoid":
+        return 1 / (1 + np.exp(-np.clip(scores / temperature, -80, 80)))
+    if scores.min() >= 0 and np.abs(scores.sum(axis=0) - 1).max() < 1e-3:
+        raise NetError(
+            "the model's scores are probabilities already",
+            found="values of at least 0 that sum to 1 in every pixel",
+            expected="scores, which a softmax makes probabilities of",
+            advice="use --activation none",
+        )
+    powers = np.exp((scores - scores.max(axis=0)) / temperature)
+    powers /= powers.sum(axis=0)
+    return powers
+
+
+class _Average:
+    """The mean of overlapping parts of one map."""
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        self._sum = np.zeros((channels, *size), np.float32)
+        self._count = np.zeros(size, np.float32)
+
+    def add(self, view: View, values: np.ndarray) -> None:
+        """Adds [C, *view.keep] at the view's place, mirrored back."""
+        place = np.s_[view.top : view.top + view.keep[0], view.left : view.left + view.keep[1]]
+        self._sum[:, place[0], place[1]] += values[:, :, ::-1] if view.flipped else values
+        self._count[place] += 1
+
+    def mean(self) -> np.ndarray:
+        """Float32 [C, H, W]."""
+        return self._sum / self._count

@@ -1,0 +1,301 @@
+"""The ways from a model's inputs to a prediction; `choose_mode` picks one when a predictor is made.
+
+* `Labels`: the model answers with classes;
+* `Classes`: the best class of one view's scores, in numpy;
+* `ClassesOnDevice`: the same where the scores are, with torch;
+* `Probabilities`: everything that needs probabilities, of one or many views.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.predicting.averaging import Averaging
+from rlossctl.evaluation.predicting.protocol import Protocol
+from rlossctl.evaluation.predicting.rules import Decision, Rule, best_class, decide
+from rlossctl.evaluation.predicting.views import (
+    Presentation,
+    View,
+    WholePhotos,
+    batches,
+    presentation,
+    stacked,
+)
+from rlossctl.evaluation.running.answers import VOID, check_scores, not_numbers
+from rlossctl.evaluation.running.runners import DeviceRunner, LabelRunner, Runner
+
+if TYPE_CHECKING:
+    import torch
+
+Answer = TypeVar("Answer")
+
+
+class Mode(typing.Protocol[Answer]):
+    """One way from a photo's views to a prediction; an Answer is what the model says of one view.
+
+    Attributes:
+        protocol: as asked for, with the activation settled.
+        preprocess: as asked for, else the model's; None where it prepares photos itself.
+        presentation: which views a photo has.
+        device: where answers are torch tensors of class ids, or None.
+    """
+
+    protocol: Protocol
+    preprocess: Preprocess | None
+    presentation: Presentation
+    device: torch.device | None
+
+    def run(self, views: Sequence[View]) -> Iterator[Answer]:
+        """The model's answers in the views' order, `protocol.batch` neighbours of one size at a time."""
+        ...
+
+    def finish(
+        self, photo: np.ndarray, views: Sequence[View], answers: Iterable[Answer], valid: np.ndarray | None
+    ) -> Decision:
+        """The prediction from the answers to all views of a photo; `valid` as for `rules.decide`."""
+        ...
+
+    def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
+        """Float32 [C, h, w] of each view."""
+        ...
+
+    def probabilities(self, photo: np.ndarray) -> np.ndarray:
+        """Class probabilities float32 [C, H, W]."""
+        ...
+
+    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """Prediction and probabilities, from one pass."""
+        ...
+
+
+def choose_mode(
+    runner: Runner | LabelRunner, preprocess: Preprocess | None, protocol: Protocol, rule: Rule
+) -> Mode:
+    """The way in which a model predicts under a protocol and a rule.
+
+    Args:
+        preprocess: replaces the runner's own.
+
+    Raises:
+        NetError: no preprocessing is known.
+        UsageError: the model gives labels only, and protocol or rule need probabilities; tiles or Caffe's
+            protocol without a size.
+    """
+    if isinstance(runner, LabelRunner):
+        _refuse_more_than_labels(runner, preprocess, protocol, rule)
+        return Labels(runner, protocol)
+    settled = _Settled(runner, _known(preprocess or runner.preprocess), _with_activation(protocol, runner))
+    if not (rule.name == "argmax" and protocol.single):
+        return Probabilities(settled, rule)
+    # No probabilities are needed: the activation keeps the order of one view's scores.
+    if isinstance(runner, DeviceRunner):
+        return ClassesOnDevice(settled, runner)
+    return Classes(settled)
+
+
+class Labels:
+    """The model answers with class ids, uint8 [H, W]."""
+
+    preprocess: Preprocess | None = None
+    device: torch.device | None = None
+
+    def __init__(self, runner: LabelRunner, protocol: Protocol) -> None:
+        self._runner, self.protocol = runner, protocol
+        self.presentation: Presentation = WholePhotos()
+
+    def run(self, views: Sequence[View]) -> Iterator[np.ndarray]:
+        """Class ids, uint8 [H, W]."""
+        for batch in batches(views, self.protocol.batch):
+            yield from self._runner.labels(stacked(batch))
+
+    def finish(
+        self,
+        photo: np.ndarray,
+        views: Sequence[View],
+        answers: Iterable[np.ndarray],
+        valid: np.ndarray | None,
+    ) -> Decision:
+        """The answer."""
+        (labels,) = answers
+        return Decision(labels=labels)
+
+    def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
+        """Raises UsageError: there are none."""
+        raise _labels_only(self._runner, "anything but a prediction")
+
+    def probabilities(self, photo: np.ndarray) -> np.ndarray:
+        """Raises UsageError: there are none."""
+        raise _labels_only(self._runner, "probabilities")
+
+    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """Raises UsageError: there are no probabilities."""
+        raise _labels_only(self._runner, "probabilities")
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """A model that gives scores, and what is settled about it."""
+
+    runner: Runner
+    preprocess: Preprocess
+    protocol: Protocol
+
+
+class _FromScores:
+    """What the modes share whose models give scores."""
+
+    device: torch.device | None = None
+
+    def __init__(self, settled: _Settled) -> None:
+        self._runner, self.protocol = settled.runner, settled.protocol
+        self.preprocess: Preprocess | None = settled.preprocess
+        self.presentation = presentation(settled.protocol, settled.preprocess)
+        self._averaging = Averaging(settled.protocol, settled.preprocess, settled.runner.num_classes)
+
+    def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
+        """Float32 [C, h, w] of each view; raises NetError where there are not as many as classes."""
+        for batch in batches(views, self.protocol.batch):
+            scores = self._runner.scores(stacked(batch))
+            check_scores(scores.shape, len(batch), self._runner.num_classes)
+            yield from scores
+
+    def probabilities(self, photo: np.ndarray) -> np.ndarray:
+        """Float32 [C, H, W], under the protocol."""
+        views = self.presentation.views(photo)
+        return self._averaging.probabilities(photo, views, self.scores(views))
+
+
+class Classes(_FromScores):
+    """The best class of one view's scores, in numpy; answers are scores float32 [C, h, w]."""
+
+    def run(self, views: Sequence[View]) -> Iterator[np.ndarray]:
+        """Scores of each view."""
+        return self.scores(views)
+
+    def finish(
+        self,
+        photo: np.ndarray,
+        views: Sequence[View],
+        answers: Iterable[np.ndarray],
+        valid: np.ndarray | None,
+    ) -> Decision:
+        """The class of greatest score; raises NetError where one is NaN."""
+        (view,), (scores,) = views, answers
+        # Plane by plane: enlarged scores of all classes together would leave the cache.
+        return Decision(labels=best_class(view.enlarged(plane[None])[0] for plane in scores))
+
+    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """Prediction and probabilities, from one pass."""
+        views = self.presentation.views(photo)
+        scores = list(self.scores(views))
+        decision = self.finish(photo, views, scores, None)
+        return decision, self._averaging.probabilities(photo, views, scores)
+
+
+class ClassesOnDevice(_FromScores):
+    """The best class of one view's scores, taken where they are; answers are uint8 [h, w] on the device."""
+
+    def __init__(self, settled: _Settled, runner: DeviceRunner) -> None:
+        super().__init__(settled)
+        self._on_device, self.device = runner, runner.device
+
+    def run(self, views: Sequence[View]) -> Iterator[torch.Tensor]:
+        """Class ids of each view with its padding, on the device; VOID where a score is NaN."""
+        for batch in batches(views, self.protocol.batch):
+            yield from self._on_device.best_classes([view.pixels for view in batch])
+
+    def finish(
+        self,
+        photo: np.ndarray,
+        views: Sequence[View],
+        answers: Iterable[torch.Tensor],
+        valid: np.ndarray | None,
+    ) -> Decision:
+        """The answer without padding; raises NetError where a score was NaN."""
+        (view,), (answer,) = views, answers
+        labels = answer[: view.keep[0], : view.keep[1]].cpu().numpy()
+        if (labels == VOID).any():
+            raise not_numbers()
+        return Decision(labels=labels)
+
+    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """Prediction and probabilities, from one pass."""
+        views = self.presentation.views(photo)
+        scores, answers = self._on_device.scores_and_classes([view.pixels for view in views])
+        decision = self.finish(photo, views, answers, None)
+        return decision, self._averaging.probabilities(photo, views, scores)
+
+
+class Probabilities(_FromScores):
+    """Class probabilities, then a rule; answers are scores float32 [C, h, w] of any number of views."""
+
+    def __init__(self, settled: _Settled, rule: Rule) -> None:
+        super().__init__(settled)
+        self._rule = rule
+
+    def run(self, views: Sequence[View]) -> Iterator[np.ndarray]:
+        """Scores of each view."""
+        return self.scores(views)
+
+    def finish(
+        self,
+        photo: np.ndarray,
+        views: Sequence[View],
+        answers: Iterable[np.ndarray],
+        valid: np.ndarray | None,
+    ) -> Decision:
+        """What the rule makes of the probabilities."""
+        return decide(self._averaging.probabilities(photo, views, answers), self._rule, valid)
+
+    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """Prediction and probabilities, from one pass."""
+        probabilities = self.probabilities(photo)
+        return decide(probabilities, self._rule), probabilities
+
+
+def _known(preprocess: Preprocess | None) -> Preprocess:
+    if preprocess is None:
+        raise NetError(
+            "the model does not say how its images are prepared",
+            expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
+            advice="name the mean: --mean B,G,R (--scale, --rgb, --crop where they are not Caffe's)",
+        )
+    return preprocess
+
+
+def _with_activation(protocol: Protocol, runner: Runner) -> Protocol:
+    """The protocol with the activation that the model asks for, where it is "auto"."""
+    if protocol.activation != "auto":
+        return protocol
+    return replace(protocol, activation="none" if runner.activated else "softmax")
+
+
+def _refuse_more_than_labels(
+    runner: LabelRunner, preprocess: Preprocess | None, protocol: Protocol, rule: Rule
+) -> None:
+    if rule != Rule(unassigned=rule.unassigned):
+        raise _labels_only(runner, f"the rule {rule.name}")
+    if protocol != Protocol(batch=protocol.batch):
+        raise _labels_only(runner, "this protocol")
+    if preprocess is not None:
+        raise UsageError(
+            "the model prepares images itself",
+            expected="no --mean, --scale, --rgb or --crop",
+            advice="leave them out",
+        )
+
+
+def _labels_only(runner: LabelRunner, what: str) -> UsageError:
+    return UsageError(
+        f"{what} needs class scores, and the model gives labels only",
+        found=runner.backend,
+        expected="a model whose output is scores, for anything but argmax of whole photos",
+        advice="convert the net without its preprocessing and argmax inside",
+    )

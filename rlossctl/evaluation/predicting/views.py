@@ -1,0 +1,157 @@
+"""How a photo becomes the inputs of a model: whole, scaled, in tiles, mirrored, cut as Caffe does."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.data.resize import resize_bilinear
+from rlossctl.data.sources.seg_transform import SegTransform
+from rlossctl.errors import UsageError
+from rlossctl.evaluation.predicting.protocol import Protocol, tile_starts
+from rlossctl.evaluation.predicting.upsample import upsample
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class View:
+    """One input of the model: a whole photo, or a tile of it, at one scale, mirrored or not.
+
+    Attributes:
+        pixels: float32 [3, h, w], preprocessed and padded at the bottom and the right; for models that take
+            photos themselves uint8 [h, w, 3].
+        keep: (height, width) of the part that is photo.
+        scaled: (height, width) of the resized photo that the view is a part of.
+        top, left: where the view lies in it.
+        flipped: whether the view is mirrored left-right.
+    """
+
+    pixels: np.ndarray
+    keep: Size
+    scaled: Size
+    top: int = 0
+    left: int = 0
+    flipped: bool = False
+
+    def enlarged(self, scores: np.ndarray) -> np.ndarray:
+        """Scores [C, h, w] at the view's own pixels, without its padding."""
+        return upsample(scores[None], _size(self.pixels.shape[1:]), keep=self.keep)[0]
+
+
+class Presentation(typing.Protocol):
+    """What the model sees of a photo, and which pixels its prediction is about."""
+
+    def views(self, photo: np.ndarray) -> list[View]:
+        """Every input that is made of a photo, uint8 [H, W, 3] BGR."""
+        ...
+
+    def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and label (uint8 [H, W]) at the size of the prediction; padding is labelled `ignore`."""
+        ...
+
+
+class WholePhotos:
+    """Photos as they are, for models that prepare them themselves."""
+
+    def views(self, photo: np.ndarray) -> list[View]:
+        """The photo alone."""
+        size = _size(photo.shape)
+        return [View(photo, size, size)]
+
+    def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both as they are."""
+        return photo, label
+
+
+class Windows(WholePhotos):
+    """The photo, or overlapping tiles of it, at each of the protocol's scales, mirrored too where it says so.
+
+    Args:
+        preprocess: of a window; its crop is the tile's size where there are tiles.
+        tile: (height, width) of the tiles, or None for whole photos.
+    """
+
+    def __init__(self, preprocess: Preprocess, protocol: Protocol, tile: Size | None) -> None:
+        self._preprocess, self._protocol, self._tile = preprocess, protocol, tile
+
+    def views(self, photo: np.ndarray) -> list[View]:
+        """Scale by scale, from the top left on, each window before its mirror image."""
+        return [view for scale in self._protocol.scales for view in self._at_scale(photo, scale)]
+
+    def _at_scale(self, photo: np.ndarray, scale: float) -> Iterator[View]:
+        size = _size(photo.shape)
+        scaled = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        resized = photo if scaled == size else resize_bilinear(photo, *scaled)
+        height, width = self._tile or scaled
+        for top in tile_starts(scaled[0], height, self._protocol.overlap):
+            for left in tile_starts(scaled[1], width, self._protocol.overlap):
+                part = resized[top : top + height, left : left + width]
+                for flipped in (False, True) if self._protocol.flip else (False,):
+                    pixels, keep = self._preprocess.apply(part[:, ::-1] if flipped else part)
+                    yield View(pixels, keep, scaled, top, left, flipped)
+
+
+class CaffeCrop:
+    """Photo and label padded to the crop and cut to its centre, as Caffe's TEST phase does."""
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        self._preprocess = preprocess
+
+    def views(self, photo: np.ndarray) -> list[View]:
+        """The crop alone."""
+        pixels, _ = self._preprocess.apply_caffe(photo)
+        size = _size(pixels.shape[1:])
+        return [View(pixels, size, size)]
+
+    def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both padded and cut."""
+        transform = SegTransform("TEST", crop=self._preprocess.crop, ignore_label=ignore)
+        pixels, cut = transform(photo, label, np.random.default_rng(0))
+        return pixels.transpose(1, 2, 0).astype(np.uint8), cut[0].astype(np.uint8)
+
+
+def presentation(protocol: Protocol, preprocess: Preprocess) -> Presentation:
+    """How photos are presented under a protocol.
+
+    Raises:
+        UsageError: tiles or Caffe's protocol without a size.
+    """
+    if protocol.name == "whole":
+        return Windows(preprocess, protocol, None)
+    size = (protocol.tile or preprocess.crop) if protocol.name == "tiles" else preprocess.crop
+    if size is None:
+        raise UsageError(
+            f"the protocol {protocol.name} needs a size",
+            found="a model without a crop",
+            expected="--tile H,W for tiles, --crop H,W for Caffe's protocol",
+            advice="name the size that the net was trained with",
+        )
+    if protocol.name == "tiles":
+        return Windows(replace(preprocess, crop=size), protocol, size)
+    return CaffeCrop(preprocess)
+
+
+def batches(views: Sequence[View], size: int) -> Iterator[list[View]]:
+    """Runs of neighbours whose pixels have one shape, at most `size` long."""
+    batch: list[View] = []
+    for view in views:
+        if batch and (len(batch) == size or view.pixels.shape != batch[0].pixels.shape):
+            yield batch
+            batch = []
+        batch.append(view)
+    if batch:
+        yield batch
+
+
+def stacked(batch: Sequence[View]) -> np.ndarray:
+    """The pixels of views of one shape as one array; those of a single view are not copied."""
+    return np.stack([view.pixels for view in batch]) if len(batch) > 1 else batch[0].pixels[None]
+
+
+def _size(shape: Sequence[int]) -> Size:
+    return shape[0], shape[1]

@@ -1,0 +1,138 @@
+"""The models that a command line names: ONNX files, and prototxts followed by their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlossctl.errors import UsageError
+from rlossctl.weights import kinds
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model as the command line names it: an ONNX file, or a prototxt with weights.
+
+    Attributes:
+        name: what to call it; "" calls it by its file's name without folder and suffix.
+        model: a file; `.onnx` is run by ONNX Runtime, anything else is read as a prototxt.
+        weights: of the prototxt.
+        placeholders: values for the prototxt.
+        dialect: whose Caffe the prototxt is for.
+    """
+
+    name: str
+    model: str
+    weights: str | None = None
+    placeholders: Mapping[str, object] = field(default_factory=dict)
+    dialect: str = "auto"
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether ONNX Runtime runs it."""
+        return Path(self.model).suffix == ".onnx"
+
+
+def with_settings(models: Sequence[Named], placeholders: Mapping[str, object], dialect: str) -> list[Named]:
+    """The models with what the command line says about prototxts.
+
+    Placeholders beside ONNX files only are a mistake, which `open_model` names; beside a prototxt they are
+    the prototxt's.
+    """
+    prototxts = [model for model in models if model.weights] or models
+    changes = {model.name: placeholders for model in prototxts}
+    return [
+        dataclasses.replace(model, placeholders=changes.get(model.name, {}), dialect=dialect)
+        for model in models
+    ]
+
+
+def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) -> list[Named]:
+    """What the arguments of a command name: ONNX files, and prototxts followed by one or more weights.
+
+    Several weights after one prototxt are several models. A model is called by its file's name without
+    suffix, by that of the weights where a prototxt has several, and with its folder where two would share
+    a name.
+
+    Args:
+        names: call them so instead, in this order.
+
+    Raises:
+        UsageError: weights without a prototxt, a prototxt without weights, or names that do not fit.
+    """
+    models: list[Named] = []
+    prototxt, used = None, True
+    for argument in arguments:
+        kind = kinds.by_name(argument)
+        if kind in (kinds.ONNX, kinds.PROTOTXT):
+            _check_used(prototxt, used)
+        if kind == kinds.ONNX:
+            models.append(Named(Path(argument).stem, argument))
+            prototxt, used = None, True
+        elif kind == kinds.PROTOTXT:
+            prototxt, used = argument, False
+        elif prototxt is not None:
+            models.append(Named(Path(argument).stem, prototxt, argument))
+            used = True
+        else:
+            after_onnx = bool(models)
+            raise UsageError(
+                "an ONNX file is complete" if after_onnx else "this is neither an ONNX file nor a prototxt",
+                where=argument,
+                found="weights without a prototxt before them",
+                expected="NET.onnx, or NET.prototxt followed by its weights",
+                advice="name the prototxt before its weights, or leave them out",
+            )
+    _check_used(prototxt, used)
+    return _name(models, names)
+
+
+def split_weights(model: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The weights of a model that is a prototxt, and the rest of the arguments behind it.
+
+    Raises:
+        UsageError: nothing is left.
+    """
+    if Path(model).suffix.lower() == ".onnx":
+        return None, list(arguments)
+    if len(arguments) < 2:
+        raise UsageError(
+            "weights and photos are needed behind a prototxt",
+            where=model,
+            found=", ".join(arguments),
+            expected="PROTOTXT WEIGHTS INPUT...",
+            advice="add the caffemodel after the prototxt",
+        )
+    return arguments[0], list(arguments[1:])
+
+
+def _check_used(prototxt: str | None, used: bool) -> None:
+    if prototxt is not None and not used:
+        raise UsageError(
+            "a prototxt cannot be evaluated without weights",
+            where=prototxt,
+            expected="PROTOTXT WEIGHTS",
+            advice="add the caffemodel after the prototxt",
+        )
+
+
+def _name(models: list[Named], names: Sequence[str] | None) -> list[Named]:
+    if names is not None:
+        if len(names) != len(models) or len(set(names)) != len(names):
+            raise UsageError(
+                "the names do not fit the models",
+                found=", ".join(names),
+                expected=f"{len(models)} different names, in the order of the models",
+            )
+        return [dataclasses.replace(model, name=name) for model, name in zip(models, names, strict=True)]
+    weights = [model.weights for model in models if model.weights]
+    if len(weights) == len(models) == 1:
+        return [dataclasses.replace(models[0], name=Path(models[0].model).stem)]
+    called = [model.name for model in models]
+    if len(set(called)) < len(called):
+        called = [str(Path(model.weights or model.model).with_suffix("")) for model in models]
+    if len(set(called)) < len(called):
+        raise UsageError("two models are the same", found=", ".join(called), advice="name each once")
+    return [dataclasses.replace(model, name=name) for model, name in zip(models, called, strict=True)]

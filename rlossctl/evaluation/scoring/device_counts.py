@@ -1,0 +1,67 @@
+"""Counts of label maps that stay on the device where they were computed, with torch.
+
+What crosses over are the labels' bytes, and now and then a small table of counts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rlossctl.evaluation.running.answers import not_numbers
+from rlossctl.evaluation.scoring.confusion import BYTES
+from rlossctl.evaluation.scoring.tally import Tally
+
+_MOST_COUNTS = 1 << 24  # bytes of counts that wait on the device
+
+
+class DeviceCounts:
+    """Counts label maps on their device, and hands them on to a tally in one copy for many images.
+
+    Args:
+        tally: what the counts go to.
+        device: where the label maps are.
+    """
+
+    def __init__(self, tally: Tally, device: torch.device) -> None:
+        self._tally, self._columns = tally, tally.num_classes + 1  # the last one is VOID
+        most = max(1, min(256, _MOST_COUNTS // (4 * BYTES * self._columns)))
+        self._pairs = torch.zeros((most, BYTES, self._columns), dtype=torch.int32, device=device)
+        self._one = torch.ones((), dtype=torch.int32, device=device)
+        self._waiting: list[tuple[int, object]] = []
+
+    @torch.inference_mode()
+    def add(self, index: int, truth: np.ndarray, labels: torch.Tensor, where: object = None) -> None:
+        """Counts one image of the list.
+
+        Args:
+            truth: uint8 [H, W], ids and the ignore label.
+            labels: uint8 [H, W] on the device, from `OnDevice.best_classes`.
+            where: the label file's name, for errors.
+
+        Raises:
+            DataError: ids are out of range, in this image or in one before it.
+            NetError: the scores were no numbers.
+        """
+        rows = torch.from_numpy(truth).to(labels.device).to(torch.int64) * self._columns
+        pairs = rows + labels.clamp(max=self._columns - 1)
+        self._pairs[len(self._waiting)].view(-1).scatter_add_(
+            0, pairs.view(-1), self._one.expand(pairs.numel())
+        )
+        self._waiting.append((index, where))
+        if len(self._waiting) == len(self._pairs):
+            self.flush()
+
+    @torch.inference_mode()
+    def flush(self) -> None:
+        """Brings all that was counted to the tally; raises as `add` does."""
+        counted, self._waiting = self._waiting, []
+        if not counted:
+            return
+        taken = self._pairs[: len(counted)]
+        pairs = taken.to("cpu", copy=True).numpy()
+        taken.zero_()
+        for (index, where), table in zip(counted, pairs, strict=True):
+            if table[:, -1].any():
+                raise not_numbers()
+            self._tally.add_pairs(index, table[:, :-1], where)

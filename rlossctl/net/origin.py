@@ -1,0 +1,54 @@
+"""Where a net comes from, and what stands in place of its data layers' own: values that commands pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlossctl.prototxt.text import NetFile, load_net_file
+
+
+@dataclass(frozen=True)
+class NetOrigin:
+    """The files of a net and how its prototxt is read.
+
+    Attributes:
+        prototxt: the net prototxt.
+        weights: what its blobs are filled from, if anything.
+        placeholders: values for `${NAME}` in the prototxt; the environment fills the rest.
+        dialect: whose Caffe the net is for: auto, bvlc, rloss, segnet or enet.
+    """
+
+    prototxt: str | Path
+    weights: str | Path | None = None
+    placeholders: Mapping[str, object] = field(default_factory=dict)
+    dialect: str = "auto"
+
+    def read(self) -> NetFile:
+        """The prototxt, read and parsed.
+
+        Raises:
+            PrototxtError: it cannot be read, is not a net, or placeholders are not set.
+        """
+        return load_net_file(self.prototxt, self.placeholders, self.dialect)
+
+
+@dataclass(frozen=True)
+class DataOverrides:
+    """What stands in place of the prototxt's own in a net's data layers; None leaves it as it is.
+
+    Attributes:
+        list: the list file, in place of the layer's `source`.
+        root: the folder of the list's names, in place of `root_folder`.
+        image_shape: (C, H, W) of images that are not there to be looked at.
+    """
+
+    list: str | Path | None = None
+    root: str | Path | None = None
+    image_shape: tuple[int, int, int] | None = None
+
+    def options(self, **more: int) -> dict[str, object]:
+        """As a net's data layers take them, with what else they are told (seed, workers)."""
+        named = {"source": self.list, "root": self.root, "image_shape": self.image_shape}
+        return {**{name: value for name, value in named.items() if value is not None}, **more}

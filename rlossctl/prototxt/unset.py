@@ -1,0 +1,70 @@
+"""Placeholders that may stay unset: those in strings that nothing reads.
+
+A net's name, the list of a data layer that --data replaces, the folder of snapshots that --out replaces: such
+a placeholder is filled with itself, so that the text can be parsed. Every other one has to be set
+(`template.fill`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from rlossctl.prototxt.template import PLACEHOLDER, split_comment
+
+_STRING = re.compile(r"""(\w+)\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+
+
+def keep(
+    texts: Iterable[str], values: Mapping[str, object], fields: Collection[str] | None = None
+) -> dict[str, object]:
+    """The values, and for each unset placeholder that may stay so its own text.
+
+    Args:
+        texts: the prototxts that are filled with the same values.
+        values: explicit settings; what the environment sets needs nothing either.
+        fields: string fields that nothing reads: `source`; `snapshot_prefix/` (its folders, but the last part
+            is read); `/name` (of the file's own message, not of the layers in it). None: no string matters.
+            A placeholder that also stands elsewhere is not kept.
+    """
+    unread: set[str] = set()
+    read: set[str] = set()
+    for text in texts:
+        for name, plain, spellings in _occurrences(text):
+            free = bool(spellings) and (fields is None or not spellings.isdisjoint(fields))
+            (unread if plain and free else read).add(name)
+    kept = unread - read - values.keys() - os.environ.keys()
+    return {**values, **{name: f"${{{name}}}" for name in sorted(kept)}}
+
+
+def _occurrences(text: str) -> Iterator[tuple[str, bool, set[str]]]:
+    """Each placeholder: its name, whether it has no default, and how the field around it may be spelled.
+
+    There is no spelling outside of strings.
+    """
+    depth = 0
+    for line in text.split("\n"):
+        code = split_comment(line)[0]
+        strings = list(_STRING.finditer(code))
+        bare = PLACEHOLDER.sub(_blank, _STRING.sub(_blank, code))
+        for match in PLACEHOLDER.finditer(code):
+            around = [string for string in strings if string.start(2) < match.start() < string.end(2)]
+            within = depth + _opened(bare[: match.start()])
+            spellings = _spellings(around[0], match.end(), within) if around else set()
+            yield match[1], match[0] == f"${{{match[1]}}}", spellings
+        depth += _opened(bare)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _opened(code: str) -> int:
+    return sum(code.count(brace) for brace in "{<") - sum(code.count(brace) for brace in "}>")
+
+
+def _spellings(string: re.Match[str], end: int, depth: int) -> set[str]:
+    field = string[1]
+    in_folder = "/" in string.string[end : string.end(2)]
+    return {field, *([f"{field}/"] if in_folder else ()), *([f"/{field}"] if depth == 0 else ())}

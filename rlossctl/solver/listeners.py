@@ -1,0 +1,146 @@
+"""Who is told the figures of a training: Caffe's log lines, the JSON lines, advice on the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from google.protobuf.message import Message
+
+from rlossctl.net import Net
+from rlossctl.solver.figures import Resumed, Saved, StepFigures, TestFigures
+from rlossctl.solver.log import Log, Pace, number, output_lines
+from rlossctl.solver.monitor import TermShares
+
+RECORDED_VALUES = 16  # output blobs with more elements are left out of the JSON lines
+
+
+class Listener:
+    """Is told what a solver does, right after it did it. This one does nothing; derive from it."""
+
+    def started(self, iteration: int) -> None:
+        """A call of `step` begins, after so many updates."""
+
+    def updated(self, figures: StepFigures) -> None:
+        """An update was made."""
+
+    def tested(self, figures: TestFigures) -> None:
+        """A test net was run."""
+
+    def saved(self, snapshot: Saved) -> None:
+        """A snapshot was written."""
+
+    def resumed(self, snapshot: Resumed) -> None:
+        """Training goes on from a snapshot."""
+
+
+class CaffeLines(Listener):
+    """Writes Caffe's log lines of updates and tests.
+
+    Args:
+        param: the SolverParameter.
+        net, test_nets: whose figures they are.
+    """
+
+    def __init__(self, log: Log, param: Message, net: Net, test_nets: Sequence[Net]) -> None:
+        self._log = log
+        self._param = param
+        self._weights = net.loss_weights
+        self._test_weights = [test_net.loss_weights for test_net in test_nets]
+        self._pace = Pace() if net.dialect == "bvlc" else None
+
+    def started(self, iteration: int) -> None:
+        """BVLC counts the pace from here."""
+        if self._pace is not None:
+            self._pace.restart(iteration)
+
+    def updated(self, figures: StepFigures) -> None:
+        """The displayed loss, outputs and rate, and what the update did that the prototxt does not say."""
+        if figures.shown is not None:
+            self._display(figures, figures.shown)
+        if figures.new_step is not None:
+            self._log.info(f"MultiStep Status: Iteration {figures.iter}, step = {figures.new_step}")
+        if figures.shown is not None:
+            self._log.info(f"Iteration {figures.iter}, lr = {number(figures.lr)}")
+        if figures.clip is not None:
+            self._log.info(
+                f"Gradient clipping: scaling down gradients (L2 norm {number(figures.clip.norm)} > "
+                f"{number(self._param.clip_gradients)}) by scale factor {number(figures.clip.scale)}"
+            )
+
+    def tested(self, figures: TestFigures) -> None:
+        """The means of the test net's outputs."""
+        if figures.loss is not None:
+            self._log.info(f"Test loss: {number(figures.loss)}")
+        self._outputs("Test", figures.outputs, self._test_weights[figures.net])
+
+    def _display(self, figures: StepFigures, shown: Mapping[str, list[float]]) -> None:
+        pace = "" if self._pace is None else self._pace.lap(figures.iter, self._param.display)
+        self._log.info(f"Iteration {figures.iter}{pace}, loss = {number(figures.smoothed_loss)}")
+        self._outputs("Train", shown, self._weights)
+        # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
+        if figures.pulls and min(term.weighted for term in figures.terms.values()) < 0:
+            norms = ", ".join(f"{name} {number(norm)}" for name, norm in figures.pulls.items())
+            self._log.info(f"    Gradients at {figures.pulls_at}: {norms}")
+
+    def _outputs(self, kind: str, outputs: Mapping[str, list[float]], weights: Mapping[str, float]) -> None:
+        for line in output_lines(kind, outputs.items(), weights):
+            self._log.info(line)
+
+
+class JsonLines(Listener):
+    """Writes a record of everything into the log's JSON lines."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def updated(self, figures: StepFigures) -> None:
+        """Kind "train"."""
+        terms = {name: self._term(name, figures) for name in figures.terms}
+        outputs = {} if figures.shown is None else {"outputs": _short(figures.shown)}
+        self._log.record(
+            "train",
+            iter=figures.iter,
+            loss=figures.loss,
+            smoothed_loss=figures.smoothed_loss,
+            lr=figures.lr,
+            terms=terms,
+            seconds=figures.seconds,
+            **outputs,
+        )
+
+    def tested(self, figures: TestFigures) -> None:
+        """Kind "test"."""
+        self._log.record("test", iter=figures.iter, net=figures.net, outputs=_short(figures.outputs))
+
+    def saved(self, snapshot: Saved) -> None:
+        """Kind "snapshot"."""
+        files = {"model": str(snapshot.model), "state": str(snapshot.state)}
+        self._log.record("snapshot", iter=snapshot.iter, **files)
+
+    def resumed(self, snapshot: Resumed) -> None:
+        """Kind "resume"."""
+        self._log.record("resume", iter=snapshot.iter, state=str(snapshot.state), exact=snapshot.exact)
+
+    @staticmethod
+    def _term(name: str, figures: StepFigures) -> dict[str, float]:
+        term = figures.terms[name]
+        pull = {"pull": figures.pulls[name]} if name in figures.pulls else {}
+        return {"value": term.value, "weight": term.weight, "weighted": term.weighted, **pull}
+
+
+class Advice(Listener):
+    """Says once in the log when a regularizer pulls too hard."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._shares = TermShares()
+
+    def updated(self, figures: StepFigures) -> None:
+        """Weighs the terms of an update against each other, where their pulls were measured."""
+        advice = self._shares.add(figures.terms, figures.pulls)
+        if advice:
+            self._log.info(advice)
+
+
+def _short(outputs: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    return {name: values for name, values in outputs.items() if len(values) <= RECORDED_VALUES}
