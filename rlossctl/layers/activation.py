@@ -71,6 +71,24 @@ class ELU(Layer):
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
 
 
+@register("SELU", source="self-normalizing forks")
+@register("SeLU", source="self-normalizing forks")
+@register("SeLu", source="self-normalizing forks")
+class SeLU(Layer):
+    """lambda x where x > 0, else lambda alpha (e^x - 1) (selu_layer.cpp of forks, which spell it so or so).
+
+    lambda defaults to 1.050700987, alpha to 1.67326324.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.selu_param
+        self.scale, self.alpha = getattr(param, "lambda"), param.alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
+
+
 @register("Sigmoid")
 class Sigmoid(Layer):
     """1 / (1 + e^-x) (sigmoid_layer.cpp)."""

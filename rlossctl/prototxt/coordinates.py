@@ -130,7 +130,7 @@ class Places:
 
 
 def _ancestors(value: _Value) -> dict[_Value, Maps]:
-    """A value and all that it comes from, nearest first, with its maps to each; the first way to one counts."""
+    """A value and all that it comes from, nearest first, with its maps to each; the first way counts."""
     found, queue = {value: HERE}, [value]
     for one in queue:
         for source in one.sources:

@@ -151,7 +151,6 @@ class LayerParameter(Message):
     smooth_l1_loss_param: SmoothL1LossParameter
     psroi_pooling_param: PSROIPoolingParameter
     box_annotator_ohem_param: BoxAnnotatorOHEMParameter
-    reorg_param: ReorgParameter
     selu_param: SeLUParameter
     center_loss_param: CenterLossParameter
     unpooling_param: UnpoolingParameter
@@ -1314,10 +1313,6 @@ class PSROIPoolingParameter(Message):
 class BoxAnnotatorOHEMParameter(Message):
     roi_per_img: int
     ignore_label: int
-
-class ReorgParameter(Message):
-    stride: int
-    reverse: bool
 
 class SeLUParameter(Message):
     alpha: float
