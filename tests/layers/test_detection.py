@@ -20,7 +20,7 @@ PRIORS = [
     "min_size: 20 aspect_ratio: 1 aspect_ratio: 2 aspect_ratio: 2 variance: 0.1 variance: 0.1 variance: 0.2 "
     "variance: 0.2",
     "min_size: 16 step: 16 offset: 0 variance: 0.3",
-    "min_size: 16 step_w: 20 step_h: 30 img_h: 100 img_w: 200",
+    "min_size: 16 step_w: 20 step_h: 30",
 ]
 
 
@@ -42,21 +42,33 @@ def priorbox(fields: str) -> str:
 def test_boxes_are_opencvs(build, fields: str):
     blobs = {"a": torch.zeros(CELLS), "b": torch.zeros(IMAGE)}
     found = build(priorbox(fields)).run(blobs).blobs["p"].numpy()
-    expected = opencv.run(priorbox(fields), {name: blob.numpy() for name, blob in blobs.items()})
+    stated = fields  # OpenCV wants what SSD has defaults for
+    for field in ("flip: true", "clip: false", "variance: 0.1"):
+        stated += "" if field.split(":")[0] in fields else f" {field}"
+    expected = opencv.run(priorbox(stated), {name: blob.numpy() for name, blob in blobs.items()})
     np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5, atol=1e-6)
 
 
-def test_boxes_by_the_formula(build):
-    fields = "min_size: 12.9 max_size: 30.5 aspect_ratio: 2 "
+@pytest.mark.parametrize(
+    "fields, image, step",
+    [
+        ("", (60, 90), (20, 22.5)),
+        ("img_h: 100 img_w: 200", (100, 200), (100 / 3, 50)),  # which OpenCV does not read
+        ("img_size: 120 step: 16", (120, 120), (16, 16)),
+    ],
+)
+def test_boxes_by_the_formula(build, fields: str, image: tuple[int, int], step: tuple[float, float]):
+    fields += " min_size: 12.9 max_size: 30.5 aspect_ratio: 2 "
     fields += "variance: 0.1 variance: 0.2 variance: 0.3 variance: 0.4"
     found = build(priorbox(fields)).run({"a": torch.zeros(CELLS), "b": torch.zeros(IMAGE)}).blobs["p"]
     boxes = []
     for row in range(3):
         for column in range(4):
-            x, y = (column + 0.5) * 90 / 4, (row + 0.5) * 60 / 3
+            x, y = (column + 0.5) * step[1], (row + 0.5) * step[0]
             middle = math.sqrt(12 * 30)  # SSD keeps sizes as whole numbers
             for w, h in ((12, 12), (middle, middle), (12 * 2**0.5, 12 / 2**0.5), (12 / 2**0.5, 12 * 2**0.5)):
-                boxes.append([(x - w / 2) / 90, (y - h / 2) / 60, (x + w / 2) / 90, (y + h / 2) / 60])
+                corners = ((x - w / 2), (y - h / 2), (x + w / 2), (y + h / 2))
+                boxes.append([corner / image[1 - n % 2] for n, corner in enumerate(corners)])
     assert found.shape == (1, 2, len(boxes) * 4)
     torch.testing.assert_close(found[0, 0], torch.tensor(boxes).flatten(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found[0, 1].reshape(-1, 4)[7], torch.tensor([0.1, 0.2, 0.3, 0.4]))
@@ -84,7 +96,6 @@ DETECTIONS = [
     f"{COMMON} code_type: CORNER keep_top_k: 9",
     f"{COMMON} code_type: CENTER_SIZE variance_encoded_in_target: true",
     f"{COMMON} code_type: CENTER_SIZE share_location: false background_label_id: 2",
-    "num_classes: 4 code_type: CENTER_SIZE nms_param { nms_threshold: 0.7 eta: 0.8 } confidence_threshold: 0.05",
 ]
 
 
@@ -106,6 +117,17 @@ def detection(fields: str, batch: int = 1) -> tuple[str, dict[str, torch.Tensor]
     return net_of(layer, **{name: tuple(blob.shape) for name, blob in blobs.items()}), blobs
 
 
+def stated(text: str) -> str:
+    """With the fields that OpenCV wants and SSD has defaults for (with keep_top_k -1 it corrupts its memory),
+    and without the variances that it does not want if they are encoded already."""
+    if "variance_encoded_in_target: true" in text:
+        text = text.replace("dim: 1 dim: 2 dim: 96", "dim: 1 dim: 1 dim: 96")
+    for field in ("share_location: true", "background_label_id: 0", "keep_top_k: 200"):
+        if field.split(":")[0] not in text:
+            text = text.replace("detection_output_param {", f"detection_output_param {{ {field}")
+    return text
+
+
 def in_order(rows: np.ndarray) -> np.ndarray:
     """Rows by image, class and falling score: OpenCV does not keep SSD's order."""
     rows = rows.reshape(-1, 7)
@@ -117,12 +139,23 @@ def in_order(rows: np.ndarray) -> np.ndarray:
 def test_detections_are_opencvs(build, fields: str, batch: int):
     text, blobs = detection(fields, batch)
     found = build(text).run(blobs).blobs["d"].numpy()
-    expected = opencv.run(text, {name: blob.numpy() for name, blob in blobs.items()})
+    if "variance_encoded_in_target: true" in fields:
+        blobs["prior"] = blobs["prior"][:, :1]
+    expected = opencv.run(stated(text), {name: blob.numpy() for name, blob in blobs.items()})
+    expected = expected[expected[..., 2] > 0]  # the rest is room that it did not need
     assert found.shape[2] > 3
     np.testing.assert_allclose(in_order(found), in_order(expected), rtol=1e-5, atol=1e-5)
 
 
-def plain(top_k: int, threshold: float, least: float, keep: int, blobs: dict[str, torch.Tensor]) -> list:
+def plain(
+    blobs: dict[str, torch.Tensor],
+    top_k: int,
+    keep: int,
+    *,
+    threshold: float = 0.4,
+    least: float = 0.1,
+    eta: float = 1,
+) -> list:
     """detection_output_layer.cpp for CENTER_SIZE and shared locations, one box after the other."""
     boxes, variances = blobs["prior"][0].reshape(2, COUNT, 4).tolist()
     decoded = []
@@ -145,19 +178,31 @@ def plain(top_k: int, threshold: float, least: float, keep: int, blobs: dict[str
         scores = blobs["conf"].reshape(COUNT, CLASSES)[:, label].tolist()
         order = [n for n in np.argsort([-score for score in scores], kind="stable") if scores[n] > least]
         kept: list[int] = []
+        limit = threshold
         for n in order[:top_k]:
-            if all(overlap(decoded[n], decoded[other]) <= threshold for other in kept):
+            if all(overlap(decoded[n], decoded[other]) <= limit for other in kept):
                 kept.append(n)
+                limit *= eta if limit > 0.5 else 1
         rows += [(0, label, scores[n], *decoded[n]) for n in kept]
     best = sorted(rows, key=lambda row: -row[2])[:keep]
     return sorted(best, key=lambda row: (row[1], -row[2]))
 
 
-def test_detections_by_the_formula(build):
-    text, blobs = detection(DETECTIONS[1])
+@pytest.mark.parametrize(
+    "fields, settings",
+    [
+        (DETECTIONS[0], {"top_k": 15, "keep": 99}),
+        (DETECTIONS[1], {"top_k": 15, "keep": 7}),
+        (
+            "num_classes: 4 code_type: CENTER_SIZE nms_param { nms_threshold: 0.9 eta: 0.6 }",
+            {"top_k": 99, "keep": 99, "threshold": 0.9, "least": -1, "eta": 0.6},  # OpenCV knows no eta
+        ),
+    ],
+)
+def test_detections_by_the_formula(build, fields: str, settings: dict[str, float]):
+    text, blobs = detection(fields)
     found = build(text).run(blobs).blobs["d"][0, 0]
-    expected = torch.tensor(plain(15, 0.4, 0.1, 7, blobs))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, torch.tensor(plain(blobs, **settings)), rtol=1e-5, atol=1e-5)
 
 
 def test_without_detections_every_image_has_a_row(build):
@@ -191,10 +236,11 @@ layer { name: "reshape" type: "Reshape" bottom: "confp" top: "reshape"
 layer { name: "softmax" type: "Softmax" bottom: "reshape" top: "softmax" softmax_param { axis: 2 } }
 layer { name: "conff" type: "Flatten" bottom: "softmax" top: "conff" }
 layer { name: "prior" type: "PriorBox" bottom: "norm" bottom: "data" top: "prior"
-  prior_box_param { min_size: 8 max_size: 14 aspect_ratio: 2
+  prior_box_param { min_size: 8 max_size: 14 aspect_ratio: 2 flip: true clip: false
     variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 } }
 layer { name: "out" type: "DetectionOutput" bottom: "locf" bottom: "conff" bottom: "prior" top: "out"
-  detection_output_param { num_classes: 3 code_type: CENTER_SIZE keep_top_k: 20 confidence_threshold: 0.3
+  detection_output_param { num_classes: 3 share_location: true background_label_id: 0
+    code_type: CENTER_SIZE keep_top_k: 20 confidence_threshold: 0.3
     nms_param { nms_threshold: 0.45 top_k: 50 } } }
 """
 
@@ -237,5 +283,5 @@ def test_boxes_and_scores_are_exported_and_detections_are_not(ssd, tmp_path):
     blobs = net.run({"data": image}, keep=True).blobs
     for values, name in zip(given, ("locf", "conff", "prior"), strict=True):
         np.testing.assert_allclose(values, blobs[name].detach().numpy(), rtol=1e-4, atol=1e-4)
-    with pytest.raises(NetError, match="depends on values"):
+    with pytest.raises(NetError, match="cannot be exported"):
         converters.convert(*files)
