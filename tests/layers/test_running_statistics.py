@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from rlossctl.errors import NetError
+
+from . import opencv
 
 FILLERS = 'slope_filler { value: 1 } bias_filler { type: "constant" value: 0 }'
 SHAPE = (3, 4, 5, 6)
@@ -106,3 +109,17 @@ def test_folding_takes_them_in(build, tmp_path):
     assert len(folded.layers) == 1 and len(into) == 2
     image = torch.randn(1, 3, 9, 9)
     torch.testing.assert_close(folded(image), deploy(image), rtol=1e-4, atol=1e-4)
+
+
+def test_batch_norm_with_scale_and_bias_is_opencvs(build, tmp_path):
+    text = (
+        'input: "a" input_shape { dim: 1 dim: 4 dim: 5 dim: 6 } layer { name: "l" type: "BatchNorm" '
+        'bottom: "a" top: "t0" batch_norm_param { scale_bias: true } }'
+    )
+    net = build(text, "TEST")
+    fill(net)
+    with torch.no_grad():
+        net.params["l"][2].fill_(1)  # as NVCaffe writes it
+    image = torch.randn(1, 4, 5, 6)
+    found = net.run({"a": image}).blobs["t0"].detach().numpy()
+    np.testing.assert_allclose(found, opencv.run_net(net, image, tmp_path), rtol=1e-4, atol=1e-5)
