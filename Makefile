@@ -2,12 +2,12 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_FLAGS ?=
+# One file stays with one process: what its tests share is made once.
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-MODULES := $(VENV)/.modules
-INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt native/kernels.cmake $(wildcard native/*/*) $(wildcard proto/*.proto)
+INPUTS := pyproject.toml constraints.txt native/CMakeLists.txt native/kernels.cmake $(wildcard native/*/*)
 
 # torch goes in first and by its exact version, so that nothing below draws in another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -15,22 +15,24 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test conformance sanitize native-address native-thread lint format clean FORCE
+.PHONY: help venv demo test check conformance sanitize native-address native-thread lint format generate clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         set up, then run the main job on generated data; report in demo-out/'
 	@echo 'make test         set up, then check the style and run every test'
+	@echo 'make check        the same with the quick tests alone: for every commit'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint         check the style (ruff)'
 	@echo 'make format       bring the style about (ruff)'
+	@echo 'make generate     write the pages and stubs that programs write'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
-	@echo "PYTEST_FLAGS='-n 2' is handed to pytest."
+	@echo "PYTEST_FLAGS is handed to pytest: '$(PYTEST_FLAGS)' unless given (two processes)."
 
 venv: $(INSTALLED)
 
@@ -41,12 +43,7 @@ $(BIN)/pip:
 	  { echo '$(PYTHON) has no venv module: on Debian or Ubuntu run "apt install python3-venv"' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# An editable install remembers where each module lies: it is made again when one has come, gone or moved.
-$(MODULES): FORCE | $(BIN)/pip
-	@find rlossctl converters configs -name '*.py' | sort > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
-
-$(INSTALLED): $(INPUTS) $(MODULES) | $(BIN)/pip
+$(INSTALLED): $(INPUTS) | $(BIN)/pip
 	$(PIP_INSTALL) '$(TORCH)'
 	$(PIP_INSTALL) --quiet $(BUILD_TOOLS)
 	$(PIP_INSTALL) --quiet --no-build-isolation -e '.[dev,all]'
@@ -66,8 +63,15 @@ format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+generate: venv
+	$(BIN)/python proto/stub.py
+	$(BIN)/python docs/generate.py
+
 test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+check: lint
+	$(BIN)/pytest $(PYTEST_FLAGS) -m 'not slow'
 
 conformance: venv
 	$(BIN)/pytest $(PYTEST_FLAGS) tests/layers tests/conformance tests/solver tests/prototxt tests/weights \
@@ -85,5 +89,5 @@ native-address native-thread: venv
 	$(BIN)/cmake --build build/$@ && build/$@/native_tests
 
 clean:
-	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

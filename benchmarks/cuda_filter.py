@@ -1,6 +1,6 @@
 """Times the CUDA kernels of the bilateral filter against the twin on the same GPU.
 
-    python benchmarks/cuda_filter.py --sizes 41 129 257 321 513
+    python benchmarks/cuda_filter.py --sizes 41 129 257 321 513 --json figures.json
 
 Prints milliseconds for a whole batch (medians, measured by CUDA events). "loss" is value and gradient of
 the DenseCRF loss in one pass; "graph" is the same as a CUDA graph, without the host's part in launching;
@@ -15,9 +15,11 @@ designed for on an H200 with the default batch and classes. Images are the demo'
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,6 +45,7 @@ def main() -> None:
         f"a product; K={arguments.classes}, batch {arguments.batch}, sigma {SIGMAS}; ms per batch"
     )
     print(f"{'size':>5}" + "".join(f"{name:>10}" for name in COLUMNS))
+    rows: list[dict[str, float | None]] = []
     for size in arguments.sizes:
         times = measure(size, arguments)
         scores = arguments.batch * arguments.classes * size * size
@@ -51,6 +54,11 @@ def main() -> None:
         times["target"] = TARGETS.get(size)
         cells = (f"{'-':>10}" if times[name] is None else f"{times[name]:>10.3f}" for name in COLUMNS)
         print(f"{size:>5}" + "".join(cells), flush=True)
+        rows.append({"size": size, **{name: times[name] for name in COLUMNS}})
+        if arguments.json:  # after every size: a run that is ended keeps what it has
+            rates = {"GB/s in a copy": bandwidth / 1e9, "TFLOP/s in a product": rate / 1e12}
+            setting = {"classes": arguments.classes, "batch": arguments.batch}
+            arguments.json.write_text(json.dumps({**rates, **setting, "sizes": rows}, indent=2))
 
 
 def measure(size: int, arguments: argparse.Namespace) -> dict[str, float | None]:
@@ -125,6 +133,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--exact-up-to", type=int, default=321, metavar="SIZE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
     return parser.parse_args()
 
 

@@ -1,6 +1,8 @@
-"""Converts every net prototxt below some folders to ONNX with random weights, and prints how far each is off.
+"""Converts net prototxts to ONNX with random weights, and prints how far each is off.
 
-python benchmarks/onnx_every.py configs ../shared/prototxt/rloss [--pattern test.prototxt] [--fold]
+All below some folders, or without a folder the nets for inference that come with rlossctl.
+
+python benchmarks/onnx_every.py [../shared/prototxt/rloss] [--pattern test.prototxt] [--fold]
     [--with-preprocessing]
 """
 
@@ -16,6 +18,7 @@ from pathlib import Path
 import torch
 
 import rlossctl
+from rlossctl import configs
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import RlossError
@@ -53,16 +56,22 @@ def convert(prototxt: Path, folder: Path, options: OnnxOptions) -> Verification:
     return rlossctl.convert(prototxt, weights, folder / "net.onnx", placeholders=names, onnx_options=options)
 
 
+def ours() -> list[Path]:
+    """The names of the nets that come with rlossctl."""
+    return [Path(configs.name_of(network, network.inference)) for network in configs.NETWORKS.values()]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--pattern", default="*.prototxt", help="of the files (default: all)")
     parser.add_argument("--fold", action="store_true")
     parser.add_argument("--with-preprocessing", action="store_true")
     arguments = parser.parse_args()
     options = OnnxOptions(fold=arguments.fold, preprocessing=arguments.with_preprocessing)
     failed = 0
-    for prototxt in sorted(file for folder in arguments.folders for file in folder.rglob(arguments.pattern)):
+    files = sorted(file for folder in arguments.folders for file in folder.rglob(arguments.pattern))
+    for prototxt in files if arguments.folders else ours():
         if is_solver(read_text(prototxt)):
             continue
         start = time.perf_counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from functools import cache
+from pathlib import Path
 
 from rlossctl.configs.networks import (
     camvid,
@@ -28,6 +29,8 @@ from rlossctl.configs.networks import (
     upernet,
 )
 from rlossctl.configs.networks.network import Network
+from rlossctl.errors import RlossError, UsageError
+from rlossctl.files import atomic_write, make_folder
 
 _MODULES = (
     deeplab_largefov,
@@ -61,6 +64,11 @@ _TEXTS = {
 }
 
 
+def names() -> list[str]:
+    """The name of every net and solver."""
+    return list(_TEXTS)
+
+
 def has(name: str) -> bool:
     """Whether a net or solver of this name comes with rlossctl; `.prototxt` behind it changes nothing."""
     return name.removesuffix(".prototxt") in _TEXTS
@@ -75,6 +83,52 @@ def text(name: str) -> str:
     """
     network, which = _TEXTS[name.removesuffix(".prototxt")]
     return network.text(which, f"{network.name} of rlossctl, defined in configs/{network.file}.")
+
+
+def named(name: str) -> Network | str:
+    """The network of this name, or the text of one.
+
+    Raises:
+        UsageError: nothing has this name.
+    """
+    if has(name):
+        return text(name)
+    if name in NETWORKS:
+        return NETWORKS[name]
+    close = difflib.get_close_matches(name, [*NETWORKS, *_TEXTS], n=3)
+    raise UsageError(
+        "no network of this name comes with rlossctl",
+        found=name,
+        expected="one of those that rlossctl net --list shows, or one text of it (demo/train)",
+        advice=f"did you mean {' or '.join(close)}?" if close else "take a name from rlossctl net --list",
+    )
+
+
+def write(name: str, folder: Path) -> list[Path]:
+    """Writes a network's texts, or the one that is named, below `folder`; returns the files.
+
+    Raises:
+        UsageError: nothing has this name.
+        RlossError: a file of the same name holds something else, or the folder cannot be written.
+    """
+    found = named(name)
+    if isinstance(found, str):
+        texts = {name.removesuffix(".prototxt").rpartition("/")[2]: found}
+    else:
+        texts = {which: text(name_of(found, which)) for which in found.writers}
+    files = {make_folder(folder) / f"{which}.prototxt": content.encode() for which, content in texts.items()}
+    for file, content in files.items():
+        if file.exists() and file.read_bytes() != content:
+            raise RlossError(
+                "a file of this name with other content is there",
+                where=file,
+                expected="a folder without it",
+                advice="name another folder with --out, or move the file away",
+            )
+    for file, content in files.items():
+        with atomic_write(file) as out:
+            out.write(content)
+    return list(files)
 
 
 def similar(name: str) -> list[str]:

@@ -47,13 +47,15 @@ def _figures(network: Network, known: Figures | None) -> Figures:
 
 def measure(network: Network) -> Figures:
     """The figures of a network's net for inference, which is built without memory for its weights."""
-    from rlossctl.net.build import load_net
+    from rlossctl.net.build import load_inference_net
+    from rlossctl.net.origin import NetOrigin
     from rlossctl.net.summary import summarize
 
     name = configs.name_of(network, network.inference)
     free = "NUM_LABELS" in template.names(configs.text(name))
     labels = {"NUM_LABELS": CLASSES, "NUM_LABELS_16": 16 * CLASSES} if free else {}
-    net = load_net(name, device="meta", EXP="measured", **labels)
+    origin = NetOrigin(name, placeholders={"EXP": "measured", **labels})
+    net = load_inference_net(origin, device="meta")
     summary = summarize(net)
     scores = [layer for layer in summary.layers if layer.parameters][-1]
     _, channels, height, width = net.shapes["data"]

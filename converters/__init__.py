@@ -7,7 +7,7 @@ rlossctl.convert("model.safetensors", None, "model.caffemodel")
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlossctl.converters.folding import bn_statistics
@@ -15,15 +15,15 @@ from rlossctl.converters.formats import caffemodel, checkpoint, hdf5, safetensor
 from rlossctl.converters.formats.rewrite import Rewritten, rewrite
 from rlossctl.converters.formats.transfer import Transferred, transfer
 from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import ConversionSource, open_source
+from rlossctl.converters.inference_net import TrainedNet, open_trained
 from rlossctl.converters.onnx import writer as onnx
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import UsageError
-from rlossctl.net.origin import DataOverrides
+from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.weights import kinds
 
-Writer = Callable[[ConversionSource, Path], "Verification"]
+Writer = Callable[[TrainedNet, Path], "Verification"]
 
 # What is written of a net with weights, by format.
 WRITERS: dict[str, Writer] = {
@@ -91,63 +91,62 @@ def convert(
             expected="an output that ends in .onnx",
             advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
         )
-    options = {"outputs": outputs, "classes": classes, "dialect": dialect}
+    origin = NetOrigin(net, weights, placeholders or {}, dialect)
     data = DataOverrides(fold_bn, root, image_shape)
+    asked = _Asked(target, kind, source_format, data, outputs, classes, onnx_options)
     if weights is None:
-        return _convert_one(
-            Path(net), target, placeholders or {}, options, data, source_format, kind, onnx_options
-        )
-    source = open_source(net, weights, placeholders, **options, data=data, kind=source_format)
-    return _write(source, target, kind, fold_bn, onnx_options)
+        return _convert_one(origin, asked)
+    trained = _open(origin, asked)
+    if fold_bn:
+        trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
+    return _write(trained, asked)
 
 
-def _convert_one(
-    file: Path,
-    out: Path,
-    placeholders: Mapping[str, object],
-    options: dict[str, object],
-    data: DataOverrides,
-    kind: str | None,
-    target: str,
-    onnx_options: OnnxOptions | None,
-) -> Verification | Rewritten | Transferred:
+@dataclass(frozen=True)
+class _Asked:
+    """What `convert` is asked to write, and how; `target` and `kind` are the formats of output and input."""
+
+    out: Path
+    target: str
+    kind: str | None
+    data: DataOverrides
+    outputs: Sequence[str] | None
+    classes: Sequence[str] | None
+    onnx: OnnxOptions | None
+
+
+def _convert_one(origin: NetOrigin, asked: _Asked) -> Verification | Rewritten | Transferred:
     """One file alone: upgraded, with the net that it implies, or as weights without a net."""
-    kind = kind or kinds.kind_of(file)
+    file, out, target = Path(origin.prototxt), asked.out, asked.target
+    kind = asked.kind or kinds.kind_of(file)
     if kind == kinds.PROTOTXT or (kind == kinds.CAFFEMODEL and target in (kinds.CAFFEMODEL, kinds.PROTOTXT)):
-        return rewrite(file, out, placeholders, options["dialect"], kind, target)
-    with implied_net(file, kind, placeholders) as implied:
+        return rewrite(origin, out, kind, target)
+    with implied_net(origin, kind) as implied:
         if implied is None or (implied.inside and target in (kinds.SAFETENSORS, kinds.CHECKPOINT)):
             return transfer(file, out, kind, target)
         if target == kinds.PROTOTXT:
-            return rewrite(
-                implied.prototxt, out, implied.placeholders, options["dialect"], kinds.PROTOTXT, target
-            )
-        source = open_source(implied.prototxt, file, implied.placeholders, **options, data=data, kind=kind)
-        note = f"net: {implied.reason}"
-        return _write(replace(source, notes=(note, *source.notes)), out, target, None, onnx_options)
+            return rewrite(implied.origin, out, kinds.PROTOTXT, target)
+        trained = _open(implied.origin, replace(asked, kind=kind))
+        return _write(replace(trained, notes=(f"net: {implied.reason}", *trained.notes)), asked)
 
 
-def _write(
-    source: ConversionSource,
-    out: Path,
-    kind: str,
-    fold_bn: str | Path | None,
-    onnx_options: OnnxOptions | None,
-) -> Verification:
-    writer = WRITERS.get(kind)
+def _open(origin: NetOrigin, asked: _Asked) -> TrainedNet:
+    return open_trained(origin, asked.data, asked.kind, outputs=asked.outputs, classes=asked.classes)
+
+
+def _write(trained: TrainedNet, asked: _Asked) -> Verification:
+    writer = WRITERS.get(asked.target)
     if writer is None:
         raise UsageError(
             "a net with weights is not written as a prototxt",
-            where=out,
-            found=f"the format {kind}",
+            where=asked.out,
+            found=f"the format {asked.target}",
             expected=", ".join(WRITERS),
             advice="to upgrade a prototxt, give it alone",
         )
-    if fold_bn:
-        source = replace(source, notes=(*source.notes, *bn_statistics.fold_bn(source.net)))
-    if kind == kinds.ONNX:
-        return onnx.write(source, out, onnx_options)
-    return writer(source, out)
+    if asked.target == kinds.ONNX:
+        return onnx.write(trained, asked.out, asked.onnx)
+    return writer(trained, asked.out)
 
 
 __all__ = ["OnnxOptions", "Rewritten", "Transferred", "Verification", "convert"]

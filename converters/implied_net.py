@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from rlossctl.converters import importers
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import TensorFile, kinds, load_weights
 
-# Of the nets that come with rlossctl, where the user sets none: names that change nothing of what a net
-# computes.
-DEFAULTS = {"EXP": "imported", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "imported"}
+TENSORS = (kinds.SAFETENSORS, kinds.CHECKPOINT)
 
 
 class Implied(NamedTuple):
-    """A net prototxt, values for its placeholders, how it is known, and whether the file carries it."""
+    """A net and its weights, how the net is known, and whether the weights file carries it."""
 
-    prototxt: Path
-    placeholders: dict[str, object]
+    origin: NetOrigin
     reason: str
     inside: bool
 
 
 @contextlib.contextmanager
-def implied_net(weights: Path, kind: str | None, given: Mapping[str, object]) -> Iterator[Implied | None]:
+def implied_net(alone: NetOrigin, kind: str | None = None) -> Iterator[Implied | None]:
     """The net of a file of tensors; None where the file says nothing of one.
 
     Args:
-        given: placeholders that the user set, which count before those that are read from the tensors.
+        alone: the file as if it were the prototxt. Its placeholders, which the user set, count before those
+            that are read from the tensors.
+        kind: the file's format in place of what suffix and content tell.
 
     Raises:
         WeightsError: a checkpoint of an unknown program.
     """
-    if (kind or kinds.kind_of(weights)) not in (kinds.SAFETENSORS, kinds.CHECKPOINT):
+    weights = Path(alone.prototxt)
+    model = load_weights(weights, kind) if (kind or kinds.kind_of(weights)) in TENSORS else None
+    if not isinstance(model, TensorFile):
         yield None
         return
-    model = load_weights(weights, kind)
     if not model.is_ours:
-        yield _configured(model, given)
+        yield _configured(model, replace(alone, weights=weights))
         return
     text = model.metadata.get("prototxt", "")
     if not text or "caffemodel" in model.metadata:  # a net as trained, with data layers: not for inference
@@ -49,11 +51,12 @@ def implied_net(weights: Path, kind: str | None, given: Mapping[str, object]) ->
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{weights.name}.prototxt"
         file.write_text(text)
-        yield Implied(file, dict(given), f"the one inside {weights}", True)
+        yield Implied(replace(alone, prototxt=file, weights=weights), f"the one inside {weights}", True)
 
 
-def _configured(model: TensorFile, given: Mapping[str, object]) -> Implied:
+def _configured(model: TensorFile, alone: NetOrigin) -> Implied:
+    given = alone.placeholders
     fit = importers.fit(model, given)
-    file = Path(fit.net)
     reason = fit.net + (f" ({fit.words})" if fit.words else "")
-    return Implied(file, {**DEFAULTS, **fit.settings, **given}, reason, False)
+    origin = replace(alone, prototxt=fit.net, placeholders={**fit.placeholders, **given})
+    return Implied(origin, reason, False)

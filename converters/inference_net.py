@@ -23,11 +23,13 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class ConversionSource:
-    """A net for inference, and what a converted file should remember of it.
+class TrainedNet:
+    """A net for inference with its weights, and what a converted file should remember of it.
 
     Attributes:
+        prototxt, weights: the files that it is of.
         outputs: blobs that the user named for ONNX.
+        classes: names for an ONNX file.
         notes: what the user should know about the weights.
     """
 
@@ -46,52 +48,47 @@ class ConversionSource:
         """The net's prototxt, placeholders filled, layers filtered."""
         return to_text(self.net.param)
 
-    def origin(self) -> dict[str, dict[str, str]]:
+    def provenance(self) -> dict[str, dict[str, str]]:
         """Names and SHA-256 of the files, and the tool's version."""
-        return origin(prototxt=self.prototxt, weights=self.weights)
+        return provenance(prototxt=self.prototxt, weights=self.weights)
 
 
-def open_source(
-    prototxt: str | Path,
-    weights: str | Path,
-    placeholders: Mapping[str, object] | None = None,
-    outputs: Sequence[str] | None = None,
-    classes: Sequence[str] | None = None,
-    dialect: str = "auto",
+def open_trained(
+    origin: NetOrigin,
     data: DataOverrides | None = None,
     kind: str | None = None,
-) -> ConversionSource:
-    """Loads the net for inference with its weights.
+    *,
+    outputs: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> TrainedNet:
+    """Loads a net for inference with its weights.
 
     Args:
         data: in place of the data layers' own.
         kind: the weights' format in place of what suffix and content tell.
 
     Raises:
-        UsageError: the prototxt stands where the weights belong.
+        UsageError: weights are missing, or the prototxt stands where they belong.
         WeightsError: no layer of the file fits the net by name, or a checkpoint of another program does not.
     """
+    prototxt, weights = Path(origin.prototxt), origin.weights
+    if weights is None:
+        raise UsageError("weights are missing", where=prototxt, expected="the prototxt, then its weights")
     if kinds.by_name(weights) == kinds.PROTOTXT != kinds.by_name(prototxt):
         raise UsageError(
             "net and weights stand the other way round",
             where=prototxt,
-            found=f"{Path(prototxt).name}, then {Path(weights).name}",
+            found=f"{prototxt.name}, then {Path(weights).name}",
             expected="the prototxt, then its weights",
             advice=f"write {weights} {prototxt}",
         )
-    origin = NetOrigin(prototxt, weights, placeholders or {}, dialect)
     net = load_inference_net(origin, data)
-    return ConversionSource(
-        net,
-        Path(prototxt),
-        Path(weights),
-        tuple(outputs or ()),
-        tuple(classes) if classes else None,
-        (*net.file.notes, *_fill(net, weights, kind, placeholders)),
-    )
+    notes = (*net.file.notes, *_fill(net, weights, kind, origin.placeholders))
+    named = tuple(classes) if classes else None
+    return TrainedNet(net, prototxt, Path(weights), tuple(outputs or ()), named, notes)
 
 
-def origin(**files: Path) -> dict[str, dict[str, str]]:
+def provenance(**files: Path) -> dict[str, dict[str, str]]:
     """Name and SHA-256 of each file, and the tool's version."""
     hashes = {kind: _name_and_hash(path) for kind, path in files.items()}
     return {**hashes, "tool": {"name": "rlossctl", "version": rlossctl.__version__}}
@@ -112,9 +109,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fill(
-    net: Net, weights: str | Path, kind: str | None, given: Mapping[str, object] | None
-) -> tuple[str, ...]:
+def _fill(net: Net, weights: str | Path, kind: str | None, given: Mapping[str, object]) -> tuple[str, ...]:
     """Copies the weights into the net: by layer name, or as the program that wrote them names its tensors."""
     model = load_weights(weights, kind)
     if isinstance(model, TensorFile) and not model.is_ours:

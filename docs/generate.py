@@ -1,4 +1,5 @@
-"""Writes layers.md, cli.md and formats.md from the registry of layers, the commands and the converters.
+"""Writes layers.md, cli.md, formats.md and networks.md from the registry of layers, the commands, the
+converters and the definitions of the networks.
 
 `python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
 exits with status 1 if there are any.
@@ -22,6 +23,7 @@ from rlossctl import converters
 from rlossctl.cli import COMMANDS, cli
 from rlossctl.converters import importers
 from rlossctl.converters.formats.transfer import TRANSFERS
+from rlossctl.inspection import networks
 from rlossctl.net import registry
 from rlossctl.weights import kinds
 
@@ -55,8 +57,20 @@ CLI_HEAD = """# Command line
 
 What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 the written model
 does not compute what the original computes, 130 interrupted.
+
+Where a command takes a prototxt, it also takes the name of a net or solver that comes with rlossctl, such as
+`demo/train` ([networks.md](networks.md)); a file of that name comes first. A placeholder `${NAME}` of a
+prototxt gets its value from `--set NAME=VALUE`, else from the environment, else from its default, which
+`${NAME:-default}` gives. An empty value is a value.
 """
 
+NETWORKS_HEAD = """# Networks
+
+What `rlossctl net --list` prints: the networks that come with rlossctl. Every command takes one of their nets
+or solvers by name where it takes a prototxt (`--prototxt deeplabv3plus_resnet101/solver`), and `rlossctl net
+NAME -o DIR` writes a network's prototxts out for editing. [configs/README.md](../configs/README.md) explains
+their placeholders, [import.md](import.md) how another program's checkpoint becomes their weights.
+"""
 FORMATS_HEAD = """# Formats
 
 `rlossctl convert [NET] WEIGHTS -o OUT` chooses formats by suffix; `--from` and `--to` override the suffix. A
@@ -66,7 +80,7 @@ back what it wrote and compares it before the file gets its name.
 FORMATS_TAIL = """
 - *upgrade*: the current form of an old net (V0, V1). A net already in that form is copied byte for byte.
 - *net inside*: a file written from a net and weights carries the net's prototxt. A checkpoint of another
-  program implies a net of `configs/`: [import.md](import.md).
+  program implies one that comes with rlossctl: [import.md](import.md).
 - Safetensors and PyTorch files made from a caffemodel keep everything in it besides the values. Converted
   back, the caffemodel has the same bytes, however old it is (legacy shapes, doubles, gradients, unknown
   fields). If the tensors were changed, it has their new values.
@@ -178,7 +192,7 @@ def formats_page() -> str:
     ]
     lost = [f"- a net and weights to {end}: {text}" for end, text in converters.LOST.items()]
     lost += [f"- {start} to {end}: {way.lost}" for (start, end), way in TRANSFERS.items() if way.lost]
-    programs = [f"- `{source.name}`: {source.title}" for source in importers.SOURCES]
+    programs = [f"- `{program.name}`: {program.title}" for program in importers.PROGRAMS]
     parts = (
         FORMATS_HEAD,
         "\n".join(suffixes) + "\n",
@@ -203,7 +217,20 @@ def cell(start: str, end: str) -> str:
     return "net inside, or NET" if inside and end == kinds.ONNX else "net inside" if inside else NEED
 
 
-PAGES = {"layers.md": layers_page, "cli.md": cli_page, "formats.md": formats_page}
+def networks_page() -> str:
+    """The table of `rlossctl net --list`."""
+    columns = ("---", "---:", "---:", "---:", "---", "---")
+    lines = [networks.HEAD, columns, *((f"`{name}`", *cells) for name, *cells in networks.rows())]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{MADE_BY}\n{NETWORKS_HEAD}\n{table}\n\n{networks.NOTE[0].upper()}{networks.NOTE[1:]}.\n"
+
+
+PAGES = {
+    "layers.md": layers_page,
+    "cli.md": cli_page,
+    "formats.md": formats_page,
+    "networks.md": networks_page,
+}
 
 
 def main() -> int:

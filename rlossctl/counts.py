@@ -162,8 +162,8 @@ def image_wise(counts: ClassCounts, of: Sequence[int] | None = None) -> ImageWis
 
 def ratio(part: np.ndarray, whole: np.ndarray, absent: float = np.nan) -> np.ndarray:
     """part / whole in float64, `absent` where whole is 0; the shapes are broadcast."""
-    out = np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), absent)
-    return np.divide(part, whole, out=out, where=np.asarray(whole) != 0)
+    occurs = np.asarray(whole) != 0
+    return np.where(occurs, part / np.where(occurs, whole, 1), absent)
 
 
 def nan_mean(values: np.ndarray, axis: int) -> np.ndarray:

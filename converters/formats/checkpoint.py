@@ -15,19 +15,19 @@ import numpy as np
 import torch
 
 from rlossctl.converters.formats import flat_names
-from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_write
 
 
-def write(source: ConversionSource, out: Path) -> Verification:
+def write(trained: TrainedNet, out: Path) -> Verification:
     """Writes the file and compares every blob, bit for bit, with the serialized bytes read back."""
-    arrays = {name: blob.cpu().numpy() for name, blob in flat_names.owned_blobs(source.net).items()}
-    data = encode(arrays, flat_names.metadata(source))
+    arrays = {name: blob.cpu().numpy() for name, blob in flat_names.owned_blobs(trained.net).items()}
+    data = encode(arrays, flat_names.metadata(trained))
     found = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
     read = {name: tensor.numpy() for name, tensor in found.items()}
-    comparisons = tuple(compare_params(read, flat_names.arrays(source.net)))
-    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
+    comparisons = tuple(compare_params(read, flat_names.arrays(trained.net)))
+    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, trained.notes))
     with atomic_write(out) as file:
         file.write(data)
     return verification

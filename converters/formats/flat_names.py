@@ -7,7 +7,7 @@ import json
 import numpy as np
 from torch import Tensor
 
-from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.inference_net import TrainedNet
 from rlossctl.net import Net
 from rlossctl.net.saved import as_array
 
@@ -33,10 +33,10 @@ def arrays(net: Net) -> dict[str, np.ndarray]:
     return {name: as_array(blob) for name, blob in owned_blobs(net).items()}
 
 
-def metadata(source: ConversionSource) -> dict[str, str]:
-    """What travels with the tensors: the net, what its layers share, and the sources' names and hashes."""
+def metadata(trained: TrainedNet) -> dict[str, str]:
+    """What travels with the tensors: the net, what its layers share, and the files' names and hashes."""
     return {
-        "prototxt": source.net_text(),
-        "shared": json.dumps(sharing(source.net)),
-        "source": json.dumps(source.origin()),
+        "prototxt": trained.net_text(),
+        "shared": json.dumps(sharing(trained.net)),
+        "source": json.dumps(trained.provenance()),
     }

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_path
 from rlossctl.net.saved import hdf5_layers
 from rlossctl.weights import load_caffemodel, write_caffemodel_h5
 
 
-def write(source: ConversionSource, out: Path) -> Verification:
+def write(trained: TrainedNet, out: Path) -> Verification:
     """Writes the file and compares every owned blob, bit for bit, before it gets its name."""
-    layers = list(hdf5_layers(source.net))
+    layers = list(hdf5_layers(trained.net))
     expected = {f"{name}/{index}": array for name, arrays in layers for index, array in arrays.items()}
     with atomic_path(out) as written:
         write_caffemodel_h5(written, layers)
@@ -24,4 +24,4 @@ def write(source: ConversionSource, out: Path) -> Verification:
             if blob is not None
         }
         comparisons = tuple(compare_params(found, expected))
-        return accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
+        return accept(Verification(str(out), "blobs read back", 0.0, comparisons, trained.notes))

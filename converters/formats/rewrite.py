@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,10 +9,12 @@ from google.protobuf.message import Message
 
 from rlossctl.errors import UsageError, VerificationError
 from rlossctl.files import atomic_write
-from rlossctl.prototxt import load_net_file, load_solver_parameter, to_text, wire
-from rlossctl.prototxt.text import is_solver, net_file, parse, read_text
+from rlossctl.net.origin import NetOrigin
+from rlossctl.prototxt import to_text, wire
+from rlossctl.prototxt.messages import NetParameter, SolverParameter
+from rlossctl.prototxt.text import NetFile, load_prototxt, net_file, parse
 from rlossctl.prototxt.upgrade import modernize
-from rlossctl.weights import CaffeModel, kinds, load_caffemodel
+from rlossctl.weights import CaffeModel, Hdf5Model, kinds, load_caffemodel
 from rlossctl.weights.kinds import CAFFEMODEL, PROTOTXT
 
 
@@ -39,14 +40,7 @@ class Rewritten:
         return asdict(self)
 
 
-def rewrite(
-    source: Path,
-    out: Path,
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
-    kind: str | None = None,
-    target: str | None = None,
-) -> Rewritten:
+def rewrite(origin: NetOrigin, out: Path, kind: str | None = None, target: str | None = None) -> Rewritten:
     """Writes a net or solver prototxt, or a binary caffemodel, as the newest Caffe of its dialect would.
 
     A prototxt gives a prototxt; a caffemodel gives a caffemodel, or a prototxt of the net inside it without
@@ -54,38 +48,41 @@ def rewrite(
     byte for byte.
 
     Args:
-        kind, target: the formats of `source` and `out`, where suffixes and content do not tell.
+        origin: its prototxt is the one file: a net, a solver or a binary caffemodel.
+        kind, target: the formats of it and of `out`, where suffixes and content do not tell.
 
     Raises:
         UsageError: another kind of output.
         PrototxtError: an input that Caffe cannot upgrade either.
     """
-    text = (kind or kinds.kind_of(source)) == PROTOTXT
+    file = Path(origin.prototxt)
+    text = (kind or kinds.kind_of(file)) == PROTOTXT
     target = kinds.written_kind(out, target)
     if target not in (PROTOTXT, *(() if text else (CAFFEMODEL,))):
         raise UsageError(
             "weights are missing",
-            where=source,
+            where=file,
             found=f"one input, to be written as {out.name}",
             expected="NET.prototxt WEIGHTS.caffemodel; one prototxt alone is upgraded to .prototxt",
             advice="add the other file, or name a .prototxt as the output",
         )
-    if text and is_solver(read_text(source)):
-        param = load_solver_parameter(source, placeholders)
-        notes = _upgrade_inline(param, str(source), dialect)
-        _write(out, to_text(param).encode(), param)
-        return Rewritten(str(out), "solver", notes)
     if not text and target == CAFFEMODEL:
-        return _rewrite_binary(_binary(source), out, dialect)
-    if text:
-        file = load_net_file(source, placeholders, dialect)
-        reason = file.dialect_reason
-    else:
-        param, name, reason = wire.decode_net(_binary(source).message_bytes(), str(source), dialect)
-        file = net_file(param, str(source), dialect=name)
-    new = modernize(file.param, file.dialect)
+        return _rewrite_binary(_binary(file), out, origin.dialect)
+    if not text:
+        param, name, reason = wire.decode_net(_binary(file).message_bytes(), str(file), origin.dialect)
+        return _rewrite_net(net_file(param, str(file), dialect=name), reason, out)
+    read = load_prototxt(file, origin.placeholders, origin.dialect)
+    if isinstance(read, NetFile):
+        return _rewrite_net(read, read.dialect_reason, out)
+    notes = _upgrade_inline(read, str(file), origin.dialect)
+    _write(out, to_text(read).encode(), read)
+    return Rewritten(str(out), "solver", notes)
+
+
+def _rewrite_net(net: NetFile, reason: str, out: Path) -> Rewritten:
+    new = modernize(net.param, net.dialect)
     _write(out, to_text(new).encode(), new)
-    return Rewritten(str(out), file.dialect, (f"dialect {file.dialect}: {reason}", *file.notes))
+    return Rewritten(str(out), net.dialect, (f"dialect {net.dialect}: {reason}", *net.notes))
 
 
 def _rewrite_binary(model: CaffeModel, out: Path, dialect: str) -> Rewritten:
@@ -95,7 +92,7 @@ def _rewrite_binary(model: CaffeModel, out: Path, dialect: str) -> Rewritten:
     notes = (f"dialect {name}: {reason}", *file.notes)
     if modernize(file.param, name) == param:
         model.save(out)
-        if load_caffemodel(out).view != model.view:
+        if _binary(out).view != model.view:
             raise _different(out)
         return Rewritten(str(out), name, (*notes, "in today's form already: copied byte for byte"))
     whole = wire.decode_net(model.to_bytes(), model.path, name)[0]
@@ -104,9 +101,11 @@ def _rewrite_binary(model: CaffeModel, out: Path, dialect: str) -> Rewritten:
     return Rewritten(str(out), name, notes)
 
 
-def _upgrade_inline(solver: Message, where: str, dialect: str) -> tuple[str, ...]:
+def _upgrade_inline(solver: SolverParameter, where: str, dialect: str) -> tuple[str, ...]:
     """Upgrades the nets inside a SolverParameter in place, which Caffe forgets; returns the notes."""
-    inline = [getattr(solver, name) for name in ("net_param", "train_net_param") if solver.HasField(name)]
+    inline: list[NetParameter] = [
+        getattr(solver, name) for name in ("net_param", "train_net_param") if solver.HasField(name)
+    ]
     notes: list[str] = []
     for net in (*inline, *solver.test_net_param):
         file = net_file(net, where, dialect=dialect)
@@ -115,12 +114,12 @@ def _upgrade_inline(solver: Message, where: str, dialect: str) -> tuple[str, ...
     return tuple(notes)
 
 
-def _binary(source: Path) -> CaffeModel:
-    model = load_caffemodel(source)
-    if model.format == "hdf5":
+def _binary(file: Path) -> CaffeModel:
+    model = load_caffemodel(file)
+    if isinstance(model, Hdf5Model):
         raise UsageError(
             "holds weights without a net",
-            where=source,
+            where=file,
             found="an HDF5 caffemodel",
             expected="a binary caffemodel, or a prototxt",
             advice="give the prototxt too: rlossctl convert NET WEIGHTS -o OUT",
@@ -135,7 +134,7 @@ def _write(out: Path, data: bytes, expected: Message) -> None:
         file.write(data)
 
 
-def _write_binary(out: Path, expected: Message, dialect: str) -> None:
+def _write_binary(out: Path, expected: NetParameter, dialect: str) -> None:
     data = wire.encode_net(expected, dialect)
     with atomic_write(out) as file:
         if wire.decode_net(data, str(out), dialect)[0] != expected:

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from rlossctl.converters.formats import flat_names
-from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_write
 
 
-def write(source: ConversionSource, out: Path) -> Verification:
+def write(trained: TrainedNet, out: Path) -> Verification:
     """Writes the file and compares every blob, bit for bit, with the serialized bytes read back."""
     from safetensors.numpy import load
 
-    arrays = flat_names.arrays(source.net)
-    data = encode(arrays, flat_names.metadata(source))
+    arrays = flat_names.arrays(trained.net)
+    data = encode(arrays, flat_names.metadata(trained))
     comparisons = tuple(compare_params(load(data), arrays))
-    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, source.notes))
+    verification = accept(Verification(str(out), "blobs read back", 0.0, comparisons, trained.notes))
     with atomic_write(out) as file:
         file.write(data)
     return verification

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rlossctl.converters.formats import checkpoint, safetensors
-from rlossctl.converters.inference_net import origin
+from rlossctl.converters.inference_net import provenance
 from rlossctl.errors import PrototxtError, UsageError, VerificationError
 from rlossctl.files import atomic_path
 from rlossctl.prototxt import to_text, wire
@@ -24,6 +24,7 @@ from rlossctl.weights import (
     CaffeModel,
     Hdf5Model,
     TensorFile,
+    Weights,
     caffemodel_frame,
     kinds,
     load_caffemodel,
@@ -64,46 +65,49 @@ class Transferred:
 
 
 class Transfer(NamedTuple):
-    """One way: `write(weights, file)` returns how it was checked; `lost` says what the new file lacks."""
+    """One way: `write(weights, file)` returns how it was checked; `lost` says what the new file lacks.
 
-    write: Callable[[object, Path], str]
+    The weights are what `load_weights` gives for the format that the way is listed under.
+    """
+
+    write: Callable[[Any, Path], str]
     lost: str = ""
 
 
-def transfer(source: Path, out: Path, kind: str | None, target: str) -> Transferred:
-    """Writes the blobs of `source` into `out`, in format `target`.
+def transfer(file: Path, out: Path, kind: str | None, target: str) -> Transferred:
+    """Writes the blobs of `file` into `out`, in format `target`.
 
     Args:
-        kind: the format of `source` in place of what suffix and content tell.
+        kind: the format of `file` in place of what suffix and content tell.
 
     Raises:
         UsageError: there is no way from the one format to the other without a net.
-        WeightsError: the source is damaged, or its tensors are not a net's blobs.
+        WeightsError: the file is damaged, or its tensors are not a net's blobs.
         VerificationError: what was written does not read back as what was read.
     """
-    kind = kind or kinds.kind_of(source)
+    kind = kind or kinds.kind_of(file)
     way = TRANSFERS.get((kind, target))
     if way is None:
         raise UsageError(
             "a net is missing",
-            where=source,
+            where=file,
             found=f"{kind} alone, to be written as {target}",
             expected=", ".join(to for start, to in TRANSFERS if start == kind) or "NET.prototxt and weights",
             advice="give the net too: rlossctl convert NET.prototxt WEIGHTS -o OUT",
         )
-    weights = load_weights(source, kind)
+    weights = load_weights(file, kind)
     with atomic_path(out) as written:
         method = way.write(weights, written)
         whole = target == CAFFEMODEL and IMAGE in getattr(weights, "metadata", {})
         return Transferred(str(out), method, (f"not kept: {way.lost}",) if way.lost and not whole else ())
 
 
-def tensors_of(weights: CaffeModel | Hdf5Model | TensorFile) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def tensors_of(weights: Weights) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """A weights file as named tensors and the texts that travel with them."""
     if isinstance(weights, TensorFile):
         tensors = {name: entry.read() for name, entry in weights.tensors.items()}
         return tensors, dict(weights.metadata)
-    metadata = {"source": json.dumps(origin(weights=Path(weights.path)))}
+    metadata = {"source": json.dumps(provenance(weights=Path(weights.path)))}
     if isinstance(weights, CaffeModel):
         bones, tensors = caffemodel_frame.take_apart(weights)
         return tensors, {IMAGE: bones.to_text(), NET: _net_text(weights), **metadata}
@@ -115,21 +119,23 @@ def tensors_of(weights: CaffeModel | Hdf5Model | TensorFile) -> tuple[dict[str, 
     }, metadata
 
 
-def _to_safetensors(weights: object, out: Path) -> str:
+def _to_safetensors(weights: Weights, out: Path) -> str:
     tensors, metadata = tensors_of(weights)
     out.write_bytes(safetensors.encode(tensors, metadata))
     return _check_tensors(out, SAFETENSORS, weights, tensors)
 
 
-def _to_checkpoint(weights: object, out: Path) -> str:
+def _to_checkpoint(weights: Weights, out: Path) -> str:
     tensors, metadata = tensors_of(weights)
     out.write_bytes(checkpoint.encode(tensors, metadata))
     return _check_tensors(out, CHECKPOINT, weights, tensors)
 
 
-def _check_tensors(out: Path, kind: str, weights: object, expected: Mapping[str, np.ndarray]) -> str:
+def _check_tensors(out: Path, kind: str, weights: Weights, expected: Mapping[str, np.ndarray]) -> str:
     """Reads the file back: the same tensors, and where a caffemodel is inside, the same bytes."""
     found = load_weights(out, kind)
+    if not isinstance(found, TensorFile):
+        raise _different(out, found.format)
     if sorted(found.tensors) != sorted(expected):
         raise _different(out, "other tensors")
     for name, array in expected.items():
@@ -150,7 +156,10 @@ def _from_tensors(weights: TensorFile, out: Path) -> str:
     with out.open("wb") as file:
         for piece in _image(weights):
             file.write(piece)
-    _same_bytes(out, _image(weights), load_caffemodel(out).view)
+    found = load_caffemodel(out)
+    if not isinstance(found, CaffeModel):
+        raise _different(out, found.format)
+    _same_bytes(out, _image(weights), found.view)
     return "the caffemodel inside, byte for byte with the values of the tensors"
 
 
@@ -281,6 +290,6 @@ TRANSFERS = {
     (SAFETENSORS, SAFETENSORS): Transfer(_copy),
     (CHECKPOINT, CAFFEMODEL): Transfer(_from_tensors, _INSIDE),
     (CHECKPOINT, CAFFEMODEL_H5): Transfer(_to_hdf5, _TYPES),
-    (CHECKPOINT, SAFETENSORS): Transfer(_to_safetensors, "what is no tensor (optimizer, epoch)"),
+    (CHECKPOINT, SAFETENSORS): Transfer(_to_safetensors, "entries that are not tensors (optimizer, epoch)"),
     (CHECKPOINT, CHECKPOINT): Transfer(_copy),
 }

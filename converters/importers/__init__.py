@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from rlossctl.converters.importers import gatedcrf, rloss, segmentation, torchvision
 from rlossctl.converters.importers.program import (
     IMAGENET,
     Colours,
     Fit,
-    Source,
+    Program,
     Tensors,
     facts_of,
     renamed,
@@ -24,7 +25,16 @@ from rlossctl.net.net import LayerNode
 from rlossctl.net.parameters import assign
 from rlossctl.weights import TensorFile
 
-SOURCES: tuple[Source, ...] = (*rloss.SOURCES, *segmentation.SOURCES, *gatedcrf.SOURCES, *torchvision.SOURCES)
+
+def _programs() -> tuple[Program, ...]:
+    """The PROGRAMS of every file here; a new one needs no other change."""
+    modules = (
+        importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)
+    )
+    return tuple(program for module in modules for program in getattr(module, "PROGRAMS", ()))
+
+
+PROGRAMS = _programs()
 BACKBONE = "backbone."
 SCALED = "scaled"  # in our nets of this kind: the layer between the image and what the program's network sees
 SHOWN = 12
@@ -34,22 +44,22 @@ Part = tuple[str, str, tuple[int, ...]]
 Wanted = list[tuple[LayerNode, list[Part]]]
 
 
-def recognise(file: TensorFile) -> Source:
+def recognise(file: TensorFile) -> Program:
     """The program that wrote a checkpoint.
 
     Raises:
         WeightsError: none of those that are known.
     """
     tensors = unwrapped(file.tensors)
-    for source in SOURCES:
-        if source.fits(tensors):
-            return source
+    for program in PROGRAMS:
+        if program.fits(tensors):
+            return program
     names = list(tensors)
     raise WeightsError(
         "is a checkpoint of a program that is not known here",
         where=file.path,
         found=f"{len(names)} tensors: {', '.join(names[:4])}, ...",
-        expected="; ".join(source.title for source in SOURCES),
+        expected="; ".join(program.title for program in PROGRAMS),
         advice="name its tensors <layer>/<index> in a safetensors file, or add the program (docs/import.md)",
     )
 
@@ -69,9 +79,9 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
         WeightsError: the program is not known, or tensors are missing, unexpected or of another shape: all
             of them are listed, and nothing is copied.
     """
-    source = recognise(file)
-    inside = bool(source.head) and any(name.startswith(BACKBONE) for name in net.params)
-    tensors = renamed(source, file, BACKBONE if inside else "")
+    program = recognise(file)
+    inside = bool(program.head) and any(name.startswith(BACKBONE) for name in net.params)
+    tensors = renamed(program, file, BACKBONE if inside else "")
     wanted, kept = [], []
     for layer in net.layers:
         parts = list(_wanted(layer))
@@ -82,18 +92,18 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
         elif parts and not _is_fixed(layer):
             wanted.append((layer, parts))  # all of it is missing
     unused = _unused(wanted, tensors)
-    spare = [module for module in unused if inside and _is_head(source, module)]
+    spare = [module for module in unused if inside and _is_head(program, module)]
     problems = list(_misfits(wanted, tensors))
     problems += [
         f"unexpected {module}.{name}" for module in unused if module not in spare for name in unused[module]
     ]
     if problems:
-        raise _error(file, source, net, problems)
+        raise _error(file, program, net, problems)
     for layer, parts in wanted:
-        _copy(layer, parts, tensors, source)
-    notes = [f"recognised as {source.title} ({source.name}), saved under {file.inside or 'its top'}"]
+        _copy(layer, parts, tensors, program)
+    notes = [f"recognised as {program.title} ({program.name}), saved under {file.inside or 'its top'}"]
     if SCALED in net.params:
-        colours = source.colours(facts_of(file, given))
+        colours = program.colours(facts_of(file, given))
         _normalise(net, colours, file.path)
         notes += [colours.words] if colours.words else []
     if kept:
@@ -126,8 +136,8 @@ def _unused(wanted: Wanted, tensors: Tensors) -> dict[str, list[str]]:
     return {module: names for module, names in left.items() if names}
 
 
-def _is_head(source: Source, module: str) -> bool:
-    return any(re.fullmatch(pattern, module.removeprefix(BACKBONE)) for pattern in source.head)
+def _is_head(program: Program, module: str) -> bool:
+    return any(re.fullmatch(pattern, module.removeprefix(BACKBONE)) for pattern in program.head)
 
 
 def _wanted(layer: LayerNode) -> Iterator[Part]:
@@ -142,7 +152,7 @@ def _wanted(layer: LayerNode) -> Iterator[Part]:
         yield module, name, tuple(blob.shape) or (1,)  # a PReLU's one slope for all channels
 
 
-def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source) -> None:
+def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, program: Program) -> None:
     """PyTorch keeps an average, Caffe a sum and its weight: at fraction f the weight is 1 / (1 - f) after
     many batches, and then both move alike."""
     factor = 1.0
@@ -151,7 +161,7 @@ def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, source: Source)
         assign(layer.module.blobs[2], np.array([factor], np.float32))
     for (module, tensor, _), blob in zip(parts, layer.module.blobs, strict=False):
         values = tensors.values(module, tensor)
-        if tensor == "weight" and re.fullmatch(source.first, layer.name):
+        if tensor == "weight" and re.fullmatch(program.first, layer.name):
             values = values[:, ::-1]  # RGB in PyTorch's programs, BGR in Caffe's
         assign(blob, np.ascontiguousarray(values * np.float32(factor) if factor != 1 else values))
 
@@ -178,10 +188,10 @@ def _is_fixed(layer: LayerNode) -> bool:
     return bool(specs) and all(spec.HasField("lr_mult") and spec.lr_mult == 0 for spec in specs)
 
 
-def _error(file: TensorFile, source: Source, net: Net, problems: list[str]) -> WeightsError:
+def _error(file: TensorFile, program: Program, net: Net, problems: list[str]) -> WeightsError:
     more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
     return WeightsError(
-        f"the checkpoint ({source.title}) does not fit the net {net.name!r}",
+        f"the checkpoint ({program.title}) does not fit the net {net.name!r}",
         where=file.path,
         found="; ".join([*problems[:SHOWN], *more]),
         expected="every tensor in the layer of its name, in its shape",

@@ -5,7 +5,7 @@ A pytorch-lightning `.ckpt`: the network is `net` in its state_dict.
 
 from __future__ import annotations
 
-from rlossctl.converters.importers.program import Facts, Fit, Source, labels, resnet_depth
+from rlossctl.converters.importers.program import Facts, Fit, Program, labels, resnet_depth
 
 LAST = "net.decoder.last_conv.6.weight"
 
@@ -15,8 +15,8 @@ def _config(facts: Facts) -> Fit:
     return Fit(f"deeplabv3plus_resnet{depth}_gatedcrf", labels(facts.tensors, LAST))
 
 
-SOURCES = (
-    Source(
+PROGRAMS = (
+    Program(
         "gatedcrf",
         "DeepLab v3+ of the Gated CRF loss",
         ("net.aspp.conv0.0.weight", LAST),

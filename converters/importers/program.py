@@ -48,12 +48,12 @@ class Fit(NamedTuple):
 
     Attributes:
         network: its name, as `rlossctl net --list` has it.
-        settings: values of its placeholders.
+        placeholders: values of its placeholders.
         words: what had to be assumed, for the user; "" for nothing.
     """
 
     network: str
-    settings: Mapping[str, object]
+    placeholders: Mapping[str, object]
     words: str = ""
 
     @property
@@ -79,11 +79,11 @@ def imagenet(facts: Facts) -> Colours:
 
 
 @dataclass(frozen=True)
-class Source:
+class Program:
     """One program's checkpoints.
 
     Attributes:
-        name: for `--source` and messages.
+        name: for messages.
         title: whose network it is, in words.
         marks: tensors by which it is recognised, all of them.
         absent: tensors that it does not have.
@@ -150,7 +150,7 @@ def unwrapped(tensors: Mapping[str, Entry]) -> dict[str, Entry]:
     return out
 
 
-def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
+def renamed(program: Program, file: TensorFile, prefix: str = "") -> Tensors:
     """The tensors of a checkpoint by the layers of the net.
 
     Args:
@@ -163,20 +163,20 @@ def renamed(source: Source, file: TensorFile, prefix: str = "") -> Tensors:
     entries = unwrapped(file.tensors)
     out = Tensors({}, entries)
     for name, entry in list(entries.items()):
-        if _matches(NOT_WEIGHTS, name) or _matches(source.idle, name.rpartition(".")[0]):
+        if _matches(NOT_WEIGHTS, name) or _matches(program.idle, name.rpartition(".")[0]):
             continue
-        if _matches(source.diagonal, name.rpartition(".")[0]):
+        if _matches(program.diagonal, name.rpartition(".")[0]):
             entries[name] = _diagonal(file, name, entry)
-        twin = _replaced(source.aliases, name)
+        twin = _replaced(program.aliases, name)
         if twin != name and twin in entries:
             _check_alias(file, name, entry, twin, entries[twin])
             continue
         module, _, tensor = name.rpartition(".")
-        out.by_module.setdefault(prefix + _replaced(source.rename, module), {})[tensor] = name
+        out.by_module.setdefault(prefix + _replaced(program.rename, module), {})[tensor] = name
     return out
 
 
-def labels(tensors: Mapping[str, Entry], name: str, axis: int = 0) -> dict[str, object]:
+def labels(tensors: Mapping[str, Entry], name: str, axis: int = 0) -> dict[str, int]:
     """NUM_LABELS from an axis of the classifier's weights."""
     shape = tensors[name].shape if name in tensors else ()
     return {"NUM_LABELS": shape[axis]} if axis < len(shape) else {}
@@ -187,7 +187,7 @@ def facts_of(file: TensorFile, given: Mapping[str, object] | None = None) -> Fac
     return Facts(unwrapped(file.tensors), file.extra, given or {})
 
 
-def strided(facts: Facts, network: str, settings: Mapping[str, object], *path: str) -> Fit:
+def strided(facts: Facts, network: str, placeholders: Mapping[str, object], *path: str) -> Fit:
     """The net of output stride 16, or its variant of stride 8, `<network>_os8`.
 
     Args:
@@ -208,7 +208,7 @@ def strided(facts: Facts, network: str, settings: Mapping[str, object], *path: s
             expected="8 or 16",
             advice=f"--set {STRIDE}=8 or --set {STRIDE}=16",
         )
-    return Fit(network + ("_os8" if str(stride) == "8" else ""), settings, words)
+    return Fit(network + ("_os8" if str(stride) == "8" else ""), placeholders, words)
 
 
 def resnet_depth(

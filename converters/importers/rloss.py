@@ -5,7 +5,7 @@ Keys of a `.pth.tar`: epoch, state_dict, optimizer, best_pred. Our layers have t
 
 from __future__ import annotations
 
-from rlossctl.converters.importers.program import Facts, Fit, Source, labels, strided
+from rlossctl.converters.importers.program import Facts, Fit, Program, labels, strided
 
 ASPP = "aspp.aspp1.atrous_conv.weight"
 BACKBONES = {
@@ -27,8 +27,8 @@ def _config(facts: Facts) -> Fit:
     return Fit(network, classes) if backbone == "drn" else strided(facts, network, classes)
 
 
-SOURCES = (
-    Source(
+PROGRAMS = (
+    Program(
         "rloss",
         "DeepLab v3+ of the rloss program",
         (ASPP, "decoder.last_conv.8.weight"),
@@ -36,7 +36,7 @@ SOURCES = (
         first=r"backbone\.(conv1|layer0\.0|features\.0\.0)",
         aliases=TWICE,
     ),
-    Source(
+    Program(
         "rloss-without-dropout",
         "DeepLab v3+ of pytorch-deeplab-xception before it had Dropout",
         (ASPP, "decoder.last_conv.6.weight"),

@@ -12,7 +12,7 @@ from rlossctl.converters.importers.program import (
     Colours,
     Facts,
     Fit,
-    Source,
+    Program,
     labels,
     resnet_depth,
     strided,
@@ -88,8 +88,8 @@ ASPP = (
     (r"decoder\.output\.4", "decoder.last_conv.5"),
     (r"decoder\.output\.7", "decoder.last_conv.8"),
 )
-SOURCES = (
-    Source(
+PROGRAMS = (
+    Program(
         "pytorch-segmentation",
         "DeepLab v3+ of pytorch-segmentation",
         ("ASSP.aspp1.0.weight", LAST),
@@ -99,7 +99,7 @@ SOURCES = (
         absent=("DUC_out.conv.weight",),
         rename=ASPP,
     ),
-    Source(
+    Program(
         "pytorch-segmentation-duc-hdc",
         "DeepLab with DUC and HDC of pytorch-segmentation",
         ("ASSP.aspp6.0.weight", "decoder.DUC.conv.weight", "DUC_out.conv.weight"),
@@ -108,7 +108,7 @@ SOURCES = (
         colours=_colours,
         rename=ASPP,
     ),
-    Source(
+    Program(
         "pytorch-segmentation-pspnet",
         "PSPNet of pytorch-segmentation",
         ("master_branch.0.stages.0.1.weight", "initial.0.6.weight", "layer4.0.conv3.weight"),
@@ -117,7 +117,7 @@ SOURCES = (
         colours=_colours,
         rename=DEEP_STEM,
     ),
-    Source(
+    Program(
         "pytorch-segmentation-fcn8",
         "FCN8 of pytorch-segmentation",
         ("pool3.0.weight", "adj_pool3.weight", "output.6.weight"),
@@ -126,7 +126,7 @@ SOURCES = (
         colours=_colours,
         diagonal=("up_output", "up_pool4_out", "up_final"),
     ),
-    Source(
+    Program(
         "pytorch-segmentation-unet",
         "UNet of pytorch-segmentation",
         ("down1.down_conv.0.weight", "up1.up.weight", "final_conv.weight"),
@@ -134,7 +134,7 @@ SOURCES = (
         first=r"down1\.down_conv\.0",
         colours=_colours,
     ),
-    Source(
+    Program(
         "pytorch-segmentation-unet-resnet",
         "UNet on a ResNet of pytorch-segmentation",
         ("upconv1.weight", "conv7.weight", "initial.0.6.weight"),
@@ -143,7 +143,7 @@ SOURCES = (
         colours=_colours,
         rename=DEEP_STEM,
     ),
-    Source(
+    Program(
         "pytorch-segmentation-segnet",
         "SegNet of pytorch-segmentation",
         ("stage1_encoder.0.weight", "stage5_decoder.6.weight"),
@@ -151,7 +151,7 @@ SOURCES = (
         first=r"stage1_encoder\.0",
         colours=_colours,
     ),
-    Source(
+    Program(
         "pytorch-segmentation-gcn",
         "Global Convolutional Network of pytorch-segmentation",
         ("gcn1.conv11.weight", "br9.conv2.weight", "backbone.initial.0.weight"),
@@ -162,7 +162,7 @@ SOURCES = (
         rename=STEM,
         idle=(r"br\d\.bn\d",),
     ),
-    Source(
+    Program(
         "pytorch-segmentation-upernet",
         "UperNet of pytorch-segmentation",
         ("PPN.stages.0.1.weight", "FPN.smooth_conv.0.weight", "head.weight"),
@@ -172,7 +172,7 @@ SOURCES = (
         rename=STEM,
         aliases=((r"FPN\.smooth_conv\.[12]\.(.*)", r"FPN.smooth_conv.0.\1"),),
     ),
-    Source(
+    Program(
         "pytorch-segmentation-enet",
         "ENet of pytorch-segmentation",
         ("initial.conv.weight", "bottleneck10.conv1.weight", "fullconv.weight"),

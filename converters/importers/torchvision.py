@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlossctl.converters.importers.program import Facts, Fit, Source, resnet_depth
+from rlossctl.converters.importers.program import Facts, Fit, Program, resnet_depth
 
 
 def _resnet(facts: Facts) -> Fit:
@@ -13,8 +13,8 @@ def _mobilenet(facts: Facts) -> Fit:
     return Fit("imagenet/mobilenet_v2", {})
 
 
-SOURCES = (
-    Source(
+PROGRAMS = (
+    Program(
         "torchvision-resnet",
         "torchvision's ResNet",
         ("conv1.weight", "bn1.running_mean", "layer4.1.conv2.weight"),
@@ -22,7 +22,7 @@ SOURCES = (
         first=r"(backbone\.)?conv1",
         head=(r"fc",),
     ),
-    Source(
+    Program(
         "torchvision-mobilenet",
         "torchvision's MobileNetV2",
         ("features.0.0.weight", "features.1.conv.0.0.weight", "features.18.0.weight"),

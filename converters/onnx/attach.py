@@ -94,6 +94,12 @@ class Ends:
     upsample: bool = False
     preprocess: Preprocess | None = None
 
+    def require_preprocess(self) -> Preprocess:
+        """How photos become the net's input; raises ValueError where that is not inside."""
+        if self.preprocess is None:
+            raise ValueError("the file takes the net's input, not photos")
+        return self.preprocess
+
 
 def attach(model: ModelProto, ends: Ends, num_classes: int | None) -> tuple[str, str]:
     """Puts the ends before and behind a model of one input and one output, in place.
@@ -139,7 +145,7 @@ def _put_photo_before(model: ModelProto, data: str, preprocess: Preprocess) -> s
     model.graph.node.extend([*nodes, *old])
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param or "batch"
     # Not called height and width: those are the net's input's, which is padded.
-    shape = [batch, "photo_height", "photo_width", 3]
+    shape: list[str | int | None] = [batch, "photo_height", "photo_width", 3]
     del model.graph.input[:]
     model.graph.input.append(helper.make_tensor_value_info(image, TensorProto.UINT8, shape))
     return image
@@ -200,7 +206,9 @@ class _Names:
     def __init__(self, model: ModelProto) -> None:
         graph = model.graph
         self._taken = {name for node in graph.node for name in (*node.input, *node.output)}
-        self._taken.update(entry.name for entry in (*graph.input, *graph.output, *graph.initializer))
+        for entries in (graph.input, graph.output):
+            self._taken.update(entry.name for entry in entries)
+        self._taken.update(entry.name for entry in graph.initializer)
 
     def free(self, name: str) -> str:
         """`name`, or `name_1`, ..."""

@@ -16,7 +16,7 @@ from rlossctl.net.deploy import Deploy
 from rlossctl.net.values import Value, named_values
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 OPSET = 18
 AXES = {0: "batch", 2: "height", 3: "width"}
@@ -74,7 +74,9 @@ class _AllValues(nn.Module):
         return tuple(made[place] for place in self.places)
 
 
-def _torch_export(module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, str], outputs: int):
+def _torch_export(
+    module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, str], outputs: int
+) -> ModelProto:
     for name in ("torch.onnx", "torch.fx", "torch.export"):  # they print how they work things out
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -98,6 +100,8 @@ def _torch_export(module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, 
             expected="layers that torch.onnx.export supports",
             advice="name an output that comes before the layer that fails (--output BLOB)",
         ) from error
+    if program is None:
+        raise NetError("cannot be exported to ONNX", found="an exporter that gives no program")
     return program.model_proto
 
 
@@ -113,7 +117,8 @@ def rename(model: ModelProto, names: Mapping[str, str]) -> None:
     """Gives values the blobs' names, and another name to what else is called so."""
     graph = model.graph
     names = {name: f"{name}.inner" for name in names.values()} | dict(names)
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    values: list[ValueInfoProto | TensorProto] = [*graph.input, *graph.output, *graph.value_info]
+    for value in (*values, *graph.initializer):
         value.name = names.get(value.name, value.name)
     _rename_in(graph.node, names)
 

@@ -56,12 +56,8 @@ class OnnxOptions:
     root: str = ""
 
     def __post_init__(self) -> None:
-        if self.precision == "int8" and not self.calibrate:
-            raise UsageError(
-                "int8 needs images to see how large the blobs' values are",
-                expected="a list of images like those that the model will meet, 100 or more",
-                advice="add --calibrate LIST --root DIR",
-            )
+        if self.precision == "int8":
+            self.require_calibrate()
         for option, given in (
             ("--calibrate", self.calibrate),
             ("--int8-ranges", self.ranges != "minmax"),
@@ -72,6 +68,20 @@ class OnnxOptions:
                 raise UsageError(f"{option} is for int8", found=self.precision, advice="add --precision int8")
         if self.verify_images and not self.verify:
             raise UsageError("--verify-images and --no-verify exclude each other")
+
+    def require_calibrate(self) -> str:
+        """The list of images that int8 needs.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if not self.calibrate:
+            raise UsageError(
+                "int8 needs images to see how large the blobs' values are",
+                expected="a list of images like those that the model will meet, 100 or more",
+                advice="add --calibrate LIST --root DIR",
+            )
+        return self.calibrate
 
     @property
     def none(self) -> bool:

@@ -100,30 +100,30 @@ def change(
     """
     sizes = [f"{path.stat().st_size / 1e6:.1f} MB" for path in (single, reduced)]
     size = f"{options.precision}: {sizes[1]}, float32 {sizes[0]}"
-    source = options.verify_images or options.calibrate
-    if source is None or not _segments(single):
+    list_file = options.verify_images or options.calibrate
+    if list_file is None or not _segments(single):
         return [size, _random_change(single, reduced, options.precision, inputs)]
-    return [size, _listed_change(single, reduced, options, source)]
+    return [size, _listed_change(single, reduced, options, list_file)]
 
 
-def _listed_change(single: Path, reduced: Path, options: OnnxOptions, source: str) -> str:
-    samples = read_photos(source, options.root)
+def _listed_change(single: Path, reduced: Path, options: OnnxOptions, list_file: str) -> str:
+    samples = read_photos(list_file, options.root)
     predictors = [Predictor(open_onnx(path, "cpu")) for path in (single, reduced)]
     counts = [Confusion(predictor.num_classes) for predictor in predictors]
     pixels = different = labelled = 0
     for sample in samples:
-        photo = read_image(sample.image, listed=f"{source}:{sample.line}")
-        maps = [predictor.predict(photo).labels for predictor in predictors]
+        photo = read_image(sample.image, listed=f"{list_file}:{sample.line}")
+        maps = [predictor.predict(photo).label_map for predictor in predictors]
         pixels += maps[0].size
         different += int((maps[0] != maps[1]).sum())
         if sample.label is not None and Path(sample.label).is_file():
             labelled += 1
-            truth = read_label(sample.label, listed=f"{source}:{sample.line}")
+            truth = read_label(sample.label, listed=f"{list_file}:{sample.line}")
             truth[truth >= predictors[0].num_classes] = IGNORED  # whatever id the data set marks them with
             for confusion, labels in zip(counts, maps, strict=True):
                 confusion.add(truth, labels, sample.label)
     photos = counted(len(samples), "image")
-    text = f"on {source} ({photos}) labels differ from float32's on {different / pixels:.3%}"
+    text = f"on {list_file} ({photos}) labels differ from float32's on {different / pixels:.3%}"
     before, after = (confusion.miou() for confusion in counts)
     if before is None or after is None:
         return f"{options.precision}: {text} of the pixels; no labels to measure mIoU by"

@@ -77,8 +77,9 @@ class _Photos:
     def __init__(self, model: ModelProto, options: OnnxOptions, preprocess: Preprocess | None) -> None:
         image = model.graph.input[0]
         shape = tuple(size.dim_value or None for size in image.type.tensor_type.shape.dim)
-        self._name, self._count = image.name, len(read_photos(options.calibrate, options.root))
-        self._trials = photo_trials(options.calibrate, options.root, preprocess, shape)
+        photos = options.require_calibrate()
+        self._name, self._count = image.name, len(read_photos(photos, options.root))
+        self._trials = photo_trials(photos, options.root, preprocess, shape)
         self._left = 0
 
     def __len__(self) -> int:

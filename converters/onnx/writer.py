@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlossctl.converters.folding.scale import fold_scale
-from rlossctl.converters.inference_net import ConversionSource
+from rlossctl.converters.inference_net import TrainedNet
 from rlossctl.converters.onnx import precision
 from rlossctl.converters.onnx.attach import Ends, attach
 from rlossctl.converters.onnx.export import export
@@ -38,7 +38,7 @@ FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input siz
 LARGEST = 2**31 - 2**20  # bytes of one protobuf message, and room for what is not weights
 
 
-def write(source: ConversionSource, out: Path, options: OnnxOptions | None = None) -> Verification:
+def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) -> Verification:
     """Exports the scores (or the named outputs) as a function of the image batch; see OnnxOptions.
 
     The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file, `<out>.data`.
@@ -48,13 +48,13 @@ def write(source: ConversionSource, out: Path, options: OnnxOptions | None = Non
         UsageError: options that the net does not go with.
         VerificationError: ONNX Runtime computes something else; nothing is written then.
     """
-    job = _Job(source, options or OnnxOptions())
+    job = _Job(trained, options or OnnxOptions())
     try:
         model, card = job.export()
     except NetError as error:
         if not job.dynamic:
             raise
-        job = _Job(source, job.options, fixed=f"sizes that vary cannot be exported ({error.found})")
+        job = _Job(trained, job.options, fixed=f"sizes that vary cannot be exported ({error.found})")
         model, card = job.export()
     found = job.compare_blobs(model, card.blobs)
     accept(Verification(str(out), "", TOLERANCE, tuple(found)))
@@ -74,9 +74,9 @@ def takes_any_size(deploy: Deploy) -> bool:
 class _Job:
     """One conversion: what is decided once, and its steps."""
 
-    def __init__(self, source: ConversionSource, options: OnnxOptions, fixed: str = "") -> None:
-        self.source, self.options = source, options
-        self.deploy = source.deploy()
+    def __init__(self, trained: TrainedNet, options: OnnxOptions, fixed: str = "") -> None:
+        self.trained, self.options = trained, options
+        self.deploy = trained.deploy()
         _refuse_unexportable(self.deploy)
         for layer in self.deploy.layers:
             layer.module.settle()
@@ -87,26 +87,27 @@ class _Job:
         self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
         self.outputs = list(self.deploy.output_names)
         self._refuse_masks_in_half()
-        self.notes = list(source.notes)
+        self.notes = list(trained.notes)
         if not self.dynamic:
             layers = [layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES]
             reason = (
                 f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"(the prototxt's): {fixed}"
             )
-            rows, columns = self.deploy.input_shape[2:]
+            rows, columns = self._plane
             self.notes.append(f"note: height and width are fixed at {rows} x {columns} {reason}")
 
     def export(self) -> tuple[ModelProto, ModelCard]:
         """The net in float32, and what its file will say."""
-        part, into = self.deploy, {}
+        part = self.deploy
+        into: dict[str, str] = {}
         if self.options.fold or self.options.precision == "int8":  # int8 in between would only lose digits
             part, into = fold_scale(self.deploy)
             self.keep = {into.get(name, name) for name in self.keep}
         if self.options.fold or into:
             self.notes.append(f"folded {counted(len(into), 'layer')} into the weights before them")
-        sizes = trials.trial_sizes(self.preprocess) if self.dynamic else iter([self.deploy.input_shape[2:]])
+        sizes = trials.trial_sizes(self.preprocess) if self.dynamic else iter([self._plane])
         model, values = export(part, next(sizes), dynamic=self.dynamic)
-        model.graph.name = self.source.net.name or self.source.prototxt.stem
+        model.graph.name = self.trained.net.name or self.trained.prototxt.stem
         return model, self._card({value.name: value.layer for value in values}, len(into))
 
     def compare_blobs(self, model: ModelProto, blobs: dict[str, str]) -> list[Comparison]:
@@ -157,14 +158,20 @@ class _Job:
                         advice="name another output (--output BLOB), or use --precision int8 or fp32",
                     )
 
+    @property
+    def _plane(self) -> tuple[int, int]:
+        """Height and width of the net's input."""
+        rows, columns = self.deploy.input_shape[2:]
+        return rows, columns
+
     def _preprocess(self) -> Preprocess | None:
-        options, base = self.options, preprocess_of(self.source.net, self.deploy)
+        options, base = self.options, preprocess_of(self.trained.net, self.deploy)
         if base is None and options.mean is not None:
             stride, offset = size_rule(self.deploy) if self.dynamic else (1, 0)
             base = Preprocess(stride=stride, offset=offset)
         preprocess = PreprocessOverrides(options.mean, options.scale, options.rgb).apply(base)
         if preprocess is not None and not self.dynamic:
-            preprocess = replace(preprocess, crop=tuple(self.deploy.input_shape[2:]), stride=1, offset=0)
+            preprocess = replace(preprocess, crop=self._plane, stride=1, offset=0)
         return preprocess
 
     def _ends(self) -> Ends:
@@ -172,26 +179,26 @@ class _Job:
         head = options.head or ("argmax" if inside else "scores")
         if not options.has_ends:
             return Ends()
-        names, shape = self.deploy.output_names, self.source.net.shapes[self.deploy.output_names[0]]
+        names, shape = self.deploy.output_names, self.trained.net.shapes[self.deploy.output_names[0]]
         if len(names) != 1 or len(shape) != 4:
             raise UsageError(
                 "heads, upsampling and preprocessing are for nets with one map of scores",
-                where=self.source.prototxt,
-                found=", ".join(f"{name} {self.source.net.shapes[name]}" for name in names),
+                where=self.trained.prototxt,
+                found=", ".join(f"{name} {self.trained.net.shapes[name]}" for name in names),
                 expected="one output (N, C, H, W)",
                 advice="name the scores with --output BLOB, or leave these options out",
             )
         if head == "softmax" and self.deploy.layers[-1].type == "Softmax":
             raise UsageError(
                 "the net's output is a softmax already",
-                where=self.source.prototxt,
+                where=self.trained.prototxt,
                 found=f"layer {self.deploy.layers[-1].name!r} (Softmax)",
                 advice="leave --head out, or name the scores before it with --output BLOB",
             )
         if inside and (self.preprocess is None or self.deploy.input_shape[1] != 3):
             raise UsageError(
                 "nothing says how photos become the net's input",
-                where=self.source.prototxt,
+                where=self.trained.prototxt,
                 found=f"input {self.deploy.input_name!r} of shape {self.deploy.input_shape}",
                 expected="three channels, and a data layer that reads photos, or the mean",
                 advice="add --mean B,G,R (and --scale, --rgb where they differ from Caffe's)",
@@ -200,22 +207,22 @@ class _Job:
 
     def _card(self, blobs: dict[str, str], folded: int) -> ModelCard:
         scores = self.deploy.output_names[0]
-        shape = self.source.net.shapes[scores]
-        origin = self.source.origin()
+        shape = self.trained.net.shapes[scores]
+        origin = self.trained.provenance()
         count = shape[1] if len(shape) > 1 else None
         return ModelCard(
             input=self.deploy.input_name,
             output=scores,
             head=own_head(self.deploy) if self.ends.head == "scores" else self.ends.head,
             preprocessing_inside=self.ends.preprocess is not None,
-            largest_photo=self.preprocess.crop if self.ends.preprocess and not self.dynamic else None,
+            largest_photo=self.ends.preprocess.crop if self.ends.preprocess and not self.dynamic else None,
             preprocess=self.preprocess,
             num_classes=count,
-            classes=list(self.source.classes) if self.source.classes else None,
+            classes=list(self.trained.classes) if self.trained.classes else None,
             palette=voc_palette()[:count].tolist() if count and len(shape) == 4 and count <= 256 else None,
             precision=self.options.precision,
             folded=folded,
-            losses=loss_types(self.source.net),
+            losses=loss_types(self.trained.net),
             blobs=blobs,
             source={kind: origin[kind] for kind in ("prototxt", "weights")},
             version=origin["tool"]["version"],
@@ -277,8 +284,9 @@ def _save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
     model.metadata_props.add(key=KEY, value=card.to_json())
     model.producer_name, model.producer_version = "rlossctl", card.version
     weights = sum(len(entry.raw_data) for entry in model.graph.initializer)
-    beside = {"save_as_external_data": True, "location": f"{path.name}.data"} if weights > LARGEST else {}
-    onnx.save_model(model, path, **beside)
+    large = weights > LARGEST
+    beside = f"{path.name}.data" if large else None
+    onnx.save_model(model, path, save_as_external_data=large, location=beside)
     return result
 
 

@@ -41,7 +41,7 @@ def compare_photos(
     """A file with the preprocessing inside, on photos: uint8 [H, W, 3], blue first, as they are read."""
     file = _File(path, net)
     for name, photo in photos:
-        pixels, size = ends.preprocess.apply(photo)
+        pixels, size = ends.require_preprocess().apply(photo)
         image = np.ascontiguousarray(photo[None, :, :, ::-1])
         yield from _compare_pass(net, file, ends, Trial(name, image), pixels[None], size)
 
@@ -49,18 +49,18 @@ def compare_photos(
 def random_photos(ends: Ends, fixed: bool) -> Iterator[tuple[str, np.ndarray]]:
     """Noise of several sizes, the same each time; one is larger than the crop where the net allows it."""
     generator = np.random.default_rng(1)
-    crop = ends.preprocess.crop or (64, 64)
+    crop = ends.require_preprocess().crop or (64, 64)
     sizes = [size for size in PHOTO_SIZES if not fixed or (size[0] <= crop[0] and size[1] <= crop[1])]
-    sizes.append(tuple(crop) if fixed else (crop[0] + 30, crop[1] + 11))
+    sizes.append(crop if fixed else (crop[0] + 30, crop[1] + 11))
     for rows, columns in sizes:
         photo = generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
         yield f"random photo {rows}x{columns}", photo
 
 
-def listed_photos(source: str, root: str) -> Iterator[tuple[str, np.ndarray]]:
+def listed_photos(list_file: str, root: str) -> Iterator[tuple[str, np.ndarray]]:
     """The photos of a list, one at a time."""
-    for sample in read_photos(source, root):
-        yield sample.image, read_image(sample.image, listed=f"{source}:{sample.line}")
+    for sample in read_photos(list_file, root):
+        yield sample.image, read_image(sample.image, listed=f"{list_file}:{sample.line}")
 
 
 def best_class(scores: np.ndarray) -> np.ndarray:

@@ -169,7 +169,8 @@ def names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:
         yield from (name for name in node.input if name)
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                inside = {entry.name for entry in (*attribute.g.input, *attribute.g.initializer)}
+                inside = {entry.name for entry in attribute.g.input}
+                inside.update(entry.name for entry in attribute.g.initializer)
                 inside.update(name for inner in attribute.g.node for name in inner.output)
                 yield from (name for name in names_read(attribute.g.node) if name not in inside)
                 outputs = (output.name for output in attribute.g.output)

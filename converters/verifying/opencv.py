@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from rlossctl.net.saved import layer_records
 from rlossctl.net.values import named_values
 from rlossctl.optional import needed
 from rlossctl.prototxt import to_text
+from rlossctl.prototxt.messages import NetParameter
 from rlossctl.weights import write_caffemodel
 
 
@@ -70,7 +72,7 @@ class OpenCvModel:
                         "OpenCV cannot run the net", where=layer, found=str(error).strip().splitlines()[0]
                     ) from error
 
-    def _read(self, cv2, net: Net, deploy: Deploy):
+    def _read(self, cv2: Any, net: Net, deploy: Deploy) -> Any:
         with tempfile.TemporaryDirectory() as folder:
             prototxt, weights = Path(folder) / "net.prototxt", Path(folder) / "net.caffemodel"
             write_deployed(net, deploy, prototxt, weights)
@@ -90,7 +92,7 @@ class OpenCvModel:
 def write_deployed(net: Net, deploy: Deploy, prototxt: Path, weights: Path) -> None:
     """The deployed part as a prototxt with an input of its own, and all of the net's weights."""
     kept = {id(layer.message) for layer in deploy.layers}
-    param = type(net.param)()
+    param = NetParameter()
     param.name = net.param.name
     param.input.append(deploy.input_name)
     param.input_shape.add().dim.extend(deploy.input_shape)

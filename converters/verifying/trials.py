@@ -40,7 +40,7 @@ def random_trials(shape: Shape, preprocess: Preprocess | None) -> Iterator[Trial
     sizes = list(trial_sizes(preprocess)) if fixed or len(shape) < 4 else [tuple(shape[2:])]
     for number, size in enumerate(sizes):
         batch = shape[0] or 1 + number % 2
-        full = (batch, shape[1] or 3, *size)[: len(shape)]
+        full = (batch, shape[1] or 3, *(length or 1 for length in size))[: len(shape)]
         image = (generator.standard_normal(full) * DEVIATION).astype(np.float32)
         yield Trial("random " + "x".join(map(str, full)), image, optional=number > 0)
 
@@ -53,7 +53,7 @@ def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
     yield 75, 90
 
 
-def photo_trials(source: str, root: str, preprocess: Preprocess | None, shape: Shape) -> Iterator[Trial]:
+def photo_trials(list_file: str, root: str, preprocess: Preprocess | None, shape: Shape) -> Iterator[Trial]:
     """The photos of a list, prepared as the net wants them, one at a time.
 
     Args:
@@ -66,17 +66,17 @@ def photo_trials(source: str, root: str, preprocess: Preprocess | None, shape: S
     if preprocess is None:
         raise UsageError(
             "nothing says how photos become the net's input",
-            where=source,
+            where=list_file,
             expected="a data layer that reads photos, or the mean",
             advice="add --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
         )
-    for sample in read_photos(source, root):
-        photo = read_image(sample.image, listed=f"{source}:{sample.line}")
+    for sample in read_photos(list_file, root):
+        photo = read_image(sample.image, listed=f"{list_file}:{sample.line}")
         pixels, _ = preprocess.apply(photo)
         if any(limit and side != limit for side, limit in zip(pixels.shape[1:], shape[2:], strict=True)):
             raise UsageError(
                 "the photo is larger than the net takes",
-                where=f"{source}:{sample.line}: {sample.image}",
+                where=f"{list_file}:{sample.line}: {sample.image}",
                 found=f"{photo.shape[1]} x {photo.shape[0]} (width x height)",
                 expected=f"at most {shape[3]} x {shape[2]}, at which the net is fixed",
                 advice="list smaller photos, or change the input's size in the prototxt",
@@ -84,10 +84,10 @@ def photo_trials(source: str, root: str, preprocess: Preprocess | None, shape: S
         yield Trial(sample.image, pixels[None])
 
 
-def read_photos(source: str, root: str) -> list[Sample]:
+def read_photos(list_file: str, root: str) -> list[Sample]:
     """A list of photos: bare VOC ids, or lines of an image name that a label's name may follow."""
-    label_dir = find_label_dir(source, root)
-    return read_list(source, root, labels="optional", label_dir=label_dir)
+    label_dir = find_label_dir(list_file, root)
+    return read_list(list_file, root, labels="optional", label_dir=label_dir)
 
 
 def compare_models(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import open_source
+from rlossctl.converters.inference_net import open_trained
 from rlossctl.converters.onnx.writer import takes_any_size
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import BlobModel, OnnxModel, Shape, TorchModel
@@ -19,6 +19,7 @@ from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
 from rlossctl.net.deploy import Deploy, preprocess_of
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
 from rlossctl.weights.onnxfile import load_onnx
 
@@ -206,11 +207,11 @@ def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str
     """
     prototxt, comma, weights = named.partition(",")
     if comma:
-        return open_source(prototxt, weights, placeholders, dialect=dialect).net
+        return open_trained(NetOrigin(prototxt, weights, placeholders or {}, dialect)).net
     if kinds.by_name(named) != kinds.PROTOTXT:
-        with implied_net(Path(named), None, placeholders or {}) as implied:
+        with implied_net(NetOrigin(named, None, placeholders or {}, dialect)) as implied:
             if implied is not None:
-                return open_source(implied.prototxt, named, implied.placeholders, dialect=dialect).net
+                return open_trained(implied.origin).net
     raise UsageError(
         "is only half of a model",
         where=named,

@@ -7,13 +7,14 @@ paragraph on stderr and the error's exit code: 1 failure, 2 usage, 3 verificatio
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
 import click
 
 import rlossctl
-from rlossctl.cli import groups
+from rlossctl.cli import escaped, groups
 from rlossctl.errors import RlossError
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
@@ -26,6 +27,7 @@ COMMANDS = {
     "doctor": "Check the installation: packages, devices, sessions, and what is missing.",
     "eval": "Evaluate models: IoU, Dice and accuracy per class, and their means.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
+    "net": "Show the networks that come with rlossctl, or write their prototxts out.",
     "predict": "Predict photos: label images, overlays, probabilities.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
@@ -58,6 +60,12 @@ class LazyGroup(groups.Group):
         found: click.Command = importlib.import_module(f"rlossctl.cli.{name}").command
         return found
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # click would take the end of some file for that of the terminal
+            raise escaped.explained(error) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -77,6 +85,7 @@ def main() -> None:
     """Entry point of the `rlossctl` script."""
     try:
         cli.main(prog_name="rlossctl", standalone_mode=False)
+        sys.stdout.flush()  # a full disk under it is told here, and not while Python exits
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -89,14 +98,19 @@ def main() -> None:
         _fail(RlossError(error.format_message()))
     except RlossError as error:
         _fail(error)
-    except MemoryError as error:
-        click.echo(f"error: the memory is not enough\n  found:    {error or 'MemoryError'}", err=True)
-        sys.exit(1)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        _fail(escaped.explained(error))
 
 
 def _fail(error: RlossError) -> NoReturn:
-    click.echo(f"error: {error}", err=True)
+    # A name may hold bytes that are not text; a stream, characters that it cannot write.
+    text = f"error: {error}".encode(errors="backslashreplace").decode()
+    click.echo(text, err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # what it still holds goes nowhere, so that Python does not complain about it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(error.exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,23 +155,21 @@ def _onnx_options(
     options.python_layers,
     options.image_shape,
     click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Blob that ONNX returns."),
-    click.option(
-        "--classes", metavar="NAMES", help="Class names for ONNX: voc, camvid, or a file with one per line."
-    ),
+    options.classes("Class names for ONNX"),
     click.option(
         "--fold-bn", metavar="LIST", help="Fold the statistics of these images into SegNet's BN layers."
     ),
     click.option("--root", metavar="DIR", help="Folder of the names in every LIST."),
 )
 @groups.gathered("onnx_options", _onnx_options, *_ONNX)
-@options.unread_paths("net", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     net: Path,
     weights: Path | None,
     out: Path,
     source_format: str | None,
     target_format: str | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     outputs: tuple[str, ...],
     classes: str | None,
@@ -215,7 +214,7 @@ def command(
             net_file,
             weights_file,
             target,
-            placeholders=settings,
+            placeholders=placeholders,
             outputs=outputs,
             classes=class_names(classes),
             dialect=dialect,

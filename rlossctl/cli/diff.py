@@ -27,7 +27,7 @@ DIFFERENT, TROUBLE = 1, 2  # as diff(1) has it
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    first: Path, second: Path, settings: dict[str, str], dialect: str, tolerance: float, as_json: bool
+    first: Path, second: Path, placeholders: dict[str, str], dialect: str, tolerance: float, as_json: bool
 ) -> None:
     """Compare what two files have in common: layers and their parameters, blobs, a solver's fields.
 
@@ -46,7 +46,7 @@ def command(
     from rlossctl.inspection.difference import difference
 
     try:
-        result = difference(first, second, settings, tolerance, dialect)
+        result = difference(first, second, placeholders, tolerance, dialect)
     except RlossError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(TROUBLE)

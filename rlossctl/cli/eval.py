@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,7 +63,7 @@ undefined. docs/evaluation.md defines every score.
         show_default=True,
         help="Label of pixels that do not count.",
     ),
-    click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line."),
+    options.classes(),
 )
 @groups.option_group(
     "Model",
@@ -124,14 +125,14 @@ undefined. docs/evaluation.md defines every score.
         help="Write tables for a paper in Markdown (- for stdout).",
     ),
 )
-@options.unread_paths("models", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
+@options.unread_paths(replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     models: tuple[str, ...],
     data: str | None,
     root: str | None,
     label_dir: str | None,
     limit: int | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     mean: tuple[float, float, float] | None,
     scale: float | None,
@@ -169,10 +170,11 @@ def command(
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
-    paired = pair_models(models, names.split(",") if names else None)
+    called = None if names is None else [name for name in names.split(",") if name]
+    paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
-            with_settings(paired, settings, dialect),
+            with_settings(paired, placeholders, dialect),
             ImageList(data, root, label_dir, limit),
             overrides=PreprocessOverrides(mean, scale, rgb, crop),
             counting=Counting(ignore, interest, band),

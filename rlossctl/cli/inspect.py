@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ from rlossctl.cli import groups, options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     file: Path,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     phase: str | None,
     dialect: str,
     image_shape: tuple[int, int, int] | None,
@@ -42,13 +43,15 @@ def command(
       rlossctl inspect train.prototxt --set NUM_LABELS=21
       rlossctl inspect segnet_train.prototxt --image-shape 3,360,480
       rlossctl inspect solver.prototxt --json
-      rlossctl inspect test.prototxt --draw net.svg
+      rlossctl inspect net.prototxt --draw net.svg
       rlossctl inspect train_iter_9000.caffemodel
       rlossctl inspect checkpoint.pth.tar
     """
     from rlossctl import inspection
 
-    report = inspection.inspect(file, settings, phase.upper() if phase else None, dialect, image_shape, draw)
+    report = inspection.inspect(
+        file, placeholders, phase.upper() if phase else None, dialect, image_shape, draw
+    )
     if as_json:
         options.write_json("-", report.as_dict())
     else:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +15,38 @@ from rlossctl.files import atomic_write
 from rlossctl.trust import python_layers_allowed
 
 
-def parse_settings(
+def parse_placeholders(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
     """Turns repeated NAME=VALUE into a dict."""
-    settings = {}
+    placeholders = {}
     for value in values:
         name, equals, content = value.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{value!r} is not NAME=VALUE", context, parameter)
-        settings[name] = content
-    return settings
+        placeholders[name] = content
+    return placeholders
 
 
 def placeholders(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--set NAME=VALUE`."""
     return click.option(
         "--set",
-        "settings",
+        "placeholders",
         multiple=True,
         metavar="NAME=VALUE",
-        callback=parse_settings,
-        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment. Repeatable.",
+        callback=parse_placeholders,
+        help="Value of the placeholder ${NAME} of a prototxt; others come from the environment, or have a "
+        "default. Repeatable.",
     )(command)
 
 
 def unread_paths(
-    *files: str, replaced: Mapping[str, str] | None = None, always: Collection[str] = ()
+    *, replaced: Mapping[str, str] | None = None, always: Collection[str] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Lets placeholders of --set stay unset in strings that the command does not read.
 
     Args:
-        files: arguments of the command that name prototxts (others among them are left alone).
         replaced: argument -> the string fields that are not read when it is given.
         always: string fields that are never read.
     """
@@ -55,11 +54,12 @@ def unread_paths(
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def wrapped(*args: Any, **values: Any) -> Any:
+            from rlossctl.prototxt.unset import Placeholders
+
             fields = {*always}
             for argument, field in (replaced or {}).items():
                 fields.update(field.split() if values[argument] else ())
-            given = (values[file] for file in files)
-            values["settings"] = _kept(given, values["settings"], fields)
+            values["placeholders"] = Placeholders(values["placeholders"], fields)
             return command(*args, **values)
 
         return wrapped
@@ -67,17 +67,19 @@ def unread_paths(
     return decorate
 
 
-def _kept(given: Iterable[object], settings: dict[str, str], fields: set[str]) -> dict[str, object]:
-    from rlossctl.errors import PrototxtError
-    from rlossctl.prototxt import text, unset
+def classes(
+    words: str = "Class names", default: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--classes`: those of a data set that is known by its name, or of a file."""
+    from rlossctl.data.sets.registry import data_sets
 
-    texts = []
-    for value in given:
-        for name in value if isinstance(value, tuple) else (value,):
-            with contextlib.suppress(PrototxtError):  # whoever reads the file says what is wrong with it
-                for path in str(name or "").split(","):
-                    texts += [text.read_text(path)] if path.endswith(".prototxt") else []
-    return unset.keep(texts, settings, fields)
+    return click.option(
+        "--classes",
+        metavar="NAMES",
+        default=default,
+        show_default=default is not None,
+        help=f"{words}: {', '.join(data_sets())}, or a file with one per line.",
+    )
 
 
 class Numbers(click.ParamType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ Examples:
   find . -name '*.jpg' | rlossctl predict net.onnx - --out predictions --write npz
 \b
   # what the VOC evaluation server takes
-  rlossctl predict net.onnx ImageSets/Segmentation/test.txt --root VOC2012 --voc-archive results.tgz
+  rlossctl predict net.onnx VOC2012/ImageSets/Segmentation/test.txt --root VOC2012 \\
+      --voc-archive results.tgz
 \b
 NAME.png holds class ids, in VOC's colours; NAME_overlay.png shows them on the photo; NAME.npz has
 probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) 65535 times the
@@ -88,7 +90,7 @@ class Kinds(click.ParamType):
 @prediction.protocol_options
 @prediction.rule_options
 @groups.option_group("Running", options.device, options.decoding)
-@options.unread_paths("model", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     model: str,
     inputs: tuple[str, ...],
@@ -96,7 +98,7 @@ def command(
     kinds: tuple[str, ...],
     archive: Path | None,
     root: str,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     mean: tuple[float, float, float] | None,
     scale: float | None,
     rgb: bool,
@@ -126,7 +128,7 @@ def command(
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model(Named("", model, weights, settings, dialect), device)
+    opened = open_model(Named("", model, weights, placeholders, dialect), device)
     preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)

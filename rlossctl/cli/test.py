@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from rlossctl.cli import groups, options
@@ -31,12 +33,12 @@ from rlossctl.cli import groups, options
     options.device,
     click.option("--json", "json_file", metavar="FILE", help="Write loss, means and last batch as JSON."),
 )
-@options.unread_paths("net", replaced={"data": "source", "root": "root_folder"}, always=["/name"])
+@options.unread_paths(replaced={"data": "source", "root": "root_folder"}, always=["/name"])
 def command(
     net: str,
     weights: str,
     iterations: int,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     data: str | None,
     root: str | None,
     level: int,
@@ -56,19 +58,16 @@ def command(
       rlossctl test test.prototxt train_iter_9000.caffemodel --set NUM_LABELS=21 --set EXP=voc \\
           --data val.txt --root VOC2012 --iterations 1449
     """
+    from rlossctl.net import DataOverrides, NetOrigin
     from rlossctl.solver.testing import run_test
 
     tested = run_test(
-        net,
-        weights,
+        NetOrigin(net, weights, placeholders, dialect),
         iterations=iterations,
-        settings=settings,
-        data=data,
-        root=root,
+        data=DataOverrides(data, root),
         level=level,
         stages=stages,
         device=device,
-        dialect=dialect,
     )
     if json_file:
         options.write_json(json_file, tested._asdict())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from rlossctl.cli import groups, options
@@ -64,7 +66,6 @@ Caffe's log lines, and metrics.jsonl with one JSON object per iteration. Ctrl-C 
     click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events, to OUT/tensorboard."),
 )
 @options.unread_paths(
-    *("prototxt", "solver"),
     replaced={
         "data": "source",
         "root": "root_folder",
@@ -75,7 +76,7 @@ Caffe's log lines, and metrics.jsonl with one JSON object per iteration. Ctrl-C 
 def command(
     prototxt: str,
     solver: str | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     weights: str | None,
     resume: str | None,
     out: str | None,
@@ -95,24 +96,24 @@ def command(
     working directory, as in Caffe, then from the solver's own folder. A terminal shows a progress bar, a
     file or pipe gets Caffe's log lines.
     """
+    from rlossctl.net import DataOverrides
+    from rlossctl.solver.files import SolverOrigin
+    from rlossctl.solver.options import TrainOptions
     from rlossctl.solver.training import train
 
-    trained = train(
-        prototxt,
-        solver=solver,
-        settings=settings,
-        weights=[name.strip() for name in (weights or "").split(",") if name.strip()],
+    names = [name.strip() for name in (weights or "").split(",") if name.strip()]
+    chosen = TrainOptions(
+        weights=names or None,
         resume=resume,
         out=out,
         device=device,
         workers=workers,
         seed=seed,
         max_iter=max_iter,
-        data=data,
-        root=root,
         tensorboard=tensorboard,
-        dialect=dialect,
     )
+    origin = SolverOrigin(prototxt, solver, placeholders, dialect)
+    trained = train(origin, DataOverrides(data, root), chosen)
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -31,11 +32,11 @@ from rlossctl.cli import groups, options
     help="Largest difference allowed, as a share of the blob's largest magnitude.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON.")
-@options.unread_paths("reference", "candidate", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     reference: str,
     candidate: str,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     images: str | None,
     root: str,
@@ -60,7 +61,7 @@ def command(
     compared = compare_named(
         reference,
         candidate,
-        placeholders=settings,
+        placeholders=placeholders,
         dialect=dialect,
         images=images,
         root=root,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -79,7 +79,7 @@ def command() -> None:
     "Scores",
     _soften,
     click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the model's, 0 to 255."),
-    click.option("--classes", metavar="FILE|voc|camvid", help="Class names, one per line."),
+    options.classes(),
     options.placeholders,
     options.dialect,
 )
@@ -88,7 +88,7 @@ def command() -> None:
     options.device,
     click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the PNGs."),
 )
-@options.unread_paths("scores", always=["source", "root_folder", "/name"])
+@options.unread_paths(always=["source", "root_folder", "/name"])
 def densecrf(
     image: str,
     scores: str,
@@ -102,7 +102,7 @@ def densecrf(
     soften: float,
     mean: tuple[float, float, float] | None,
     classes: str | None,
-    settings: dict[str, str],
+    placeholders: Mapping[str, object],
     dialect: str,
     device: str,
 ) -> None:
@@ -124,7 +124,7 @@ def densecrf(
         scores,
         weights,
         device=device,
-        placeholders=settings,
+        placeholders=placeholders,
         dialect=dialect,
         mean=mean,
         classes=class_names(classes),

@@ -1,4 +1,4 @@
-"""Files out of folders, tar and zip archives alike, by the folder that they lie in."""
+"""Reading files from folders, tar archives and zip archives alike."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a source: its path there, and what reads it."""
+    """A file of a source: its path there, its place for errors, and a function that reads it."""
 
     path: PurePosixPath
     where: str
@@ -43,15 +43,15 @@ class Entry:
 
 
 class Sources:
-    """Opens folders and archives; use it as a context, so that archives are closed.
+    """Opens folders and archives. Use it as a context manager, so that archives are closed.
 
-    Links and device files of archives are passed over, and no path of an archive is ever used as one.
+    Links and device files in archives are skipped, and paths in archives are never used as file paths.
 
     Args:
-        paths: folders, .tar (compressed or not) or .zip files.
+        paths: folders, .tar files (compressed or not) or .zip files.
 
     Raises:
-        DataError: a path that is neither.
+        DataError: a path is none of these.
     """
 
     def __init__(self, paths: list[str]) -> None:
@@ -71,7 +71,7 @@ class Sources:
         self.close()
 
     def close(self) -> None:
-        """Closes the archives; entries cannot be read any more."""
+        """Closes the archives; their entries can no longer be read."""
         for archive in self._archives:
             archive.close()
 

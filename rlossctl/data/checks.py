@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a list of photos and labels, found in one pass."""
+"""Checks of a list of photos and labels that find every fault in one pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from rlossctl.data.images import check_labels, image_orientation, read_image, read_label
 from rlossctl.data.label_ids import LabelIds, Suspicion
 from rlossctl.data.lists import Sample
-from rlossctl.data.palette import voc_palette
+from rlossctl.data.sets.registry import data_sets
 from rlossctl.errors import DataError
 from rlossctl.files import require_regular
 from rlossctl.progress import track
@@ -23,7 +23,7 @@ from rlossctl.progress import track
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong (or, with `fatal` false, worth knowing): its kind, the place, the fact."""
+    """A fault (or, with `fatal` false, something worth knowing): its kind, the place, the fact."""
 
     kind: str
     where: str
@@ -33,13 +33,13 @@ class Finding:
 
 @dataclass
 class ListReport:
-    """What was seen of one list.
+    """The result for one list.
 
     Attributes:
-        images: lines of the list.
+        images: number of lines in the list.
         findings: in the order of the lines.
         labelled: labelled share of each readable label, 0..1.
-        modes: how the label files store their ids: "palette", "VOC's palette", "one channel".
+        modes: how the label files store their ids: "one channel", "other palette", or a data set's palette.
         good: positions of the samples without a fatal finding.
         ids: the class ids of all readable labels.
     """
@@ -54,14 +54,14 @@ class ListReport:
 
 @dataclass
 class Verification:
-    """The reports of all lists by name, and what concerns several: repeated photos, classes in no label."""
+    """The reports of all lists by name, and common findings: repeated photos, classes in no label."""
 
     lists: dict[str, ListReport]
     common: list[Finding]
 
     @property
     def findings(self) -> list[Finding]:
-        """All of them, list by list, what several have in common last."""
+        """All findings, list by list, the common ones last."""
         return [entry for report in self.lists.values() for entry in report.findings] + self.common
 
     @property
@@ -77,18 +77,18 @@ def verify(
     names: Sequence[str] | None = None,
     ignore: int = 255,
 ) -> Verification:
-    """Reads every file of every list and notes what does not fit; a damaged file does not end the pass.
+    """Reads every file of every list and records every fault. A damaged file does not end the pass.
 
-    Fatal: files that are missing or damaged, labels that are not label images, sizes that differ, ids out of
-    range, labels without any labelled pixel, lists of one class and the ignore label alone (a mask of 0 and
-    255), the same photo (by the SHA-256 of its file) in two lists.
+    Fatal: missing or damaged files, labels that are not label images, sizes that differ, ids out of range,
+    labels without a labelled pixel, lists whose labels hold only one class and the ignore label (a mask of 0
+    and 255), and the same photo (by the SHA-256 of its file) in two lists.
     Only noted: classes that no label has, the same photo twice in one list, a rotation in the EXIF data
-    (which is not applied, as labels have none), palettes that Caffe itself would read as grey levels.
+    (which is not applied, because labels have none), and palettes that Caffe would read as grey levels.
 
     Args:
         lists: samples by the list's name.
-        num_classes: ids are 0..num_classes-1 or `ignore`; any id will do without it.
-        names: the classes' names, for the notes; numbers where there are none.
+        num_classes: if given, ids must be 0..num_classes-1 or `ignore`; otherwise any id is accepted.
+        names: the classes' names, for the notes; without them, numbers are used.
         ignore: the id of unlabelled pixels.
     """
     seen: dict[str, tuple[str, str]] = {}
@@ -110,7 +110,7 @@ def verify(
 
 
 def format_verification(verification: Verification, shown: int = 20) -> str:
-    """What was checked, and the first findings of each kind."""
+    """The report as text: what was checked, and the first findings of each kind."""
     lines = []
     for name, report in verification.lists.items():
         shares = report.labelled or [0.0]
@@ -183,11 +183,14 @@ def _mode(path: str) -> str:
         if image.mode != "P":
             return "one channel"
         palette = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    return "VOC's palette" if np.array_equal(palette, voc_palette()[: len(palette)]) else "other palette"
+    for entry in data_sets().values():
+        if entry.palette is not None and np.array_equal(palette, entry.palette()[: len(palette)]):
+            return f"{entry.title}'s palette"
+    return "other palette"
 
 
 def _palettes(name: str, report: ListReport) -> Iterator[Finding]:
-    count = report.modes["VOC's palette"] + report.modes["other palette"]
+    count = sum(number for mode, number in report.modes.items() if mode.endswith("palette"))
     if count:
         found = f"{count} labels: rlossctl reads their indices, Caffe itself would read grey levels"
         yield Finding("labels with a palette", name, found, fatal=False)
@@ -204,13 +207,13 @@ def _sha256(file: BinaryIO) -> str:
 
 
 def _duplicate(sample: Sample, name: str, seen: dict[str, tuple[str, str]]) -> Iterator[Finding]:
-    """Compares the photo's content with all before it, and remembers it."""
+    """Compares the photo's content with every earlier photo, and remembers it."""
     try:
         require_regular(sample.image)
         with open(sample.image, "rb") as file:
             digest = _sha256(file)
     except OSError:
-        return  # missing files are found by themselves
+        return  # missing files are reported elsewhere
     if digest not in seen:
         seen[digest] = name, f"{sample.image} ({name}:{sample.line})"
         return

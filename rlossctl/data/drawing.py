@@ -1,4 +1,4 @@
-"""Pictures of photos with labels: class colours over a photo, and captioned sheets."""
+"""Drawing photos with their labels: class colours over a photo, and captioned sheets."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NARROWEST = 280  # pixels; below it a caption would run into the next panel
 _CAPTION = 22
 _GAP = 6
 _THUMBNAIL = (280, 210)  # width, height
-_SEE_THROUGH_FROM = 0.2  # labelled share from which labels would hide the photo
+_SEE_THROUGH_FROM = 0.2  # labels that cover a larger share would hide the photo
 
 
 def overlay(photo: np.ndarray, ids: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """Class colours (VOC's palette) over the photo in grey, whose own colours would change them.
+    """Class colours (VOC's palette) over the photo in grey; the photo's own colours would distort them.
 
     Args:
         photo: uint8 [H, W, 3] BGR.
         ids: uint8 [H, W]; 255 is drawn in the palette's light beige.
-        opacity: of the colours, 0 to 1.
+        opacity: opacity of the class colours, 0 to 1.
 
     Returns:
         uint8 [H, W, 3] RGB.
@@ -37,7 +37,7 @@ def overlay(photo: np.ndarray, ids: np.ndarray, opacity: float = 0.7) -> np.ndar
 
 
 def enlarge(panel: np.ndarray) -> np.ndarray:
-    """A panel wide enough for its caption: small ones are enlarged by a whole factor, pixels left square."""
+    """Enlarges a small panel by a whole factor until it is wide enough for its caption."""
     factor = -(-_NARROWEST // panel.shape[1])
     return panel.repeat(factor, axis=0).repeat(factor, axis=1)
 
@@ -76,8 +76,8 @@ def save_sheet(
         raise DataError(
             "there is nothing to show",
             where=path,
-            found="no image and label that fit together",
-            advice="mend the faults first",
+            found="no image with a matching label",
+            advice="correct the faults first",
         )
     chosen = sorted({index * len(samples) // count for index in range(count)})
     with atomic_write(path) as file:
@@ -85,10 +85,10 @@ def save_sheet(
 
 
 def label_sheet(samples: Sequence[Sample], ignore: int = 255) -> Image.Image:
-    """Photos beside their labels, two pairs in a row; unlabelled pixels show the photo in grey.
+    """Photos beside their labels, two pairs in a row. Unlabelled pixels show the photo in grey.
 
     Args:
-        samples: lines of a list whose files can be read and fit together.
+        samples: lines of a list whose files can be read and match in size.
     """
     panels: list[Panel] = []
     for sample in samples:
@@ -101,7 +101,7 @@ def label_sheet(samples: Sequence[Sample], ignore: int = 255) -> Image.Image:
 
 
 def _labels_on(photo: np.ndarray, ids: np.ndarray, ignore: int) -> np.ndarray:
-    """RGB: full masks see-through, strokes solid with a white edge, both over the faded photo."""
+    """RGB: the labels over the faded photo; full masks are transparent, strokes solid with a white edge."""
     labelled = ids != ignore
     faded = blend(grey(photo), np.full(3, 255), 0.45)
     if labelled.mean() > _SEE_THROUGH_FROM:
@@ -114,7 +114,7 @@ def _labels_on(photo: np.ndarray, ids: np.ndarray, ignore: int) -> np.ndarray:
 
 
 def thumbnail(panel: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] fitted into a box of one size, with light bars where its shape differs."""
+    """uint8 [H, W, 3] fitted into a box of fixed size; light bars fill the rest."""
     image = Image.fromarray(np.ascontiguousarray(panel))
     scale = min(_THUMBNAIL[0] / image.width, _THUMBNAIL[1] / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -130,5 +130,5 @@ def grey(photo: np.ndarray) -> np.ndarray:
 
 
 def blend(under: np.ndarray, over: np.ndarray, opacity: float) -> np.ndarray:
-    """uint8: `over` above `under`."""
+    """`over` blended onto `under`, uint8."""
     return np.rint(under * (1 - opacity) + over * opacity).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Reading photos as OpenCV gives them to Caffe (BGR bytes) and label images as class ids."""
+"""Reading photos as OpenCV gives them to Caffe (BGR bytes), and label images as class ids."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from PIL import Image
 from rlossctl.errors import DataError, UsageError
 from rlossctl.files import require_regular
 
-# Pixels of the largest picture that is decoded, pillow's own limit; RLOSSCTL_MAX_PIXELS sets another.
+# The most pixels that a decoded picture may have: pillow's own limit, or the value of RLOSSCTL_MAX_PIXELS.
 LARGEST_PICTURE = 2 * 89_478_485
 MAX_PIXELS = "RLOSSCTL_MAX_PIXELS"
-_ORIENTATION = 0x0112  # EXIF's number for it
+_ORIENTATION = 0x0112  # its EXIF tag
 # What pillow raises on files that are missing, truncated, damaged or absurdly large.
 _BROKEN = (
     OSError,
@@ -32,7 +32,7 @@ _BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-# Pillow warns from half of its limit on. What is too large is refused here, and the rest is fine.
+# Pillow warns above half of its limit. Pictures that are too large are refused here; the others are fine.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -40,14 +40,14 @@ def read_image(path: str | os.PathLike[str], *, color: bool = True, listed: str 
     """The photo as uint8 [H, W, 3], blue first, or [H, W, 1] grey with `color=False`.
 
     Like cv::imread: grey is replicated, alpha is dropped, 16 bits become 8, and colours become grey with
-    the decoders' own weights. The EXIF orientation is not
-    applied: labels have none and would no longer fit.
+    the decoders' own weights. The EXIF orientation is not applied: labels have none, so they would no longer
+    match the photo.
 
     Args:
-        listed: where the name comes from (`list.txt:12`), for the error.
+        listed: the line that names the file (`list.txt:12`), for the error.
 
     Raises:
-        DataError: missing, truncated, damaged, too large for pillow's limit, or no picture.
+        DataError: the file is missing, truncated, damaged, too large, or not a picture.
     """
     with _opened(path, _place(path, listed)) as image:
         return _pixels(image, color, _place(path, listed))
@@ -58,8 +58,8 @@ def decode_image(data: bytes, where: str, color: bool | None = None) -> np.ndarr
 
     Args:
         data: the file's content, such as a Datum's `data`.
-        where: whose content this is, for the error.
-        color: True for three channels, False for one, None for those of the file (blue first, then alpha).
+        where: the place the content comes from, for the error.
+        color: True for three channels, False for one, None for the file's own (blue first, alpha last).
 
     Raises:
         DataError: as for `read_image`.
@@ -88,9 +88,9 @@ def _pixels(image: Image.Image, color: bool, where: str) -> np.ndarray:
 
 
 def _blue_first(image: Image.Image) -> np.ndarray:
-    """Pillow's own packer turns the channels around: half the time of doing it in numpy."""
+    """Reorders the channels with pillow's own packer, in half the time that numpy takes."""
     packed = np.frombuffer(image.tobytes("raw", "BGR"), np.uint8)
-    return packed.reshape(image.height, image.width, 3).copy()  # the bytes could not be written to
+    return packed.reshape(image.height, image.width, 3).copy()  # the bytes are read-only
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -101,7 +101,7 @@ def _grey(image: Image.Image) -> np.ndarray:
         return np.asarray(image.convert("L"))
     weights, shift, half = (4899, 9617, 1868), 14, 1 << 13  # icvCvt_BGR2Gray
     if image.format == "PNG":
-        weights, shift, half = (9798, 19235, 3735), 15, 0  # png_set_rgb_to_gray, which cuts off
+        weights, shift, half = (9798, 19235, 3735), 15, 0  # png_set_rgb_to_gray, which truncates
     colors = np.asarray(image.convert("RGB"), dtype=np.int32)
     return ((colors @ np.array(weights, dtype=np.int32) + half) >> shift).astype(np.uint8)
 
@@ -110,10 +110,11 @@ def read_label(path: str | os.PathLike[str], *, listed: str | None = None) -> np
     """The label image as uint8 [H, W] of class ids.
 
     A palette PNG gives its indices, a single-channel file its values. Caffe itself would turn a palette
-    into grey levels (cv::imread's grey flag), which are not class ids; nobody wants that.
+    into grey levels (cv::imread's grey flag), which are not class ids.
 
     Raises:
-        DataError: unreadable as for `read_image`; a colour or alpha image; lossy JPEG; ids over 255.
+        DataError: the file cannot be read (see `read_image`), is a colour or alpha image or a lossy JPEG, or
+            holds ids over 255.
     """
     place = _place(path, listed)
     with _opened(path, place) as image:
@@ -125,7 +126,7 @@ def decode_label(data: bytes, where: str) -> np.ndarray:
 
     Args:
         data: the file's content.
-        where: whose content this is, for the error.
+        where: the place the content comes from, for the error.
 
     Raises:
         DataError: as for `read_label`.
@@ -160,7 +161,7 @@ def image_size(path: str | os.PathLike[str], *, listed: str | None = None) -> tu
 
 
 def image_orientation(path: str | os.PathLike[str], *, listed: str | None = None) -> int:
-    """The EXIF orientation, 1 (upright) where the file has none. Nothing here ever applies it.
+    """The EXIF orientation, 1 (upright) if the file has none. It is never applied.
 
     Raises:
         DataError: as for `read_image`.
@@ -175,7 +176,7 @@ def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where:
     Args:
         label: ids of any integer or float type and shape.
         num_classes: how many classes the net predicts.
-        ignore: the id of unlabelled pixels, or None where there is none.
+        ignore: the id of unlabelled pixels, or None if there is no such id.
     """
     wrong = (label < 0) | (label >= num_classes)
     if ignore is not None:
@@ -194,7 +195,7 @@ def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where:
 
 
 def largest_picture() -> int:
-    """How many pixels a picture may have: LARGEST_PICTURE, or what RLOSSCTL_MAX_PIXELS says.
+    """The most pixels a picture may have: LARGEST_PICTURE, or the value of RLOSSCTL_MAX_PIXELS.
 
     Raises:
         UsageError: the variable does not hold a number.
@@ -212,7 +213,7 @@ def largest_picture() -> int:
 
 
 def check_picture_size(height: int, width: int, where: str) -> None:
-    """Refuses a picture of more pixels than are decoded, before memory is taken for it.
+    """Refuses a picture with too many pixels before memory is allocated for it.
 
     Raises:
         DataError: it has more than `largest_picture()`.
@@ -249,7 +250,7 @@ def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator
 
 def _pillow_open(source: str | os.PathLike[str] | io.BytesIO) -> Image.Image:
     if MAX_PIXELS in os.environ and Image.MAX_IMAGE_PIXELS is not None:
-        # Pillow refuses on its own from twice this number on.
+        # Pillow itself refuses pictures above twice this number.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (largest_picture() + 1) // 2)
     return Image.open(source)
 

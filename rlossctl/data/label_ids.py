@@ -1,4 +1,4 @@
-"""Which class ids the labels of a list hold, and what is suspicious about them."""
+"""The class ids in a list's labels, and what is suspicious about them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Suspicion(NamedTuple):
-    """Something about a list's ids: in a few words, in full, and whether it makes training pointless."""
+    """Something suspicious about a list's ids: in brief, in full, and whether it makes training pointless."""
 
     kind: str
     found: str
@@ -22,8 +22,8 @@ class LabelIds:
     """The ids of the labels seen so far.
 
     Attributes:
-        ignore: the id of pixels that do not count.
-        pixels: how many pixels have each id, int64 [256].
+        ignore: the id of unlabelled pixels.
+        pixels: number of pixels with each id, int64 [256].
     """
 
     ignore: int = 255
@@ -34,7 +34,7 @@ class LabelIds:
         self.pixels += np.bincount(label.ravel(), minlength=256)
 
     def classes(self) -> list[int]:
-        """The ids that occur and count."""
+        """The ids that occur, without the ignored one."""
         return [int(index) for index in np.flatnonzero(self.pixels) if index != self.ignore]
 
     def merged(self, other: LabelIds) -> LabelIds:
@@ -42,7 +42,7 @@ class LabelIds:
         return LabelIds(self.ignore, self.pixels + other.pixels)
 
     def one_class(self) -> Iterator[Suspicion]:
-        """Says so where one class is all that there is: of a mask of 0 and 255, half goes unseen."""
+        """Reports labels with only one class: in a mask of 0 and 255, for example, 255 is ignored."""
         found, ignored = self.classes(), int(self.pixels[self.ignore])
         if len(found) == 1 and ignored:
             yield Suspicion("one class only", self._one_class(found[0], ignored), fatal=True)
@@ -50,7 +50,7 @@ class LabelIds:
             yield Suspicion("one class only", f"every pixel has id {found[0]}", fatal=False)
 
     def missing(self, names: Sequence[str]) -> Iterator[Suspicion]:
-        """Says which classes no label has, of those that there should be, in the order of their ids."""
+        """Reports the expected classes that no label has, in the order of their ids."""
         found = self.classes()
         missing = [f"{index} ({name})" for index, name in enumerate(names) if index not in found]
         if missing and found:

@@ -1,4 +1,4 @@
-"""Caffe's list files: one sample per line, `image [label]`, and VOC's lists of bare ids."""
+"""List files: Caffe's, with one sample `image [label]` per line, and VOC's, with bare ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARKS = {",": "commas", ";": "semicolons", "|": "bars"}
 
 @dataclass(frozen=True)
 class Sample:
-    """One line of a list: the image's path; the label's path, integer as text, or None; the line number."""
+    """One line of a list: image path; label (a path, an integer as text, or None); line number."""
 
     image: str
     label: str | None
@@ -35,21 +35,21 @@ def read_list(
     labels: LabelColumn = "path",
     label_dir: str | None = None,
 ) -> list[Sample]:
-    """Reads a list as Caffe's ImageSegData does: whitespace-separated tokens, further tokens ignored.
+    """Reads a list as Caffe's ImageSegData does: tokens separated by spaces; tokens after the second ignored.
 
     Beyond Caffe: a name in double quotes may hold spaces; UTF-16 text and lines that end in a lone carriage
     return, which spreadsheets and Windows editors write, are read.
 
     Args:
         path: the list file.
-        root: put before every name by plain concatenation, as Caffe does (see `join_root`).
-        labels: what the second column is. "path": a file, needed; "integer": a class id, needed and left
-            as it stands; "optional": a file that may be missing.
-        label_dir: the list holds bare VOC ids (`2007_000033`): images are root/JPEGImages/ID.jpg (or .png),
-            labels root/label_dir/ID.png. `find_label_dir` finds the folder.
+        root: prefix of every name, joined by plain concatenation as in Caffe (see `join_root`).
+        labels: the second column. "path": a file, required; "integer": a class id, required and kept as
+            text; "optional": a file, or nothing.
+        label_dir: if given, the list holds bare VOC ids (`2007_000033`): images are root/JPEGImages/ID.jpg
+            (or .png), labels root/label_dir/ID.png. `find_label_dir` finds the folder.
 
     Raises:
-        DataError: the list is missing, empty, not text, or a line lacks a column that is needed.
+        DataError: the list is missing, empty or not text, or a line lacks a required column.
     """
     samples = []
     for number, line in enumerate(_read_lines(path), start=1):
@@ -71,18 +71,18 @@ def read_list(
 def read_class_list(
     path: str | os.PathLike[str], root: str | os.PathLike[str] = "", *, spaces_in_names: bool = True
 ) -> list[Sample]:
-    """Reads `image class` lines as Caffe's ImageData does; the class stays text, an integer.
+    """Reads `image class` lines as Caffe's ImageData does; the class is an integer, kept as text.
 
     Args:
         path: the list file.
-        root: put before every name (see `join_root`).
-        spaces_in_names: the class stands behind the last space, as in BVLC Caffe; otherwise a line is two
-            tokens, as in the forks. Spaces at the end of a line or a name are dropped: Caffe would read
-            class 0, or look for a name that ends in a space.
+        root: prefix of every name (see `join_root`).
+        spaces_in_names: the class follows the last space, as in BVLC Caffe. Otherwise a line has two tokens,
+            as in the forks. Spaces at the end of a line or a name are dropped: Caffe would read class 0, or
+            look for a name that ends in a space.
 
     Raises:
-        DataError: the list is missing, empty, not text, or a line has no class. Caffe reads 0 where no
-            number stands, or silently stops there (the forks).
+        DataError: the list is missing, empty or not text, or a line has no class. If there is no number,
+            BVLC Caffe reads 0, and the forks silently stop there.
     """
     samples = []
     for number, line in enumerate(_read_lines(path), start=1):
@@ -92,7 +92,7 @@ def read_class_list(
         name, _, label = line.rpartition(" ")
         if not name or not re.fullmatch(r"[+-]?\d{1,9}", label) or (" " in name and not spaces_in_names):
             raise DataError(
-                "the line names no image and class",
+                "the line does not hold an image and a class",
                 where=f"{path}:{number}",
                 found=line,
                 expected="an image, a space and an integer" + ("" if spaces_in_names else "; no other space"),
@@ -103,13 +103,13 @@ def read_class_list(
 
 
 def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str | None:
-    """The label folder for a list of bare VOC ids, or None where the list names files itself.
+    """The label folder for a list of bare VOC ids, or None if the list names files itself.
 
-    A list counts as one of ids when its first line is a single token without a suffix and `root` has
-    JPEGImages; the folder is SegmentationClassAug where it exists, else SegmentationClass.
+    A list holds ids if its first line is a single token without a suffix and `root` has JPEGImages. The
+    folder is SegmentationClassAug if it exists, otherwise SegmentationClass.
 
     Raises:
-        DataError: the list is one of ids and neither folder is there.
+        DataError: the list holds ids, and neither folder exists.
     """
     first = next((line.split() for line in _read_lines(path) if line.strip()), [])
     if len(first) != 1 or os.path.splitext(first[0])[1] or not (Path(root) / "JPEGImages").is_dir():
@@ -127,7 +127,7 @@ def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -
 
 
 def join_root(root: str | os.PathLike[str], name: str) -> str:
-    """root + name, as Caffe does; where that is no file, root/name, or an absolute name by itself."""
+    """root + name, as in Caffe. If that is not a file: root/name, or an absolute name by itself."""
     root = str(root)
     plain = root + name
     if not root or os.path.exists(plain):
@@ -138,13 +138,13 @@ def join_root(root: str | os.PathLike[str], name: str) -> str:
 
 
 def write_lines(path: str | os.PathLike[str], lines: list[str]) -> None:
-    """Writes a list file; names that `read_list` gave keep their bytes."""
+    """Writes a list file. Names that came from `read_list` keep their bytes."""
     with atomic_write(path) as file:
         file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def split_names(line: str) -> list[str]:
-    """A line's names: separated by white space, or in double quotes where they hold some themselves."""
+    """A line's names, separated by spaces; a name that contains spaces is in double quotes."""
     if '"' not in line:
         return line.split()
     return [quoted or plain for quoted, plain in _NAME.findall(line)]
@@ -167,13 +167,13 @@ def _read_text(path: str | os.PathLike[str]) -> str:
             where=path,
             found=error.strerror or str(error),
             expected="a text file with one sample per line, `image label`",
-            advice="check the name, and --set / --data where a prototxt names it by a placeholder",
+            advice="check the name, and --set or --data if a prototxt names the list by a placeholder",
         ) from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return _decode_utf16(content, path)
     if b"\0" in content:
         raise _not_a_list(path, "binary content", "name the list, not an image or a database")
-    # Names are bytes to the file system: surrogateescape gives them back unchanged in any encoding.
+    # File names are bytes: surrogateescape returns them unchanged in any encoding.
     return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
@@ -205,7 +205,7 @@ def _not_empty(samples: list[Sample], path: object, line: str) -> list[Sample]:
             where=path,
             found="no line with a name",
             expected=f"one sample per line, `{line}`",
-            advice="name another list, or look for what should have written this one",
+            advice="name another list, or check the program that should have written this one",
         )
     return samples
 

@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself: written by the converter, read by evaluation, one place for both."""
+"""An ONNX file's description of itself, which the converter writes and evaluation reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
 
-KEY = "rlossctl"  # of the file's metadata
+KEY = "rlossctl"  # in the file's metadata
 Head = Literal["scores", "softmax", "argmax"]
 
 
@@ -18,19 +18,19 @@ class ModelCard:
     """A model file's description of itself.
 
     Attributes:
-        input, output: names of the image and of what it returns first.
-        head: what it returns: class scores, probabilities by softmax or sigmoid, or label maps.
-        preprocessing_inside: whether it takes photos, uint8 [N, H, W, 3], red first, of any size, and answers
-            at their size; otherwise its input is what `preprocess` makes of a photo.
-        largest_photo: (height, width) of the largest photo that it takes then, or None where any will do.
-        preprocess: how photos become the net's input, or None where nothing says it.
-        num_classes, classes, palette: how many, their names, their colours (red, green, blue).
+        input, output: names of the input image and of the first output.
+        head: the output: class scores, probabilities from a softmax or sigmoid, or label maps.
+        preprocessing_inside: whether the model takes photos, uint8 [N, H, W, 3], red first, of any size, and
+            returns results at their size. Otherwise `preprocess` turns a photo into its input.
+        largest_photo: (height, width) of the largest photo that such a model takes, or None for no limit.
+        preprocess: how photos become the net's input, or None if unknown.
+        num_classes, classes, palette: number of classes, their names and colours (red, green, blue).
         precision: fp32, fp16 or int8.
-        folded: how many layers were folded into others.
-        losses: types of the prototxt's loss layers; empty where it has none, as most test nets.
+        folded: number of layers folded into others.
+        losses: types of the prototxt's loss layers; empty if it has none, like most test nets.
         blobs: values of the graph that are the net's blobs -> their layer, in order.
-        source: names and SHA-256 of the files that it was made from.
-        version: of rlossctl.
+        source: names and SHA-256 of the files from which the model was made.
+        version: version of rlossctl.
     """
 
     input: str | None = None
@@ -50,15 +50,15 @@ class ModelCard:
     version: str = ""
 
     def to_json(self) -> str:
-        """The text of the file's metadata."""
+        """The text for the file's metadata."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str, where: object = None) -> ModelCard:
-        """Reads `to_json`'s text; what a later version may have added is left out.
+        """Reads `to_json`'s text, ignoring fields that a later version may have added.
 
         Raises:
-            NetError: not such a text.
+            NetError: the text is not of this form.
         """
         try:
             content: dict[str, Any] = json.loads(text)
@@ -73,7 +73,7 @@ class ModelCard:
             if card.head not in ("scores", "softmax", "sigmoid", "argmax"):
                 raise ValueError(f"head {card.head!r}")
             if not all(isinstance(name, str) for pair in card.blobs.items() for name in pair):
-                raise ValueError("blobs that are no names of values and layers")
+                raise ValueError("blobs that are not names of values and layers")
         except (ValueError, TypeError, AttributeError) as error:
             raise NetError(
                 f"the model's metadata {KEY!r} cannot be read",

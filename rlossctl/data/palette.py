@@ -1,4 +1,4 @@
-"""VOC's colour map, class names of the data sets used here, and writing label images."""
+"""VOC's colour map, class names, and writing label images."""
 
 from __future__ import annotations
 
@@ -8,58 +8,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rlossctl.data.sets.registry import data_sets
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write
 
-VOC_CLASSES = (
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
-CAMVID_CLASSES = (
-    "sky",
-    "building",
-    "pole",
-    "road",
-    "pavement",
-    "tree",
-    "sign",
-    "fence",
-    "car",
-    "pedestrian",
-    "bicyclist",
-)
-
 
 def class_names(text: str | None) -> list[str] | None:
-    """Names from "voc", "camvid" or a text file with one name per line; None gives None.
+    """Class names of "voc" or "camvid", or from a text file with one name per line; None gives None.
 
     Raises:
-        DataError: no such file, or not text.
+        DataError: the file does not exist or is not text.
     """
-    known = {"voc": VOC_CLASSES, "camvid": CAMVID_CLASSES}
+    known = data_sets()
     if text is None:
         return None
     if text in known:
-        return list(known[text])
+        return list(known[text].classes)
     try:
         lines = Path(text).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -67,14 +31,14 @@ def class_names(text: str | None) -> list[str] | None:
             "the class names cannot be read",
             where=text,
             found=str(error),
-            expected="voc, camvid, or a text file with one name per line",
+            expected=f"{', '.join(known)}, or a text file with one name per line",
             advice="check the file's name",
         ) from error
     return [line.strip() for line in lines if line.strip()]
 
 
 def voc_palette() -> np.ndarray:
-    """VOC's colour map, uint8 [256, 3] RGB: the bits of the id, dealt out from the top of each channel."""
+    """VOC's colour map, uint8 [256, 3] RGB: the id's bits, dealt out from the top of each channel."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
     for level in range(8):
@@ -85,15 +49,15 @@ def voc_palette() -> np.ndarray:
 
 
 def save_label_png(path: str | os.PathLike[str], ids: np.ndarray, *, palette: bool = True) -> None:
-    """Writes class ids as PNG whose pixel values are the ids.
+    """Writes class ids as a PNG whose pixel values are the ids.
 
     Args:
         ids: [H, W], 0..255.
-        palette: with VOC's colours. False writes plain single-channel PNG, which Caffe itself reads as ids
-            too (it would turn a palette into grey levels).
+        palette: whether to add VOC's colours. A plain single-channel PNG is one that Caffe itself reads as
+            ids (it would turn a palette into grey levels).
 
     Raises:
-        DataError: not two-dimensional or ids outside 0..255.
+        DataError: `ids` is not two-dimensional or has values outside 0..255.
         RlossError: the file cannot be written.
     """
     ids = np.asarray(ids)

@@ -1,4 +1,4 @@
-"""How a photo becomes a net's input: what converters write into a model file and evaluation applies."""
+"""How a photo becomes a net's input. Converters write this into a model file; evaluation applies it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Preprocess:
     """(pixel - mean) * scale, channel order and size rule of a net's input.
 
     Attributes:
-        mean_bgr: subtracted per channel, blue first whatever the channel order, in units of 0..255.
-        scale: multiplied after the subtraction.
+        mean_bgr: subtracted from each channel; always blue first, in units of 0..255.
+        scale: factor applied after the subtraction.
         channel_order: of the net's input, "bgr" as in Caffe or "rgb".
-        crop: (height, width) up to which smaller images are padded, or None.
-        stride, offset: a side longer than the crop (or any side without one) is padded up to the next
-            stride * k + offset, for example 8 and 1 for nets that align corners.
+        crop: (height, width) to which smaller images are padded, or None.
+        stride, offset: a side longer than the crop (without a crop, any side) is padded to the next
+            stride * k + offset; nets that align corners use 8 and 1, for example.
     """
 
     mean_bgr: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -56,11 +56,11 @@ class Preprocess:
     def from_layer(cls, layer: Any, *, stride: int = 1, offset: int = 0) -> Preprocess:
         """Reads the transform_param of a data layer's message.
 
-        Caffe's data layers give BGR; a mean of one value counts for all three channels. DenseImageData cuts
-        at random or not at all and never pads, so its crop is left out, and whole photos are predicted.
+        Caffe's data layers give BGR. A single mean value applies to all three channels. DenseImageData crops
+        at random or not at all and never pads, so its crop is ignored and whole photos are predicted.
 
         Raises:
-            DataError: mean_file, a wrong number of mean values, half a crop.
+            DataError: mean_file, a wrong number of mean values, or only one side of the crop.
         """
         where = f"layer {layer.name!r}"
         mean = read_mean(layer.transform_param, where) or (0.0,)
@@ -91,7 +91,7 @@ class Preprocess:
             return cls(**fields)
         except (ValueError, TypeError, AttributeError) as error:
             raise DataError(
-                "the preprocessing noted in the model cannot be read",
+                "the preprocessing recorded in the model cannot be read",
                 where=where,
                 found=str(error),
                 expected="the JSON that rlossctl convert writes",
@@ -99,19 +99,19 @@ class Preprocess:
             ) from error
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """The whole photo as input, padded at the bottom and the right with the mean (exactly 0 afterwards).
+        """The whole photo as input, padded with the mean (exactly 0 in the result) at the bottom and right.
 
         Args:
             image: uint8 [H, W, 3], blue first, 0..255.
 
         Returns:
-            float32 [3, h, w], and (H, W): the part of the result that is photo.
+            float32 [3, h, w], and (H, W), the part of the result that holds the photo.
         """
         rows, columns = image.shape[:2]
         crop = self.crop or (0, 0)
         size = self._side(rows, crop[0]), self._side(columns, crop[1])
         out = np.zeros((3, *size), np.float32)
-        # Channel by channel: what is written lies together, which takes a third of the time.
+        # Channel by channel: the writes are contiguous, which takes a third of the time.
         for channel, mean in enumerate(np.asarray(self.mean_bgr, dtype=np.float32)):
             part = out[channel if self.channel_order == "bgr" else 2 - channel, :rows, :columns]
             np.subtract(image[:, :, channel], mean, out=part, dtype=np.float32)
@@ -120,7 +120,7 @@ class Preprocess:
         return out, (rows, columns)
 
     def apply_caffe(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Caffe's own TEST phase: padded up to the crop, then cut down to its centre.
+        """As in Caffe's own TEST phase: padded to the crop, then cut to its centre.
 
         Returns:
             float32 [3, crop height, crop width], and data_dim: (min(crop height, H), min(crop width, W)).

@@ -1,10 +1,10 @@
-"""The two resizings of OpenCV that Caffe's data layers use, in numpy."""
+"""The two OpenCV resizing methods that Caffe's data layers use, in numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# OpenCV's INTER_RESIZE_COEF_SCALE: weights of uint8 images are integers of 11 bits.
+# OpenCV's INTER_RESIZE_COEF_SCALE: weights for uint8 images are 11-bit integers.
 _ONE = 2048
 
 
@@ -22,13 +22,13 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
         return image.copy()
     extra = (1,) * (image.ndim - 2)
     left, right, w_left, w_right = _taps(columns, width, plain_border=True)
-    # Down the image OpenCV blends the border row with itself, which rounds differently from copying it.
+    # Vertically, OpenCV blends the border row with itself, which rounds differently from copying it.
     top, bottom, w_top, w_bottom = _taps(rows, height, plain_border=False)
     source = image.astype(np.int32)
     across = source[:, left] * w_left.reshape(1, -1, *extra) + source[:, right] * w_right.reshape(
         1, -1, *extra
     )
-    # VResizeLinear<uchar>: 4 bits dropped before the vertical weights, 16 after, the last 2 rounded.
+    # VResizeLinear<uchar> drops 4 bits before the vertical weights and 16 after, and rounds the last 2.
     across >>= 4
     down = (across[top] * w_top.reshape(-1, 1, *extra)) >> 16
     down += (across[bottom] * w_bottom.reshape(-1, 1, *extra)) >> 16

@@ -1,4 +1,4 @@
-"""What a data set is made of: class frequencies, labelled shares, sizes, mean colour."""
+"""Statistics of a data set: class frequencies, labelled shares, sizes, mean colour."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Statistics:
 
     Attributes:
         pixels: [256] labelled pixels of each id.
-        images_with: [256] images in which each id occurs.
+        images_with: [256] number of images in which each id occurs.
         present: [256] labelled pixels of those images, for median frequency balancing.
-        ignore: the id that does not count as a label.
-        ids: all ids, the ignored one included.
+        ignore: the id of unlabelled pixels.
+        ids: all ids, including the ignored one.
         shares: labelled share of each image, 0..1.
         sizes: how often each (height, width) occurs.
         colour, squares: sums over all pixels of B, G, R and of their squares.
@@ -71,8 +71,8 @@ class Statistics:
     def weights(self) -> np.ndarray:
         """Median frequency balancing, [256]; NaN for ids that do not occur.
 
-        A class's frequency is its share of the labelled pixels of the images that have it; its weight is the
-        median of all frequencies over its own (SegNet's class_weighting).
+        A class's frequency is its share of the labelled pixels in the images that contain it. Its weight is
+        the median of all frequencies divided by its own (SegNet's class_weighting).
         """
         frequency = np.full(256, np.nan)
         seen = self.present > 0
@@ -87,7 +87,7 @@ def gather(samples: Sequence[Sample], *, source: str, ignore: int = 255) -> Stat
     """Reads every photo and label of a list.
 
     Raises:
-        DataError: a file that cannot be read, or a label of another size than its photo.
+        DataError: a file cannot be read, or a label and its photo differ in size.
     """
     found = Statistics(ignore)
     for sample in track(samples, len(samples), "images"):

@@ -1,4 +1,4 @@
-"""A net as a picture: boxes of layers, in SVG."""
+"""Drawing a net as boxes of layers, in SVG."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def draw_net(net: Net, out: Path) -> None:
-    """Writes an SVG file. Layers in place share a box with the layer before; in a long net, parts that
-    repeat are drawn once.
+    """Writes an SVG file. An in-place layer shares the box of the layer before it. In a long net, repeating
+    parts are drawn once.
 
     Raises:
         RlossError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""A net's layers as the boxes of a drawing."""
+"""Turning a net's layers into the boxes of a drawing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rlossctl.net import Net
     from rlossctl.net.net import LayerNode
 
-# The few fields that tell layers of one type apart: message, field, how it is written.
+# The few fields that distinguish layers of one type: message, field, format.
 NOTED = (
     ("convolution_param", "num_output", "{}"),
     ("convolution_param", "kernel_size", "k{}"),
@@ -30,15 +30,15 @@ NOTED = (
 
 @dataclass
 class Box:
-    """What one box says.
+    """One box of the drawing.
 
     Attributes:
         title: the first layer's name.
-        kinds: types with the fields that matter, a line for each layer in the box.
-        shape: of the box's first top, in words.
-        role: "data", "layer", "loss" or "metric", which chooses the colour.
-        sources: indices of the boxes that it reads from, each smaller than its own.
-        times: how often it repeats, one behind the other.
+        kinds: types with their most important fields, one line for each layer in the box.
+        shape: shape of the box's first top, as text.
+        role: "data", "layer", "loss" or "metric"; it decides the colour.
+        sources: indices of the boxes from which this one reads, each smaller than its own index.
+        times: number of consecutive repetitions.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Box:
 
 
 def net_boxes(net: Net) -> list[Box]:
-    """Boxes in the order of the layers. Layers in place go into the box of the layer before them."""
+    """Boxes in the order of the layers. An in-place layer goes into the box of the layer before it."""
     boxes: list[Box] = []
     writer: dict[str, int] = {}
     if net.graph.inputs:
@@ -71,7 +71,7 @@ def net_boxes(net: Net) -> list[Box]:
 
 
 def describe(layer: LayerNode) -> str:
-    """A layer's type and the fields that matter: "Convolution 64 k3 d2"."""
+    """A layer's type and its most important fields, such as "Convolution 64 k3 d2"."""
     words = [layer.type]
     for message, name, form in NOTED:
         param = getattr(layer.message, message)

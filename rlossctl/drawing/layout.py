@@ -1,7 +1,8 @@
-"""Where the boxes of a drawing go: rows by distance from the input, columns so that lines cross little.
+"""Placing the boxes of a drawing: rows by distance from the input, columns so that few lines cross.
 
-After Sugiyama, Tagawa and Toda (1981), in its plainest form: longest paths give the rows, lines over several
-rows get a bend in each, rows are sorted by the mean place of their neighbours, then moved towards it.
+After Sugiyama, Tagawa and Toda (1981), in its simplest form. Longest paths give the rows. Lines
+across several rows get a bend in each. Boxes are sorted within their rows by the mean position of their
+neighbours and then moved towards it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SWEEPS = 24
 
 @dataclass
 class Place:
-    """A box, or a bend of a line (box None): its size, and where its middle is."""
+    """A box, or a bend of a line (box None): its size and the position of its middle."""
 
     box: Box | None
     row: int
@@ -64,7 +65,7 @@ def arrange(boxes: list[Box]) -> Drawing:
 
 
 def _rows(boxes: list[Box]) -> list[int]:
-    """Longest path from a box without sources; then each as close to its first reader as it can be."""
+    """Rows by longest path from boxes without sources, which then move to just before their first reader."""
     rows = [0] * len(boxes)
     for index, box in enumerate(boxes):
         rows[index] = max((rows[source] + 1 for source in box.sources), default=0)
@@ -84,7 +85,7 @@ def _place(box: Box, row: int) -> Place:
 
 
 def _line(places: list[Place], start: int, end: int) -> list[int]:
-    """The places that a line passes, with a new bend in each row between."""
+    """The places along a line, with a new bend in each row between its ends."""
     line = [start]
     for row in range(places[start].row + 1, places[end].row):
         places.append(Place(None, row, BEND, 0))
@@ -97,7 +98,7 @@ def _line(places: list[Place], start: int, end: int) -> list[int]:
 
 
 def _sort(table: list[list[int]], places: list[Place]) -> None:
-    """Rows sorted by the mean position of what lies above, then below, several times."""
+    """Sorts each row by the mean position of the neighbours above, then below, several times."""
     position = {index: float(number) for row in table for number, index in enumerate(row)}
 
     def mean(index: int, near: list[int]) -> float:
@@ -111,7 +112,7 @@ def _sort(table: list[list[int]], places: list[Place]) -> None:
 
 
 def _spread(table: list[list[int]], places: list[Place]) -> None:
-    """Every place towards the mean of its neighbours, as far as the others of its row let it."""
+    """Moves every place towards the mean of its neighbours, unless others in its row are in the way."""
     for row in table:
         x = 0.0
         for index in row:
@@ -130,8 +131,8 @@ def _spread(table: list[list[int]], places: list[Place]) -> None:
 
 
 def _apart(row: list[int], wishes: list[float], places: list[Place]) -> list[float]:
-    """Positions in order, no two too close, as near to the wishes as can be in the sum of squares: groups of
-    places that push each other stand where the mean of their wishes is."""
+    """Positions in order, no two too close, and nearest to the wishes in the sum of squares. Places that push
+    each other form a group, which is centred on the mean of its wishes."""
     groups: list[
         tuple[float, int, float]
     ] = []  # (sum of wishes less offsets, members, width before the next)

@@ -1,4 +1,4 @@
-"""Parts of a long net that repeat, drawn once: the blocks of a ResNet, say."""
+"""Folding the repeating parts of a long net, such as the blocks of a ResNet, into one box each."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from rlossctl.drawing.boxes import Box
 
-ENOUGH = 40  # a net of fewer boxes is drawn whole
-LONGEST = 24  # boxes of a part
-SHOWN = 8  # lines of a part
+ENOUGH = 40  # a net with no more boxes than this is drawn in full
+LONGEST = 24  # the most boxes in a part
+SHOWN = 8  # the most lines shown for a part
 
 
-Mark = tuple[object, ...]  # what is equal in parts that repeat
+Mark = tuple[object, ...]  # the properties that are equal in repeating parts
 
 
 class Run(NamedTuple):
-    """Boxes `start` to `start + period * times`, `times` parts of the same kind one behind the other."""
+    """Boxes `start` to `start + period * times`: `times` consecutive parts of the same kind."""
 
     start: int
     period: int
@@ -27,7 +27,7 @@ class Run(NamedTuple):
 
 
 def fold(boxes: list[Box]) -> list[Box]:
-    """Repeating parts as one box each, until the net is short enough or nothing repeats."""
+    """Replaces repeating parts by one box each until the net is short enough or nothing repeats."""
     while len(boxes) > ENOUGH:
         runs = _runs(boxes)
         if not runs:
@@ -37,7 +37,7 @@ def fold(boxes: list[Box]) -> list[Box]:
 
 
 def _runs(boxes: list[Box]) -> list[Run]:
-    """Runs from the start to the end of the net, at each place the one that saves most."""
+    """The runs from the start to the end of the net, at each place the one that saves most boxes."""
     marks = [_mark(boxes, index) for index in range(len(boxes))]
     runs, at = [], 0
     while at < len(boxes):
@@ -52,7 +52,7 @@ def _runs(boxes: list[Box]) -> list[Run]:
 
 
 def _aligned(boxes: list[Box], marks: list[Mark], run: Run) -> Run:
-    """The same run begun a little later, if its parts then end where lines join, as a residual block does."""
+    """The same run, started a little later if its parts then end where lines join, as in a residual block."""
     for shift in range(run.period):
         later = _run(marks, run.start + shift, run.period)
         if later.times == run.times and len(boxes[later.start + run.period - 1].sources) > 1:
@@ -69,7 +69,7 @@ def _run(marks: list[Mark], start: int, period: int) -> Run:
 
 
 def _mark(boxes: list[Box], index: int) -> Mark:
-    """What must be equal in parts that repeat: layers, and how far before it a box reads."""
+    """The properties that must be equal in repeating parts: layers, and how far back a box reads."""
     box = boxes[index]
     return (tuple(box.kinds), box.shape, box.role, box.times, tuple(index - source for source in box.sources))
 
@@ -104,6 +104,6 @@ def _one(part: list[Box], run: Run, sources: list[int]) -> Box:
 
 
 def _short(box: Box) -> str:
-    """A box in a line: its first layer, and the types of those in place."""
+    """A box in one line: its first layer, and the types of its in-place layers."""
     times = f"{box.times} x " if box.times > 1 else ""
     return times + ", ".join([box.kinds[0], *(kind.split(" ")[0] for kind in box.kinds[1:])])

@@ -1,4 +1,4 @@
-"""An arranged drawing as SVG text."""
+"""Writing an arranged drawing as SVG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlossctl.drawing.boxes import Box
 from rlossctl.drawing.layout import LINE, PAD, Drawing, Place
 
 MARGIN, HEAD = 20, 30
-# Fill by the type of the box's first layer, else by its role.
+# Fill colours by the type of the box's first layer; other types are coloured by role.
 COLOURS = {
     "Convolution": "#dbe9f6",
     "Deconvolution": "#dbe9f6",
@@ -48,7 +48,7 @@ def picture(drawing: Drawing, title: str) -> str:
 
 
 def _line(places: list[Place]) -> str:
-    """From the lower edge of the first to the upper edge of the last, by way of the bends between."""
+    """A line from the lower edge of the first place to the upper edge of the last, through the bends."""
     first, *bends, last = places
     points = [(first.x, first.y + first.height / 2), *((bend.x, bend.y) for bend in bends)]
     points.append((last.x, last.y - last.height / 2))
@@ -65,7 +65,7 @@ def _box(place: Place, box: Box) -> str:
     fill = COLOURS.get(kind, "#f2f2f2") if box.role == "layer" else ROLES.get(box.role, "#f2f2f2")
     frame = f'x="{left:.1f}" y="{top:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="4"'
     parts = [f'<rect {frame} style="fill:{fill}"/>']
-    if box.times > 1:  # a second sheet behind, and how many there are
+    if box.times > 1:  # a second sheet behind the box, and the number of repetitions
         parts.insert(0, f'<rect {frame} transform="translate(4,4)" style="fill:{fill}"/>')
         edge, line = left + place.width - PAD, top + PAD + LINE - 4
         parts.append(f'<text class="t" text-anchor="end" x="{edge:.1f}" y="{line:.1f}">x {box.times}</text>')

@@ -32,20 +32,20 @@ def inspect(
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:
         from rlossctl.inspection import nets
-        from rlossctl.prototxt import text, unset
+        from rlossctl.prototxt.text import NetFile, load_prototxt
+        from rlossctl.prototxt.unset import Placeholders
 
-        placeholders = unset.keep([text.read_text(path)], placeholders)
-        if not text.is_solver(text.read_text(path)):
-            net = nets.build(path, placeholders, phase, dialect, image_shape)
+        read = load_prototxt(path, Placeholders(placeholders), dialect)
+        if isinstance(read, NetFile):
+            net = nets.build(read, phase, image_shape)
             if draw is not None:
                 from rlossctl.drawing import draw_net
 
                 draw_net(net, draw)
             return nets.net_report(path, net)
-    if draw is not None:
-        raise UsageError("only a net can be drawn", where=path, found=kind, expected="a net prototxt")
-    if kind == kinds.PROTOTXT:
-        return nets.solver_report(path, placeholders)
+        _refuse_drawing(draw, path, kind)
+        return nets.solver_report(path, read)
+    _refuse_drawing(draw, path, kind)
     if kind == kinds.ONNX:
         from rlossctl.inspection.onnxfile import onnx_report
 
@@ -53,6 +53,11 @@ def inspect(
     from rlossctl.inspection.weights import weights_report
 
     return weights_report(path, kind)
+
+
+def _refuse_drawing(draw: Path | None, path: Path, kind: str) -> None:
+    if draw is not None:
+        raise UsageError("only a net can be drawn", where=path, found=kind, expected="a net prototxt")
 
 
 __all__ = ["Report", "inspect"]

@@ -136,12 +136,13 @@ def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") 
 
 
 def _prototxt(path: Path, placeholders: Mapping[str, object], dialect: str) -> Content:
-    from rlossctl.prototxt import load_net_file, load_solver_parameter, text, unset
+    from rlossctl.prototxt.text import NetFile, load_prototxt
+    from rlossctl.prototxt.unset import Placeholders
 
-    placeholders = unset.keep([text.read_text(path)], placeholders)
-    if text.is_solver(text.read_text(path)):
-        return Content(fields=_fields(load_solver_parameter(path, placeholders)))
-    return Content(layers=_layers(load_net_file(path, placeholders, dialect).param))
+    found = load_prototxt(path, Placeholders(placeholders), dialect)
+    if isinstance(found, NetFile):
+        return Content(layers=_layers(found.param))
+    return Content(fields=_fields(found))
 
 
 def _weights(path: Path, kind: str, dialect: str) -> Content:

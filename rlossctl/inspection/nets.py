@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,24 +10,19 @@ from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
+    from rlossctl.prototxt.messages import SolverParameter
+    from rlossctl.prototxt.text import NetFile
 
 
-def build(
-    path: Path,
-    placeholders: Mapping[str, object],
-    phase: str | None,
-    dialect: str,
-    image_shape: tuple[int, int, int] | None,
-) -> Net:
-    """The net of a prototxt, without memory for its weights; `phase` None: as it is for prediction."""
-    from rlossctl.net.build import load_inference_net, load_origin
-    from rlossctl.net.origin import DataOverrides, NetOrigin
+def build(file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | None) -> Net:
+    """A net without memory for its weights; `phase` None: as it is for prediction."""
+    from rlossctl.net import DataOverrides
+    from rlossctl.net.build import build_inference_net, build_phase
 
-    origin = NetOrigin(path, placeholders=placeholders, dialect=dialect)
     data = DataOverrides(image_shape=image_shape)
     if phase is None:
-        return load_inference_net(origin, data, device="meta")
-    return load_origin(origin, phase, device="meta", data=data.options())
+        return build_inference_net(file, data, device="meta")
+    return build_phase(file, phase, device="meta", data=data.options())
 
 
 def net_report(path: Path, net: Net) -> Report:
@@ -65,14 +59,13 @@ def net_report(path: Path, net: Net) -> Report:
     return Report({"kind": "net", "file": str(path), **summary.as_dict()}, lines)
 
 
-def solver_report(path: Path, placeholders: Mapping[str, object]) -> Report:
+def solver_report(path: Path, param: SolverParameter) -> Report:
     """A solver's fields and its learning rates."""
     from google.protobuf.json_format import MessageToDict
 
-    from rlossctl.prototxt import forks, load_solver_parameter
+    from rlossctl.prototxt import forks
     from rlossctl.solver.policies import learning_rate
 
-    param = load_solver_parameter(path, placeholders)
     steps = sorted(
         {0, *(round(param.max_iter * share / 10) for share in range(1, 10)), max(0, param.max_iter - 1)}
     )

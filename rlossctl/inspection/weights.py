@@ -155,10 +155,10 @@ def _origin(file: TensorFile) -> str:
     from rlossctl.converters import importers
 
     try:
-        source = importers.recognise(file)
+        program = importers.recognise(file)
     except WeightsError:
         return "not a program's that rlossctl convert knows"
-    network, settings, words = importers.fit(file)
-    values = "".join(f", {name} {value}" for name, value in settings.items())
+    network, placeholders, words = importers.fit(file)
+    values = "".join(f", {name} {value}" for name, value in placeholders.items())
     words = f" ({words})" if words else ""
-    return f"recognised as {source.title} ({source.name}): the net {network}{values}{words}"
+    return f"recognised as {program.title} ({program.name}): the net {network}{values}{words}"

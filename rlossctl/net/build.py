@@ -70,11 +70,25 @@ def load_origin(
 ) -> Net:
     """`load_net` of a value that commands pass on; its placeholders may have any name."""
     file = origin.read()
-    state = phases.net_state(phase, file.param.state, level=level, stages=stages)
-    net = build_net(phases.filter_net(file, state), device=device, share=share, data=data)
+    net = build_phase(file, phase, level=level, stages=stages, share=share, device=device, data=data)
     if origin.weights is not None:
         net.copy_from(origin.weights)
     return net
+
+
+def build_phase(
+    file: NetFile,
+    phase: str,
+    *,
+    level: int = 0,
+    stages: tuple[str, ...] = (),
+    share: Net | None = None,
+    device: str | torch.device = "cpu",
+    data: Mapping[str, object] | None = None,
+) -> Net:
+    """Builds the net that a file holds for one phase; see `load_net`."""
+    state = phases.net_state(phase, file.param.state, level=level, stages=stages)
+    return build_net(phases.filter_net(file, state), device=device, share=share, data=data)
 
 
 def load_inference_net(

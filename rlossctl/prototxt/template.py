@@ -15,6 +15,7 @@ from functools import partial
 
 from rlossctl.errors import PrototxtError
 
+_MARK = "${"  # what every placeholder starts with: most lines hold none and need no closer look
 PLACEHOLDER = re.compile(r"\$\{(\w+)(?::-([^{}$]*))?\}")
 
 
@@ -47,7 +48,7 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
 
     lines = []
     for number, line in enumerate(text.split("\n"), start=1):
-        code, comment = split_comment(line)
+        code, comment = split_comment(line) if _MARK in line else (line, "")
         lines.append(PLACEHOLDER.sub(partial(value, number), code) + comment)
     if missing:
         raise _missing_error(missing, where)
@@ -70,7 +71,7 @@ def defaults(text: str) -> dict[str, str]:
 
 def _occurrences(text: str) -> Iterator[tuple[str, str | None]]:
     for line in text.split("\n"):
-        for match in PLACEHOLDER.finditer(split_comment(line)[0]):
+        for match in PLACEHOLDER.finditer(split_comment(line)[0] if _MARK in line else ""):
             yield match.group(1), match.group(2)
 
 

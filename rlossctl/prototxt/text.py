@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from rlossctl import resources
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import coordinates, template, unknown, upgrade
+from rlossctl.prototxt import coordinates, template, unknown, unset, upgrade
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 
@@ -24,7 +24,7 @@ Kind = TypeVar("Kind", bound=Message)
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
 _TOKEN = re.compile(
-    r'#[^\n]*|\$\{\w+(?::-[^{}$]*)?\}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{}<>]|[A-Za-z_]\w*|\n'
+    rf'#[^\n]*|{template.PLACEHOLDER.pattern}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{{}}<>]|[A-Za-z_]\w*|\n'
 )
 # Two backslashes are taken together, so that what follows them is not taken for escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
@@ -67,7 +67,7 @@ def load_net_file(
         PrototxtError: not readable, unset placeholders, not a prototxt, unknown fields (with the line), or
             an old net that cannot be upgraded.
     """
-    text = template.fill(read_text(path), placeholders or {}, str(path))
+    text = _filled(read_text(path), placeholders, path)
     return parse_net(text, str(path), dialect)
 
 
@@ -113,6 +113,21 @@ def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | No
     return load_net_file(path, placeholders).param
 
 
+def load_prototxt(
+    path: str | Path, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
+) -> NetFile | SolverParameter:
+    """Reads a net or a solver prototxt, whichever it is; its text is read and parsed once.
+
+    Raises:
+        PrototxtError: as for nets and solvers.
+    """
+    template_text = read_text(path)
+    text = _filled(template_text, placeholders, path)
+    if is_solver(template_text):
+        return parse_solver(text, str(path))
+    return parse_net(text, str(path), dialect)
+
+
 def load_solver_parameter(
     path: str | Path, placeholders: Mapping[str, object] | None = None
 ) -> SolverParameter:
@@ -123,13 +138,24 @@ def load_solver_parameter(
     Raises:
         PrototxtError: as for nets; also when both `type` and `solver_type` are set.
     """
-    text = template.fill(read_text(path), placeholders or {}, str(path))
-    param = parse(text, SolverParameter, str(path))
+    return parse_solver(_filled(read_text(path), placeholders, path), str(path))
+
+
+def _filled(text: str, placeholders: Mapping[str, object] | None, path: str | Path) -> str:
+    """The text with its placeholders filled, but for those that the command lets stay unset."""
+    if isinstance(placeholders, unset.Placeholders):
+        placeholders = placeholders.of(text)
+    return template.fill(text, placeholders or {}, str(path))
+
+
+def parse_solver(text: str, where: str) -> SolverParameter:
+    """Solver text without placeholders to its message; `where` names it in errors."""
+    param = parse(text, SolverParameter, where)
     if param.HasField("solver_type"):
         if param.HasField("type"):
             raise PrototxtError(
                 "sets both type and solver_type",
-                where=path,
+                where=where,
                 found=f"type: {param.type!r} and solver_type: {param.solver_type}",
                 expected="one of them",
                 advice="delete solver_type",

@@ -10,10 +10,37 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from rlossctl.prototxt.template import PLACEHOLDER, split_comment
 
 _STRING = re.compile(r"""(\w+)\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+
+
+@dataclass(frozen=True, eq=False)
+class Placeholders(Mapping[str, object]):
+    """Values for `${NAME}`, and where in a prototxt one without a value may stay unset.
+
+    Attributes:
+        given: explicit settings.
+        unread: string fields, as `keep` takes them.
+    """
+
+    given: Mapping[str, object]
+    unread: Collection[str] | None = None
+
+    def __getitem__(self, name: str) -> object:
+        return self.given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.given)
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def of(self, text: str) -> dict[str, object]:
+        """The values for one prototxt, with what may stay unset in it."""
+        return keep([text], self.given, self.unread)
 
 
 def keep(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rlossctl.optional import needed
+from rlossctl.solver.figures import StepFigures, TestFigures
+from rlossctl.solver.listeners import Listener
 
 
-class Board:
-    """Takes the records of a Log and writes scalars: loss, lr and every term of the objective by iteration.
+class Board(Listener):
+    """Writes scalars: loss, lr and every term of the objective by iteration.
 
     Raises:
         RlossError: TensorBoard is not installed.
@@ -21,19 +22,19 @@ class Board:
 
         self._writer = SummaryWriter(str(folder))
 
-    def record(self, kind: str, figures: Mapping[str, object]) -> None:
-        """One record of the JSON lines; only those of kind "train" and "test" hold scalars."""
-        if kind == "train":
-            step = figures["iter"]
-            for name in ("loss", "smoothed_loss", "lr"):
-                self._writer.add_scalar(f"train/{name}", figures[name], step)
-            for name, term in figures["terms"].items():
-                self._writer.add_scalar(f"terms/{name}", term["weighted"], step)
-        elif kind == "test":
-            for name, values in figures["outputs"].items():
-                for index, value in enumerate(values):
-                    suffix = f"/{index}" if len(values) > 1 else ""
-                    self._writer.add_scalar(f"test{figures['net']}/{name}{suffix}", value, figures["iter"])
+    def updated(self, figures: StepFigures) -> None:
+        """The scalars of an update."""
+        for name in ("loss", "smoothed_loss", "lr"):
+            self._writer.add_scalar(f"train/{name}", getattr(figures, name), figures.iter)
+        for name, term in figures.terms.items():
+            self._writer.add_scalar(f"terms/{name}", term.weighted, figures.iter)
+
+    def tested(self, figures: TestFigures) -> None:
+        """The means of a test net's outputs."""
+        for name, values in figures.outputs.items():
+            for index, value in enumerate(values):
+                suffix = f"/{index}" if len(values) > 1 else ""
+                self._writer.add_scalar(f"test{figures.net}/{name}{suffix}", value, figures.iter)
 
     def close(self) -> None:
         """Writes what is pending."""

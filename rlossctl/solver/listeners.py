@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from google.protobuf.message import Message
-
 from rlossctl.net import Net
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver.figures import Resumed, Saved, StepFigures, TestFigures
 from rlossctl.solver.log import Log, Pace, number, output_lines
 from rlossctl.solver.monitor import TermShares
@@ -41,7 +40,7 @@ class CaffeLines(Listener):
         net, test_nets: whose figures they are.
     """
 
-    def __init__(self, log: Log, param: Message, net: Net, test_nets: Sequence[Net]) -> None:
+    def __init__(self, log: Log, param: SolverParameter, net: Net, test_nets: Sequence[Net]) -> None:
         self._log = log
         self._param = param
         self._weights = net.loss_weights

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from google.protobuf.message import Message
 
-from rlossctl.errors import PrototxtError, UsageError
-from rlossctl.net import Net, build_net
-from rlossctl.prototxt import forks, load_solver_parameter, to_text
-from rlossctl.prototxt.text import NetFile
-from rlossctl.solver import nets, policies
+from rlossctl.errors import PrototxtError
+from rlossctl.net import DataOverrides, build_net
+from rlossctl.prototxt import forks, load_net_file, to_text
+from rlossctl.prototxt.messages import SolverParameter
+from rlossctl.solver import policies
+from rlossctl.solver.device import pick_device
+from rlossctl.solver.files import SolverFile, read_solver
 from rlossctl.solver.log import Log, warnings_to_stderr
+from rlossctl.solver.nets import Nets
+from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
 
-GPU = 1  # SolverParameter.SolverMode
+WORKERS = 4
 
 
 def load_solver(
@@ -59,118 +62,64 @@ def load_solver(
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
-    return build_solver(
-        path,
-        placeholders,
-        net=net,
-        device=device,
-        seed=seed,
-        source=source,
-        root=root,
-        workers=workers,
-        weights=weights,
-        prefix=prefix,
-        max_iter=max_iter,
-        dialect=dialect,
-        log=log,
-    )
+    given = None if net is None else load_net_file(net, placeholders, dialect)
+    file = read_solver(path, given, placeholders, dialect)
+    options = TrainOptions(weights=weights, device=device, workers=workers, seed=seed, max_iter=max_iter)
+    return build_solver(file, DataOverrides(source, root), options, prefix, log)
 
 
 def build_solver(
-    path: str | Path,
-    placeholders: Mapping[str, object],
-    *,
-    net: str | Path | None = None,
-    device: str | torch.device | None = None,
-    seed: int | None = None,
-    source: str | Path | None = None,
-    root: str | Path | None = None,
-    workers: int = 0,
-    weights: Sequence[str | Path] | None = None,
+    file: SolverFile,
+    data: DataOverrides,
+    options: TrainOptions,
     prefix: str | None = None,
-    max_iter: int | None = None,
-    dialect: str = "auto",
     log: Log | None = None,
 ) -> Solver:
-    """`load_solver` with the placeholders in a mapping, so that they may have any name."""
-    file = Path(path)
+    """A solver of what was read.
+
+    Args:
+        data: for the training net's data layers, in place of the net's own.
+        options: weights, device, workers, seed and max_iter count here.
+        prefix: in place of snapshot_prefix.
+        log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
+
+    Raises:
+        PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
+    """
     log = log or Log([warnings_to_stderr])
-    param = load_solver_parameter(file, placeholders)
-    if max_iter is not None:
-        param.max_iter = max_iter
-    log.info(f"Initializing solver from parameters:\n{to_text(param).rstrip()}")
-    _check(param, file)
-    for name in policies.unset_fields(param):
-        log.warning(f"{name} is not set in {file} and counts as 0, as in Caffe")
-    for note in forks.solver_notes(param):
-        log.warning(f"{file}: {note}")
-    place = pick_device(device, param)
-    number = pick_seed(seed, param)
-    torch.manual_seed(number)
-    data = {"seed": number, "workers": workers}
-    train_file, origin = nets.train_net(param, file, placeholders, net, dialect)
-    log.info(f"Creating training net from {origin}")
-    for note in train_file.notes:
+    file = file if options.max_iter is None else replace(file, param=_lasting(file.param, options.max_iter))
+    log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
+    _check(file)
+    for name in policies.unset_fields(file.param):
+        log.warning(f"{name} is not set in {file.path} and counts as 0, as in Caffe")
+    for note in forks.solver_notes(file.param):
+        log.warning(f"{file.path}: {note}")
+    device = pick_device(options.device, file.param)
+    seed = pick_seed(options.seed, file.param)
+    torch.manual_seed(seed)
+    drawing = {"seed": seed, "workers": _workers(options)}
+    nets = Nets(file)
+    named = nets.train()
+    log.info(f"Creating training net from {named.named_by}")
+    for note in named.file.notes:
         log.warning(note)
-    train = _build(train_file, place, {**data, "source": source, "root": root})
+    train = build_net(named.file, device=device, data=data.options(**drawing))
     tests = []
-    for index, (test_file, origin) in enumerate(nets.test_nets(param, file, placeholders, net, dialect)):
-        log.info(f"Creating test net (#{index}) specified by {origin}")
-        tests.append(_build(test_file, place, data, share=train))
-    prefix = snapshot_prefix(param, file) if prefix is None else prefix
+    for index, named in enumerate(nets.tests()):
+        log.info(f"Creating test net (#{index}) specified by {named.named_by}")
+        tests.append(build_net(named.file, device=device, share=train, data=drawing))
+    prefix = file.snapshot_prefix if prefix is None else prefix
     try:
-        solver = Solver(param, train, tests, prefix=prefix, seed=number, log=log)
+        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)
     except PrototxtError as error:
-        raise _located(error, file) from error
-    for name in _own_weights(param, file) if weights is None else weights:
-        solver.load_weights(name)
+        raise _located(error, file.path) from error
+    for weights in _own_weights(file) if options.weights is None else options.weights:
+        solver.load_weights(weights)
     log.info("Solver scaffolding done.")
     return solver
 
 
-def snapshot_prefix(param: Message, solver: Path) -> str:
-    """snapshot_prefix; the solver's path without its suffix if there is none, its stem inside a folder.
-
-    Both defaults are BVLC's (UpgradeSnapshotPrefixProperty).
-    """
-    prefix = param.snapshot_prefix or str(solver.with_suffix(""))
-    return os.path.join(prefix, solver.stem) if os.path.isdir(prefix) else prefix
-
-
-def pick_device(device: str | torch.device | None, param: Message | None = None) -> torch.device:
-    """The device to train on.
-
-    Args:
-        device: a torch device name; None and "auto" follow `param`: its GPU where there is one, unless
-            solver_mode is CPU.
-
-    Raises:
-        UsageError: not a device, or a GPU that is not there.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device is None or str(device) == "auto":
-        wanted = param is None or param.solver_mode == GPU
-        index = 0 if param is None else param.device_id
-        if not (wanted and count):
-            return torch.device("cpu")
-        return torch.device("cuda", index if index < count else 0)
-    match = re.fullmatch(r"(cpu|cuda)(?::(\d+))?", str(device))
-    if match is None:
-        raise UsageError("unknown device", found=device, expected="auto, cpu, cuda or cuda:INDEX")
-    index = int(match.group(2) or 0)
-    if match.group(1) == "cpu":
-        return torch.device("cpu")
-    if index >= count:
-        raise UsageError(
-            "the device is not there",
-            found=f"{device}; this machine has {count} CUDA devices that torch can use",
-            expected="auto, cpu" + "".join(f", cuda:{number}" for number in range(count)),
-            advice="use --device cpu, or install a torch build for this GPU",
-        )
-    return torch.device("cuda", index)
-
-
-def pick_seed(seed: int | None, param: Message) -> int:
+def pick_seed(seed: int | None, param: SolverParameter) -> int:
     """The seed: given, else random_seed if that is not negative, else one from the system."""
     if seed is not None:
         return seed
@@ -179,36 +128,38 @@ def pick_seed(seed: int | None, param: Message) -> int:
     return int.from_bytes(os.urandom(4), "little")
 
 
-def _build(
-    file: NetFile,
-    device: torch.device,
-    data: Mapping[str, object],
-    share: Net | None = None,
-) -> Net:
-    given = {name: value for name, value in data.items() if value is not None}
-    return build_net(file, device=device, share=share, data=given)
+def _workers(options: TrainOptions) -> int:
+    return min(WORKERS, os.cpu_count() or 1) if options.workers is None else options.workers
 
 
-def _check(param: Message, file: Path) -> None:
+def _lasting(param: SolverParameter, max_iter: int) -> SolverParameter:
+    """The same solver with another max_iter."""
+    changed = SolverParameter()
+    changed.CopyFrom(param)
+    changed.max_iter = max_iter
+    return changed
+
+
+def _check(file: SolverFile) -> None:
     """What Caffe checks when a solver is made, before any net is built."""
     try:
-        policies.learning_rate(param, 0)
+        policies.learning_rate(file.param, 0)
     except PrototxtError as error:
-        raise _located(error, file) from error
-    if param.average_loss < 1:
+        raise _located(error, file.path) from error
+    if file.param.average_loss < 1:
         raise PrototxtError(
             "average_loss is out of range",
-            where=file,
-            found=param.average_loss,
+            where=file.path,
+            found=file.param.average_loss,
             expected="1 or more",
             advice="correct average_loss in the solver prototxt",
         )
 
 
-def _own_weights(param: Message, file: Path) -> list[Path]:
+def _own_weights(file: SolverFile) -> list[Path]:
     """The solver's `weights` field: repeated, each a comma list (BVLC)."""
-    names = [name.strip() for entry in param.weights for name in entry.split(",")]
-    return [nets.find_file(name, file, "weights") for name in names if name]
+    names = [name.strip() for entry in file.param.weights for name in entry.split(",")]
+    return [file.find(name, "weights") for name in names if name]
 
 
 def _located(error: PrototxtError, file: Path) -> PrototxtError:

@@ -7,13 +7,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from rlossctl.files import cannot_write
-from rlossctl.solver.board import Board
 
 
 class Log:
@@ -35,21 +34,12 @@ class Log:
         self._lines = list(lines)
         self._metrics = None if metrics is None else _append(metrics)
         self._files: list[TextIO] = [] if self._metrics is None else [self._metrics]
-        self._board: Board | None = None
 
     def add_file(self, path: str | os.PathLike[str]) -> None:
         """Appends all further lines to a file too."""
         file = _append(path)
         self._files.append(file)
         self._lines.append(lambda line: _write(file, line))
-
-    def add_board(self, folder: Path) -> None:
-        """Writes all further records as TensorBoard events too.
-
-        Raises:
-            RlossError: TensorBoard is not installed.
-        """
-        self._board = Board(folder)
 
     def info(self, text: str) -> None:
         """One message; the place in the prefix is the caller's."""
@@ -67,14 +57,12 @@ class Log:
         """One JSON line: `kind`, then the figures; numbers that are not finite are written as strings."""
         if self._metrics is not None:
             _write(self._metrics, json.dumps(_finite({"kind": kind, **figures}), allow_nan=False))
-        if self._board is not None:
-            self._board.record(kind, figures)
 
     def close(self) -> None:
         """Closes the files; the log is silent from then on."""
-        for file in (*self._files, *filter(None, [self._board])):
+        for file in self._files:
             file.close()
-        self._files, self._lines, self._metrics, self._board = [], [], None, None
+        self._files, self._lines, self._metrics = [], [], None
 
     def _emit(self, severity: str, text: str) -> None:
         frame = sys._getframe(2)
@@ -139,7 +127,7 @@ def number(value: float) -> str:
 
 
 def output_lines(
-    net: str, outputs: Iterable[tuple[str, Sequence[float]]], weights: dict[str, float]
+    net: str, outputs: Iterable[tuple[str, Sequence[float]]], weights: Mapping[str, float]
 ) -> list[str]:
     """`    Train net output #0: loss = 0.69 (* 1 = 0.69 loss)`, one line per element of every output blob.
 

@@ -8,11 +8,21 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict
 
 from rlossctl.errors import RlossError
+from rlossctl.solver.figures import Term
 
 SHARE_WINDOW = 5  # displayed iterations over which the terms are averaged before they are compared
 DOMINANT = 2.0
+
+
+class Window(TypedDict):
+    """The last losses, how many there have been in all, and their displayed mean."""
+
+    losses: list[float]
+    count: int
+    value: float
 
 
 class SmoothedLoss:
@@ -40,11 +50,11 @@ class SmoothedLoss:
         self._count += 1
         return self.value
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> Window:
         """The window, fit for JSON."""
         return {"losses": self._losses, "count": self._count, "value": self.value}
 
-    def restore(self, state: Mapping[str, object]) -> None:
+    def restore(self, state: Window) -> None:
         """Goes on from `state()`, unless average_loss was changed in between."""
         losses = list(state["losses"])
         if len(losses) <= self._size:
@@ -63,8 +73,8 @@ class TermShares:
         self._recent: deque[Mapping[str, float]] = deque(maxlen=SHARE_WINDOW)
         self._told = False
 
-    def add(self, terms: Mapping[str, tuple[float, float]], pulls: Mapping[str, float]) -> str | None:
-        """Takes blob -> (value, weight) and blob -> pull of one iteration; the advice, when first due."""
+    def add(self, terms: Mapping[str, Term], pulls: Mapping[str, float]) -> str | None:
+        """Takes the terms and their pulls of one iteration, by blob; the advice, when first due."""
         if not pulls:
             return None
         self._recent.append(pulls)
@@ -125,7 +135,7 @@ class Requests:
         self._pending.append("stop")
 
 
-def check_finite(iteration: int, loss: float, terms: Mapping[str, tuple[float, float]]) -> None:
+def check_finite(iteration: int, loss: float, terms: Mapping[str, Term]) -> None:
     """Raises an RlossError if the objective is not a number; nothing has been updated by then."""
     if math.isfinite(loss):
         return
@@ -139,10 +149,9 @@ def check_finite(iteration: int, loss: float, terms: Mapping[str, tuple[float, f
     )
 
 
-def sums(terms: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
-    """Means over the passes of one iteration: blob -> (value, weight)."""
-    first = terms[0]
+def means(passes: Sequence[Mapping[str, Term]]) -> dict[str, Term]:
+    """The terms of one iteration from those of its passes."""
     return {
-        name: (math.fsum(entry[name][0] for entry in terms) / len(terms), weight)
-        for name, (_, weight) in first.items()
+        name: Term(math.fsum(terms[name].value for terms in passes) / len(passes), term.weight)
+        for name, term in passes[0].items()
     }

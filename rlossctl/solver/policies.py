@@ -9,19 +9,18 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from google.protobuf.message import Message
-
 from rlossctl.errors import PrototxtError
+from rlossctl.prototxt.messages import SolverParameter
 
 
 class Policy(NamedTuple):
     """One policy: its formula and the SolverParameter fields it reads besides base_lr."""
 
-    rate: Callable[[Message, int, int], float]
+    rate: Callable[[SolverParameter, int, int], float]
     fields: tuple[str, ...]
 
 
-def learning_rate(param: Message, iteration: int, current_step: int | None = None) -> float:
+def learning_rate(param: SolverParameter, iteration: int, current_step: int | None = None) -> float:
     """The rate of one iteration, before any lr_mult.
 
     Args:
@@ -52,7 +51,7 @@ def learning_rate(param: Message, iteration: int, current_step: int | None = Non
     return rate
 
 
-def step_count(param: Message, iteration: int) -> int:
+def step_count(param: SolverParameter, iteration: int) -> int:
     """Caffe's `current_step` after iteration `iteration` of an uninterrupted run; 0 for most policies.
 
     Multistep counts at most one step per iteration, so two equal stepvalues take effect one iteration
@@ -71,7 +70,7 @@ def step_count(param: Message, iteration: int) -> int:
     return count
 
 
-def advance(param: Message, iteration: int, current_step: int) -> int:
+def advance(param: SolverParameter, iteration: int, current_step: int) -> int:
     """The solver's `current_step` at this iteration, from its value at the one before.
 
     Differs from `step_count` only where a snapshot was made with other stepvalues: Caffe then goes on from
@@ -85,7 +84,7 @@ def advance(param: Message, iteration: int, current_step: int) -> int:
     return current_step
 
 
-def lookup(param: Message) -> Policy:
+def lookup(param: SolverParameter) -> Policy:
     """The policy that the solver names.
 
     Raises:
@@ -102,12 +101,12 @@ def lookup(param: Message) -> Policy:
         ) from None
 
 
-def unset_fields(param: Message) -> list[str]:
+def unset_fields(param: SolverParameter) -> list[str]:
     """Fields that the policy reads and the solver does not set; they count as 0, in Caffe without a word."""
     return [name for name in ("base_lr", *lookup(param).fields) if not param.HasField(name)]
 
 
-def positive(param: Message, name: str) -> int:
+def positive(param: SolverParameter, name: str) -> int:
     """An integer field that must be at least 1; Caffe divides by it unchecked."""
     value = getattr(param, name)
     if value < 1:
@@ -120,7 +119,7 @@ def positive(param: Message, name: str) -> int:
     return value
 
 
-def _poly(param: Message, iteration: int, _step: int) -> float:
+def _poly(param: SolverParameter, iteration: int, _step: int) -> float:
     end = positive(param, "max_iter")
     if iteration > end:
         raise PrototxtError(
@@ -132,17 +131,17 @@ def _poly(param: Message, iteration: int, _step: int) -> float:
     return param.base_lr * math.pow(1 - iteration / end, param.power)
 
 
-def _sigmoid(param: Message, iteration: int, _step: int) -> float:
+def _sigmoid(param: SolverParameter, iteration: int, _step: int) -> float:
     # BVLC refuses a negative gamma, the rloss fork takes it: only then does the rate fall.
     exponent = -param.gamma * (iteration - param.stepsize)
     return param.base_lr / (1 + math.exp(exponent)) if exponent < 700 else 0.0
 
 
-def _stepped(param: Message, _iteration: int, step: int) -> float:
+def _stepped(param: SolverParameter, _iteration: int, step: int) -> float:
     return param.base_lr * math.pow(param.gamma, step)
 
 
-def _inv(param: Message, iteration: int, _step: int) -> float:
+def _inv(param: SolverParameter, iteration: int, _step: int) -> float:
     return param.base_lr * math.pow(1 + param.gamma * iteration, -param.power)
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor
 
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
-from rlossctl.solver.monitor import SmoothedLoss
+from rlossctl.solver.monitor import SmoothedLoss, Window
 
 FORMAT = "rlossctl resume 1"
 ADVICE = "delete it to resume as Caffe does, without data position and random state"
@@ -27,11 +28,23 @@ def file_name(state: str | Path) -> Path:
     return Path(re.sub(r"\.solverstate(\.h5)?$", "", str(state)) + ".resume.json")
 
 
+class Content(TypedDict):
+    """What a resume file holds; generators in base64, the sources of each net by layer."""
+
+    format: str
+    iter: int
+    seed: int
+    torch_rng: str
+    cuda_rng: str | None
+    sources: list[dict[str, dict[str, Any]]]
+    smoothed_loss: Window
+
+
 def capture(nets: Sequence[Net], iteration: int, seed: int, smoothed: SmoothedLoss) -> bytes:
     """The file's content; `nets` are the training net and the test nets."""
     device = nets[0].device
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    content = {
+    content: Content = {
         "format": FORMAT,
         "iter": iteration,
         "seed": seed,
@@ -43,7 +56,7 @@ def capture(nets: Sequence[Net], iteration: int, seed: int, smoothed: SmoothedLo
     return json.dumps(content).encode()
 
 
-def read(path: Path) -> dict[str, object] | None:
+def read(path: Path) -> Content | None:
     """The content of a resume file; None if there is none.
 
     Raises:
@@ -58,10 +71,10 @@ def read(path: Path) -> dict[str, object] | None:
     found = content.get("format") if isinstance(content, dict) else type(content).__name__
     if found != FORMAT:
         raise _error(path, f"format {found!r}")
-    return content
+    return cast(Content, content)  # entries that are missing or damaged are found where they are applied
 
 
-def apply(content: Mapping[str, object], path: Path, nets: Sequence[Net], smoothed: SmoothedLoss) -> int:
+def apply(content: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedLoss) -> int:
     """Puts generators, sources and the displayed loss where they were; returns the seed of that run.
 
     Raises:
@@ -92,7 +105,7 @@ def _unpacked(text: str) -> Tensor:
 
 def _error(path: Path, found: str) -> WeightsError:
     return WeightsError(
-        "is no resume file of rlossctl, or is damaged",
+        "is not a resume file of rlossctl, or is damaged",
         where=path,
         found=found,
         expected=f"JSON with format {FORMAT!r}, as written beside a snapshot",

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from google.protobuf.message import Message
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from rlossctl.errors import PrototxtError, RlossError
 from rlossctl.net import Net
 from rlossctl.net.graph import AUTOMATIC
 from rlossctl.net.saved import as_array
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies, resume, snapshot
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.log import Log, Pace, Stopwatch, number, output_lines, warnings_to_stderr
+from rlossctl.solver.figures import Resumed, Saved, StepFigures, Term, TestFigures
+from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
+from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.term_gradients import Pulls
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
 
-RECORDED_VALUES = 16  # output blobs with more elements are left out of the JSON lines
-HDF5 = 0  # SolverParameter.SnapshotFormat
+
+class _Pass(NamedTuple):
+    """One pass forward and backward: weighted tops with their weights, outputs, norms of gradients."""
+
+    losses: dict[str, tuple[Tensor, float]]
+    outputs: dict[str, Tensor]
+    pulls: dict[str, float]
 
 
 class Solver:
     """Trains a net as Caffe's solver of the same prototxt does. Made by `rlossctl.load_solver`.
+
+    `update` makes one update and returns its figures; `step` makes several, with the tests and snapshots that
+    fall due; `solve` goes on until max_iter.
 
     Attributes:
         net: the training net.
@@ -37,12 +49,12 @@ class Solver:
         seed: what the random generators were started with.
         log: takes Caffe's log lines and the JSON lines.
         stopped: whether SIGINT ended the last `solve` early.
-        on_iteration: called after every update with this solver and the figures of the JSON line.
+        listeners: who is told the figures, in this order; at first those that write them into `log`.
     """
 
     def __init__(
         self,
-        param: Message,
+        param: SolverParameter,
         net: Net,
         test_nets: Sequence[Net] = (),
         *,
@@ -61,26 +73,24 @@ class Solver:
         self.updater = Updater(param, net.learnable, net.dialect)
         self.requests = monitor.Requests()
         self.stopped = False
-        self.on_iteration: Callable[[Solver, dict[str, object]], None] | None = None
+        self.listeners: list[Listener] = [
+            CaffeLines(self.log, param, net, self.test_nets),
+            JsonLines(self.log),
+            Advice(self.log),
+        ]
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
-        self._shares = monitor.TermShares()
         self._pulls = Pulls(net)
         self._terms = _term_names(net)
         self._debug = DebugInfo(self.log) if param.debug_info else None
-        self._pace = Pace() if net.dialect == "bvlc" else None
-        self._last_snapshot: tuple[int, Path] | None = None
-
-    @property
-    def _nets(self) -> list[Net]:
-        return [self.net, *self.test_nets]
+        self._last_snapshot: Path | None = None
 
     @property
     def history(self) -> list[Tensor]:
         """The update rule's memory, in the order of a solverstate."""
         return self.updater.history
 
-    def step(self, iterations: int = 1, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def step(self, iterations: int = 1, inputs: Mapping[str, ArrayLike] | None = None) -> dict[str, Tensor]:
         """Makes `iterations` updates, with the tests and snapshots that fall due (Solver::Step).
 
         Args:
@@ -88,30 +98,69 @@ class Solver:
             inputs: blobs that replace the data layers in every pass, also in each of the iter_size passes.
 
         Returns:
-            The output blobs of the last pass, detached; empty if there was none.
+            The output blobs of the last pass, detached; empty if there was none. `listeners` are told the
+            figures of every update.
 
         Raises:
             RlossError: the loss is not finite; the weights are then those of the iteration before.
         """
-        if not self._keep_smoothed:
-            self._smoothed.restart()
-        self._keep_smoothed = False
+        self._begin()
         fed = self._inputs(inputs)
-        if self._pace is not None:
-            self._pace.restart(self.iter)
-        outputs: dict[str, Tensor] = {}
+        outputs: Mapping[str, Tensor] = {}
         for _ in range(iterations):
             if self._test_due() and (self.iter > 0 or self.param.test_initialization):
                 self.test_all()
                 if self.requests.stop:
                     break
-            outputs = self._iterate(fed)
+            outputs = self.update(fed).outputs
             request = self.requests.take()
             if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
                 self.snapshot()
             if request == "stop":
                 break
-        return outputs
+        return dict(outputs)
+
+    def update(self, inputs: Mapping[str, ArrayLike] | None = None) -> StepFigures:
+        """Makes one update: iter_size passes forward and backward, then the solver's rule. Nothing else.
+
+        Args, raises: as `step`.
+
+        Returns:
+            Its figures, after the listeners were told them.
+        """
+        watch, fed = Stopwatch(), self._inputs(inputs)
+        display = bool(self.param.display) and self.iter % self.param.display == 0
+        self.updater.zero_gradients()
+        losses = []
+        for _ in range(self.param.iter_size):
+            last = self._pass(fed, display)
+            losses.append(last.losses)
+        terms = monitor.means([_values(one) for one in losses])
+        loss = sum(term.weighted for term in terms.values())
+        monitor.check_finite(self.iter, loss, terms)
+        shown = {name: blob.flatten().tolist() for name, blob in last.outputs.items()} if display else None
+        step = policies.advance(self.param, self.iter, self.current_step)
+        rate = policies.learning_rate(self.param, self.iter, step)
+        clip = self.updater.apply(rate, self.iter)
+        figures = StepFigures(
+            iter=self.iter,
+            loss=loss,
+            smoothed_loss=self._smoothed.add(loss),
+            lr=rate,
+            terms=terms,
+            seconds=watch.lap(),
+            outputs=last.outputs,
+            shown=shown,
+            pulls=last.pulls,
+            pulls_at=self._pulls.blob,
+            clip=clip,
+            new_step=step if self.param.lr_policy == "multistep" and step != self.current_step else None,
+        )
+        self.current_step = step
+        self.iter += 1
+        for listener in self.listeners:
+            listener.updated(figures)
+        return figures
 
     def solve(self) -> Path | None:
         """Trains until max_iter and writes the last snapshot (Solver::Solve).
@@ -141,7 +190,7 @@ class Solver:
             else:
                 self._last_figures()
                 self.log.info("Optimization Done.")
-        return self._last_snapshot[1] if self._last_snapshot else None
+        return self._last_snapshot
 
     def test_all(self) -> list[dict[str, list[float]]]:
         """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
@@ -161,7 +210,7 @@ class Solver:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
         self._check_weights()
-        hdf5 = self.param.snapshot_format == HDF5
+        hdf5 = self.param.snapshot_format == SolverParameter.HDF5
         files = snapshot.file_names(self.prefix, self.iter, hdf5)
         kind = "HDF5" if hdf5 else "binary proto"
         self.log.info(f"Snapshotting to {kind} file {files.model}")
@@ -172,11 +221,12 @@ class Solver:
             self.current_step,
         )
         self.log.info(f"Snapshotting solver state to {kind} file {files.state}")
-        extras = resume.capture(self._nets, self.iter, self.seed, self._smoothed)
+        extras = resume.capture([self.net, *self.test_nets], self.iter, self.seed, self._smoothed)
         diffs = self.updater.last_diffs() if self.param.snapshot_diff else None
         snapshot.write(files, self.net, state, extras, diffs)
-        self.log.record("snapshot", iter=self.iter, model=str(files.model), state=str(files.state))
-        self._last_snapshot = (self.iter, files.state)
+        self._last_snapshot = files.state
+        for listener in self.listeners:
+            listener.saved(Saved(self.iter, files.model, files.state))
         return files.state
 
     def restore(self, path: str | Path) -> None:
@@ -204,82 +254,34 @@ class Solver:
         if extras is None:
             self.log.info("No resume file beside it: data order and random state start anew, as in Caffe")
         else:
-            self.seed = resume.apply(extras, resume_file, self._nets, self._smoothed)
+            self.seed = resume.apply(extras, resume_file, [self.net, *self.test_nets], self._smoothed)
             self._keep_smoothed = True
-        self.log.record("resume", iter=self.iter, state=str(file), exact=extras is not None)
+        for listener in self.listeners:
+            listener.resumed(Resumed(self.iter, file, extras is not None))
 
-    def _iterate(self, fed: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-        """One iteration: iter_size passes forward and backward, then the update."""
-        watch = Stopwatch()
-        display = bool(self.param.display) and self.iter % self.param.display == 0
+    def _begin(self) -> None:
+        """Caffe forgets the displayed loss's window with every Step call; a resumed run keeps it."""
+        if not self._keep_smoothed:
+            self._smoothed.restart()
+        self._keep_smoothed = False
+        for listener in self.listeners:
+            listener.started(self.iter)
+
+    def _pass(self, fed: Mapping[str, Tensor] | None, display: bool) -> _Pass:
+        """One pass forward and backward; a displayed one is watched."""
         debug = self._debug if display else None
-        self.updater.zero_gradients()
-        passes = []
-        for _ in range(self.param.iter_size):
-            with self._pulls.watching(display):
-                result = self.net.run(fed, watch=debug)
-            strengths = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
-            if result.loss.requires_grad:
-                result.loss.backward()
-            if debug is not None:
-                debug.after_backward(self.net)
-            passes.append(
-                {self._terms[top]: (value.detach(), weight) for top, (value, weight) in result.losses.items()}
-            )
+        with self._pulls.watching(display):
+            result = self.net.run(fed, watch=debug)
+        pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
+        if result.loss.requires_grad:
+            result.loss.backward()
+        if debug is not None:
+            debug.after_backward(self.net)
         outputs = {name: blob.detach() for name, blob in result.outputs.items()}
-        terms = monitor.sums([_values(entry) for entry in passes])
-        loss = sum(value * weight for value, weight in terms.values())
-        monitor.check_finite(self.iter, loss, terms)
-        self._smoothed.add(loss)
-        if display:
-            pace = "" if self._pace is None else self._pace.lap(self.iter, self.param.display)
-            self.log.info(f"Iteration {self.iter}{pace}, loss = {number(self._smoothed.value)}")
-            self._log_outputs("Train", self.net, outputs)
-            # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
-            if strengths and min(value * weight for value, weight in terms.values()) < 0:
-                shown = ", ".join(f"{name} {number(norm)}" for name, norm in strengths.items())
-                self.log.info(f"    Gradients at {self._pulls.blob}: {shown}")
-        rate = self._update(display)
-        figures = {
-            "iter": self.iter,
-            "loss": loss,
-            "smoothed_loss": self._smoothed.value,
-            "lr": rate,
-            "terms": {
-                name: {"value": value, "weight": weight, "weighted": value * weight}
-                for name, (value, weight) in terms.items()
-            },
-            "seconds": watch.lap(),
+        losses = {
+            self._terms[top]: (value.detach(), weight) for top, (value, weight) in result.losses.items()
         }
-        for name, norm in strengths.items():
-            figures["terms"][name]["pull"] = norm
-        if display:
-            figures["outputs"] = _recorded(outputs)
-        self.log.record("train", **figures)
-        advice = self._shares.add(terms, strengths)
-        if advice:
-            self.log.info(advice)
-        self.iter += 1
-        if self.on_iteration is not None:
-            self.on_iteration(self, figures)
-        return outputs
-
-    def _update(self, display: bool) -> float:
-        """The learning rate and the weights' update (SGDSolver::ApplyUpdate)."""
-        step = policies.advance(self.param, self.iter, self.current_step)
-        if self.param.lr_policy == "multistep" and step != self.current_step:
-            self.log.info(f"MultiStep Status: Iteration {self.iter}, step = {step}")
-        self.current_step = step
-        rate = policies.learning_rate(self.param, self.iter, step)
-        if display:
-            self.log.info(f"Iteration {self.iter}, lr = {number(rate)}")
-        clip = self.updater.apply(rate, self.iter)
-        if clip is not None:
-            self.log.info(
-                f"Gradient clipping: scaling down gradients (L2 norm {number(clip.norm)} > "
-                f"{number(self.param.clip_gradients)}) by scale factor {number(clip.scale)}"
-            )
-        return rate
+        return _Pass(losses, outputs, pulls)
 
     def _last_figures(self) -> None:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
@@ -314,20 +316,12 @@ class Solver:
                 values = blob.detach().double().flatten().cpu().numpy()
                 totals[name] = totals[name] + values if name in totals else values
         scores = {name: (total / batches).tolist() for name, total in totals.items()}
-        if self.param.test_compute_loss and batches:
-            self.log.info(f"Test loss: {number(loss / batches)}")
-        for line in output_lines("Test", scores.items(), net.loss_weights):
-            self.log.info(line)
-        short = {name: values for name, values in scores.items() if len(values) <= RECORDED_VALUES}
-        self.log.record("test", iter=self.iter, net=index, outputs=short)
+        mean = loss / batches if self.param.test_compute_loss and batches else None
+        for listener in self.listeners:
+            listener.tested(TestFigures(self.iter, index, mean, scores))
         return scores
 
-    def _log_outputs(self, kind: str, net: Net, outputs: Mapping[str, Tensor]) -> None:
-        values = [(name, blob.flatten().tolist()) for name, blob in outputs.items()]
-        for line in output_lines(kind, values, net.loss_weights):
-            self.log.info(line)
-
-    def _inputs(self, inputs: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
+    def _inputs(self, inputs: Mapping[str, ArrayLike] | None) -> dict[str, Tensor] | None:
         if inputs is None:
             return None
         device = self.net.device
@@ -357,15 +351,11 @@ def _term_names(net: Net) -> dict[str, str]:
     }
 
 
-def _values(terms: Mapping[str, tuple[Tensor, float]]) -> dict[str, tuple[float, float]]:
-    """The terms as numbers, fetched from the device in one go."""
-    if not terms:
+def _values(losses: Mapping[str, tuple[Tensor, float]]) -> dict[str, Term]:
+    """The terms of a pass as numbers, fetched from the device in one go."""
+    if not losses:
         return {}
-    values = torch.stack([value for value, _ in terms.values()]).tolist()
-    return {name: (value, weight) for value, (name, (_, weight)) in zip(values, terms.items(), strict=True)}
-
-
-def _recorded(outputs: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    values = torch.stack([value for value, _ in losses.values()]).tolist()
     return {
-        name: blob.flatten().tolist() for name, blob in outputs.items() if blob.numel() <= RECORDED_VALUES
+        name: Term(value, weight) for value, (name, (_, weight)) in zip(values, losses.items(), strict=True)
     }

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from rlossctl.net import Net, build_net
-from rlossctl.prototxt import load_net_file
-from rlossctl.prototxt import phase as phases
-from rlossctl.solver.load import pick_device
+from rlossctl.net import DataOverrides, Net, NetOrigin
+from rlossctl.net.build import load_origin
+from rlossctl.solver.device import pick_device
 from rlossctl.solver.log import Log, number, to_stdout, weighted
 
 
@@ -31,26 +29,20 @@ class Tested(NamedTuple):
 
 
 def run_test(
-    prototxt: str | Path,
-    weights: str | Path,
+    origin: NetOrigin,
     *,
     iterations: int = 50,
-    settings: Mapping[str, object] | None = None,
-    data: str | None = None,
-    root: str | None = None,
+    data: DataOverrides | None = None,
     level: int = 0,
-    stages: Sequence[str] = (),
+    stages: tuple[str, ...] = (),
     device: str = "auto",
-    workers: int = 0,
-    dialect: str = "auto",
     log: Log | None = None,
 ) -> Tested:
     """Runs a net in phase TEST on batches of its own data layers, as `caffe test` does, and logs its lines.
 
     Args:
         iterations: number of batches.
-        settings: values for the prototxt's `${NAME}`.
-        data, root: in place of the data layer's list and root folder.
+        data: in place of the data layers' own.
         level, stages: the rest of Caffe's NetState.
         log: takes the lines; by default they go to standard output.
 
@@ -58,15 +50,8 @@ def run_test(
         RlossError: the net cannot be built or run, or the weights do not fit.
     """
     log = log or Log([to_stdout])
-    given = {"source": data, "root": root, "workers": workers}
-    file = load_net_file(prototxt, settings or {}, dialect)
-    state = phases.net_state("TEST", file.param.state, level=level, stages=tuple(stages))
-    net = build_net(
-        phases.filter_net(file, state),
-        device=pick_device(device),
-        data={name: value for name, value in given.items() if value is not None},
-    )
-    net.copy_from(weights)
+    drawn = (data or DataOverrides()).options()
+    net = load_origin(origin, "TEST", level=level, stages=stages, device=pick_device(device), data=drawn)
     log.info(f"Running for {iterations} iterations.")
     tested = _run(net, iterations, log)
     log.info(f"Loss: {number(tested.loss)}")
@@ -75,20 +60,22 @@ def run_test(
             log.info(f"{name} = {weighted(value, net.loss_weights.get(name, 0.0))}")
     for layer in net.layers:
         if layer.type == "SegAccuracy" and not layer.message.seg_accuracy_param.reset:
-            values = ", ".join(number(value) for value in tested.last[layer.tops[0]])
-            log.info(f"{layer.tops[0]} counts on from batch to batch; all batches together give {values}")
+            last = ", ".join(number(value) for value in tested.last[layer.tops[0]])
+            log.info(f"{layer.tops[0]} counts on from batch to batch; all batches together give {last}")
     return tested
 
 
 @torch.no_grad()
 def _run(net: Net, iterations: int, log: Log) -> Tested:
-    loss, last, totals = 0.0, {}, {}
+    loss = 0.0
+    last: dict[str, np.ndarray] = {}
+    totals: dict[str, np.ndarray] = {}
     for batch in range(iterations):
         result = net.run(None)
         loss += result.loss.item()
         for name, blob in result.outputs.items():
             last[name] = blob.double().flatten().cpu().numpy()
-            totals[name] = totals.get(name, 0.0) + last[name]
+            totals[name] = totals[name] + last[name] if name in totals else last[name]
             for value in last[name]:
                 log.info(f"Batch {batch}, {name} = {number(value)}")
     return Tested(loss / iterations, _lists(totals, iterations), _lists(last, 1))

@@ -1,28 +1,38 @@
-"""`rlossctl train`: a training run from files and settings to snapshots, logs and figures."""
+"""`rlossctl train`: a training run from files and options to snapshots, logs and figures."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from tqdm import tqdm
 
 from rlossctl.bilateral import backend
 from rlossctl.errors import RlossError, UsageError
 from rlossctl.files import cannot_write, make_folder
-from rlossctl.prototxt import load_net_file, load_solver_parameter
-from rlossctl.prototxt.text import is_solver, read_text
+from rlossctl.net import DataOverrides
 from rlossctl.solver import snapshot
-from rlossctl.solver.load import build_solver, snapshot_prefix
+from rlossctl.solver.board import Board
+from rlossctl.solver.figures import StepFigures
+from rlossctl.solver.files import SolverFile, SolverOrigin
+from rlossctl.solver.listeners import Listener
+from rlossctl.solver.load import build_solver
 from rlossctl.solver.log import Log, number, to_stderr
+from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.words import counted
+
+if TYPE_CHECKING:
+    Progress = tqdm[NoReturn]  # it goes through nothing itself
 
 
-class Files(NamedTuple):
+class Outputs(NamedTuple):
     """Where a run writes."""
 
     prefix: str
@@ -45,141 +55,112 @@ class Trained(NamedTuple):
     stopped: bool
     metrics: Path
 
+    def require_snapshot(self) -> Path:
+        """The last solver state.
+
+        Raises:
+            RlossError: none was written.
+        """
+        if self.snapshot is None:
+            raise RlossError(
+                "the run left no snapshot",
+                where=self.metrics,
+                found=f"none in {counted(self.iter, 'iteration')}",
+                expected="a snapshot to go on from",
+                advice="set snapshot_after_train in the solver prototxt",
+            )
+        return self.snapshot
+
+
+class Bar(Listener):
+    """Moves a progress bar with every update."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+
+    def updated(self, figures: StepFigures) -> None:
+        """Displayed loss and rate, one iteration further."""
+        shown = f"loss {number(figures.smoothed_loss)}, lr {number(figures.lr)}"
+        self._bar.set_postfix_str(shown, refresh=False)
+        self._bar.update()
+
 
 def train(
-    prototxt: str | Path,
-    *,
-    solver: str | Path | None = None,
-    settings: Mapping[str, object] | None = None,
-    weights: Sequence[str] = (),
-    resume: str | None = None,
-    out: str | Path | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    seed: int | None = None,
-    max_iter: int | None = None,
-    data: str | None = None,
-    root: str | None = None,
-    dialect: str = "auto",
-    quiet: bool = False,
-    tensorboard: bool = False,
+    origin: SolverOrigin, data: DataOverrides | None = None, options: TrainOptions | None = None
 ) -> Trained:
     """Trains as the solver prototxt says.
 
     Args:
-        prototxt: a solver prototxt, or a net prototxt with `solver`.
-        settings: values for `${NAME}`.
-        weights: caffemodels to start from; excludes `resume`.
-        resume: a solver state, or "auto" for the newest complete snapshot (a fresh start if there is none).
-        out: folder for snapshots, train.log and metrics.jsonl; by default they go where snapshot_prefix says.
-        workers: threads that decode images; by default up to 4.
-        data, root: list file and root folder in place of the training data layer's own.
-        tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
-        dialect: whose Caffe the nets are for, where the files do not show it.
-        quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
+        origin: the prototxts.
+        data: for the training data layer, in place of its own.
 
     Raises:
-        RlossError: anything that keeps the run from starting or going on; UsageError for the arguments.
+        RlossError: anything that keeps the run from starting or going on; UsageError for the options.
     """
-    if resume and weights:
+    options = options or TrainOptions()
+    if options.resume and options.weights:
         raise UsageError(
             "--resume and --weights exclude each other",
             found="both",
             expected="one of them",
             advice="--resume goes on with a run; --weights starts a new one from trained weights",
         )
-    settings = dict(settings or {})
-    solver_file, net = solver_and_net(prototxt, solver, settings)
-    files = output_files(solver_file, settings, out)
-    start = _snapshot_to_resume(resume, files.prefix)
-    interactive = sys.stderr.isatty()
-    with tqdm(disable=not interactive, unit="it", dynamic_ncols=True, file=sys.stderr) as bar:
-        log = Log([_warnings_only(bar) if interactive or quiet else to_stderr], files.metrics)
-        log.add_file(files.log)
-        if tensorboard:
-            log.add_board(files.log.parent / "tensorboard")
+    file = origin.read()
+    outputs = output_files(file, options.out)
+    with contextlib.ExitStack() as opened:
+        terminal = sys.stderr.isatty()
+        bar = opened.enter_context(tqdm(disable=not terminal, unit="it", dynamic_ncols=True, file=sys.stderr))
+        lines = _warnings_only(bar) if terminal or options.quiet else to_stderr
+        log = opened.enter_context(contextlib.closing(_log(lines, outputs)))
+        listeners: list[Listener] = [Bar(bar)]
+        if options.tensorboard:
+            board = Board(outputs.log.parent / "tensorboard")
+            listeners.append(opened.enter_context(contextlib.closing(board)))
         try:
-            built = build_solver(
-                solver_file,
-                settings,
-                net=net,
-                device=device,
-                seed=seed,
-                source=data,
-                root=root,
-                workers=min(4, os.cpu_count() or 1) if workers is None else workers,
-                weights=list(weights) if weights or start else None,
-                prefix=files.prefix,
-                max_iter=max_iter,
-                dialect=dialect,
-                log=log,
-            )
-            if start is not None:
-                log.info(f"Resuming from {start}")
-                built.restore(start)
-            elif resume:
-                log.info(f"No snapshot {files.prefix}_iter_* to resume from: starting anew")
-            _announce(built, log)
-            return _solve(built, bar, files)
+            solver = _start(file, data or DataOverrides(), options, outputs.prefix, log)
+            solver.listeners += listeners
+            return _solve(solver, bar, outputs)
         except RlossError as error:
             log.record("error", message=str(error))
             raise
-        finally:
-            log.close()
 
 
-def solver_and_net(
-    prototxt: str | Path, solver: str | Path | None, settings: Mapping[str, object]
-) -> tuple[Path, Path | None]:
-    """Tells a solver prototxt from a net prototxt; the net is None if the solver names it.
-
-    Raises:
-        PrototxtError: `prototxt` is neither.
-        UsageError: a net without a solver, or two solvers.
-    """
-    named_solver = is_solver(read_text(prototxt))
-    if not named_solver:
-        load_net_file(prototxt, settings)  # text that is neither is told apart from a net without a solver
-    if named_solver and solver is not None:
-        raise UsageError(
-            "--solver goes with a net prototxt",
-            where=prototxt,
-            found="a solver prototxt, and --solver besides",
-            expected="--prototxt NET --solver SOLVER, or --prototxt SOLVER alone",
-            advice="leave out --solver, or give the net as --prototxt",
-        )
-    if not named_solver and solver is None:
-        raise UsageError(
-            "is a net prototxt, which does not say how to train",
-            where=prototxt,
-            found="a net",
-            expected="a solver prototxt, or a net with --solver",
-            advice=f"add --solver SOLVER to --prototxt {prototxt}",
-        )
-    return (Path(prototxt), None) if solver is None else (Path(solver), Path(prototxt))
-
-
-def output_files(solver: Path, settings: Mapping[str, object], out: str | Path | None) -> Files:
+def output_files(solver: SolverFile, out: str | Path | None) -> Outputs:
     """Where snapshots and logs go; creates the folder and proves that it can be written.
 
     Raises:
         RlossError: it cannot.
     """
-    prefix = snapshot_prefix(load_solver_parameter(solver, settings), solver)
+    prefix = solver.snapshot_prefix
     if out is not None:
         folder = Path(out)
-        prefix = str(folder / (os.path.basename(prefix) or solver.stem))
-        files = Files(prefix, folder / "train.log", folder / "metrics.jsonl")
+        prefix = str(folder / (os.path.basename(prefix) or solver.path.stem))
+        outputs = Outputs(prefix, folder / "train.log", folder / "metrics.jsonl")
     else:
         folder = Path(os.path.dirname(prefix) or ".")
-        files = Files(prefix, Path(f"{prefix}_train.log"), Path(f"{prefix}_metrics.jsonl"))
+        outputs = Outputs(prefix, Path(f"{prefix}_train.log"), Path(f"{prefix}_metrics.jsonl"))
     make_folder(folder)
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise cannot_write(folder, error) from error
-    return files
+    return outputs
+
+
+def _start(file: SolverFile, data: DataOverrides, options: TrainOptions, prefix: str, log: Log) -> Solver:
+    """A solver at the start, or where the run goes on from."""
+    state = _snapshot_to_resume(options.resume, prefix)
+    if state is not None:
+        options = replace(options, weights=())
+    solver = build_solver(file, data, options, prefix, log)
+    if state is not None:
+        log.info(f"Resuming from {state}")
+        solver.restore(state)
+    elif options.resume:
+        log.info(f"No snapshot {prefix}_iter_* to resume from: starting anew")
+    _announce(solver, log)
+    return solver
 
 
 def _snapshot_to_resume(resume: str | None, prefix: str) -> Path | None:
@@ -205,27 +186,25 @@ def _announce(solver: Solver, log: Log) -> None:
     log.info("Starting Optimization")
 
 
-def _solve(solver: Solver, bar: tqdm, files: Files) -> Trained:
+def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
     bar.reset(total=solver.param.max_iter)
     bar.initial = bar.n = solver.iter
-
-    def progress(current: Solver, figures: dict[str, object]) -> None:
-        bar.set_postfix_str(
-            f"loss {number(figures['smoothed_loss'])}, lr {number(figures['lr'])}", refresh=False
-        )
-        bar.update()
-
-    solver.on_iteration = progress
     bar.refresh()
     last = solver.solve()
     for net in (solver.net, *solver.test_nets):
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    return Trained(solver.iter, last, solver.stopped, files.metrics)
+    return Trained(solver.iter, last, solver.stopped, outputs.metrics)
 
 
-def _warnings_only(bar: tqdm) -> Callable[[str], None]:
+def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:
+    log = Log([lines], outputs.metrics)
+    log.add_file(outputs.log)
+    return log
+
+
+def _warnings_only(bar: Progress) -> Callable[[str], None]:
     def write(line: str) -> None:
         if line.startswith("W"):
             bar.write(line.partition("] ")[2], file=sys.stderr)

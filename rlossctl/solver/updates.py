@@ -11,18 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.errors import PrototxtError
+from rlossctl.prototxt.messages import SolverParameter
 
 
 class Parameter(Protocol):
     """A learnable blob with its multipliers (rlossctl.net's Learnable)."""
 
-    tensor: Tensor
-    lr_mult: float
-    decay_mult: float
+    @property
+    def tensor(self) -> Tensor: ...
+    @property
+    def lr_mult(self) -> float: ...
+    @property
+    def decay_mult(self) -> float: ...
 
 
 class Clip(NamedTuple):
@@ -65,7 +68,9 @@ class Updater:
         PrototxtError: an unknown type, or constants that the rule does not allow.
     """
 
-    def __init__(self, param: Message, parameters: Sequence[Parameter], dialect: str = "bvlc") -> None:
+    def __init__(
+        self, param: SolverParameter, parameters: Sequence[Parameter], dialect: str = "bvlc"
+    ) -> None:
         self.type = param.type
         self._rule, self.slots = _rule(param)
         self._hyper = _hyper(param, dialect)
@@ -79,7 +84,7 @@ class Updater:
         self._weights = [p.tensor.detach() for p in active]
         self._rates = _grouped([p.lr_mult for p in active])
         self._decays = _grouped([param.weight_decay * p.decay_mult for p in active])
-        self.diffs: list[Tensor] | None = None
+        self.diffs: Tensors | None = None
 
     @torch.no_grad()
     def apply(self, rate: float, iteration: int) -> Clip | None:
@@ -145,10 +150,13 @@ class Updater:
                 torch._foreach_add_([grads[index] for index in members], term, alpha=decay)
 
 
-Rule = Callable[[list[Tensor], list[list[Tensor]], list[Group], Hyper, int], list[Tensor]]
+Tensors = tuple[Tensor, ...] | list[Tensor]
+Rule = Callable[[list[Tensor], list[list[Tensor]], list[Group], Hyper, int], Tensors]
 
 
-def _sgd(grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, _iteration: int) -> list[Tensor]:
+def _sgd(
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, _iteration: int
+) -> Tensors:
     """V = m V + r g; W -= V."""
     (velocity,) = slots
     torch._foreach_mul_(velocity, hyper.momentum)
@@ -158,8 +166,8 @@ def _sgd(grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, _it
 
 
 def _nesterov(
-    grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, iteration: int
-) -> list[Tensor]:
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, iteration: int
+) -> Tensors:
     """V' = m V + r g; W -= (1 + m) V' - m V."""
     (velocity,) = slots
     before = torch._foreach_mul(velocity, hyper.momentum)
@@ -170,8 +178,8 @@ def _nesterov(
 
 
 def _adagrad(
-    grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, _iteration: int
-) -> list[Tensor]:
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, _iteration: int
+) -> Tensors:
     """h += g^2; W -= r g / (sqrt h + delta)."""
     (squares,) = slots
     torch._foreach_addcmul_(squares, grads, grads)
@@ -179,8 +187,8 @@ def _adagrad(
 
 
 def _rmsprop(
-    grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, _iteration: int
-) -> list[Tensor]:
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, _iteration: int
+) -> Tensors:
     """h = d h + (1 - d) g^2; W -= r g / (sqrt h + delta)."""
     (squares,) = slots
     _decayed_squares(squares, grads, hyper.rms_decay)
@@ -188,8 +196,8 @@ def _rmsprop(
 
 
 def _adadelta(
-    grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, _iteration: int
-) -> list[Tensor]:
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, _iteration: int
+) -> Tensors:
     """h = m h + (1 - m) g^2; u = g sqrt((k + delta) / (h + delta)); k = m k + (1 - m) u^2; W -= r u."""
     squares, updates = slots
     _decayed_squares(squares, grads, hyper.momentum)
@@ -201,7 +209,9 @@ def _adadelta(
     return _scaled(ratio, rates)
 
 
-def _adam(grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, iteration: int) -> list[Tensor]:
+def _adam(
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, iteration: int
+) -> Tensors:
     """M, V: decayed means of g, g^2; W -= r sqrt(1 - b2^t) / (1 - b1^t) M / (sqrt V + delta), t = i + 1."""
     means, squares = slots
     torch._foreach_mul_(means, hyper.momentum)
@@ -213,18 +223,18 @@ def _adam(grads: list[Tensor], slots: list, rates: list[Group], hyper: Hyper, it
     return _scaled(_over_root(means, squares, hyper.delta), corrected)
 
 
-def _decayed_squares(squares: list[Tensor], values: list[Tensor], decay: float) -> None:
+def _decayed_squares(squares: list[Tensor], values: Tensors, decay: float) -> None:
     torch._foreach_mul_(squares, decay)
     torch._foreach_addcmul_(squares, values, values, value=1 - decay)
 
 
-def _over_root(values: list[Tensor], squares: list[Tensor], delta: float) -> list[Tensor]:
+def _over_root(values: list[Tensor], squares: list[Tensor], delta: float) -> Tensors:
     root = torch._foreach_sqrt(squares)
     torch._foreach_add_(root, delta)
     return torch._foreach_div(values, root)
 
 
-def _scaled(values: list[Tensor], rates: list[Group]) -> list[Tensor]:
+def _scaled(values: Tensors, rates: list[Group]) -> Tensors:
     for rate, members in rates:
         torch._foreach_mul_([values[index] for index in members], rate)
     return values
@@ -240,7 +250,7 @@ RULES: dict[str, tuple[Rule, int]] = {
 }
 
 
-def _rule(param: Message) -> tuple[Rule, int]:
+def _rule(param: SolverParameter) -> tuple[Rule, int]:
     if param.type not in RULES:
         raise PrototxtError(
             "unknown solver type",
@@ -251,7 +261,7 @@ def _rule(param: Message) -> tuple[Rule, int]:
     return RULES[param.type]
 
 
-def _hyper(param: Message, dialect: str) -> Hyper:
+def _hyper(param: SolverParameter, dialect: str) -> Hyper:
     unset = dialect == "rloss" and not param.HasField("rms_decay")
     hyper = Hyper(param.momentum, param.momentum2, param.delta, 0.0 if unset else param.rms_decay)
     if param.type in ("AdaGrad", "RMSProp") and hyper.momentum:

@@ -1,6 +1,6 @@
-"""Weights and solver states in Caffe's files and others': byte for byte, without copying values.
+"""Weights and solver states in Caffe's and other file formats, byte for byte and without copying values.
 
-The names below are imported when they are first used: a caffemodel's headers are read without NumPy.
+The names below are imported on first use, so a caffemodel's headers can be read without NumPy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights from a file of any format."""
+"""Opening a weights file of any format."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Weights = CaffeModel | Hdf5Model | TensorFile
 
 
 def load_weights(path: str | os.PathLike[str], kind: str | None = None) -> Weights:
-    """Opens a caffemodel (binary or HDF5), safetensors or PyTorch file; values are read when asked for.
+    """Opens a caffemodel (binary or HDF5), safetensors or PyTorch file; values are read when needed.
 
     Args:
-        kind: one of `kinds.WEIGHTS` in place of what suffix and content tell.
+        kind: one of `kinds.WEIGHTS`; if None, suffix and content decide.
 
     Raises:
-        WeightsError: missing or damaged file, or another kind of file.
+        WeightsError: the file is missing, damaged or of another kind.
     """
     kind = kind or kinds.kind_of(path)
     if kind == kinds.SAFETENSORS:
@@ -33,10 +33,10 @@ def load_weights(path: str | os.PathLike[str], kind: str | None = None) -> Weigh
         return load_checkpoint(path)
     if kind == kinds.ONNX:
         raise WeightsError(
-            "an ONNX model has no blobs by layer",
+            "an ONNX model does not have blobs by layer",
             where=path,
             found="an .onnx file",
             expected="a caffemodel, safetensors file or PyTorch checkpoint",
-            advice="give the weights that the ONNX file was made from; `rlossctl eval` runs ONNX files",
+            advice="give the weights from which the ONNX file was made; `rlossctl eval` runs ONNX files",
         )
     return load_caffemodel(path)

@@ -1,4 +1,4 @@
-"""A file that holds one BlobProto: an infogain matrix, a mean image."""
+"""Files with a single BlobProto: an infogain matrix or a mean image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlossctl.weights.parse import parse_blob
 
 
 def load_blob(path: str | os.PathLike[str]) -> Blob:
-    """Reads the one BlobProto of a binary file; the values stay in the file until they are asked for.
+    """Reads the one BlobProto of a binary file; the values stay in the file until they are needed.
 
     Raises:
         WeightsError: the file is missing, empty or damaged.

@@ -1,4 +1,4 @@
-"""One BlobProto: its shape, and its values left where they are in the file."""
+"""One BlobProto: its shape, and its values, which stay in the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 class Segment(NamedTuple):
     """`count` values of `size` bytes; value i ends at `start + (i + 1) * stride`.
 
-    Packed values have stride == size; unpacked ones carry their one-byte tag, so stride == size + 1.
+    Packed values have stride == size. Each unpacked value has a one-byte tag, so stride == size + 1.
     """
 
     start: int
@@ -31,14 +31,14 @@ class Segment(NamedTuple):
         return self.start + self.count * self.stride
 
     def rows(self, view: memoryview) -> np.ndarray:
-        """Bytes as (count, stride), not copied."""
+        """The bytes as (count, stride), without a copy."""
         import numpy as np
 
         raw = np.frombuffer(view, np.uint8, self.count * self.stride, self.start)
         return raw.reshape(self.count, self.stride)
 
     def values(self, view: memoryview) -> np.ndarray:
-        """The values; a view of the file where they are packed, a copy otherwise."""
+        """The values: a view of the file if they are packed, otherwise a copy."""
         import numpy as np
 
         if self.stride == self.size:
@@ -62,9 +62,9 @@ class Blob:
     """A blob of a weights file.
 
     Attributes:
-        shape: the dimensions as written; four of them, right-aligned, if `legacy`.
-        legacy: the file has the four old integers num, channels, height, width. As in Caffe they
-            count as soon as one of them is present, even beside a `shape`.
+        shape: the dimensions as written; if `legacy`, four of them, right-aligned.
+        legacy: whether the file has the four old integers num, channels, height, width. As in Caffe, they
+            take precedence as soon as one of them is present, even beside a `shape`.
     """
 
     shape: tuple[int, ...]
@@ -76,12 +76,12 @@ class Blob:
 
     @property
     def count(self) -> int:
-        """Number of values; 1 for a blob without axes (a channel-shared PReLU has one)."""
+        """Number of values; 1 for a blob without axes, such as that of a channel-shared PReLU."""
         return math.prod(self.shape)
 
     @property
     def squeezed_shape(self) -> tuple[int, ...]:
-        """The shape without the 1s on its left that a legacy file pads with: (1,1,1,N) becomes (N,)."""
+        """The shape without a legacy file's padding of 1s on the left: (1,1,1,N) becomes (N,)."""
         return _squeezed(self.shape) if self.legacy else self.shape
 
     def fits(self, shape: Sequence[int]) -> bool:
@@ -98,9 +98,9 @@ class Blob:
     def array(self) -> np.ndarray:
         """The values as a read-only float32 array of `shape`.
 
-        A view of the mapped file where the file holds packed floats (as Caffe writes them), so nothing
-        is read from disk before it is looked at; it may be unaligned. Doubles, which count before
-        floats if there are any, unpacked and split data are copied. Copy into a tensor with
+        If the file holds packed floats (as Caffe writes them), the array is a view of the mapped file, so
+        nothing is read from disk before it is used; it may be unaligned. Unpacked data, split data and
+        doubles (which take precedence over floats) are copied. Copy into a tensor with
         `numpy.copyto(tensor.numpy(), blob.array())`.
         """
         array = self.read().reshape(self.shape)
@@ -108,7 +108,7 @@ class Blob:
         return array
 
     def with_values(self, values: np.ndarray, where: str) -> Blob:
-        """This blob with other values of the same shape (or, for a legacy blob, of a shape it fits)."""
+        """This blob with new values of the same shape (or, for a legacy blob, of a shape that it fits)."""
         import numpy as np
 
         array = np.array(values, np.float32, order="C")
@@ -137,9 +137,9 @@ class LayerBlobs:
 
     Attributes:
         name: layer name.
-        type: type as LayerParameter spells it ("Convolution"); older spellings are translated, an
-            unknown number reads as "". HDF5 files do not say it: "".
-        blobs: in Caffe's order. None stands for a blob that an HDF5 file keeps with the layer that
+        type: type as LayerParameter spells it ("Convolution"). Older spellings are translated; an
+            unknown number reads as "", and so does the type in HDF5 files, which do not store it.
+        blobs: in Caffe's order. None stands for a blob that an HDF5 file stores with the layer that
             owns the shared parameter.
         message_type: "LayerParameter" or "V1LayerParameter" (whose field 1 may hold a
             V0LayerParameter); "" for HDF5.
@@ -152,7 +152,7 @@ class LayerBlobs:
     parts: tuple[bytes | memoryview, ...] = dataclasses.field(default=(), repr=False)
 
     def message_bytes(self) -> bytes:
-        """The layer's message as in the file, without its blobs: small, ready for a protobuf parser."""
+        """The file's message for the layer without its blobs: small, ready for a protobuf parser."""
         return b"".join(self.parts)
 
 

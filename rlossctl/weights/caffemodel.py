@@ -1,9 +1,8 @@
 """Reading a .caffemodel: layers, names, types and blobs, without reading the values.
 
-Opening walks only the outermost fields; a layer's headers are walked when `layers` is first used, its
-values when an array is looked at. What the reader does not know it keeps: an unmodified model writes
-back the bytes it was read from. Numbers of fields: BVLC caffe.proto, NetParameter, LayerParameter,
-V1LayerParameter, V0LayerParameter.
+Opening a file reads only its outermost fields. Layer headers are read when `layers` is first used, values
+when an array is used. Unknown fields are kept: an unmodified model writes back the bytes from which it was
+read. Field numbers: BVLC caffe.proto, NetParameter, LayerParameter, V1LayerParameter, V0LayerParameter.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class CaffeModel:
                 where=source.name,
                 found="fields 2 (layers) and 100 (layer)" if versions else f"{len(source.view)} bytes",
                 expected=EXPECTED,
-                advice="give the file that Caffe wrote; no version of Caffe writes such a net",
+                advice="give the file that Caffe wrote; no version of Caffe writes a file like this",
             )
 
     @property
@@ -61,16 +60,16 @@ class CaffeModel:
 
     @property
     def name(self) -> str:
-        """Name of the net; "" if the file has none."""
+        """The net's name; "" if the file has none."""
         names = [wire.text(self._source, field) for field in self._fields if field.number == NET_NAME]
         return names[-1] if names else ""
 
     @functools.cached_property
     def layers(self) -> list[LayerBlobs]:
-        """All layers in the order of the file, those without blobs included.
+        """All layers in the order of the file, including those without blobs.
 
         Raises:
-            WeightsError: a layer or blob is damaged; says which and at which byte.
+            WeightsError: a layer or blob is damaged; names it and the byte.
         """
         fields = [field for field in self._fields if field.number in (NET_LAYER, NET_V1_LAYERS)]
         return [
@@ -79,7 +78,7 @@ class CaffeModel:
         ]
 
     def message_bytes(self) -> bytes:
-        """The NetParameter as in the file but without any blobs: small, ready for a protobuf parser."""
+        """The file's NetParameter without its blobs: small, ready for a protobuf parser."""
         view = self._source.view
         out = bytearray()
         at = 0
@@ -91,14 +90,14 @@ class CaffeModel:
         return bytes(out + view[at:])
 
     def with_blobs(self, values: Mapping[tuple[str, int], np.ndarray]) -> CaffeModel:
-        """A model with some blobs' values replaced, every other byte of the file as it was.
+        """A model with the values of some blobs replaced and every other byte of the file unchanged.
 
         Args:
-            values: (layer name, blob index) -> array of the blob's shape; kept as float32. If several
-                layers have the name, the first one with blobs is meant.
+            values: (layer name, blob index) -> array of the blob's shape, kept as float32. If several
+                layers have the name, it means the first one with blobs.
 
         Raises:
-            WeightsError: no such layer or blob, or another shape.
+            WeightsError: the layer or blob does not exist, or the shape differs.
         """
         model = CaffeModel.__new__(CaffeModel)
         model._source, model._fields = self._source, self._fields
@@ -112,11 +111,11 @@ class CaffeModel:
         return model
 
     def to_bytes(self) -> bytes:
-        """The file's bytes, with replaced blobs in their place."""
+        """The file's bytes, with the replaced blobs."""
         return b"".join(self._pieces())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `to_bytes()` piece by piece, atomically; the model's own file may be overwritten."""
+        """Writes `to_bytes()` piece by piece, atomically. The model's own file may be overwritten."""
         with atomic_write(path) as file:
             for piece in self._pieces():
                 file.write(piece)
@@ -154,7 +153,7 @@ class CaffeModel:
                 "is another kind of protobuf file",
                 found="field 1 is a number, as in a .solverstate, a mean .binaryproto or an ONNX model",
                 expected=EXPECTED,
-                advice="give the .caffemodel that lies beside it",
+                advice="give the .caffemodel that belongs to it",
             )
         if field.number not in (NET_NAME, NET_V1_LAYERS, NET_LAYER):
             return False
@@ -163,14 +162,14 @@ class CaffeModel:
 
 
 def load_caffemodel(path: str | os.PathLike[str]) -> CaffeModel | Hdf5Model:
-    """Opens a weights file of any age: binary (new, V1 and V0 layers) or HDF5, told by content.
+    """Opens a weights file of any age: binary (new, V1 and V0 layers) or HDF5; the content decides.
 
-    Both results have `name`, `path`, `format`, and `layers`. A binary file is mapped, not read: opening
-    takes milliseconds whatever its size, and arrays are views of the file, so do not truncate it while
+    Both results have `name`, `path`, `format` and `layers`. A binary file is mapped, not read. Opening it
+    takes milliseconds regardless of its size, and arrays are views of the file, so do not truncate it while
     the model is in use (replacing it by renaming is safe).
 
     Raises:
-        WeightsError: missing, empty, truncated or damaged file, or another kind of file.
+        WeightsError: the file is missing, empty, truncated, damaged or of another kind.
     """
     source = wire.open_source(path)
     if is_hdf5(source):

@@ -1,7 +1,7 @@
-"""A binary caffemodel taken apart into named tensors and the rest, so that it can be put together again.
+"""Splitting a binary caffemodel into named tensors and a skeleton, and joining them again.
 
 The skeleton is the file without the values of its blobs: names, types, layer parameters, shapes (new or
-legacy), tags, fields that nobody knows. With the tensors it gives back the file byte for byte.
+legacy), tags, unknown fields. Together with the tensors it gives back the file byte for byte.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from rlossctl.weights.tensors import DIFF
 
 
 class Cut(NamedTuple):
-    """Values taken out of the file: `count` of them of `size` bytes, from `tensor`'s value `first` on, belong
-    at byte `at` of the skeleton; `tag` is the byte before each of them, or -1 where they are packed."""
+    """Values cut out of the file. `count` values of `size` bytes, starting with value `first` of `tensor`,
+    belong at byte `at` of the skeleton; `tag` is the byte before each of them, or -1 if they are packed."""
 
     at: int
     tensor: str
@@ -33,13 +33,13 @@ class Cut(NamedTuple):
 
 
 class Skeleton(NamedTuple):
-    """What is left of a file, and where its values belong."""
+    """A file without its values, and the places of the values."""
 
     data: bytes
     cuts: Sequence[Cut]
 
     def to_text(self) -> str:
-        """As JSON, for the metadata of a file of tensors."""
+        """JSON for the metadata of a file of tensors."""
         content = {
             "skeleton": base64.b64encode(self.data).decode(),
             "values": [list(cut) for cut in self.cuts],
@@ -47,7 +47,7 @@ class Skeleton(NamedTuple):
         return json.dumps(content, separators=(",", ":"))
 
     def pieces(self, tensors: Mapping[str, np.ndarray]) -> Iterator[bytes | memoryview]:
-        """The file's bytes, with these values."""
+        """The file's bytes with the values of `tensors`."""
         at = 0
         for cut in self.cuts:
             yield self.data[at : cut.at]
@@ -62,7 +62,7 @@ class Skeleton(NamedTuple):
         yield self.data[at:]
 
     def counts(self) -> dict[str, int]:
-        """How many values of each tensor the file takes."""
+        """The number of values of each tensor that the file holds."""
         counts: dict[str, int] = {}
         for cut in self.cuts:
             counts[cut.tensor] = counts.get(cut.tensor, 0) + cut.count
@@ -70,10 +70,10 @@ class Skeleton(NamedTuple):
 
 
 def take_apart(model: CaffeModel) -> tuple[Skeleton, dict[str, np.ndarray]]:
-    """The skeleton of a binary caffemodel, and its values as they are stored (float32 or float64).
+    """The skeleton of a binary caffemodel, and its values as stored (float32 or float64).
 
     Tensors are named `<layer>/<index>`, gradients (snapshot_diff) `<layer>/<index>.diff`; a second layer of
-    the same name gets `#2` behind it. A tensor has its blob's shape, legacy shapes with all four dimensions.
+    the same name gets the suffix `#2`. A tensor has its blob's shape; legacy shapes have four dimensions.
     """
     view = model.view
     taken: list[tuple[Segment, str, int]] = []
@@ -103,7 +103,7 @@ def take_apart(model: CaffeModel) -> tuple[Skeleton, dict[str, np.ndarray]]:
 
 
 def read_skeleton(text: str, where: str) -> Skeleton:
-    """A skeleton from a file's metadata.
+    """Reads a skeleton from a file's metadata.
 
     Raises:
         WeightsError: the text is damaged.
@@ -119,7 +119,7 @@ def read_skeleton(text: str, where: str) -> Skeleton:
             "the metadata of the caffemodel inside is damaged",
             where=where,
             found=str(error),
-            expected="what rlossctl convert wrote there",
+            expected="the text that rlossctl convert wrote there",
             advice="give the net too: rlossctl convert NET.prototxt WEIGHTS -o OUT",
         ) from error
     return Skeleton(data, cuts)
@@ -129,11 +129,11 @@ def _cut(entry: object, end: int) -> Cut:
     cut = Cut(*entry)
     numbers = (cut.at, cut.first, cut.count, cut.size, cut.tag)
     if not isinstance(cut.tensor, str) or not all(isinstance(number, int) for number in numbers):
-        raise ValueError(f"{entry} is no place of values")
+        raise ValueError(f"{entry} is not a place for values")
     if not (
         0 <= cut.at <= end and cut.first >= 0 and cut.count >= 0 and cut.size in (4, 8) and cut.tag < 256
     ):
-        raise ValueError(f"{entry} is no place of values")
+        raise ValueError(f"{entry} is not a place for values")
     return cut
 
 

@@ -1,7 +1,7 @@
-"""Reading PyTorch checkpoints (.pt, .pth, .pth.tar) without running what they contain.
+"""Reading PyTorch checkpoints (.pt, .pth, .pth.tar) without running their content.
 
-`torch.load(weights_only=True)` makes tensors and plain containers only; of other types just NumPy's numbers
-are let through, because training scripts like to keep a best score as one.
+`torch.load(weights_only=True)` creates only tensors and plain containers. NumPy's numbers are also allowed,
+because training scripts often store a best score as one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from rlossctl.errors import WeightsError
 from rlossctl.weights import kinds, wire
 from rlossctl.weights.tensors import Entry, TensorFile
 
-# Where training scripts put their tensors, in the order in which they are looked for.
+# Keys under which training scripts store their tensors, in the order of the search.
 PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
-_TEXTS = ("prototxt", "shared", "source", "caffemodel")  # of our own checkpoints
+_TEXTS = ("prototxt", "shared", "source", "caffemodel")  # metadata of our own checkpoints
 MAX_TENSORS = 1_000_000
 EXPECTED = "a PyTorch checkpoint of tensors and plain containers"
 
@@ -31,8 +31,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> TensorFile:
     """Opens a checkpoint of any age; a zip's tensors are mapped, not read.
 
     Raises:
-        WeightsError: missing or damaged file, one that would run code, one whose entries are compressed or
-            whose tensors are larger than their storage, or one without tensors.
+        WeightsError: the file is missing, is damaged, would run code, has compressed entries or tensors
+            larger than their storage, or has no tensors.
     """
     name = os.fspath(path)
     source = wire.open_source(path)
@@ -45,7 +45,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> TensorFile:
         raise WeightsError(
             "holds no tensors",
             where=name,
-            found=f"{type(content).__name__} with {', '.join(map(str, content)) or 'nothing in it'}"
+            found=f"{type(content).__name__} with {', '.join(map(str, content)) or 'no entries'}"
             if isinstance(content, Mapping)
             else type(content).__name__,
             expected="a state_dict, or a dictionary with one under " + ", ".join(PLACES),
@@ -64,7 +64,7 @@ def _load(name: str, zipped: bool) -> Any:
 
     try:
         with torch.serialization.safe_globals(_numbers()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what cannot be read is an error below
+            warnings.simplefilter("ignore")  # about pickle protocols; unreadable files are errors below
             return torch.load(name, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
         raise WeightsError(
@@ -72,7 +72,7 @@ def _load(name: str, zipped: bool) -> Any:
             where=name,
             found=_refused(error),
             expected=EXPECTED,
-            advice="nothing of it was run; if you trust it, load it with PyTorch and save its state_dict",
+            advice="nothing in it was run; if you trust it, load it with PyTorch and save its state_dict",
         ) from error
     except (
         RuntimeError,
@@ -94,7 +94,7 @@ def _load(name: str, zipped: bool) -> Any:
 
 
 def _check_zip(name: str) -> None:
-    """torch.save stores entries as they are: a compressed one could grow without limit."""
+    """Refuses compressed entries: torch.save never compresses, and such an entry could grow without limit."""
     try:
         with zipfile.ZipFile(name) as archive:
             entries = archive.infolist()
@@ -109,16 +109,16 @@ def _check_zip(name: str) -> None:
     packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     if packed:
         raise WeightsError(
-            "has compressed entries, which no checkpoint has",
+            "has compressed entries, which checkpoints never have",
             where=name,
             found=f"{packed[0].filename}: {packed[0].compress_size} bytes that become {packed[0].file_size}",
-            expected="entries stored as they are",
-            advice="an .npz or another archive is no checkpoint: give the file that torch.save wrote",
+            expected="uncompressed entries",
+            advice="an .npz or another archive is not a checkpoint: give the file that torch.save wrote",
         )
 
 
 def _find(content: Any) -> tuple[str, dict[str, Any]]:
-    """Where the tensors are, and the tensors by name; nested dictionaries join their names with dots."""
+    """The key under which the tensors are stored ("" for the top level), and the tensors by name."""
     if not isinstance(content, Mapping):
         return "", {}
     place = next((key for key in PLACES if isinstance(content.get(key), Mapping)), "")
@@ -137,9 +137,9 @@ def _entry(path: str, name: str, tensor: Any) -> Entry:
         raise _tensor_error(
             path,
             name,
-            "is larger than what is stored of it",
+            "is larger than its stored data",
             f"shape {tuple(tensor.shape)} on {tensor.untyped_storage().nbytes()} bytes",
-            "a value in the file for each value of the tensor",
+            "a stored value for each value of the tensor",
         )
     return Entry(tuple(tensor.shape), dtype, functools.partial(_values, tensor))
 
@@ -162,7 +162,7 @@ def _tensor_error(path: str, name: str, message: str, found: str, expected: str)
 
 
 def _numbers() -> list[Any]:
-    """NumPy's scalars for the unpickler, under the names of NumPy 1 and 2."""
+    """NumPy's scalar types that the unpickler may create, under the names of NumPy 1 and 2."""
     scalar = np.float64(0).__reduce__()[0]
 
     def old_scalar(*arguments: Any) -> Any:
@@ -187,7 +187,7 @@ def _words(value: Any) -> str:
 
 
 def _refused(error: Exception) -> str:
-    """What the unpickler refused, out of its long text."""
+    """The thing that the unpickler refused, extracted from its long message."""
     text = str(error).replace("WeightsUnpickler error:", "\n")
     around = ("Weights only load failed", "Please file an issue", "Check the documentation")
     lines = [line.strip() for line in text.split("\n") if line.strip()]

@@ -1,4 +1,4 @@
-"""BlobProto and LayerParameter as Caffe writes them, as lists of buffers: no value is copied twice."""
+"""Encoding BlobProto and LayerParameter as Caffe does, as lists of buffers: no value is copied twice."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MESSAGE_LIMIT = 2**31 - 1  # protobuf refuses larger messages
 def blob_pieces(
     array: np.ndarray, diff: np.ndarray | None = None, legacy: bool = False
 ) -> list[bytes | np.ndarray]:
-    """One BlobProto in protobuf's order: four legacy ints or a later shape, packed data, packed diff.
+    """One BlobProto in protobuf's order: four legacy ints or, at the end, a shape; packed data; packed diff.
 
-    Blob::ToProto adds dimensions one by one, so a blob without axes gets no shape message at all, and
-    a list without values is not written.
+    Blob::ToProto adds dimensions one by one, so a blob without axes gets no shape message at all. A list
+    without values is not written.
     """
     values = np.asarray(array, "<f4")
     pieces: list[bytes | np.ndarray] = []
@@ -50,13 +50,13 @@ def size(pieces: Iterable[bytes | np.ndarray]) -> int:
 def layer_pieces(
     message: bytes, arrays: Sequence[np.ndarray], diffs: Sequence[np.ndarray] = (), *, name: str = "message"
 ) -> list[bytes | np.ndarray]:
-    """A LayerParameter with its blobs (field 7) put between the fields before and behind.
+    """A LayerParameter with its blobs (field 7) between the fields with lower and higher numbers.
 
-    Fields are sorted by number (those of one number keep their order), because protobuf's C++
-    serializer writes them so.
+    Fields are sorted by number (fields with the same number keep their order), as in protobuf's C++
+    serializer.
 
     Raises:
-        WeightsError: `message` is no LayerParameter, already holds blobs, or the diffs do not match.
+        WeightsError: `message` is not a LayerParameter or already holds blobs, or the diffs do not match.
     """
     source = Source(name, memoryview(message))
     fields = sorted(wire.walk(source, 0, len(message), "LayerParameter"), key=lambda field: field.number)

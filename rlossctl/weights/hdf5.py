@@ -1,9 +1,8 @@
-"""HDF5 weights and states (snapshot_format: HDF5), as Caffe's Net::ToHDF5 and SGDSolver lay them out.
+"""HDF5 weights and states (snapshot_format: HDF5) in the layout of Caffe's Net::ToHDF5 and SGDSolver.
 
-Model: `data/<layer>/<index>`, a group for every layer, a dataset for every parameter the layer owns;
+Model: `data/<layer>/<index>`, with a group for every layer and a dataset for every parameter the layer owns;
 `diff/...` likewise with snapshot_diff. State: `iter`, `learned_net`, `current_step`, `history/<index>`.
-A layer name with a slash makes groups within groups; Caffe cannot write these, here they are read and
-written.
+A layer name with a slash makes nested groups; Caffe cannot write these, but they are read and written here.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ MAX_BLOBS = 1000  # no layer has more; keeps a hostile index from making a huge 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Hdf5Model:
-    """A .caffemodel.h5: the shapes are read, the values when an array is asked for.
+    """A .caffemodel.h5. The shapes are read at once, the values when an array is needed.
 
-    Layers come in the order of their names, which is all that HDF5 keeps; types and parameters are not
+    Layers come in the order of their names, because HDF5 keeps no other order. Types and parameters are not
     in the file. A blob that the layer shares with an earlier one is None, or absent at the list's end.
     """
 
@@ -51,11 +50,13 @@ def load_model(path: str | os.PathLike[str]) -> Hdf5Model:
     """Reads the headers of an HDF5 model.
 
     Raises:
-        WeightsError: h5py is missing, or the file is damaged or no Caffe model.
+        WeightsError: h5py is missing, or the file is damaged or not a Caffe model.
     """
     with _opened(path) as file:
         if not hasattr(file.get("data"), "items"):
-            raise _error(path, "holds no Caffe model", found=sorted(file), expected="a group named data")
+            raise _error(
+                path, "does not hold a Caffe model", found=sorted(file), expected="a group named data"
+            )
         groups = _layer_groups(file["data"], "")
         layers = [LayerBlobs(name, "", _blobs(path, group)) for name, group in groups]
         return Hdf5Model(os.fspath(path), layers)
@@ -68,8 +69,8 @@ def write_caffemodel_h5(
 
     Args:
         path: the file to write.
-        layers: (name, arrays by blob index[, diffs by blob index]) for every layer, also those without
-            blobs. Caffe writes the arrays of owned parameters only, but the diffs of all.
+        layers: (name, arrays by blob index[, diffs by blob index]) for every layer, including those without
+            blobs. Caffe writes only the arrays of owned parameters, but the diffs of all.
     """
 
     def fill(file: h5py.File) -> None:
@@ -87,11 +88,13 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The attributes of a `SolverState` from an HDF5 state.
 
     Raises:
-        WeightsError: h5py is missing, or the file is damaged or no solver state.
+        WeightsError: h5py is missing, or the file is damaged or not a solver state.
     """
     with _opened(path) as file:
         if not hasattr(file.get("history"), "items"):
-            raise _error(path, "holds no solver state", found=sorted(file), expected="a group named history")
+            raise _error(
+                path, "does not hold a solver state", found=sorted(file), expected="a group named history"
+            )
         history = _blobs(path, file["history"])
         if None in history:
             raise _error(
@@ -115,7 +118,7 @@ def write_state(
     current_step: int,
     history: Sequence[np.ndarray],
 ) -> None:
-    """Writes an HDF5 solver state atomically; `learned_net` as a C string with its closing zero."""
+    """Writes an HDF5 solver state atomically, with `learned_net` as a zero-terminated C string."""
 
     def fill(file: h5py.File) -> None:
         raw = learned_net.encode("utf-8", "surrogateescape")
@@ -157,7 +160,7 @@ def _blobs(path: str | os.PathLike[str], group: h5py.Group) -> list[Blob | None]
         if not name.isdecimal() or child.dtype.kind != "f" or math.prod(child.shape) > MAX_COUNT:
             raise _error(
                 path,
-                "a dataset is no blob",
+                "a dataset is not a blob",
                 found=f"{child.name} of type {child.dtype} and shape {child.shape}",
                 expected=f"floats, at most {MAX_COUNT}, under a name that is a number",
             )
@@ -172,7 +175,7 @@ def _blobs(path: str | os.PathLike[str], group: h5py.Group) -> list[Blob | None]
 def _scalar(path: str | os.PathLike[str], file: h5py.File, name: str, kinds: str) -> Any:
     item = file.get(name)
     if not hasattr(item, "dtype") or item.dtype.kind not in kinds or item.size != 1:
-        raise _error(path, f"{name} is missing or of another type", found=item, expected="one value")
+        raise _error(path, f"{name} is missing or has the wrong type", found=item, expected="one value")
     return np.ravel(item[()])[0]
 
 

@@ -1,4 +1,4 @@
-"""Which format a file has: its suffix decides, its first bytes where the suffix does not."""
+"""The format of a file: decided by its suffix or, if that does not tell, by its first bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAFETENSORS = "safetensors"
 CHECKPOINT = "checkpoint"
 ONNX = "onnx"
 
-# The longest suffix that fits decides; the first of a kind is the one that is written.
+# The longest matching suffix decides; the first of each kind is the one used for writing.
 SUFFIXES = {
     PROTOTXT: (".prototxt", ".pbtxt", ".txt"),
     CAFFEMODEL: (".caffemodel",),
@@ -33,8 +33,8 @@ SUFFIXES = {
     CHECKPOINT: (".pt", ".pth", ".pth.tar", ".ckpt"),
     ONNX: (".onnx",),
 }
-WEIGHTS = (CAFFEMODEL, CAFFEMODEL_H5, SAFETENSORS, CHECKPOINT)  # what a net's blobs are copied from
-WRITTEN = (PROTOTXT, *WEIGHTS, ONNX)  # what `convert` writes
+WEIGHTS = (CAFFEMODEL, CAFFEMODEL_H5, SAFETENSORS, CHECKPOINT)  # formats from which a net's blobs are copied
+WRITTEN = (PROTOTXT, *WEIGHTS, ONNX)  # formats that `convert` writes
 # A binary NetParameter with a layer has such a byte among its first (see `magic.refuse_foreign`).
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _FIRST_FIELD = re.compile(rb"(?:\s|#[^\n]*(?:\n|$))*(?:[A-Za-z_]\w*\s*(?::|\{|<|#|$)|$)")
@@ -43,17 +43,17 @@ _ONNX_GRAPH = 7  # in ModelProto; a SolverState has no field beyond 4
 
 
 def by_suffix(path: str | os.PathLike[str]) -> str | None:
-    """The format that a file's name tells; None for a suffix that belongs to none."""
+    """The format of a file by its suffix; None for an unknown suffix."""
     name = Path(path).name.lower()
     found = [(len(end), kind) for kind, ends in SUFFIXES.items() for end in ends if name.endswith(end)]
     return max(found)[1] if found else None
 
 
 def by_name(path: str | os.PathLike[str]) -> str | None:
-    """The format that an input's name tells: its suffix, or a prototxt for a net that comes with rlossctl.
+    """The format of an input by its name: its suffix, or a prototxt for a net that comes with rlossctl.
 
-    What is spelt much like such a net and is not there counts as a prototxt too: its reader says what may be
-    meant. So does a text that is called like a checkpoint, as all prototxts of py-faster-rcnn are (.pt).
+    A name much like that of such a net also counts as a prototxt: its reader then suggests the right name.
+    So does a text that is called like a checkpoint, as all prototxts of py-faster-rcnn are (.pt).
     """
     kind = by_suffix(path)
     if kind == CHECKPOINT and _holds_prototxt(path):
@@ -62,16 +62,16 @@ def by_name(path: str | os.PathLike[str]) -> str | None:
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
-    """The format of an input, by its name, else by its content.
+    """The format of an input, by its name or else by its content.
 
     Raises:
-        WeightsError: the file cannot be read or is empty (only looked at where the name does not tell).
+        WeightsError: the file cannot be read or is empty (it is opened only if the name does not tell).
     """
     return by_name(path) or by_content(wire.open_source(path))
 
 
 def by_content(source: Source) -> str:
-    """The format that a file's bytes show; by default a caffemodel, whose reader says what is wrong."""
+    """The format of a file by its bytes; by default a caffemodel, whose reader then says what is wrong."""
     head = bytes(source.view[:TEXT_SAMPLE])
     if head.startswith(HDF5):
         return CAFFEMODEL_H5
@@ -109,7 +109,7 @@ def written_kind(path: str | os.PathLike[str], named: str | None = None) -> str:
     """The format to write, by `named` or the suffix of `path`.
 
     Raises:
-        UsageError: neither tells.
+        UsageError: neither gives a format.
     """
     kind = named or by_suffix(path)
     if kind not in WRITTEN:
@@ -124,7 +124,7 @@ def written_kind(path: str | os.PathLike[str], named: str | None = None) -> str:
 
 
 def _protobuf(source: Source) -> str:
-    """Messages whose first field is a number are no NetParameter: a SolverState, or an ONNX model."""
+    """A message whose first field is a number is not a NetParameter but a SolverState or an ONNX model."""
     try:
         first = wire.read_field(source, 0, len(source.view), "")
         if (first.number, first.wire) != (1, VARINT):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# V1LayerParameter.LayerType number -> LayerParameter.type. A number that is not here (forks added some)
-# reads as unset, as protobuf treats an unknown enum value.
+# V1LayerParameter.LayerType number -> LayerParameter.type. A number that is missing here (forks added some)
+# reads as unset, just as protobuf treats an unknown enum value.
 V1_TYPES = {
     0: "",
     1: "Accuracy",
@@ -47,7 +47,7 @@ V1_TYPES = {
     39: "Deconvolution",
 }
 
-# V0LayerParameter.type -> LayerParameter.type; a name that is not here (`padding`) stays as it is.
+# V0LayerParameter.type -> LayerParameter.type; a name that is missing here (`padding`) stays unchanged.
 V0_TYPES = {
     "accuracy": "Accuracy",
     "bnll": "BNLL",

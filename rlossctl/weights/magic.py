@@ -1,4 +1,4 @@
-"""Tells a Caffe file from the files that are given in its place."""
+"""Telling Caffe files from other files that are passed by mistake."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from rlossctl.errors import WeightsError
 from rlossctl.weights.wire import Source
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-CONVERT = "convert it with the tool that wrote it, or give the .caffemodel that Caffe wrote"
-# Beginning of the file, what it is, what to do. None of these can begin a NetParameter or SolverState.
+CONVERT = "convert it with the tool that wrote it, or give the .caffemodel written by Caffe"
+# The file's first bytes, its kind, what to do. No NetParameter or SolverState can begin with these bytes.
 FOREIGN = (
     (b"PK\x03\x04", "a zip archive (PyTorch checkpoints and .npz files are zips too)", CONVERT),
     (b"\x80\x02", "a Python pickle (old PyTorch checkpoints are pickles)", CONVERT),
@@ -17,7 +17,7 @@ FOREIGN = (
     (b"\x93NUMPY", "a NumPy array", CONVERT),
     (
         b"version https://git-lfs",
-        "a Git LFS pointer, not the file it stands for",
+        "a Git LFS pointer instead of the file itself",
         "run `git lfs pull` in its repository",
     ),
     (b"<", "a web page or XML text", "the download failed: open the address in a browser and save the file"),
@@ -27,7 +27,7 @@ TEXT_BYTES = frozenset(range(32, 127)) | frozenset(b"\t\n\r\f")
 
 
 def is_hdf5(source: Source) -> bool:
-    """HDF5 by content, as BVLC Caffe decides (the rloss fork looks at the suffix)."""
+    """Whether the content is HDF5, as BVLC Caffe decides it (the rloss fork looks at the suffix)."""
     return source.view[: len(HDF5)] == HDF5
 
 
@@ -37,10 +37,10 @@ def is_safetensors(head: bytes) -> bool:
 
 
 def refuse_foreign(source: Source, expected: str) -> None:
-    """Raises a WeightsError that names the format if the file begins like a known other one.
+    """Raises a WeightsError that names the format if the file begins like one of another known format.
 
-    Text is recognised by its first 512 bytes: a binary NetParameter with any layer has a control byte
-    or a byte above 126 there, because lengths and tags of layers are such bytes.
+    Text is recognised by its first 512 bytes. A binary NetParameter with any layer has a control byte or a
+    byte above 126 there, because lengths and tags of layers are such bytes.
     """
     head = bytes(source.view[:TEXT_SAMPLE])
     for magic, kind, advice in FOREIGN:
@@ -55,7 +55,7 @@ def refuse_foreign(source: Source, expected: str) -> None:
             source,
             f"text beginning {head[:40].decode('ascii')!r}",
             expected,
-            "this looks like a prototxt or a list: give the binary file that belongs to it",
+            "this looks like a prototxt or a list: give the binary file instead",
         )
 
 

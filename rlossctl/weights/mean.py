@@ -19,24 +19,24 @@ def load_mean(path: str | os.PathLike[str]) -> np.ndarray:
     """The mean image, float32 [C, H, W], channels in the data's order (blue first).
 
     Raises:
-        WeightsError: missing, truncated or damaged file, another kind of file, or not one image.
+        WeightsError: the file is missing, truncated, damaged, of another kind, or does not hold one image.
     """
     source = wire.open_source(path)
     refuse_foreign(source, EXPECTED)
     shape = (blob := parse_blob(source, 0, len(source.view), "the mean")).shape
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[0] != 1):
         raise WeightsError(
-            "the file holds no mean image",
+            "the file does not hold a mean image",
             where=path,
             found=f"a blob of shape {shape}",
             expected="shape (1, C, H, W) or (C, H, W)",
-            advice="name the file that compute_image_mean wrote",
+            advice="name a file written by compute_image_mean",
         )
     return np.array(blob.array(), np.float32).reshape(shape[-3:])
 
 
 def write_mean(path: str | os.PathLike[str], mean: np.ndarray) -> None:
-    """Writes float32 [C, H, W] as compute_image_mean does: four old integers, packed data."""
+    """Writes float32 [C, H, W] as compute_image_mean does: four legacy integers, packed data."""
     array = np.ascontiguousarray(mean, np.float32)[None]
     with atomic_write(path) as file:
         for piece in encode.blob_pieces(array, legacy=True):

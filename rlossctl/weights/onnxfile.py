@@ -1,4 +1,4 @@
-"""ONNX models as files: read without running them, external data checked before anything opens it."""
+"""Reading ONNX files without running them. External data is checked before anything opens it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def load_onnx(path: Path) -> ModelProto:
-    """The model without external data, whose places are checked.
+    """The model without its external data. The external data's locations are checked.
 
     Raises:
-        WeightsError: missing or damaged file, or external data that would be read from outside of its folder.
+        WeightsError: the file is missing or damaged, or external data lies outside the model's folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -33,7 +33,7 @@ def load_onnx(path: Path) -> ModelProto:
             advice="fetch or write the file again",
         ) from error
     if not model.HasField("graph"):
-        raise WeightsError("is no ONNX model", where=path, found="no graph", expected="an ONNX model")
+        raise WeightsError("is not an ONNX model", where=path, found="no graph", expected="an ONNX model")
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location":
@@ -42,10 +42,10 @@ def load_onnx(path: Path) -> ModelProto:
 
 
 def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
-    """An initializer's values, external ones read from beside the model.
+    """An initializer's values. External values are read from files beside the model.
 
     Raises:
-        WeightsError: the file with the values is missing, or too short for the shape.
+        WeightsError: the file with the values is missing, or is too short for the shape.
     """
     from onnx import numpy_helper
     from onnx.checker import ValidationError
@@ -54,24 +54,24 @@ def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
         return numpy_helper.to_array(tensor, str(path.resolve().parent))
     except (OSError, ValueError, ValidationError) as error:
         raise WeightsError(
-            "the values of a tensor cannot be read",
+            "a tensor's values cannot be read",
             where=f"{path}, tensor {tensor.name!r}",
             found=str(error).split("\n", 1)[0],
             expected=f"{math.prod(tensor.dims)} values",
-            advice="fetch the model with the files that belong to it",
+            advice="fetch the model together with its external data files",
         ) from error
 
 
 def _check_place(path: Path, tensor: str, location: str) -> None:
-    """External data must lie beside the model, whatever system it was written on, and not behind a link."""
+    """External data must lie beside the model, on whatever system it was written, and not behind a link."""
     parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
     rooted = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     folder = path.resolve().parent
     if not location or rooted or ".." in parts or not (folder / location).resolve().is_relative_to(folder):
         raise WeightsError(
-            "a tensor's external data lies outside of the model's folder",
+            "a tensor's external data lies outside the model's folder",
             where=f"{path}, tensor {tensor!r}",
             found=repr(location),
             expected="the name of a file beside the model",
-            advice="do not run this model: fetch it from a source that you trust",
+            advice="do not run this model: fetch it from a source you trust",
         )

@@ -1,4 +1,4 @@
-"""Walks the headers of layers and blobs in a mapped weights file."""
+"""Reading the headers of layers and blobs in a mapped weights file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LEGACY_DIMS = (1, 2, 3, 4)  # num, channels, height, width
 DATA, DIFF, SHAPE, DOUBLE_DATA, DOUBLE_DIFF = 5, 6, 7, 8, 9
 FLOATS = {DATA: (FIXED32, 4), DIFF: (FIXED32, 4), DOUBLE_DATA: (FIXED64, 8), DOUBLE_DIFF: (FIXED64, 8)}
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
-RUN_ROWS = 1 << 16  # unpacked values looked at in one step
+RUN_ROWS = 1 << 16  # unpacked values examined in one step
 
 
 def parse_blob(source: Source, start: int, end: int, inside: str) -> Blob:
-    """Reads the headers of the BlobProto in bytes `start:end`; the values are not touched.
+    """Reads the headers of the BlobProto in bytes `start:end` without touching the values.
 
     Raises:
-        WeightsError: impossible dimensions, a number of values other than the shape's product, or
+        WeightsError: impossible dimensions, a number of values that does not match the shape, or a
             damaged encoding.
     """
     dims: list[int] = []
@@ -82,7 +82,7 @@ def _segment(source: Source, field: Field, end: int, inside: str) -> Segment:
 
 
 def _run_length(view: memoryview, at: int, end: int, stride: int) -> int:
-    """How many unpacked values with the tag at byte `at` follow one another."""
+    """How many consecutive unpacked values have the tag at byte `at`."""
     import numpy as np
 
     limit = (end - at) // stride
@@ -135,7 +135,7 @@ def _check_shape(source: Source, at: int, shape: tuple[int, ...], inside: str) -
 
 
 def parse_layer(source: Source, field: Field, index: int, v1: bool) -> LayerBlobs:
-    """Reads the layer in `field`, the file's layer number `index` (from 0): headers only.
+    """Reads the headers of the layer in `field`, the file's layer number `index` (from 0).
 
     Raises:
         WeightsError: the layer or one of its blobs is damaged.
@@ -160,7 +160,7 @@ class _LayerReader:
         self.blobs: list[Field] = []
 
     def named(self, message: Field, blobs: int) -> list[bytes | memoryview]:
-        """LayerParameter and V0LayerParameter: name and type are the strings 1 and 2."""
+        """LayerParameter and V0LayerParameter: name and type are the strings in fields 1 and 2."""
         parts: list[bytes | memoryview] = []
         for field in wire.walk(self.source, message.start, message.end, self.inside):
             if field.number == blobs:
@@ -177,7 +177,7 @@ class _LayerReader:
         return parts
 
     def v1(self, message: Field) -> list[bytes | memoryview]:
-        """V1LayerParameter: a V0 layer inside it (field 1) gives name and type, its blobs come last."""
+        """V1LayerParameter: a V0 layer inside it (field 1) gives the name and type; its blobs come last."""
         parts: list[bytes | memoryview] = []
         nested: list[Field] = []
         for field in wire.walk(self.source, message.start, message.end, self.inside):

@@ -1,4 +1,4 @@
-"""Reading safetensors files: the header is checked by the safetensors library, values stay in the file."""
+"""Reading safetensors files. The safetensors library checks the header; the values stay in the file."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rlossctl.weights.tensors import Entry, TensorFile
 
 
 def load_safetensors(path: str | os.PathLike[str]) -> TensorFile:
-    """Opens a safetensors file; shapes are read, values when they are asked for.
+    """Opens a safetensors file and reads the shapes; values are read when needed.
 
     Raises:
-        WeightsError: missing or damaged file: tensors that overlap, lie outside or have other sizes.
+        WeightsError: the file is missing or damaged (tensors that overlap, lie outside or have wrong sizes).
     """
     from safetensors import SafetensorError, safe_open
 
-    wire.open_source(path)  # its errors about missing and empty files
+    wire.open_source(path)  # for its errors about missing and empty files
     try:
         file = safe_open(os.fspath(path), "np")
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            "is no safetensors file, or a damaged one",
+            "is damaged, or is not a safetensors file",
             where=os.fspath(path),
             found=str(error).removeprefix("Error while deserializing header: "),
-            expected="a header of tensors that lie in the file one behind the other, as large as they say",
+            expected="a header whose tensors follow one another in the file and have the stated sizes",
             advice="fetch or write the file again and compare sizes",
         ) from error
     tensors = {name: _entry(file, name, os.fspath(path)) for name in list(file.keys())}
@@ -46,7 +46,7 @@ def _values(file: Any, name: str, path: str) -> np.ndarray:
         return file.get_tensor(name)
     except (TypeError, AttributeError) as error:  # NumPy lacks bfloat16 and the 8-bit floats
         raise WeightsError(
-            "has a type that NumPy lacks",
+            "has a type that NumPy does not have",
             where=f"{path}, tensor {name!r}",
             found=file.get_slice(name).get_dtype(),
             expected="F16, F32 or F64",

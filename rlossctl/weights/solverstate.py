@@ -27,17 +27,17 @@ MEANINGS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SolverState:
-    """What Caffe's solver keeps between runs.
+    """The state that Caffe's solver keeps between runs.
 
     Attributes:
         iter: number of finished iterations.
-        learned_net: path of the weights file, as it was written; bytes that are not UTF-8 as Python
+        learned_net: path of the weights file as written; bytes that are not UTF-8 appear as Python
             spells them in paths (surrogateescape).
         history: float32 arrays in the order of the learnable parameters; AdaDelta and Adam have twice
-            as many, first all of the one kind, then all of the other. Read-only after loading.
+            as many, first all of one kind, then all of the other. Read-only after loading.
         current_step: steps taken by lr_policy step and multistep.
-        legacy_shapes: shapes are written as four old integers (Caffe before 2015).
-        has_current_step: false for files older than that field.
+        legacy_shapes: whether shapes are written as four old integers (Caffe before 2015).
+        has_current_step: False for files older than that field.
     """
 
     iter: int
@@ -49,10 +49,10 @@ class SolverState:
 
 
 def load_solverstate(path: str | os.PathLike[str]) -> SolverState:
-    """Reads a solver state, binary or HDF5 by content.
+    """Reads a solver state; the content decides between binary and HDF5.
 
     Raises:
-        WeightsError: missing, truncated or damaged file, or another kind of file.
+        WeightsError: the file is missing, truncated, damaged or of another kind.
     """
     source = wire.open_source(path)
     if is_hdf5(source):
@@ -62,9 +62,9 @@ def load_solverstate(path: str | os.PathLike[str]) -> SolverState:
 
 
 def write_solverstate(path: str | os.PathLike[str], state: SolverState) -> None:
-    """Writes a state atomically: HDF5 if `path` ends in .h5 (Caffe's own rule for reading), else binary.
+    """Writes a state atomically: HDF5 if `path` ends in .h5 (Caffe's own rule for reading), otherwise binary.
 
-    A state read from a file that Caffe wrote gives back the same bytes (binary).
+    A state read from a binary file that Caffe wrote gives back the same bytes.
     """
     if Path(path).suffix == ".h5":
         hdf5.write_state(path, state.iter, state.learned_net, state.current_step, state.history)

@@ -1,7 +1,7 @@
 """Files that hold a dictionary of named tensors: safetensors and PyTorch checkpoints.
 
-Those that `rlossctl convert` writes name a blob `<layer>/<index>`; foreign ones name tensors as their modules
-do (`backbone.conv1.weight`), and `rlossctl.converters` knows how some of them become a net's blobs.
+Files written by `rlossctl convert` name a blob `<layer>/<index>`. Other programs' files name tensors after
+their modules (`backbone.conv1.weight`); `rlossctl.converters` knows how some of them become a net's blobs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rlossctl.errors import WeightsError
 from rlossctl.weights.blobs import MAX_COUNT, Blob, LayerBlobs
 
 MAX_BLOBS = 1000  # no layer has more; keeps a hostile index from making a huge list
-DIFF = ".diff"  # behind a blob's name: its gradient (snapshot_diff)
+DIFF = ".diff"  # suffix of a blob's name for its gradient (snapshot_diff)
 _BLOB_NAME = re.compile(r"(?P<layer>.+)/(?P<index>\d{1,4})", re.DOTALL)
 
 
 class Entry(NamedTuple):
-    """One tensor: its shape, the name of its type as the file spells it, and its values when asked for."""
+    """One tensor: its shape, its type's name as spelled in the file, and a function that reads its values."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -43,10 +43,10 @@ class TensorFile:
     Attributes:
         format: "safetensors" or "checkpoint".
         tensors: by name, in the order of the file.
-        metadata: texts that travel with them, in our own files `prototxt`, `shared`, `source`, `caffemodel`.
-        inside: where a checkpoint has its tensors ("state_dict"; "" for the top).
-        others: what else a checkpoint holds, by name, in words.
-        extra: the same as it is: numbers, texts, tensors and plain containers of them.
+        metadata: texts stored with the tensors (our own: `prototxt`, `shared`, `source`, `caffemodel`).
+        inside: the entry of a checkpoint that holds its tensors ("state_dict"; "" for the top level).
+        others: a description of a checkpoint's other entries, by name.
+        extra: these entries themselves: numbers, texts, tensors and plain containers of them.
     """
 
     path: str
@@ -59,32 +59,32 @@ class TensorFile:
 
     @property
     def name(self) -> str:
-        """The net's name is inside `metadata["prototxt"]` only."""
+        """Always empty: the net's name is only inside `metadata["prototxt"]`."""
         return ""
 
     @property
     def is_ours(self) -> bool:
-        """Whether every tensor is named as a blob."""
+        """Whether every tensor has a blob's name."""
         return bool(self.tensors) and all(_BLOB_NAME.fullmatch(_plain(name)) for name in self.tensors)
 
     @cached_property
     def layers(self) -> list[LayerBlobs]:
-        """The blobs by layer; a blob that a layer shares with an earlier one is None or absent.
+        """The blobs by layer. A blob that a layer shares with an earlier one is None or absent.
 
         Raises:
-            WeightsError: the tensors are not named as blobs, or are no floats.
+            WeightsError: the tensors are not named like blobs, or are not floats.
         """
         if not self.is_ours:
             names = [name for name in self.tensors if not _BLOB_NAME.fullmatch(_plain(name))]
             raise WeightsError(
-                "its tensors are not named after a net's layers",
+                "the tensors are not named after a net's layers",
                 where=self.path,
                 found=", ".join(names[:4]) + (f", ... ({len(names)} in all)" if len(names) > 4 else "")
                 if self.tensors
                 else "no tensors",
-                expected="names such as conv1/0, as rlossctl convert writes them",
-                advice="convert it first: rlossctl convert NET.prototxt FILE -o OUT.caffemodel "
-                "(docs/import.md has the checkpoints that are understood)",
+                expected="names such as conv1/0, as written by rlossctl convert",
+                advice="convert the file first: rlossctl convert NET.prototxt FILE -o OUT.caffemodel "
+                "(docs/import.md lists the supported checkpoints)",
             )
         found: dict[str, dict[int, Blob]] = {}
         for name, entry in self.tensors.items():
@@ -101,13 +101,13 @@ class TensorFile:
         ]
 
     def error(self, message: str, name: str, *, found: object, expected: object) -> WeightsError:
-        """The error about one tensor."""
+        """An error about one tensor."""
         return WeightsError(
             message,
             where=f"{self.path}, tensor {name!r}",
             found=found,
             expected=expected,
-            advice="write the file again, or give another one",
+            advice="write the file again, or give a different file",
         )
 
     def _blob(self, name: str, entry: Entry) -> Blob:

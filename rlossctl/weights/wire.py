@@ -1,9 +1,9 @@
-"""The protobuf wire format, walked by hand over a memory map.
+"""The protobuf wire format, parsed by hand over a memory map.
 
 Reading weights through a protobuf runtime copies every value at least twice and needs the whole file
-at once. Here only tags and lengths are looked at; the values stay where they are in the file. Every
-length is checked against the message that encloses it before it is used, so a damaged or hostile file
-ends in a `WeightsError` that names the byte, never in a crash or a huge allocation.
+at once. This module reads only tags and lengths; the values stay in the file. Every length is checked
+against the enclosing message before it is used, so a damaged or hostile file leads to a `WeightsError`
+that names the byte, never to a crash or a huge allocation.
 
 Format: https://protobuf.dev/programming-guides/encoding/ (proto2, without groups, which Caffe's
 schema does not use).
@@ -30,12 +30,12 @@ WIRE_NAMES = {
 }
 VARINT_BYTES = 10  # a 64-bit value in groups of seven bits
 MAX_FIELD = (1 << 29) - 1
-DAMAGED = "the file is damaged or is no Caffe file: fetch or write it again and compare sizes"
+DAMAGED = "the file is damaged or is not a Caffe file: fetch or write it again and compare sizes"
 INCOMPLETE = "the download or copy is incomplete: fetch the file again and compare its size"
 
 
 class Source(NamedTuple):
-    """The bytes of one file and the name by which errors call it."""
+    """The bytes of one file, and its name in error messages."""
 
     name: str
     view: memoryview
@@ -43,7 +43,7 @@ class Source(NamedTuple):
     def error(
         self, at: int, inside: str, message: str, *, found: object, expected: object, advice: str = DAMAGED
     ) -> WeightsError:
-        """The error about what stands at byte `at`, in the part of the file called `inside`."""
+        """An error about byte `at`, in the part of the file called `inside`."""
         where = f"{self.name}, byte {at}" + (f" ({inside})" if inside else "")
         return WeightsError(message, where=where, found=found, expected=expected, advice=advice)
 
@@ -60,7 +60,7 @@ class Field(NamedTuple):
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
-    """Maps a file into memory, read-only; the map lives as long as anything that was read from it.
+    """Maps a file into memory, read-only. The map lives as long as anything that was read from it.
 
     Raises:
         WeightsError: the file is missing, is a folder, cannot be read or is empty.
@@ -88,7 +88,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 
 
 def read_varint(source: Source, at: int, end: int, inside: str) -> tuple[int, int]:
-    """The unsigned 64-bit value at byte `at` and the offset behind it."""
+    """The unsigned 64-bit value at byte `at`, and the offset after it."""
     view = source.view
     if at < end and view[at] < 0x80:  # nearly all tags and lengths of headers
         return view[at], at + 1
@@ -117,7 +117,7 @@ def read_varint(source: Source, at: int, end: int, inside: str) -> tuple[int, in
 
 
 def read_field(source: Source, at: int, end: int, inside: str) -> Field:
-    """The field whose tag stands at byte `at` of a message that ends at `end`."""
+    """The field whose tag is at byte `at` of a message that ends at `end`."""
     tag, start = read_varint(source, at, end, inside)
     number, wire = tag >> 3, tag & 7
     if not 0 < number <= MAX_FIELD:
@@ -152,7 +152,7 @@ def walk(source: Source, start: int, end: int, inside: str = "") -> Iterator[Fie
 
 
 def expect_wire(source: Source, field: Field, wire: int, inside: str, meaning: str) -> None:
-    """Refuses a known field that is not encoded as its type demands."""
+    """Refuses a known field whose encoding does not match its type."""
     if field.wire != wire:
         raise source.error(
             field.at,
@@ -160,7 +160,7 @@ def expect_wire(source: Source, field: Field, wire: int, inside: str, meaning: s
             f"field {field.number} is not {meaning}",
             found=WIRE_NAMES[field.wire],
             expected=WIRE_NAMES[wire],
-            advice="the file is damaged, or is another kind of protobuf file: give the file Caffe wrote",
+            advice="the file is damaged or another kind of protobuf file: give the file that Caffe wrote",
         )
 
 
@@ -192,7 +192,7 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_head(number: int, length: int) -> bytes:
-    """Tag and length that go before `length` bytes of payload."""
+    """The tag and length that precede `length` bytes of payload."""
     return encode_varint(number << 3 | LENGTH) + encode_varint(length)
 
 

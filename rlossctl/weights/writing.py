@@ -14,7 +14,7 @@ from rlossctl.weights import encode, wire
 
 
 class LayerRecord(NamedTuple):
-    """What is written of one layer.
+    """One layer as it is written.
 
     Attributes:
         message: serialized LayerParameter without blobs.
@@ -33,16 +33,16 @@ def write_caffemodel(
     layers: Iterable[LayerRecord | tuple],
     inputs: Sequence[str] = (),
 ) -> None:
-    """Writes a binary caffemodel atomically; memory in use is one layer's headers.
+    """Writes a binary caffemodel atomically. The memory in use is one layer's headers.
 
     Args:
         path: the file to write.
         name: the net's name.
-        layers: `LayerRecord`s or tuples of the same order; may be a generator.
+        layers: `LayerRecord`s, or tuples in the same order; may be a generator.
         inputs: names of the net's inputs, which the rloss fork writes (field 3) and BVLC does not.
 
     Raises:
-        WeightsError: a message is damaged or holds blobs, or the file would pass protobuf's 2 GiB.
+        WeightsError: a message is damaged or holds blobs, or the file would exceed protobuf's 2 GiB.
         RlossError: the file cannot be written.
     """
     with atomic_write(path) as file:
@@ -60,7 +60,7 @@ def write_caffemodel(
                     "the model is too large for a binary caffemodel",
                     where=where,
                     found=f"more than {encode.MESSAGE_LIMIT} bytes",
-                    expected="less than 2 GiB, which is the most that protobuf reads",
+                    expected="less than 2 GiB, protobuf's limit",
                     advice="write HDF5 (.caffemodel.h5, snapshot_format: HDF5) or .safetensors",
                 )
             for piece in pieces:

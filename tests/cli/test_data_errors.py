@@ -42,7 +42,7 @@ def data(folder):
         ("data stats list.txt --classes none", 1, "none: the class names cannot be read"),
         ("data verify empty.txt", 1, "empty.txt: the list is empty"),
         ("data scribble a.jpg out", 1, "a.jpg: this is not a list"),
-        ("data scribble list.txt out --kind clicks --coverage 0.1", 2, "clicks have no coverage to reach"),
+        ("data scribble list.txt out --kind clicks --coverage 0.1", 2, "--coverage does not apply to clicks"),
         ("data scribble . .", 2, "would overwrite the masks"),
         ("data clicks bad.json -o out --images . --classes voc", 1, "image 'a', click 0"),
         ("data clicks a.jpg -o out --images .", 1, "a.jpg: the clicks cannot be read"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -128,3 +132,61 @@ def test_more_than_the_memory(invoke, folder, monkeypatch):
     """An absurd size, whichever command asks for it."""
     monkeypatch.setattr("rlossctl.inspection.inspect", lambda *given: np.zeros((1 << 20, 1 << 30)))
     refused(invoke("inspect", "net.prototxt", *SET), 1, "the memory is not enough", "Unable to allocate")
+
+
+@pytest.fixture
+def raising(monkeypatch):
+    """raising(error) makes `inspect` meet an exception that nobody has foreseen."""
+
+    def set_error(error: BaseException) -> None:
+        def report(*arguments: object, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("rlossctl.inspection.inspect", report)
+
+    return set_error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("a\nb"), ("does not know", "KeyError", "RLOSSCTL_TRACEBACK=1", "report it")),
+        (EOFError("Compressed file ended"), ("does not know", "EOFError: Compressed file ended")),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nTry this"),
+            ("memory is not eno",),
+        ),
+        (MemoryError(), ("the memory is not enough", "no memory left")),
+        (OSError(28, "No space left on device", "x.bin"), ("x.bin: the disk is full", "free some space")),
+        (PermissionError(13, "Permission denied", "x.bin"), ("x.bin: a file cannot be used", "Permission")),
+        (
+            UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"),
+            ("characters", "surrogates"),
+        ),
+    ],
+)
+def test_what_nobody_foresaw_is_one_paragraph_too(invoke, raising, error, words):
+    raising(error)
+    refused(invoke("inspect", "net.prototxt"), 1, *words)
+
+
+def test_the_traceback_is_there_for_those_who_report(invoke, raising, monkeypatch):
+    monkeypatch.setenv("RLOSSCTL_TRACEBACK", "1")
+    raising(KeyError("x"))
+    code, _, err = invoke("inspect", "net.prototxt")
+    assert code == 1 and "Traceback" in err and "rlossctl met an error" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_under_standard_output(folder):
+    command = [sys.executable, "-m", "rlossctl", "inspect", "net.prototxt", *SET]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: standard output")
+    assert "disk is full" in done.stderr and "Exception" not in done.stderr
+
+
+def test_names_that_are_not_text(folder):
+    command = [sys.executable, "-m", "rlossctl", "inspect", b"\xff.prototxt"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "No such file" in done.stderr

@@ -1,13 +1,17 @@
-"""The prototxts that come with rlossctl: as defined, readable, and equal to the experiments' originals."""
+"""The networks that come with rlossctl: found by name, buildable, and equal to the experiments' originals."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from functools import lru_cache
 
 import pytest
 
+from rlossctl import configs as definitions
 from rlossctl import load_net, resources
+from rlossctl.configs.figures import figures
+from rlossctl.net.summary import summarize
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter, template
 from rlossctl.prototxt.dialect import detect
 
@@ -65,10 +69,17 @@ def test_the_files_are_as_their_definitions_say(configs):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_every_prototxt_is_one_of_these(configs):
-    folders = (*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH)
-    expected = {f"{f}/{n}.prototxt" for f in folders for n in (*NETS, *SOLVERS)}
-    expected |= {f"imagenet/{name}.prototxt" for name in CLASSIFIERS}
+def test_every_network_is_one_of_these():
+    networks = {*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH, *(f"imagenet/{name}" for name in CLASSIFIERS)}
+    assert set(definitions.NETWORKS) == networks
+    for name, network in definitions.NETWORKS.items():
+        expected = {name.rpartition("/")[2]} if name.startswith("imagenet/") else {*NETS, *SOLVERS}
+        assert set(network.writers) == expected
+
+
+def test_a_few_networks_are_kept_as_text(configs):
+    folders = (*EXPERIMENTS, *FROM_SCRATCH)
+    expected = {f"{folder}/{name}.prototxt" for folder in folders for name in (*NETS, *SOLVERS)}
     assert {path.relative_to(configs).as_posix() for path in configs.rglob("*.prototxt")} == expected
 
 
@@ -102,9 +113,9 @@ def test_a_solver_equals_its_original_but_for_the_net(shared, configs, folder, n
 
 @pytest.mark.parametrize("folder", (*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH))
 @pytest.mark.parametrize("name", SOLVERS)
-def test_a_solver_names_the_net_beside_it(configs, folder, name):
-    solver = load_solver_parameter(configs / folder / f"{name}.prototxt", VALUES)
-    assert (configs / folder / solver.train_net).is_file()
+def test_a_solver_names_the_net_beside_it(folder, name):
+    solver = load_solver_parameter(f"{folder}/{name}", VALUES)
+    assert definitions.has(f"{folder}/{solver.train_net}")
     assert solver.train_net == f"{name.replace('solver', 'train')}.prototxt"
     assert solver.snapshot_prefix.endswith(solver.train_net.removesuffix(".prototxt"))
 
@@ -128,19 +139,42 @@ def test_the_nets_from_scratch_are_complete(configs, folder, name):
     assert weights(net) == weights(train)
 
 
+def shapes_of_blobs(net):
+    return {layer: [tuple(blob.shape) for blob in blobs] for layer, blobs in net.params.items()}
+
+
+@lru_cache(maxsize=1)
+def blobs_for_inference(folder):
+    return shapes_of_blobs(load_net(f"{folder}/test", device="meta", **VALUES))
+
+
+def figures_of(net):
+    summary = summarize(net)
+    return summary.parameters, summary.multiply_adds
+
+
+@pytest.mark.parametrize("name", ("demo", "camvid", "deeplab_largeFOV", "imagenet/resnet18"))
+def test_the_figures_are_the_nets(name):
+    """Those of the other programs' networks are held where these are built."""
+    text = definitions.name_of(definitions.NETWORKS[name], definitions.NETWORKS[name].inference)
+    net = load_net(text, device="meta", **VALUES)
+    found = figures()[name]
+    assert figures_of(net) == (found.parameters, found.multiply_adds)
+    assert net.shapes["data"] == (1, *found.image)
+    assert found.classes == {"camvid": 11, "imagenet/resnet18": 1000}.get(name)
+
+
 @pytest.mark.parametrize("folder", PYTORCH)
 @pytest.mark.parametrize("name", NETS)
-def test_the_nets_of_other_programs_can_be_built(configs, folder, name):
+def test_the_nets_of_other_programs_can_be_built(folder, name):
     """All three forms have the same blobs; scores come at the image's size."""
     phase = "TEST" if name == "test" else "TRAIN"
-    net = load_net(configs / folder / f"{name}.prototxt", phase=phase, device="meta", **VALUES)
-    other = load_net(configs / folder / "test.prototxt", device="meta", **VALUES)
-    blobs, others = (
-        {k: [tuple(b.shape) for b in v] for k, v in each.params.items()} for each in (net, other)
-    )
-    assert blobs == others
+    net = load_net(f"{folder}/{name}", phase=phase, device="meta", **VALUES)
+    assert shapes_of_blobs(net) == blobs_for_inference(folder)
     assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
-    if name != "test":
+    if name == "test":
+        assert figures_of(net) == (figures()[folder].parameters, figures()[folder].multiply_adds)
+    else:
         rates = {entry.layer: entry.lr_mult for entry in net.learnable}
         classifiers = [layer.name for layer in net.layers if layer.message.convolution_param.num_output == 21]
         rate = 1 if folder in TRAINED_AS_ONE else 10

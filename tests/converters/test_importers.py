@@ -17,64 +17,65 @@ from programs.pyramids import PSPNet, UperNet
 from torch import nn
 
 import rlossctl
-from rlossctl import resources
 from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import open_source
+from rlossctl.converters.inference_net import open_trained
 from rlossctl.errors import UsageError, WeightsError
+from rlossctl.net import NetOrigin
 from rlossctl.net.deploy import Deploy
+from rlossctl.prototxt.text import read_text
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_BGR = (103.53, 116.28, 123.675)
 
 SETTINGS = {"EXP": "e", "DATA_ROOT": ".", "TEST_SET": "val", "NET_ID": "n"}
 
-# name -> (module, folder or file of configs/, size of the image)
+# name -> (module, net, size of the image)
 PROGRAMS = {
-    "rloss mobilenet": (lambda: Rloss("mobilenet"), "deeplabv3plus_mobilenet/test.prototxt", 97),
-    "rloss resnet": (lambda: Rloss("resnet101"), "deeplabv3plus_resnet101/test.prototxt", 97),
-    "rloss xception": (lambda: Rloss("xception"), "deeplabv3plus_xception/test.prototxt", 97),
-    "rloss drn": (lambda: Rloss("drn"), "deeplabv3plus_drn/test.prototxt", 65),
+    "rloss mobilenet": (lambda: Rloss("mobilenet"), "deeplabv3plus_mobilenet/test", 97),
+    "rloss resnet": (lambda: Rloss("resnet101"), "deeplabv3plus_resnet101/test", 97),
+    "rloss xception": (lambda: Rloss("xception"), "deeplabv3plus_xception/test", 97),
+    "rloss drn": (lambda: Rloss("drn"), "deeplabv3plus_drn/test", 65),
     "rloss without dropout": (
         lambda: Rloss("mobilenet", dropout=False),
-        "deeplabv3plus_mobilenet/test.prototxt",
+        "deeplabv3plus_mobilenet/test",
         65,
     ),
     "segmentation resnet": (
         lambda: Segmentation("resnet101"),
-        "deeplabv3plus_resnet101_segmentation/test.prototxt",
+        "deeplabv3plus_resnet101_segmentation/test",
         65,
     ),
     "segmentation xception": (
         lambda: Segmentation("xception"),
-        "deeplabv3plus_xception_segmentation/test.prototxt",
+        "deeplabv3plus_xception_segmentation/test",
         65,
     ),
     "segmentation resnet50": (
         lambda: Segmentation("resnet50"),
-        "deeplabv3plus_resnet50_segmentation/test.prototxt",
+        "deeplabv3plus_resnet50_segmentation/test",
         65,
     ),
-    "segmentation duc hdc": (DenseDeepLab, "deeplab_duc_hdc_segmentation/test.prototxt", 76),
-    "segmentation unet": (UNet, "unet_segmentation/test.prototxt", 32),
-    "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test.prototxt", 91),
-    "segmentation segnet": (SegNet, "segnet_segmentation/test.prototxt", 64),
-    "segmentation gcn": (GCN, "gcn_resnet50_segmentation/test.prototxt", 91),
-    "segmentation upernet": (UperNet, "upernet_resnet101_segmentation/test.prototxt", 91),
-    "segmentation enet": (ENet, "enet_segmentation/test.prototxt", 72),
-    "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test.prototxt", 85),
-    "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test.prototxt", 91),
-    "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test.prototxt", 64),
+    "segmentation duc hdc": (DenseDeepLab, "deeplab_duc_hdc_segmentation/test", 76),
+    "segmentation unet": (UNet, "unet_segmentation/test", 32),
+    "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test", 91),
+    "segmentation segnet": (SegNet, "segnet_segmentation/test", 64),
+    "segmentation gcn": (GCN, "gcn_resnet50_segmentation/test", 91),
+    "segmentation upernet": (UperNet, "upernet_resnet101_segmentation/test", 91),
+    "segmentation enet": (ENet, "enet_segmentation/test", 72),
+    "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test", 85),
+    "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test", 91),
+    "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test", 64),
     "torchvision resnet18": (
         lambda: ResNetClassifier(Basic, [2, 2, 2, 2]),
-        "imagenet/resnet18.prototxt",
+        "imagenet/resnet18",
         75,
     ),
     "torchvision resnet50": (
         lambda: ResNetClassifier(Bottleneck, [3, 4, 6, 3]),
-        "imagenet/resnet50.prototxt",
+        "imagenet/resnet50",
         64,
     ),
-    "torchvision mobilenet": (MobileNet, "imagenet/mobilenet_v2.prototxt", 70),
+    "torchvision mobilenet": (MobileNet, "imagenet/mobilenet_v2", 70),
 }
 # the same at output stride 8, which the user has to say
 STRIDE_8 = {
@@ -105,9 +106,13 @@ def images(size: int, mean=MEAN, std=STD) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(rgb, dtype=torch.float32), torch.tensor(bgr, dtype=torch.float32)
 
 
+def open_named(prototxt, weights, placeholders):
+    return open_trained(NetOrigin(prototxt, weights, placeholders))
+
+
 def opened(path: Path, **given: object):
-    with implied_net(path, None, given) as implied:
-        return implied, open_source(implied.prototxt, path, implied.placeholders)
+    with implied_net(NetOrigin(path, placeholders=given)) as implied:
+        return implied, open_trained(implied.origin)
 
 
 @torch.no_grad()
@@ -127,7 +132,7 @@ def test_the_net_computes_what_the_module_does(program, tmp_path):
     make, config, size = PROGRAMS[program]
     module = randomize(make())
     implied, source = opened(save(module, tmp_path / "checkpoint.pth.tar"))
-    assert implied.prototxt.as_posix().endswith(f"configs/{config}")
+    assert implied.origin.prototxt == config
     compare(source.net, module, size)
 
 
@@ -137,9 +142,9 @@ def test_output_stride_8_is_what_the_user_says(program, tmp_path):
     module = randomize(make())
     path = save(module, tmp_path / "checkpoint.pth.tar")
     implied, source = opened(path, OUTPUT_STRIDE="8")
-    assert implied.reason == f"configs/{folder}/test.prototxt"
+    assert implied.reason == f"{folder}/test"
     compare(source.net, module, 41)
-    with implied_net(path, None, {}) as assumed:
+    with implied_net(NetOrigin(path)) as assumed:
         assert assumed.reason.endswith(
             "(output stride 16 assumed, which no tensor tells; or --set OUTPUT_STRIDE=8)"
         )
@@ -177,16 +182,16 @@ def test_the_user_names_the_data_set(pspnet):
 
 
 def test_a_net_that_cannot_have_another_mean(pspnet, tmp_path):
-    text = (resources.configs_dir() / "pspnet_resnet50_segmentation/test.prototxt").read_text()
+    text = read_text("pspnet_resnet50_segmentation/test")
     start = text.index('name: "scaled"')
     old = text[:start] + text[start:].replace("    bias_term: true\n", "", 1)
     old = old.replace("  param { lr_mult: 0 decay_mult: 0 }\n", "", 1)
     (tmp_path / "old.prototxt").write_text(old)
     settings = {**SETTINGS, "NUM_LABELS": CLASSES}
-    source = open_source(tmp_path / "old.prototxt", pspnet[1], settings)  # with ImageNet's
+    source = open_named(tmp_path / "old.prototxt", pspnet[1], settings)  # with ImageNet's
     compare(source.net, pspnet[0], 41)
     with pytest.raises(WeightsError, match="cannot normalise colours"):
-        open_source(tmp_path / "old.prototxt", pspnet[1], {**settings, "DATA_SET": "VOC"})
+        open_named(tmp_path / "old.prototxt", pspnet[1], {**settings, "DATA_SET": "VOC"})
 
 
 def test_the_auxiliary_branch_is_kept(pspnet, tmp_path):
@@ -207,7 +212,7 @@ def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
     torch.save(state, tmp_path / "w.pth")
     result = rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "enet.caffemodel")
     implied, _ = opened(tmp_path / "w.pth")
-    net = rlossctl.load_net(implied.prototxt, result.out, **implied.placeholders)
+    net = rlossctl.load_net(implied.origin.prototxt, result.out, **implied.origin.placeholders)
     (slope,) = net.params["bottleneck11.prelu1"]
     assert slope.shape == () and slope == state["bottleneck11.prelu1.weight"][0]
 
@@ -215,12 +220,12 @@ def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
 def test_fcn8_computes_what_the_module_does(tmp_path):
     """With 64 channels in place of 4096, whose weights are half a gigabyte."""
     module = randomize(FCN8(width=64))
-    text = (resources.configs_dir() / "fcn8_vgg16_segmentation/test.prototxt").read_text()
+    text = read_text("fcn8_vgg16_segmentation/test")
     (tmp_path / "narrow.prototxt").write_text(text.replace("num_output: 4096", "num_output: 64"))
     path, settings = save(module, tmp_path / "w.pth"), {**SETTINGS, "NUM_LABELS": CLASSES}
-    compare(open_source(tmp_path / "narrow.prototxt", path, settings).net, module, 37)
+    compare(open_named(tmp_path / "narrow.prototxt", path, settings).net, module, 37)
     with pytest.raises(WeightsError, match="FCN8 of pytorch-segmentation") as caught:
-        opened(path)  # takes the net of configs/
+        opened(path)  # takes the net that comes with rlossctl
     assert "output.0.weight is 64x512x7x7 in the file, 4096x512x7x7 in the net" in caught.value.found
 
 
@@ -251,15 +256,17 @@ def mobilenet() -> dict[str, torch.Tensor]:
 
 
 def test_the_command_line_needs_the_checkpoint_only(mobilenet, tmp_path):
-    """Names of DataParallel, the net from configs/, its classes from the tensors."""
+    """Names of DataParallel, the net that comes with rlossctl, its classes from the tensors."""
     wrapped = {f"module.{name}": tensor for name, tensor in mobilenet.items()}
     torch.save({"state_dict": wrapped, "best_pred": np.float64(0.7)}, tmp_path / "best.pth.tar")
     result = rlossctl.convert(tmp_path / "best.pth.tar", None, tmp_path / "net.caffemodel")
     lines = "\n".join(result.lines())
-    assert "configs/deeplabv3plus_mobilenet/test.prototxt" in lines and "saved under state_dict" in lines
+    assert "deeplabv3plus_mobilenet/test" in lines and "saved under state_dict" in lines
     assert "blobs equal bit for bit" in lines
     implied, _ = opened(tmp_path / "best.pth.tar")
-    net = rlossctl.load_net(implied.prototxt, tmp_path / "net.caffemodel", **implied.placeholders)
+    net = rlossctl.load_net(
+        implied.origin.prototxt, tmp_path / "net.caffemodel", **implied.origin.placeholders
+    )
     np.testing.assert_array_equal(
         net.params["decoder.last_conv.8"][0].detach(), mobilenet["decoder.last_conv.8.weight"]
     )
@@ -316,9 +323,11 @@ def test_all_that_does_not_fit_is_named_at_once(mobilenet, tmp_path):
 def test_another_number_of_classes(mobilenet, tmp_path):
     torch.save({"state_dict": mobilenet}, tmp_path / "w.pth")
     implied, _ = opened(tmp_path / "w.pth")
-    settings = {**implied.placeholders, "NUM_LABELS": 21}
+    settings = {**implied.origin.placeholders, "NUM_LABELS": 21}
     with pytest.raises(WeightsError) as caught:
-        rlossctl.convert(implied.prototxt, tmp_path / "w.pth", tmp_path / "o.pt", placeholders=settings)
+        rlossctl.convert(
+            implied.origin.prototxt, tmp_path / "w.pth", tmp_path / "o.pt", placeholders=settings
+        )
     assert f"{CLASSES}x256x1x1 in the file, 21x256x1x1 in the net" in caught.value.found
 
 
@@ -336,8 +345,8 @@ def test_a_classifier_starts_a_backbone(kind, tmp_path):
     module = MobileNet() if kind == "mobilenet" else ResNetClassifier(Bottleneck, [3, 4, 23, 3])
     state = randomize(module).state_dict()
     torch.save(state, tmp_path / "w.pth")
-    folder = resources.configs_dir() / f"deeplabv3plus_{kind}"
-    source = open_source(folder / "test.prototxt", tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+    net = f"deeplabv3plus_{kind}/test"
+    source = open_named(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
     notes = " ".join(source.notes)
     assert "keep their fillers: aspp.aspp1.atrous_conv" in notes
     assert "not used: " + ("features.18.0" if kind == "mobilenet" else "backbone.fc") in notes.replace(
@@ -351,9 +360,9 @@ def test_a_classifier_starts_a_backbone(kind, tmp_path):
 
 def test_a_deeper_classifier_is_refused(tmp_path):
     torch.save(randomize(ResNetClassifier(Bottleneck, [3, 4, 24, 3])).state_dict(), tmp_path / "w.pth")
-    net = resources.configs_dir() / "deeplabv3plus_resnet101/test.prototxt"
+    net = "deeplabv3plus_resnet101/test"
     with pytest.raises(WeightsError, match="does not fit") as caught:
-        open_source(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+        open_named(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
     assert "unexpected backbone.layer3.23.conv1.weight" in caught.value.found
 
 

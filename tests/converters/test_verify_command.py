@@ -142,7 +142,7 @@ def test_external_data_outside_of_the_folder_is_not_read(files, material, tmp_pa
     tensor.external_data.add(key="location", value="../../etc/hostname")
     (tmp_path / "out.onnx").write_bytes(model.SerializeToString())
     result = verify(material, files[0], tmp_path / "out.onnx")
-    assert isinstance(result.exception, WeightsError) and "outside of the model's folder" in str(
+    assert isinstance(result.exception, WeightsError) and "outside the model's folder" in str(
         result.exception
     )
 

@@ -15,7 +15,7 @@ from PIL import Image
 from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
-from rlossctl.data.palette import VOC_CLASSES
+from rlossctl.data.sets.voc import CLASSES as VOC_CLASSES
 from rlossctl.data.weak.annotations import Annotation, Stroke, read_clicks, read_scribbles
 from rlossctl.data.weak.from_annotations import write_annotations
 from rlossctl.data.weak.raster import arc_lengths, resample, samples_within, shorten
@@ -52,7 +52,7 @@ def test_clicks_of_several_files_later_over_earlier(photos, tmp_path):
     result = run("clicks", first, second, "-o", tmp_path / "out", "--images", photos, "--width", 3)
     assert result.exit_code == 0, result.output
     assert "2 labels" in result.output and "1 of them without" in result.output
-    assert "left out because they have no photo: 1 annotated image" in result.output
+    assert "1 annotated image without a photo" in result.output
     label = read_label(tmp_path / "out/a.png")
     assert label[5, 9:13].tolist() == [3, 0, 0, 0] and label[4:7, 10].tolist() == [3, 0, 3]
     assert label[19, 29] == 2, "the photo's far corner is its last pixel"

@@ -66,6 +66,7 @@ def png(array):
     return file.getvalue()
 
 
+@pytest.mark.proves("Data")
 def test_in_the_order_of_the_keys_and_from_the_start_again(database):
     data = source(database, "batch_size: 3")
     assert data.shapes() == {"top0": (3, *SHAPE), "top1": (3,)}
@@ -168,7 +169,7 @@ def test_the_shape_without_the_database(tmp_path):
 
 
 def test_leveldb_is_refused(tmp_path, database):
-    with pytest.raises(DataError, match="LEVELDB is not read") as caught:
+    with pytest.raises(DataError, match="LEVELDB is not supported") as caught:
         source(tmp_path / "none", backend="").next_batch()
     assert "convert" in caught.value.advice
     (tmp_path / "level").mkdir()
@@ -190,7 +191,7 @@ def test_other_content(tmp_path, database):
     wrong.channels, wrong.height, wrong.width, wrong.data = 3, 4, 5, b"123"
     cases = {
         "size does not fit": wrong.SerializeToString(),
-        "no Datum": b"\x0a\xff\xff",
+        "not a Datum": b"\x0a\xff\xff",
         "cannot be read": datum(encoded=b"no picture").SerializeToString(),
     }
     for number, (message, value) in enumerate(cases.items()):

@@ -18,6 +18,7 @@ from PIL import Image
 
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
+from rlossctl.data.sets.registry import data_sets
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in ("bash", "curl", "unzip", "sha256sum")),
@@ -178,3 +179,13 @@ def test_arguments(fetch, tmp_path):
     assert shown.returncode == 0 and "not known" in shown.stdout and "pjreddie.com" in shown.stdout
     dry = fetch("--dry-run", "--out", "dry")
     assert dry.returncode == 0 and "would fetch file://" in dry.stdout and not (tmp_path / "dry").exists()
+
+
+def test_the_data_sets_files_are_those_of_the_registry(fetch):
+    listed = fetch("--list").stdout.split()
+    for entry in data_sets().values():
+        for one in entry.downloads:
+            place = listed.index(one.item)
+            known = one.sha256 or "not known"
+            assert listed[place + 1 :][: 3 + len(known.split()) - 1] == [one.file, "SHA-256", *known.split()]
+            assert set(one.addresses) <= set(listed)

@@ -107,7 +107,7 @@ def test_files_that_do_not_go_together(files):
         source(files).next_batch()
     with h5py.File(files / "0.h5", "w") as file:
         file["x"], file["y"] = np.zeros((4, 2)), np.zeros(5)
-    with pytest.raises(DataError, match="datasets do not go together"):
+    with pytest.raises(DataError, match="datasets do not match"):
         source(files).next_batch()
 
 

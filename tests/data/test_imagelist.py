@@ -153,12 +153,12 @@ def test_sizes_within_a_batch(classes):
 @pytest.mark.parametrize(
     ("data", "transform", "tops", "message"),
     [
-        ("batch_size: 1 new_height: 5", "", 2, "half a size"),
+        ("batch_size: 1 new_height: 5", "", 2, "only one side of the size"),
         ("batch_size: 0", "", 2, "batch is empty"),
         ("batch_size: 1", "", 1, "tops"),
         ("batch_size: 1", 'mean_file: "m" mean_value: 1', 2, "mean is given twice"),
         ("batch_size: 1", "force_color: true force_gray: true", 2, "colour"),
-        ("batch_size: 1", "mean_value: 1 mean_value: 2", 2, "as many mean values"),
+        ("batch_size: 1", "mean_value: 1 mean_value: 2", 2, "one mean value per channel"),
     ],
 )
 def test_parameters_that_are_refused(make, data, transform, tops, message):
@@ -171,7 +171,7 @@ def test_parameters_that_are_refused(make, data, transform, tops, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("crop_height: 4", "half a crop"),
+        ("crop_height: 4", "only one side of the crop"),
         ("new_height: 8 new_width: 8 label_divide_factor: 2 crop_height: 4 crop_width: 4", "divide"),
         ("new_height: 8 new_width: 8 label_divide_factor: 0", "divide"),
     ],

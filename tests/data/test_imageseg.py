@@ -26,6 +26,7 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.proves("ImageSegData")
 def test_shapes_and_order_of_tops(folder, layer):
     data = source(folder, layer(TRAIN, AUGMENT))
     assert data.shapes() == {"data": (3, 3, 13, 13), "label": (3, 1, 13, 13), "data_dim": (3, 1, 1, 2)}
@@ -201,11 +202,11 @@ def test_restoring_onto_another_list(folder, layer):
     [
         ('mean_file: "m"', "", 3, "mean_file"),
         ("", 'mean_file: "m"', 3, "mean_file"),
-        ("new_height: 5", "", 3, "half a size"),
+        ("new_height: 5", "", 3, "only one side of the size"),
         ("batch_size: 0", "", 3, "batch"),
         ("", "", 4, "tops"),
         ("ignore_label: 300", "", 3, "ignore label"),
-        ("is_color: false", "mean_value: 1 mean_value: 2 mean_value: 3", 3, "as many mean values"),
+        ("is_color: false", "mean_value: 1 mean_value: 2 mean_value: 3", 3, "one mean value per channel"),
     ],
 )
 def test_parameters_that_are_refused(layer, data, transform, tops, message):

@@ -13,7 +13,8 @@ from PIL import Image
 from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
-from rlossctl.data.sets.layout import prepare_camvid, prepare_voc
+from rlossctl.data.sets.camvid import prepare_camvid
+from rlossctl.data.sets.voc import prepare_voc
 from rlossctl.errors import DataError
 
 

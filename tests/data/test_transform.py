@@ -117,8 +117,8 @@ def test_padding_never_cuts():
     [
         ('mean_file: "m.binaryproto"', "mean_file"),
         ("mean_value: 1 mean_value: 2", "number of mean values"),
-        ("crop_size: 5 crop_height: 5 crop_width: 5", "two ways or by half"),
-        ("crop_height: 5", "two ways or by half"),
+        ("crop_size: 5 crop_height: 5 crop_width: 5", "twice or only in part"),
+        ("crop_height: 5", "twice or only in part"),
         ("scale_factors: 1 scale_factors: 0", "scale factor"),
     ],
 )

@@ -88,7 +88,7 @@ def test_errors_name_the_place(voc, tmp_path):
         write_weak_labels(find_masks(voc / "SegmentationClass"), voc / "SegmentationClass")
     with pytest.raises(DataError, match="no masks"):
         find_masks(tmp_path)
-    with pytest.raises(DataError, match="photos beside the masks"):
+    with pytest.raises(DataError, match="a photo for every mask"):
         label_list(find_masks(voc / "SegmentationClass"), tmp_path / "out")
     (voc / "list.txt").write_text("a.jpg x/m.png\nb.jpg y/m.png\n")
     with pytest.raises(DataError, match="same name"):

@@ -63,6 +63,7 @@ def test_windows_are_sorted_by_overlap(folder):
     assert [window.overlap for window in background] == [0.0]
 
 
+@pytest.mark.proves("WindowData")
 def test_background_first_then_foreground(folder):
     data = source(folder, "batch_size: 5 fg_fraction: 0.5", "crop_size: 8 mean_value: 9 scale: 3")
     assert data.shapes() == {"data": (5, 3, 8, 8), "label": (5,)} and data.backgrounds == 3
@@ -137,7 +138,7 @@ def test_the_same_stream_for_any_number_of_workers_and_after_a_resume(folder):
 )
 def test_other_files(folder, text, line, found):
     (folder / "windows.txt").write_text(text)
-    with pytest.raises(DataError, match="no window file") as caught:
+    with pytest.raises(DataError, match="not a window file") as caught:
         source(folder).next_batch()
     assert caught.value.where.endswith(f"windows.txt:{line}") and caught.value.found == found
 

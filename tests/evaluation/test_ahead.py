@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -81,6 +83,35 @@ def test_an_error_in_a_process_names_the_line(tiny_model, voc_folder):
 def test_a_process_that_dies_is_told():
     with pytest.raises(RlossError, match="ended before its time"), decoding("processes", 1) as call:
         call(os._exit, 3)
+
+
+def test_processes_import_nothing_of_the_working_directory(tmp_path, monkeypatch):
+    for module in ("numpy", "pickle", "multiprocessing", "rlossctl"):
+        (tmp_path / f"{module}.py").write_text("open('was_run', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])
+    with decoding("processes", 1) as call:
+        assert call(os.getcwd) == str(tmp_path)
+    assert not Path("was_run").exists()
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    code = "import os, signal, time\nfrom rlossctl.evaluation.running.decoders import decoding\n"
+    code += "with decoding('processes', 2) as call:\n"
+    code += "    print(call(os.getpid), flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = int(done.stdout)
+    for _ in range(200):
+        if not Path(f"/proc/{process}").exists():
+            return
+        time.sleep(0.05)
+    pytest.fail("it is still there after ten seconds")
+
+
+def test_what_a_worker_prints_is_not_taken_for_an_answer(capfd):
+    with decoding("processes", 1) as call:
+        assert call(print, "hello") is None and call(len, "abc") == 3
+    assert "hello" in capfd.readouterr().err
 
 
 def test_predictions_of_both_kinds_are_the_same_files(tiny_model, voc_folder, tmp_path):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from rlossctl.cli.eval import command
 from rlossctl.counts import ClassCounts
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.running.named import Named, pair_models
+from rlossctl.evaluation.running.named import Named, pair_models, with_settings
 from rlossctl.evaluation.scoring.bootstrap import compare
 
 
@@ -208,3 +208,13 @@ def test_options_that_do_not_go_together(tiny_model, voc_folder, tmp_path, argum
     paths = ["--data", str(voc_folder / "pairs.txt"), "--root", str(voc_folder)]
     result = CliRunner().invoke(command, [str(tiny_model), *paths, *arguments])
     assert result.exit_code == 2 or isinstance(result.exception, UsageError), result.output
+
+
+def test_placeholders_are_the_prototxts():
+    """Beside ONNX files alone they stay, so that opening one can name the mistake."""
+    onnx, net = Named("a", "a.onnx"), Named("b", "t.prototxt", "b.caffemodel")
+    values = {"NUM_LABELS": "3"}
+    first, second = with_settings([onnx, net], values, "rloss")
+    assert (first.placeholders, second.placeholders) == ({}, values)
+    assert first.dialect == second.dialect == "rloss"
+    assert with_settings([onnx], values, "auto")[0].placeholders == values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from rlossctl.errors import DataError
 from rlossctl.evaluation import Confusion
@@ -177,3 +178,42 @@ def test_ids_of_every_number_type_count_alike(kind):
 def test_an_ignore_label_that_is_no_byte_is_refused():
     with pytest.raises(ValueError, match="ignore must be 0 to 255"):
         Confusion(3, ignore=-1)
+
+
+METRICS = """input: "x" input_shape { dim: 2 dim: 6 dim: 9 dim: 8 }
+    input: "t" input_shape { dim: 2 dim: 1 dim: 9 dim: 8 }
+    layer { name: "seg" type: "SegAccuracy" bottom: "x" bottom: "t" top: "seg"
+      seg_accuracy_param { ignore_label: 255 } }
+    layer { name: "acc" type: "Accuracy" bottom: "x" bottom: "t" top: "all" top: "each"
+      accuracy_param { ignore_label: 255 } }"""
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_layer_of_a_prototxt_and_eval_have_one_rule(seed, build):
+    """SegAccuracy and Accuracy in a net, and Confusion: the same figures, absent classes included."""
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal((2, 6, 9, 8)).astype(np.float32)
+    scores[:, 4:] -= 100  # these are never predicted, and the last one is in no label either
+    labels = rng.integers(0, 5, (2, 9, 8)).astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.2] = 255
+    confusion = Confusion(6)
+    for image, truth in zip(scores, labels, strict=True):
+        confusion.add(truth, best_class(image))
+    net = build(METRICS, "TEST")
+    outputs = net(x=torch.from_numpy(scores), t=torch.from_numpy(labels[:, None].astype(np.float32)))
+    caffe = confusion.caffe_scores()
+    expected = [caffe.pixel_accuracy, caffe.mean_recall, caffe.mean_iou]
+    np.testing.assert_allclose(outputs["seg"].flatten(), expected, rtol=1e-7)
+    np.testing.assert_allclose(outputs["all"], caffe.pixel_accuracy, rtol=1e-7)
+    recalls = [score.accuracy or 0.0 for score in confusion.classes()]
+    np.testing.assert_allclose(outputs["each"], recalls, rtol=1e-7)
+
+
+@pytest.mark.slow
+def test_metrics_are_the_same_when_they_are_compiled(build):
+    net = build(METRICS, "TEST")
+    torch.manual_seed(2)
+    scores, labels = torch.randn(2, 6, 9, 8), torch.randint(0, 5, (2, 1, 9, 8)).float()
+    for layer in net.layers:
+        compiled = torch.compile(layer.module, backend="eager")
+        torch.testing.assert_close(compiled(scores, labels), layer.module(scores, labels), rtol=0, atol=0)

@@ -186,3 +186,9 @@ def test_what_was_counted_before_an_interruption_is_kept(tiny_model, voc_folder,
     found = evaluate(runner, samples, state=State(path, "m"), progress=False)
     assert seen == [1, 1, 1, 1], "two images counted, the third again"
     assert_same(found, evaluate(OnnxRunner(tiny_model, "cpu"), samples, progress=False))
+
+
+def test_scores_on_a_device_have_a_mode_of_their_own(tiny_model):
+    assert Predictor(bound(tiny_model)).on_device == CPU
+    assert Predictor(bound(tiny_model), protocol=Protocol(flip=True)).on_device is None
+    assert Predictor(OnnxRunner(tiny_model, "cpu")).on_device is None

@@ -10,6 +10,8 @@ from onnx import TensorProto, helper
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Crf, OnnxRunner, Predictor, Protocol, Rule, evaluate, open_onnx
+from rlossctl.evaluation.predicting import modes
+from rlossctl.evaluation.predicting.modes import choose_mode
 from rlossctl.evaluation.predicting.protocol import tile_starts
 from rlossctl.evaluation.predicting.rules import best_class
 from rlossctl.evaluation.running.open_model import open_list
@@ -279,3 +281,30 @@ def test_models_that_give_labels_refuse_what_needs_scores(label_model, options):
         Predictor(runner, **options)
     with pytest.raises(UsageError, match="labels only"):
         Predictor(runner).probabilities(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_each_model_gets_its_own_mode(tiny_model, label_model):
+    """The mode is chosen when the predictor is made; both ways through scores give the same."""
+    scores, labels = OnnxRunner(tiny_model, "cpu"), open_onnx(label_model, "cpu")
+    chosen = {
+        type(choose_mode(labels, None, Protocol(), Rule())),
+        type(choose_mode(scores, None, Protocol(), Rule())),
+        type(choose_mode(scores, None, Protocol(flip=True), Rule())),
+        type(choose_mode(scores, None, Protocol(), Rule("threshold"))),
+    }
+    assert chosen == {modes.Labels, modes.Classes, modes.Probabilities}
+
+
+def test_what_a_model_prepares_itself_is_not_known(label_model, tiny_model):
+    with pytest.raises(UsageError, match="prepares images itself"):
+        Predictor(open_onnx(label_model, "cpu")).require_preprocess()
+    assert Predictor(OnnxRunner(tiny_model, "cpu")).require_preprocess().crop == (64, 64)
+    with pytest.raises(UsageError, match="labels only"):
+        Predictor(open_onnx(label_model, "cpu")).scores([])
+
+
+def test_probabilities_of_scores_that_are_no_numbers_are_refused(photo):
+    runner = Pointwise()
+    runner.scores = lambda batch: np.full(batch.shape, np.nan, np.float32)
+    with pytest.raises(NetError, match="NaN"):
+        Predictor(runner).probabilities(photo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -76,9 +77,9 @@ def test_errors_are_marked_where_they_are():
 
 
 def test_models_of_other_classes_do_not_share_a_page(evaluations, tmp_path):
-    evaluations["+ DenseCRF"].class_names = ["a", "b", "c"]
+    other = dataclasses.replace(evaluations["+ DenseCRF"], class_names=["a", "b", "c"])
     with pytest.raises(UsageError, match="one page"):
-        write_report(tmp_path / "report", evaluations)
+        write_report(tmp_path / "report", {**evaluations, "+ DenseCRF": other})
 
 
 def test_names_that_would_share_a_folder_are_refused(evaluations, tmp_path):

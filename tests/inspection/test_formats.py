@@ -80,7 +80,7 @@ def test_a_known_program(tmp_path):
     tensors["decoder.last_conv.8.weight"] = torch.zeros(19, 2, 1, 1)
     torch.save({"state_dict": tensors}, tmp_path / "w.pth.tar")
     origin = content(tmp_path / "w.pth.tar")["origin"]
-    assert "rloss program" in origin and "configs/deeplabv3plus_mobilenet, NUM_LABELS 19" in origin
+    assert "rloss program" in origin and "the net deeplabv3plus_mobilenet, NUM_LABELS 19" in origin
 
 
 def test_onnx(material, tmp_path):

@@ -10,6 +10,7 @@ from rlossctl.errors import NetError
 SHAPE = (2, 3, 4)
 
 
+@pytest.mark.proves("ReLU6", "", gradient=True)
 def test_relu6_passes_no_gradient_at_its_bounds(layer):
     x = torch.tensor([-1.0, 0, 3, 6, 7]).requires_grad_()
     y = layer("ReLU6", "", (5,))(a=x)["t0"]

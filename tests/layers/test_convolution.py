@@ -23,6 +23,16 @@ def fill(net, seed: int = 1) -> list[torch.Tensor]:
     return list(blobs)
 
 
+@pytest.mark.proves(
+    "ConvolutionDepthwise",
+    'convolution_param { num_output: 12 kernel_size: 3 weight_filler { type: "msra" } }',
+    gradient=True,
+)
+@pytest.mark.proves(
+    "DepthwiseConvolution",
+    'convolution_param { num_output: 12 group: 12 kernel_size: 3 weight_filler { type: "msra" } }',
+    gradient=True,
+)
 def test_depthwise_convolutions_are_grouped_by_channel(layer):
     window = "kernel_size: 3 pad: 1 stride: 2 dilation: 2"
     grouped = layer("Convolution", f"convolution_param {{ num_output: 4 group: 4 {window} }}", SHAPE)

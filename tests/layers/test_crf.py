@@ -25,6 +25,7 @@ layer { name: "crf" type: "DenseCRF" bottom: "s" bottom: "d" %s top: "y" dense_c
 COLOUR = "bi_xy_std: 20 bi_rgb_std: 10 bi_w: 4"
 
 
+@pytest.mark.proves("DenseCRF")
 @pytest.mark.parametrize("file", [*COPIED, *RECORDED], ids=lambda file: file.stem)
 def test_recorded(build, file):
     case = np.load(file)

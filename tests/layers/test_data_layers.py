@@ -30,6 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.proves("ImageData")
 def test_a_net_on_image_data(build, folder):
     """type: "ImageData" with the caller's source, root, seed and workers."""
     text = head("ImageData", "image_data_param { batch_size: 2 shuffle: true }") + REST
@@ -67,6 +68,7 @@ def test_crops_tell_the_shapes_without_files(build):
         assert net(data=torch.zeros(2, *size), label=torch.zeros(2))["loss"] > 0
 
 
+@pytest.mark.proves("MemoryData")
 def test_memory_data_is_fed(build):
     net = build(
         head("MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 4 width: 3 }") + REST
@@ -78,6 +80,7 @@ def test_memory_data_is_fed(build):
     assert net.run(keep=True).blobs["label"].tolist() == [2, 3]
 
 
+@pytest.mark.proves("HDF5Data")
 def test_hdf5_data_has_tops_of_any_shape(build, tmp_path):
     """type: "HDF5Data" """
     h5py = pytest.importorskip("h5py", reason="the extra hdf5 is not installed")

@@ -51,6 +51,7 @@ def cuts(batch):
     return found
 
 
+@pytest.mark.proves("DenseImageData")
 @pytest.mark.parametrize("name", [name for name in CASES if name not in RANDOM | NOT_REPRODUCED])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_recorded_batches(source, name, workers):

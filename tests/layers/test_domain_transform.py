@@ -25,6 +25,7 @@ def blobs(dtype=torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.rand((1, 1, 5, 6), generator=generator, dtype=dtype).requires_grad_()
 
 
+@pytest.mark.proves("DomainTransform", gradient=True)
 def test_gradient_to_features_and_reference(build):
     layer = build(NET % "").layers[-1].module
     sizes = torch.tensor([4.0, 5.0]).reshape(1, 1, 1, 2)
@@ -50,6 +51,7 @@ def test_weights_keep_their_gradient_at_the_bound(build):
     assert edges.grad.item() == pytest.approx(-math.sqrt(2) / sigma * 2 * 0.9, rel=1e-5)
 
 
+@pytest.mark.proves("DomainTransformForwardOnly")
 def test_forward_only_knows_neither_gradient_nor_bounds(build):
     x, g = blobs(torch.float32)
     sizes = torch.tensor([5.0, 6.0]).reshape(1, 1, 1, 2)

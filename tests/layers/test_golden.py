@@ -21,20 +21,6 @@ DEFECTS = {
 TOLERANCE = 1e-5  # of the blob's largest magnitude
 TESTS = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RLOSSCTL_SHARED", TESTS.parent.parent / "shared"))
-GRADIENT_BY_FORMULA = {
-    "AdaptivePooling",
-    "ConvolutionDepthwise",
-    "DepthwiseConvolution",
-    "Embed",  # recorded without a loss, so Caffe ran no backward pass
-    "Normalize",
-    "BatchReindex",
-    "Permute",
-    "PixelShuffle",
-    "Python",
-    "ReLU6",
-    "ShuffleChannel",
-    "Split",
-}
 
 
 def recorded(folder: str) -> list[str]:
@@ -61,21 +47,18 @@ def test_every_shared_case(shared, replay, name):
         check(replay(file, DIALECTS[folder]))
 
 
-def test_the_copied_cases_cover_every_layer_that_computes(golden):
-    """A type without a recorded case is proved elsewhere, by formula: those are named here."""
-    by_formula = {"DenseCRFLoss", "Dropout", "Silence", "Split"}
-    by_formula |= {kind.type for kind in registry.kinds().values() if kind.role == "data"}
-    by_formula |= {"ConvolutionDepthwise", "DepthwiseConvolution", "Normalize", "Permute", "PixelShuffle"}
-    by_formula |= {"AdaptivePooling", "Python", "ReLU6", "ShuffleChannel"}
-    by_formula |= {"DenseCRF", "DomainTransformForwardOnly", "HDF5Output", "MatRead", "MatWrite"}
+def test_every_layer_is_proven(golden, proofs):
+    """By a case that Caffe recorded, or by a test that holds it to its formula and says so."""
     texts = [str(np.load(file)["prototxt"]) for file in (golden / "layers").glob("*.npz")]
-    types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
-    assert set(registry.kinds()) - types <= by_formula
+    recorded = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
+    by_formula = {proof.type for proof in proofs}
+    unproven = set(registry.kinds()) - recorded - by_formula
+    assert not unproven, "record a case, or mark a test of the formula with @pytest.mark.proves(type)"
+    assert by_formula <= set(registry.kinds())
 
 
-def test_every_type_with_a_gradient_has_a_recorded_one(golden):
-    """The Backward column of docs/layers.md; DenseCRFLoss' gradients are recorded in golden/densecrf."""
-    by_formula = {"DenseCRFLoss", "BiasChannel", "DomainTransform"}
+def test_every_type_with_a_gradient_has_a_recorded_one(golden, proofs):
+    """The Backward column of docs/layers.md: recorded, or held to the formula."""
     cases = [np.load(file) for file in (golden / "layers").glob("*.npz")]
     texts = [
         str(case["prototxt"]) for case in cases if any(key.startswith(("grad/", "gradblob/")) for key in case)
@@ -83,7 +66,8 @@ def test_every_type_with_a_gradient_has_a_recorded_one(golden):
     types = {kind for text in texts for kind in re.findall(r'\btype: "([A-Z]\w+)"', text)}
     kinds = registry.kinds().values()
     expected = {kind.type for kind in kinds if kind.differentiable}
-    assert expected - types == by_formula | GRADIENT_BY_FORMULA
+    by_formula = {proof.type for proof in proofs if proof.gradient}
+    assert expected - types == by_formula - types
     assert not types & {kind.type for kind in kinds if kind.role == "metric"}
 
 

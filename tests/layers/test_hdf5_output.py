@@ -18,6 +18,7 @@ layer {{ name: "w" type: "HDF5Output" bottom: "x" bottom: "t" hdf5_output_param 
 """
 
 
+@pytest.mark.proves("HDF5Output")
 def test_rows_of_all_passes(build, tmp_path):
     path = tmp_path / "out.h5"
     path.write_bytes(b"what was there before")

@@ -14,6 +14,7 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
 
 
+@pytest.mark.proves("Normalize", "norm_param { across_spatial: false }", gradient=True)
 @pytest.mark.parametrize("across", ["true", "false"])
 @pytest.mark.parametrize("shared", ["true", "false"])
 def test_normalize_divides_by_the_euclidean_norm(layer, across, shared):

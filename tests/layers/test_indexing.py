@@ -31,6 +31,7 @@ def test_argmax_of_a_whole_image_has_at_least_three_axes(layer):
     assert layer("ArgMax", both, (3, 2, 2, 2, 2)).shapes["t0"] == (3, 2, 2, 1, 1)
 
 
+@pytest.mark.proves("Embed", gradient=True)
 def test_embed_adds_up_the_gradients_of_a_row(layer):
     net = layer("Embed", "embed_param { input_dim: 4 num_output: 2 }", (3,))
     rows, bias = net.params["l"]
@@ -43,6 +44,7 @@ def test_embed_adds_up_the_gradients_of_a_row(layer):
     assert rows.grad.tolist() == [[0, 0], [2, 2], [0, 0], [1, 1]] and bias.grad.tolist() == [3, 3]
 
 
+@pytest.mark.proves("BatchReindex", gradient=True)
 def test_batch_reindex_adds_up_the_gradients_of_an_item(layer):
     x = noise(3, 2)
     y = layer("BatchReindex", "", (3, 2), (4,))(a=x, b=torch.tensor([2.0, 0, 2, 2]))["t0"]

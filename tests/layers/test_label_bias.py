@@ -39,6 +39,7 @@ def test_more_labels_than_room(build):
         build(UNIQUE % "force_label: 0 force_label: 1 force_label: 2")
 
 
+@pytest.mark.proves("BiasChannel", gradient=True)
 def test_pixel_bias_with_a_background(build):
     net = build(BIAS % (1, 2, 2, "bias_channel_param { label_type: PIXEL bg_bias: 1 fg_bias: 3 }"))
     x = torch.zeros((1, 3, 2, 2), requires_grad=True)

@@ -25,6 +25,7 @@ def blob(start: int = 0) -> torch.Tensor:
     return torch.arange(start, start + 24, dtype=torch.float32).reshape(1, 2, 3, 4)
 
 
+@pytest.mark.proves("MatWrite")
 def test_layout_is_width_height_channels_number(build, tmp_path):
     net = build(WRITE.format(folder=tmp_path, param=""))
     assert not list(tmp_path.iterdir())  # building writes nothing
@@ -49,6 +50,7 @@ def test_names_from_a_list_every_second_pass(build, tmp_path):
     assert caught.value.where == str(names) and "3 names" in caught.value.found
 
 
+@pytest.mark.proves("MatRead")
 def test_read_is_the_inverse_and_begins_again(build, tmp_path):
     writer = build(WRITE.format(folder=tmp_path, param=""))
     for start in range(3):

@@ -99,6 +99,7 @@ def stochastic(build):
     return net
 
 
+@pytest.mark.proves("AdaptivePooling", "adaptive_pooling_param { output_size: 3 }", gradient=True)
 @pytest.mark.parametrize("bins", [1, 2, 3, 6, 16])
 def test_adaptive_pooling_has_torchs_bins(layer, bins):
     """Bins that overlap, and more bins than values."""

@@ -91,6 +91,7 @@ AFFINE = (
 )
 
 
+@pytest.mark.proves("Python", gradient=True)
 def test_forward_and_backward_are_the_users(write):
     with rlossctl.python_layers_allowed():
         net = load_net(write(AFFINE), phase="TRAIN")

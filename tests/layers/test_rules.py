@@ -250,6 +250,7 @@ def test_metrics_follow_the_input_size(build):
     assert net(x=x, t=x.argmax(1, keepdim=True).float())["a"].item() == 1
 
 
+@pytest.mark.proves("DummyData")
 def test_dummy_data_is_filled_and_drawn_anew_at_each_pass(build):
     net = build(
         'layer { name: "d" type: "DummyData" top: "c" top: "u" dummy_data_param {'
@@ -261,6 +262,7 @@ def test_dummy_data_is_filled_and_drawn_anew_at_each_pass(build):
     assert not torch.equal(first["u"], second["u"]) and 1 <= first["u"].min() <= first["u"].max() <= 2
 
 
+@pytest.mark.proves("Input")
 def test_input_layer_takes_one_shape_for_all_tops_or_one_each(build):
     one = 'layer { name: "i" type: "Input" top: "a" top: "b" input_param { shape { dim: 1 dim: 2 } } }'
     assert build(one).shapes == {"a": (1, 2), "b": (1, 2)}

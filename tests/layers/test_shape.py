@@ -23,12 +23,14 @@ def moves(net, x: torch.Tensor, expected: np.ndarray) -> None:
     assert torch.equal(grad, x)
 
 
+@pytest.mark.proves("Permute", "permute_param { order: 0 order: 2 }", gradient=True)
 def test_permute_appends_the_axes_that_order_leaves_out(layer):
     x = numbers()
     order = "permute_param { order: 0 order: 2 }"
     moves(layer("Permute", order, SHAPE), x, x.numpy().transpose(0, 2, 1, 3))
 
 
+@pytest.mark.proves("PixelShuffle", "pixel_shuffle_param { upscale_factor: 2 }", gradient=True)
 def test_pixel_shuffle_fills_blocks_row_by_row(layer):
     x = numbers()
     expected = np.zeros((2, 3, 6, 10), np.float32)
@@ -38,12 +40,14 @@ def test_pixel_shuffle_fills_blocks_row_by_row(layer):
     moves(layer("PixelShuffle", "pixel_shuffle_param { upscale_factor: 2 }", SHAPE), x, expected)
 
 
+@pytest.mark.proves("ShuffleChannel", "shuffle_channel_param { group: 3 }", gradient=True)
 def test_shuffle_channel_interleaves_its_groups(layer):
     x = numbers()
     expected = x.numpy()[:, [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]]
     moves(layer("ShuffleChannel", "shuffle_channel_param { group: 3 }", SHAPE), x, expected)
 
 
+@pytest.mark.proves("Split", "", gradient=True)
 def test_split_adds_its_gradients_up(layer):
     x = numbers().requires_grad_()
     tops = layer("Split", "", SHAPE, tops=3)(a=x)

@@ -56,6 +56,7 @@ def operators(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.T
     return bilateral_filter(units, image, sigma_xy, sigma_rgb).flatten(2).transpose(1, 2)
 
 
+@pytest.mark.proves("DenseCRFLoss", gradient=True)
 def test_value_and_gradient_are_the_formulas(sample) -> None:
     image, seg, mask = sample
     seg.requires_grad_()

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import rlossctl
+from rlossctl import configs
 from rlossctl.errors import NetError, PrototxtError
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.origin import NetOrigin
-from rlossctl.resources import configs_dir
 
 RELU = 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" }\n'
 CONV = (
@@ -19,11 +19,7 @@ CONV = (
     "convolution_param {{ num_output: {} kernel_size: 1 }} }}\n"
 )
 X = 'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }\n'
-CONFIGS = sorted(
-    path.relative_to(configs_dir()).as_posix()
-    for path in configs_dir().glob("*/*.prototxt")
-    if not path.name.startswith("solver")
-)
+OURS = [name for name in configs.names() if not name.rpartition("/")[2].startswith("solver")]
 
 
 def test_a_meta_net_has_shapes_and_no_memory(build):
@@ -143,7 +139,7 @@ def test_an_inference_net_prefers_the_test_phase(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, object]:
-    """Placeholders of the networks in configs/, with lists of one line."""
+    """Placeholders of the networks that come with rlossctl, with lists of one line."""
     root = tmp_path / "exp"
     for name in ("train", "val"):
         for folder in (root / "list", tmp_path):
@@ -165,11 +161,11 @@ def settings(tmp_path: Path) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("config", CONFIGS)
-def test_shapes_at_build_are_the_shapes_at_run(config, settings):
+@pytest.mark.parametrize("name", OURS)
+def test_shapes_at_build_are_the_shapes_at_run(name, settings):
     """Both run on the meta device: the sizes are those of the experiments, the memory is not."""
-    path = configs_dir() / config
-    net = rlossctl.load_net(path, phase="TEST" if "test" in path.name else "TRAIN", device="meta", **settings)
+    phase = "TEST" if name.endswith("/test") else "TRAIN"
+    net = rlossctl.load_net(name, phase=phase, device="meta", **settings)
     fed = {
         name: torch.empty(net.shapes[name], device="meta")
         for layer in net.layers

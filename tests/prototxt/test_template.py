@@ -69,3 +69,33 @@ def test_a_placeholder_behind_a_quoted_hash_is_filled():
 
 def test_names_are_listed_once_in_order_of_appearance():
     assert template.names("${B} ${A}\n${B} ${C}") == ["B", "A", "C"]
+
+
+def test_a_default_comes_behind_settings_and_environment(monkeypatch):
+    text = "batch_size: ${BATCH_SIZE:-12}"
+    monkeypatch.delenv("BATCH_SIZE", raising=False)
+    assert template.fill(text, {}, "net") == "batch_size: 12"
+    monkeypatch.setenv("BATCH_SIZE", "6")
+    assert template.fill(text, {}, "net") == "batch_size: 6"
+    assert template.fill(text, {"BATCH_SIZE": 3}, "net") == "batch_size: 3"
+    assert template.fill('a: "${X:-}b"', {}, "net") == 'a: "b"', "an empty default is one"
+    assert template.fill('a: "${X:-y}"', {"X": ""}, "net") == 'a: ""', "a value that is set and empty counts"
+
+
+@pytest.mark.parametrize("default", ["./", "pascal_scribble", "a b", "1e-8", "list/train-1.txt", "a:-b"])
+def test_defaults_are_any_text_without_braces_and_dollars(default):
+    text = f'source: "${{PLACE:-{default}}}"'
+    assert template.fill(text, {}, "net") == f'source: "{default}"'
+    assert template.defaults(text) == {"PLACE": default}
+
+
+def test_a_default_counts_where_it_stands():
+    with pytest.raises(PrototxtError) as caught:
+        template.fill("a: ${N:-1}\nb: ${N}\nc: ${M:-2}", {}, "net")
+    assert caught.value.found == "N (line 2)"
+
+
+def test_names_have_those_with_defaults_too():
+    text = "a: ${B:-1} # ${C:-3}\nb: ${A}\nc: ${B:-2}"
+    assert template.names(text) == ["B", "A"]
+    assert template.defaults(text) == {"B": "1"}

@@ -6,7 +6,7 @@ import pytest
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import load_net_file, load_net_parameter, load_solver_parameter, parse_net, to_text
-from rlossctl.prototxt.text import layer_lines
+from rlossctl.prototxt.text import layer_lines, top_level_fields
 
 NET = """\
 # a comment with layer { in it
@@ -183,3 +183,9 @@ def test_the_odd_block_of_a_mixture_has_its_line():
     assert caught.value.where == "net.prototxt:4"
     assert caught.value.found == "1 `layer` and 2 `layers`; `layer` in line 4"
     assert "layers { type: CONVOLUTION }" in caught.value.advice
+
+
+def test_braces_of_defaults_are_not_a_layers():
+    text = 'name: "${NET:-a}"\nlayer { name: "x${N:-1}" }\nlayer { top: "${B:-b}" }\n'
+    assert layer_lines(text) == [2, 3]
+    assert top_level_fields('max_iter: ${MAX_ITER:-10}\ntype: "Adam"') == ["max_iter", "type"]

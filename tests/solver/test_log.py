@@ -12,6 +12,7 @@ import pytest
 
 import rlossctl
 from rlossctl.errors import RlossError
+from rlossctl.net import NetOrigin
 from rlossctl.solver import Log
 from rlossctl.solver.log import Pace, output_lines
 from rlossctl.solver.testing import run_test
@@ -86,7 +87,7 @@ def test_the_lines_of_a_test_are_caffes(golden: Path, tmp_path: Path, monkeypatc
     train(folder, dialect)
     lines: list[str] = []
     weights = tmp_path / "snap_iter_25.caffemodel"
-    tested = run_test(folder / "net.prototxt", weights, iterations=4, log=Log([lines.append]))
+    tested = run_test(NetOrigin(folder / "net.prototxt", weights), iterations=4, log=Log([lines.append]))
     expected = messages((folder / f"test_{dialect}.txt").read_text().splitlines())
     assert [shape(text) for text in messages(lines)] == [shape(text) for text in expected]
     batches = [float(line.rpartition(" ")[2]) for line in lines if ", loss = " in line]

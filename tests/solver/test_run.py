@@ -14,8 +14,18 @@ from click.testing import CliRunner
 
 from rlossctl.cli.train import command
 from rlossctl.errors import PrototxtError, RlossError, UsageError, WeightsError
+from rlossctl.net import DataOverrides
 from rlossctl.solver import Solver
-from rlossctl.solver.training import train
+from rlossctl.solver.files import SolverOrigin
+from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.training import Trained
+from rlossctl.solver.training import train as train_origin
+
+
+def train(
+    prototxt: str, solver: str | None = None, data: str | None = None, root: str | None = None, **options
+) -> Trained:
+    return train_origin(SolverOrigin(prototxt, solver), DataOverrides(data, root), TrainOptions(**options))
 
 
 class Killed(BaseException):
@@ -26,14 +36,14 @@ class Killed(BaseException):
 def at_iteration(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], None]]:
     """Iteration -> what to do right after it was finished, before a snapshot may follow."""
     actions: dict[int, Callable[[], None]] = {}
-    original = Solver._iterate
+    original = Solver.update
 
-    def iterate(self: Solver, fed):
-        outputs = original(self, fed)
+    def update(self: Solver, fed):
+        figures = original(self, fed)
         actions.get(self.iter, lambda: None)()
-        return outputs
+        return figures
 
-    monkeypatch.setattr(Solver, "_iterate", iterate)
+    monkeypatch.setattr(Solver, "update", update)
     return actions
 
 

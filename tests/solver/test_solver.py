@@ -13,6 +13,8 @@ import torch
 import rlossctl
 from rlossctl.errors import DataError, RlossError, WeightsError
 from rlossctl.solver import Log, Solver
+from rlossctl.solver.figures import StepFigures, Term
+from rlossctl.solver.listeners import Listener
 from rlossctl.solver.monitor import SmoothedLoss, TermShares
 from rlossctl.solver.term_gradients import Pulls
 from rlossctl.weights import SolverState, load_caffemodel, load_solverstate, write_solverstate
@@ -37,6 +39,22 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         return rlossctl.load_solver("line_solver.prototxt", device="cpu", log=log)
 
     return make
+
+
+class Told(Listener):
+    """Keeps the figures of every update."""
+
+    def __init__(self) -> None:
+        self.figures: list[StepFigures] = []
+
+    def updated(self, figures: StepFigures) -> None:
+        self.figures.append(figures)
+
+
+def told(solver: Solver) -> list[StepFigures]:
+    listener = Told()
+    solver.listeners.append(listener)
+    return listener.figures
 
 
 def fed(x0: float = 1.0, x1: float = 0.0) -> dict[str, np.ndarray]:
@@ -190,10 +208,9 @@ def test_terms_without_a_named_top_go_by_their_layer(line) -> None:
     line()
     Path("line.prototxt").write_text(FIELD.replace('top: "loss" loss_weight: 0.5', ""))
     solver = rlossctl.load_solver("line_solver.prototxt", device="cpu")
-    figures: list[dict] = []
-    solver.on_iteration = lambda _, entry: figures.append(entry)
+    figures = told(solver)
     assert solver.step(1, fed()) == {}
-    assert figures[0]["terms"]["loss"]["value"] == pytest.approx(np.log(2))
+    assert figures[0].terms["loss"].value == pytest.approx(np.log(2))
 
 
 def test_weights_that_are_not_finite_are_not_saved(line) -> None:
@@ -290,7 +307,7 @@ def test_shared_parameters_are_written_in_every_sharer(tmp_path: Path, monkeypat
 
 def test_a_dominant_regularizer_is_named_once() -> None:
     shares = TermShares()
-    terms = {"loss": (0.5, 1.0), "densecrf_loss": (-3e8, 1e-8)}
+    terms = {"loss": Term(0.5, 1.0), "densecrf_loss": Term(-3e8, 1e-8)}
     told = [
         shares.add(terms, {"loss": 0.1, "densecrf_loss": 0.3} if index % 2 else {}) for index in range(30)
     ]
@@ -316,13 +333,12 @@ def test_pulls_are_measured_where_the_terms_part(folder) -> None:
         file.write(REGULARIZED)
     lines: list[str] = []
     solver = rlossctl.load_solver("solver.prototxt", log=Log([lines.append]))
-    figures: list[dict] = []
-    solver.on_iteration = lambda _, entry: figures.append(entry)
+    figures = told(solver)
     solver.step(3)
     assert (
         sum("Gradients at fc8: loss " in line and ", crf " in line for line in lines) == 2
     )  # display: 2, so iterations 0 and 2
-    assert ["pull" in entry["terms"]["crf"] for entry in figures] == [True, False, True]
+    assert ["crf" in entry.pulls for entry in figures] == [True, False, True]
 
     data, label = (torch.from_numpy(array) for array in solver.net.sources["data"].next_batch())
     pulls = Pulls(solver.net)
@@ -351,3 +367,50 @@ def test_display_does_not_change_the_training(folder) -> None:
 def test_one_term_has_nothing_to_be_compared_with(folder) -> None:
     solver = rlossctl.load_solver("solver.prototxt")
     assert Pulls(solver.net).blob is None
+
+
+def test_an_update_alone(line) -> None:
+    """`update` makes no test and no snapshot, and gives the figures that the listeners were told."""
+    solver = line("snapshot: 1 display: 1 momentum: 0.9")
+    heard = told(solver)
+    figures = solver.update(fed())
+    assert heard == [figures] and solver.iter == 1
+    assert (figures.iter, figures.lr, figures.terms) == (
+        0,
+        1.0,
+        {"loss": Term(pytest.approx(np.log(2)), 0.5)},
+    )
+    assert figures.loss == figures.smoothed_loss == pytest.approx(np.log(2) / 2)
+    assert figures.outputs["loss"].item() == figures.shown["loss"][0] == pytest.approx(np.log(2))
+    assert not list(Path().glob("line_iter_*"))
+
+
+SHARED_BLOB = """
+layer { name: "w" type: "Parameter" top: "w" param { name: "one" } parameter_param { shape { dim: 1 } } }
+layer { name: "w2" type: "Parameter" top: "w2" param { name: "one" } parameter_param { shape { dim: 1 } } }
+layer { name: "sum" type: "Reduction" bottom: "w" top: "sum" loss_weight: 1 }
+"""
+
+
+def test_shown_values_are_those_before_the_update(line) -> None:
+    """An output may be a learned blob, which the update changes in place."""
+    line("display: 1")
+    Path("line.prototxt").write_text(FIELD + SHARED_BLOB)
+    solver = rlossctl.load_solver("line_solver.prototxt", device="cpu")
+    assert solver.update(fed()).shown["w2"] == [0.0]
+    assert solver.update(fed()).shown["w2"] == [-1.0]
+
+
+def test_json_lines_hold_pulls_and_short_outputs(folder: Path) -> None:
+    with open("net.prototxt", "a") as file:
+        file.write(REGULARIZED)
+    log = Log(metrics="metrics.jsonl")
+    rlossctl.load_solver("solver.prototxt", log=log).step(2)
+    log.close()
+    first, second = (json.loads(text) for text in Path("metrics.jsonl").read_text().splitlines())
+    assert list(first) == [
+        "kind", "iter", "loss", "smoothed_loss", "lr", "terms", "seconds", "outputs"
+    ]  # fmt: skip
+    assert list(first["terms"]["crf"]) == ["value", "weight", "weighted", "pull"]
+    assert list(first["outputs"]) == ["crf", "loss"]
+    assert "outputs" not in second and list(second["terms"]["crf"]) == ["value", "weight", "weighted"]

@@ -10,7 +10,8 @@ import torch
 import rlossctl
 from rlossctl.errors import PrototxtError, UsageError
 from rlossctl.prototxt import schema
-from rlossctl.solver.load import pick_device, snapshot_prefix
+from rlossctl.solver.device import pick_device
+from rlossctl.solver.files import SolverFile
 
 NET = """
 name: "%s" input: "x" input_shape { dim: 1 dim: 2 }
@@ -131,11 +132,11 @@ def test_the_seed_repeats_a_net(write) -> None:
 
 def test_snapshot_prefix(tmp_path: Path) -> None:
     param = schema.message("SolverParameter")
-    assert snapshot_prefix(param, tmp_path / "poly.prototxt") == str(tmp_path / "poly")
+    assert SolverFile(param, tmp_path / "poly.prototxt").snapshot_prefix == str(tmp_path / "poly")
     param.snapshot_prefix = str(tmp_path)
-    assert snapshot_prefix(param, Path("poly.prototxt")) == str(tmp_path / "poly")
+    assert SolverFile(param, Path("poly.prototxt")).snapshot_prefix == str(tmp_path / "poly")
     param.snapshot_prefix = "model/train"
-    assert snapshot_prefix(param, Path("poly.prototxt")) == "model/train"
+    assert SolverFile(param, Path("poly.prototxt")).snapshot_prefix == "model/train"
 
 
 def test_device() -> None:

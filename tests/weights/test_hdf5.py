@@ -102,13 +102,13 @@ def test_damaged_file(h5py, golden, tmp_path, read):
 
 
 def test_files_of_other_make(h5py, golden, tmp_path):
-    with pytest.raises(WeightsError, match="holds no solver state"):
+    with pytest.raises(WeightsError, match="does not hold a solver state"):
         load_solverstate(golden / "weights" / "rloss_sgd.caffemodel.h5")
-    with pytest.raises(WeightsError, match="holds no Caffe model"):
+    with pytest.raises(WeightsError, match="does not hold a Caffe model"):
         load_caffemodel(golden / "weights" / "rloss_sgd.solverstate.h5")
     cases = [
-        ("data/conv/kernel", np.zeros(2), "a dataset is no blob"),
-        ("data/conv/0", np.zeros(2, int), "a dataset is no blob"),
+        ("data/conv/kernel", np.zeros(2), "a dataset is not a blob"),
+        ("data/conv/0", np.zeros(2, int), "a dataset is not a blob"),
         ("data/conv/5000", np.zeros(2), "too many blobs"),
     ]
     for name, values, message in cases:
@@ -122,7 +122,7 @@ def test_files_of_other_make(h5py, golden, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("iter", np.zeros(0, int), "iter is missing or of another type"),
+        ("iter", np.zeros(0, int), "iter is missing or has the wrong type"),
         ("current_step", np.zeros(1), "current_step is missing"),
         ("learned_net", 3, "learned_net is missing"),
         ("history/7", np.zeros(1), "the history has a gap"),

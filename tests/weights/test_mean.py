@@ -34,7 +34,7 @@ def test_what_is_refused(tmp_path):
     message.shape.dim.extend((2, 3, 1, 1))
     message.data.extend([0.0] * 6)
     (tmp_path / "batch").write_bytes(message.SerializeToString())
-    with pytest.raises(WeightsError, match="no mean image"):
+    with pytest.raises(WeightsError, match="not hold a mean image"):
         load_mean(tmp_path / "batch")
     (tmp_path / "cut").write_bytes(message.SerializeToString()[:-3])
     with pytest.raises(WeightsError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rlossctl.cli import groups
+from rlossctl.cli import groups, options
 from rlossctl.cli.data import shared
 
 EPILOG = """\b
@@ -24,13 +24,7 @@ Examples:
     click.option(
         "--images", metavar="DIR", help="The photos: sizes are checked, annotations without one left out."
     ),
-    click.option(
-        "--classes",
-        metavar="FILE|voc|camvid",
-        default="voc",
-        show_default=True,
-        help="Class names, one per line, in the order of their ids.",
-    ),
+    options.classes("Class names in the order of their ids", default="voc"),
     shared.strict,
 )
 @groups.option_group(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rlossctl.cli import options
 from rlossctl.words import counted
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -26,9 +27,7 @@ list_file: Decorator = click.option(
 out: Decorator = click.option(
     "--out", "-o", required=True, type=click.Path(file_okay=False), metavar="DIR", help="Folder to write to."
 )
-classes: Decorator = click.option(
-    "--classes", metavar="FILE|voc|camvid", help="Class names, one per line, in the order of their ids."
-)
+classes: Decorator = options.classes("Class names in the order of their ids")
 ignore: Decorator = click.option(
     "--ignore",
     type=click.IntRange(0, 255),
@@ -61,9 +60,7 @@ def say_imported(summary: Any, out: str) -> None:
     if summary.empty:
         click.echo(f"{summary.empty} of them without a stroke")
     if summary.without_photo:
-        click.echo(
-            f"left out because they have no photo: {counted(summary.without_photo, 'annotated image')}"
-        )
+        click.echo(f"{counted(summary.without_photo, 'annotated image')} without a photo: left out")
     if summary.outside:
         points = counted(len(summary.outside), "point")
         click.echo(f"{points} outside of their photo: {_first(summary.outside)}")

@@ -1,1 +1,1 @@
-"""Generated photos with exact masks: data for the demo and the tests."""
+"""Generating photos with exact masks: data for the demo and the tests."""

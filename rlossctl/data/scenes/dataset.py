@@ -1,4 +1,4 @@
-"""A small data set in VOC's layout, generated: photos, full masks, thin scribbles and lists."""
+"""Generating a small data set in VOC's layout: photos, full masks, thin scribbles and lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from PIL import Image
 
 from rlossctl.data.lists import write_lines
 from rlossctl.data.palette import save_label_png
-from rlossctl.data.scenes.scene import CLASSES, draw_scene
+from rlossctl.data.scenes.scene import draw_scene
+from rlossctl.data.sets.scenes import CLASSES
 from rlossctl.data.weak.scribble import make_scribbles
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write, make_folder
@@ -35,24 +36,24 @@ def generate_dataset(
     Below `folder`: JPEGImages/ID.jpg, SegmentationClassAug/ID.png (palette), pascal_2012_scribble/ID.png (one
     channel, 255 unlabelled), ImageSets/Segmentation/{train,val}.txt (ids) and Caffe lists with names relative
     to the folder: list/train.txt (image and scribble), list/train_full.txt and list/val.txt (image and mask).
-    Validation images get scribbles too, which no list names.
+    Validation images have scribbles too, but no list names them.
 
     Args:
-        train, val: how many images.
+        train, val: number of images.
         size: (height, width) in pixels.
-        seed: the same numbers and seed give the same files; an image does not depend on how many there are.
+        seed: the same numbers and seed give the same files; an image does not depend on the number of images.
         coverage, width: of the scribbles, as for `make_scribbles`.
 
     Returns:
         The folder.
 
     Raises:
-        DataError: no images or images under 32 pixels.
+        DataError: a split has no images, or the images are under 32 pixels.
         RlossError: the folder cannot be written.
     """
     if train < 1 or val < 1 or min(size) < 32:
         raise DataError(
-            "no such data set can be generated",
+            "this data set cannot be generated",
             where=folder,
             found=f"{train} + {val} images of {size[0]}x{size[1]}",
             expected="at least one image in each split, at least 32x32 pixels",
@@ -81,7 +82,7 @@ def _write_scene(
     photo, mask = draw_scene(rng, size)
     scribble = make_scribbles(mask, coverage=coverage, width=width, seed=int(rng.integers(2**63)))
     with atomic_write(folder / _IMAGES / f"{name}.jpg") as file:
-        # Full-resolution colour: at this size halved chroma would smear the outlines.
+        # Full-resolution colour: at this size, halved chroma would blur the outlines.
         Image.fromarray(photo).save(file, format="JPEG", quality=95, subsampling=0)
     save_label_png(folder / _MASKS / f"{name}.png", mask)
     save_label_png(folder / _SCRIBBLES / f"{name}.png", scribble, palette=False)

@@ -1,4 +1,4 @@
-"""Smooth random fields, the stuff that the synthetic scenes are made of."""
+"""Smooth random fields, from which the synthetic scenes are made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def smooth_noise(rng: np.random.Generator, rows: np.ndarray, columns: np.ndarray
     """Cubic B-spline noise, float32 [len(rows), len(columns)], about -1..1.
 
     Args:
-        rows, columns: where each row and column lies on the grid of random values, in cells. They need not be
-            evenly spaced: rows that bunch up look like ground seen at a slant.
+        rows, columns: place of each row and column on the grid of random values, in cells. They need not be
+            evenly spaced: rows that bunch up look like ground seen at an angle.
     """
     down, across = _spline(rows), _spline(columns)
     values = rng.uniform(-1, 1, (down.shape[1], across.shape[1])).astype(np.float32)
@@ -32,9 +32,9 @@ def fractal(
 
     Args:
         shape: (H, W).
-        cells: cells of the coarsest octave down and across the image.
+        cells: number of cells of the coarsest octave, down and across the image.
         gain: strength of an octave relative to the one before.
-        rows: where each row lies, 0..1, in place of even spacing.
+        rows: position of each row, 0..1, instead of even spacing.
     """
     rows = np.linspace(0, 1, shape[0]) if rows is None else rows
     columns = np.linspace(0, 1, shape[1])
@@ -72,7 +72,7 @@ def _spline(positions: np.ndarray) -> np.ndarray:
 
 
 def _gaussian(size: int, sigma: float) -> np.ndarray:
-    """Weights, float32 [size, size], each row normalised over what lies within the image."""
+    """Weights, float32 [size, size]; each row is normalised over the part within the image."""
     index = np.arange(size, dtype=np.float32)
     weights = np.exp(-0.5 * ((index[:, None] - index) / np.float32(sigma)) ** 2)
     return weights / weights.sum(axis=1, keepdims=True)

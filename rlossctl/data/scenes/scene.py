@@ -6,21 +6,21 @@ import numpy as np
 
 from rlossctl.data.scenes.noise import blur, fractal
 from rlossctl.data.scenes.shapes import KINDS, Thing
+from rlossctl.data.sets.scenes import CLASSES
 
-CLASSES = ("background", "stone", "fruit", "leaf", "animal")
-# Scenes are drawn at twice the size and averaged, so that outlines mix as on a camera's sensor.
+# Scenes are drawn at twice the size and averaged, so that outlines blend as on a camera's sensor.
 _OVERSAMPLE = 2
 _SMALLEST_SHARE = 0.008
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """One scene.
+    """Draws one scene.
 
     Args:
         size: (height, width) in pixels.
 
     Returns:
-        uint8 [H, W, 3] RGB photo, and uint8 [H, W] mask with ids into CLASSES; no pixel is left out.
+        uint8 [H, W, 3] RGB photo, and uint8 [H, W] mask with ids into CLASSES; every pixel has a class.
     """
     shape = (size[0] * _OVERSAMPLE, size[1] * _OVERSAMPLE)
     light = _light(rng)
@@ -86,7 +86,7 @@ def _material(rng: np.random.Generator, shape: tuple[int, int], rows: np.ndarray
 
 
 def _far(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """What lies beyond the ground, out of focus: sky with clouds, or a hedge."""
+    """The view beyond the ground, out of focus: sky with clouds, or a hedge."""
     soft = fractal(rng, shape, (4, 3), octaves=4)
     if rng.random() < 0.6:
         colour = _mix((0.50, 0.64, 0.82), (0.88, 0.89, 0.90), 0.45 + 0.4 * soft)
@@ -100,10 +100,10 @@ def _far(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 def _place(
     rng: np.random.Generator, shape: tuple[int, int], kind: int, depth: float
 ) -> tuple[Thing, tuple[slice, slice], tuple[slice, slice]]:
-    """An object somewhere in the scene, nearer ones lower and larger.
+    """An object somewhere in the scene; nearer ones are lower and larger.
 
-    Returns the object, drawn in a square of its own, where the square meets the picture, and which part of
-    the square that is.
+    Returns the object, drawn in its own square, the part of the picture that the square covers, and the part
+    of the square that is inside the picture.
     """
     radius = min(shape) * rng.uniform(0.14, 0.26) * (0.75 + 0.5 * depth) * (1.25 if kind == 3 else 1.0)
     middle = (shape[0] * (0.34 + 0.46 * depth + rng.normal(0, 0.06)), shape[1] * rng.uniform(0.1, 0.9))
@@ -131,7 +131,7 @@ def _lit(thing: Thing, light: np.ndarray) -> np.ndarray:
 
 
 def _shadow(rng: np.random.Generator, placed: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Factor of brightness that an object leaves on what lies under it: a cast shadow and a dark foot."""
+    """Brightness factor of the scene under an object: its cast shadow and the dark rim at its foot."""
     reach = 0.10 * min(placed.shape)
     shift = np.round(-light[1::-1] * reach).astype(int)
     margin = int(np.abs(shift).max()) + 1
@@ -154,7 +154,7 @@ def _camera(rng: np.random.Generator, picture: np.ndarray, size: tuple[int, int]
 
 
 def _shrink_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The class that fills most of each pixel; the lower id where two fill the same."""
+    """The class that fills most of each pixel; on a tie, the lower id."""
     blocks = ids.reshape(size[0], _OVERSAMPLE, size[1], _OVERSAMPLE)
     votes = np.stack([(blocks == number).sum(axis=(1, 3)) for number in range(len(CLASSES))])
     return votes.argmax(axis=0).astype(np.uint8)

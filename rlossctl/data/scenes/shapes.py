@@ -14,10 +14,10 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Thing:
-    """What an object looks like before light falls on it.
+    """An object's look before light falls on it.
 
     Attributes:
-        inside: float [H, W], positive within the outline, 1 where it is thickest.
+        inside: float [H, W], positive within the outline, 1 at the thickest point.
         colour: float [H, W, 3] RGB, 0..1.
         bumps: float [H, W], fine relief, about -1..1.
         gloss: strength of the highlight, 0..1.
@@ -136,7 +136,7 @@ KINDS: tuple[Callable[[np.random.Generator, np.ndarray, np.ndarray], Thing], ...
 
 
 def _pick(rng: np.random.Generator, colours: list[Colour]) -> np.ndarray:
-    """One of the colours, changed a little: kinds overlap in colour, as things do."""
+    """One of the colours, slightly varied: kinds overlap in colour, as real things do."""
     colour = np.asarray(colours[int(rng.integers(len(colours)))])
     return np.clip(colour * rng.uniform(0.85, 1.18) + rng.normal(0, 0.025, 3), 0.02, 0.98)
 
@@ -154,7 +154,7 @@ def _wavy_radius(
 def _limb(
     u: np.ndarray, v: np.ndarray, u0: float, v0: float, u1: float, v1: float, r0: float, r1: float
 ) -> np.ndarray:
-    """Field of a limb from (u0, v0) to (u1, v1) whose radius goes from r0 to r1: 0 at its outline."""
+    """Field of a limb from (u0, v0) to (u1, v1) whose radius goes from r0 to r1; 0 at the outline."""
     du, dv = u1 - u0, v1 - v0
     along = np.clip(((u - u0) * du + (v - v0) * dv) / (du * du + dv * dv), 0, 1)
     away = np.hypot(u - u0 - along * du, v - v0 - along * dv)

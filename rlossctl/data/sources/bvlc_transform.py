@@ -13,7 +13,7 @@ from rlossctl.weights.mean import load_mean
 
 
 class Cut(NamedTuple):
-    """Which part of an image is taken, and whether it is flipped left-right."""
+    """The part of an image to take, and whether to flip it left-right."""
 
     top: int
     left: int
@@ -30,8 +30,8 @@ class Cut(NamedTuple):
 class Transformer:
     """(pixel - mean) * scale of the crop, flipped with probability 1/2 if `mirror`.
 
-    The crop is at random in TRAIN and in the centre in TEST (rounded up-left); the flip is drawn in both.
-    mean_file holds a mean for every pixel of the uncropped image; it is read when it is first needed.
+    The crop is random in TRAIN and central in TEST (rounded up-left); the flip is drawn in both. mean_file
+    holds a mean for every pixel of the uncropped image; it is read when first needed.
 
     Args:
         param: a TransformationParameter.
@@ -39,7 +39,8 @@ class Transformer:
         where: names the layer in errors.
 
     Raises:
-        DataError: mean_file beside mean_value, force_color beside force_gray, or half a crop.
+        DataError: both mean_file and mean_value, both force_color and force_gray, or only one side of the
+            crop.
     """
 
     def __init__(self, param: Any, phase: str, where: object = None) -> None:
@@ -48,20 +49,20 @@ class Transformer:
         self.crop = read_crop(param, where)
         self.mean_file = param.mean_file
         self.mean_value = tuple(float(value) for value in param.mean_value)
-        # True, False, or None: as the encoded file is.
+        # True, False, or None to keep the encoded file's channels.
         self.color = True if param.force_color else False if param.force_gray else None
         if self.mean_file and self.mean_value:
             raise self._error("the mean is given twice", "mean_file and mean_value", "one of them")
         if param.force_color and param.force_gray:
-            raise self._error("colour is forced and refused", "force_color and force_gray", "one of them")
+            raise self._error("both colour and grey are forced", "force_color and force_gray", "one of them")
 
     @cached_property
     def mean_image(self) -> np.ndarray:
-        """float32 [C, H, W] of mean_file."""
+        """The mean image of mean_file, float32 [C, H, W]."""
         return load_mean(self.mean_file)
 
     def draw(self, height: int, width: int, rng: np.random.Generator, place: object) -> Cut:
-        """The part to take of an image of this size. Draws the flip, then the two offsets, as Caffe does.
+        """Draws the flip and then the two offsets for an image of this size, in Caffe's order.
 
         Raises:
             DataError: the image is smaller than the crop (Caffe's transformer does not pad).
@@ -94,14 +95,14 @@ class Transformer:
         return np.ascontiguousarray(pixels)
 
     def means(self, channels: int) -> np.ndarray:
-        """mean_value for each channel, float32 [channels]; one value is replicated.
+        """mean_value for each channel, float32 [channels]; a single value is replicated.
 
         Raises:
-            DataError: another number of values.
+            DataError: the number of values is neither 1 nor the number of channels.
         """
         if len(self.mean_value) not in (1, channels):
             found = f"{len(self.mean_value)} mean_value entries for {channels} channel(s)"
-            raise self._error("as many mean values as channels are needed", found, f"1 or {channels}")
+            raise self._error("one mean value per channel is needed", found, f"1 or {channels}")
         values = self.mean_value if len(self.mean_value) > 1 else self.mean_value * channels
         return np.asarray(values, dtype=np.float32)
 
@@ -112,7 +113,7 @@ class Transformer:
                 where=place,
                 found="image {}x{}x{}".format(*shape),
                 expected=f"{self.mean_file}: " + "{}x{}x{} (C x H x W)".format(*self.mean_image.shape),
-                advice="resize the images as when the mean was computed, or use mean_value",
+                advice="resize the images to the size of the mean, or use mean_value",
             )
         return self.mean_image
 

@@ -22,25 +22,27 @@ LMDB = 1  # DataParameter.DB
 
 
 class DatabaseSource(Source):
-    """Draws batches as Data does (data_layer.cpp): one Datum after the other, from the start at the end.
+    """Draws batches as Data does (data_layer.cpp): one Datum after another, and again from the start.
 
-    A Datum is uint8, float_data, or an encoded picture (decoded as it is, or as force_color and force_gray
-    of transform_param or force_encoded_color say). A batch takes its first Datum's size.
+    A Datum holds uint8 values, float_data, or an encoded picture. A picture keeps its channels unless
+    force_encoded_color, or force_color or force_gray of transform_param, says otherwise. A batch takes its
+    first Datum's size.
 
-    Where the database is not there, the shapes are told from crop_size and mean alone, with three channels
-    unless mean_value, mean_file or force_gray say otherwise; the first batch then checks them.
+    If the database does not exist, the shapes follow from crop_size and mean alone, with three channels
+    unless mean_value, mean_file or force_gray says otherwise; the first batch then checks them.
 
     Args:
         layer: a LayerParameter message of type Data.
         phase: "TRAIN" or "TEST".
-        honour_skip: data_param.rand_skip leaves out that many at most at the start, as in Caffe before 2015
-            (SegNet's fork); later versions, BVLC's and the rloss fork too, ignore it.
+        honour_skip: whether data_param.rand_skip sets how many samples at most are skipped at the start, as
+            in Caffe before 2015 (SegNet's fork). Later versions, including BVLC's and the rloss fork, ignore
+            it.
         where, seed, workers, image_shape: see `Source`.
-        source: database in place of data_param.source.
-        root: put before the database's name, as before the names of a list.
+        source: database to use instead of data_param.source.
+        root: prefix of the database's name, as for the names in a list.
 
     Raises:
-        DataError: a LEVELDB database; parameters that do not go together.
+        DataError: a LEVELDB database, or parameters that cannot be combined.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class DatabaseSource(Source):
         return self._open().count
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """data (N, C, h, w), label (N,), from the first Datum, or without the database from the prototxt."""
+        """data (N, C, h, w), label (N,), from the first Datum or, without the database, from the prototxt."""
         known = self.transform.crop
         if self.image_shape:
             channels, *size = self.image_shape
@@ -95,7 +97,7 @@ class DatabaseSource(Source):
                 raise self.error("no database is named", found="source: ''", expected="an LMDB's folder")
             if self._leveldb:
                 raise self.error(
-                    "LEVELDB is not read here",
+                    "LEVELDB is not supported",
                     found=f"backend: LEVELDB (Caffe's default), source {self.source}",
                     expected="backend: LMDB",
                     advice="convert the database to LMDB (convert_imageset -backend lmdb writes one), or use "
@@ -113,10 +115,10 @@ class DatabaseSource(Source):
             datum.ParseFromString(value)
         except DecodeError as error:
             raise self.error(
-                "the entry is no Datum",
+                "the entry is not a Datum",
                 where=place,
                 found=f"{len(value)} bytes ({error})",
-                expected="a Datum as convert_imageset writes it",
+                expected="a Datum as written by convert_imageset",
                 advice="write the database again",
             ) from error
         return datum, place
@@ -148,7 +150,7 @@ class DatabaseSource(Source):
 
 
 class _Reader:
-    """Entries of an LMDB by their place in the order of the keys; neighbours cost one step of the cursor."""
+    """Entries of an LMDB by position in key order; a neighbour costs one step of the cursor."""
 
     def __init__(self, path: str) -> None:
         self._environment = _environment(path)
@@ -180,7 +182,7 @@ class _Reader:
 
 
 class _Environment:
-    """An open LMDB, shared by all its readers: the library refuses to open one twice."""
+    """An open LMDB, shared by all its readers because the library refuses to open it twice."""
 
     def __init__(self, path: str) -> None:
         lmdb = needed(

@@ -1,4 +1,4 @@
-"""The source behind HDF5Data: rows of the datasets that have the tops' names, from a list of files."""
+"""The source behind HDF5Data: rows of the datasets named like the tops, from a list of files."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rlossctl.data.sources.stream import Item, Source
 from rlossctl.errors import DataError
 from rlossctl.optional import needed
 
-# First number of the keys of random streams; those of data/sources/order.py are 0 to 2.
+# First numbers of the random streams' keys; data/sources/order.py uses 0 to 2.
 _FILES, _ROWS = 3, 4
 
 
 class Hdf5Source(Source):
     """Draws batches as HDF5Data does (hdf5_data_layer.cpp): row after row, file after file, without end.
 
-    A batch may run over the end of a file. With `shuffle` the files come in a new order in each round, and
-    the rows of each file too. Numbers of any type become float32. The file in use is held in memory whole,
-    as in Caffe.
+    A batch may continue in the next file. With `shuffle`, the files and the rows of each file come in a new
+    order in each round. Numbers of any type become float32. The current file is held in memory as a whole, as
+    in Caffe.
 
     Args:
         layer: a LayerParameter message of type HDF5Data.
         phase: "TRAIN" or "TEST"; makes no difference.
-        where, seed: see `Source`. More workers would gain nothing.
-        source: list of files in place of hdf5_data_param.source.
-        root: put before the files' names; without it they are relative to the working directory.
+        where, seed: see `Source`. More workers would not help.
+        source: list of files to use instead of hdf5_data_param.source.
+        root: prefix of the files' names; without it they are relative to the working directory.
 
     Raises:
         DataError: transform_param, which Caffe refuses too.
@@ -58,13 +58,13 @@ class Hdf5Source(Source):
             raise self.error(
                 "does not transform data",
                 found="transform_param",
-                expected="data in the file as the net wants them",
-                advice="apply mean and scale when writing the file, or by Scale and Bias layers",
+                expected="a file with data ready for the net",
+                advice="apply mean and scale when writing the file, or with Scale and Bias layers",
             )
 
     @property
     def files(self) -> list[_File]:
-        """The files of the list with their shapes; read on first use."""
+        """The list's files with their shapes; read on first use."""
         if self._files is None:
             names = _read_names(self.source, self.root)
             self._files = [self._inspect(name, line) for name, line in names]
@@ -75,7 +75,7 @@ class Hdf5Source(Source):
                         where=file.where,
                         found=file.describe(self.tops),
                         expected=self._files[0].describe(self.tops),
-                        advice="give each shape a layer of its own",
+                        advice="use a separate layer for each shape",
                     )
         return self._files
 
@@ -83,7 +83,7 @@ class Hdf5Source(Source):
         return sum(file.rows for file in self.files)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Top name -> the dataset's shape with the batch in place of the rows."""
+        """Top name -> the dataset's shape, with the batch size instead of the number of rows."""
         first = self.files[0]
         return {
             top: (self.batch_size, *shape[1:]) for top, shape in zip(self.tops, first.shapes, strict=True)
@@ -131,7 +131,7 @@ class Hdf5Source(Source):
         rows = {shape[0] if shape else 0 for shape in file.shapes}
         if len(rows) != 1 or 0 in rows or not set(kinds) <= set("fiub"):
             raise self.error(
-                "the datasets do not go together",
+                "the datasets do not match",
                 where=f"{path} (named in {line})",
                 found=file.describe(self.tops),
                 expected="numbers, with the same number of rows, at least one",

@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 class _ListSource(Source):
-    """What the two have in common: the list, its order, the new size."""
+    """The common base of the two: the list, its order, the new size."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class _ListSource(Source):
         self._samples: list[Sample] | None = None
         if bool(param.new_height) != bool(param.new_width):
             raise self.error(
-                "half a size is given",
+                "only one side of the size is given",
                 found=f"new_height {param.new_height}, new_width {param.new_width}",
                 expected="both new_height and new_width, or neither",
             )
@@ -65,23 +65,23 @@ class _ListSource(Source):
         return len(self.samples)
 
     def sample(self, number: int) -> tuple[Sample, np.random.Generator]:
-        """The line drawn as the `number`-th, and the generator of its random numbers."""
+        """The `number`-th line drawn, and the generator of its random numbers."""
         order = self.order(shuffle=self._param.shuffle, rand_skip=self._param.rand_skip)
         return self.samples[order.index(number)], order.generator(number)
 
     def listed(self, sample: Sample) -> str:
-        """file:line of a sample."""
+        """The place of a sample, as file:line."""
         return f"{self.source}:{sample.line}"
 
     def image(self, sample: Sample) -> np.ndarray:
-        """uint8 [C, H, W], resized by bilinear interpolation where new_height and new_width say so."""
+        """uint8 [C, H, W], resized to new_height and new_width, if set, by bilinear interpolation."""
         image = read_image(sample.image, color=self.channels == 3, listed=self.listed(sample))
         if self.new_size:
             image = resize_bilinear(image, *self.new_size)
         return image.transpose(2, 0, 1)
 
     def first_size(self) -> tuple[int, int]:
-        """(height, width) of the next image, from the prototxt or its header."""
+        """(height, width) of the next image, from the prototxt or the image's header."""
         if self.new_size or self.image_shape:
             return self.new_size or self.image_shape[1:]
         sample, _ = self.sample(self.position)
@@ -94,9 +94,9 @@ class ImageSource(_ListSource):
     Args:
         layer: a LayerParameter message of type ImageData.
         phase: "TRAIN" or "TEST".
-        spaces_in_names: the class stands behind the last space (BVLC); else lines are two tokens (forks).
+        spaces_in_names: the class follows the last space (BVLC); otherwise a line has two tokens (forks).
         where, seed, workers, image_shape: see `Source`.
-        source, root: list file and folder in place of those of image_data_param.
+        source, root: list file and folder to use instead of those in image_data_param.
 
     Raises:
         DataError: parameters that Caffe refuses too.
@@ -110,7 +110,7 @@ class ImageSource(_ListSource):
         return read_class_list(self.source, self.root, spaces_in_names=self._spaces)
 
     def shapes(self) -> dict[str, Shape]:
-        """data (N, C, h, w), label (N,); without a crop or a new size the first image's header is read."""
+        """data (N, C, h, w), label (N,). Without a crop or a new size, the first image's header is read."""
         size = self.transform.crop or self.first_size()
         shapes = (self.batch_size, self.channels, *size), (self.batch_size,)
         return dict(zip(self.tops, shapes, strict=True))
@@ -126,23 +126,23 @@ class ImageSource(_ListSource):
 class DenseImageSource(_ListSource):
     """Draws batches as DenseImageData of SegNet's and ENet's forks does (dense_image_data_layer.cpp).
 
-    Image and label are resized (label by nearest neighbour), flipped with probability 1/2 if `mirror`, cut
-    at a random place if crop_height and crop_width are given (both draws also in TEST), and the image alone
-    gets (pixel - mean) * scale of transform_param. ENet's label_divide_factor makes the label image smaller
-    by that factor, with new_height and new_width only.
+    Image and label are resized (the label by nearest neighbour), flipped with probability 1/2 if `mirror`,
+    and cropped at a random place if crop_height and crop_width are given (both also in TEST). The image alone
+    gets (pixel - mean) * scale of transform_param. ENet's label_divide_factor shrinks the label image by that
+    factor, but only together with new_height and new_width.
 
-    Otherwise than the forks: palette label images are read as indices, not as grey levels; crop_size and
-    mirror of transform_param, for which ENet's draws image and label apart and SegNet's aborts, are drawn
-    once for both.
+    Differences from the forks: palette label images are read as indices, not as grey levels; crop_size and
+    mirror of transform_param are drawn once for image and label (ENet's fork draws them separately, SegNet's
+    aborts).
 
     Args:
         layer: a LayerParameter message of type DenseImageData.
         phase: "TRAIN" or "TEST".
         where, seed, workers, image_shape: see `Source`.
-        source, root: list file and folder in place of those of dense_image_data_param.
+        source, root: list file and folder to use instead of those in dense_image_data_param.
 
     Raises:
-        DataError: parameters that do not go together.
+        DataError: parameters that cannot be combined.
     """
 
     def __init__(self, layer: Any, phase: str, **options: Any) -> None:
@@ -152,13 +152,13 @@ class DenseImageSource(_ListSource):
         self.divisor = param.label_divide_factor if self.new_size else 1
         if bool(param.crop_height) != bool(param.crop_width):
             raise self.error(
-                "half a crop is given",
+                "only one side of the crop is given",
                 found=f"crop_height {param.crop_height}, crop_width {param.crop_width}",
                 expected="both, or neither",
             )
         if self.divisor < 1 or (self.divisor > 1 and (self.crop or self.transform.crop)):
             raise self.error(
-                "label_divide_factor does not go with the other fields",
+                "label_divide_factor cannot be combined with the other fields",
                 found=f"label_divide_factor {param.label_divide_factor}, a crop: {bool(self.crop)}",
                 expected="at least 1, and no crop",
             )
@@ -167,7 +167,7 @@ class DenseImageSource(_ListSource):
         return read_list(self.source, self.root)
 
     def shapes(self) -> dict[str, Shape]:
-        """data (N, C, h, w), label (N, 1, h, w); reads the first image's header where no size is stated."""
+        """data (N, C, h, w), label (N, 1, h, w). Reads the first image's header if no size is given."""
         height, width = self.transform.crop or self.crop or self.first_size()
         n = self.batch_size
         shapes = (n, self.channels, height, width), (n, 1, height // self.divisor, width // self.divisor)
@@ -192,7 +192,7 @@ class DenseImageSource(_ListSource):
         return Item((data, np.ascontiguousarray(cut(label), dtype=np.float32)[None]), place, sample)
 
     def label(self, sample: Sample) -> np.ndarray:
-        """uint8 [H, W] of class ids, resized to the new size by the label_divide_factor."""
+        """uint8 [H, W] of class ids, resized to the new size divided by label_divide_factor."""
         label = read_label(sample.label or "", listed=self.listed(sample))
         if self.new_size:
             height, width = self.new_size

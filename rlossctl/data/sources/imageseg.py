@@ -1,4 +1,4 @@
-"""The source behind ImageSegData: batches of photos and label maps, the same for any number of workers."""
+"""The source behind ImageSegData: batches of photos and label maps, identical for any number of workers."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ class ImageSegSource(Source):
     """Draws batches as the rloss fork's ImageSegData layer does.
 
     Every random number comes from a generator keyed by the seed and by the sample's count since the start
-    (see `order.SampleOrder`), never from a shared stream; workers only decode ahead. Nothing is read before
+    (see `order.SampleOrder`), never from a shared stream. Workers only decode ahead. Nothing is read before
     the first call of `shapes` (without a crop) or `next_batch`.
 
-    new_height and new_width resize the image and, as the fork does, the label too by bilinear interpolation;
-    that invents class ids at the borders between classes, so they are of use with label_type IMAGE or NONE.
+    new_height and new_width resize the image and, as in the fork, the label as well, by bilinear
+    interpolation. That invents class ids at the borders between classes, so these fields are useful only with
+    label_type IMAGE or NONE.
 
     Args:
         layer: a LayerParameter message of type ImageSegData.
         phase: "TRAIN" or "TEST".
-        seed: start of all random draws.
+        seed: seed of all random draws.
         workers: threads that decode ahead; 0 decodes in the caller.
         where, image_shape: see `Source`.
-        source: list file in place of image_data_param.source.
-        root: folder in place of image_data_param.root_folder.
-        label_dir: the list holds bare VOC ids (see `lists.read_list`).
+        source: list file to use instead of image_data_param.source.
+        root: folder to use instead of image_data_param.root_folder.
+        label_dir: if given, the list holds bare VOC ids (see `lists.read_list`).
 
     Raises:
-        DataError: parameters that Caffe refuses too: mean_file, half a crop, one of new_height and new_width,
-            an empty batch, more than three tops.
+        DataError: parameters that Caffe refuses too: mean_file, only one side of the crop, only one of
+            new_height and new_width, an empty batch, or more than three tops.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ImageSegSource(Source):
             layer.transform_param, phase, param.ignore_label, where=where or f"layer {layer.name!r}"
         )
         self._param = param
-        # A net that does not ask for labels needs none.
+        # A net without a label top needs no labels.
         self._label_type = int(param.label_type) if len(self.tops) > 1 else NONE
         self._samples: list[Sample] | None = None
         self._check()
@@ -91,7 +92,7 @@ class ImageSegSource(Source):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Top name -> shape: data (N, C, h, w), label (N, 1, h, w), data_dim (N, 1, 1, 2).
 
-        Without a crop the first image's header is read: in Caffe the blobs take its size.
+        Without a crop the first image's header is read, because Caffe's blobs take its size.
         """
         size = self.transform.crop or self._first_size()
         n = self.batch_size
@@ -124,7 +125,9 @@ class ImageSegSource(Source):
         if bool(param.new_height) != bool(param.new_width):
             found = f"new_height {param.new_height}, new_width {param.new_width}"
             raise self.error(
-                "half a size is given", found=found, expected="both new_height and new_width, or neither"
+                "only one side of the size is given",
+                found=found,
+                expected="both new_height and new_width, or neither",
             )
         if not 1 <= len(self.tops) <= 3:
             raise self.error(
@@ -156,11 +159,11 @@ class ImageSegSource(Source):
         text = sample.label or ""
         if not text.isdecimal() or int(text) > 255:
             raise DataError(
-                "the image's label is no class id",
+                "the image's label is not a class id",
                 where=listed,
                 found=text,
                 expected="an integer 0..255 (label_type IMAGE, which is the default)",
-                advice="set label_type: PIXEL in image_data_param where the second column names label images",
+                advice="set label_type: PIXEL in image_data_param if the second column names label images",
             )
         return int(text)
 

@@ -1,4 +1,4 @@
-"""The source behind MemoryData: arrays that the program hands over."""
+"""The source behind MemoryData: arrays that the calling program supplies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlossctl.data.sources.stream import Source
 
 
 class MemorySource(Source):
-    """Gives out batches of arrays that `feed` was given, from the start again at the end
+    """Returns batches of the arrays given to `feed`, and starts again after the last
     (memory_data_layer.cpp). As in Caffe's Python interface, transform_param is not applied to them.
 
     Args:
@@ -42,14 +42,14 @@ class MemorySource(Source):
         return len(self._data)
 
     def feed(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """What the next batches are taken from (Caffe's `set_input_arrays`), from its start.
+        """Sets the arrays for the next batches, which begin at their start (Caffe's `set_input_arrays`).
 
         Args:
             data: (M, C, H, W), any number type.
             labels: M values of any shape.
 
         Raises:
-            DataError: other shapes, or M is no multiple of the batch size.
+            DataError: other shapes, or M is not a multiple of the batch size.
         """
         data = np.asarray(data, dtype=np.float32)
         labels = np.asarray(labels, dtype=np.float32).reshape(-1)

@@ -1,4 +1,4 @@
-"""Which sample comes when: Caffe's skip and shuffles, as a function of the seed and a running count."""
+"""The order of samples: Caffe's skip and shuffles, as a function of the seed and a running count."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from rlossctl.errors import DataError
 
-# First number of each random stream's key, so that the streams never meet.
+# First number of each random stream's key; it keeps the streams apart.
 _SKIP, _ORDER, _SAMPLE = 0, 1, 2
 
 
 class SampleOrder:
-    """Maps the count of samples drawn since the start to an index into the list, and to a random generator.
+    """Maps the number of samples drawn since the start to an index into the list and a random generator.
 
-    As Caffe does: with `shuffle` the list is shuffled at the start and again at each wrap, and `rand_skip`
-    leaves out a random number of samples once, at the start. Nothing depends on what was drawn before, so a
-    place in the stream is one integer.
+    As in Caffe, `shuffle` shuffles the list at the start and again at each wrap, and `rand_skip` skips a
+    random number of samples once, at the start. Nothing depends on earlier draws, so a position in the stream
+    is one integer.
 
     Args:
         count: length of the list.
-        shuffle: shuffle at the start and at each wrap.
-        rand_skip: the number skipped is drawn from 0..rand_skip-1; 0 skips none.
+        shuffle: whether to shuffle at the start and at each wrap.
+        rand_skip: the number of skipped samples is drawn from 0..rand_skip-1; 0 skips none.
         seed: any integer.
     """
 
@@ -40,18 +40,18 @@ class SampleOrder:
             )
 
     def index(self, number: int) -> int:
-        """Index into the list of the sample drawn as the `number`-th, counted from 0."""
+        """Index into the list of the `number`-th sample drawn, counted from 0."""
         epoch, index = divmod(number + self._skipped, self._count)
         if not self._shuffle:
             return index
         return int(self._permutation(epoch)[index])
 
     def generator(self, number: int) -> np.random.Generator:
-        """The source of all random numbers for the sample drawn as the `number`-th."""
+        """The source of all random numbers for the `number`-th sample drawn."""
         return self._generator(_SAMPLE, number)
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        # Workers ask for neighbouring epochs at once: the table is replaced whole, never changed.
+        # Workers may ask for neighbouring epochs at once, so the table is replaced, never modified.
         order = self._permutations.get(epoch)
         if order is None:
             order = self._generator(_ORDER, epoch).permutation(self._count)

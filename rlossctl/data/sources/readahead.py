@@ -1,4 +1,4 @@
-"""Work done ahead in threads, handed out in order."""
+"""Reading ahead in threads, with results in order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 class ReadAhead(Generic[T]):
     """Calls `work(number)` for consecutive numbers, at most `depth` of them ahead of the reader.
 
-    Threads suffice: pillow and numpy let go of the interpreter's lock for most of the work.
+    Threads are enough: pillow and numpy release the interpreter lock for most of the work.
 
     Args:
-        work: a function of the number alone, so that the result does not depend on who calls it when.
-        workers: threads; 0 calls `work` when its result is asked for.
+        work: a function of the number alone, so its result does not depend on the thread or the time.
+        workers: number of threads; 0 calls `work` only when its result is needed.
         depth: how many results may wait.
     """
 
@@ -30,7 +30,7 @@ class ReadAhead(Generic[T]):
         self._pool: ThreadPoolExecutor | None = None
 
     def take(self, start: int, count: int) -> list[T]:
-        """The results for start..start+count-1; an error of `work` is raised here and drops what waits."""
+        """The results for start..start+count-1. An error in `work` drops what waits and is raised here."""
         if self._workers <= 0:
             return [self._work(number) for number in range(start, start + count)]
         if start != self._next - len(self._waiting):
@@ -46,13 +46,13 @@ class ReadAhead(Generic[T]):
         return results
 
     def drop(self) -> None:
-        """Forgets what waits."""
+        """Drops waiting results."""
         for future in self._waiting:
             future.cancel()
         self._waiting.clear()
 
     def close(self) -> None:
-        """Drops what waits and ends the threads; a later `take` starts new ones."""
+        """Drops waiting results and ends the threads; a later `take` starts new ones."""
         self.drop()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)

@@ -17,9 +17,9 @@ class SegTransform:
 
     Attributes:
         phase: "TRAIN" crops at random, "TEST" in the centre.
-        mean: subtracted per channel, in the image's own (BGR) order: no, one or as many values as channels.
-        scale: multiplied after the mean is subtracted.
-        mirror: flip left-right with probability 1/2.
+        mean: subtracted from each channel, in the image's own (BGR) order: none, one, or one per channel.
+        scale: factor applied after the mean is subtracted.
+        mirror: whether to flip left-right with probability 1/2.
         crop: (height, width) of the result, or None to keep each image's size.
         scale_factors: one is drawn per sample to resize the image and its label.
         ignore_label: label of padded pixels.
@@ -40,7 +40,7 @@ class SegTransform:
         """Reads a TransformationParameter. `where` names the layer in errors.
 
         Raises:
-            DataError: mean_file, a wrong number of mean values, or crop_size mixed with crop_height/width.
+            DataError: mean_file, a wrong number of mean values, or crop_size beside crop_height/crop_width.
         """
         return cls(
             phase=phase,
@@ -57,7 +57,7 @@ class SegTransform:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Transforms one sample; every random number comes from `rng`, in Caffe's order.
 
-        Caffe refuses random crops without mirror unless crop_size is set, because it then makes no random
+        Caffe refuses random crops without mirror unless crop_size is set, because it then has no random
         source; here they work.
 
         Args:
@@ -65,7 +65,8 @@ class SegTransform:
             label: uint8 [H, W].
 
         Returns:
-            float32 [C, h, w] and float32 [1, h, w], with (h, w) the crop, else the (scaled) image's size.
+            float32 [C, h, w] and float32 [1, h, w]; (h, w) is the crop, or without one the (scaled) image's
+            size.
         """
         flip = self.mirror and rng.integers(2) == 1
         if self.scale_factors:
@@ -88,10 +89,10 @@ class SegTransform:
         )
 
     def means(self, channels: int, where: object = None) -> np.ndarray:
-        """The mean of each channel, float32 [channels]; one value is replicated, none means 0."""
+        """The mean of each channel, float32 [channels]. A single value is replicated; none means 0."""
         if len(self.mean) not in (0, 1, channels):
             raise DataError(
-                "as many mean values as channels are needed",
+                "one mean value per channel is needed",
                 where=where,
                 found=f"{len(self.mean)} mean_value entries for {channels} channel(s)",
                 expected=f"none, 1 or {channels}",
@@ -109,7 +110,7 @@ class SegTransform:
 
 
 def pad_to(array: np.ndarray, size: tuple[int, int], value: Any) -> np.ndarray:
-    """[H, W, ...] grown at the bottom and the right to at least `size`, filled with `value`; never cut."""
+    """Pads [H, W, ...] with `value` at the bottom and right to at least `size`; never cuts."""
     rows, columns = array.shape[:2]
     height, width = max(rows, size[0]), max(columns, size[1])
     if (height, width) == (rows, columns):
@@ -129,7 +130,7 @@ def read_mean(param: Any, where: object = None) -> tuple[float, ...]:
             where=where,
             found=f"mean_file: {param.mean_file!r}",
             expected="one or three mean_value entries",
-            advice="replace it by the file's mean per channel, e.g. mean_value: 104.008, 116.669, 122.675",
+            advice="use the file's mean per channel instead, e.g. mean_value: 104.008, 116.669, 122.675",
         )
     mean = tuple(float(value) for value in param.mean_value)
     if len(mean) not in (0, 1, 3):
@@ -148,7 +149,7 @@ def read_crop(param: Any, where: object = None) -> tuple[int, int] | None:
     square, height, width = param.crop_size, param.crop_height, param.crop_width
     if (square and (height or width)) or bool(height) != bool(width):
         raise DataError(
-            "the crop is given in two ways or by half",
+            "the crop is given twice or only in part",
             where=where,
             found=f"crop_size {square}, crop_height {height}, crop_width {width}",
             expected="either crop_size, or both crop_height and crop_width",
@@ -173,6 +174,6 @@ def _read_scale_factors(param: Any, where: object) -> tuple[float, ...]:
 
 
 def _rescale(image: np.ndarray, label: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
-    # The fork multiplies int by float and truncates; a size of 0 is kept at 1 pixel.
+    # The fork multiplies int by float and truncates; a size of 0 becomes 1 pixel here.
     height, width = (max(1, int(np.float32(size) * np.float32(factor))) for size in label.shape)
     return resize_bilinear(image, height, width), resize_nearest(label, height, width)

@@ -1,4 +1,4 @@
-"""What the sources behind data layers share: a place in a stream of samples, batches, exact resume."""
+"""The base of all sources behind data layers: a position in a stream of samples, batches, exact resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlossctl.errors import DataError
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: an array for every top, where it comes from, for errors, and its line of a list."""
+    """One sample: an array for every top, its place (for errors), and its line in a list."""
 
     arrays: tuple[np.ndarray, ...]
     place: str
@@ -23,19 +23,19 @@ class Item:
 
 
 class Source:
-    """Draws batches of samples that are a function of the seed and their count since the start.
+    """Draws batches of samples. A sample depends only on the seed and on its count since the start.
 
-    A subclass says how many samples there are (`count`) and reads one (`read`); threads may read several
-    at once, so that any number of workers gives the same stream.
+    A subclass says how many samples there are (`count`) and reads one (`read`). Threads may read several
+    at once; any number of workers gives the same stream.
 
     Args:
         layer: the LayerParameter.
         batch_size: samples per batch.
         where: file:line of the layer, for errors.
-        seed: start of all random draws.
+        seed: seed of all random draws.
         workers: threads that read ahead; 0 reads in the caller.
-        image_shape: (C, H, W) of the images before the crop, so that `shapes` reads no file: for a look at a
-            net whose data is elsewhere.
+        image_shape: (C, H, W) of the images before the crop. With it, `shapes` reads no file, so that a net
+            can be inspected without its data.
 
     Raises:
         DataError: the batch is empty.
@@ -64,7 +64,7 @@ class Source:
 
     @property
     def last_batch(self) -> list[Sample | None]:
-        """The lines behind the batch that `next_batch` gave last."""
+        """The list's lines for the batch that `next_batch` returned last."""
         return [item.sample for item in self._last]
 
     def count(self) -> int:
@@ -72,19 +72,19 @@ class Source:
         raise TypeError(f"{type(self).__name__} has no samples")
 
     def read(self, number: int) -> Item:
-        """The sample drawn as the `number`-th since the start, ready for the batch."""
+        """The `number`-th sample since the start, ready for the batch."""
         raise TypeError(f"{type(self).__name__} has no samples")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Top name -> shape of a batch; reads no more than the prototxt leaves open."""
+        """Top name -> shape of a batch. Reads data only if the prototxt leaves the shape open."""
         raise TypeError(f"{type(self).__name__} has no shapes")
 
     def next_batch(self) -> list[np.ndarray]:
         """The next batch, float32 arrays in the order of the tops.
 
         Raises:
-            DataError: a sample cannot be read, or differs in size from the batch's first (Caffe's blobs
-                take the size of each batch's first sample). The position stays where it was.
+            DataError: a sample cannot be read, or its size differs from that of the batch's first sample,
+                whose size Caffe's blobs take. The position does not change.
         """
         items = self._ahead.take(self.position, self.batch_size)
         for item in items[1:]:
@@ -94,28 +94,28 @@ class Source:
         return [np.stack(arrays) for arrays in zip(*(item.arrays for item in items), strict=True)]
 
     def state(self) -> dict[str, int]:
-        """Where the stream stands, fit for JSON; `restore` continues with the very next sample."""
+        """The stream's position, ready for JSON; `restore` continues with the next sample."""
         return {"position": self.position, "seed": self.seed, "samples": self.count()}
 
     def restore(self, state: dict[str, int]) -> None:
-        """Continues a stream from `state()`, taking over its seed.
+        """Continues a stream from `state()` and takes over its seed.
 
         Raises:
-            DataError: the number of samples is not that of the state.
+            DataError: the number of samples differs from that in the state.
         """
         if state["samples"] != self.count():
             raise self.error(
                 "the data position belongs to another list or database",
                 found=f"{self.count()} samples",
                 expected=f"{state['samples']} samples, as when the snapshot was written",
-                advice="resume with the data of the first run, or start anew from the weights",
+                advice="resume with the data of the first run, or start again from the weights",
             )
-        self._ahead.close()  # a thread that still reads must not draw the old order anew
+        self._ahead.close()  # a thread that is still reading must not draw the old order again
         self._drawn = None
         self.position, self.seed = int(state["position"]), int(state["seed"])
 
     def close(self) -> None:
-        """Ends the worker threads; the next batch would start new ones."""
+        """Ends the worker threads; the next batch starts new ones."""
         self._ahead.close()
 
     def order(self, *, shuffle: bool = False, rand_skip: int = 0) -> SampleOrder:
@@ -136,7 +136,7 @@ class Source:
         advice: str = "correct the layer in the prototxt",
         where: object = None,
     ) -> DataError:
-        """A DataError that names the layer and, unless `where` is given, its place."""
+        """A DataError that names the layer, and the layer's place unless `where` is given."""
         return DataError(
             f"layer {self.name!r} ({self.type}): {message}",
             where=where or self.where or None,

@@ -31,7 +31,7 @@ class Window:
 
 
 class Warp(NamedTuple):
-    """Where a window is cut out, the size it is warped to, and where that stands in the square."""
+    """Where a window is cut out, the size to which it is warped, and its place in the square."""
 
     box: Box
     height: int
@@ -44,7 +44,7 @@ def read_windows(path: str | os.PathLike[str], root: str = "") -> list[Window]:
     """Reads `# index`, name, channels, height, width, count, and count lines `class overlap x1 y1 x2 y2`.
 
     Raises:
-        DataError: missing, empty, or not in this form; with the line.
+        DataError: the file is missing, empty or not in this form; names the line.
     """
     try:
         text = Path(path).read_text("utf-8", "surrogateescape")
@@ -53,7 +53,7 @@ def read_windows(path: str | os.PathLike[str], root: str = "") -> list[Window]:
             "the window file cannot be read",
             where=path,
             found=error.strerror or str(error),
-            expected="a text file as R-CNN's selective search scripts write it",
+            expected="a text file as written by R-CNN's selective search scripts",
             advice="correct window_data_param.source",
         ) from error
     tokens = _Tokens(path, text)
@@ -75,23 +75,23 @@ def read_windows(path: str | os.PathLike[str], root: str = "") -> list[Window]:
 class WindowSource(Source):
     """Draws batches as WindowData does (window_data_layer.cpp).
 
-    Windows that overlap an object by at least fg_threshold are foreground, those below bg_threshold are
-    background with label 0; the first batch_size - int(batch_size * fg_fraction) samples of a batch are
-    drawn from the background, the others from the foreground, each at random. A window is cut out, with
-    context_pad pixels around it (counted after the warp) and as a square if crop_mode is "square", and
-    warped to crop_size by bilinear interpolation; what lies outside of the image is 0.
+    Windows that overlap an object by at least fg_threshold are foreground; those below bg_threshold are
+    background with label 0. The first batch_size - int(batch_size * fg_fraction) samples of a batch are
+    drawn from the background, the others from the foreground, each at random. A window is cut out with
+    context_pad pixels around it (counted after the warp), as a square if crop_mode is "square", and
+    warped to crop_size by bilinear interpolation. Everything outside the image is 0.
 
-    Scale is that of window_data_param, as in Caffe; where it is not given, that of transform_param (to which
-    Caffe's own upgrade of old nets moves it, but its layer does not look there).
+    The scale is that of window_data_param, as in Caffe. If it is not given, that of transform_param applies:
+    Caffe's own upgrade of old nets moves it there, although Caffe's layer does not read it.
 
     Args:
         layer: a LayerParameter message of type WindowData.
         phase: "TRAIN" or "TEST".
         where, seed, workers: see `Source`.
-        source, root: window file and folder in place of those of window_data_param.
+        source, root: window file and folder to use instead of those in window_data_param.
 
     Raises:
-        DataError: no crop_size, or a context_pad that leaves nothing of it.
+        DataError: there is no crop_size, or context_pad leaves nothing of it.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class WindowSource(Source):
         """Background and foreground windows; the file is read on first use.
 
         Raises:
-            DataError: it has no window of a kind that a batch needs, or a foreground window of class 0.
+            DataError: the file lacks windows that a batch needs, or has a foreground window of class 0.
         """
         if self._kinds is None:
             low, high = self._param.bg_threshold, self._param.fg_threshold
@@ -147,7 +147,7 @@ class WindowSource(Source):
         return sum(map(len, self.kinds))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """data (N, C, crop_size, crop_size), label (N,); three channels, as the layer reads colour."""
+        """data (N, C, crop_size, crop_size), label (N,). C is 3, because the layer reads colour."""
         data = (self.batch_size, 3, self.size, self.size)
         return dict(zip(self.tops, (data, (self.batch_size,)), strict=True))
 
@@ -224,7 +224,7 @@ class WindowSource(Source):
 
 
 def plan(box: Box, image: tuple[int, ...], size: int, pad: int, square: bool, flip: bool) -> Warp:
-    """Which part of an image [H, W] is warped to which size, in float32 as Caffe computes it."""
+    """The part of an image [H, W] to cut out and the size of its warp, computed in float32 as in Caffe."""
     if not pad and not square:
         return Warp(box, size, size, 0, 0)
     f = np.float32
@@ -247,12 +247,12 @@ def plan(box: Box, image: tuple[int, ...], size: int, pad: int, square: bool, fl
 
 
 def _round(value: np.float32) -> int:
-    """C's round: halves away from zero."""
+    """C's round: halves go away from zero."""
     return int(np.copysign(np.floor(np.abs(np.float64(value)) + 0.5), value))
 
 
 class _Tokens:
-    """The words of a window file, with their lines."""
+    """The words of a window file, with their line numbers."""
 
     def __init__(self, path: object, text: str) -> None:
         self._path, self._line = path, 1

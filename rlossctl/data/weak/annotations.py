@@ -1,4 +1,4 @@
-"""Clicks and scribbles as people publish them: JSON by image id, and ScribbleSup's XML."""
+"""Reading published clicks and scribbles: JSON by image id, and ScribbleSup's XML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlossctl.data.weak.scribble import UNLABELLED
 from rlossctl.errors import DataError
 from rlossctl.files import read_regular
 
-# What ScribbleSup calls some of VOC's classes.
+# ScribbleSup's short names of VOC classes.
 SHORT_NAMES = {
     "plane": "aeroplane",
     "bike": "bicycle",
@@ -28,7 +28,7 @@ SHORT_NAMES = {
     "plant": "pottedplant",
     "monitor": "tvmonitor",
 }
-# Cityscapes' own ids of the 19 classes that are evaluated, in the order of their training ids.
+# Cityscapes' own ids of its 19 evaluated classes, in the order of their training ids.
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 LARGEST_ANNOTATION = 256 * 2**20  # bytes of one file; ScribbleSup's have a few thousand
 FARTHEST = 1e9  # pixels from the corner; farther points are mistakes, and too far to draw lines to
@@ -44,7 +44,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Annotation:
-    """The strokes of one image, in their order; its (height, width) where the file says it; the file."""
+    """One image: its name, its strokes in order, its (height, width) if the file says it, and the file."""
 
     name: str
     strokes: list[Stroke]
@@ -57,16 +57,16 @@ def read_clicks(
 ) -> list[Annotation]:
     """Reads `{"ID": [{"x": column, "y": row, "cls": id}, ...], ...}` from one or more files.
 
-    An image that several files name gets the clicks of all of them, in the files' order. An empty list is an
-    image without clicks. Further keys of a click (`rank`) are not used.
+    An image in several files gets the clicks of all files, in the order of the files. An empty list is an
+    image without clicks. Other keys of a click (`rank`) are ignored.
 
     Args:
-        num_classes: the classes are 0..num_classes-1; without it any id up to 254 will do.
-        cityscapes: the ids are those of Cityscapes; they become training ids, and clicks of other classes are
-            left out.
+        num_classes: the classes are 0..num_classes-1; without it, any id up to 254 is accepted.
+        cityscapes: whether the ids are Cityscapes' own. They become training ids, and clicks of classes that
+            are not evaluated are dropped.
 
     Raises:
-        DataError: a file that is not such JSON; names the file, the image and the click.
+        DataError: a file is not JSON of this form; names the file, the image and the click.
     """
     merged: dict[str, Annotation] = {}
     for path in paths:
@@ -85,17 +85,17 @@ def read_clicks(
 
 
 def read_scribbles(source: str | os.PathLike[str], class_names: Sequence[str]) -> Iterator[Annotation]:
-    """Reads ScribbleSup's XML files from a folder, a zip archive or a single file, by name.
+    """Reads ScribbleSup's XML files from a folder, a zip archive or a single file, sorted by name.
 
     Each is `<annotation><size><width/><height/></size><polygon><tag>NAME</tag><point><X/><Y/></point>...`:
-    open lines with a class name; VOC's names may be shortened as ScribbleSup does (plane, bike, table, plant,
-    monitor).
+    open lines with a class name. ScribbleSup's short forms of VOC's names (plane, bike, table, plant,
+    monitor) are understood.
 
     Args:
         class_names: the names in the order of their ids.
 
     Raises:
-        DataError: nothing there, damaged XML, a name that is not a class.
+        DataError: there is no file, the XML is damaged, or a name is not a class.
     """
     ids = {name: index for index, name in enumerate(class_names)}
     ids |= {short: ids[name] for short, name in SHORT_NAMES.items() if name in ids}
@@ -126,11 +126,11 @@ def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise DataError(
-            "this JSON holds no clicks",
+            "this JSON file does not hold clicks",
             where=path,
             found=f"a {type(content).__name__} at the top",
             expected="an object of image ids",
-            advice="name a file in the form of What's the Point's",
+            advice="name a file in the format of What's the Point",
         )
     other = formats.name_of_keys(content)
     if other:
@@ -178,7 +178,7 @@ def _no_click(where: str, found: Any) -> DataError:
 
 
 def _xml_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Name, place and content of every XML file; names of an archive's members are not used as paths."""
+    """Name, place and content of every XML file. Names of archive members are never used as paths."""
     if not source.exists() or (source.is_file() and source.suffix.lower() in (".xml", ".json")):
         yield source.stem, str(source), _read_file(source)
         return
@@ -237,7 +237,7 @@ def parse_xml(content: bytes) -> ElementTree.Element:
 
     Raises:
         ValueError: it has a document type.
-        ParseError, LookupError: it is not XML, or in an encoding that nobody knows.
+        ParseError, LookupError: it is not XML, or has an unknown encoding.
     """
     checker = expat.ParserCreate()
     checker.StartDoctypeDeclHandler = _refuse_doctype

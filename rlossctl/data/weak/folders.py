@@ -1,4 +1,4 @@
-"""Scribbles and other weak labels for a whole folder or list of masks."""
+"""Scribbles and other weak labels for a folder or a list of masks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlossctl.progress import track
 
 @dataclass(frozen=True)
 class Mask:
-    """A label image, with its photo where one is known, and the place that names it."""
+    """A label image, its photo if known, and the list's line that names it."""
 
     path: Path
     image: str | None
@@ -28,17 +28,18 @@ class Mask:
 
 @dataclass(frozen=True)
 class WeakSummary:
-    """What `write_weak_labels` wrote: files, and the mean share of labelled pixels, 0..1."""
+    """The result of `write_weak_labels`: number of files, and mean share of labelled pixels, 0..1."""
 
     files: int
     coverage: float
 
 
 def find_masks(source: str | os.PathLike[str], root: str | os.PathLike[str] = "") -> list[Mask]:
-    """The masks of a folder (its PNG files) or of a list (second column, the first if it is alone, VOC ids).
+    """The masks in a folder (its PNG files) or a list (the last of one or two columns, or VOC ids).
 
     Raises:
-        DataError: nothing there, or two masks of one name, whose labels would overwrite each other.
+        DataError: there are no masks, or two have the same name, so that their labels would overwrite each
+            other.
     """
     if Path(source).is_dir():
         masks = [Mask(path, None, None) for path in sorted(Path(source).glob("*.png"))]
@@ -58,7 +59,7 @@ def find_masks(source: str | os.PathLike[str], root: str | os.PathLike[str] = ""
             where=source,
             found="no PNG file",
             expected="label images named *.png, or a list file that names them",
-            advice="name the folder that holds the masks themselves",
+            advice="name the folder that directly holds the masks",
         )
     seen: dict[str, Path] = {}
     for mask in masks:
@@ -68,8 +69,8 @@ def find_masks(source: str | os.PathLike[str], root: str | os.PathLike[str] = ""
                 "two masks have the same name",
                 where=mask.listed or source,
                 found=f"{other} and {mask.path}",
-                expected="file names that differ, since their labels share one folder",
-                advice="take the masks folder by folder",
+                expected="file names that differ, because all labels go into one folder",
+                advice="process the masks folder by folder",
             )
     return masks
 
@@ -86,19 +87,19 @@ def write_weak_labels(
 ) -> WeakSummary:
     """Writes out/NAME.png for each mask: one channel of class ids, 255 unlabelled (see `make_weak_label`).
 
-    A mask's label depends on the seed and its name, not on the other masks.
+    A mask's label depends on the seed and the mask's name, not on the other masks.
 
     Raises:
         DataError: a mask cannot be read.
-        UsageError: `out` is a folder that holds masks; a coverage for a kind that has none.
+        UsageError: `out` is a folder that holds masks, or a coverage is given for a kind without one.
         RlossError: `out` cannot be written.
     """
     if coverage is not None and kind not in WITH_COVERAGE:
         raise UsageError(
-            f"{kind} have no coverage to reach",
+            f"--coverage does not apply to {kind}",
             found=f"--coverage {coverage:g}",
             expected=f"--kind {' or '.join(WITH_COVERAGE)} with it",
-            advice="leave --coverage out",
+            advice="leave out --coverage",
         )
     folder = make_folder(out)
     for mask in masks:
@@ -107,7 +108,7 @@ def write_weak_labels(
                 "the weak labels would overwrite the masks",
                 where=folder,
                 found=f"mask {mask.path}",
-                expected="another folder for them",
+                expected="a separate folder for the labels",
                 advice="name a new folder",
             )
     share = 0.0
@@ -123,23 +124,24 @@ def write_weak_labels(
 def label_list(
     masks: list[Mask], out: str | os.PathLike[str], root: str | os.PathLike[str] = ""
 ) -> tuple[list[str], str]:
-    """Lines `image label` of a Caffe list for the labels written to `out`, and the root_folder they need.
+    """Lines `image label` of a Caffe list for the labels in `out`, and the root_folder they need.
 
-    Names are relative to `root` where images and scribbles lie below it, else absolute, for an empty root.
+    Names are relative to `root` if all images and labels lie below it. Otherwise they are absolute and the
+    root_folder is empty.
 
     Raises:
-        DataError: the masks come without photos, or a name holds a space, which a list cannot.
+        DataError: the masks have no photos, or a name contains a space, which a list cannot hold.
     """
-    base = Path(root).absolute()  # links stay as they are: a data folder is often one
+    base = Path(root).absolute()  # links are not resolved: a data folder is often a link
     pairs = []
     for mask in masks:
         if mask.image is None:
             raise DataError(
-                "a list needs photos beside the masks",
+                "a list needs a photo for every mask",
                 where=mask.listed or mask.path,
                 found="a mask alone",
                 expected="a list with `image mask` lines, or VOC ids",
-                advice="give such a list in place of the masks' folder, or leave out --list",
+                advice="give such a list instead of the folder of masks, or leave out --list",
             )
         pairs.append((Path(mask.image).absolute(), Path(out).absolute() / f"{mask.path.stem}.png"))
     below = bool(str(root)) and all(name.is_relative_to(base) for pair in pairs for name in pair)
@@ -151,7 +153,7 @@ def label_list(
                 "a list cannot hold this name",
                 where=out,
                 found=" ".join(names),
-                expected="names without spaces: Caffe separates image and label by them",
+                expected="names without spaces, because Caffe separates image and label by a space",
                 advice="move the data to a folder without spaces, or give it as --root",
             )
         lines.append(" ".join(names))

@@ -1,4 +1,4 @@
-"""Whose annotation file it is, told by its keys or elements: for errors about files that are not read."""
+"""Recognising other programs' annotation files by keys or elements, for errors about unsupported files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
-# Keys that a program's JSON has at the top, and the program.
+# The top-level keys of a program's JSON, and the program.
 _JSON: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"shapes", "imagePath"}), "a labelme file"),
     (frozenset({"images", "annotations"}), "a COCO file"),
@@ -18,7 +18,7 @@ _JSON: tuple[tuple[frozenset[str], str], ...] = (
 
 
 def name_of_keys(content: object) -> str | None:
-    """The program whose JSON has these keys at the top, or None."""
+    """The kind of file whose JSON has these top-level keys, or None."""
     if not isinstance(content, Mapping):
         return None
     fitting = [(len(keys), name) for keys, name in _JSON if keys <= content.keys()]
@@ -26,7 +26,7 @@ def name_of_keys(content: object) -> str | None:
 
 
 def json_format(content: bytes) -> str | None:
-    """What a file is that should be XML and is JSON, or None where it is not JSON either."""
+    """The kind of a file that should be XML but is JSON; None if it is not JSON either."""
     if content.lstrip()[:1] not in (b"{", b"["):
         return None
     try:
@@ -37,18 +37,18 @@ def json_format(content: bytes) -> str | None:
 
 
 def xml_format(root: Element) -> str | None:
-    """Whose XML it is, or None where nothing tells."""
+    """The kind of an XML file, or None if it is unknown."""
     if root.tag == "annotations" and root.find("image") is not None:
         return "an export of CVAT (for images 1.1)"
     if root.tag == "annotations" and root.find("track") is not None:
         return "an export of CVAT (for video 1.1)"
     if root.tag == "annotation" and root.find("object") is not None:
-        return "a file of bounding boxes or polygons as LabelImg and LabelMe write them"
+        return "a file of bounding boxes or polygons as written by LabelImg and LabelMe"
     return None
 
 
 def tags(root: Element) -> list[str]:
-    """The first few kinds of elements in a tree, the root's own left out."""
+    """The first few kinds of elements in a tree, without the root's own."""
     return list(dict.fromkeys(element.tag for element in root.iter() if element is not root))[:6]
 
 

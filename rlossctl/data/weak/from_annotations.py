@@ -1,4 +1,4 @@
-"""Label images from clicks and scribbles."""
+"""Turning clicks and scribbles into label images."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _SUFFIXES = (".jpg", ".png", ".jpeg")
 
 @dataclass
 class ImportSummary:
-    """What was written.
+    """The result of an import.
 
     Attributes:
-        labels: label and photo of each written image.
-        strokes: how many strokes or clicks were drawn.
+        labels: label and photo of each image written.
+        strokes: number of strokes or clicks drawn.
         coverage: mean share of labelled pixels, 0..1.
-        empty: written images without any stroke.
-        without_photo: annotated images that have no photo and were left out.
-        outside: `image: point` for every point outside of its photo; such clicks were left out, and lines
-            end at the photo's border.
+        empty: number of images written without a stroke.
+        without_photo: number of annotated images that have no photo and were skipped.
+        outside: `image: point` for every point outside its photo; such clicks were skipped, and lines were
+            cut at the photo's border.
     """
 
     labels: list[Mask] = field(default_factory=list)
@@ -54,14 +54,14 @@ def write_annotations(
 ) -> ImportSummary:
     """Writes out/NAME.png for each annotation: one channel of class ids, 255 unlabelled.
 
-    A stroke is drawn by a round brush of `width` pixels along its line; a click is one dot of it. Later
-    strokes go over earlier ones. Where photo and annotation both tell the size, they must agree.
+    A stroke is drawn along its line with a round brush `width` pixels wide; a click is a single dot. Later
+    strokes cover earlier ones. If photo and annotation both give the size, they must agree.
 
     Args:
-        photos: folder of NAME.jpg or NAME.png, whose sizes the labels get; annotations without a photo are
-            left out. Without it the sizes are those in the annotations.
-        ratio: keep the central part of each stroke's length, in (0, 1].
-        strict: points outside of the photo are an error. Otherwise they are listed.
+        photos: folder of NAME.jpg or NAME.png. The labels take the sizes of these photos, and annotations
+            without a photo are skipped. If None, the sizes are those in the annotations.
+        ratio: share of each stroke's length to keep, around its middle, in (0, 1].
+        strict: whether points outside the photo are an error. Otherwise they are listed.
 
     Raises:
         DataError: sizes are unknown or contradict each other, or (strict) points lie outside.
@@ -108,7 +108,7 @@ def _photo(annotation: Annotation, photos: str | os.PathLike[str] | None) -> Pat
             "this is not an image id",
             where=annotation.where,
             found=repr(name),
-            expected="a file name without folder and suffix",
+            expected="a file name without a folder or a suffix",
             advice="correct the entry",
         )
     candidates = (Path(photos) / f"{name}{suffix}" for suffix in _SUFFIXES)
@@ -122,7 +122,7 @@ def _size(annotation: Annotation, photo: Path | None) -> tuple[int, int]:
         raise DataError(
             "the image's size is not known",
             where=annotation.where,
-            found="clicks, which do not tell it" if size is None else f"{size[1]}x{size[0]}",
+            found="clicks without a size" if size is None else f"{size[1]}x{size[0]}",
             expected="the folder of the photos, or a size in the annotation",
             advice="add --images DIR",
         )
@@ -141,12 +141,12 @@ def _size(annotation: Annotation, photo: Path | None) -> tuple[int, int]:
 def _drawable(
     points: np.ndarray, shape: tuple[int, ...], annotation: Annotation, strict: bool, summary: ImportSummary
 ) -> np.ndarray | None:
-    """The points of a stroke; of a click the pixel that it is on, or None where it is outside."""
+    """The points of a stroke; for a click, its pixel, or None if it lies outside."""
     fits = ((points >= 0) & (points <= shape)).all(axis=1)
     outside = [f"{annotation.name}: x {x:g}, y {y:g}" for y, x in points[~fits]]
     if outside and strict:
         raise DataError(
-            "a point lies outside of its photo",
+            "a point lies outside its photo",
             where=annotation.where,
             found=outside[0],
             expected=f"x 0..{shape[1]}, y 0..{shape[0]}",
@@ -163,6 +163,6 @@ def _keep_photo(photo: Path | None, path: Path) -> None:
         raise DataError(
             "the label would overwrite the photo",
             where=path,
-            expected="another folder for the labels",
+            expected="a separate folder for the labels",
             advice="name a new folder with --out",
         )

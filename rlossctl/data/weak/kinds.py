@@ -27,13 +27,13 @@ def make_weak_label(
     """A weak label of one kind from a full mask.
 
     * strokes: see `make_scribbles`; 3 % of the pixels unless `coverage` says otherwise.
-    * skeleton: the thinned shape of every region, drawn with the brush. With `coverage` each skeleton is cut
-      back to the same share, a connected part of it at a random place.
-    * clicks: one dot per region, at a random place away from its border, as people click.
+    * skeleton: the thinned shape of every region, drawn with the brush. With `coverage`, each skeleton is
+      shortened to the same share of its length: a connected part at a random place.
+    * clicks: one dot per region, at a random place away from its border, where people would click.
     * boxes: the bounding box of every region of a class above 0, small boxes over large ones, and class 0
-      (background) everywhere else; the mask's ignored pixels get what covers them.
+      (background) everywhere else. Ignored pixels of the mask get the class of the box over them.
 
-    Specks get nothing, unless their class has nothing larger; the other parameters are those of
+    Specks get no label unless their class has no larger region. The other parameters are those of
     `make_scribbles`.
 
     Returns:
@@ -81,7 +81,7 @@ def _draw_skeletons(
 
 
 def _connected_part(pixels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` pixels of a line [P, 2] around a random one, by their distance along the line."""
+    """The `count` pixels of a line [P, 2] that are nearest along the line to a random one."""
     if count >= len(pixels):
         return pixels
     waiting = {(int(y), int(x)) for y, x in pixels}

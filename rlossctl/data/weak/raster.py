@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_PIECE = 2**16  # points that are looked at together
+_PIECE = 2**16  # points examined together
 
 
 def round_brush(width: int) -> np.ndarray:
-    """Offsets (y, x) of the pixels of a disc of `width` pixels, float64 [K, 2]."""
+    """Offsets (y, x) of the pixels in a disc `width` pixels wide, float64 [K, 2]."""
     side = np.arange(width) - (width - 1) / 2
     dy, dx = np.meshgrid(side, side, indexing="ij")
     disc = np.hypot(dy, dx) <= (width - 1) / 2 + 0.25
@@ -27,7 +27,7 @@ def stamp(points: np.ndarray, brush: np.ndarray, shape: tuple[int, ...]) -> tupl
 
 
 def resample(points: np.ndarray, spacing: float) -> np.ndarray:
-    """A polyline [P, 2] with points every `spacing` of its length; a single point stays one."""
+    """A polyline [P, 2] with a point after every `spacing` of its length; a single point stays single."""
     along = arc_lengths(points)
     wanted = np.linspace(0, along[-1], int(along[-1] / spacing) + 1)
     return _at(points, along, wanted)
@@ -38,7 +38,7 @@ def samples_within(
 ) -> Iterator[np.ndarray]:
     """Those points of `resample` that lie within `margin` of a picture of `shape`, in pieces of bounded size.
 
-    A line may lead far outside: only what is near the picture is computed, at the same places.
+    A line may lead far outside the picture. Only points near it are computed, at the same positions.
     """
     along = arc_lengths(points)
     pieces = int(along[-1] / spacing)
@@ -53,7 +53,7 @@ def samples_within(
 def _near(
     points: np.ndarray, along: np.ndarray, shape: tuple[int, ...], margin: float
 ) -> list[tuple[float, float]]:
-    """Stretches of a line's length, first and last, that pass near a picture; touching ones are joined."""
+    """Stretches (first, last) of a line's length that pass near a picture; touching ones are joined."""
     low, high = np.full(2, -margin), np.array(shape) + margin
     if len(points) == 1:
         return [(0.0, 0.0)]
@@ -61,7 +61,7 @@ def _near(
     with np.errstate(divide="ignore", invalid="ignore"):
         enters, leaves = (low - start) / way, (high - start) / way
     inside = (start >= low) & (start <= high)
-    still = way == 0  # a segment that does not move along an axis is inside all the way, or never
+    still = way == 0  # a segment that does not move along an axis is inside all the way or not at all
     first = np.where(still, np.where(inside, 0.0, 2.0), np.minimum(enters, leaves)).max(axis=1).clip(0)
     last = np.where(still, 1.0, np.maximum(enters, leaves)).min(axis=1).clip(max=1)
     stretches: list[tuple[float, float]] = []
@@ -75,7 +75,7 @@ def _near(
 
 
 def shorten(points: np.ndarray, ratio: float) -> np.ndarray:
-    """The central `ratio` of a polyline's length, in (0, 1]: new ends, and every vertex between them."""
+    """The central part of a polyline; `ratio`, in (0, 1], is its share of the length. Vertices are kept."""
     along = arc_lengths(points)
     first, last = along[-1] * (1 - ratio) / 2, along[-1] * (1 + ratio) / 2
     between = along[(along > first) & (along < last)]

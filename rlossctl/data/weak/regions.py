@@ -25,10 +25,10 @@ class Regions:
 
 
 def find_regions(mask: np.ndarray) -> Regions:
-    """The 8-connected regions of equal value of `mask` [H, W].
+    """The 8-connected regions of equal value in `mask` [H, W].
 
-    Runs of equal value in each row are joined to the runs they touch in the next row: there are few runs, so
-    the joining costs little.
+    Runs of equal value in each row are joined to the runs they touch in the next row. There are few runs, so
+    joining them is cheap.
     """
     rows, columns = mask.shape
     starts = np.ones(mask.shape, dtype=bool)
@@ -43,9 +43,10 @@ def find_regions(mask: np.ndarray) -> Regions:
 
 
 def distance_inside(index: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the border of its region, float32 [H, W]: 1 at the border itself.
+    """Distance from each pixel to the border of its region, float32 [H, W]; 1 at the border itself.
 
-    The image's frame counts as a border. Steps of 1 and sqrt(2) (a chamfer distance): at most 8 % long.
+    The image's frame counts as a border. The steps are 1 and sqrt(2) (a chamfer distance), so the result is
+    at most 8 % too long.
     """
     rows, columns = index.shape
     border = np.zeros(index.shape, dtype=bool)
@@ -67,7 +68,7 @@ def _touching(mask: np.ndarray, starts: np.ndarray, runs: np.ndarray) -> tuple[n
     for shift in (-1, 0, 1):
         above = np.s_[:-1, max(0, -shift) : columns - max(0, shift)]
         below = np.s_[1:, max(0, shift) : columns - max(0, -shift)]
-        # Two runs that overlap do so where one of them starts, or at the window's first column.
+        # The overlap of two runs begins where one of them starts, or at the window's first column.
         wanted = starts[above] | starts[below]
         wanted[:, :1] = True
         wanted &= mask[above] == mask[below]
@@ -76,7 +77,7 @@ def _touching(mask: np.ndarray, starts: np.ndarray, runs: np.ndarray) -> tuple[n
 
 
 def _join(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The smallest run number that each run is connected to (hooking and pointer jumping)."""
+    """For each run, the smallest number of a run connected to it (hooking and pointer jumping)."""
     roots = np.arange(count, dtype=np.int32)
     while True:
         a, b = roots[first], roots[second]

@@ -1,4 +1,4 @@
-"""Scribbles from full masks: thin strokes through the middle of each region."""
+"""Making scribbles from full masks: thin strokes through the middle of each region."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlossctl.data.weak.strokes import RegionPaths
 from rlossctl.errors import DataError
 
 UNLABELLED = 255
-# A region below this share of the image, or this many stroke widths squared, gets a dot.
+# A region smaller than this share of the image, or than this many squared stroke widths, gets a dot.
 _DOT_SHARE = 0.0005
 _DOT_WIDTHS = 4
 
@@ -20,20 +20,20 @@ _DOT_WIDTHS = 4
 def make_scribbles(
     mask: np.ndarray, *, coverage: float = 0.03, width: int = 3, seed: int = 0, ignore: int = 255
 ) -> np.ndarray:
-    """Scribbles as an annotator would draw them, from a full mask.
+    """Draws scribbles as an annotator would, from a full mask.
 
-    Every connected region of every class, background included, gets a stroke along its middle, tiny ones a
-    dot; specks smaller than a dot get nothing, unless their class has nothing larger. While the strokes fall
-    short of `coverage`, large regions get branches; where they exceed it all are shortened. A stroke never
+    Every connected region of every class, including background, gets a stroke along its middle. Tiny regions
+    get a dot; specks smaller than a dot get nothing unless their class has no larger region. If the strokes
+    fall short of `coverage`, large regions get branches; if they exceed it, all are shortened. A stroke never
     leaves its region.
 
     Args:
         mask: [H, W] class ids 0..255.
-        coverage: wanted share of labelled pixels among all pixels, 0..1; reached to about a tenth of it,
-            missed by more where regions are many and small, or where most pixels are ignored.
+        coverage: desired share of labelled pixels among all pixels, 0..1. The result is within about a tenth
+            of it, or further off if regions are many and small or most pixels are ignored.
         width: stroke width in pixels.
-        seed: of the wobble; the same mask and seed give the same scribbles.
-        ignore: id in the mask that gets no scribble. 255 never does: it means unlabelled in the result.
+        seed: seed of the wobble; the same mask and seed give the same scribbles.
+        ignore: id in the mask that gets no scribble. 255 never gets one: it means unlabelled in the result.
 
     Returns:
         uint8 [H, W]: class ids on the strokes, 255 elsewhere.
@@ -90,7 +90,7 @@ def _draw_strokes(canvas: Canvas, large: list[int], target: float, rng: np.rando
 
 
 def _share(lengths: list[float], room: float, least: float) -> float:
-    """The share of every length that makes them fit into `room` where none may fall below `least`."""
+    """The common share to which all lengths must shrink to fit into `room`, none below `least`."""
     share = 1.0
     for _ in lengths:
         short = [length for length in lengths if share * length < least]
@@ -109,7 +109,7 @@ def _draw_branches(
     target: float,
     rng: np.random.Generator,
 ) -> None:
-    """Adds strokes where most area comes on a stroke's length, until the target is reached."""
+    """Adds strokes to the regions with most area per stroke length, until the target is reached."""
     shortest = 4 * canvas.width
     enough = target - 2 * canvas.width**2
     while paths and canvas.count < enough:
@@ -124,14 +124,14 @@ def _draw_branches(
 
 
 def _part(path: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
-    """A piece of a path whose points lie one pixel apart, at a random place of it."""
+    """A piece, at a random place, of a path whose points lie one pixel apart."""
     count = min(len(path), max(1, round(length)))
     start = int(rng.integers(len(path) - count + 1))
     return path[start : start + count]
 
 
 class Canvas:
-    """The scribble map being drawn, and what is needed to stay inside the regions."""
+    """The scribble map being drawn, with the regions that strokes must not leave."""
 
     def __init__(self, mask: np.ndarray, regions: Regions, width: int) -> None:
         self.regions = regions
@@ -143,15 +143,15 @@ class Canvas:
         self._brush = round_brush(width)
 
     def paths(self, region: int, rng: np.random.Generator) -> RegionPaths:
-        """The middle paths of a region; their points are in image coordinates less the box's corner."""
+        """The middle paths of a region; their points are relative to the corner of the region's box."""
         inside, distance = self.window(region)
         return RegionPaths(inside, distance, rng)
 
     def stroke(self, region: int, path: np.ndarray) -> None:
-        """Draws a path given within the region's box, less what would touch another region."""
+        """Draws a path given relative to the region's box, without the pixels that would leave the region."""
         top, left = self.regions.boxes[region, :2]
         inside, distance = self.window(region)
-        # Where the region is wide enough, a stroke keeps off the border as a careful hand does.
+        # If the region is wide enough, a stroke stays off the border, as a careful hand would.
         allowed = inside & (distance >= min(2.0, distance[inside].max()))
         y, x = stamp(path, self._brush, inside.shape)
         keep = allowed[y, x]

@@ -1,4 +1,4 @@
-"""Paths through the middle of a region, as a hand would draw them."""
+"""Finding paths through the middle of a region, as a hand would draw them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from rlossctl.data.weak.raster import arc_lengths, resample
 
 _STEPS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
-# How much dearer a path at the border is than one in the middle.
+# Extra cost of a path at the border compared with one in the middle.
 _BORDER_COST = 8.0
 
 
 class RegionPaths:
-    """Yields paths along the middle of one region: the longest first, then branches to what is farthest.
+    """Yields paths along the middle of one region: the longest first, then branches to the farthest points.
 
-    The region is coarsened to blocks, each represented by its pixel farthest from the border; paths are
-    cheapest ways between blocks, where the border is dear. A path is float [P, 2] of (y, x) with at least
-    one point.
+    The region is divided into blocks, each represented by its pixel farthest from the border. A path is the
+    cheapest way between two blocks, and going near the border is expensive. Its points are float [P, 2] of
+    (y, x), at least one.
 
     Args:
         inside: bool [h, w], the region within its box.
         distance: float [h, w], distance to the region's border.
-        rng: chooses the first point and the wobble.
+        rng: draws the wobble.
     """
 
     def __init__(self, inside: np.ndarray, distance: np.ndarray, rng: np.random.Generator) -> None:
@@ -50,7 +50,7 @@ class RegionPaths:
             yield self._finish(branch, joined=True)
 
     def _reach(self, sources: list[tuple[int, int]]) -> np.ndarray:
-        """Cost of the cheapest way from the sources to every block, inf where there is none."""
+        """Cost of the cheapest way from the sources to every block; inf if there is none."""
         rows, columns = self._depth.shape
         padded = np.full((rows + 2, columns + 2), np.inf, dtype=np.float32)
         reach = padded[1:-1, 1:-1]
@@ -95,7 +95,7 @@ class RegionPaths:
 
 
 def _coarsen(depth: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Largest depth of each block, and where it is: float [gh, gw] and float [gh, gw, 2]."""
+    """Largest depth in each block, and its position: float [gh, gw] and float [gh, gw, 2]."""
     rows, columns = (-(-side // step) for side in depth.shape)
     padded = np.zeros((rows * step, columns * step), dtype=np.float32)
     padded[: depth.shape[0], : depth.shape[1]] = depth
@@ -107,7 +107,7 @@ def _coarsen(depth: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _edge_weights(depth: np.ndarray, points: np.ndarray, deepest: float) -> np.ndarray:
-    """Cost of going from a neighbour to a block, float32 [8, gh, gw]; inf into and out of nothing."""
+    """Cost of going from a neighbour to a block, float32 [8, gh, gw]; inf to and from empty blocks."""
     rows, columns = depth.shape
     cost = 1 + _BORDER_COST * (1 - depth / deepest) ** 2
     cost[depth == 0] = np.inf
@@ -117,13 +117,13 @@ def _edge_weights(depth: np.ndarray, points: np.ndarray, deepest: float) -> np.n
     for k, (dy, dx) in enumerate(_STEPS):
         there = np.s_[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns]
         length = np.hypot(*np.moveaxis(padded_points[there] - points, 2, 0))
-        # A block that stands for nothing has no place of its own: inf times a length of 0 must stay inf.
+        # An empty block has no position of its own: inf times a length of 0 must stay inf.
         weights[k] = np.maximum(length, 0.5) * (cost + padded_cost[there]) / 2
     return weights
 
 
 def _cut(points: np.ndarray, depth: np.ndarray) -> int:
-    """How many points to drop at the start: as long as the border is nearer behind than at the sides."""
+    """How many points to drop at the start: those that are nearer to the border behind than at the sides."""
     along = arc_lengths(points)
     free = np.nonzero(along >= 1.2 * depth)[0]
     most = int(0.22 * len(points))

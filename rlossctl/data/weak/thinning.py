@@ -1,19 +1,19 @@
-"""Skeletons of all regions of a label map at once, by thinning."""
+"""Thinning: the skeletons of all regions of a label map at once."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Neighbours in a circle, starting above: the order in which crossings are counted.
+# Neighbours in clockwise order from above, in which crossings are counted.
 _CIRCLE = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
 def skeletons(index: np.ndarray) -> np.ndarray:
     """The thinned regions of `index` [H, W] (region numbers from 0), bool [H, W].
 
-    Zhang and Suen's thinning (1984): two passes in turn take off border pixels whose removal neither parts a
-    region nor shortens a line. Only the pixels at the current border are looked at, so the cost grows
-    with the number of pixels, not with the regions' thickness.
+    Zhang and Suen's thinning (1984): two alternating passes remove border pixels whose removal neither splits
+    a region nor shortens a line. Only pixels at the current border are examined, so the cost grows with the
+    number of pixels, not with the thickness of the regions.
     """
     padded = np.pad(index, 1, constant_values=-1).ravel()
     columns = index.shape[1] + 2
@@ -28,7 +28,7 @@ def skeletons(index: np.ndarray) -> np.ndarray:
             gone = candidates[removable[np.packbits(same, axis=1, bitorder="little")[:, 0]]]
             alive[gone] = False
             quiet = 0 if len(gone) else quiet + 1
-            # A pixel away from the border cannot go, and one at the border may go in a later pass.
+            # Pixels away from the border stay; those at the border may go in a later pass.
             near = np.zeros(alive.shape, dtype=bool)
             near[candidates[~same.all(axis=1)]] = True
             near[gone[:, None] + offsets] = True
@@ -37,7 +37,7 @@ def skeletons(index: np.ndarray) -> np.ndarray:
 
 
 def _removable(first: int, second: int) -> np.ndarray:
-    """For each of the 256 neighbourhoods, whether the middle goes in a pass."""
+    """For each of the 256 neighbourhoods, whether a pass removes the pixel in the middle."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     count = bits.sum(axis=1)
     crossings = ((bits == 0) & (np.roll(bits, -1, axis=1) == 1)).sum(axis=1)

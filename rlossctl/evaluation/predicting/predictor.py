@@ -9,7 +9,7 @@ import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.predicting.modes import Mode, choose_mode
+from rlossctl.evaluation.predicting.modes import Labels, Mode, choose_mode
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Decision, Rule
 from rlossctl.evaluation.predicting.views import View
@@ -55,7 +55,7 @@ class Predictor:
     @property
     def gives_labels(self) -> bool:
         """Whether the model answers with label maps in place of scores."""
-        return self.preprocess is None
+        return isinstance(self._mode, Labels)
 
     @property
     def on_device(self) -> torch.device | None:

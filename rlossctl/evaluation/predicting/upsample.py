@@ -37,17 +37,17 @@ def upsample(
     return tall[:, :, :, left] * (1 - right) + tall[:, :, :, beside] * right
 
 
-def _aligned(source: int, target: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Source index and float32 weight of the next one for the first `count` of `target` positions."""
-    ratio = np.float32((source - 1) / (target - 1)) if target > 1 else np.float32(0)
+def _aligned(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index and float32 weight of the next one for the first `count` of `wanted` positions."""
+    ratio = np.float32((given - 1) / (wanted - 1)) if wanted > 1 else np.float32(0)
     position = np.arange(count, dtype=np.float32) * ratio
-    index = np.minimum(position.astype(np.int64), source - 1)
+    index = np.minimum(position.astype(np.int64), given - 1)
     return index, position - index.astype(np.float32)
 
 
-def _centred(source: int, target: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _centred(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """As `_aligned`, for pixels as areas: centres lie half a pixel inside the edges."""
-    position = (np.arange(count) + 0.5) * (source / target) - 0.5
-    position = np.clip(position, 0, source - 1).astype(np.float32)
+    position = (np.arange(count) + 0.5) * (given / wanted) - 0.5
+    position = np.clip(position, 0, given - 1).astype(np.float32)
     index = position.astype(np.int64)
     return index, position - index.astype(np.float32)

@@ -136,7 +136,7 @@ def presentation(protocol: Protocol, preprocess: Preprocess) -> Presentation:
     return CaffeCrop(preprocess)
 
 
-def batches(views: Sequence[View], size: int) -> Iterator[list[View]]:
+def batches(views: Sequence[View], size: int) -> Iterator[Sequence[View]]:
     """Runs of neighbours whose pixels have one shape, at most `size` long."""
     batch: list[View] = []
     for view in views:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any, Literal, TypeVar, get_args
 
-from rlossctl.errors import RlossError, UsageError
+from rlossctl.errors import UsageError
+from rlossctl.evaluation.running.workers import Workers
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -64,8 +62,8 @@ def decoding(decoders: Decoders, workers: int) -> Iterator[Call]:
     Args:
         decoders: "threads" decodes in the calling thread: Pillow's decoders and numpy leave the interpreter
             lock, so that two threads read twice what one does, and nothing is copied. "processes" decodes in
-            `workers` fresh processes, which send the decoded bytes: for so many cores that the lock itself
-            becomes the limit. They import the caller's main module, as multiprocessing does.
+            `workers` processes, which send the decoded bytes: for so many cores that the lock itself becomes
+            the limit.
 
     Raises:
         UsageError: there are no such decoders.
@@ -76,24 +74,5 @@ def decoding(decoders: Decoders, workers: int) -> Iterator[Call]:
     if decoders == "threads":
         yield lambda function, *arguments: function(*arguments)
         return
-    # Fresh ones: a fork would copy locks that threads of ONNX Runtime or torch hold.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_interrupts) as pool:
-
-        def call(function: Callable[..., Any], *arguments: object) -> Any:
-            try:
-                return pool.submit(function, *arguments).result()
-            except BrokenProcessPool as error:
-                raise RlossError(
-                    "a process that decodes pictures has ended before its time",
-                    found=str(error),
-                    expected="processes that can import the program that started them",
-                    advice="look for lack of memory; guard a script's own code by "
-                    'if __name__ == "__main__"; or decode in threads',
-                ) from error
-
-        yield call
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the one that started these ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Workers(workers) as processes:
+        yield processes.call

@@ -33,7 +33,7 @@ class Picture:
     prediction: np.ndarray
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
     """What one pass gave.
 

@@ -1,0 +1,105 @@
+"""Scores of one model on a GPU beside the CPU's: `rlossctl eval --device cuda` and `--device cpu`.
+
+    python benchmarks/devices.py --device cuda --images 40 --json figures.json
+
+Trains the demo's net on generated images (configs/demo, on the device), then evaluates it on both devices
+with the command line, as a user does. Prints mIoU and pixel accuracy of each, their differences, and the
+share of pixels whose class differs (at least: what the confusion matrices tell). Scores differ in their last
+bits, and PyTorch may use TF32 on a GPU, so classes may differ where two are nearly equally probable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlossctl.data.scenes.dataset import SYNTHETIC_CLASSES, generate_dataset
+from rlossctl.resources import configs_dir
+
+SIDE = 129
+
+
+def main() -> None:
+    arguments = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = compare(Path(folder), arguments)
+    for name, value in figures.items():
+        print(f"{name:<40} {value}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2))
+
+
+def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of both devices."""
+    data = generate_dataset(folder / "data", train=arguments.images, val=arguments.images, size=(SIDE, SIDE))
+    values = {
+        "DATA_ROOT": data,
+        "TRAIN_LIST": data / "list" / "train_full.txt",
+        "TEST_LIST": data / "list" / "val.txt",
+        "NUM_LABELS": len(SYNTHETIC_CLASSES),
+    }
+    settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    configs = configs_dir() / "demo"
+    rlossctl(
+        *("train", "--prototxt", configs / "train.prototxt", "--solver", configs / "solver.prototxt"),
+        *(
+            "--max-iter",
+            arguments.updates,
+            "--device",
+            arguments.device,
+            "--out",
+            folder / "run",
+            "--seed",
+            0,
+        ),
+        *settings,
+    )
+    (weights,) = (folder / "run").glob("*.caffemodel")
+    results = {}
+    for device in ("cpu", arguments.device):
+        file = folder / f"{device.replace(':', '_')}.json"
+        model = (configs / "test.prototxt", weights)
+        rlossctl("eval", *model, "--device", device, "--json", file, *settings)
+        results[device] = json.loads(file.read_text())
+    return differences(results["cpu"], results[arguments.device], arguments.device)
+
+
+def differences(cpu: dict[str, Any], other: dict[str, Any], device: str) -> dict[str, Any]:
+    """Scores side by side, from the JSON of `eval`."""
+    matrices = [np.array(result["confusion"], dtype=np.int64) for result in (cpu, other)]
+    moved = np.abs(matrices[0] - matrices[1]).sum() / 2
+    figures: dict[str, Any] = {"images": cpu["images"], "run by": other["backend"]}
+    for score in ("miou", "pixel_accuracy"):
+        figures[f"{score} on cpu"], figures[f"{score} on {device}"] = cpu[score], other[score]
+        figures[f"{score}, difference"] = other[score] - cpu[score]
+    figures["pixels of another class, share (at least)"] = float(moved / matrices[0].sum())
+    figures["images per second on cpu"] = cpu["images"] / cpu["seconds"]
+    figures[f"images per second on {device}"] = other["images"] / other["seconds"]
+    return figures
+
+
+def rlossctl(*words: object) -> None:
+    """Runs the command line."""
+    subprocess.run([sys.executable, "-m", "rlossctl", *map(str, words)], check=True)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda", help="the device beside the CPU (default cuda)")
+    parser.add_argument("--images", type=int, default=40, help="images to train on and to score (default 40)")
+    parser.add_argument("--updates", type=int, default=200, help="training steps (default 200)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

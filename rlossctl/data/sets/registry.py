@@ -1,0 +1,124 @@
+"""What is known of a data set, and which data sets there are.
+
+Nothing here or at the top of a data set's file loads NumPy: --help asks for the names, and a script that runs
+before anything is installed for the downloads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlossctl.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rlossctl.data.sets.laying_out import Prepared
+
+Prepare = Callable[..., "Prepared"]
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file of a data set, as `scripts/fetch_data.sh` fetches it.
+
+    Attributes:
+        item: what the script calls it.
+        file: its name.
+        addresses: where it is, in the order to try them.
+        sha256: its checksum; "" where no trustworthy one is known.
+    """
+
+    item: str
+    file: str
+    addresses: tuple[str, ...]
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set.
+
+    Attributes:
+        name: what commands call it.
+        title: what people call it.
+        classes: their names, in the order of their ids.
+        ignore_label: the id of the pixels that do not count.
+        ignore_label_free: whether the user may choose another, as label files are written anew.
+        palette: gives the colours of its own label files, uint8 [256, 3] RGB; None where they have none.
+        downloads: the files that people fetch, the one with the photos first.
+        folder: what `scripts/fetch_data.sh` calls the folder in which they are laid out.
+        help: a line on what is prepared from what, for --help.
+        placeholders: the prototxts' placeholders once it is prepared in {out}.
+        prepare: lays out the user's folders and archives (first argument) below a folder (second), with the
+            user's ignore label (third, where it is free), and says what was laid out; None where there is
+            nothing to lay out.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    ignore_label: int = 255
+    ignore_label_free: bool = False
+    palette: Callable[[], np.ndarray] | None = None
+    downloads: tuple[Download, ...] = ()
+    folder: str = ""
+    help: str = ""
+    placeholders: str = ""
+    prepare: Prepare | None = None
+
+
+_KNOWN: dict[str, DataSet] = {}
+
+
+def register(data_set: DataSet) -> None:
+    """Adds a data set that has nothing to be laid out."""
+    _KNOWN[data_set.name] = data_set
+
+
+def data_set(entry: DataSet) -> Callable[[Prepare], Prepare]:
+    """Adds a data set: decorates the function that lays it out."""
+
+    def add(prepare: Prepare) -> Prepare:
+        register(replace(entry, prepare=prepare))
+        return prepare
+
+    return add
+
+
+@cache
+def data_sets() -> dict[str, DataSet]:
+    """All data sets by name, in the order of their names."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{__package__}.{module.name}")
+    return dict(sorted(_KNOWN.items()))
+
+
+def prepare(name: str, sources: list[str], out: Path, ignore_label: int | None = None) -> Prepared:
+    """Lays out a data set; see the function of its own file.
+
+    Args:
+        ignore_label: the id for pixels that do not count, in place of the data set's own.
+
+    Raises:
+        UsageError: there is nothing to lay out, or labels that stay as they are and another ignore label.
+    """
+    entry = data_sets()[name]
+    label = entry.ignore_label if ignore_label is None else ignore_label
+    if label != entry.ignore_label and not entry.ignore_label_free:
+        raise UsageError(
+            f"the labels of {entry.title} stay as they are",
+            found=f"--void {label}",
+            expected=f"{entry.ignore_label}, which they have for pixels that do not count",
+            advice="leave out --void",
+        )
+    if entry.prepare is None:
+        raise UsageError(f"there is nothing to prepare for {entry.title}", found=name)
+    return entry.prepare(sources, out, label) if entry.ignore_label_free else entry.prepare(sources, out)

@@ -1,0 +1,9 @@
+"""The generated scenes of `rlossctl demo`: nothing to fetch, `rlossctl.data.scenes` draws them."""
+
+from __future__ import annotations
+
+from rlossctl.data.sets.registry import DataSet, register
+
+CLASSES = ("background", "stone", "fruit", "leaf", "animal")
+
+register(DataSet(name="scenes", title="generated scenes", classes=CLASSES))

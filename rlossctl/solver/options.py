@@ -1,0 +1,37 @@
+"""What a training is told besides its prototxts and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a training is run.
+
+    Attributes:
+        weights: caffemodels to start from, copied by layer name in order; None: the solver's own `weights`.
+        resume: a solver state, or "auto" for the newest complete snapshot (a fresh start if there is none).
+        out: folder for snapshots, train.log and metrics.jsonl; None: where snapshot_prefix says.
+        device: "cpu", "cuda", "cuda:1"; None and "auto" follow solver_mode and device_id, and take the CPU
+            where there is no GPU.
+        workers: threads that decode images ahead; None: up to 4.
+        seed: in place of random_seed; without either the system gives one.
+        max_iter: in place of max_iter, also for the poly policy.
+        tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
+        quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
+    """
+
+    weights: Sequence[str | Path] | None = None
+    resume: str | None = None
+    out: str | Path | None = None
+    device: str | torch.device | None = None
+    workers: int | None = None
+    seed: int | None = None
+    max_iter: int | None = None
+    tensorboard: bool = False
+    quiet: bool = False
