@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from rlossctl import resources
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import coordinates, template, unknown, unset, upgrade
+from rlossctl.prototxt import coordinates, schema, template, unknown, unset, upgrade
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 
@@ -196,7 +196,7 @@ def parse(text: str, kind: type[Kind], where: str) -> Kind:
 
 def _refuse_unknown(text: str, kind: type[Message], where: str) -> None:
     """Raises a PrototxtError with everything in a text that the schema does not know, if there is any."""
-    found = unknown.unknown(text, kind.DESCRIPTOR)
+    found = unknown.unknown(text, schema.descriptor(kind.DESCRIPTOR.name))
     if not found:
         return
     values = [one for one in found if one.value]

@@ -194,7 +194,7 @@ class _Reader:
             while self._peek()[0] == "text":  # strings side by side are one
                 self._next()
         if not _fits(known, kind, value):
-            message = known.containing_type.name
+            message = known.containing_type.name if known.containing_type else ""
             self._found.append(Unknown(line, path, message, word, layer))
 
     def _skip_value(self) -> None:
