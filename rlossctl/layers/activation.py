@@ -130,7 +130,9 @@ class Dropout(Layer):
     """TRAIN: zero with probability dropout_ratio, the rest times 1 / (1 - ratio); TEST: identity.
 
     sample_weights_test (SegNet, ENet) keeps sampling in TEST: Bayesian SegNet averages many passes.
-    whole_channels, a field of ours, drops channels of (N, C, H, W) instead of values: PyTorch's Dropout2d.
+    scale_train: false (detection forks) scales in TEST instead: TRAIN leaves the rest as it is, TEST is x
+    times 1 - ratio. whole_channels, a field of ours, drops channels of (N, C, H, W) instead of values:
+    PyTorch's Dropout2d.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -141,13 +143,15 @@ class Dropout(Layer):
             raise setup.error("dropout_ratio must lie between 0 and 1", found=self.ratio)
         if param.whole_channels and len(setup.bottoms[0]) != 4:
             raise setup.error("whole_channels needs a 4-D bottom", found=setup.bottoms[0])
+        self.scale = 1 if param.scale_train else 1 - self.ratio
         self.drop = F.dropout2d if param.whole_channels else F.dropout
         self.drops = setup.phase == "TRAIN" or param.sample_weights_test
         if self.drops:
             self.unexportable = "it draws at random (sample_weights_test: true, or phase TRAIN)"
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.drop(x, self.ratio, training=True) if self.drops else x
+        y = self.drop(x, self.ratio, training=True) if self.drops else x
+        return y if self.scale == 1 else y * self.scale
 
 
 @register("Softmax")

@@ -27,6 +27,7 @@ DIALECT = "fcn"
 SAME_PLACE = frozenset(
     (
         "AbsVal",
+        "Axpy",
         "BN",
         "BNLL",
         "BatchNorm",

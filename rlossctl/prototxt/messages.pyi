@@ -532,6 +532,7 @@ class DomainTransformParameter(Message):
 class DropoutParameter(Message):
     dropout_ratio: float
     sample_weights_test: bool
+    scale_train: bool
     whole_channels: bool
 
 class DummyDataParameter(Message):
