@@ -166,11 +166,11 @@ class MultiStageMeanfield(Layer):
         scores = start
         for _ in range(self.param.num_iterations):
             q = scores.softmax(1)
-            message = sum(
+            messages = [
                 _mix(weight, bilateral_filter(q, *kernel) / norm)
                 for weight, kernel, norm in zip(weights, kernels, norms, strict=True)
-            )
-            scores = unary - _mix(compatibility, message)
+            ]
+            scores = unary - _mix(compatibility, messages[0] + messages[1])
         return scores
 
 

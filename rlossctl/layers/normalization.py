@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.layers.running_statistics import AffineBatchNorm
 from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import BiasParameter, FillerParameter, ScaleParameter
 
 
 @register("BatchNorm")
@@ -27,7 +29,7 @@ class BatchNorm(Layer):
 
     default_lr_mult = 0.0
 
-    def __new__(cls, setup: Setup) -> Layer:
+    def __new__(cls, setup: Setup) -> Any:
         param = setup.message.batch_norm_param
         affine = param.scale_bias or param.HasField("scale_filler") or param.HasField("bias_filler")
         return AffineBatchNorm(setup) if affine else super().__new__(cls)
@@ -97,11 +99,12 @@ class _Broadcast(Layer):
     """Holds the second operand of Scale and Bias: a learned blob (1 bottom) or bottom 1, laid along the axes
     of bottom 0 from `axis` on."""
 
-    def __init__(self, setup: Setup, param: Message, filler: Message | None) -> None:
+    def __init__(
+        self, setup: Setup, param: ScaleParameter | BiasParameter, filler: FillerParameter | None
+    ) -> None:
         super().__init__(setup)
         shape = setup.bottoms[0]
-        self.learned = len(setup.bottoms) == 1
-        if self.learned:
+        if len(setup.bottoms) == 1:
             self.axis = canonical_axis(setup, param.axis, len(shape))
             self.size = _covered(setup, shape, self.axis, param.num_axes)
             self.add_blob(self.size, param.filler if param.HasField("filler") else filler)
@@ -115,6 +118,10 @@ class _Broadcast(Layer):
                     expected=f"axes of {shape} from {self.axis} on",
                 )
         self.trailing = len(shape) - self.axis - len(self.size)
+
+    def operand(self, bottom: Tensor | None) -> Tensor:
+        """The learned blob, or bottom 1 where there is one; see `spread`."""
+        return self.spread(self.blobs[0] if bottom is None else bottom)
 
     def spread(self, blob: Tensor) -> Tensor:
         """With axes of 1 behind, so that it broadcasts over bottom 0."""
@@ -131,13 +138,13 @@ class Scale(_Broadcast):
 
     def __init__(self, setup: Setup) -> None:
         param = setup.message.scale_param
-        super().__init__(setup, param, _one(param))
+        super().__init__(setup, param, FillerParameter(value=1.0))
         self.has_bias = param.bias_term
         if self.has_bias:
             self.add_blob(self.size, param.bias_filler if param.HasField("bias_filler") else None)
 
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
-        y = x * self.spread(self.blobs[0] if self.learned else factor)
+        y = x * self.operand(factor)
         return y + self.spread(self.blobs[-1]) if self.has_bias else y
 
 
@@ -152,16 +159,10 @@ class Bias(_Broadcast):
         super().__init__(setup, setup.message.bias_param, None)
 
     def forward(self, x: Tensor, term: Tensor | None = None) -> Tensor:
-        return x + self.spread(self.blobs[0] if self.learned else term)
+        return x + self.operand(term)
 
 
 def _covered(setup: Setup, shape: Shape, axis: int, num_axes: int) -> Shape:
     if num_axes < -1 or (num_axes > 0 and axis + num_axes > len(shape)):
         raise setup.error("num_axes reaches beyond the bottom", found=num_axes, expected=f"bottom {shape}")
     return shape[axis:] if num_axes == -1 else shape[axis : axis + num_axes]
-
-
-def _one(param: Message) -> Message:
-    filler = type(param.filler)()
-    filler.value = 1.0
-    return filler

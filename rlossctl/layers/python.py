@@ -36,7 +36,7 @@ class Python(Layer):
     that the batch's last image kept.
     """
 
-    def __new__(cls, setup: Setup) -> Layer:
+    def __new__(cls, setup: Setup) -> Any:  # one of the classes below
         param = setup.message.python_param
         if (param.module, param.layer) == pycaffe.BUILT_IN:
             return SpatialDropout(setup)
@@ -95,7 +95,7 @@ class UserData(DataLayer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.source = _Code(setup)
+        self.source: _Code = _Code(setup)
         if self.source.blobs:
             raise setup.error("learns blobs, which a layer without bottoms cannot", found="self.blobs")
 
@@ -113,7 +113,9 @@ class FedData(DataLayer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        channels, *size = setup.options["image_shape"]
+        shape = setup.options.get("image_shape")
+        assert shape is not None  # see Python.__new__
+        channels, *size = shape
         known = {**dict.fromkeys(IMAGES, (1, channels, *size)), "im_info": (1, 3)}
         known |= dict.fromkeys(BOXES, (1, 5))
         tops = list(setup.message.top)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,9 +12,9 @@ from rlossctl.layers.running_statistics import RunningBN
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 from rlossctl.prototxt.dialect import four_blobs
+from rlossctl.prototxt.messages import BNParameter
 
 EPSILON = 1e-9
-INFERENCE = 1
 
 
 @register("BN", source="SegNet", tops=(1, 3))
@@ -29,7 +31,7 @@ class BN(Layer):
     input is constant), and with iter_size only the last pass reaches its gradient.
     """
 
-    def __new__(cls, setup: Setup) -> Layer:
+    def __new__(cls, setup: Setup) -> Any:
         return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls)
 
     def __init__(self, setup: Setup) -> None:
@@ -38,7 +40,7 @@ class BN(Layer):
         shape = setup.bottoms[0]
         if len(shape) != 4:
             raise setup.error("needs a 4-D bottom", found=shape)
-        self.learns = param.bn_mode != INFERENCE
+        self.learns = param.bn_mode != BNParameter.INFERENCE
         if setup.tops > 1 and not self.learns:
             raise setup.error("has no statistics to give", found="bn_mode: INFERENCE", expected="one top")
         for name in ("scale_filler", "shift_filler"):
@@ -69,7 +71,7 @@ class Upsample(Layer):
     default 2), less one where pad_out_h or pad_out_w is set. An index outside the plane is an error.
     """
 
-    def __new__(cls, setup: Setup) -> Layer:
+    def __new__(cls, setup: Setup) -> Any:
         return Nearest(setup) if len(setup.bottoms) == 1 else super().__new__(cls)
 
     def __init__(self, setup: Setup) -> None:

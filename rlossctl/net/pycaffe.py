@@ -16,10 +16,10 @@ from types import ModuleType
 import numpy as np
 
 from rlossctl.net.layer import layer_error
-from rlossctl.prototxt.messages import LayerParameter
+from rlossctl.prototxt.messages import LayerParameter, Phase
 from rlossctl.trust import allows_python_layers
 
-TRAIN, TEST = 0, 1
+TRAIN, TEST = Phase.TRAIN, Phase.TEST
 BUILT_IN = ("spatial_dropout", "SpatialDropoutLayer")  # module and layer of ENet's, which nobody has to load
 
 
