@@ -91,7 +91,7 @@ layer { name: "zero" type: "Power" bottom: "mean" top: "zero" power_param { scal
 layer { name: "again" type: "BatchReindex" bottom: "right" bottom: "zero" top: "again" }
 layer { name: "one" type: "Pooling" bottom: "right" top: "one_each"
   pooling_param { pool: AVE global_pooling: true } }
-layer { name: "axpy" type: "Axpy" bottom: "one_each" bottom: "right" bottom: "depth" top: "axpy" }
+layer { name: "axpy" type: "Axpy" bottom: "one_each" bottom: "right" bottom: "product" top: "axpy" }
 layer { name: "prior" type: "PriorBox" bottom: "right" bottom: "data" top: "prior"
   prior_box_param { min_size: 4 max_size: 7 aspect_ratio: 2 } }
 layer { name: "filter" type: "Filter" bottom: "right" bottom: "mean" top: "chosen" }

@@ -67,11 +67,17 @@ def test_scale_train_false_scales_in_test(build):
     assert abs(dropped.mean().item() - 0.7) < 0.02
 
 
+@pytest.mark.proves("Axpy", gradient=True)
 @pytest.mark.parametrize("shape", [(2, 3, 1, 1), (2, 3)])
 def test_axpy(layer, shape):
-    a, x, y = torch.randn(shape), torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
-    net = layer("Axpy", "", shape, (2, 3, 4, 5), (2, 3, 4, 5))
-    torch.testing.assert_close(net.run({"a": a, "b": x, "c": y}).blobs["t0"], a.reshape(2, 3, 1, 1) * x + y)
+    a, x, y = (torch.randn(size, requires_grad=True) for size in (shape, (2, 3, 4, 5), (2, 3, 4, 5)))
+    found = layer("Axpy", "", shape, (2, 3, 4, 5), (2, 3, 4, 5))(a=a, b=x, c=y)["t0"]
+    factor, weight = a.detach().reshape(2, 3, 1, 1), torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(found, factor * x + y)
+    (found * weight).sum().backward()
+    torch.testing.assert_close(a.grad.reshape(2, 3), (weight * x.detach()).sum((2, 3)))
+    torch.testing.assert_close(x.grad, weight * factor)
+    torch.testing.assert_close(y.grad, weight)
 
 
 def test_axpy_refuses_other_sizes(layer):

@@ -113,6 +113,7 @@ def test_crf_as_rnn_with_potts_weights_is_our_mean_field(build):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.proves("MultiStageMeanfield", gradient=True)
 def test_crf_as_rnn_learns_its_weights(build):
     """Weights and compatibilities that mix the classes, and the gradients, against the formula."""
     from rlossctl.bilateral import bilateral_filter

@@ -119,6 +119,7 @@ def test_an_image_shape_builds_nets_without_their_data(build, shared):
     assert build(seg, data={"image_shape": (3, 7, 8)}).shapes["data"] == (2, 3, 7, 8)
 
 
+@pytest.mark.proves("ImageLabelmapData")
 def test_edge_maps_of_hed_are_fed_from_outside(build):
     text = head("ImageLabelmapData", 'image_data_param { source: "gone.lst" batch_size: 2 }')
     net = build(text, data={"image_shape": (3, 20, 30)})

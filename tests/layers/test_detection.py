@@ -49,6 +49,7 @@ def test_boxes_are_opencvs(build, fields: str):
     np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.proves("PriorBox")
 @pytest.mark.parametrize(
     "fields, image, step",
     [
@@ -188,6 +189,7 @@ def plain(
     return sorted(best, key=lambda row: (row[1], -row[2]))
 
 
+@pytest.mark.proves("DetectionOutput")
 @pytest.mark.parametrize(
     "fields, settings",
     [

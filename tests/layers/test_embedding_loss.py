@@ -12,6 +12,7 @@ def draw(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 2
 
 
+@pytest.mark.proves("SmoothL1Loss", gradient=True)
 @pytest.mark.parametrize("sigma", [1.0, 3.0])
 @pytest.mark.parametrize("weights", [0, 1, 2])
 def test_smooth_l1(layer, sigma: float, weights: int):
@@ -33,6 +34,7 @@ def test_smooth_l1(layer, sigma: float, weights: int):
     torch.testing.assert_close(grad.flatten(), torch.tensor(slopes), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.proves("CenterLoss", gradient=True)
 def test_center_loss_and_its_two_gradients(layer):
     """center_loss_layer.cpp of caffe-face."""
     fields = 'loss_weight: 0.5 center_loss_param { num_output: 3 center_filler { type: "xavier" } }'
@@ -58,9 +60,15 @@ def test_center_loss_refuses_ids_that_have_no_centre(layer):
         layer("CenterLoss", "", (2, 5), (2,))
 
 
+@pytest.mark.proves("SELU", "", gradient=True)
+@pytest.mark.proves("SeLU", "selu_param { lambda: 2 }", gradient=True)
+@pytest.mark.proves("SeLu", "selu_param { alpha: 2 }", gradient=True)
 @pytest.mark.parametrize("name", ["SeLu", "SeLU", "SELU"])
 def test_selu(layer, name: str):
-    x = draw(5, 2, 3, 4)
-    torch.testing.assert_close(layer(name, "", (2, 3, 4)).run({"a": x}).blobs["t0"], torch.selu(x))
-    found = layer(name, "selu_param { lambda: 2 alpha: 3 }", (2, 3, 4)).run({"a": x}).blobs["t0"]
+    x = draw(5, 2, 3, 4).requires_grad_()
+    y = layer(name, "", (2, 3, 4))(a=x)["t0"]
+    torch.testing.assert_close(y, torch.selu(x))
+    (slope,), (expected,) = (torch.autograd.grad(values.sum(), x) for values in (y, torch.selu(x)))
+    torch.testing.assert_close(slope, expected)
+    found = layer(name, "selu_param { lambda: 2 alpha: 3 }", (2, 3, 4))(a=x)["t0"]
     torch.testing.assert_close(found, 2 * torch.where(x > 0, x, 3 * (x.exp() - 1)))

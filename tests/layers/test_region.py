@@ -98,12 +98,26 @@ def test_opencv_agrees(build, image, kind: str, param: str):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.proves("ROIPooling", gradient=True)
 def test_the_gradient_goes_to_the_maxima(build):
     net = build("force_backward: true " + text("ROIPooling", ROI, 1, (1, 1, 9, 13)))
     x = torch.randn(1, 1, 9, 13, requires_grad=True, generator=torch.Generator().manual_seed(1))
     y = net.run({"x": x, "r": torch.tensor([[0.0, 0, 0, 51, 35]])}).blobs["p"]
     y.sum().backward()
     assert x.grad.sum() == 12 and torch.equal((x.detach() * (x.grad > 0)).max(), y.max())
+
+
+@pytest.mark.proves("PSROIPooling", gradient=True)
+def test_the_gradient_is_spread_over_the_bins(build):
+    """Bins of 3 x 4 values in a region of 9 x 12: each value gets a twelfth, in the channel of its bin."""
+    net = build("force_backward: true " + text("PSROIPooling", PSROI, 1, (1, 18, 9, 13)))
+    x = torch.zeros(1, 18, 9, 13, requires_grad=True)
+    net.run({"x": x, "r": torch.tensor([[0.0, 0, 0, 47, 35]])}).blobs["p"].sum().backward()
+    expected = torch.zeros(2, 3, 3, 9, 13)
+    for i in range(3):
+        for j in range(3):
+            expected[:, i, j, 3 * i : 3 * i + 3, 4 * j : 4 * j + 4] = 1 / 12
+    torch.testing.assert_close(x.grad[0], expected.flatten(0, 2))
 
 
 @pytest.mark.parametrize(

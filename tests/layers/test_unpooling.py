@@ -52,6 +52,20 @@ def test_a_mask_brings_the_maxima_back_to_their_places(build):
     assert kept.sum() == 2 * 16 and torch.equal(blobs["u"][kept], x[kept])
 
 
+@pytest.mark.proves(
+    "Unpooling", "unpooling_param { kernel_size: 2 stride: 2 unpool_size: 40 }", gradient=True
+)
+@pytest.mark.parametrize("method, share", [("MAX", 0), ("AVE", 0.25), ("TILE", 1)])
+def test_the_gradient_comes_from_where_the_values_went(layer, method: str, share: float):
+    x = torch.randn(SHAPE, requires_grad=True)
+    fields = f"unpooling_param {{ unpool: {method} kernel_size: 2 stride: 2 unpool_h: 8 unpool_w: 10 }}"
+    weight = torch.randn(2, 3, 8, 10)
+    (layer("Unpooling", fields, SHAPE)(a=x)["t0"] * weight).sum().backward()
+    windows = weight.unflatten(3, (5, 2)).unflatten(2, (4, 2))
+    expected = windows.sum((3, 5)) * share if share else windows[:, :, :, 0, :, 0]
+    torch.testing.assert_close(x.grad, expected)
+
+
 def test_v1_nets_of_deconvnet_are_upgraded(build):
     net = build(
         "input: 'a' input_dim: 1 input_dim: 2 input_dim: 4 input_dim: 4 layers { type: UNPOOLING name: 'u' "
