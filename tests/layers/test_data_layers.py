@@ -121,7 +121,8 @@ def test_an_image_shape_builds_nets_without_their_data(build, shared):
 
 @pytest.mark.proves("ImageLabelmapData")
 def test_edge_maps_of_hed_are_fed_from_outside(build):
-    text = head("ImageLabelmapData", 'image_data_param { source: "gone.lst" batch_size: 2 }')
+    text = 'layer { name: "in" type: "ImageLabelmapData" top: "data" top: "label" '
+    text += 'image_data_param { source: "gone.lst" batch_size: 2 } }'
     net = build(text, data={"image_shape": (3, 20, 30)})
     assert net.shapes == {"data": (2, 3, 20, 30), "label": (2, 1, 20, 30)} and net.dialect == "fcn"
     with pytest.raises(NetError, match="its files are not read here") as caught:
