@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlossctl.converters.folding.scale import fold_scale
-from rlossctl.converters.inference_net import TrainedNet
-from rlossctl.converters.onnx import precision
+from rlossctl.converters.nets.inference_net import TrainedNet
+from rlossctl.converters.onnx import finished_file, precision
 from rlossctl.converters.onnx.attach import Ends, attach
 from rlossctl.converters.onnx.export import export
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import chosen_layers
-from rlossctl.converters.verifying import finished_file, trials
+from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
 from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask

@@ -70,7 +70,7 @@ class ImageSegData(SourceLayer):
     """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
 
     data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
-    before padding. The order of operations: rlossctl.data.sources.seg_transform. Options of the caller (seed,
+    before padding. The order of operations: rlossctl.data.seg_transform. Options of the caller (seed,
     workers, source, root) take precedence over the prototxt.
     """
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from rlossctl.data.images import MAX_PIXELS, check_labels, image_size, read_image, read_label
-from rlossctl.data.palette import class_names, save_label_png, voc_palette
+from rlossctl.data.palette import save_label_png, voc_palette
 from rlossctl.data.sets.camvid import CLASSES as CAMVID_CLASSES
+from rlossctl.data.sets.names import class_names
 from rlossctl.data.sets.voc import CLASSES as VOC_CLASSES
 from rlossctl.errors import DataError, RlossError, UsageError
 
