@@ -226,6 +226,7 @@ class _Job:
             blobs=blobs,
             source={kind: origin[kind] for kind in ("prototxt", "weights")},
             version=origin["tool"]["version"],
+            untrained=list(self.trained.untrained),
         )
 
     def _trials(self) -> Iterator[trials.Trial]:

@@ -69,6 +69,7 @@ undefined. docs/evaluation.md defines every score.
     "Model",
     options.placeholders,
     options.dialect,
+    options.allow_missing,
     options.python_layers,
     click.option(
         "--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]"
@@ -134,6 +135,7 @@ def command(
     limit: int | None,
     placeholders: Mapping[str, object],
     dialect: str,
+    allow_missing: bool,
     mean: tuple[float, float, float] | None,
     scale: float | None,
     rgb: bool,
@@ -174,7 +176,7 @@ def command(
     paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
-            with_settings(paired, placeholders, dialect),
+            with_settings(paired, placeholders, dialect, allow_missing),
             ImageList(data, root, label_dir, limit),
             overrides=PreprocessOverrides(mean, scale, rgb, crop),
             counting=Counting(ignore, interest, band),

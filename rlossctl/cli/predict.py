@@ -85,7 +85,7 @@ class Kinds(click.ParamType):
         "--root", default="", metavar="DIR", help="Folder of the names in lists and on standard input."
     ),
 )
-@groups.option_group("Model", options.placeholders, options.dialect)
+@groups.option_group("Model", options.placeholders, options.dialect, options.allow_missing)
 @prediction.input_options
 @prediction.protocol_options
 @prediction.rule_options
@@ -107,6 +107,7 @@ def command(
     rule: Rule,
     device: str,
     dialect: str,
+    allow_missing: bool,
     workers: int,
     decoders: Decoders,
 ) -> None:
@@ -128,11 +129,13 @@ def command(
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model(Named("", model, weights, placeholders, dialect), device)
+    opened = open_model(Named("", model, weights, placeholders, dialect, allow_missing), device)
     preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))
+    for warning in opened.warnings:
+        click.echo(f"warning  {warning}")
     summary = prediction_files.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)
     click.echo(prediction_files.format_summary(summary, outputs))
     sys.exit(1 if summary.failed else 0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlossctl.errors import NetError
 from rlossctl.net.graph import Graph, Node
 from rlossctl.net.layer import DataLayer, Layer, Shape
-from rlossctl.net.parameters import Learnable, copy_blobs
+from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting
 from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import Weights, load_weights
 
@@ -237,6 +237,12 @@ class Net(nn.Module):
         """As `copy_from`, from opened weights; `where` names them in errors."""
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_blobs(layers, self.params, where, complete=model.format == "binaryproto")
+
+    def copy_fitting(self, path: str | Path) -> Fitted:
+        """As `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
+        model = load_weights(path)
+        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        return copy_fitting(layers, self.params, complete=model.format == "binaryproto")
 
     def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor], watch: Watch) -> tuple[Tensor, ...]:
         absent = [name for name in layer.bottoms if name not in blobs]

@@ -76,6 +76,7 @@ class OpenedModel:
         fingerprint: a hash of the model's content, for a state file.
         images: the list and the folder of its names, as the caller or else the data layer says.
         notes: sentences that the user should read.
+        warnings: reasons to doubt the result, to stand above it.
     """
 
     name: str
@@ -83,6 +84,7 @@ class OpenedModel:
     runner: Runner | LabelRunner
     images: ImageList
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -144,7 +146,10 @@ def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
             advice="leave them out, or name the prototxt instead of the ONNX file",
         )
     runner = open_onnx(named.model, device)
-    return OpenedModel(_called(named), hash_files([named.model]), runner, images)
+    warnings: tuple[str, ...] = ()
+    if runner.untrained:
+        warnings = (f"layers had no weights when {named.model} was made: {', '.join(runner.untrained)}",)
+    return OpenedModel(_called(named), hash_files([named.model]), runner, images, warnings=warnings)
 
 
 def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
@@ -158,13 +163,18 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         )
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
+    from rlossctl.net.coverage import copy_covered, require_finite_layers
     from rlossctl.net.origin import DataOverrides, NetOrigin
-    from rlossctl.net.parameters import coverage_notes
     from rlossctl.prototxt.messages import Phase
+    from rlossctl.weights import load_weights
 
     origin = NetOrigin(model, weights, named.placeholders, named.dialect)
     net = load_inference_net(origin, DataOverrides(images.file, images.root))
-    notes = coverage_notes(*net.copy_from(weights), net.params, weights)
+    coverage = copy_covered(net, load_weights(weights), str(weights))
+    runner = TorchRunner(net, device)
+    coverage.require(named.allow_missing, runner.layers)
+    require_finite_layers(net, str(weights), runner.layers)
+    warning = coverage.warning(runner.layers)
     source = image_source(net)
     if source is not None and net.param.state.phase != Phase.TRAIN:
         # A training net's list is never taken without being named: its scores would mean nothing.
@@ -175,7 +185,14 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         )
     # The net as it is after placeholders and phase rules, whatever file it came from.
     fingerprint = hash_files([weights], {"net": str(net.param), "dialect": named.dialect})
-    return OpenedModel(_called(named), fingerprint, TorchRunner(net, device), images, notes)
+    return OpenedModel(
+        _called(named),
+        fingerprint,
+        runner,
+        images,
+        coverage.notes(runner.layers),
+        (warning,) if warning else (),
+    )
 
 
 def _called(named: Named) -> str:
