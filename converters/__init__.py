@@ -70,8 +70,8 @@ def convert(
         outputs: blobs that an ONNX model returns (default: the scores).
         classes: class names for an ONNX model's metadata.
         dialect: whose Caffe the net is for, where it does not show it.
-        allow_missing: let the weights lack layers of the net, which then keep what their fillers draw; what is
-            written says so (`untrained`, in an ONNX, safetensors or PyTorch file).
+        allow_missing: let the weights lack layers of the net, which then keep what their fillers draw; an
+            ONNX, safetensors or PyTorch file then names them (`untrained`).
         fold_bn, root: list of images (and the folder of its names) for the statistics that are folded into
             SegNet's BN layers; `net` is then the training net.
         image_shape: (C, H, W), for a net whose data layer would look at its images to know their size.

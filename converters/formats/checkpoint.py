@@ -34,7 +34,7 @@ def write(trained: TrainedNet, out: Path) -> Verification:
 
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The file's bytes; `shared`, `source` and `untrained`, which are JSON in other formats, become containers."""
+    """The file's bytes; `shared`, `source` and `untrained` are JSON in other formats and containers here."""
     content = {
         "state_dict": {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()},
         **{

@@ -1,4 +1,4 @@
-"""The report on an ONNX model; the weights of models with external data stay unread."""
+"""The report on an ONNX model; external data is read only to find values that are not finite."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, table
-from rlossctl.weights.onnxfile import load_onnx
+from rlossctl.weights.finite import NotFinite, describe, not_finite
+from rlossctl.weights.onnxfile import load_onnx, tensor_values
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from onnx import ValueInfoProto
+    from onnx import ModelProto, ValueInfoProto
+
+_FLOATS = (1, 10, 11)  # TensorProto's FLOAT, FLOAT16, DOUBLE
 
 
 def onnx_report(path: Path) -> Report:
@@ -28,6 +31,7 @@ def onnx_report(path: Path) -> Report:
     operators = Counter(node.op_type for node in graph.node)
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    broken = _not_finite(path, model)
     lines = [
         f"ONNX model {graph.name!r} by {model.producer_name or '?'} {model.producer_version}".rstrip(),
         f"opset           {', '.join(f'{name} {version}' for name, version in opsets.items())}",
@@ -37,11 +41,31 @@ def onnx_report(path: Path) -> Report:
             f"metadata        {name}: {text if len(text) < 60 else f'{len(text):,} characters'}"
             for name, text in metadata.items()
         ),
+        *([f"NOT FINITE      {counted(len(broken), 'tensor')}: {describe(broken)}"] if broken else []),
         "",
         *table(("operator", "nodes"), [(name, str(n)) for name, n in operators.most_common()], right=(1,)),
     ]
-    content = {"kind": "onnx", "file": str(path), "opset": opsets, **ends, "operators": dict(operators)}
+    content: dict[str, object] = {
+        "kind": "onnx",
+        "file": str(path),
+        "opset": opsets,
+        **ends,
+        "operators": dict(operators),
+    }
+    content["not_finite"] = [each._asdict() for each in broken]
     return Report({**content, "values": count, "metadata": metadata}, lines)
+
+
+def _not_finite(path: Path, model: ModelProto) -> list[NotFinite]:
+    folder = path.resolve().parent
+    tensors = (
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.data_type in _FLOATS
+        # A report needs no external data; `load_onnx` has checked where it lies.
+        and all((folder / entry.value).exists() for entry in tensor.external_data if entry.key == "location")
+    )
+    return list(not_finite((f"tensor {tensor.name!r}", tensor_values(path, tensor)) for tensor in tensors))
 
 
 def _value(value: ValueInfoProto) -> str:

@@ -1,7 +1,7 @@
 """Which layers of a net a weights file fills, and what becomes of those that it does not.
 
-Caffe copies weights by layer name and says nothing of layers that the file lacks. They keep what their fillers
-drew, and the scores of such a net mean nothing.
+Caffe copies weights by layer name and says nothing of layers that the file lacks. They keep what their
+fillers drew, and the scores of such a net mean nothing.
 """
 
 from __future__ import annotations

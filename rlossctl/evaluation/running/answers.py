@@ -23,5 +23,6 @@ def not_numbers() -> NetError:
     """The error for scores that are NaN."""
     return NetError(
         "the model's scores are not numbers (NaN)",
-        advice="check the weights: the training that made them may have diverged",
+        advice="run rlossctl inspect on the weights, which names blobs that are not finite (the training may "
+        "have diverged); if they are finite, check the preprocessing",
     )
