@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # One file stays with one process: what its tests share is made once.
 PYTEST_FLAGS ?= -n 2 --dist loadfile
+GPU_FLAGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -15,7 +16,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test check conformance sanitize native-address native-thread lint format generate clean
+.PHONY: help venv demo test check conformance sanitize native-address native-thread gpu lint format generate clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -25,14 +26,16 @@ help:
 	@echo 'make check        the same with the quick tests alone: for every commit'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
+	@echo 'make gpu          on a machine with an NVIDIA GPU, without network: build, test, measure (docs/cuda.md)'
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint         check the style (ruff)'
-	@echo 'make format       bring the style about (ruff)'
+	@echo 'make format       apply the style (ruff)'
 	@echo 'make generate     write the pages and stubs that programs write'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
-	@echo "PYTEST_FLAGS is handed to pytest: '$(PYTEST_FLAGS)' unless given (two processes)."
+	@echo "PYTEST_FLAGS is handed to pytest: '$(PYTEST_FLAGS)' unless given (two processes);"
+	@echo "GPU_FLAGS to benchmarks/gpu.py, such as --dry."
 
 venv: $(INSTALLED)
 
@@ -88,6 +91,10 @@ native-address native-thread: venv
 	  -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 -DSANITIZE=$(SANITIZE) >/dev/null && \
 	$(BIN)/cmake --build build/$@ && build/$@/native_tests
 
+# In the Python that is there, without an installation: a machine with a GPU may have no network.
+gpu:
+	$(PYTHON) benchmarks/gpu.py $(GPU_FLAGS)
+
 clean:
-	rm -rf $(VENV) demo-out build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo-out gpu-out build dist .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """Scores of one model on a GPU beside the CPU's: `rlossctl eval --device cuda` and `--device cpu`.
 
-    python benchmarks/devices.py --device cuda --images 40 --json figures.json
+    python benchmarks/devices.py --device cuda --images 12 --json figures.json
 
 Trains the demo's net on generated images (configs/demo, on the device), then evaluates it on both devices
 with the command line, as a user does. Prints mIoU and pixel accuracy of each, their differences, and the
@@ -95,7 +95,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda", help="the device beside the CPU (default cuda)")
-    parser.add_argument("--images", type=int, default=40, help="images to train on and to score (default 40)")
+    parser.add_argument("--images", type=int, default=12, help="images to train on and to score (default 12)")
     parser.add_argument("--updates", type=int, default=200, help="training steps (default 200)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
     return parser.parse_args()

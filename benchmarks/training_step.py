@@ -46,7 +46,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_data(root, arguments.batch, arguments.size)
+        write_data(root, arguments.batch, arguments.size, arguments.distinct)
         steps = {name: prepare(root, net, arguments) for name, net in NETS.items()}
     walls: dict[str, list[float]] = {name: [] for name in steps}
     works: dict[str, list[float]] = {name: [] for name in steps}
@@ -88,17 +88,18 @@ def peak_memory(step: Callable[[], object], device: str) -> float:
     return float(torch.cuda.max_memory_allocated())
 
 
-def write_data(root: Path, count: int, size: int) -> None:
-    """Generated photos and scribbles with the list of ./list/train.txt."""
+def write_data(root: Path, count: int, size: int, distinct: int) -> None:
+    """Generated photos and scribbles; ./list/train.txt names `count`, in turn if there are fewer."""
     rng = np.random.default_rng(0)
     lines = []
-    for index in range(count):
+    for index in range(min(count, distinct)):
         photo, mask = draw_scene(rng, (size, size))
         Image.fromarray(photo).save(root / f"{index}.png")
         save_label_png(root / f"{index}_label.png", make_scribbles(mask, seed=index), palette=False)
         lines.append(f"/{index}.png /{index}_label.png\n")
     (root / "list").mkdir()
-    (root / "list" / "train.txt").write_text("".join(lines), encoding="utf-8")
+    named = [lines[index % len(lines)] for index in range(count)]
+    (root / "list" / "train.txt").write_text("".join(named), encoding="utf-8")
 
 
 def prepare(root: Path, net: str, arguments: argparse.Namespace) -> Callable[[], object]:
@@ -128,6 +129,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batch", type=int, default=20, help="images per step (default 20, the original's)")
+    parser.add_argument("--distinct", type=int, default=20, help="photos to generate at most (default 20)")
     parser.add_argument("--size", type=int, default=321, help="side of the images (default 321)")
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), help="default: torch's choice"

@@ -7,50 +7,25 @@ experiments' nets and of two small ones also lie here as files, which `configs/m
 from __future__ import annotations
 
 import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from rlossctl.configs.networks import (
-    camvid,
-    deeplab_largefov,
-    deeplab_msc_largefov,
-    deeplab_vgg16,
-    deeplabv3plus,
-    demo,
-    duc_hdc,
-    enet,
-    fcn8,
-    gcn,
-    imagenet,
-    pspnet,
-    resnet101,
-    segnet,
-    unet,
-    upernet,
-)
+from rlossctl.configs import networks
 from rlossctl.configs.networks.network import Network
 from rlossctl.errors import RlossError, UsageError
 from rlossctl.files import atomic_write, make_folder
 
-_MODULES = (
-    deeplab_largefov,
-    deeplab_msc_largefov,
-    deeplab_vgg16,
-    resnet101,
-    demo,
-    camvid,
-    deeplabv3plus,
-    pspnet,
-    duc_hdc,
-    fcn8,
-    unet,
-    segnet,
-    gcn,
-    upernet,
-    enet,
-    imagenet,
-)
-NETWORKS: dict[str, Network] = {network.name: network for module in _MODULES for network in module.NETWORKS}
+
+def _networks() -> Iterator[Network]:
+    """The NETWORKS of every file in networks/; a new one needs no other change."""
+    for module in pkgutil.iter_modules(networks.__path__, f"{networks.__name__}."):
+        yield from getattr(importlib.import_module(module.name), "NETWORKS", ())
+
+
+NETWORKS: dict[str, Network] = {network.name: network for network in _networks()}
 
 
 def name_of(network: Network, which: str) -> str:

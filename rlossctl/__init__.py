@@ -19,7 +19,7 @@ from rlossctl import lazy
 
 if TYPE_CHECKING:
     from rlossctl.converters import convert as convert
-    from rlossctl.evaluation import evaluate as evaluate
+    from rlossctl.evaluation.evaluate import evaluate as evaluate
     from rlossctl.losses import DenseCRFLoss as DenseCRFLoss
     from rlossctl.net import Net as Net
     from rlossctl.net import load_net as load_net

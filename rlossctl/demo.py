@@ -153,7 +153,7 @@ class _Job:
         )
         seed = self.seed * 10 + 1 + bool(weights)
         options = TrainOptions(weights=weights or None, out=out, device="cpu", seed=seed, quiet=True)
-        trained = train(origin, options=options)
+        trained = train(origin.read(), options=options)
         return trained.require_snapshot().with_suffix(".caffemodel")
 
     def _convert_and_evaluate(

@@ -184,9 +184,7 @@ def _own_files() -> Iterator[Check]:
     from rlossctl.resources import configs_dir
 
     again = "pip install --force-reinstall rlossctl"
-    works, detail = _attempt(
-        lambda: f"{len(schema.message('LayerParameter').DESCRIPTOR.fields)} layer fields"
-    )
+    works, detail = _attempt(lambda: f"{len(schema.descriptor('LayerParameter').fields)} layer fields")
     yield Check("rlossctl's files", "schema of prototxts", works, True, detail, again)
     works, detail = _attempt(lambda: str(configs_dir()))
     yield Check("rlossctl's files", "network configurations", works, False, detail, again)
@@ -281,11 +279,9 @@ def _filter_on(device: str) -> str:
 
 
 def _kernel() -> str:
-    from rlossctl.bilateral.choice import native_module
+    from rlossctl.bilateral.choice import find_native
 
-    module = native_module()
-    if isinstance(module, str):
-        raise ImportError(module)
+    module = find_native().needed()
     simd = getattr(module, "simd", None)
     return str(module.__file__) + (f", instructions: {simd()}" if simd else "")
 

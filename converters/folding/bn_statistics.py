@@ -6,20 +6,19 @@ import torch
 from torch import Tensor
 
 from rlossctl.errors import UsageError
-from rlossctl.layers.segnet import BN, EPSILON, INFERENCE
+from rlossctl.layers.segnet import BN, EPSILON
 from rlossctl.net import Net
-from rlossctl.net.net import LayerNode
+from rlossctl.prototxt.messages import BNParameter
 from rlossctl.words import counted
 
 
 class _Statistics:
     """Means over batches of a BN layer's batch mean and biased batch variance."""
 
-    def __init__(self, layer: LayerNode) -> None:
-        self.mean: Tensor | float = 0.0
-        self.variance: Tensor | float = 0.0
+    def __init__(self, module: BN) -> None:
+        self.mean = self.variance = torch.zeros((), dtype=torch.float64)
         self.batches = 0
-        self.hook = layer.module.register_forward_pre_hook(self._add)
+        self.hook = module.register_forward_pre_hook(self._add)
 
     def _add(self, module: BN, bottoms: tuple[Tensor, ...]) -> None:
         variance, mean = torch.var_mean(bottoms[0].double(), (0, 2, 3), correction=0, keepdim=True)
@@ -42,7 +41,9 @@ def fold_bn(net: Net) -> tuple[str, ...]:
     Raises:
         UsageError: no BN layer learns, or no data layer reads a list.
     """
-    layers = [layer for layer in net.layers if isinstance(layer.module, BN) and layer.module.learns]
+    layers = [
+        (layer, layer.module) for layer in net.layers if isinstance(layer.module, BN) and layer.module.learns
+    ]
     readers = [layer for layer in net.layers if layer.name in net.sources]
     if not layers or not readers:
         raise UsageError(
@@ -54,21 +55,21 @@ def fold_bn(net: Net) -> tuple[str, ...]:
         )
     batch = net.shapes[readers[0].tops[0]][0]
     samples = int(net.sources[readers[0].name].state()["samples"])
-    statistics = [_Statistics(layer) for layer in layers]
+    statistics = [_Statistics(module) for _, module in layers]
     for _ in range(-(-samples // batch)):
-        net.run(until=[layer.tops[0] for layer in layers])
-    for layer, values in zip(layers, statistics, strict=True):
+        net.run(until=[layer.tops[0] for layer, _ in layers])
+    for (layer, module), values in zip(layers, statistics, strict=True):
         values.hook.remove()
-        _fold(layer, values.mean / values.batches, values.variance / values.batches)
+        _fold(module, values.mean / values.batches, values.variance / values.batches)
+        layer.message.bn_param.bn_mode = BNParameter.INFERENCE
     return (
         f"folded {counted(len(layers), 'BN layer')} by {counted(samples, 'image')} in batches of {batch}",
     )
 
 
-def _fold(layer: LayerNode, mean: Tensor, variance: Tensor) -> None:
-    scale, shift = layer.module.blobs
+def _fold(module: BN, mean: Tensor, variance: Tensor) -> None:
+    scale, shift = module.blobs
     factor = scale.double() / torch.sqrt(variance + EPSILON)
     shift.copy_(shift.double() - mean * factor)
     scale.copy_(factor)
-    layer.module.learns = False
-    layer.message.bn_param.bn_mode = INFERENCE
+    module.learns = False

@@ -14,7 +14,7 @@ from rlossctl.layers.normalization import BatchNorm, Bias, Scale
 from rlossctl.layers.segnet import BN
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.layer import Layer
-from rlossctl.net.net import LayerNode
+from rlossctl.net.walk import LayerNode
 
 LINEAR = (Convolution, Deconvolution, InnerProduct)
 Affine = tuple[Tensor, Tensor]  # factor and term of each channel, float64
@@ -34,7 +34,9 @@ def fold_scale(deploy: Deploy) -> tuple[Deploy, dict[str, str]]:
     """
     readers = _readers(deploy)
     shared: dict[tuple[int, ...], list[nn.Parameter]] = {}
-    new, gone, into = {}, set(), {}
+    new: dict[int, LayerNode] = {}
+    gone: set[int] = set()
+    into: dict[str, str] = {}
     for number, layer in enumerate(deploy.layers):
         chain = _chain(deploy, readers, number)
         if not chain:

@@ -22,8 +22,8 @@ from rlossctl.converters.importers.program import (
 )
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
-from rlossctl.net.net import LayerNode
 from rlossctl.net.parameters import assign
+from rlossctl.net.walk import LayerNode
 from rlossctl.weights import TensorFile
 
 

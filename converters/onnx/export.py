@@ -67,9 +67,9 @@ class _AllValues(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         made = {
-            (number, index): top
-            for number, (_, tops) in enumerate(self.deploy.walk(image))
-            for index, top in enumerate(tops)
+            (step.number, index): top
+            for step in self.deploy.walk(image)
+            for index, top in enumerate(step.tops)
         }
         return tuple(made[place] for place in self.places)
 

@@ -68,11 +68,11 @@ class TorchModel:
     def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
         """See BlobModel."""
         places = {(v.number, v.top): v.name for v in self._values if v.name in names}
-        walk = enumerate(self._deploy.walk(torch.from_numpy(image)))
+        walk = self._deploy.walk(torch.from_numpy(image))
         while True:
             try:
                 with torch.no_grad():
-                    number, (bottoms, tops) = next(walk)
+                    step = next(walk)
             except StopIteration:
                 return
             except RuntimeError as error:  # torch's word for sizes that do not go together
@@ -81,10 +81,10 @@ class TorchModel:
                     found=f"{str(error).splitlines()[0]} (batch of shape {image.shape})",
                     expected="a size that the net's layers agree on",
                 ) from error
-            for top, tensor in enumerate(tops):
-                if (number, top) in places:
-                    choice = choice_of(self._deploy.layers[number], top, bottoms, tops)
-                    yield Blob(places.pop((number, top)), tensor.detach().numpy(), choice)
+            for top, tensor in enumerate(step.tops):
+                if (step.number, top) in places:
+                    name = places.pop((step.number, top))
+                    yield Blob(name, tensor.detach().numpy(), choice_of(step, top))
 
 
 class OnnxModel:

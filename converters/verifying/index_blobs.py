@@ -12,7 +12,7 @@ from torch import Tensor
 from rlossctl.converters.verifying.comparison import Comparison
 from rlossctl.layers.indexing import ArgMax
 from rlossctl.layers.pooling import Pooling
-from rlossctl.net.net import LayerNode
+from rlossctl.net.walk import LayerNode, Step
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,21 @@ class Choice:
     Attributes:
         candidates: what is chosen from, along `axis`; the other axes are the indices' own.
         best: the largest of each window, of the indices' shape.
-        tops: the layer's tops in the pass, to be changed by `follow`.
+        step: the layer in the pass, whose top `follow` replaces.
+        top: which of its tops the blob is.
         window: (width of the plane, kernel) for the masks of pooling: how far two of one window may be apart.
     """
 
     candidates: Tensor
     axis: int
     best: Tensor
-    tops: list[Tensor]
+    step: Step
     top: int
     window: tuple[int, tuple[int, int]] | None
 
     def compare(self, trial: str, blob: str, found: np.ndarray, layer: str) -> Comparison:
         """The error is how much less than the best the other program's choices are worth."""
-        own = self.tops[self.top]
+        own = self.step.tops[self.top]
         other = torch.from_numpy(np.array(found)).to(own.dtype)
         count = self.candidates.shape[self.axis]
         wrong = other.shape != own.shape or bool(((other < 0) | (other >= count)).any())
@@ -52,7 +53,8 @@ class Choice:
         comparable."""
         comparison = self.compare(trial, blob, found, layer)
         if np.isfinite(comparison.error):
-            self.tops[self.top] = torch.from_numpy(np.array(found)).to(self.tops[self.top].dtype)
+            own = self.step.tops[self.top]
+            self.step.replace(self.top, torch.from_numpy(np.array(found)).to(own.dtype))
         return comparison
 
     def _of_one_window(self, own: Tensor, other: Tensor) -> bool:
@@ -72,17 +74,19 @@ class Blob(NamedTuple):
     choice: Choice | None = None
 
 
-def choice_of(layer: LayerNode, top: int, bottoms: tuple[Tensor, ...], tops: list[Tensor]) -> Choice | None:
+def choice_of(step: Step, top: int) -> Choice | None:
     """The choice that a top is, or None for a top of plain values."""
-    if not is_choice(layer, top):
+    if not is_choice(step.layer, top):
         return None
-    module = layer.module
+    module, candidates = step.layer.module, step.bottoms[0]
+    if isinstance(module, ArgMax) and module.axis is not None:
+        best = candidates.amax(module.axis, keepdim=True)
+        return Choice(candidates, module.axis, best, step, top, None)
     if isinstance(module, Pooling):
-        plane = bottoms[0].shape[2:]
-        kernel = tuple(plane) if module.is_global else module.kernel
-        return Choice(bottoms[0].flatten(2), 2, tops[0], tops, top, (plane[1], kernel))
-    best = bottoms[0].amax(module.axis, keepdim=True)
-    return Choice(bottoms[0], module.axis, best, tops, top, None)
+        rows, columns = candidates.shape[2:]
+        kernel = (rows, columns) if module.is_global else module.kernel
+        return Choice(candidates.flatten(2), 2, step.tops[0], step, top, (columns, kernel))
+    return None
 
 
 def is_choice(layer: LayerNode, top: int) -> bool:

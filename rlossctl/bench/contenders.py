@@ -36,8 +36,9 @@ class Contender:
 def contenders(twin: bool = True) -> list[Contender]:
     """The native kernel first, as far as it is built, then what it is compared with."""
     found = []
-    if not isinstance(choice.native_module(), str):
-        simd = choice.native_module().simd()
+    native = choice.find_native().module
+    if native is not None:
+        simd = native.simd()
         found.append(Contender("native", f"this package's lattice, {simd}", *_with_kernel("native")))
         found.append(
             Contender(

@@ -74,31 +74,54 @@ def announce(chosen: Backend, device: torch.device) -> None:
         _warn_once(chosen.reason)
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled module; None where it cannot be used, and why not."""
+
+    module: ModuleType | None
+    missing: str = ""
+
+    def needed(self) -> ModuleType:
+        """The module.
+
+        Raises:
+            ImportError: it cannot be used.
+        """
+        if self.module is None:
+            raise ImportError(self.missing)
+        return self.module
+
+
 @functools.cache
-def native_module() -> ModuleType | str:
-    """The compiled module, or the reason why it cannot be imported."""
+def find_native() -> Compiled:
+    """The kernel for the CPU."""
     try:
         from rlossctl import _native
     except ImportError as error:
-        return f"the native module cannot be imported ({error})"
-    return _native
+        return Compiled(None, f"the native module cannot be imported ({error})")
+    return Compiled(_native)
 
 
 @functools.cache
-def cuda_module() -> ModuleType | str:
-    """The compiled CUDA module, or the reason why it cannot be used."""
+def find_cuda() -> Compiled:
+    """The kernel for NVIDIA GPUs."""
     try:
         from rlossctl import _native_cuda
     except ImportError as error:
-        return f"the CUDA module cannot be imported, it is built where nvcc is found ({error})"
+        why = f"the CUDA module cannot be imported, it is built where nvcc is found ({error})"
+        return Compiled(None, why)
     unusable = _native_cuda.why_unusable()
-    return f"the CUDA module cannot run here ({unusable})" if unusable else _native_cuda
+    return (
+        Compiled(None, f"the CUDA module cannot run here ({unusable})")
+        if unusable
+        else Compiled(_native_cuda)
+    )
 
 
 def _instruction_set() -> str:
     """avx512, avx2 or plain, as the native kernel will run."""
     try:
-        return native_module().simd()
+        return find_native().needed().simd()
     except ValueError as error:
         raise UsageError(
             "does not name an instruction set of this processor",
@@ -112,8 +135,7 @@ def _instruction_set() -> str:
 def _why_not_native(kind: str) -> str | None:
     if kind not in ("cpu", "cuda"):
         return f"there is no native kernel for {kind}; the torch twin runs on the device itself"
-    module = native_module() if kind == "cpu" else cuda_module()
-    return module if isinstance(module, str) else None
+    return (find_native() if kind == "cpu" else find_cuda()).missing or None
 
 
 @functools.cache

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 
 import torch
 
-from rlossctl.bilateral.choice import cuda_module
+from rlossctl.bilateral.choice import find_cuda
 from rlossctl.bilateral.twin import FORWARD
 
 
@@ -43,9 +45,9 @@ def lattice_filter(
     filtered = torch.empty_like(values)
     fixed = _deterministic(deterministic)
     with _current_stream(values.device) as stream:
-        size = cuda_module().workspace_bytes(*_sizes(values, image), order, fixed)
+        size = _kernel().workspace_bytes(*_sizes(values, image), order, fixed)
         workspace = _memory(size, values.device)
-        cuda_module().bilateral_filter(
+        _kernel().bilateral_filter(
             *_addresses(values, image, filtered),
             *_sizes(values, image),
             sigma_xy,
@@ -68,7 +70,7 @@ def densecrf(
     order: int = FORWARD,
     deterministic: bool | None = None,
     with_gradient: bool = True,
-) -> tuple[torch.Tensor | None, torch.Tensor]:
+) -> tuple[torch.Tensor | Any, torch.Tensor]:
     """The energies of the DenseCRF loss and their gradient from one filter pass, with s = values * mask.
 
     Args:
@@ -87,9 +89,9 @@ def densecrf(
     energies = torch.empty(len(values), dtype=torch.float64, device=values.device)
     fixed = _deterministic(deterministic)
     with _current_stream(values.device) as stream:
-        size = cuda_module().workspace_bytes(*_sizes(values, image), order, fixed)
+        size = _kernel().workspace_bytes(*_sizes(values, image), order, fixed)
         workspace = _memory(size, values.device)
-        cuda_module().densecrf(
+        _kernel().densecrf(
             *_addresses(values, mask, image, gradient, energies),
             *_sizes(values, image),
             sigma_xy,
@@ -114,9 +116,9 @@ def exact_filter(
     filtered = torch.empty_like(values)
     sizes = _sizes(values, image)
     with _current_stream(values.device) as stream:
-        size = cuda_module().exact_workspace_bytes(*sizes)
+        size = _kernel().exact_workspace_bytes(*sizes)
         workspace = _memory(size, values.device)
-        cuda_module().exact_filter(
+        _kernel().exact_filter(
             *_addresses(values, image, filtered),
             *sizes,
             sigma_xy,
@@ -142,7 +144,7 @@ class Lattices:
 
     def __init__(self, image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
         self._shape = tuple(image.shape)
-        self._part = cuda_module().kept_images(*image.shape)  # how many images share a lattice's memory
+        self._part = _kernel().kept_images(*image.shape)  # how many images share a lattice's memory
         with _current_stream(image.device) as stream:
             parts = image.split(self._part)
             self._kept = [_build(images, sigma_xy, sigma_rgb, stream) for images in parts]
@@ -162,9 +164,9 @@ class Lattices:
         with _current_stream(values.device, *self._kept) as stream:
             for kept, part, out in parts:
                 sizes = len(part), values.shape[1], colours, height, width
-                size = cuda_module().rows_workspace_bytes(*sizes, order, fixed)
+                size = _kernel().rows_workspace_bytes(*sizes, order, fixed)
                 workspace = _memory(size, values.device)
-                cuda_module().apply_lattice(
+                _kernel().apply_lattice(
                     *_addresses(part, out),
                     *sizes,
                     order,
@@ -178,9 +180,13 @@ class Lattices:
 
 def _build(image: torch.Tensor, sigma_xy: float, sigma_rgb: float, stream: int) -> torch.Tensor:
     """The memory of one lattice, for all images [N, C, H, W]."""
-    kept = _memory(cuda_module().lattice_bytes(*image.shape), image.device)
-    cuda_module().build_lattice(image.data_ptr(), *image.shape, sigma_xy, sigma_rgb, *_span(kept), stream)
+    kept = _memory(_kernel().lattice_bytes(*image.shape), image.device)
+    _kernel().build_lattice(image.data_ptr(), *image.shape, sigma_xy, sigma_rgb, *_span(kept), stream)
     return kept
+
+
+def _kernel() -> ModuleType:
+    return find_cuda().needed()
 
 
 @contextmanager

@@ -7,9 +7,11 @@ a symmetric operator. Every call uses torch's number of threads; no result depen
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 
-from rlossctl.bilateral.choice import native_module
+from rlossctl.bilateral.choice import find_native
 from rlossctl.bilateral.packing import pack
 from rlossctl.bilateral.twin import FORWARD
 
@@ -26,7 +28,7 @@ def lattice_filter(
     sigmas = sigma_xy, sigma_rgb
     arguments = *_addresses(values, image, filtered), *_sizes(values, image), *sigmas, order
     try:
-        native_module().bilateral_filter(*arguments, torch.get_num_threads())
+        _kernel().bilateral_filter(*arguments, torch.get_num_threads())
     except ValueError:
         _explain(image, *sigmas)
         raise
@@ -49,7 +51,7 @@ def densecrf(
     addresses = _addresses(values, mask, image, gradient, energies)
     arguments = *addresses, *_sizes(values, image), *sigmas, order, factor
     try:
-        native_module().densecrf(*arguments, torch.get_num_threads())
+        _kernel().densecrf(*arguments, torch.get_num_threads())
     except ValueError:
         _explain(image, *sigmas)
         raise
@@ -61,7 +63,7 @@ def exact_filter(
 ) -> torch.Tensor:
     """The Gaussian sum itself, [N, K, H, W]; what `cutoff` leaves out is at most cutoff * sum |values|."""
     filtered = torch.empty_like(values)
-    native_module().exact_filter(
+    _kernel().exact_filter(
         *_addresses(values, image, filtered),
         *_sizes(values, image),
         sigma_xy,
@@ -81,7 +83,7 @@ class Lattices:
         sigmas = sigma_xy, sigma_rgb
         arguments = image.data_ptr(), images, colours, height, width, *sigmas
         try:
-            self._kept = native_module().Lattices(*arguments, torch.get_num_threads())
+            self._kept = _kernel().Lattices(*arguments, torch.get_num_threads())
         except ValueError:
             _explain(image, *sigmas)
             raise
@@ -100,6 +102,10 @@ class Lattices:
     def vertices(self) -> int:
         """How many vertices the lattices have together."""
         return self._kept.vertices
+
+
+def _kernel() -> ModuleType:
+    return find_native().needed()
 
 
 def _explain(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:

@@ -53,7 +53,7 @@ def differentiable(
         return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    function = type(op.name().replace("::", "_"), (torch.autograd.Function,), members)
+    function: Any = type(op.name().replace("::", "_"), (torch.autograd.Function,), members)
 
     def recorded(*arguments: Any) -> Any:
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments):

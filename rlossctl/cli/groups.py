@@ -52,6 +52,13 @@ class Group(click.Group):
             raise NoSuchCommand(name, self.list_commands(ctx), ctx)
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes every command with its whole first sentence."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, found.get_short_help_str(limit=1000)) for name, found in commands if found]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 class NoSuchCommand(click.UsageError):
     """The name of a command that a group lacks, with those that are spelled nearly so."""

@@ -112,8 +112,8 @@ def command(
         max_iter=max_iter,
         tensorboard=tensorboard,
     )
-    origin = SolverOrigin(prototxt, solver, placeholders, dialect)
-    trained = train(origin, DataOverrides(data, root), chosen)
+    file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
+    trained = train(file, DataOverrides(data, root), chosen)
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")

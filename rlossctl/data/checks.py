@@ -153,9 +153,10 @@ def _check(
     except DataError as error:
         yield Finding(error.message, listed, f"{sample.image}: {error.found}")
     try:
-        label = read_label(sample.label)
-        report.modes[_mode(sample.label)] += 1
-        yield from _check_ids(label, listed, sample.label, num_classes, ignore, report)
+        path = sample.label or ""
+        label = read_label(path)
+        report.modes[_mode(path)] += 1
+        yield from _check_ids(label, listed, path, num_classes, ignore, report)
     except DataError as error:
         yield Finding(error.message, listed, f"{sample.label}: {error.found}")
     if photo is not None and label is not None and photo.shape[:2] != label.shape:

@@ -92,7 +92,7 @@ def label_sheet(samples: Sequence[Sample], ignore: int = 255) -> Image.Image:
     """
     panels: list[Panel] = []
     for sample in samples:
-        photo, ids = read_image(sample.image), read_label(sample.label)
+        photo, ids = read_image(sample.image), read_label(sample.label or "")
         name = sample.image.rsplit("/", 1)[-1]
         panels.append((name, thumbnail(photo[:, :, ::-1])))
         caption = f"labelled {(ids != ignore).mean():.2%}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from rlossctl.data.sources.seg_transform import SegTransform, read_crop, read_mean
 from rlossctl.errors import DataError
+
+if TYPE_CHECKING:
+    from rlossctl.prototxt.messages import LayerParameter
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Preprocess:
             )
 
     @classmethod
-    def from_layer(cls, layer: Any, *, stride: int = 1, offset: int = 0) -> Preprocess:
+    def from_layer(cls, layer: LayerParameter, *, stride: int = 1, offset: int = 0) -> Preprocess:
         """Reads the transform_param of a data layer's message.
 
         Caffe's data layers give BGR. A single mean value applies to all three channels. DenseImageData crops
@@ -64,8 +67,9 @@ class Preprocess:
         """
         where = f"layer {layer.name!r}"
         mean = read_mean(layer.transform_param, where) or (0.0,)
+        blue, green, red = mean if len(mean) == 3 else mean * 3
         return cls(
-            mean_bgr=tuple(mean) if len(mean) == 3 else mean * 3,
+            mean_bgr=(blue, green, red),
             scale=float(layer.transform_param.scale),
             crop=None if layer.type == "DenseImageData" else read_crop(layer.transform_param, where),
             stride=stride,
@@ -128,8 +132,9 @@ class Preprocess:
         transform = SegTransform("TEST", mean=self.mean_bgr, scale=self.scale, crop=self.crop)
         label = np.zeros(image.shape[:2], dtype=np.uint8)
         data, _ = transform(image, label, np.random.default_rng(0))
-        crop = self.crop or label.shape
-        return self._order(data), (min(crop[0], label.shape[0]), min(crop[1], label.shape[1]))
+        rows, columns = image.shape[:2]
+        crop = self.crop or (rows, columns)
+        return self._order(data), (min(crop[0], rows), min(crop[1], columns))
 
     def _side(self, side: int, crop: int) -> int:
         return crop if side <= crop else side + (self.offset - side) % self.stride

@@ -92,7 +92,7 @@ def gather(samples: Sequence[Sample], *, source: str, ignore: int = 255) -> Stat
     found = Statistics(ignore)
     for sample in track(samples, len(samples), "images"):
         listed = f"{source}:{sample.line}"
-        photo, label = read_image(sample.image, listed=listed), read_label(sample.label, listed=listed)
+        photo, label = read_image(sample.image, listed=listed), read_label(sample.label or "", listed=listed)
         if photo.shape[:2] != label.shape:
             raise DataError(
                 "image and label differ in size",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
-    from rlossctl.net.net import LayerNode
+    from rlossctl.net.walk import LayerNode
 
 # The few fields that distinguish layers of one type: message, field, format.
 NOTED = (

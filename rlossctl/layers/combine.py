@@ -8,8 +8,6 @@ from torch import Tensor
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 
-PROD, SUM, MAX = 0, 1, 2
-
 
 @register("Eltwise", bottoms=(2, None))
 class Eltwise(Layer):
@@ -22,21 +20,21 @@ class Eltwise(Layer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.eltwise_param
-        self.operation = param.operation
+        self.operation = param.EltwiseOp.Name(param.operation)
         self.coefficients = list(param.coeff)
         if len(set(setup.bottoms)) != 1:
             raise setup.error("bottoms must have one shape", found=list(setup.bottoms))
-        if self.coefficients and (self.operation == PROD or len(self.coefficients) != len(setup.bottoms)):
+        if self.coefficients and (self.operation == "PROD" or len(self.coefficients) != len(setup.bottoms)):
             raise setup.error(
                 "coeff must be given once per bottom, and not for PROD",
                 found=f"{len(self.coefficients)} coefficients, {len(setup.bottoms)} bottoms",
             )
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        if self.operation == SUM:
+        if self.operation == "SUM":
             return self._sum(bottoms)
         y = bottoms[0]
-        if self.operation == PROD:
+        if self.operation == "PROD":
             for x in bottoms[1:]:
                 y = y * x
             return y

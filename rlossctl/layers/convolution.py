@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import ConvolutionParameter, FillerParameter, InnerProductParameter
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _DECONVOLUTIONS = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -186,7 +186,7 @@ class InnerProduct(Layer):
 
 
 def kernel_stride_pad(
-    setup: Setup, param: Message, spatial: int
+    setup: Setup, param: ConvolutionParameter, spatial: int
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Reads kernel, stride and pad in either of Caffe's two spellings (repeated, or _h and _w)."""
     return (
@@ -197,7 +197,12 @@ def kernel_stride_pad(
 
 
 def _either(
-    setup: Setup, param: Message, repeated: str, pair: str, spatial: int, default: int | None
+    setup: Setup,
+    param: ConvolutionParameter,
+    repeated: str,
+    pair: str,
+    spatial: int,
+    default: int | None,
 ) -> tuple[int, ...]:
     names = (f"{pair}_h", f"{pair}_w")
     values = list(getattr(param, repeated))
@@ -230,5 +235,5 @@ def per_axis(
     return tuple(values * spatial) if len(values) == 1 else tuple(values)
 
 
-def _filler(param: Message, name: str) -> Message | None:
+def _filler(param: ConvolutionParameter | InnerProductParameter, name: str) -> FillerParameter | None:
     return getattr(param, name) if param.HasField(name) else None

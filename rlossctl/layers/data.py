@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rlossctl.data.sources.imageseg import ImageSegSource
-from rlossctl.net.fillers import fill
+from rlossctl.net.fillers import Filler, fill
 from rlossctl.net.layer import DataLayer, Setup, Shape, SourceLayer, read_options
 from rlossctl.net.registry import register
 
@@ -34,7 +34,7 @@ class DummyData(DataLayer):
             zip(param.num, param.channels, param.height, param.width, strict=False)
         )
         self.sizes = _shapes(setup, sizes)
-        fillers = list(param.data_filler) or [None]
+        fillers: list[Filler] = list(param.data_filler) or [None]
         if len(fillers) not in (1, setup.tops):
             raise setup.error("data_filler must be given once or once per top", found=len(fillers))
         fillers = fillers * setup.tops if len(fillers) == 1 else fillers
@@ -45,7 +45,7 @@ class DummyData(DataLayer):
 
 
 class _Dummy:
-    def __init__(self, shapes: list[Shape], fillers: list[object], where: str) -> None:
+    def __init__(self, shapes: list[Shape], fillers: list[Filler], where: str) -> None:
         self._shapes, self._fillers, self._where = shapes, fillers, where
 
     def next_batch(self) -> list[np.ndarray]:

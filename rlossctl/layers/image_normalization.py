@@ -8,8 +8,7 @@ from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
-
-WITHIN_CHANNEL = 1
+from rlossctl.prototxt.messages import LRNParameter
 
 
 @register("LRN")
@@ -24,7 +23,7 @@ class LRN(Layer):
         super().__init__(setup)
         param = setup.message.lrn_param
         self.size, self.alpha, self.beta, self.k = param.local_size, param.alpha, param.beta, param.k
-        self.within = param.norm_region == WITHIN_CHANNEL
+        self.within = param.norm_region == LRNParameter.WITHIN_CHANNEL
         if self.size % 2 == 0:
             raise setup.error("local_size must be odd", found=self.size)
         if len(setup.bottoms[0]) != 4:

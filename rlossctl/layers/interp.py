@@ -36,7 +36,7 @@ class Interp(Layer):
         self.size = (
             (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
         )
-        rules = [value for value in (self.shrink, self.zoom, self.size) if value is not None]
+        rules: list[object] = [value for value in (self.shrink, self.zoom, self.size) if value is not None]
         if len(setup.bottoms) == 2:
             self._check_reference(setup, rules)
         elif not rules:
@@ -65,7 +65,7 @@ class Interp(Layer):
 
     def output_size(self, size: int, axis: int) -> int:
         """Output size of an effective (cropped) input size along height (0) or width (1)."""
-        if self.shrink is None and self.zoom is None:
+        if self.size is not None and self.shrink is None and self.zoom is None:
             return self.size[axis]
         if self.shrink is not None:
             size = (size - 1) // self.shrink + 1

@@ -9,8 +9,8 @@ from torch import Tensor
 from rlossctl.net.labels import check_labels
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import BiasChannelParameter
 
-PIXEL = 2
 FILLER = -1  # fills label lists up to their fixed length
 
 
@@ -117,7 +117,7 @@ class BiasChannel(LabelBias):
 
     @property
     def by_pixel(self) -> bool:
-        return self.setup.message.bias_channel_param.label_type == PIXEL
+        return self.setup.message.bias_channel_param.label_type == BiasChannelParameter.PIXEL
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         classes = scores.shape[1]

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.errors import DataError, NetError
@@ -16,6 +15,7 @@ from rlossctl.files import atomic_write
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
 from rlossctl.net.registry import register
 from rlossctl.optional import needed
+from rlossctl.prototxt.messages import MatReadParameter, MatWriteParameter
 
 VARIABLE = "data"
 
@@ -63,7 +63,7 @@ class MatRead(DataLayer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.source = MatSource(setup)
+        self.source: MatSource = MatSource(setup)
 
     def shapes(self) -> list[Shape]:
         return self.source.shapes()
@@ -119,7 +119,7 @@ class MatSource:
 class Names:
     """File names by pass number: from the list `source`, read when it is first needed, or iter_<number>."""
 
-    def __init__(self, param: Message, setup: Setup) -> None:
+    def __init__(self, param: MatReadParameter | MatWriteParameter, setup: Setup) -> None:
         self._prefix, self._source, self._strip = param.prefix, param.source, param.strip
         self._where = setup.where
         if not param.HasField("prefix") or param.strip < 0:

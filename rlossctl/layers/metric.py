@@ -20,6 +20,8 @@ class SegAccuracy(Layer):
     occurs nor is predicted. `metric` has no effect, as in the original.
     """
 
+    confusion: Tensor
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.seg_accuracy_param

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import BiasParameter, FillerParameter, ScaleParameter
 
 
 @register("BatchNorm")
@@ -90,11 +90,12 @@ class _Broadcast(Layer):
     """Holds the second operand of Scale and Bias: a learned blob (1 bottom) or bottom 1, laid along the axes
     of bottom 0 from `axis` on."""
 
-    def __init__(self, setup: Setup, param: Message, filler: Message | None) -> None:
+    def __init__(
+        self, setup: Setup, param: ScaleParameter | BiasParameter, filler: FillerParameter | None
+    ) -> None:
         super().__init__(setup)
         shape = setup.bottoms[0]
-        self.learned = len(setup.bottoms) == 1
-        if self.learned:
+        if len(setup.bottoms) == 1:
             self.axis = canonical_axis(setup, param.axis, len(shape))
             self.size = _covered(setup, shape, self.axis, param.num_axes)
             self.add_blob(self.size, param.filler if param.HasField("filler") else filler)
@@ -108,6 +109,10 @@ class _Broadcast(Layer):
                     expected=f"axes of {shape} from {self.axis} on",
                 )
         self.trailing = len(shape) - self.axis - len(self.size)
+
+    def operand(self, bottom: Tensor | None) -> Tensor:
+        """The learned blob, or bottom 1 where there is one; see `spread`."""
+        return self.spread(self.blobs[0] if bottom is None else bottom)
 
     def spread(self, blob: Tensor) -> Tensor:
         """With axes of 1 behind, so that it broadcasts over bottom 0."""
@@ -124,13 +129,13 @@ class Scale(_Broadcast):
 
     def __init__(self, setup: Setup) -> None:
         param = setup.message.scale_param
-        super().__init__(setup, param, _one(param))
+        super().__init__(setup, param, FillerParameter(value=1.0))
         self.has_bias = param.bias_term
         if self.has_bias:
             self.add_blob(self.size, param.bias_filler if param.HasField("bias_filler") else None)
 
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
-        y = x * self.spread(self.blobs[0] if self.learned else factor)
+        y = x * self.operand(factor)
         return y + self.spread(self.blobs[-1]) if self.has_bias else y
 
 
@@ -145,16 +150,10 @@ class Bias(_Broadcast):
         super().__init__(setup, setup.message.bias_param, None)
 
     def forward(self, x: Tensor, term: Tensor | None = None) -> Tensor:
-        return x + self.spread(self.blobs[0] if self.learned else term)
+        return x + self.operand(term)
 
 
 def _covered(setup: Setup, shape: Shape, axis: int, num_axes: int) -> Shape:
     if num_axes < -1 or (num_axes > 0 and axis + num_axes > len(shape)):
         raise setup.error("num_axes reaches beyond the bottom", found=num_axes, expected=f"bottom {shape}")
     return shape[axis:] if num_axes == -1 else shape[axis : axis + num_axes]
-
-
-def _one(param: Message) -> Message:
-    filler = type(param.filler)()
-    filler.value = 1.0
-    return filler

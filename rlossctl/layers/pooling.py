@@ -8,8 +8,8 @@ from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import PoolingParameter, SPPParameter
 
-MAX, AVE, STOCHASTIC = 0, 1, 2
 LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
 
 
@@ -32,14 +32,15 @@ class Pooling(Layer):
         self.param = param
         if len(setup.bottoms[0]) != 4:
             raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
-        if setup.tops == 2 and param.pool != MAX:
+        if setup.tops == 2 and param.pool != PoolingParameter.MAX:
             raise setup.error("a second top (the mask) exists only for MAX pooling", found="pool: AVE")
-        self.is_max, self.is_stochastic = param.pool == MAX, param.pool == STOCHASTIC
+        self.is_max = param.pool == PoolingParameter.MAX
+        self.is_stochastic = param.pool == PoolingParameter.STOCHASTIC
         self.draws = self.is_stochastic and setup.phase == "TRAIN"
         if self.draws:
             self.unexportable = "STOCHASTIC pooling draws at random in TRAIN"
         self.is_global = param.global_pooling
-        self.floor = param.round_mode == 1
+        self.floor = param.round_mode == PoolingParameter.FLOOR
         if not self.is_global:
             self._read_window(setup)
 
@@ -158,12 +159,12 @@ class SPP(Layer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.spp_param
-        self.levels, self.is_max = param.pyramid_height, param.pool == MAX
+        self.levels, self.is_max = param.pyramid_height, param.pool == SPPParameter.MAX
         if self.levels < 1:
             raise setup.error("pyramid_height must be positive", found=self.levels)
         if len(setup.bottoms[0]) != 4:
             raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
-        if param.pool == STOCHASTIC:
+        if param.pool == SPPParameter.STOCHASTIC:
             raise setup.error("STOCHASTIC pooling is not available", expected="MAX or AVE")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,7 +172,8 @@ class SPP(Layer):
         return levels[0] if len(levels) == 1 else torch.cat([level.flatten(1) for level in levels], 1)
 
     def _pool(self, x: Tensor, bins: int) -> Tensor:
-        kernel, padding = [], []
+        kernel: list[int] = []
+        padding: list[int] = []
         for size in reversed(x.shape[2:]):  # F.pad counts from the last axis
             window = -(-size // bins)
             excess = window * bins - size
@@ -226,12 +228,14 @@ def _draw(windows: Tensor) -> Tensor:
     return windows.gather(3, chosen).squeeze(3)
 
 
-def _pair(setup: Setup, param: object, single: str, pair: str, default: int | None) -> tuple[int, int]:
-    names = (f"{pair}_h", f"{pair}_w")
-    if any(param.HasField(name) for name in names):
+def _pair(
+    setup: Setup, param: PoolingParameter, single: str, pair: str, default: int | None
+) -> tuple[int, int]:
+    height, width = f"{pair}_h", f"{pair}_w"
+    if param.HasField(height) or param.HasField(width):
         if param.HasField(single):
             raise setup.error(f"{single} excludes {pair}_h and {pair}_w")
-        both = tuple(getattr(param, name) for name in names)
+        both = getattr(param, height), getattr(param, width)
         if default != 0 and 0 in both:
             raise setup.error(f"{pair}_h and {pair}_w must both be positive", found=both)
         return both

@@ -33,7 +33,7 @@ class Python(Layer):
     reproduced: ENet's gradient of every image goes to the channels that the batch's last image kept.
     """
 
-    def __new__(cls, setup: Setup) -> Layer:
+    def __new__(cls, setup: Setup) -> Any:  # one of the classes below
         param = setup.message.python_param
         if (param.module, param.layer) == OURS:
             return SpatialDropout(setup)
@@ -89,7 +89,7 @@ class UserData(DataLayer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.source = _Code(setup)
+        self.source: _Code = _Code(setup)
         if self.source.blobs:
             raise setup.error("learns blobs, which a layer without bottoms cannot", found="self.blobs")
 

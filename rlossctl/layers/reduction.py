@@ -7,8 +7,6 @@ from torch import Tensor
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
 
-SUM, ASUM, SUMSQ, MEAN = 1, 2, 3, 4
-
 
 @register("Reduction")
 class Reduction(Layer):
@@ -20,13 +18,13 @@ class Reduction(Layer):
         super().__init__(setup)
         param = setup.message.reduction_param
         self.axis = canonical_axis(setup, param.axis, len(setup.bottoms[0]))
-        self.operation, self.coefficient = param.operation, param.coeff
+        self.operation, self.coefficient = param.ReductionOp.Name(param.operation), param.coeff
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(self.axis)
-        if self.operation == ASUM:
+        if self.operation == "ASUM":
             x = x.abs()
-        elif self.operation == SUMSQ:
+        elif self.operation == "SUMSQ":
             x = x * x
-        y = x.mean(self.axis) if self.operation == MEAN else x.sum(self.axis)
+        y = x.mean(self.axis) if self.operation == "MEAN" else x.sum(self.axis)
         return y * self.coefficient

@@ -10,10 +10,10 @@ from rlossctl.errors import NetError
 from rlossctl.net.labels import BATCH_SIZE, VALID, check_labels, flatten_labels, loss_norm
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import HingeLossParameter
 from rlossctl.weights import load_blob
 
 SMALLEST = 1e-20  # kLOG_THRESHOLD of the losses that take probabilities
-L2 = 2
 
 
 @register("SigmoidCrossEntropyLoss", bottoms=2, automatic_tops=1, loss_weight=1.0, role="loss")
@@ -55,7 +55,7 @@ class HingeLoss(Layer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.squares = setup.message.hinge_loss_param.norm == L2
+        self.squares = setup.message.hinge_loss_param.norm == HingeLossParameter.L2
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         rows, labels = scores.flatten(1), class_ids(self, scores, labels)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import BNParameter
 
 EPSILON = 1e-9
-INFERENCE = 1
 
 
 @register("BN", source="SegNet", tops=(1, 3))
@@ -30,7 +30,7 @@ class BN(Layer):
         shape = setup.bottoms[0]
         if len(shape) != 4:
             raise setup.error("needs a 4-D bottom", found=shape)
-        self.learns = param.bn_mode != INFERENCE
+        self.learns = param.bn_mode != BNParameter.INFERENCE
         if setup.tops > 1 and not self.learns:
             raise setup.error("has no statistics to give", found="bn_mode: INFERENCE", expected="one top")
         for name in ("scale_filler", "shift_filler"):

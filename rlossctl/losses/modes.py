@@ -74,7 +74,8 @@ def compare_modes(
     image: torch.Tensor, seg: torch.Tensor, mask: torch.Tensor, sigma_xy: float, sigma_rgb: float
 ) -> Comparison:
     """Value and gradient of the loss in every mode; arguments as for `weight_factor`."""
-    losses, gradients = {}, {}
+    losses: dict[str, float] = {}
+    gradients: dict[str, torch.Tensor] = {}
     for mode in MODES:
         soft = seg.detach().requires_grad_()
         loss = densecrf_loss(image, soft, mask, sigma_xy, sigma_rgb, mode)
@@ -82,10 +83,10 @@ def compare_modes(
         losses[mode] = loss.item()
     given, derivative = gradients[LATTICE], gradients["symmetric"]
     figures = {}
-    for mode, loss in losses.items():
-        factor = _ratio(losses[LATTICE], loss)
+    for mode, value in losses.items():
+        factor = _ratio(losses[LATTICE], value)
         residual = (given - factor * gradients[mode]).norm() / given.norm()
-        figures[mode] = ModeFigures(loss, factor, residual.item())
+        figures[mode] = ModeFigures(value, factor, residual.item())
     return Comparison(((given - derivative).norm() / derivative.norm()).item(), figures)
 
 

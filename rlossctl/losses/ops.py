@@ -41,8 +41,9 @@ def densecrf_op(
         The loss (0-d) and the gradient [N, K, H, W], which is linear in `seg` and has a derivative in turn.
     """
     _check(image, seg, mask, sigma_xy, sigma_rgb, mode)
-    tensors = (tensor.contiguous() for tensor in (seg, mask, image))
-    gradient, energies = dispatch.energy(*tensors, sigma_xy, sigma_rgb, mode, -2 * upstream / len(seg))
+    seg, mask, image = seg.contiguous(), mask.contiguous(), image.contiguous()
+    factor = -2 * upstream / len(seg)
+    gradient, energies = dispatch.energy(seg, mask, image, sigma_xy, sigma_rgb, mode, factor)
     if energies.device.type != "cpu":  # looking would wait for the device
         return (energies.sum() / -len(seg)).to(seg.dtype), gradient
     loss = sum(energies.tolist()) / -len(seg)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from google.protobuf.message import Message
 
 from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import registry
 from rlossctl.net.coverage import MissingWeights, copy_covered
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
-from rlossctl.net.net import LayerNode, Net
+from rlossctl.net.net import Net
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
+from rlossctl.net.walk import LayerNode
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
-from rlossctl.prototxt.messages import Phase
+from rlossctl.prototxt.messages import NetState, Phase
 from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import load_weights
+
+if TYPE_CHECKING:
+    from rlossctl.data.sources.stream import SourceOptions
 
 Missing = Literal["warn", "error", "allow"]
 
@@ -36,7 +38,7 @@ def load_net(
     device: str | torch.device = "cpu",
     level: int = 0,
     stages: tuple[str, ...] = (),
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
     dialect: str = "auto",
     missing: Missing = "warn",
     **placeholders: object,
@@ -75,7 +77,7 @@ def load_origin(
     stages: tuple[str, ...] = (),
     share: Net | None = None,
     device: str | torch.device = "cpu",
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
     missing: Missing = "warn",
 ) -> Net:
     """`load_net` of a value that commands pass on; its placeholders may have any name."""
@@ -98,7 +100,7 @@ def build_phase(
     stages: tuple[str, ...] = (),
     share: Net | None = None,
     device: str | torch.device = "cpu",
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
 ) -> Net:
     """Builds the net that a file holds for one phase; see `load_net`."""
     state = phases.net_state(phase, file.param.state, level=level, stages=stages)
@@ -122,7 +124,7 @@ def build_inference_net(
     """
     state = phases.net_state("TEST", file.param.state)
     if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
-        state.phase = 0
+        state.phase = Phase.TRAIN
     options = (data or DataOverrides()).options()
     return build_net(phases.filter_net(file, state), device=device, data=options, phase="TEST")
 
@@ -132,7 +134,7 @@ def build_net(
     *,
     device: str | torch.device = "cpu",
     share: Net | None = None,
-    data: Mapping[str, object] | None = None,
+    data: SourceOptions | None = None,
     phase: str | None = None,
 ) -> Net:
     """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`).
@@ -144,7 +146,7 @@ def build_net(
     dialect, reason = _dialect(file, share)
     graph = build_graph(file)
     shapes = _input_shapes(file)
-    layers = [_build_layer(node, shapes, phase, dialect, dict(data or {})) for node in graph.nodes]
+    layers = [_build_layer(node, shapes, phase, dialect, data or {}) for node in graph.nodes]
     built = [(layer.node, layer.module) for layer in layers]
     owners = resolve_sharing(built)
     if torch.device(device).type != "meta":
@@ -159,7 +161,7 @@ def _dialect(file: NetFile, share: Net | None) -> tuple[str, str]:
     return file.dialect, file.dialect_reason
 
 
-def _feedable(file: NetFile, state: Message) -> bool:
+def _feedable(file: NetFile, state: NetState) -> bool:
     """Whether the state leaves the net an image: a net-level input, or a data layer."""
     kinds = registry.kinds()
     return bool(file.param.input) or any(
@@ -169,10 +171,10 @@ def _feedable(file: NetFile, state: Message) -> bool:
 
 
 def _build_layer(
-    node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: dict[str, object]
+    node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: SourceOptions
 ) -> LayerNode:
     bottoms = [shapes[name] for name in node.bottoms]
-    own_phase = ("TRAIN", "TEST")[node.message.phase] if node.message.HasField("phase") else phase
+    own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
     layer = node.kind.cls(setup)
     tops = _data_shapes(layer) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)

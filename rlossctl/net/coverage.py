@@ -22,7 +22,8 @@ from rlossctl.weights.finite import require_finite
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from rlossctl.net.net import LayerNode, Net
+    from rlossctl.net.net import Net
+    from rlossctl.net.walk import LayerNode
 
 _SHOWN = 8
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
 from rlossctl.net.layer import DataLayer
-from rlossctl.net.net import LayerNode, Net, last_readers
+from rlossctl.net.net import Net
+from rlossctl.net.walk import LayerNode, Step, last_readers, walk
 
 
 class Deploy(nn.Module):
@@ -40,12 +41,8 @@ class Deploy(nn.Module):
                 expected=", ".join(net.shapes),
             )
         needed = net.layers_for(self.output_names)
-        self.layers = [
-            layer
-            for number, layer in enumerate(net.layers)
-            if number in needed and not isinstance(layer.module, DataLayer)
-        ]
-        self.modules_in_order = nn.ModuleList(layer.module for layer in self.layers)
+        layers = [layer for number, layer in enumerate(net.layers) if number in needed]
+        self._take(layer for layer in layers if not isinstance(layer.module, DataLayer))
         self.input_shape = net.shapes[self.input_name]
         self._check_inputs(net)
 
@@ -54,8 +51,8 @@ class Deploy(nn.Module):
         twin = Deploy.__new__(Deploy)
         nn.Module.__init__(twin)
         twin.input_name, twin.input_shape = self.input_name, self.input_shape
-        twin.output_names, twin.layers = list(self.output_names), list(layers)
-        twin.modules_in_order = nn.ModuleList(layer.module for layer in layers)
+        twin.output_names = list(self.output_names)
+        twin._take(layers)
         return twin.train(self.training)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -65,26 +62,18 @@ class Deploy(nn.Module):
     def run(self, image: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
         """The last values of `names`, any blobs of the cut net."""
         blobs = {self.input_name: image}
-        for layer in self.layers:
-            tops = layer.module(*(blobs[name] for name in layer.bottoms))
-            blobs.update(zip(layer.tops, tops if isinstance(tops, tuple) else (tops,), strict=True))
+        for _ in walk(enumerate(self.layers), blobs, self._last_reader, kept=names):
+            pass
         return tuple(blobs[name] for name in names)
 
-    def walk(self, image: Tensor) -> Iterator[tuple[tuple[Tensor, ...], list[Tensor]]]:
-        """Bottoms and tops of every layer in order; a blob is dropped after its last reader.
+    def walk(self, image: Tensor) -> Iterator[Step]:
+        """The same pass layer by layer: every layer's bottoms and tops, which may be replaced."""
+        return walk(enumerate(self.layers), {self.input_name: image}, self._last_reader)
 
-        The pass goes on with what the list of tops holds then.
-        """
-        blobs = {self.input_name: image}
-        last = last_readers(self.layers)
-        for number, layer in enumerate(self.layers):
-            bottoms = tuple(blobs[name] for name in layer.bottoms)
-            tops = layer.module(*bottoms)
-            tops = list(tops) if isinstance(tops, tuple) else [tops]
-            yield bottoms, tops
-            blobs.update(zip(layer.tops, tops, strict=True))
-            for name in last.get(number, ()):
-                blobs.pop(name, None)
+    def _take(self, layers: Iterable[LayerNode]) -> None:
+        self.layers = list(layers)
+        self.modules_in_order = nn.ModuleList(layer.module for layer in self.layers)
+        self._last_reader = last_readers(self.layers)
 
     def _check_inputs(self, net: Net) -> None:
         known = {self.input_name}
@@ -131,11 +120,15 @@ def loss_types(net: Net) -> list[str]:
     return list(dict.fromkeys(layer.type for layer in net.layers if any(layer.node.loss_weights)))
 
 
-def own_head(deploy: Deploy) -> Literal["scores", "softmax", "sigmoid"]:
+Head = Literal["scores", "softmax", "sigmoid"]
+_HEADS: dict[str, Head] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+
+
+def own_head(deploy: Deploy) -> Head:
     """What the first output is: scores, or the probabilities of the net's own last layer."""
     name = deploy.output_names[0]
-    maker = next((layer.type for layer in reversed(deploy.layers) if name in layer.tops), None)
-    return {"Softmax": "softmax", "Sigmoid": "sigmoid"}.get(maker, "scores")
+    maker = next((layer.type for layer in reversed(deploy.layers) if name in layer.tops), "")
+    return _HEADS.get(maker, "scores")
 
 
 def _depends_on_image_only(net: Net, blob: str, image: str) -> bool:

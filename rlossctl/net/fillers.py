@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable
 
 import torch
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.errors import NetError
+from rlossctl.prototxt.messages import FillerParameter
 
-Filler = Message | Callable[[Tensor], object] | None
+Filler = FillerParameter | Callable[[Tensor], object] | None
 
 
 @torch.no_grad()
@@ -41,44 +41,46 @@ def fill(blob: Tensor, filler: Filler, where: str, dialect: str = "bvlc") -> Non
     rule(blob, filler, where)
 
 
-def fan(blob: Tensor, filler: Message) -> float:
+def fan(blob: Tensor, filler: FillerParameter) -> float:
     """n of xavier and msra: fan_in = count / dim 0, fan_out = count / dim 1, or their mean."""
     fan_in = blob.numel() / blob.shape[0]
     fan_out = blob.numel() / (blob.shape[1] if blob.dim() > 1 else 1)
-    return (fan_in, fan_out, (fan_in + fan_out) / 2)[filler.variance_norm]
+    if filler.variance_norm == FillerParameter.AVERAGE:
+        return (fan_in + fan_out) / 2
+    return fan_in if filler.variance_norm == FillerParameter.FAN_IN else fan_out
 
 
-def _constant(blob: Tensor, filler: Message, where: str) -> None:
+def _constant(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.fill_(filler.value)
 
 
-def _uniform(blob: Tensor, filler: Message, where: str) -> None:
+def _uniform(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.uniform_(filler.min, filler.max)
 
 
-def _gaussian(blob: Tensor, filler: Message, where: str) -> None:
+def _gaussian(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.normal_(filler.mean, filler.std)
     if filler.sparse >= 0:  # about `sparse` non-zero inputs per output
         keep = torch.rand_like(blob) < filler.sparse / blob.shape[0]
         blob.mul_(keep)
 
 
-def _positive_unitball(blob: Tensor, filler: Message, where: str) -> None:
+def _positive_unitball(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.uniform_(0, 1)
     rows = blob.view(blob.shape[0], -1)
     rows.div_(rows.sum(1, keepdim=True))
 
 
-def _xavier(blob: Tensor, filler: Message, where: str) -> None:
+def _xavier(blob: Tensor, filler: FillerParameter, where: str) -> None:
     bound = math.sqrt(3.0 / fan(blob, filler))
     blob.uniform_(-bound, bound)
 
 
-def _msra(blob: Tensor, filler: Message, where: str) -> None:
+def _msra(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.normal_(0.0, math.sqrt(2.0 / fan(blob, filler)))
 
 
-def _bilinear(blob: Tensor, filler: Message, where: str, *, rloss: bool = False) -> None:
+def _bilinear(blob: Tensor, filler: FillerParameter, where: str, *, rloss: bool = False) -> None:
     if blob.dim() != 4 or blob.shape[2] != blob.shape[3]:
         raise NetError(
             "the bilinear filler needs a square 4-D blob", where=where, found=f"shape {tuple(blob.shape)}"
@@ -91,7 +93,8 @@ def _bilinear(blob: Tensor, filler: Message, where: str, *, rloss: bool = False)
     blob.copy_((line[:, None] * line[None, :]).to(blob.dtype))
 
 
-_RULES = {
+_Rule = Callable[[Tensor, FillerParameter, str], object]
+_RULES: dict[str, _Rule] = {
     "constant": _constant,
     "uniform": _uniform,
     "gaussian": _gaussian,
@@ -100,4 +103,4 @@ _RULES = {
     "msra": _msra,
     "bilinear": _bilinear,
 }
-_RLOSS_RULES = {**_RULES, "bilinear": functools.partial(_bilinear, rloss=True)}
+_RLOSS_RULES: dict[str, _Rule] = {**_RULES, "bilinear": functools.partial(_bilinear, rloss=True)}

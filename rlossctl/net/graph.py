@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from google.protobuf.message import Message
-
 from rlossctl.errors import NetError
 from rlossctl.net import registry
 from rlossctl.net.layer import layer_error
-from rlossctl.prototxt.messages import Phase
+from rlossctl.prototxt.messages import LayerParameter, Phase
 from rlossctl.prototxt.text import NetFile
 
 AUTOMATIC = "(automatic)"
@@ -31,7 +29,7 @@ class Node:
 
     name: str
     kind: registry.LayerKind
-    message: Message
+    message: LayerParameter
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     loss_weights: tuple[float, ...]
@@ -73,7 +71,7 @@ def build_graph(net: NetFile) -> Graph:
     return Graph(tuple(nodes), tuple(net.param.input), tuple(sorted(available)))
 
 
-def _node(layer: Message, where: str, automatic: int) -> tuple[Node, int]:
+def _node(layer: LayerParameter, where: str, automatic: int) -> tuple[Node, int]:
     kind = registry.lookup(layer.type)
     tops = list(layer.top)
     while len(tops) < kind.automatic_tops:
@@ -86,7 +84,9 @@ def _node(layer: Message, where: str, automatic: int) -> tuple[Node, int]:
     return Node(layer.name, kind, layer, tuple(layer.bottom), tuple(tops), weights, blocked, where), automatic
 
 
-def _loss_weights(layer: Message, where: str, kind: registry.LayerKind, tops: int) -> tuple[float, ...]:
+def _loss_weights(
+    layer: LayerParameter, where: str, kind: registry.LayerKind, tops: int
+) -> tuple[float, ...]:
     given = list(layer.loss_weight)
     if not given:
         return (kind.loss_weight,) + (0.0,) * (tops - 1) if tops else ()
@@ -95,7 +95,7 @@ def _loss_weights(layer: Message, where: str, kind: registry.LayerKind, tops: in
     return tuple(given)
 
 
-def _blocked(layer: Message, where: str) -> frozenset[int]:
+def _blocked(layer: LayerParameter, where: str) -> frozenset[int]:
     given = layer.propagate_down
     if given and len(given) != len(layer.bottom):
         raise _error(
@@ -104,7 +104,9 @@ def _blocked(layer: Message, where: str) -> frozenset[int]:
     return frozenset(index for index, flag in enumerate(given) if not flag)
 
 
-def _check_count(layer: Message, where: str, what: str, count: int, allowed: tuple[int, int | None]) -> None:
+def _check_count(
+    layer: LayerParameter, where: str, what: str, count: int, allowed: tuple[int, int | None]
+) -> None:
     low, high = allowed
     if count < low or (high is not None and count > high):
         expected = str(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
@@ -141,5 +143,5 @@ def _check_wiring(node: Node, written: set[str], net: NetFile) -> None:
             raise _error(node.message, node.where, f"top {top!r} is named twice", top, "distinct names")
 
 
-def _error(layer: Message, where: str, message: str, found: object, expected: object) -> NetError:
+def _error(layer: LayerParameter, where: str, message: str, found: object, expected: object) -> NetError:
     return layer_error(layer.name, layer.type, where, message, found=found, expected=expected)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from rlossctl.net.layer import Layer
+from rlossctl.prototxt.messages import LossParameter
 
-FULL, VALID, BATCH_SIZE, NONE = range(4)  # LossParameter.NormalizationMode
+FULL, VALID = LossParameter.FULL, LossParameter.VALID
+BATCH_SIZE, NONE = LossParameter.BATCH_SIZE, LossParameter.NONE
 
 
 def flatten_labels(layer: Layer, labels: Tensor, outer: int, inner: int) -> Tensor:
@@ -48,4 +50,4 @@ def loss_norm(normalization: int, valid: Tensor, outer: int) -> Tensor | int:
     """What a loss is divided by, at least 1: VALID counts valid positions, FULL all, BATCH_SIZE is outer."""
     if normalization == VALID:
         return valid.sum().clamp(min=1)
-    return max(1, {FULL: valid.numel(), BATCH_SIZE: outer, NONE: 1}[normalization])
+    return max(1, valid.numel() if normalization == FULL else outer if normalization == BATCH_SIZE else 1)

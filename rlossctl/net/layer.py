@@ -7,14 +7,19 @@ its own. Loss weights, sharing, propagate_down and in-place names are the builde
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
-from google.protobuf.message import Message
-from torch import Tensor, nn
+from torch import nn
 
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
+from rlossctl.prototxt.messages import LayerParameter
+
+if TYPE_CHECKING:
+    from rlossctl.data.sources.stream import Source, SourceOptions
 
 Shape = tuple[int, ...]
 
@@ -33,26 +38,48 @@ class Setup:
         options: data-layer settings of the caller (seed, workers, source, root, image_shape).
     """
 
-    message: Message
+    message: LayerParameter
     bottoms: Sequence[Shape]
     tops: int
     phase: str
     dialect: str
     where: str
-    options: dict[str, object] = field(default_factory=dict)
+    options: SourceOptions
 
-    def error(self, message: str, **details: object) -> NetError:
+    def error(
+        self, message: str, *, found: object = None, expected: object = None, advice: str | None = None
+    ) -> NetError:
         """A NetError that names the layer, its type and its place."""
-        return layer_error(self.message.name, self.message.type, self.where, message, **details)
+        return layer_error(
+            self.message.name,
+            self.message.type,
+            self.where,
+            message,
+            found=found,
+            expected=expected,
+            advice=advice,
+        )
 
 
-def layer_error(name: str, kind: str, where: str, message: str, **details: object) -> NetError:
+def layer_error(
+    name: str,
+    kind: str,
+    where: str,
+    message: str,
+    *,
+    found: object = None,
+    expected: object = None,
+    advice: str | None = None,
+) -> NetError:
     """The one form of errors about a layer."""
-    return NetError(f"layer {name!r} ({kind}): {message}", where=where, **details)
+    text = f"layer {name!r} ({kind}): {message}"
+    return NetError(text, where=where, found=found, expected=expected, advice=advice)
 
 
 class Layer(nn.Module):
     """Base of all layers.
+
+    A subclass has a `forward` from as many tensors as it has bottoms to a tensor, or to a tuple of its tops.
 
     Attributes:
         blobs: learned blobs in Caffe's order; on the meta device until the net allocates them.
@@ -77,10 +104,6 @@ class Layer(nn.Module):
         self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
         self.fillers.append(filler)
 
-    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Bottoms to tops, in the order of the prototxt."""
-        raise TypeError(f"{type(self).__name__} has no forward")
-
     def settle(self) -> None:
         """Computes once what does not depend on the bottoms, before an export; later weights are not seen."""
 
@@ -88,19 +111,36 @@ class Layer(nn.Module):
         """Receptive field of one output in inputs, and the step between outputs in inputs."""
         return 1.0, 1.0
 
-    def error(self, message: str, **details: object) -> NetError:
+    def error(
+        self, message: str, *, found: object = None, expected: object = None, advice: str | None = None
+    ) -> NetError:
         """A NetError that names this layer."""
-        return self.setup.error(message, **details)
+        return self.setup.error(message, found=found, expected=expected, advice=advice)
+
+
+class BatchSource(Protocol):
+    """What supplies the batches of a data layer."""
+
+    def next_batch(self) -> Sequence[np.ndarray]:
+        """The next batch: a float32 array for every top."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Where the batches stand, fit for JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continues from a `state()`."""
+        ...
 
 
 class DataLayer(Layer):
     """A layer without bottoms whose tops come from outside.
 
-    `source` gives `shapes() -> list of shapes` and `next_batch() -> list of float32 arrays` in top order;
-    it is None for layers that can only be fed (Input).
+    `source` supplies its batches; it is None for layers that can only be fed (Input).
     """
 
-    source: object | None = None
+    source: BatchSource | None = None
 
     def shapes(self) -> list[Shape]:
         """Shapes of the tops, known without reading data where the prototxt states them."""
@@ -110,17 +150,24 @@ class DataLayer(Layer):
 class SourceLayer(DataLayer):
     """A data layer whose tops have the shapes that its source tells."""
 
+    source: Source
+
     def shapes(self) -> list[Shape]:
         return list(self.source.shapes().values())
 
 
-def read_options(setup: Setup) -> dict[str, object]:
+def read_options(setup: Setup) -> SourceOptions:
     """What a source takes from the caller (seed, workers; source and root in place of the prototxt's;
     image_shape in place of looking at the data) and the place of the layer for its errors."""
-    names = ("source", "root", "image_shape")
-    given = {key: value for key in names if (value := setup.options.get(key)) is not None}
-    numbers = {key: int(setup.options.get(key) or 0) for key in ("seed", "workers")}
-    return {"where": setup.where, **given, **numbers}
+    given = setup.options
+    return {
+        "where": setup.where,
+        "seed": int(given.get("seed") or 0),
+        "workers": int(given.get("workers") or 0),
+        "source": given.get("source"),
+        "root": given.get("root"),
+        "image_shape": given.get("image_shape"),
+    }
 
 
 def canonical_axis(setup: Setup, axis: int, rank: int) -> int:

@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
-from google.protobuf.message import Message
 from torch import Tensor, nn
 
 from rlossctl.errors import NetError
-from rlossctl.net.graph import Graph, Node
-from rlossctl.net.layer import DataLayer, Layer, Shape
+from rlossctl.net.graph import Graph
+from rlossctl.net.layer import BatchSource, DataLayer, Shape
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting
+from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
+from rlossctl.prototxt.messages import NetParameter
 from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import Weights, load_weights
-
-
-@dataclass(frozen=True, eq=False)
-class LayerNode:
-    """A built layer: its node in the graph and its module."""
-
-    node: Node
-    module: Layer
-
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-    @property
-    def type(self) -> str:
-        return self.node.kind.type
-
-    @property
-    def bottoms(self) -> tuple[str, ...]:
-        return self.node.bottoms
-
-    @property
-    def tops(self) -> tuple[str, ...]:
-        return self.node.tops
-
-    @property
-    def message(self) -> Message:
-        return self.node.message
-
-
-class Watch:
-    """Sees what layers read and give while a net runs. This one does nothing; derive from it."""
-
-    def bottoms(self, layer: LayerNode, values: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Before a layer: its bottoms, or what it is to read in their place."""
-        return values
-
-    def tops(self, layer: LayerNode, values: Mapping[str, Tensor]) -> None:
-        """After a layer: its tops by name; of a data layer, those that were fed or drawn."""
 
 
 @dataclass
@@ -116,7 +79,7 @@ class Net(nn.Module):
         self.shapes = shapes
         self.learnable = learnable
         self.params = {layer.name: list(layer.module.blobs) for layer in layers if len(layer.module.blobs)}
-        self.sources = {
+        self.sources: dict[str, BatchSource] = {
             layer.name: layer.module.source
             for layer in layers
             if isinstance(layer.module, DataLayer) and layer.module.source is not None
@@ -138,7 +101,7 @@ class Net(nn.Module):
         self._last_reader = last_readers(layers)
 
     @property
-    def param(self) -> Message:
+    def param(self) -> NetParameter:
         """The filtered NetParameter."""
         return self.file.param
 
@@ -176,37 +139,29 @@ class Net(nn.Module):
         """
         blobs = dict(inputs or {})
         self._check_inputs(blobs)
-        wanted = set(until)
-        needed = self.layers_for(wanted) if wanted else None
+        kept = frozenset(until)
+        needed = self.layers_for(kept) if kept else range(len(self.layers))
+        layers = ((number, layer) for number, layer in enumerate(self.layers) if number in needed)
+        last = {} if keep else self._last_reader
         losses: dict[str, tuple[Tensor, float]] = {}
         drawn: list[str] = []
-        watch = watch or Watch()
-        for number, layer in enumerate(self.layers):
-            if needed is not None and number not in needed:
-                continue
-            if isinstance(layer.module, DataLayer):
-                drawn += self._feed(layer, blobs)
-                watch.tops(layer, {name: blobs[name] for name in layer.tops if name in blobs})
-                continue
-            try:
-                tops = self._layer_tops(layer, blobs, watch)
-            except NetError as error:
-                error.name_files(drawn)
-                raise
-            watch.tops(layer, dict(zip(layer.tops, tops, strict=True)))
-            for top, weight, value in zip(layer.tops, layer.node.loss_weights, tops, strict=True):
-                blobs[top] = value
-                if weight:
-                    losses[top] = (value.sum(), weight)
-            if not keep:
-                self._drop(number, blobs, wanted)
+        try:
+            feed = partial(self._feed, blobs, drawn)
+            for step in walk(layers, blobs, last, kept=kept, feed=feed, watch=watch):
+                node = step.layer.node
+                for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
+                    if weight:
+                        losses[top] = (value.sum(), weight)
+        except NetError as error:
+            error.name_files(drawn)
+            raise
         outputs = {name: blobs[name] for name in self.outputs if name in blobs}
         loss = sum((value * weight for value, weight in losses.values()), torch.zeros((), device=self.device))
         return Result(blobs, outputs, loss, losses)
 
     def layers_for(self, blobs: Iterable[str]) -> set[int]:
         """Numbers of the layers that the final values of `blobs` depend on."""
-        wanted, needed = set(blobs), set()
+        wanted, needed = set(blobs), set[int]()
         for number in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[number]
             if wanted.intersection(layer.tops):
@@ -244,30 +199,15 @@ class Net(nn.Module):
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_fitting(layers, self.params, complete=model.format == "binaryproto")
 
-    def _layer_tops(self, layer: LayerNode, blobs: dict[str, Tensor], watch: Watch) -> tuple[Tensor, ...]:
-        absent = [name for name in layer.bottoms if name not in blobs]
-        if absent:
-            raise layer.module.error(
-                f"its bottom {absent[0]!r} was not given",
-                found=", ".join(sorted(blobs)),
-                expected=absent[0],
-                advice="give all tops of the data layer, or run only a part: net.run(..., until=[blob])",
-            )
-        bottoms = [
-            blobs[name].detach() if index in layer.node.blocked else blobs[name]
-            for index, name in enumerate(layer.bottoms)
-        ]
-        tops = layer.module(*watch.bottoms(layer, bottoms))
-        return tops if isinstance(tops, tuple) else (tops,)
-
-    def _feed(self, layer: LayerNode, blobs: dict[str, Tensor]) -> list[str]:
-        """Draws a batch for a data layer none of whose tops was given; returns its label files, if known."""
-        if layer.module.source is None or any(name in blobs for name in layer.tops):
-            return []
-        for name, array in zip(layer.tops, layer.module.source.next_batch(), strict=True):
+    def _feed(self, blobs: dict[str, Tensor], drawn: list[str], layer: LayerNode) -> None:
+        """Draws a batch for a data layer none of whose tops was given, and its label files, if known."""
+        source = layer.module.source if isinstance(layer.module, DataLayer) else None
+        if source is None or any(name in blobs for name in layer.tops):
+            return
+        for name, array in zip(layer.tops, source.next_batch(), strict=True):
             blobs[name] = torch.from_numpy(array).to(self.device)
-        samples = getattr(layer.module.source, "last_batch", ())
-        return [str(sample.label) for sample in samples if sample is not None]
+        samples = getattr(source, "last_batch", ())
+        drawn += [str(sample.label) for sample in samples if sample is not None]
 
     def _check_inputs(self, blobs: Mapping[str, Tensor]) -> None:
         feedable = {top for layer in self.layers if isinstance(layer.module, DataLayer) for top in layer.tops}
@@ -282,22 +222,3 @@ class Net(nn.Module):
                 expected=", ".join(sorted(feedable)),
                 advice="name the tensors after the net's inputs or the tops of its data layers",
             )
-
-    def _drop(self, number: int, blobs: dict[str, Tensor], wanted: set[str]) -> None:
-        for name in self._last_reader.get(number, ()):
-            if name not in wanted:
-                blobs.pop(name, None)
-
-
-def last_readers(layers: list[LayerNode]) -> dict[int, list[str]]:
-    """Layer number -> blobs that nobody reads after it (outputs are never in the lists)."""
-    last = {}
-    for number, layer in enumerate(layers):
-        for name in layer.bottoms:
-            last[name] = number
-        for name in layer.tops:
-            last.pop(name, None)
-    out: dict[int, list[str]] = {}
-    for name, number in last.items():
-        out.setdefault(number, []).append(name)
-    return out

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlossctl.prototxt.text import NetFile, load_net_file
+
+if TYPE_CHECKING:
+    from rlossctl.data.sources.stream import SourceOptions
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,12 @@ class DataOverrides:
     root: str | Path | None = None
     image_shape: tuple[int, int, int] | None = None
 
-    def options(self, **more: int) -> dict[str, object]:
-        """As a net's data layers take them, with what else they are told (seed, workers)."""
-        named = {"source": self.list, "root": self.root, "image_shape": self.image_shape}
-        return {**{name: value for name, value in named.items() if value is not None}, **more}
+    def options(self, *, seed: int = 0, workers: int = 0) -> SourceOptions:
+        """As a net's data layers take them, with the seed of their draws and their number of threads."""
+        return {
+            "source": self.list,
+            "root": self.root,
+            "image_shape": self.image_shape,
+            "seed": seed,
+            "workers": workers,
+        }

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from google.protobuf.message import Message
 from torch import Tensor, nn
 
 from rlossctl.errors import NetError, WeightsError
@@ -16,8 +15,6 @@ from rlossctl.net.graph import Node
 from rlossctl.net.layer import Layer, layer_error
 from rlossctl.prototxt.messages import ParamSpec
 from rlossctl.weights import Blob
-
-STRICT = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class _Owner:
         return self.layer.default_lr_mult if self.lr_mult is None else self.lr_mult, decay_mult
 
 
-def param_spec(node: Node, index: int) -> Message:
+def param_spec(node: Node, index: int) -> ParamSpec:
     """The ParamSpec of blob `index`; Caffe's defaults where the prototxt names fewer."""
     specs = node.message.param
     return specs[index] if index < len(specs) else ParamSpec()
@@ -273,10 +270,10 @@ def assign(tensor: Tensor, array: np.ndarray) -> None:
         tensor.copy_(torch.tensor(values))
 
 
-def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: Message) -> None:
+def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: ParamSpec) -> None:
     mine, shared = layer.blobs[index], owner.layer.blobs[owner.index]
-    same = mine.shape == shared.shape if spec.share_mode == STRICT else mine.numel() == shared.numel()
-    if not same:
+    strict = spec.share_mode == ParamSpec.STRICT
+    if mine.shape != shared.shape if strict else mine.numel() != shared.numel():
         raise layer.error(
             f"parameter {spec.name!r} is shared with layer {owner.node.name!r} but its size differs",
             found=_size(mine.shape),
@@ -292,7 +289,7 @@ def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: Message) -> 
     layer.blobs[index] = shared
 
 
-def _merge_rates(owner: _Owner, node: Node, spec: Message) -> None:
+def _merge_rates(owner: _Owner, node: Node, spec: ParamSpec) -> None:
     for name in ("lr_mult", "decay_mult"):
         if not spec.HasField(name):
             continue
@@ -302,7 +299,9 @@ def _merge_rates(owner: _Owner, node: Node, spec: Message) -> None:
         setattr(owner, name, value)
 
 
-def _rate_error(owner: _Owner, node: Node, spec: Message, name: str, value: float, before: float) -> NetError:
+def _rate_error(
+    owner: _Owner, node: Node, spec: ParamSpec, name: str, value: float, before: float
+) -> NetError:
     return layer_error(
         node.name,
         node.kind.type,

@@ -15,7 +15,9 @@ from types import ModuleType
 
 import numpy as np
 
-TRAIN, TEST = 0, 1
+from rlossctl.prototxt.messages import Phase
+
+TRAIN, TEST = Phase.TRAIN, Phase.TEST
 
 
 class Blob:

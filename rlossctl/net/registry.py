@@ -8,16 +8,20 @@ The files of rlossctl/layers are imported at the first look-up, so a new file th
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rlossctl.errors import NetError
 
-T = TypeVar("T", bound=type)
+if TYPE_CHECKING:
+    from rlossctl.net.layer import Layer
+
+T = TypeVar("T", bound="Layer")
 Count = int | tuple[int, int | None]
 
 _KINDS: dict[str, LayerKind] = {}
@@ -40,7 +44,7 @@ class LayerKind:
     """
 
     type: str
-    cls: type
+    cls: builtins.type[Layer]
     source: str
     bottoms: tuple[int, int | None]
     tops: tuple[int, int | None]
@@ -72,10 +76,10 @@ def register(
     role: str = "layer",
     gradient: bool = True,
     onnx: bool = True,
-) -> Callable[[T], T]:
+) -> Callable[[type[T]], type[T]]:
     """Class decorator: makes the class the implementation of layer type `name` (see LayerKind)."""
 
-    def add(cls: T) -> T:
+    def add(cls: type[T]) -> type[T]:
         if name in _KINDS:
             raise ValueError(f"layer type {name} is registered twice: {_KINDS[name].cls} and {cls}")
         _KINDS[name] = LayerKind(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from google.protobuf.message import Message
 from torch import Tensor
 
 from rlossctl.net.net import Net
 from rlossctl.prototxt import wire
+from rlossctl.prototxt.messages import NetParameter
 from rlossctl.prototxt.splits import insert_splits
 from rlossctl.weights import LayerRecord
 
 
-def saved_param(net: Net) -> Message:
+def saved_param(net: Net) -> NetParameter:
     """The NetParameter that Caffe writes (Net::ToProto): splits, phases, and what layers add to their own.
 
     A loss layer without loss_weight adds its default; BVLC's BatchNorm adds `lr_mult: 0` for each statistic.

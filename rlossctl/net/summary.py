@@ -14,7 +14,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rlossctl.net.layer import DataLayer, Shape
-from rlossctl.net.net import LayerNode, Net
+from rlossctl.net.net import Net
+from rlossctl.net.walk import LayerNode
 
 FLOAT_BYTES = 4
 

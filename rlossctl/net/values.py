@@ -56,15 +56,14 @@ class _Namer(nn.Module):
         versions = _version_names(deploy)
         made: dict[tuple[int, int], list[str]] = {}  # place -> every name of the tensor
         current: dict[str, tuple[int, int] | None] = {deploy.input_name: None}  # blob -> where it was made
-        for number, (bottoms, tops) in enumerate(deploy.walk(image)):
-            layer = deploy.layers[number]
-            sources = [current[name] for name in layer.bottoms]
-            for index, (blob, top) in enumerate(zip(layer.tops, tops, strict=True)):
-                same = [place for place, bottom in zip(sources, bottoms, strict=True) if bottom is top]
-                place = same[0] if same else (number, index)
+        for step in deploy.walk(image):
+            sources = [current[name] for name in step.layer.bottoms]
+            for index, (blob, top) in enumerate(zip(step.layer.tops, step.tops, strict=True)):
+                same = [place for place, bottom in zip(sources, step.bottoms, strict=True) if bottom is top]
+                place = same[0] if same else (step.number, index)
                 current[blob] = place
                 if place is not None:
-                    made.setdefault(place, []).append(versions[number, index])
+                    made.setdefault(place, []).append(versions[step.number, index])
         return [
             Value(_best(names, deploy), tuple(names), deploy.layers[number].name, number, top)
             for (number, top), names in made.items()

@@ -36,11 +36,6 @@ def message_class(name: str) -> type[Message]:
     return factory.GetPrototype(descriptor(name))  # protobuf before 4.22
 
 
-def message(name: str) -> Message:
-    """An empty message `name`."""
-    return message_class(name)()
-
-
 def descriptor(name: str) -> Descriptor:
     """The descriptor of message `name`: its fields, numbers and defaults."""
     return _pool().FindMessageTypeByName(f"{PACKAGE}.{name}")

@@ -25,6 +25,14 @@ MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is s
 _TOKEN = re.compile(
     rf'#[^\n]*|{template.PLACEHOLDER.pattern}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{{}}<>]|[A-Za-z_]\w*|\n'
 )
+_SOLVER_TYPES = {
+    "SGD": "SGD",
+    "NESTEROV": "Nesterov",
+    "ADAGRAD": "AdaGrad",
+    "RMSPROP": "RMSProp",
+    "ADADELTA": "AdaDelta",
+    "ADAM": "Adam",
+}
 # Two backslashes are taken together, so that what follows them is not taken for escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
 
@@ -138,7 +146,7 @@ def parse_solver(text: str, where: str) -> SolverParameter:
                 expected="one of them",
                 advice="delete solver_type",
             )
-        param.type = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")[param.solver_type]
+        param.type = _SOLVER_TYPES[SolverParameter.SolverType.Name(param.solver_type)]
         param.ClearField("solver_type")
     return param
 

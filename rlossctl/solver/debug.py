@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from rlossctl.net import Net
-from rlossctl.net.net import LayerNode, Watch
 from rlossctl.net.parameters import param_spec
+from rlossctl.net.walk import LayerNode, Watch
 from rlossctl.solver.log import Log, number
 
 
@@ -35,7 +35,7 @@ class DebugInfo(Watch):
         for name, value in values.items():
             self._log.info(f"{start} top blob {name} data: {number(_mean(value))}")
         for index, blob in enumerate(layer.module.blobs):
-            name = param_spec(layer.node, index).name or index
+            name = param_spec(layer.node, index).name or str(index)
             self._log.info(f"{start} param blob {name} data: {number(_mean(blob))}")
 
     def after_backward(self, net: Net) -> None:

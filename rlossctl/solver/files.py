@@ -39,6 +39,11 @@ class SolverFile:
         prefix = self.param.snapshot_prefix or str(self.path.with_suffix(""))
         return os.path.join(prefix, self.path.stem) if os.path.isdir(prefix) else prefix
 
+    def prefix_in(self, out: str | Path | None) -> str:
+        """Where snapshots go when the user names a folder: below it, under the prefix's last part."""
+        prefix = self.snapshot_prefix
+        return prefix if out is None else str(Path(out) / (os.path.basename(prefix) or self.path.stem))
+
     def find(self, name: str, what: str) -> Path:
         """A path that the solver names: from the working directory as in Caffe, else from its own folder.
 

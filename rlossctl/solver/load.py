@@ -95,17 +95,18 @@ def build_solver(
     device = pick_device(options.device, file.param)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
-    drawing = {"seed": seed, "workers": _workers(options)}
+    workers = _workers(options)
     nets = Nets(file)
     named = nets.train()
     log.info(f"Creating training net from {named.named_by}")
     for note in named.file.notes:
         log.warning(note)
-    train = build_net(named.file, device=device, data=data.options(**drawing))
+    train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
     tests = []
+    own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
     for index, named in enumerate(nets.tests()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
-        tests.append(build_net(named.file, device=device, share=train, data=drawing))
+        tests.append(build_net(named.file, device=device, share=train, data=own))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
         solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from rlossctl.errors import UsageError
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -24,6 +26,9 @@ class TrainOptions:
         max_iter: in place of max_iter, also for the poly policy.
         tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
         quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
+
+    Raises:
+        UsageError: options that do not go together.
     """
 
     weights: Sequence[str | Path] | None = None
@@ -35,3 +40,12 @@ class TrainOptions:
     max_iter: int | None = None
     tensorboard: bool = False
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resume and self.weights:
+            raise UsageError(
+                "--resume and --weights exclude each other",
+                found="both",
+                expected="one of them",
+                advice="--resume goes on with a run; --weights starts a new one from trained weights",
+            )

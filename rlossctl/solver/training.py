@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from tqdm import tqdm
 
 from rlossctl.bilateral import backend
-from rlossctl.errors import RlossError, UsageError
+from rlossctl.errors import RlossError
 from rlossctl.files import cannot_write, make_folder
 from rlossctl.net import DataOverrides
 from rlossctl.solver import snapshot
 from rlossctl.solver.board import Board
 from rlossctl.solver.figures import StepFigures
-from rlossctl.solver.files import SolverFile, SolverOrigin
+from rlossctl.solver.files import SolverFile
 from rlossctl.solver.listeners import Listener
 from rlossctl.solver.load import build_solver
 from rlossctl.solver.log import Log, number, to_stderr
@@ -86,27 +86,19 @@ class Bar(Listener):
 
 
 def train(
-    origin: SolverOrigin, data: DataOverrides | None = None, options: TrainOptions | None = None
+    file: SolverFile, data: DataOverrides | None = None, options: TrainOptions | None = None
 ) -> Trained:
     """Trains as the solver prototxt says.
 
     Args:
-        origin: the prototxts.
+        file: what was read (`SolverOrigin.read`).
         data: for the training data layer, in place of its own.
 
     Raises:
-        RlossError: anything that keeps the run from starting or going on; UsageError for the options.
+        RlossError: anything that keeps the run from starting or going on.
     """
     options = options or TrainOptions()
-    if options.resume and options.weights:
-        raise UsageError(
-            "--resume and --weights exclude each other",
-            found="both",
-            expected="one of them",
-            advice="--resume goes on with a run; --weights starts a new one from trained weights",
-        )
-    file = origin.read()
-    outputs = output_files(file, options.out)
+    outputs = output_files(file.prefix_in(options.out), options.out)
     with contextlib.ExitStack() as opened:
         terminal = sys.stderr.isatty()
         bar = opened.enter_context(tqdm(disable=not terminal, unit="it", dynamic_ncols=True, file=sys.stderr))
@@ -117,27 +109,33 @@ def train(
             board = Board(outputs.log.parent / "tensorboard")
             listeners.append(opened.enter_context(contextlib.closing(board)))
         try:
-            solver = _start(file, data or DataOverrides(), options, outputs.prefix, log)
+            state = _snapshot_to_resume(options.resume, outputs.prefix)
+            started = options if state is None else replace(options, weights=())
+            solver = build_solver(file, data or DataOverrides(), started, outputs.prefix, log)
             solver.listeners += listeners
+            if options.resume:
+                _resume(solver, state)
+            _announce(solver, log)
             return _solve(solver, bar, outputs)
         except RlossError as error:
             log.record("error", message=str(error))
             raise
 
 
-def output_files(solver: SolverFile, out: str | Path | None) -> Outputs:
+def output_files(prefix: str, out: str | Path | None) -> Outputs:
     """Where snapshots and logs go; creates the folder and proves that it can be written.
+
+    Args:
+        prefix: of the snapshots.
+        out: the folder where the user named one; only then do the logs have plain names.
 
     Raises:
         RlossError: it cannot.
     """
-    prefix = solver.snapshot_prefix
+    folder = Path(os.path.dirname(prefix) or ".")
     if out is not None:
-        folder = Path(out)
-        prefix = str(folder / (os.path.basename(prefix) or solver.path.stem))
         outputs = Outputs(prefix, folder / "train.log", folder / "metrics.jsonl")
     else:
-        folder = Path(os.path.dirname(prefix) or ".")
         outputs = Outputs(prefix, Path(f"{prefix}_train.log"), Path(f"{prefix}_metrics.jsonl"))
     make_folder(folder)
     try:
@@ -148,19 +146,12 @@ def output_files(solver: SolverFile, out: str | Path | None) -> Outputs:
     return outputs
 
 
-def _start(file: SolverFile, data: DataOverrides, options: TrainOptions, prefix: str, log: Log) -> Solver:
-    """A solver at the start, or where the run goes on from."""
-    state = _snapshot_to_resume(options.resume, prefix)
-    if state is not None:
-        options = replace(options, weights=())
-    solver = build_solver(file, data, options, prefix, log)
-    if state is not None:
-        log.info(f"Resuming from {state}")
+def _resume(solver: Solver, state: Path | None) -> None:
+    if state is None:
+        solver.log.info(f"No snapshot {solver.prefix}_iter_* to resume from: starting anew")
+    else:
+        solver.log.info(f"Resuming from {state}")
         solver.restore(state)
-    elif options.resume:
-        log.info(f"No snapshot {prefix}_iter_* to resume from: starting anew")
-    _announce(solver, log)
-    return solver
 
 
 def _snapshot_to_resume(resume: str | None, prefix: str) -> Path | None:

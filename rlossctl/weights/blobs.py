@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rlossctl.errors import WeightsError
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 
 
-class Segment(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Segment:
     """`count` values of `size` bytes; value i ends at `start + (i + 1) * stride`.
 
     Packed values have stride == size. Each unpacked value has a one-byte tag, so stride == size + 1.

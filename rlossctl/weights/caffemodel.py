@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rlossctl.errors import WeightsError
 from rlossctl.files import atomic_write
 from rlossctl.weights import wire
-from rlossctl.weights.blobs import LayerBlobs
+from rlossctl.weights.blobs import Blob, LayerBlobs
 from rlossctl.weights.magic import is_hdf5, refuse_foreign
 from rlossctl.weights.parse import parse_layer
 from rlossctl.weights.wire import LENGTH, VARINT, Field, Source
@@ -103,10 +103,10 @@ class CaffeModel:
         model._source, model._fields = self._source, self._fields
         model.layers = list(self.layers)
         for (name, index), array in values.items():
-            at = self._find(name, index)
+            at, blob = self._find(name, index)
             layer = model.layers[at]
             blobs = list(layer.blobs)
-            blobs[index] = blobs[index].with_values(array, f"{self.path}: blob {index} of layer {name!r}")
+            blobs[index] = blob.with_values(array, f"{self.path}: blob {index} of layer {name!r}")
             model.layers[at] = dataclasses.replace(layer, blobs=blobs)
         return model
 
@@ -122,21 +122,24 @@ class CaffeModel:
 
     def _pieces(self) -> Iterator[memoryview]:
         view = self._source.view
-        replaced = [blob for layer in self.layers for blob in layer.blobs if blob.replaced]
+        replaced = [
+            blob for layer in self.layers for blob in layer.blobs if blob is not None and blob.replaced
+        ]
         patches = [patch for blob in replaced for patch in blob.patches(view)]
         at = 0
         for start, end, data in sorted(patches, key=lambda patch: patch[0]):
             yield view[at:start]
-            yield memoryview(data)
+            yield data.data
             at = end
         yield view[at:]
 
-    def _find(self, name: str, index: int) -> int:
+    def _find(self, name: str, index: int) -> tuple[int, Blob]:
         named = [at for at, layer in enumerate(self.layers) if layer.name == name]
-        full = next((at for at in named if self.layers[at].blobs), None)
-        count = 0 if full is None else len(self.layers[full].blobs)
-        if 0 <= index < count:
-            return full
+        full = next((at for at in named if self.layers[at].blobs), -1)
+        count = 0 if full < 0 else len(self.layers[full].blobs)
+        blob = self.layers[full].blobs[index] if 0 <= index < count else None
+        if blob is not None:
+            return full, blob
         raise WeightsError(
             "there is no such blob",
             where=self.path,

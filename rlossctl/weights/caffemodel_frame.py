@@ -7,10 +7,11 @@ legacy), tags, unknown fields. Together with the tensors it gives back the file 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from rlossctl.weights.caffemodel import CaffeModel
 from rlossctl.weights.tensors import DIFF
 
 
-class Cut(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Cut:
     """Values cut out of the file. `count` values of `size` bytes, starting with value `first` of `tensor`,
     belong at byte `at` of the skeleton; `tag` is the byte before each of them, or -1 if they are packed."""
 
@@ -42,7 +44,7 @@ class Skeleton(NamedTuple):
         """JSON for the metadata of a file of tensors."""
         content = {
             "skeleton": base64.b64encode(self.data).decode(),
-            "values": [list(cut) for cut in self.cuts],
+            "values": [dataclasses.astuple(cut) for cut in self.cuts],
         }
         return json.dumps(content, separators=(",", ":"))
 
@@ -58,7 +60,7 @@ class Skeleton(NamedTuple):
                 rows = np.full((cut.count, cut.size + 1), cut.tag, np.uint8)
                 rows[:, 1:] = part.reshape(-1, cut.size)
                 part = rows.reshape(-1)
-            yield memoryview(part)
+            yield part.data
         yield self.data[at:]
 
     def counts(self) -> dict[str, int]:
@@ -125,7 +127,7 @@ def read_skeleton(text: str, where: str) -> Skeleton:
     return Skeleton(data, cuts)
 
 
-def _cut(entry: object, end: int) -> Cut:
+def _cut(entry: Any, end: int) -> Cut:
     cut = Cut(*entry)
     numbers = (cut.at, cut.first, cut.count, cut.size, cut.tag)
     if not isinstance(cut.tensor, str) or not all(isinstance(number, int) for number in numbers):
@@ -145,4 +147,5 @@ def _named_blobs(model: CaffeModel) -> Iterator[tuple[str, Blob]]:
         number = seen[layer.name] = seen.get(layer.name, 0) + 1
         name = layer.name if number == 1 else f"{layer.name}#{number}"
         for index, blob in enumerate(layer.blobs):
-            yield f"{name}/{index}", blob
+            if blob is not None:
+                yield f"{name}/{index}", blob

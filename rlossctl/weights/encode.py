@@ -10,19 +10,19 @@ from rlossctl.errors import WeightsError
 from rlossctl.weights import wire
 from rlossctl.weights.wire import Source
 
+Piece = bytes | memoryview  # of bytes
+
 MESSAGE_LIMIT = 2**31 - 1  # protobuf refuses larger messages
 
 
-def blob_pieces(
-    array: np.ndarray, diff: np.ndarray | None = None, legacy: bool = False
-) -> list[bytes | np.ndarray]:
+def blob_pieces(array: np.ndarray, diff: np.ndarray | None = None, legacy: bool = False) -> list[Piece]:
     """One BlobProto in protobuf's order: four legacy ints or, at the end, a shape; packed data; packed diff.
 
     Blob::ToProto adds dimensions one by one, so a blob without axes gets no shape message at all. A list
     without values is not written.
     """
     values = np.asarray(array, "<f4")
-    pieces: list[bytes | np.ndarray] = []
+    pieces: list[Piece] = []
     if legacy:
         pieces += [
             wire.encode_int(number, dim) for number, dim in zip(range(1, 5), values.shape, strict=True)
@@ -36,20 +36,20 @@ def blob_pieces(
     return pieces
 
 
-def framed(number: int, pieces: Sequence[bytes | np.ndarray]) -> list[bytes | np.ndarray]:
+def framed(number: int, pieces: Sequence[Piece]) -> list[Piece]:
     """`pieces` as the payload of length-delimited field `number`."""
     length = size(pieces)
     return [wire.encode_head(number, length), *pieces]
 
 
-def size(pieces: Iterable[bytes | np.ndarray]) -> int:
+def size(pieces: Iterable[Piece]) -> int:
     """Total number of bytes."""
     return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def layer_pieces(
     message: bytes, arrays: Sequence[np.ndarray], diffs: Sequence[np.ndarray] = (), *, name: str = "message"
-) -> list[bytes | np.ndarray]:
+) -> list[Piece]:
     """A LayerParameter with its blobs (field 7) between the fields with lower and higher numbers.
 
     Fields are sorted by number (fields with the same number keep their order), as in protobuf's C++
@@ -71,14 +71,14 @@ def layer_pieces(
         )
     before = b"".join(message[field.at : field.end] for field in fields if field.number < 7)
     behind = b"".join(message[field.at : field.end] for field in fields if field.number > 7)
-    pieces: list[bytes | np.ndarray] = [before]
+    pieces: list[Piece] = [before]
     for index, array in enumerate(arrays):
         pieces += framed(7, blob_pieces(array, diffs[index] if diffs else None))
     return [*pieces, behind]
 
 
-def _packed(number: int, values: np.ndarray) -> list[bytes | np.ndarray]:
+def _packed(number: int, values: np.ndarray) -> list[Piece]:
     if values.size == 0:
         return []
     data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    return [wire.encode_head(number, data.nbytes), data]
+    return [wire.encode_head(number, data.nbytes), data.data]

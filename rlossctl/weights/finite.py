@@ -25,17 +25,17 @@ class NotFinite(NamedTuple):
 
     Attributes:
         place: layer and blob, in words.
-        count, of: how many such values of how many.
+        wrong, of: how many such values of how many.
         first: the first of them and its index, in words.
     """
 
     place: str
-    count: int
+    wrong: int
     of: int
     first: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.count:,} of {counted(self.of, 'value')} ({self.first})"
+        return f"{self.place}: {self.wrong:,} of {counted(self.of, 'value')} ({self.first})"
 
 
 def not_finite(arrays: Iterable[tuple[str, np.ndarray]]) -> Iterator[NotFinite]:

@@ -98,7 +98,7 @@ def _run_length(view: memoryview, at: int, end: int, stride: int) -> int:
 
 
 def _dims(source: Source, field: Field, inside: str) -> list[int]:
-    dims = []
+    dims: list[int] = []
     for dim in wire.walk(source, field.start, field.end, inside):
         if len(dims) > MAX_AXES:
             break

@@ -11,6 +11,7 @@ import numpy as np
 
 from rlossctl.files import atomic_write
 from rlossctl.weights import encode, hdf5, wire
+from rlossctl.weights.blobs import Blob
 from rlossctl.weights.magic import is_hdf5, refuse_foreign
 from rlossctl.weights.parse import parse_blob
 from rlossctl.weights.wire import LENGTH, VARINT, Source
@@ -82,7 +83,7 @@ def write_solverstate(path: str | os.PathLike[str], state: SolverState) -> None:
 def _parse(source: Source) -> SolverState:
     numbers: dict[int, int] = {}
     learned_net = ""
-    history = []
+    history: list[Blob] = []
     for field in wire.walk(source, 0, len(source.view)):
         if field.number not in MEANINGS:
             continue

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,8 @@ DIFF = ".diff"  # suffix of a blob's name for its gradient (snapshot_diff)
 _BLOB_NAME = re.compile(r"(?P<layer>.+)/(?P<index>\d{1,4})", re.DOTALL)
 
 
-class Entry(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Entry:
     """One tensor: its shape, its type's name as spelled in the file, and a function that reads its values."""
 
     shape: tuple[int, ...]

@@ -65,7 +65,7 @@ def compile_module(command: list[str], room: Path, built: Path) -> None:
 @pytest.fixture
 def emulated_kernels(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """rlossctl.bilateral.cuda with the emulated module below it, for tensors on the CPU."""
-    monkeypatch.setattr(cuda, "cuda_module", lambda: emulated)
+    monkeypatch.setattr(cuda, "_kernel", lambda: emulated)
     monkeypatch.setattr(cuda, "_current_stream", lambda device, *kept: contextlib.nullcontext(0))
     emulated.set_schedule(1)
     return cuda

@@ -16,7 +16,7 @@ from rlossctl.errors import UsageError
 def no_native(monkeypatch) -> str:
     reason = "the native module cannot be imported (a test says so)"
     monkeypatch.delenv(choice.VARIABLE, raising=False)
-    monkeypatch.setattr(choice, "native_module", lambda: reason)
+    monkeypatch.setattr(choice, "find_native", lambda: choice.Compiled(None, reason))
     choice._warn_once.cache_clear()
     yield reason
     choice._warn_once.cache_clear()
@@ -25,7 +25,8 @@ def no_native(monkeypatch) -> str:
 @pytest.fixture
 def with_native(monkeypatch) -> None:
     monkeypatch.delenv(choice.VARIABLE, raising=False)
-    monkeypatch.setattr(choice, "native_module", lambda: SimpleNamespace(simd=lambda: "avx2"))
+    module = SimpleNamespace(simd=lambda: "avx2")
+    monkeypatch.setattr(choice, "find_native", lambda: choice.Compiled(module))
 
 
 def test_native_on_the_cpu(with_native) -> None:

@@ -14,9 +14,9 @@ from rlossctl.bilateral import backend, choice, cuda, dispatch, twin
 @pytest.fixture(autouse=True)
 def _fresh_choice(monkeypatch) -> None:
     monkeypatch.delenv(choice.VARIABLE, raising=False)
-    choice.cuda_module.cache_clear()
+    choice.find_cuda.cache_clear()
     yield
-    choice.cuda_module.cache_clear()
+    choice.find_cuda.cache_clear()
 
 
 def install(monkeypatch: pytest.MonkeyPatch, unusable: str) -> None:

@@ -128,7 +128,7 @@ def test_mean_field_builds_each_lattice_once(emulated_kernels, emulated, batch, 
             calls.append(name)
             return getattr(emulated, name)
 
-    monkeypatch.setattr(cuda, "cuda_module", Counted)
+    monkeypatch.setattr(cuda, "_kernel", Counted)
     q = mean_field(scores, image, 5, pos=[(3, 2.0)], bi=[(20, 15, 4.0)])
     torch.testing.assert_close(q, expected, rtol=1e-5, atol=1e-6)
     assert calls.count("build_lattice") == 2 and calls.count("apply_lattice") == 2 * (5 + 1)

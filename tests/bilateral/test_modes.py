@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from rlossctl.bilateral import Kernel, bilateral_filter, exact
-from rlossctl.bilateral.choice import native_module
+from rlossctl.bilateral.choice import find_native
 from rlossctl.bilateral.ops import MODES, filter_op
 from rlossctl.errors import NetError
 
 needs_native = pytest.mark.skipif(
-    isinstance(native_module(), str), reason=f"no native kernel: {native_module()}"
+    find_native().module is None, reason=f"no native kernel: {find_native().missing}"
 )
 
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from rlossctl.bilateral import bilateral_filter, choice, native, twin
-from rlossctl.bilateral.choice import native_module
+from rlossctl.bilateral.choice import find_native
 from rlossctl.errors import NetError, UsageError
 
 pytestmark = pytest.mark.skipif(
-    isinstance(native_module(), str), reason=f"no native kernel: {native_module()}"
+    find_native().module is None, reason=f"no native kernel: {find_native().missing}"
 )
 PATHS = ("plain", "avx2", "avx512")
 
@@ -51,11 +51,11 @@ def threads():
 @pytest.fixture(params=PATHS)
 def path(request, monkeypatch) -> str:
     monkeypatch.delenv("RLOSSCTL_SIMD", raising=False)
-    best = native_module().simd()
+    best = find_native().needed().simd()
     if PATHS.index(request.param) > PATHS.index(best):
         pytest.skip(f"this processor runs {best}")
     monkeypatch.setenv("RLOSSCTL_SIMD", request.param)
-    assert native_module().simd() == request.param
+    assert find_native().needed().simd() == request.param
     return request.param
 
 
@@ -343,4 +343,4 @@ def test_the_module_checks_its_numbers(name, value, message) -> None:
         "threads": 1,
     }
     with pytest.raises(ValueError, match=message):
-        native_module().bilateral_filter(values=0, image=0, filtered=0, **{**numbers, name: value})
+        find_native().needed().bilateral_filter(values=0, image=0, filtered=0, **{**numbers, name: value})

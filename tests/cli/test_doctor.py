@@ -71,9 +71,8 @@ def test_an_optional_package_is_missed_without_harm(found, monkeypatch):
 
 
 def test_without_the_compiled_kernel_the_twin_works(found, monkeypatch):
-    monkeypatch.setattr(
-        choice, "native_module", lambda: "the native module cannot be imported (no such file)"
-    )
+    missing = choice.Compiled(None, "the native module cannot be imported (no such file)")
+    monkeypatch.setattr(choice, "find_native", lambda: missing)
     with pytest.warns(choice.FallbackWarning):
         choice._warn_once.cache_clear()
         code, checks = found()

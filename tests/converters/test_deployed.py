@@ -23,6 +23,8 @@ from rlossctl.evaluation import Predictor, open_onnx
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
+pytestmark = pytest.mark.slow  # torch exports each net
+
 SIZES = [(48, 64), (65, 65), (66, 65), (67, 40), (130, 101), (1, 1), (64, 200)]
 
 

@@ -24,6 +24,8 @@ from rlossctl.net import NetOrigin
 from rlossctl.net.deploy import Deploy
 from rlossctl.prototxt.text import read_text
 
+pytestmark = pytest.mark.slow  # whole networks
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_BGR = (103.53, 116.28, 123.675)
 

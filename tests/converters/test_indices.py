@@ -18,6 +18,8 @@ from rlossctl.errors import NetError
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
+pytestmark = pytest.mark.slow  # torch exports each net
+
 ROWS, COLUMNS = 72, 1000  # places up to 71999: above what half precision counts to, and above what it holds
 NET = f"""
 input: "data" input_shape {{ dim: 1 dim: 3 dim: {ROWS} dim: {COLUMNS} }}

@@ -24,6 +24,8 @@ from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
+pytestmark = pytest.mark.slow  # torch exports each net
+
 
 @pytest.fixture(scope="module")
 def converted(material, tmp_path_factory):

@@ -215,10 +215,10 @@ def test_either_of_two_equal_places_may_be_chosen_but_no_other(build):
     deploy = Deploy(build(POOL, "TEST"), ["mask"]).eval()
     image = torch.arange(16.0).reshape(1, 1, 4, 4)
     image[..., 0, 0] = image[..., 1, 1]  # places 0 and 5 are equal
-    ((bottoms, tops),) = deploy.walk(image)
-    assert choice_of(deploy.layers[0], 0, bottoms, tops) is None
-    choice = choice_of(deploy.layers[0], 1, bottoms, tops)
-    mask = tops[1].numpy().copy()
+    step = next(deploy.walk(image))
+    assert choice_of(step, 0) is None
+    choice = choice_of(step, 1)
+    mask = step.tops[1].numpy().copy()
     assert mask.ravel().tolist() == [0, 7, 13, 15]
     mask[0, 0, 0, 0] = 5
     equal = choice.compare("t", "mask", mask, "pool")
@@ -228,7 +228,7 @@ def test_either_of_two_equal_places_may_be_chosen_but_no_other(build):
         assert choice.compare("t", "mask", mask, "pool").error == pytest.approx(error)
     mask[0, 0, 0, 0] = 5
     choice.follow("t", "mask", mask, "pool")
-    assert tops[1].ravel().tolist() == [5, 7, 13, 15]
+    assert step.tops[1].ravel().tolist() == [5, 7, 13, 15]
 
 
 @pytest.mark.parametrize(("image", "error"), [(np.ones((4, 4)), 0), (np.arange(16.0).reshape(4, 4), 1 / 15)])

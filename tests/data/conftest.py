@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from PIL import Image
 
 from rlossctl.data.palette import save_label_png
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import LayerParameter
 
 SIZES = [(11, 17), (23, 9), (16, 16), (30, 31), (8, 25), (19, 12), (21, 21)]
 
@@ -40,6 +40,6 @@ def layer():
         text = 'name: "input" type: "ImageSegData"\n'
         text += "".join(f'top: "{name}"\n' for name in names[:tops])
         text += f"image_data_param {{ {data} }}\ntransform_param {{ {transform} }}\n"
-        return text_format.Parse(text, schema.message("LayerParameter"))
+        return text_format.Parse(text, LayerParameter())
 
     return make

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rlossctl.data.sources.database import DatabaseSource
 from rlossctl.errors import DataError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import Datum, LayerParameter
 from rlossctl.weights.mean import write_mean
 
 lmdb = pytest.importorskip("lmdb", reason="the extra lmdb is not installed")
@@ -23,7 +23,7 @@ def pixels(index):
 
 
 def datum(array=None, *, encoded=None, label=0):
-    message = schema.message("Datum")
+    message = Datum()
     message.label = label
     if encoded is not None:
         message.data, message.encoded = encoded, True
@@ -53,7 +53,7 @@ def source(
 ):
     text = f'name: "in" type: "Data" data_param {{ source: "{path}" {backend} {data} }}'
     text += f" transform_param {{ {transform} }}" + "".join(f' top: "top{index}"' for index in range(tops))
-    return DatabaseSource(text_format.Parse(text, schema.message("LayerParameter")), phase, **options)
+    return DatabaseSource(text_format.Parse(text, LayerParameter()), phase, **options)
 
 
 def same(first, second):
@@ -187,7 +187,7 @@ def test_two_layers_may_read_one_database(database):
 
 
 def test_other_content(tmp_path, database):
-    wrong = schema.message("Datum")
+    wrong = Datum()
     wrong.channels, wrong.height, wrong.width, wrong.data = 3, 4, 5, b"123"
     cases = {
         "size does not fit": wrong.SerializeToString(),

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 
 from rlossctl.data.sources.hdf5 import Hdf5Source
 from rlossctl.errors import DataError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import LayerParameter
 
 h5py = pytest.importorskip("h5py", reason="the extra hdf5 is not installed")
 ROWS = (4, 3, 5)
@@ -32,7 +32,7 @@ def files(tmp_path):
 def source(folder, data="batch_size: 2", tops=("x", "y"), more="", **options):
     text = f'name: "in" type: "HDF5Data" hdf5_data_param {{ source: "{folder}/list.txt" {data} }} {more}'
     text += "".join(f' top: "{top}"' for top in tops)
-    message = text_format.Parse(text, schema.message("LayerParameter"))
+    message = text_format.Parse(text, LayerParameter())
     return Hdf5Source(message, "TRAIN", **{"root": folder, **options})
 
 

@@ -12,7 +12,8 @@ from rlossctl.data.palette import save_label_png
 from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.sources.imagelist import DenseImageSource, ImageSource
 from rlossctl.errors import DataError
-from rlossctl.prototxt import load_net_parameter, schema
+from rlossctl.prototxt import load_net_parameter
+from rlossctl.prototxt.messages import LayerParameter
 from rlossctl.weights.mean import write_mean
 
 AUGMENT = "mirror: true crop_size: 7 mean_value: 104 mean_value: 117 mean_value: 123 scale: 0.5"
@@ -28,7 +29,7 @@ def dense_layer(data="", transform="", tops=2):
 
 def parse(text, transform, tops):
     text += f" transform_param {{ {transform} }}" + "".join(f' top: "top{index}"' for index in range(tops))
-    return text_format.Parse(text, schema.message("LayerParameter"))
+    return text_format.Parse(text, LayerParameter())
 
 
 @pytest.fixture

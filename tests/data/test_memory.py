@@ -6,12 +6,12 @@ from google.protobuf import text_format
 
 from rlossctl.data.sources.memory import MemorySource
 from rlossctl.errors import DataError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import LayerParameter
 
 
 def source(param="batch_size: 2 channels: 1 height: 2 width: 3", tops='top: "data" top: "label"'):
     text = f'name: "in" type: "MemoryData" {tops} memory_data_param {{ {param} }}'
-    return MemorySource(text_format.Parse(text, schema.message("LayerParameter")))
+    return MemorySource(text_format.Parse(text, LayerParameter()))
 
 
 def test_batches_of_what_was_fed():

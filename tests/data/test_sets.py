@@ -19,12 +19,9 @@ from rlossctl.errors import UsageError
 
 def test_the_data_sets_that_are_known():
     known = registry.data_sets()
-    assert list(known) == ["camvid", "scenes", "voc"]
-    assert {name: len(entry.classes) for name, entry in known.items()} == {
-        "camvid": 11,
-        "scenes": 5,
-        "voc": 21,
-    }
+    assert list(known) == sorted(known)
+    classes = {name: len(entry.classes) for name, entry in known.items()}
+    assert {"camvid": 11, "scenes": 5, "voc": 21}.items() <= classes.items()
     assert [name for name, entry in known.items() if entry.prepare is None] == ["scenes"]
     for entry in known.values():
         assert len(set(entry.classes)) == len(entry.classes) <= 255
@@ -95,7 +92,8 @@ def test_an_ignore_label_of_ones_own_is_for_labels_that_are_written_anew(tmp_pat
 
 def test_the_help_tells_the_data_sets():
     shown = CliRunner().invoke(cli, ["data", "prepare", "--help"]).output
-    assert "{camvid|voc}" in shown
+    prepared = [name for name, entry in registry.data_sets().items() if entry.prepare is not None]
+    assert {"camvid", "voc"} <= set(prepared) and f"{{{'|'.join(prepared)}}}" in shown
     for entry in registry.data_sets().values():
         assert entry.prepare is None or f"{entry.name:<8} {entry.help}" in shown
     assert ", ".join(registry.data_sets()) in " ".join(

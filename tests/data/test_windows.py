@@ -11,7 +11,7 @@ from rlossctl.data.images import read_image
 from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.sources.windows import WindowSource, plan, read_windows
 from rlossctl.errors import DataError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import LayerParameter
 from rlossctl.weights.mean import write_mean
 
 FILE = """# 0
@@ -43,7 +43,7 @@ def folder(tmp_path):
 def source(folder, data="batch_size: 4", transform="crop_size: 8", phase="TRAIN", **options):
     text = f'name: "in" type: "WindowData" top: "data" top: "label" transform_param {{ {transform} }} '
     text += f'window_data_param {{ source: "{folder}/windows.txt" root_folder: "{folder}/" {data} }}'
-    return WindowSource(text_format.Parse(text, schema.message("LayerParameter")), phase, **options)
+    return WindowSource(text_format.Parse(text, LayerParameter()), phase, **options)
 
 
 def crop(folder, name, box, size=8):

@@ -35,6 +35,7 @@ def test_every_layer_and_command_is_in_its_page(repository):
         assert f"## rlossctl {name}\n" in commands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["layers.md", "cli.md", "formats.md", "networks.md"])
 def test_a_stale_page_is_noticed_and_written_anew(repository, tmp_path, page):
     (tmp_path / "tests" / "golden").mkdir(parents=True)

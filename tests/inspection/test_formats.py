@@ -129,7 +129,7 @@ def test_values_that_are_not_finite_are_named(tmp_path, suffix):
     report = inspect(path, {})
     place = "layer 'c1' blob 1" if "caffemodel" in suffix else "tensor 'c1/1'"
     assert report.as_dict()["not_finite"] == [
-        {"place": place, "count": 2, "of": 4, "first": "NaN first, at [1]"}
+        {"place": place, "wrong": 2, "of": 4, "first": "NaN first, at [1]"}
     ]
     assert f"{place}: 2 of 4 values (NaN first, at [1])" in report.as_text()
 

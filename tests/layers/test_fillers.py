@@ -10,7 +10,7 @@ from google.protobuf import text_format
 
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import fill
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import FillerParameter
 
 SHAPE = (40, 30, 5, 4)
 FAN_IN, FAN_OUT = 30 * 5 * 4, 40 * 5 * 4
@@ -19,7 +19,7 @@ FAN_IN, FAN_OUT = 30 * 5 * 4, 40 * 5 * 4
 def filled(text: str, shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
     torch.manual_seed(0)
     blob = torch.full(shape, float("nan"))
-    fill(blob, text_format.Parse(text, schema.message("FillerParameter")), "layer 'l'")
+    fill(blob, text_format.Parse(text, FillerParameter()), "layer 'l'")
     return blob
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlossctl.errors import NetError, WeightsError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import BlobProto
 
 SCORES = 'input: "x" input_shape { dim: 4 dim: 3 } input: "t" input_shape { dim: 4 }\n'
 INFOGAIN = SCORES + 'layer { name: "l" type: "InfogainLoss" bottom: "x" bottom: "t" top: "loss" %s }\n'
@@ -27,7 +27,7 @@ def scores() -> torch.Tensor:
 def gains(tmp_path):
     """An infogain matrix, and the file that holds it as Caffe would."""
     matrix = np.arange(9, dtype=np.float32).reshape(3, 3) / 8
-    blob = schema.message("BlobProto")
+    blob = BlobProto()
     blob.num, blob.channels, blob.height, blob.width = 1, 1, 3, 3
     blob.data.extend(matrix.ravel().tolist())
     path = tmp_path / "gains.binaryproto"

@@ -19,7 +19,12 @@ CONV = (
     "convolution_param {{ num_output: {} kernel_size: 1 }} }}\n"
 )
 X = 'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }\n'
-OURS = [name for name in configs.names() if not name.rpartition("/")[2].startswith("solver")]
+QUICK = ("demo/", "camvid/", "deeplab_largeFOV/")
+OURS = [
+    pytest.param(name, marks=() if name.startswith(QUICK) else pytest.mark.slow)
+    for name in configs.names()
+    if not name.rpartition("/")[2].startswith("solver")
+]
 
 
 def test_a_meta_net_has_shapes_and_no_memory(build):

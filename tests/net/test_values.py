@@ -34,8 +34,8 @@ def test_each_tensor_has_one_name_and_layers_that_hand_it_on_have_none(build):
 def test_a_pass_goes_on_with_what_is_put_in_place_of_a_top(build):
     deploy = Deploy(build(NET, "TEST"), ["b"]).eval()
     seen = []
-    for _, tops in deploy.walk(torch.zeros(1, 3, 8, 8)):
-        seen.append(tops[0])
+    for step in deploy.walk(torch.zeros(1, 3, 8, 8)):
+        seen.append(step.tops[0])
         if len(seen) == 2:
-            tops[0] = torch.full_like(tops[0], 7.0)
+            step.replace(0, torch.full_like(step.tops[0], 7.0))
     assert (seen[-1] == 7).all()

@@ -44,7 +44,7 @@ def test_wheel_imports_outside_the_checkout(wheel: Wheel, tmp_path: Path) -> Non
 import rlossctl, rlossctl.cli, rlossctl._native
 from rlossctl.prototxt import schema
 
-assert schema.message("NetParameter").DESCRIPTOR.full_name == "rlossctl.NetParameter"
+assert schema.descriptor("NetParameter").full_name == "rlossctl.NetParameter"
 assert "torch" not in sys.modules
 print(rlossctl.__file__, rlossctl._native.__file__, sep="\\n")
 """

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import text_format
 
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import load_net_file, load_solver_parameter, parse_net, schema, wire
+from rlossctl.prototxt import load_net_file, load_solver_parameter, parse_net, wire
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 from rlossctl.prototxt.text import net_file, parse
 from rlossctl.prototxt.upgrade import modernize, upgrade
@@ -98,11 +98,11 @@ def test_inputs_stay_native_until_a_file_is_rewritten(golden):
 
 def test_type_names_agree_with_those_of_the_weights_room():
     for number, expected in V1_TYPES.items():
-        net = schema.message("NetParameter")
+        net = NetParameter()
         net.layers.add(type=number)
         assert upgrade(net, "f").param.layer[0].type == expected
     for name, expected in V0_TYPES.items():
-        net = schema.message("NetParameter")
+        net = NetParameter()
         net.layers.add().layer.type = name
         assert upgrade(net, "f").param.layer[0].type == expected
 
@@ -134,9 +134,7 @@ def test_what_caffe_calls_fatal_in_v0_is_refused(layers, reason):
 
 
 def test_an_inline_net_is_upgraded():
-    solver = text_format.Parse(
-        'net_param { layers { name: "r" type: RELU } }', schema.message("SolverParameter")
-    )
+    solver = text_format.Parse('net_param { layers { name: "r" type: RELU } }', SolverParameter())
     file = net_file(solver.net_param, "solver.prototxt (net_param)")
     assert file.param.layer[0].type == "ReLU" and "V1" in file.notes[0]
 

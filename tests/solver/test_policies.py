@@ -8,12 +8,12 @@ import pytest
 from google.protobuf import text_format
 
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import policies
 
 
 def solver(text: str):
-    return text_format.Parse(f"base_lr: 0.5 {text}", schema.message("SolverParameter"))
+    return text_format.Parse(f"base_lr: 0.5 {text}", SolverParameter())
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,14 @@ from rlossctl.solver import Solver
 from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.training import Trained
-from rlossctl.solver.training import train as train_origin
+from rlossctl.solver.training import train as train_file
 
 
 def train(
     prototxt: str, solver: str | None = None, data: str | None = None, root: str | None = None, **options
 ) -> Trained:
-    return train_origin(SolverOrigin(prototxt, solver), DataOverrides(data, root), TrainOptions(**options))
+    file = SolverOrigin(prototxt, solver).read()
+    return train_file(file, DataOverrides(data, root), TrainOptions(**options))
 
 
 class Killed(BaseException):

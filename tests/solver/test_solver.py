@@ -241,9 +241,9 @@ def test_snapshot_diff(line) -> None:
     before = weights(solver)
     solver.step(1, fed())
     model = load_caffemodel(Path(solver.snapshot()).with_suffix(".caffemodel"))
-    from rlossctl.prototxt import schema
+    from rlossctl.prototxt.messages import NetParameter
 
-    param = schema.message_class("NetParameter").FromString(model.to_bytes())
+    param = NetParameter.FromString(model.to_bytes())
     diff = np.array(param.layer[0].blobs[0].diff, np.float32)
     moved = before["fc/0"] - solver.net.params["fc"][0].detach()
     assert diff.tolist() == pytest.approx(moved.flatten().tolist())
@@ -264,13 +264,13 @@ def test_test_nets_share_the_weights_and_average_their_outputs(golden: Path, tmp
 
 def test_splits_and_phases_are_written(golden: Path, tmp_path: Path) -> None:
     """Every layer of the split-expanded net, with phase and default loss weight (Net::ToProto)."""
-    from rlossctl.prototxt import schema
+    from rlossctl.prototxt.messages import NetParameter
 
     solver = rlossctl.load_solver(
         golden / "solver" / "log" / "solver.prototxt", prefix=str(tmp_path / "snap")
     )
     model = load_caffemodel(solver.snapshot().with_suffix(".caffemodel"))
-    layers = schema.message_class("NetParameter").FromString(model.message_bytes()).layer
+    layers = NetParameter.FromString(model.message_bytes()).layer
     assert [layer.name for layer in layers] == [
         "data", "t_data_1_split", "conv1", "relu1", "c1_relu1_0_split", "fc", "aux", "loss", "loss_aux"
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 
 import rlossctl
 from rlossctl.errors import PrototxtError, UsageError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.files import SolverFile
 
@@ -131,7 +131,7 @@ def test_the_seed_repeats_a_net(write) -> None:
 
 
 def test_snapshot_prefix(tmp_path: Path) -> None:
-    param = schema.message("SolverParameter")
+    param = SolverParameter()
     assert SolverFile(param, tmp_path / "poly.prototxt").snapshot_prefix == str(tmp_path / "poly")
     param.snapshot_prefix = str(tmp_path)
     assert SolverFile(param, Path("poly.prototxt")).snapshot_prefix == str(tmp_path / "poly")
@@ -140,7 +140,7 @@ def test_snapshot_prefix(tmp_path: Path) -> None:
 
 
 def test_device() -> None:
-    param = schema.message("SolverParameter")
+    param = SolverParameter()
     param.solver_mode = 0
     assert pick_device("auto", param).type == "cpu"
     assert pick_device("cpu").type == "cpu"

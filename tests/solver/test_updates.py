@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from torch import Tensor
 
 from rlossctl.errors import PrototxtError
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver.updates import Updater
 
 
@@ -27,7 +27,7 @@ def blob(*values: float, lr_mult: float = 1.0, decay_mult: float = 1.0) -> Blob:
 
 
 def updater(text: str, *blobs: Blob, dialect: str = "bvlc") -> Updater:
-    return Updater(text_format.Parse(text, schema.message("SolverParameter")), blobs, dialect)
+    return Updater(text_format.Parse(text, SolverParameter()), blobs, dialect)
 
 
 def test_clip_comes_before_iter_size_and_decay() -> None:

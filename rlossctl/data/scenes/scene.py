@@ -109,14 +109,21 @@ def _place(
     middle = (shape[0] * (0.34 + 0.46 * depth + rng.normal(0, 0.06)), shape[1] * rng.uniform(0.1, 0.9))
     side = int(3.0 * radius)
     corner = [int(centre - side / 2) for centre in middle]
-    box = tuple(slice(max(0, c), max(0, min(size, c + side))) for c, size in zip(corner, shape, strict=True))
-    part = tuple(slice(b.start - c, max(b.start, b.stop) - c) for b, c in zip(box, corner, strict=True))
+    rows, columns = (_overlap(start, side, size) for start, size in zip(corner, shape, strict=True))
+    box, part = (rows[0], columns[0]), (rows[1], columns[1])
     axis = np.linspace(-1.5, 1.5, side, dtype=np.float32)
     dx, dy = axis[None, :], axis[:, None]
     turn = rng.normal(0, 0.18) if kind in (1, 3) else rng.uniform(0, 6.28)
     u = dx * np.cos(turn) + dy * np.sin(turn) + 0.05 * fractal(rng, (side, side), (6, 6), octaves=3)
     v = dy * np.cos(turn) - dx * np.sin(turn) + 0.05 * fractal(rng, (side, side), (6, 6), octaves=3)
     return KINDS[kind](rng, u.astype(np.float32), v.astype(np.float32)), box, part
+
+
+def _overlap(start: int, side: int, size: int) -> tuple[slice, slice]:
+    """What of an axis of `size` a side from `start` on covers, and which part of the side that is."""
+    first = max(0, start)
+    last = max(0, min(size, start + side))
+    return slice(first, last), slice(first - start, max(first, last) - start)
 
 
 def _lit(thing: Thing, light: np.ndarray) -> np.ndarray:

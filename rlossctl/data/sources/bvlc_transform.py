@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rlossctl.data.sources.seg_transform import read_crop
 from rlossctl.errors import DataError
 from rlossctl.weights.mean import load_mean
+
+if TYPE_CHECKING:
+    from rlossctl.prototxt.messages import TransformationParameter
 
 
 class Cut(NamedTuple):
@@ -43,7 +46,7 @@ class Transformer:
             crop.
     """
 
-    def __init__(self, param: Any, phase: str, where: object = None) -> None:
+    def __init__(self, param: TransformationParameter, phase: str, where: object = None) -> None:
         self.phase, self.where = phase, where
         self.scale, self.mirror = float(param.scale), bool(param.mirror)
         self.crop = read_crop(param, where)

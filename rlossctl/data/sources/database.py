@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from rlossctl.data.images import decode_image
 from rlossctl.data.sources.bvlc_transform import Transformer
-from rlossctl.data.sources.stream import Item, Source
+from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
 from rlossctl.optional import needed
-from rlossctl.prototxt import schema
+from rlossctl.prototxt.messages import DataParameter, Datum, LayerParameter
 from rlossctl.weights.mean import load_mean
 
-LMDB = 1  # DataParameter.DB
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class DatabaseSource(Source):
@@ -47,13 +48,13 @@ class DatabaseSource(Source):
 
     def __init__(
         self,
-        layer: Any,
+        layer: LayerParameter,
         phase: str,
         *,
         honour_skip: bool = False,
         source: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
-        **options: Any,
+        **options: Unpack[StreamOptions],
     ) -> None:
         param = layer.data_param
         super().__init__(layer, param.batch_size, **options)
@@ -61,7 +62,7 @@ class DatabaseSource(Source):
         self.transform = Transformer(layer.transform_param, phase, self.where or f"layer {layer.name!r}")
         self._color = True if param.force_encoded_color else self.transform.color
         self._skip = param.rand_skip if honour_skip else 0
-        self._leveldb = param.backend != LMDB and not _is_lmdb(self.source)
+        self._leveldb = param.backend != DataParameter.LMDB and not _is_lmdb(self.source)
         self._reader: _Reader | None = None
         self._lock = threading.Lock()
         if not 1 <= len(self.tops) <= 2:
@@ -73,11 +74,13 @@ class DatabaseSource(Source):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """data (N, C, h, w), label (N,), from the first Datum or, without the database, from the prototxt."""
         known = self.transform.crop
+        size: tuple[int, ...]
         if self.image_shape:
-            channels, *size = self.image_shape
+            channels, size = self.image_shape[0], self.image_shape[1:]
         elif known is None or (os.path.exists(self.source) and not self._leveldb):
             number = self.order(rand_skip=self._skip).index(self.position)
-            channels, *size = self._image(*self._datum(number)).shape
+            image = self._image(*self._datum(number))
+            channels, size = image.shape[0], image.shape[1:]
         else:
             channels, size = self._stated_channels(), known
         data = (self.batch_size, channels, *(known or size))
@@ -87,7 +90,7 @@ class DatabaseSource(Source):
         order = self.order(rand_skip=self._skip)
         datum, place = self._datum(order.index(number))
         image = self._image(datum, place)
-        cut = self.transform.draw(*image.shape[1:], order.generator(number), place)
+        cut = self.transform.draw(image.shape[1], image.shape[2], order.generator(number), place)
         arrays = self.transform(image, cut, place), np.float32(datum.label)
         return Item(arrays[: len(self.tops)], place)
 
@@ -107,10 +110,10 @@ class DatabaseSource(Source):
                 self._reader = self._reader or _Reader(self.source)
         return self._reader
 
-    def _datum(self, index: int) -> tuple[Any, str]:
+    def _datum(self, index: int) -> tuple[Datum, str]:
         key, value = self._open().get(index)
         place = f"{self.source}, key {key.decode('utf-8', 'backslashreplace')!r}"
-        datum = schema.message("Datum")
+        datum = Datum()
         try:
             datum.ParseFromString(value)
         except DecodeError as error:
@@ -123,7 +126,7 @@ class DatabaseSource(Source):
             ) from error
         return datum, place
 
-    def _image(self, datum: Any, place: str) -> np.ndarray:
+    def _image(self, datum: Datum, place: str) -> np.ndarray:
         """uint8 or float32 [C, H, W] of a Datum."""
         if datum.encoded:
             return decode_image(datum.data, place, self._color).transpose(2, 0, 1)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlossctl.data.lists import join_root
-from rlossctl.data.sources.stream import Item, Source
+from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
 from rlossctl.optional import needed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from rlossctl.prototxt.messages import LayerParameter
 
 # First numbers of the random streams' keys; data/sources/order.py uses 0 to 2.
 _FILES, _ROWS = 3, 4
@@ -38,15 +43,15 @@ class Hdf5Source(Source):
 
     def __init__(
         self,
-        layer: Any,
+        layer: LayerParameter,
         phase: str,
         *,
         source: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
-        workers: int = 0,
-        **options: Any,
+        **options: Unpack[StreamOptions],
     ) -> None:
         param = layer.hdf5_data_param
+        options["workers"] = 0
         super().__init__(layer, param.batch_size, **options)
         self.source = param.source if source is None else str(source)
         self.root = str(root or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,12 @@ from rlossctl.data.images import image_size, read_image, read_label
 from rlossctl.data.lists import Sample, read_class_list, read_list
 from rlossctl.data.resize import resize_bilinear, resize_nearest
 from rlossctl.data.sources.bvlc_transform import Cut, Transformer
-from rlossctl.data.sources.stream import Item, Source
+from rlossctl.data.sources.stream import Item, Source, SourceOptions, StreamOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from rlossctl.prototxt.messages import DenseImageDataParameter, ImageDataParameter, LayerParameter
 
 Shape = tuple[int, ...]
 
@@ -21,13 +26,13 @@ class _ListSource(Source):
 
     def __init__(
         self,
-        layer: Any,
-        param: Any,
+        layer: LayerParameter,
+        param: ImageDataParameter | DenseImageDataParameter,
         phase: str,
         *,
         source: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
-        **options: Any,
+        **options: Unpack[StreamOptions],
     ) -> None:
         super().__init__(layer, param.batch_size, **options)
         self.source = param.source if source is None else str(source)
@@ -82,8 +87,10 @@ class _ListSource(Source):
 
     def first_size(self) -> tuple[int, int]:
         """(height, width) of the next image, from the prototxt or the image's header."""
-        if self.new_size or self.image_shape:
-            return self.new_size or self.image_shape[1:]
+        if self.new_size:
+            return self.new_size
+        if self.image_shape:
+            return self.image_shape[1:]
         sample, _ = self.sample(self.position)
         return image_size(sample.image, listed=self.listed(sample))
 
@@ -102,7 +109,14 @@ class ImageSource(_ListSource):
         DataError: parameters that Caffe refuses too.
     """
 
-    def __init__(self, layer: Any, phase: str, *, spaces_in_names: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        layer: LayerParameter,
+        phase: str,
+        *,
+        spaces_in_names: bool = True,
+        **options: Unpack[SourceOptions],
+    ) -> None:
         super().__init__(layer, layer.image_data_param, phase, **options)
         self._spaces = spaces_in_names
 
@@ -119,7 +133,7 @@ class ImageSource(_ListSource):
         sample, rng = self.sample(number)
         image = self.image(sample)
         place = f"{sample.image} (named in {self.listed(sample)})"
-        cut = self.transform.draw(*image.shape[1:], rng, place)
+        cut = self.transform.draw(image.shape[1], image.shape[2], rng, place)
         return Item((self.transform(image, cut, place), np.float32(sample.label)), place, sample)
 
 
@@ -145,7 +159,7 @@ class DenseImageSource(_ListSource):
         DataError: parameters that cannot be combined.
     """
 
-    def __init__(self, layer: Any, phase: str, **options: Any) -> None:
+    def __init__(self, layer: LayerParameter, phase: str, **options: Unpack[SourceOptions]) -> None:
         param = layer.dense_image_data_param
         super().__init__(layer, param, phase, **options)
         self.crop = (param.crop_height, param.crop_width) if param.crop_height else None
@@ -185,9 +199,9 @@ class DenseImageSource(_ListSource):
                 expected="{}x{} like ".format(*image.shape[1:]) + sample.image,
                 advice="check that the line pairs the right files, or give new_height and new_width",
             )
-        first = self.draw_crop(*image.shape[1:], rng, place)
+        first = self.draw_crop(image.shape[1], image.shape[2], rng, place)
         image, label = first(image), first(label)
-        cut = self.transform.draw(*image.shape[1:], rng, place)
+        cut = self.transform.draw(image.shape[1], image.shape[2], rng, place)
         data = self.transform(image, cut, place)
         return Item((data, np.ascontiguousarray(cut(label), dtype=np.float32)[None]), place, sample)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -14,10 +14,14 @@ from rlossctl.data.sources.order import SampleOrder
 from rlossctl.data.sources.seg_transform import SegTransform
 from rlossctl.data.sources.stream import Item, Source
 from rlossctl.errors import DataError
+from rlossctl.prototxt.messages import ImageDataParameter, LayerParameter
 
-# ImageDataParameter.LabelType of the rloss fork.
-NONE, IMAGE, PIXEL = 0, 1, 2
-_LIST_COLUMN = {NONE: "optional", IMAGE: "integer", PIXEL: "path"}
+NONE, IMAGE, PIXEL = ImageDataParameter.NONE, ImageDataParameter.IMAGE, ImageDataParameter.PIXEL
+_LIST_COLUMN: dict[ImageDataParameter.LabelType, Literal["optional", "integer", "path"]] = {
+    NONE: "optional",
+    IMAGE: "integer",
+    PIXEL: "path",
+}
 
 
 class ImageSegSource(Source):
@@ -48,7 +52,7 @@ class ImageSegSource(Source):
 
     def __init__(
         self,
-        layer: Any,
+        layer: LayerParameter,
         phase: str,
         seed: int = 0,
         workers: int = 0,
@@ -72,7 +76,7 @@ class ImageSegSource(Source):
         )
         self._param = param
         # A net without a label top needs no labels.
-        self._label_type = int(param.label_type) if len(self.tops) > 1 else NONE
+        self._label_type = param.label_type if len(self.tops) > 1 else NONE
         self._samples: list[Sample] | None = None
         self._check()
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlossctl.data.sources.stream import Source
+from rlossctl.data.sources.stream import Source, StreamOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from rlossctl.prototxt.messages import LayerParameter
 
 
 class MemorySource(Source):
@@ -21,7 +26,7 @@ class MemorySource(Source):
         DataError: a size is 0.
     """
 
-    def __init__(self, layer: Any, **options: Any) -> None:
+    def __init__(self, layer: LayerParameter, **options: Unpack[StreamOptions]) -> None:
         param = layer.memory_data_param
         super().__init__(layer, param.batch_size, **options)
         self.size = (param.channels, param.height, param.width)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rlossctl.data.resize import resize_bilinear, resize_nearest
 from rlossctl.errors import DataError
+
+if TYPE_CHECKING:
+    from rlossctl.prototxt.messages import TransformationParameter
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class SegTransform:
 
     @classmethod
     def from_message(
-        cls, param: Any, phase: str, ignore_label: int = 255, where: object = None
+        cls, param: TransformationParameter, phase: str, ignore_label: int = 255, where: object = None
     ) -> SegTransform:
         """Reads a TransformationParameter. `where` names the layer in errors.
 
@@ -77,8 +80,9 @@ class SegTransform:
         if self.crop is not None:
             pixels = pad_to(pixels, self.crop, mean)
             label = pad_to(label, self.crop, self.ignore_label)
-            top, left = self._offset(label.shape, rng)
-            window = np.s_[top : top + self.crop[0], left : left + self.crop[1]]
+            height, width = self.crop
+            top, left = self._offset(label.shape[0] - height, label.shape[1] - width, rng)
+            window = np.s_[top : top + height, left : left + width]
             pixels, label = pixels[window], label[window]
         if flip:
             pixels, label = pixels[:, ::-1], label[:, ::-1]
@@ -101,15 +105,15 @@ class SegTransform:
         values = self.mean if len(self.mean) > 1 else (self.mean or (0.0,)) * channels
         return np.asarray(values, dtype=np.float32)
 
-    def _offset(self, size: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
-        rows, columns = size[0] - self.crop[0], size[1] - self.crop[1]
+    def _offset(self, rows: int, columns: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Where the crop begins, given what of the image it leaves over."""
         if self.phase == "TRAIN":
             top = int(rng.integers(rows + 1))
             return top, int(rng.integers(columns + 1))
         return rows // 2, columns // 2
 
 
-def pad_to(array: np.ndarray, size: tuple[int, int], value: Any) -> np.ndarray:
+def pad_to(array: np.ndarray, size: tuple[int, int], value: float | np.ndarray) -> np.ndarray:
     """Pads [H, W, ...] with `value` at the bottom and right to at least `size`; never cuts."""
     rows, columns = array.shape[:2]
     height, width = max(rows, size[0]), max(columns, size[1])
@@ -122,7 +126,7 @@ def pad_to(array: np.ndarray, size: tuple[int, int], value: Any) -> np.ndarray:
     return padded
 
 
-def read_mean(param: Any, where: object = None) -> tuple[float, ...]:
+def read_mean(param: TransformationParameter, where: object = None) -> tuple[float, ...]:
     """The mean values of a TransformationParameter: none, one or three (blue, green, red)."""
     if param.mean_file:
         raise DataError(
@@ -144,7 +148,7 @@ def read_mean(param: Any, where: object = None) -> tuple[float, ...]:
     return mean
 
 
-def read_crop(param: Any, where: object = None) -> tuple[int, int] | None:
+def read_crop(param: TransformationParameter, where: object = None) -> tuple[int, int] | None:
     """(height, width) from crop_size, or from crop_height and crop_width, or None."""
     square, height, width = param.crop_size, param.crop_height, param.crop_width
     if (square and (height or width)) or bool(height) != bool(width):
@@ -160,7 +164,7 @@ def read_crop(param: Any, where: object = None) -> tuple[int, int] | None:
     return (height, width) if height else None
 
 
-def _read_scale_factors(param: Any, where: object) -> tuple[float, ...]:
+def _read_scale_factors(param: TransformationParameter, where: object) -> tuple[float, ...]:
     factors = tuple(float(value) for value in param.scale_factors)
     if any(not 0 < factor < 100 for factor in factors):
         raise DataError(

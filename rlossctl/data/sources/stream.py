@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from rlossctl.data.lists import Sample
 from rlossctl.data.sources.order import SampleOrder
 from rlossctl.data.sources.readahead import ReadAhead
 from rlossctl.errors import DataError
+
+if TYPE_CHECKING:
+    from rlossctl.prototxt.messages import LayerParameter
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,25 @@ class Item:
     arrays: tuple[np.ndarray, ...]
     place: str
     sample: Sample | None = None
+
+
+class StreamOptions(TypedDict, total=False):
+    """What every source takes, see `Source`."""
+
+    where: str
+    seed: int
+    workers: int
+    image_shape: tuple[int, int, int] | None
+
+
+class SourceOptions(StreamOptions, total=False):
+    """What a source takes that reads a list or a database: its path and folder in place of the prototxt's.
+
+    Without `where`, which the net knows, this is what a net's caller says about its data layers.
+    """
+
+    source: str | os.PathLike[str] | None
+    root: str | os.PathLike[str] | None
 
 
 class Source:
@@ -43,7 +66,7 @@ class Source:
 
     def __init__(
         self,
-        layer: Any,
+        layer: LayerParameter,
         batch_size: int,
         *,
         where: str = "",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,13 @@ from rlossctl.data.images import read_image
 from rlossctl.data.lists import join_root
 from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.sources.bvlc_transform import Transformer
-from rlossctl.data.sources.stream import Item, Source
+from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from rlossctl.prototxt.messages import LayerParameter
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2, all inclusive
 
@@ -96,12 +101,12 @@ class WindowSource(Source):
 
     def __init__(
         self,
-        layer: Any,
+        layer: LayerParameter,
         phase: str,
         *,
         source: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
-        **options: Any,
+        **options: Unpack[StreamOptions],
     ) -> None:
         param = layer.window_data_param
         super().__init__(layer, param.batch_size, **options)

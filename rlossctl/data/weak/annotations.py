@@ -146,7 +146,7 @@ def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _click(click: Any, where: str, num_classes: int | None, cityscapes: bool) -> Stroke | None:
     keys = ("x", "y", "cls")
-    numbers = [click.get(key) for key in keys] if isinstance(click, dict) else [None]
+    numbers: list[Any] = [click.get(key) for key in keys] if isinstance(click, dict) else [None]
     good = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
     if not good or not all(map(math.isfinite, numbers)) or numbers[2] != int(numbers[2]):
         raise _no_click(where, click)

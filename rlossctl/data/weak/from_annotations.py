@@ -84,7 +84,7 @@ def write_annotations(
         _keep_photo(photo, path)
         save_label_png(path, canvas, palette=False)
         labelled = canvas != UNLABELLED
-        summary.labels.append(Mask(path, photo and str(photo), annotation.where))
+        summary.labels.append(Mask(path, None if photo is None else str(photo), annotation.where))
         summary.coverage += float(labelled.mean())
         summary.empty += not labelled.any()
     if not summary.labels:

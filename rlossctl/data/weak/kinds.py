@@ -85,8 +85,10 @@ def _connected_part(pixels: np.ndarray, count: int, rng: np.random.Generator) ->
     if count >= len(pixels):
         return pixels
     waiting = {(int(y), int(x)) for y, x in pixels}
-    start = tuple(int(value) for value in pixels[rng.integers(len(pixels))])
-    queue, part = deque([start]), []
+    y, x = pixels[rng.integers(len(pixels))]
+    start = int(y), int(x)
+    queue = deque([start])
+    part: list[tuple[int, int]] = []
     waiting.discard(start)
     while queue and len(part) < count:
         y, x = queue.popleft()

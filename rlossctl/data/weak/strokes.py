@@ -35,8 +35,7 @@ class RegionPaths:
         self._rng = rng
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        middle = np.unravel_index(int(np.argmax(self._depth)), self._depth.shape)
-        start = self._farthest(self._reach([middle]))
+        start = self._farthest(self._reach([_largest(self._depth)]))
         reach = self._reach([start])
         main = self._trace(reach, self._farthest(reach))
         yield self._finish(main, joined=False)
@@ -66,8 +65,7 @@ class RegionPaths:
             np.minimum(reach, best, out=reach)
 
     def _farthest(self, padded: np.ndarray) -> tuple[int, int]:
-        reach = np.where(np.isfinite(padded), padded, -1)[1:-1, 1:-1]
-        return np.unravel_index(int(np.argmax(reach)), reach.shape)
+        return _largest(np.where(np.isfinite(padded), padded, -1)[1:-1, 1:-1])
 
     def _trace(self, padded: np.ndarray, end: tuple[int, int]) -> list[tuple[int, int]]:
         """Blocks from `end` back to the nearest source."""
@@ -143,3 +141,9 @@ def _smooth_noise(count: int, rng: np.random.Generator) -> np.ndarray:
     values = rng.standard_normal((knots, 2))
     at = np.linspace(0, knots - 1, count)
     return np.stack([np.interp(at, np.arange(knots), values[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _largest(values: np.ndarray) -> tuple[int, int]:
+    """Row and column of the first largest value."""
+    y, x = np.unravel_index(int(np.argmax(values)), values.shape)
+    return int(y), int(x)

@@ -1,0 +1,144 @@
+"""The one way through the layers of a net: binds blobs to names, drops each after its last reader.
+
+Whatever runs layers goes through `walk`: a net's pass (`Net.run`), its deployed part (`Deploy.run`), and what
+looks at every tensor on the way (`Deploy.walk`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlossctl.net.graph import Node
+from rlossctl.net.layer import DataLayer, Layer
+from rlossctl.prototxt.messages import LayerParameter
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNode:
+    """A built layer: its node in the graph and its module."""
+
+    node: Node
+    module: Layer
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def type(self) -> str:
+        return self.node.kind.type
+
+    @property
+    def bottoms(self) -> tuple[str, ...]:
+        return self.node.bottoms
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        return self.node.tops
+
+    @property
+    def message(self) -> LayerParameter:
+        return self.node.message
+
+
+class Watch:
+    """Sees what layers read and give while a net runs. This one does nothing; derive from it."""
+
+    def bottoms(self, layer: LayerNode, values: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Before a layer: its bottoms, or what it is to read in their place."""
+        return values
+
+    def tops(self, layer: LayerNode, values: Mapping[str, Tensor]) -> None:
+        """After a layer: its tops by name; of a data layer, those that were fed or drawn."""
+
+
+@dataclass(eq=False)
+class Step:
+    """One layer that has run. Its tops get their names when the next step is asked for; then it is empty."""
+
+    number: int
+    layer: LayerNode
+    bottoms: tuple[Tensor, ...]
+    tops: tuple[Tensor, ...]
+
+    def replace(self, top: int, value: Tensor) -> None:
+        """Lets the pass go on with another value of a top."""
+        self.tops = (*self.tops[:top], value, *self.tops[top + 1 :])
+
+
+def walk(
+    layers: Iterable[tuple[int, LayerNode]],
+    blobs: dict[str, Tensor],
+    last: Mapping[int, Sequence[str]],
+    *,
+    kept: Container[str] = (),
+    feed: Callable[[LayerNode], object] | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Step]:
+    """Runs layers in order, one for every step.
+
+    Args:
+        layers: with their numbers.
+        blobs: what is there; the tops are added, and each blob is taken out after its last reader.
+        last: layer number -> blobs that nobody reads after it (see `last_readers`).
+        kept: blobs that stay all the same.
+        feed: fills the tops of a data layer into `blobs`; data layers make no step.
+        watch: sees every layer's bottoms and tops.
+
+    Raises:
+        NetError: a blob that a layer reads is not there.
+    """
+    watch = watch or Watch()
+    for number, layer in layers:
+        if feed is not None and isinstance(layer.module, DataLayer):
+            feed(layer)
+            watch.tops(layer, {name: blobs[name] for name in layer.tops if name in blobs})
+            continue
+        step = _step(number, layer, blobs, watch)
+        watch.tops(layer, dict(zip(layer.tops, step.tops, strict=True)))
+        yield step
+        blobs.update(zip(layer.tops, step.tops, strict=True))
+        step.bottoms = step.tops = ()
+        for name in last.get(number, ()):
+            if name not in kept:
+                blobs.pop(name, None)
+
+
+def last_readers(layers: Iterable[LayerNode]) -> dict[int, list[str]]:
+    """Layer number -> blobs that nobody reads after it (outputs are never in the lists)."""
+    last: dict[str, int] = {}
+    for number, layer in enumerate(layers):
+        last.update(dict.fromkeys(layer.bottoms, number))
+        for name in layer.tops:
+            last.pop(name, None)
+    out: dict[int, list[str]] = {}
+    for name, number in last.items():
+        out.setdefault(number, []).append(name)
+    return out
+
+
+def _step(number: int, layer: LayerNode, blobs: Mapping[str, Tensor], watch: Watch) -> Step:
+    bottoms = tuple(watch.bottoms(layer, _bottoms(layer, blobs)))
+    tops = layer.module(*bottoms)
+    return Step(number, layer, bottoms, tops if isinstance(tops, tuple) else (tops,))
+
+
+def _bottoms(layer: LayerNode, blobs: Mapping[str, Tensor]) -> list[Tensor]:
+    """The layer's bottoms, without their history where propagate_down is false."""
+    try:
+        values = [blobs[name] for name in layer.bottoms]
+    except KeyError as error:
+        raise layer.module.error(
+            f"its bottom {error.args[0]!r} was not given",
+            found=", ".join(sorted(blobs)),
+            expected=error.args[0],
+            advice="give all tops of the data layer, or run only a part: net.run(..., until=[blob])",
+        ) from None
+    if torch.is_grad_enabled():
+        for index in layer.node.blocked:
+            values[index] = values[index].detach()
+    return values
