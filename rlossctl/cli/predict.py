@@ -89,6 +89,15 @@ class Kinds(click.ParamType):
 @prediction.input_options
 @prediction.protocol_options
 @prediction.rule_options
+@groups.option_group(
+    "Photos",
+    click.option(
+        "--upright/--no-upright",
+        default=True,
+        show_default=True,
+        help="Turn photos as their EXIF orientation says; labels and overlays come out upright.",
+    ),
+)
 @groups.option_group("Running", options.device, options.decoding)
 @options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
@@ -110,6 +119,7 @@ def command(
     allow_missing: bool,
     workers: int,
     decoders: Decoders,
+    upright: bool,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
@@ -136,6 +146,8 @@ def command(
     click.echo(table.format_run(opened, predictor))
     for warning in opened.warnings:
         click.echo(f"warning  {warning}")
-    summary = prediction_files.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)
+    summary = prediction_files.predict_photos(
+        predictor, photos, outputs, workers=workers, decoders=decoders, upright=upright
+    )
     click.echo(prediction_files.format_summary(summary, outputs))
     sys.exit(1 if summary.failed else 0)

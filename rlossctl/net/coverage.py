@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
-from rlossctl.errors import WeightsError
+from rlossctl.errors import RlossWarning, WeightsError
 from rlossctl.net.fillers import Filler
 from rlossctl.net.parameters import param_spec
 from rlossctl.net.saved import as_array
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-class MissingWeights(UserWarning):
+class MissingWeights(RlossWarning):
     """Layers of a net that is used for prediction have no weights in the file."""
 
 

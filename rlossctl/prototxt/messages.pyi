@@ -438,6 +438,7 @@ class DenseImageDataParameter(Message):
     crop_width: int
     crop_height: int
     label_divide_factor: int
+    upright: bool
 
 class DomainTransformParameter(Message):
     num_iter: int
@@ -531,6 +532,7 @@ class ImageDataParameter(Message):
     label_divide_factor: int
     ignore_label: int
     label_type: ImageDataParameter.LabelType
+    upright: bool
 
 class InfogainLossParameter(Message):
     source: str
