@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -27,7 +28,7 @@ from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.open_model import PreprocessOverrides
-from rlossctl.files import atomic_path
+from rlossctl.files import atomic_path, give_name
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
 from rlossctl.words import counted
 
@@ -35,13 +36,16 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input size
+HASH = 16  # hexadecimal digits of it in a name
 LARGEST = 2**31 - 2**20  # bytes of one protobuf message, and room for what is not weights
 
 
 def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) -> Verification:
     """Exports the scores (or the named outputs) as a function of the image batch; see OnnxOptions.
 
-    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file, `<out>.data`.
+    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file,
+    `<out>.HASH.data`, whose name tells its content: whatever ends the program, a graph never meets weights
+    that are not its own. Those of the file that is overwritten are removed behind it.
 
     Raises:
         NetError: a layer cannot be exported.
@@ -62,7 +66,8 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         notes = [*job.notes, *job.finish(model, card, written)]
         found += job.compare_file(written)
         verification = accept(job.verification(out, found, notes))
-        notes = _place_data(written, out)
+        notes, data = _place_data(written, out)
+    _remove_older_data(out, data)
     return replace(verification, notes=(*verification.notes, *notes))
 
 
@@ -286,17 +291,46 @@ def _save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
     model.producer_name, model.producer_version = "rlossctl", card.version
     weights = sum(len(entry.raw_data) for entry in model.graph.initializer)
     large = weights > LARGEST
-    beside = f"{path.name}.data" if large else None
+    beside = f"{path.name}.{_content_hash(model)}.data" if large else None
     onnx.save_model(model, path, save_as_external_data=large, location=beside)
     return result
 
 
-def _place_data(written: Path, out: Path) -> list[str]:
-    """Moves the weights that lie beside a large file to its folder, before the file itself gets its name."""
-    data = written.with_name(f"{written.name}.data")
-    if not data.exists():
-        return []
-    os.replace(data, out.with_name(data.name))
-    return [
+def _content_hash(model: ModelProto) -> str:
+    """Tells the weights of a model from all others."""
+    digest = hashlib.sha256()
+    for tensor in model.graph.initializer:
+        digest.update(f"{tensor.name} {tensor.data_type} {len(tensor.raw_data)}\n".encode())
+        digest.update(tensor.raw_data)
+    return digest.hexdigest()[:HASH]
+
+
+def _data_beside(path: Path, called: str) -> list[Path]:
+    """Files of weights in the folder of `path` that belong to a model of some name."""
+    pattern = re.compile(rf"{re.escape(called)}\.[0-9a-f]{{{HASH}}}\.data")
+    return [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
+
+
+def _place_data(written: Path, out: Path) -> tuple[list[str], Path | None]:
+    """Moves the weights that lie beside a large file to its folder, before the file itself gets its name.
+
+    Returns:
+        Notes, and the file with the weights.
+    """
+    found = _data_beside(written, written.name)
+    if not found:
+        return [], None
+    (data,) = found
+    target = out.with_name(data.name)
+    give_name(data, target)
+    words = (
         f"note: above 2 GB, the most that one ONNX file can hold: the weights are in {data.name}, beside it"
-    ]
+    )
+    return [words], target
+
+
+def _remove_older_data(out: Path, data: Path | None) -> None:
+    """Removes the weights of files that had the name of `out` before it."""
+    for file in _data_beside(out, out.name):
+        if file != data:
+            file.unlink(missing_ok=True)
