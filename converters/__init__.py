@@ -92,7 +92,8 @@ def convert(
             where=out,
             found=f"the format {kind}",
             expected="an output that ends in .onnx",
-            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
+            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision, --tolerance and "
+            "--no-verify",
         )
     origin = NetOrigin(net, weights, placeholders or {}, dialect, allow_missing)
     data = DataOverrides(fold_bn, root, image_shape)

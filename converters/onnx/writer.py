@@ -21,8 +21,9 @@ from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import chosen_layers
 from rlossctl.converters.verifying import finished_file, trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
-from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Verification, accept
+from rlossctl.converters.verifying.comparison import Comparison, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask
+from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
@@ -61,11 +62,11 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         job = _Job(trained, job.options, fixed=f"sizes that vary cannot be exported ({error.found})")
         model, card = job.export()
     found = job.compare_blobs(model, card.blobs)
-    accept(Verification(str(out), "", TOLERANCE, tuple(found)))
+    accept(Verification(str(out), "", job.options.tolerance, tuple(found)), job.rounding)
     with atomic_path(out) as written:
         notes = [*job.notes, *job.finish(model, card, written)]
         found += job.compare_file(written)
-        verification = accept(job.verification(out, found, notes))
+        verification = accept(job.verification(out, found, notes), job.rounding)
         notes, data = _place_data(written, out)
     _remove_older_data(out, data)
     return replace(verification, notes=(*verification.notes, *notes))
@@ -150,7 +151,14 @@ class _Job:
             method = f"before it was brought to {self.options.precision}: {method}"
         if not found:
             method = "nothing was compared with the net (--no-verify)"
-        return Verification(str(out), method, TOLERANCE, tuple(found), tuple(notes), tuple(self.outputs))
+        tolerance = self.options.tolerance
+        return Verification(str(out), method, tolerance, tuple(found), tuple(notes), tuple(self.outputs))
+
+    def rounding(self, bad: Comparison) -> float | None:
+        """The net's own rounding, where that explains a difference."""
+        trial = next((trial for trial in self._trials() if trial.name == bad.trial), None)
+        own = None if trial is None else own_rounding(self.net, trial, bad.blob, self.ends)
+        return own if is_rounding(bad, own) else None
 
     def _refuse_masks_in_half(self) -> None:
         for layer in self.deploy.layers:
