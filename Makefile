@@ -22,13 +22,13 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constr
 
 help:
 	@echo 'make demo         set up, then run the main job on generated data; report in demo-out/'
-	@echo 'make test         set up, then check the style and run every test'
+	@echo 'make test         set up, then check style and types and run every test'
 	@echo 'make check        the same with the quick tests alone: for every commit'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
 	@echo 'make gpu          on a machine with an NVIDIA GPU, without network: build, test, measure (docs/cuda.md)'
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
-	@echo 'make lint         check the style (ruff)'
+	@echo 'make lint         check style and types (ruff, mypy)'
 	@echo 'make format       apply the style (ruff)'
 	@echo 'make generate     write the pages and stubs that programs write'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
@@ -61,6 +61,7 @@ demo: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: venv
 	$(BIN)/ruff check --fix .

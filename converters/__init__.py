@@ -14,8 +14,8 @@ from rlossctl.converters.folding import bn_statistics
 from rlossctl.converters.formats import caffemodel, checkpoint, hdf5, safetensors
 from rlossctl.converters.formats.rewrite import Rewritten, rewrite
 from rlossctl.converters.formats.transfer import Transferred, transfer
-from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import TrainedNet, open_trained
+from rlossctl.converters.nets.implied_net import implied_net
+from rlossctl.converters.nets.inference_net import TrainedNet, open_trained
 from rlossctl.converters.onnx import writer as onnx
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.verifying.comparison import Verification

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from click.testing import CliRunner
 
 from rlossctl import demo
 from rlossctl.cli.demo import command
+from rlossctl.solver.files import SolverFile
+from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.training import Trained
 
 
 @pytest.fixture
@@ -19,9 +23,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     train = demo.train
 
     @functools.wraps(train)
-    def train_shortly(net: Path, **options: object):
-        trained.append(f"{net.stem} on {Path(options['settings']['TRAIN_LIST']).stem}")
-        return train(net, **options, max_iter=2)
+    def train_shortly(file: SolverFile, options: TrainOptions) -> Trained:
+        trained.append(f"{Path(file.net.path).stem} on {Path(file.placeholders['TRAIN_LIST']).stem}")
+        return train(file, options=dataclasses.replace(options, max_iter=2))
 
     monkeypatch.setattr(demo, "train", train_shortly)
     monkeypatch.setattr(demo, "TRAIN_IMAGES", 6)

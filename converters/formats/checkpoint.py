@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rlossctl.converters.formats import flat_names
-from rlossctl.converters.inference_net import TrainedNet
+from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_write
 

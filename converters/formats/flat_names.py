@@ -7,7 +7,7 @@ import json
 import numpy as np
 from torch import Tensor
 
-from rlossctl.converters.inference_net import TrainedNet
+from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.net import Net
 from rlossctl.net.saved import as_array
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlossctl.converters.formats import checkpoint, safetensors
-from rlossctl.converters.inference_net import provenance
+from rlossctl.converters.nets.inference_net import provenance
 from rlossctl.errors import PrototxtError, UsageError, VerificationError
 from rlossctl.files import atomic_path
 from rlossctl.prototxt import to_text, wire

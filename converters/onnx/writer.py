@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlossctl.converters.folding.scale import fold_scale
-from rlossctl.converters.inference_net import TrainedNet
-from rlossctl.converters.onnx import precision
+from rlossctl.converters.nets.inference_net import TrainedNet
+from rlossctl.converters.onnx import finished_file, precision
 from rlossctl.converters.onnx.attach import Ends, attach
 from rlossctl.converters.onnx.export import export
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import chosen_layers
-from rlossctl.converters.verifying import finished_file, trials
+from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
 from rlossctl.converters.verifying.comparison import Comparison, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask
@@ -157,7 +157,8 @@ class _Job:
     def rounding(self, bad: Comparison) -> float | None:
         """The net's own rounding, where that explains a difference."""
         trial = next((trial for trial in self._trials() if trial.name == bad.trial), None)
-        own = None if trial is None else own_rounding(self.net, trial, bad.blob, self.ends)
+        softmax = self.ends.head == "softmax"
+        own = None if trial is None else own_rounding(self.net, trial, bad.blob, softmax)
         return own if is_rounding(bad, own) else None
 
     def _refuse_masks_in_half(self) -> None:
@@ -270,7 +271,7 @@ def _refuse_unexportable(deploy: Deploy) -> None:
         if not layer.node.kind.onnx:
             raise layer.module.error(
                 "this type cannot be exported to ONNX",
-                found=layer.type,
+                found=layer.module.unexportable or layer.type,
                 expected="layers that compute their tops from the image alone",
                 advice="name an output that comes before this layer (--output BLOB)",
             )

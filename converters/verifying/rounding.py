@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlossctl.converters.onnx.attach import Ends
 from rlossctl.converters.verifying.blob_streams import TorchModel
 from rlossctl.converters.verifying.comparison import Comparison, compare
 from rlossctl.converters.verifying.trials import Trial
@@ -23,11 +22,12 @@ def is_rounding(bad: Comparison, own: float | None) -> bool:
     return own is not None and np.isfinite(bad.error) and own >= _SHARE * bad.error
 
 
-def own_rounding(net: TorchModel, trial: Trial, blob: str, ends: Ends) -> float | None:
+def own_rounding(net: TorchModel, trial: Trial, blob: str, softmax: bool) -> float | None:
     """How far a blob of the net in float32 is from the same in float64, as a share of its largest magnitude.
 
     Args:
-        blob: one of the net's, or another name for the output that `ends` makes of the scores.
+        blob: one of the net's, or another name for what a file makes of the scores.
+        softmax: whether it makes their softmax of them.
 
     Returns:
         None where the net cannot be run in double precision.
@@ -38,7 +38,7 @@ def own_rounding(net: TorchModel, trial: Trial, blob: str, ends: Ends) -> float 
         double = _value(net.doubled(), trial.image.astype(np.float64), name)
     except (RlossError, RuntimeError, TypeError):  # a layer that knows single precision only
         return None
-    if name != blob and ends.head == "softmax":
+    if name != blob and softmax:
         single, double = _softmax(single), _softmax(double)
     return compare(trial.name, blob, single, double).error
 

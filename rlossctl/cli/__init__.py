@@ -41,6 +41,7 @@ EXAMPLES = """\b
 Examples:
   rlossctl demo
   rlossctl inspect train.prototxt --set NUM_LABELS=21
+  rlossctl net --list
   rlossctl train --prototxt solver.prototxt --out runs/a
   rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.onnx \\
       --set NUM_LABELS=21 --set EXP=voc

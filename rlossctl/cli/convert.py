@@ -216,7 +216,7 @@ def command(
       cat v1.caffemodel | rlossctl convert - -o - --to safetensors > v1.safetensors
     """
     import rlossctl
-    from rlossctl.data.palette import class_names
+    from rlossctl.data.sets.names import class_names
 
     streams.refuse_twice(net, weights)
     with streams.read(net) as net_file, streams.read(weights) as weights_file, streams.written(out) as target:

@@ -177,7 +177,7 @@ def command(
     their own size; one confusion matrix counts the whole list. The runtime that is really used and the
     preprocessing are printed.
     """
-    from rlossctl.data.palette import class_names
+    from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation import job, write_report
     from rlossctl.evaluation.list_pass import EvalOptions
     from rlossctl.evaluation.running.decoders import Decoding

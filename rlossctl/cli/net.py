@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rlossctl.cli import groups
+
 EPILOG = """\b
 Examples:
   # all of them: parameters, multiply-adds, classes, image, what their training can start from
@@ -20,7 +22,7 @@ Examples:
 """
 
 
-@click.command("net", epilog=EPILOG)
+@groups.command("net", epilog=EPILOG)
 @click.argument("name", required=False)
 @click.option(
     "--out",

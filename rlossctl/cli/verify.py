@@ -58,7 +58,7 @@ def command(
       rlossctl verify fp32.onnx fp16.onnx --tolerance 0.01 --images val.txt --root VOC2012
       rlossctl verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel --runtime opencv
     """
-    from rlossctl.converters.verifying.two_models import compare_named
+    from rlossctl.converters.two_models import compare_named
 
     compared = compare_named(
         reference,

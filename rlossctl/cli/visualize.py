@@ -115,7 +115,7 @@ def densecrf(
     """
     from pathlib import Path
 
-    from rlossctl.data.palette import class_names
+    from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation.running.torch_runner import pick_device
     from rlossctl.losses import DenseCRFLoss
     from rlossctl.visualize import measure_gradient, open_scores, write_pictures

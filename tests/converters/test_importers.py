@@ -17,8 +17,8 @@ from programs.pyramids import PSPNet, UperNet
 from torch import nn
 
 import rlossctl
-from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import open_trained
+from rlossctl.converters.nets.implied_net import implied_net
+from rlossctl.converters.nets.inference_net import open_trained
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.net import NetOrigin
 from rlossctl.net.deploy import Deploy

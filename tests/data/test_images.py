@@ -17,8 +17,9 @@ from rlossctl.data.images import (
     read_label,
     read_photo,
 )
-from rlossctl.data.palette import class_names, save_label_png, voc_palette
+from rlossctl.data.palette import save_label_png, voc_palette
 from rlossctl.data.sets.camvid import CLASSES as CAMVID_CLASSES
+from rlossctl.data.sets.names import class_names
 from rlossctl.data.sets.voc import CLASSES as VOC_CLASSES
 from rlossctl.errors import DataError, RlossError, UsageError
 

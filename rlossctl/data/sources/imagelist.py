@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlossctl.data.bvlc_transform import Cut, Transformer
 from rlossctl.data.images import image_size, read_label, read_photo
 from rlossctl.data.lists import Sample, read_class_list, read_list
 from rlossctl.data.resize import resize_bilinear, resize_nearest
-from rlossctl.data.sources.bvlc_transform import Cut, Transformer
 from rlossctl.data.sources.stream import Item, Source, SourceOptions, StreamOptions
 
 if TYPE_CHECKING:

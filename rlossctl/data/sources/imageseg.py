@@ -10,8 +10,8 @@ import numpy as np
 from rlossctl.data.images import image_size, read_label, read_photo
 from rlossctl.data.lists import Sample, read_list
 from rlossctl.data.resize import resize_bilinear
+from rlossctl.data.seg_transform import SegTransform
 from rlossctl.data.sources.order import SampleOrder
-from rlossctl.data.sources.seg_transform import SegTransform
 from rlossctl.data.sources.stream import Item, Source
 from rlossctl.errors import DataError
 from rlossctl.prototxt.messages import ImageDataParameter, LayerParameter

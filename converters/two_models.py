@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import open_trained
+from rlossctl.converters.nets.implied_net import implied_net
+from rlossctl.converters.nets.inference_net import open_trained
 from rlossctl.converters.onnx.writer import takes_any_size
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import BlobModel, OnnxModel, Shape, TorchModel
