@@ -134,20 +134,22 @@ def command(
     from rlossctl.evaluation.predicting.predictor import Predictor
     from rlossctl.evaluation.reporting import table
     from rlossctl.evaluation.running.named import Named, split_weights
-    from rlossctl.evaluation.running.open_model import PreprocessOverrides, open_model
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides, naming_weights, open_model
 
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model(Named("", model, weights, placeholders, dialect, allow_missing), device)
+    called = Named("", model, weights, placeholders, dialect, allow_missing)
+    opened = open_model(called, device)
     preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))
     for warning in opened.warnings:
         click.echo(f"warning  {warning}")
-    summary = prediction_files.predict_photos(
-        predictor, photos, outputs, workers=workers, decoders=decoders, upright=upright
-    )
+    with naming_weights(called):
+        summary = prediction_files.predict_photos(
+            predictor, photos, outputs, workers=workers, decoders=decoders, upright=upright
+        )
     click.echo(prediction_files.format_summary(summary, outputs))
     sys.exit(1 if summary.failed else 0)

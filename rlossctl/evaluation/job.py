@@ -19,7 +19,13 @@ from rlossctl.evaluation.predicting.rules import Rule
 from rlossctl.evaluation.predicting.samples import Listed
 from rlossctl.evaluation.reporting import table
 from rlossctl.evaluation.running.named import Named
-from rlossctl.evaluation.running.open_model import ImageList, OpenedModel, PreprocessOverrides, open_model
+from rlossctl.evaluation.running.open_model import (
+    ImageList,
+    OpenedModel,
+    PreprocessOverrides,
+    naming_weights,
+    open_model,
+)
 from rlossctl.evaluation.scoring import bootstrap, shards
 from rlossctl.evaluation.scoring.bootstrap import Difference
 from rlossctl.evaluation.scoring.counting import Counting
@@ -134,7 +140,8 @@ def _one(
     )
     say(table.format_header(opened, predictor, listed))
     rescue = _rescuing(job, named.name, others) if shard.count == 1 else None
-    result = evaluate_list(predictor, listed, job.counting, options, rescue)
+    with naming_weights(named):
+        result = evaluate_list(predictor, listed, job.counting, options, rescue)
     weights = tuple(Suspicion("layers without weights", text, fatal=True) for text in opened.warnings)
     result = dataclasses.replace(result, warnings=(*weights, *result.warnings))
     parts = (

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, table
-from rlossctl.weights.finite import NotFinite, describe, not_finite
-from rlossctl.weights.onnxfile import load_onnx, tensor_values
+from rlossctl.weights.finite import describe
+from rlossctl.weights.onnxfile import load_onnx, not_finite_tensors
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, ValueInfoProto
-
-_FLOATS = (1, 10, 11)  # TensorProto's FLOAT, FLOAT16, DOUBLE
+    from onnx import ValueInfoProto
 
 
 def onnx_report(path: Path) -> Report:
@@ -31,7 +29,7 @@ def onnx_report(path: Path) -> Report:
     operators = Counter(node.op_type for node in graph.node)
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    broken = _not_finite(path, model)
+    broken = not_finite_tensors(path, model)
     lines = [
         f"ONNX model {graph.name!r} by {model.producer_name or '?'} {model.producer_version}".rstrip(),
         f"opset           {', '.join(f'{name} {version}' for name, version in opsets.items())}",
@@ -54,18 +52,6 @@ def onnx_report(path: Path) -> Report:
     }
     content["not_finite"] = [each._asdict() for each in broken]
     return Report({**content, "values": count, "metadata": metadata}, lines)
-
-
-def _not_finite(path: Path, model: ModelProto) -> list[NotFinite]:
-    folder = path.resolve().parent
-    tensors = (
-        tensor
-        for tensor in model.graph.initializer
-        if tensor.data_type in _FLOATS
-        # A report needs no external data; `load_onnx` has checked where it lies.
-        and all((folder / entry.value).exists() for entry in tensor.external_data if entry.key == "location")
-    )
-    return list(not_finite((f"tensor {tensor.name!r}", tensor_values(path, tensor)) for tensor in tensors))
 
 
 def _value(value: ValueInfoProto) -> str:

@@ -137,3 +137,16 @@ def test_what_was_counted_before_an_error_is_written(tiny_model, voc_folder, tmp
     assert content["images"] == 2 and "2007_000002.png" in content["stopped"]
     with np.load(state) as counted:
         assert counted["done"].tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_weights_of_an_onnx_file_that_are_not_finite_are_named(make_model, voc_folder, tmp_path, command):
+    weight = np.eye(3)
+    weight[1, 2] = np.nan
+    model = make_model(tmp_path / "nan.onnx", weight, None)
+    rest = {
+        "eval": ["--data", voc_folder / "pairs.txt", "--root", voc_folder],
+        "predict": [voc_folder / "JPEGImages", "--out", tmp_path / "out"],
+    }[command]
+    result = CliRunner().invoke(cli, [command, *map(str, [model, *rest]), "--mean", "0,0,0"])
+    assert "tensor 'w': 1 of 9 values (NaN first, at [1, 2, 0, 0])" in str(result.exception)

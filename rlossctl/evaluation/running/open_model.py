@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlossctl.data.lists import Sample, find_label_dir, read_list
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import UsageError
+from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.running.answers import NotNumbers
 from rlossctl.evaluation.running.fingerprint import hash_files
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.onnx_runners import OnnxLabelRunner, OnnxRunner
 from rlossctl.evaluation.running.runners import LabelRunner, Runner
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.weights.finite import NotFinite, describe
 
 _WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
 
@@ -114,6 +118,34 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
             advice="add --data LIST --root DIR",
         )
     return opened
+
+
+@contextlib.contextmanager
+def naming_weights(named: Named) -> Iterator[None]:
+    """Adds to the error for scores that are NaN which weights of an ONNX file are not finite.
+
+    Those of a prototxt are looked at before; an ONNX file may rightly hold infinity, as a mask.
+    """
+    try:
+        yield
+    except NotNumbers as error:
+        found = _not_finite(Path(named.model)) if named.is_onnx else []
+        if not found:
+            raise
+        raise NetError(
+            error.message,
+            where=named.model,
+            found=f"weights that are not finite numbers: {describe(found)}",
+            expected="finite numbers",
+            advice="convert the weights of an earlier snapshot: the training diverged after it, or this file "
+            "is damaged",
+        ) from error
+
+
+def _not_finite(path: Path) -> list[NotFinite]:
+    from rlossctl.weights.onnxfile import load_onnx, not_finite_tensors
+
+    return not_finite_tensors(path, load_onnx(path))
 
 
 def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner | OnnxLabelRunner:
