@@ -4,10 +4,12 @@
 
 Trains a small net (shuffled photos, mirrored and cropped at random, dropout; a snapshot after every
 iteration) once without interruption, then in runs that are killed at moments drawn evenly from the time of
-that run, and that go on with `--resume auto` until they are done. After every kill each file that has its name
-must be whole, and each solver state must stand beside its weights and its resume file. A run that was killed must end as the
-straight one: the same bytes of weights and history, the same random state. Prints what was done; raises an
-error at the first difference. Needs a system that can fork.
+that run, and that go on with `--resume auto` until they are done.
+
+After every kill each file that has its name must be whole, and each solver state must stand beside its
+weights and its resume file. A run that was killed must end as the straight one: the same bytes of weights and
+history, the same random state. Prints what was done and raises an error at the first difference. Needs a
+system that can fork.
 """
 
 from __future__ import annotations

@@ -59,6 +59,10 @@ def shortened(value: object, longest: int = LONGEST) -> str:
     return f"{text[: longest // 2]} ... ({len(text):,} characters) ... {text[-longest // 4 :]}"
 
 
+class RlossWarning(UserWarning):
+    """Something that makes a result doubtful without making it impossible."""
+
+
 class PrototxtError(RlossError):
     """A prototxt (net or solver) that cannot be read or does not make sense."""
 

@@ -280,7 +280,8 @@ def test_negative_sizes_of_onnx_tensors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [(b"Constant", "op_type of a NodeProto"), (b"w.bin", "value of a StringStringEntryProto")]
+    ("text", "what"),
+    [(b"Constant", "op_type of a NodeProto"), (b"w.bin", "value of a StringStringEntryProto")],
 )
 def test_an_onnx_name_that_is_not_text(text, what, tmp_path):
     path = external(tmp_path)
