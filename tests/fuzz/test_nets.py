@@ -23,6 +23,12 @@ NETS += [path.read_text() for path in sorted(GOLDEN.glob("legacy/v[12]*.in.proto
 LAYERS = seeds.layer_nets()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _imported():
+    """What the first net imports does not count."""
+    summarize(build_net(filter_net(parse_net(LAYERS[0]), net_state("TEST")), device="meta"))
+
+
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch):
     """What a net may need here, so that none takes long."""
