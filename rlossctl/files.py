@@ -17,6 +17,7 @@ from typing import BinaryIO, TypedDict
 
 from rlossctl.errors import RlossError
 
+LARGEST_LISTING = 2**30  # bytes; ImageNet's list has 50 MB
 _ABOUT_WRITING = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -166,6 +167,15 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     if size > largest:
         raise OSError(errno.EFBIG, f"{size:,} bytes, more than {largest:,}", str(path))
     return Path(path).read_bytes()
+
+
+def read_listing(path: str | os.PathLike[str]) -> str:
+    """The text of a regular file that lists names, in any encoding: bytes that are not UTF-8 are escaped.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger than LARGEST_LISTING.
+    """
+    return read_regular(path, LARGEST_LISTING).decode("utf-8", "surrogateescape")
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -250,10 +250,10 @@ def read_text(path: str | Path) -> str:
         return resources.named_text(path)
     file = Path(path)
     try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise _not_text(path, f"{size} bytes")
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)  # a pipe tells no size, and a device has none
+        if len(data) > MAX_BYTES:
+            raise _not_text(path, f"{max(file.stat().st_size, len(data))} bytes or more")
     except OSError as error:
         raise PrototxtError(
             "cannot be opened",

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from rlossctl.errors import WeightsError
+from rlossctl.files import require_regular
 from rlossctl.weights.finite import NotFinite, not_finite
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def load_onnx(path: Path) -> ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
+        require_regular(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of them is an error below
             model = onnx.load(path, load_external_data=False)
