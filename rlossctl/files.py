@@ -18,6 +18,7 @@ from typing import BinaryIO, TypedDict
 from rlossctl.errors import RlossError
 
 LARGEST_LISTING = 2**30  # bytes; ImageNet's list has 50 MB
+_PIECE = 2**20  # bytes read at a time where the size is not known
 _ABOUT_WRITING = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -167,6 +168,19 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     if size > largest:
         raise OSError(errno.EFBIG, f"{size:,} bytes, more than {largest:,}", str(path))
     return Path(path).read_bytes()
+
+
+def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
+    """The first `most` bytes of a file, pipe or device, or all if it has fewer.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = bytearray()
+    with open(path, "rb") as file:
+        while len(content) < most and (piece := file.read(min(_PIECE, most - len(content)))):
+            content += piece
+    return bytes(content)
 
 
 def read_listing(path: str | os.PathLike[str]) -> str:
