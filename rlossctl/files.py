@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -166,6 +167,20 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     if size > largest:
         raise OSError(errno.EFBIG, f"{size:,} bytes, more than {largest:,}", str(path))
     return Path(path).read_bytes()
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a regular file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    require_regular(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -23,6 +23,8 @@ from rlossctl.prototxt.text import NetFile
 if TYPE_CHECKING:
     from rlossctl.data.sources.stream import SourceOptions
 
+WITHOUT_DATA = "to build the net without its data, give image_shape (--image-shape C,H,W)"
+
 
 def load_net(
     prototxt: str | Path,
@@ -162,25 +164,27 @@ def _build_layer(
     own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
     layer = node.kind.cls(setup)
-    tops = _data_shapes(layer) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
+    tops = _data_shapes(layer, setup) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
 
 
-def _data_shapes(layer: DataLayer) -> list[Shape]:
-    """The layer's shapes; where data is missing, the error says how to do without it."""
+def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
+    """The layer's shapes; where data is missing, the error names the layer and says how to do without it."""
     try:
         return layer.shapes()
     except DataError as error:
-        advice = "to build the net without its data, give image_shape (--image-shape C,H,W)"
+        named = f"layer {setup.message.name!r}" in error.message
+        place = "" if setup.where in (error.where or "") else f" (in {setup.where})"
+        kind = f"layer {setup.message.name!r} ({setup.message.type}, phase {setup.phase}){place}"
         raise DataError(
-            error.message,
+            error.message if named else f"{kind}: {error.message}",
             where=error.where,
             found=error.found,
             expected=error.expected,
-            advice=f"{error.advice}; {advice}" if error.advice else advice,
+            advice=f"{error.advice}; {WITHOUT_DATA}" if error.advice else WITHOUT_DATA,
         ) from error
 
 

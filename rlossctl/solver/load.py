@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from rlossctl.errors import PrototxtError
+from rlossctl.errors import DataError, PrototxtError
 from rlossctl.net import DataOverrides, build_net
+from rlossctl.net.build import WITHOUT_DATA
 from rlossctl.prototxt import load_net_file, to_text
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import policies
+from rlossctl.solver import checks, policies
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.files import SolverFile, read_solver
 from rlossctl.solver.log import Log, warnings_to_stderr
@@ -22,6 +23,10 @@ from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
 
 WORKERS = 4
+LIST_ADVICE = "correct the layer's source in the prototxt, or name another list (--data, --root)"
+TEST_ADVICE = (
+    "correct the layer in the prototxt, or leave out test_iter and test_interval; --data is for training"
+)
 
 
 def load_solver(
@@ -87,11 +92,11 @@ def build_solver(
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
     log = log or Log([warnings_to_stderr])
-    file = file if options.max_iter is None else replace(file, param=_lasting(file.param, options.max_iter))
+    file = file if options.max_iter is None else file.changed(max_iter=options.max_iter)
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
-    for name in policies.unset_fields(file.param):
-        log.warning(f"{name} is not set in {file.path} and counts as 0, as in Caffe")
+    for doubt in checks.doubts(file):
+        log.warning(doubt)
     device = pick_device(options.device, file.param)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
@@ -101,21 +106,44 @@ def build_solver(
     log.info(f"Creating training net from {named.named_by}")
     for note in named.file.notes:
         log.warning(note)
-    train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
+    with _advice(LIST_ADVICE):
+        train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
     tests = []
     own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
     for index, named in enumerate(nets.tests()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
-        tests.append(build_net(named.file, device=device, share=train, data=own))
+        with _advice(TEST_ADVICE):
+            tests.append(build_net(named.file, device=device, share=train, data=own))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
         solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)
     except PrototxtError as error:
         raise _located(error, file.path) from error
-    for weights in _own_weights(file) if options.weights is None else options.weights:
+    for weights in starting_weights(file, options):
         solver.load_weights(weights)
     log.info("Solver scaffolding done.")
     return solver
+
+
+@contextlib.contextmanager
+def _advice(instead: str) -> Iterator[None]:
+    """Where the data of a net is missing: `instead` of advice on --data, none that `train` does not take."""
+    try:
+        yield
+    except DataError as error:
+        advice = (error.advice or "").replace(WITHOUT_DATA, "").rstrip("; ")
+        raise DataError(
+            error.message,
+            where=error.where,
+            found=error.found,
+            expected=error.expected,
+            advice=instead if not advice or "--data" in advice else advice,
+        ) from error
+
+
+def starting_weights(file: SolverFile, options: TrainOptions) -> list[str | Path]:
+    """The files that a training starts from: given, else the solver's own."""
+    return list(_own_weights(file) if options.weights is None else options.weights)
 
 
 def pick_seed(seed: int | None, param: SolverParameter) -> int:
@@ -131,28 +159,13 @@ def _workers(options: TrainOptions) -> int:
     return min(WORKERS, os.cpu_count() or 1) if options.workers is None else options.workers
 
 
-def _lasting(param: SolverParameter, max_iter: int) -> SolverParameter:
-    """The same solver with another max_iter."""
-    changed = SolverParameter()
-    changed.CopyFrom(param)
-    changed.max_iter = max_iter
-    return changed
-
-
 def _check(file: SolverFile) -> None:
     """What Caffe checks when a solver is made, before any net is built."""
     try:
         policies.learning_rate(file.param, 0)
     except PrototxtError as error:
         raise _located(error, file.path) from error
-    if file.param.average_loss < 1:
-        raise PrototxtError(
-            "average_loss is out of range",
-            where=file.path,
-            found=file.param.average_loss,
-            expected="1 or more",
-            advice="correct average_loss in the solver prototxt",
-        )
+    checks.check_solver(file)
 
 
 def _own_weights(file: SolverFile) -> list[Path]:
