@@ -177,8 +177,8 @@ def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
         return layer.shapes()
     except DataError as error:
         named = f"layer {setup.message.name!r}" in error.message
-        place = "" if setup.where in (error.where or "") else f" (in {setup.where})"
-        kind = f"layer {setup.message.name!r} ({setup.message.type}, phase {setup.phase}){place}"
+        place = f", {setup.where}" if setup.where and setup.where not in (error.where or "") else ""
+        kind = f"layer {setup.message.name!r} ({setup.message.type}, phase {setup.phase}{place})"
         raise DataError(
             error.message if named else f"{kind}: {error.message}",
             where=error.where,

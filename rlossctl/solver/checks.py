@@ -72,12 +72,12 @@ def _schedule(file: SolverFile) -> Iterator[str]:
         )
 
 
-def refused(file: SolverFile, field: str, message: str, found: object, expected: str) -> PrototxtError:
+def refused(file: SolverFile, field: str, message: str, found: float, expected: str) -> PrototxtError:
     """The error about a field of the solver."""
     return PrototxtError(
         f"{field} {message}",
         where=_at(file, field),
-        found=f"{field}: {found}",
+        found=f"{field}: {found:g}",
         expected=expected,
         advice=f"correct {field} in the solver prototxt",
     )

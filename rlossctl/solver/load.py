@@ -24,9 +24,7 @@ from rlossctl.solver.solver import Solver
 
 WORKERS = 4
 LIST_ADVICE = "correct the layer's source in the prototxt, or name another list (--data, --root)"
-TEST_ADVICE = (
-    "correct the layer in the prototxt, or leave out test_iter and test_interval; --data is for training"
-)
+TEST_ADVICE = "correct the layer in the prototxt, or leave out test_iter and test_interval"
 
 
 def load_solver(

@@ -92,6 +92,7 @@ class Solver:
         self._pulls = Pulls(net)
         self._terms = _term_names(net)
         self._statistics = _statistics(net)
+        self._kept_statistics = [torch.empty_like(blob) for blob in self._statistics]
         self._debug = DebugInfo(self.log) if param.debug_info else None
         self._last_snapshot: Path | None = None
         self._saved_iter = -1
@@ -304,15 +305,15 @@ class Solver:
 
         A caller who feeds batches knows where they stand; data sources are then left alone.
         """
-        statistics = [(blob, blob.detach().clone()) for blob in self._statistics]
+        if self._statistics:
+            torch._foreach_copy_(self._kept_statistics, self._statistics)
         begun = self._position() if fed is None else None
         self._begun = begun
         try:
             yield
         except Exception:
-            with torch.no_grad():
-                for blob, before in statistics:
-                    blob.copy_(before)
+            if self._statistics:
+                torch._foreach_copy_(self._statistics, self._kept_statistics)
             if begun is not None:
                 resume.put_back(begun, [self.net, *self.test_nets], self._smoothed)
             raise
@@ -351,11 +352,11 @@ class Solver:
                 resume.put_back(begun, [self.net, *self.test_nets], self._smoothed)
 
     def _tell_copied(self, path: str | Path, copied: Sequence[str]) -> None:
-        count = f"{len(copied)} of {counted(len(self.net.params), 'layer')} with weights"
+        layers = f"{counted(len(self.net.params), 'layer')} with weights"
         if copied:
-            self.log.info(f"Copied {count} from {path}")
+            self.log.info(f"Copied {len(copied)} of {layers} from {path}")
         else:
-            self.log.warning(f"{path} has no layer in common with the net: none of {count} was copied")
+            self.log.warning(f"{path} has no layer in common with the net: none of {layers} was copied")
 
     def _pass(self, fed: Mapping[str, Tensor] | None, display: bool) -> _Pass:
         """One pass forward and backward; a displayed one is watched."""
@@ -438,7 +439,12 @@ def _shown(outputs: Mapping[str, Tensor]) -> dict[str, list[float]]:
 
 def _statistics(net: Net) -> list[Tensor]:
     """The blobs that passes themselves change: running means and variances."""
-    return [blob for layer in net.layers if layer.module.forced_lr_mult == 0 for blob in layer.module.blobs]
+    return [
+        blob.detach()
+        for layer in net.layers
+        if layer.module.default_lr_mult == 0
+        for blob in layer.module.blobs
+    ]
 
 
 def _term_names(net: Net) -> dict[str, str]:
