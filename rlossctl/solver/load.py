@@ -11,8 +11,12 @@ import torch
 
 from rlossctl.errors import DataError, PrototxtError
 from rlossctl.net import DataOverrides, build_net
+<<<<<<< HEAD
 from rlossctl.net.build import WITHOUT_DATA
 from rlossctl.prototxt import load_net_file, to_text
+=======
+from rlossctl.prototxt import forks, load_net_file, to_text
+>>>>>>> main
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import checks, policies
 from rlossctl.solver.device import pick_device
@@ -93,8 +97,15 @@ def build_solver(
     file = file if options.max_iter is None else file.changed(max_iter=options.max_iter)
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
+<<<<<<< HEAD
     for doubt in checks.doubts(file):
         log.warning(doubt)
+=======
+    for name in policies.unset_fields(file.param):
+        log.warning(f"{name} is not set in {file.path} and counts as 0, as in Caffe")
+    for note in forks.solver_notes(file.param):
+        log.warning(f"{file.path}: {note}")
+>>>>>>> main
     device = pick_device(options.device, file.param)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
