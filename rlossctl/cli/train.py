@@ -59,6 +59,11 @@ after a snapshot, with exit status 130 and 143; an error leaves a snapshot of th
     "Where to start from",
     click.option("--weights", metavar="A[,B]", help="Caffemodels to copy from by layer name, in order."),
     click.option(
+        "--skip-mismatched",
+        is_flag=True,
+        help="Layers whose blobs differ in size from the weights' start anew (another number of classes).",
+    ),
+    click.option(
         "--resume",
         metavar="STATE|auto",
         help="Continue from a .solverstate; auto: from the newest whole one of the run in OUT.",
@@ -93,6 +98,7 @@ def command(
     solver: str | None,
     placeholders: Mapping[str, object],
     weights: str | None,
+    skip_mismatched: bool,
     resume: str | None,
     out: str | None,
     device: str,
@@ -122,6 +128,7 @@ def command(
     names = [name.strip() for name in (weights or "").split(",") if name.strip()]
     chosen = TrainOptions(
         weights=names or None,
+        skip_mismatched=skip_mismatched,
         resume=resume,
         out=out,
         device=device,

@@ -29,11 +29,8 @@ from rlossctl.weights import load_weights
 if TYPE_CHECKING:
     from rlossctl.data.sources.stream import SourceOptions
 
-<<<<<<< HEAD
 WITHOUT_DATA = "to build the net without its data, give image_shape (--image-shape C,H,W)"
-=======
 Missing = Literal["warn", "error", "allow"]
->>>>>>> main
 
 
 def load_net(
@@ -198,10 +195,6 @@ def _build_layer(
     return LayerNode(node, layer)
 
 
-<<<<<<< HEAD
-def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
-    """The layer's shapes; where data is missing, the error names the layer and says how to do without it."""
-=======
 # Losses and metrics that read a class id per position; the others read a value per score.
 _CLASS_IDS = (
     "Accuracy",
@@ -223,9 +216,8 @@ def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     return {name: fit for name in node.bottoms[1:] if isinstance(shapes[name], GuessedShape)}
 
 
-def _data_shapes(layer: DataLayer) -> list[Shape]:
-    """The layer's shapes; where data is missing, the error says how to do without it."""
->>>>>>> main
+def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
+    """The layer's shapes; where data is missing, the error names the layer and says how to do without it."""
     try:
         return layer.shapes()
     except DataError as error:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from rlossctl.errors import DataError, PrototxtError
+from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.net import DataOverrides, build_net
-<<<<<<< HEAD
-from rlossctl.net.build import WITHOUT_DATA
-from rlossctl.prototxt import load_net_file, to_text
-=======
+from rlossctl.net.parameters import MISFIT
 from rlossctl.prototxt import forks, load_net_file, to_text
->>>>>>> main
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import checks, policies
+from rlossctl.solver.data_errors import advised
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.files import SolverFile, read_solver
 from rlossctl.solver.log import Log, warnings_to_stderr
@@ -27,8 +23,6 @@ from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
 
 WORKERS = 4
-LIST_ADVICE = "correct the layer's source in the prototxt, or name another list (--data, --root)"
-TEST_ADVICE = "correct the layer in the prototxt, or leave out test_iter and test_interval"
 
 
 def load_solver(
@@ -97,15 +91,10 @@ def build_solver(
     file = file if options.max_iter is None else file.changed(max_iter=options.max_iter)
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
-<<<<<<< HEAD
     for doubt in checks.doubts(file):
         log.warning(doubt)
-=======
-    for name in policies.unset_fields(file.param):
-        log.warning(f"{name} is not set in {file.path} and counts as 0, as in Caffe")
     for note in forks.solver_notes(file.param):
         log.warning(f"{file.path}: {note}")
->>>>>>> main
     device = pick_device(options.device, file.param)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
@@ -115,13 +104,13 @@ def build_solver(
     log.info(f"Creating training net from {named.named_by}")
     for note in named.file.notes:
         log.warning(note)
-    with _advice(LIST_ADVICE):
+    with advised("TRAIN"):
         train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
     tests = []
     own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
     for index, named in enumerate(nets.tests()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
-        with _advice(TEST_ADVICE):
+        with advised("TEST"):
             tests.append(build_net(named.file, device=device, share=train, data=own))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
@@ -129,24 +118,23 @@ def build_solver(
     except PrototxtError as error:
         raise _located(error, file.path) from error
     for weights in starting_weights(file, options):
-        solver.load_weights(weights)
+        _load_weights(solver, weights, options.skip_mismatched)
     log.info("Solver scaffolding done.")
     return solver
 
 
-@contextlib.contextmanager
-def _advice(instead: str) -> Iterator[None]:
-    """Where the data of a net is missing: `instead` of advice on --data, none that `train` does not take."""
+def _load_weights(solver: Solver, path: str | Path, skip_mismatched: bool) -> None:
     try:
-        yield
-    except DataError as error:
-        advice = (error.advice or "").replace(WITHOUT_DATA, "").rstrip("; ")
-        raise DataError(
+        solver.load_weights(path, skip_mismatched=skip_mismatched)
+    except WeightsError as error:
+        if error.message != MISFIT:
+            raise
+        raise WeightsError(
             error.message,
             where=error.where,
             found=error.found,
             expected=error.expected,
-            advice=instead if not advice or "--data" in advice else advice,
+            advice=f"{error.advice}; with --skip-mismatched these layers start anew",
         ) from error
 
 

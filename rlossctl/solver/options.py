@@ -17,6 +17,8 @@ class TrainOptions:
 
     Attributes:
         weights: caffemodels to start from, copied by layer name in order; None: the solver's own `weights`.
+        skip_mismatched: layers whose blobs differ in size from those of `weights` start anew; otherwise they
+            are an error.
         resume: a solver state, or "auto" for the newest whole snapshot of the run in the folder (a fresh
             start if there is none).
         out: folder for snapshots, train.log and metrics.jsonl; None: where snapshot_prefix says.
@@ -36,6 +38,7 @@ class TrainOptions:
     """
 
     weights: Sequence[str | Path] | None = None
+    skip_mismatched: bool = False
     resume: str | None = None
     out: str | Path | None = None
     device: str | torch.device | None = None

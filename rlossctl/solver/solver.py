@@ -218,10 +218,24 @@ class Solver:
         """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
         return [scores for index in range(len(self.test_nets)) if (scores := self._test(index)) is not None]
 
-    def load_weights(self, path: str | Path) -> None:
-        """Copies weights by layer name into the training net, which the test nets share."""
+    def load_weights(self, path: str | Path, *, skip_mismatched: bool = False) -> None:
+        """Copies weights by layer name into the training net, which the test nets share.
+
+        Args:
+            skip_mismatched: layers whose blobs differ in number or size, as with another number of classes,
+                keep their fillers' values and are named in a warning.
+
+        Raises:
+            WeightsError: damaged file, or blobs that do not fit and are not to be skipped.
+        """
         self.log.info(f"Finetuning from {path}")
-        copied, ignored = self.net.copy_from(path)
+        if skip_mismatched:
+            fitted = self.net.copy_fitting(path)
+            copied, ignored = list(fitted.copied), list(fitted.ignored)
+            for name, why in fitted.anew.items():
+                self.log.warning(f"Layer {name!r} starts anew: {why} ({path})")
+        else:
+            copied, ignored = self.net.copy_from(path)
         for name in ignored:
             self.log.info(f"Ignoring source layer {name}")
         self._tell_copied(path, copied)

@@ -15,6 +15,7 @@ from rlossctl.data.sources.stream import Source
 from rlossctl.errors import DataError, PrototxtError
 from rlossctl.net import Net
 from rlossctl.net.walk import LayerNode
+from rlossctl.solver.data_errors import advised
 from rlossctl.solver.files import SolverFile
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.testing import counts_on
@@ -47,7 +48,8 @@ def look_before_training(solver: Solver, file: SolverFile) -> None:
     _require_loss(solver.net, file)
     for net in (solver.net, *solver.test_nets):
         for source in _list_sources(net):
-            require_files(source)
+            with advised(net.phase, source):
+                require_files(source)
     for warning in _warnings(solver):
         solver.log.warning(warning)
 

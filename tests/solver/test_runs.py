@@ -492,3 +492,17 @@ def test_the_number_of_layers_that_were_copied(folder: Path) -> None:
     (line,) = [line for line in log("c").splitlines() if "no layer in common" in line]
     assert line.startswith("W")
     assert "none of 3 layers" in line
+
+
+def test_layers_of_another_size_start_anew_if_told(folder: Path) -> None:
+    train(out="a", max_iter=1)
+    text = Path("net.prototxt").read_text().replace("num_output: 3", "num_output: 5")
+    Path("net.prototxt").write_text(text)
+    weights = ["a/small_iter_1.caffemodel"]
+    with pytest.raises(WeightsError, match="layer 'fc8'") as caught:
+        train(out="b", max_iter=1, weights=weights)
+    assert "--skip-mismatched" in caught.value.advice
+    train(out="c", max_iter=1, weights=weights, skip_mismatched=True)
+    (line,) = [line for line in log("c").splitlines() if line.startswith("W") and "starts anew" in line]
+    assert "Layer 'fc8' starts anew: " in line and "3x4x1x1 in the file, 5x4x1x1 in the net" in line
+    assert "Copied 2 of 3 layers" in log("c")

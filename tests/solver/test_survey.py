@@ -158,4 +158,5 @@ def test_the_list_of_a_test_net_is_not_that_of_training(folder: Path) -> None:
         )
     text = str(caught.value)
     assert "nowhere.txt" in text
+    assert "layer 'test' (ImageSegData, phase TEST, net.prototxt:" in text
     assert "--data" not in text and "--image-shape" not in text
