@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlossctl.converters.inference_net import TrainedNet
+from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_path
 from rlossctl.net.saved import hdf5_layers

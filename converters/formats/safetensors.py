@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rlossctl.converters.formats import flat_names
-from rlossctl.converters.inference_net import TrainedNet
+from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_write
 

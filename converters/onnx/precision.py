@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlossctl.converters.onnx.finished_file import open_session
 from rlossctl.converters.onnx.indices import keep_whole
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import quantize
 from rlossctl.converters.verifying.comparison import compare
-from rlossctl.converters.verifying.finished_file import open_session
 from rlossctl.converters.verifying.trials import read_photos
 from rlossctl.data.images import read_image, read_label
 from rlossctl.data.preprocess import Preprocess

@@ -15,6 +15,7 @@ from rlossctl.cli import groups, options
 @click.argument("candidate", metavar="B")
 @options.placeholders
 @options.dialect
+@options.allow_missing
 @click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images.")
 @click.option("--root", metavar="DIR", default="", help="Folder of the list's names.")
 @click.option(
@@ -38,6 +39,7 @@ def command(
     candidate: str,
     placeholders: Mapping[str, object],
     dialect: str,
+    allow_missing: bool,
     images: str | None,
     root: str,
     runtime: str,
@@ -56,13 +58,14 @@ def command(
       rlossctl verify fp32.onnx fp16.onnx --tolerance 0.01 --images val.txt --root VOC2012
       rlossctl verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel --runtime opencv
     """
-    from rlossctl.converters.verifying.two_models import compare_named
+    from rlossctl.converters.two_models import compare_named
 
     compared = compare_named(
         reference,
         candidate,
         placeholders=placeholders,
         dialect=dialect,
+        allow_missing=allow_missing,
         images=images,
         root=root,
         runtime=runtime,

@@ -1,40 +1,14 @@
-"""VOC's colour map, class names, and writing label images."""
+"""VOC's colour map, and writing label images."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from rlossctl.data.sets.registry import data_sets
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write
-
-
-def class_names(text: str | None) -> list[str] | None:
-    """Class names of "voc" or "camvid", or from a text file with one name per line; None gives None.
-
-    Raises:
-        DataError: the file does not exist or is not text.
-    """
-    known = data_sets()
-    if text is None:
-        return None
-    if text in known:
-        return list(known[text].classes)
-    try:
-        lines = Path(text).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            "the class names cannot be read",
-            where=text,
-            found=str(error),
-            expected=f"{', '.join(known)}, or a text file with one name per line",
-            advice="check the file's name",
-        ) from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def voc_palette() -> np.ndarray:

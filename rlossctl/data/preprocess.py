@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rlossctl.data.sources.seg_transform import SegTransform, read_crop, read_mean
+from rlossctl.data.seg_transform import SegTransform, read_crop, read_mean
 from rlossctl.errors import DataError
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from torch import nn
 
 import rlossctl
 from rlossctl.cli import cli
-from rlossctl.converters.implied_net import implied_net
-from rlossctl.converters.inference_net import open_trained
+from rlossctl.converters.nets.implied_net import implied_net
+from rlossctl.converters.nets.inference_net import open_trained
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.net import NetOrigin
 from rlossctl.net.deploy import Deploy

@@ -11,9 +11,9 @@ from onnx import helper, numpy_helper
 import rlossctl
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx.attach import Ends
-from rlossctl.converters.verifying.finished_file import compare_trials
+from rlossctl.converters.onnx.finished_file import compare_trials
+from rlossctl.converters.two_models import torch_model
 from rlossctl.converters.verifying.trials import Trial
-from rlossctl.converters.verifying.two_models import torch_model
 from rlossctl.errors import NetError
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel

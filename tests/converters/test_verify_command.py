@@ -16,8 +16,8 @@ import rlossctl
 from rlossctl.cli import cli
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx.attach import Ends
+from rlossctl.converters.onnx.finished_file import compare_trials
 from rlossctl.converters.verifying.blob_streams import TorchModel
-from rlossctl.converters.verifying.finished_file import compare_trials
 from rlossctl.converters.verifying.graph_pieces import Segments
 from rlossctl.converters.verifying.index_blobs import choice_of
 from rlossctl.converters.verifying.trials import Trial

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from rlossctl.cli import cli
 from rlossctl.data import sets
-from rlossctl.data.palette import class_names
 from rlossctl.data.sets import registry
+from rlossctl.data.sets.names import class_names
 from rlossctl.errors import UsageError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlossctl.data.resize import resize_bilinear, resize_nearest
-from rlossctl.data.sources.seg_transform import SegTransform, pad_to
+from rlossctl.data.seg_transform import SegTransform, pad_to
 from rlossctl.errors import DataError
 
 MEAN = (104.008, 116.669, 122.675)

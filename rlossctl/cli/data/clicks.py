@@ -44,7 +44,7 @@ def clicks(
     A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}. An image that several files name gets
     the clicks of all; later ones cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
     """
-    from rlossctl.data.palette import class_names
+    from rlossctl.data.sets.names import class_names
     from rlossctl.data.weak.annotations import CITYSCAPES_IDS, read_clicks
     from rlossctl.data.weak.folders import label_list
     from rlossctl.data.weak.from_annotations import write_annotations

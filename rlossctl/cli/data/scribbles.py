@@ -55,7 +55,7 @@ def scribbles(
     Later strokes cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels. A list needs
     --images.
     """
-    from rlossctl.data.palette import class_names
+    from rlossctl.data.sets.names import class_names
     from rlossctl.data.weak.annotations import read_scribbles
     from rlossctl.data.weak.folders import label_list
     from rlossctl.data.weak.from_annotations import write_annotations

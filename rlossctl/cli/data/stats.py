@@ -31,9 +31,9 @@ def stats(
 
     The weight is SegNet's median frequency balancing, for class_weighting in a loss_param.
     """
-    from rlossctl.data import stats as room
+    from rlossctl.data.checking import stats as room
     from rlossctl.data.lists import find_label_dir, read_list
-    from rlossctl.data.palette import class_names
+    from rlossctl.data.sets.names import class_names
 
     samples = read_list(list_name, root, label_dir=label_dir or find_label_dir(list_name, root))
     found = room.gather(samples, source=list_name, ignore=ignore)

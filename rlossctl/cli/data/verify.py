@@ -58,10 +58,10 @@ def verify(
     labels without a labelled pixel, and photos with the same content in two lists are faults: the exit status
     is 1. Palettes, rotations in EXIF data and repeated lines are only noted.
     """
-    from rlossctl.data import checks as room
+    from rlossctl.data.checking import checks as room
     from rlossctl.data.drawing import save_sheet
     from rlossctl.data.lists import find_label_dir, read_list
-    from rlossctl.data.palette import class_names
+    from rlossctl.data.sets.names import class_names
 
     names = class_names(classes)
     samples = {

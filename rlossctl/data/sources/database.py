@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from rlossctl.data.bvlc_transform import Transformer
 from rlossctl.data.images import decode_image
-from rlossctl.data.sources.bvlc_transform import Transformer
 from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
 from rlossctl.optional import needed

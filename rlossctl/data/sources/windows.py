@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rlossctl.data.bvlc_transform import Transformer
 from rlossctl.data.images import read_image
 from rlossctl.data.lists import join_root
 from rlossctl.data.resize import resize_bilinear
-from rlossctl.data.sources.bvlc_transform import Transformer
 from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.data.resize import resize_bilinear
-from rlossctl.data.sources.seg_transform import SegTransform
+from rlossctl.data.seg_transform import SegTransform
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.protocol import Protocol, tile_starts
 from rlossctl.evaluation.predicting.upsample import upsample

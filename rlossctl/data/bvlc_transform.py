@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rlossctl.data.sources.seg_transform import read_crop
+from rlossctl.data.seg_transform import read_crop
 from rlossctl.errors import DataError
 from rlossctl.weights.mean import load_mean
 
