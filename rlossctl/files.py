@@ -170,7 +170,6 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     return Path(path).read_bytes()
 
 
-<<<<<<< HEAD
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a regular file, in hexadecimal digits.
 
@@ -185,7 +184,6 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-=======
 def read_listing(path: str | os.PathLike[str]) -> str:
     """The text of a regular file that lists names, in any encoding: bytes that are not UTF-8 are escaped.
 
@@ -193,7 +191,6 @@ def read_listing(path: str | os.PathLike[str]) -> str:
         OSError: it cannot be read, is not a regular file, or is larger than LARGEST_LISTING.
     """
     return read_regular(path, LARGEST_LISTING).decode("utf-8", "surrogateescape")
->>>>>>> wt_fuzz
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
