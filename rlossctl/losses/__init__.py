@@ -1,6 +1,45 @@
-"""Regularized losses: functional mathematics and torch modules, usable without any prototxt."""
+"""Regularized losses: functional mathematics and torch modules, usable without any prototxt.
 
-from rlossctl.losses.densecrf import DenseCRFLoss, caffe_mask, densecrf_loss
-from rlossctl.losses.modes import compare_modes, weight_factor
+Each name is imported when it is first used.
+"""
 
-__all__ = ["DenseCRFLoss", "caffe_mask", "compare_modes", "densecrf_loss", "weight_factor"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlossctl import lazy
+
+if TYPE_CHECKING:
+    from rlossctl.losses.densecrf import DenseCRFLoss as DenseCRFLoss
+    from rlossctl.losses.densecrf import caffe_mask as caffe_mask
+    from rlossctl.losses.densecrf import densecrf_loss as densecrf_loss
+    from rlossctl.losses.dice import DiceLoss as DiceLoss
+    from rlossctl.losses.dice import dice_loss as dice_loss
+    from rlossctl.losses.focal import FocalLoss as FocalLoss
+    from rlossctl.losses.focal import focal_loss as focal_loss
+    from rlossctl.losses.lovasz import LovaszLoss as LovaszLoss
+    from rlossctl.losses.lovasz import lovasz_loss as lovasz_loss
+    from rlossctl.losses.modes import compare_modes as compare_modes
+    from rlossctl.losses.modes import weight_factor as weight_factor
+
+_HOMES = {
+    "DenseCRFLoss": ".densecrf",
+    "DiceLoss": ".dice",
+    "FocalLoss": ".focal",
+    "LovaszLoss": ".lovasz",
+    "caffe_mask": ".densecrf",
+    "compare_modes": ".modes",
+    "densecrf_loss": ".densecrf",
+    "dice_loss": ".dice",
+    "focal_loss": ".focal",
+    "lovasz_loss": ".lovasz",
+    "weight_factor": ".modes",
+}
+
+__all__ = [*_HOMES]
+
+__getattr__ = lazy.exports(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
