@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rlossctl.losses.densecrf import densecrf_loss as densecrf_loss
     from rlossctl.losses.dice import DiceLoss as DiceLoss
     from rlossctl.losses.dice import dice_loss as dice_loss
+    from rlossctl.losses.entropy import EntropyLoss as EntropyLoss
+    from rlossctl.losses.entropy import entropy_loss as entropy_loss
     from rlossctl.losses.focal import FocalLoss as FocalLoss
     from rlossctl.losses.focal import focal_loss as focal_loss
     from rlossctl.losses.lovasz import LovaszLoss as LovaszLoss
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "DenseCRFLoss": ".densecrf",
     "DiceLoss": ".dice",
+    "EntropyLoss": ".entropy",
     "FocalLoss": ".focal",
     "LovaszLoss": ".lovasz",
     "caffe_mask": ".densecrf",
     "compare_modes": ".modes",
     "densecrf_loss": ".densecrf",
     "dice_loss": ".dice",
+    "entropy_loss": ".entropy",
     "focal_loss": ".focal",
     "lovasz_loss": ".lovasz",
     "weight_factor": ".modes",

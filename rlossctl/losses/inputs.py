@@ -88,6 +88,14 @@ def planes(loss: str, mask: Tensor | None, values: Tensor) -> Tensor:
     return plane.detach().to(values)
 
 
+def counting(blob: Tensor) -> Tensor:
+    """[N, 1, H, W], 1 where any channel of [N, C, H, W] is not 0: a mask, or what an image leaves of padding.
+
+    Padding of a mean-subtracted image is 0 in every channel.
+    """
+    return (blob.detach() != 0).any(1, keepdim=True).to(blob.dtype)
+
+
 def planar(loss: str, prob: Tensor) -> Tensor:
     """Probabilities [N, C, H, W] in the type to compute with."""
     if prob.dim() != 4:
