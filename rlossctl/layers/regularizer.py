@@ -3,14 +3,17 @@ NormalizedCutLoss."""
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
-from rlossctl.losses import entropy_loss
+from rlossctl.losses import SizeBounds, entropy_loss
+from rlossctl.losses import SizeLoss as SizeModule
 from rlossctl.losses.entropy import unlabelled_weights
 from rlossctl.losses.inputs import counting
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
-from rlossctl.prototxt.messages import EntropyLossParameter
+from rlossctl.prototxt.messages import EntropyLossParameter, SizeLossParameter
 
 
 @register("EntropyLoss", source="rlossctl", bottoms=(1, 3), automatic_tops=1, role="loss")
@@ -19,9 +22,9 @@ class EntropyLoss(Layer):
 
     Bottoms: probabilities, and a mask that is not 0 where pixels count; without it all do. With region:
     UNLABELLED bottom 1 holds labels, and the pixels of loss_param.ignore_label count. With `distance` (in
-    pixels) each of them counts exp(-d / distance) times, d the distance to the nearest labelled pixel. A third
-    bottom is a mask or the image, whose padding, 0 in every channel, does not count. The loss weight has no
-    default: it is 0 unless given.
+    pixels) each of them counts exp(-d / distance) times, d the distance to the nearest labelled pixel. A
+    third bottom is a mask or the image, whose padding, 0 in every channel, does not count. The loss weight
+    has no default: it is 0 unless given.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -54,3 +57,49 @@ class EntropyLoss(Layer):
             for mask in others[1:]:
                 weights = weights * counting(mask)
             return entropy_loss(prob, weights)
+
+
+@register("SizeLoss", source="rlossctl", bottoms=(1, 3), automatic_tops=1, role="loss")
+class SizeLoss(Layer):
+    """How far the soft sizes of the bounded classes are outside their bounds (rlossctl.losses.size_loss).
+
+    Bottoms: probabilities; labels (TAG also: tags (N, C)), which CONSTANT does not need; and a mask or the
+    image, whose padding, 0 in every channel, does not count. `bound { class low high }` (repeated) is in
+    `unit`: FRACTION of the pixels that count (default) or PIXELS. source: CONSTANT; TAG: 0 for classes that
+    the image does not have; PRECISE: the label's size -/+ margin; PRECISE_UPPER: at most that; BOX: low and
+    high times the area of the label's boxes. Pixels of loss_param.ignore_label belong to no class; with a
+    precise source they do not count. normalize: AREA (default) or AREA2; barrier: QUADRATIC (default) or LOG
+    with log_t. The loss weight has no default: it is 0 unless given.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, loss_param = setup.message.size_loss_param, setup.message.loss_param
+        self.constant = param.source == SizeLossParameter.CONSTANT
+        if len(setup.bottoms) == 1 and not self.constant:
+            raise setup.error("needs a second bottom", found="1 bottom", expected="probabilities and labels")
+        with self.naming():
+            self.loss = SizeModule(
+                size_bounds(param),
+                param.Normalize.Name(param.normalize).lower(),
+                param.Barrier.Name(param.barrier).lower(),
+                param.log_t,
+                loss_param.ignore_label if loss_param.HasField("ignore_label") else None,
+            )
+
+    def forward(self, prob: Tensor, *others: Tensor) -> Tensor:
+        label, *masks = (None, *others) if self.constant and len(others) < 2 else others
+        with self.naming():
+            return self.loss(prob, label, *map(counting, masks))
+
+
+def size_bounds(param: SizeLossParameter) -> SizeBounds:
+    """The message's bounds; a bound without `high` has no upper limit."""
+    return SizeBounds(
+        [getattr(bound, "class") for bound in param.bound],
+        [bound.low for bound in param.bound],
+        [bound.high if bound.HasField("high") else math.inf for bound in param.bound],
+        param.Source.Name(param.source).lower(),
+        param.Unit.Name(param.unit).lower(),
+        param.margin,
+    )

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rlossctl.losses.lovasz import lovasz_loss as lovasz_loss
     from rlossctl.losses.modes import compare_modes as compare_modes
     from rlossctl.losses.modes import weight_factor as weight_factor
+    from rlossctl.losses.size import SizeBounds as SizeBounds
+    from rlossctl.losses.size import SizeLoss as SizeLoss
+    from rlossctl.losses.size import size_loss as size_loss
 
 _HOMES = {
     "DenseCRFLoss": ".densecrf",
@@ -30,6 +33,8 @@ _HOMES = {
     "EntropyLoss": ".entropy",
     "FocalLoss": ".focal",
     "LovaszLoss": ".lovasz",
+    "SizeBounds": ".size",
+    "SizeLoss": ".size",
     "caffe_mask": ".densecrf",
     "compare_modes": ".modes",
     "densecrf_loss": ".densecrf",
@@ -37,6 +42,7 @@ _HOMES = {
     "entropy_loss": ".entropy",
     "focal_loss": ".focal",
     "lovasz_loss": ".lovasz",
+    "size_loss": ".size",
     "weight_factor": ".modes",
 }
 
