@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor
 
-from rlossctl.losses import SizeBounds, entropy_loss
+from rlossctl.losses import SizeBounds, entropy_loss, normalized_cut_loss, potts_loss
 from rlossctl.losses import SizeLoss as SizeModule
 from rlossctl.losses.entropy import unlabelled_weights
 from rlossctl.losses.inputs import counting
@@ -103,3 +103,62 @@ def size_bounds(param: SizeLossParameter) -> SizeBounds:
         param.Unit.Name(param.unit).lower(),
         param.margin,
     )
+
+
+@register("PottsLoss", source="rlossctl", bottoms=(2, 3), automatic_tops=1, role="loss")
+class PottsLoss(Layer):
+    """How much neighbouring pixels disagree, weighed by their contrast (rlossctl.losses.potts_loss).
+
+    Bottoms: the image as the net sees it, probabilities of the same size, and a mask that is not 0 where
+    pixels count; without it the image's padding, 0 in every channel, does not. relaxation: BILINEAR
+    (default), QUADRATIC, NORMALIZED, COLLISION_CROSS_ENTROPY, COLLISION_DIVERGENCE or LOG_QUADRATIC.
+    image_std is in the image's units; 0, the default, gives all pairs the same weight. neighbours: 4
+    (default) or 8. reduction: EDGES (default), the mean over the pairs of each direction, added up; WEIGHTS;
+    or SUM. The loss weight has no default: it is 0 unless given. No gradient to the image.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.potts_loss_param
+        self.settings = (
+            param.Relaxation.Name(param.relaxation).lower(),
+            param.image_std,
+            param.neighbours,
+            param.Reduction.Name(param.reduction).lower(),
+        )
+        without_image_gradient(setup)
+
+    def forward(self, image: Tensor, prob: Tensor, mask: Tensor | None = None) -> Tensor:
+        with self.naming():
+            counted = counting(image if mask is None else mask)
+            return potts_loss(image, prob, counted, *self.settings)
+
+
+@register("NormalizedCutLoss", source="rlossctl", bottoms=(2, 3), automatic_tops=1, role="loss")
+class NormalizedCutLoss(Layer):
+    """Mean over images of sum_k S_k^T W (1 - S_k) / (d^T S_k), d = W 1 (rlossctl.losses.normalized_cut_loss).
+
+    Bottoms: the image as the net sees it, a soft segmentation S of the same size, and a mask that is not 0
+    where pixels count; without it the image's padding, 0 in every channel, does not. W is the filter of
+    DenseCRFLoss with bi_xy_std in pixels (default 40) and bi_rgb_std in the image's units (default 15); mode:
+    LATTICE, SYMMETRIC (default) or EXACT. A class with d^T S_k up to eps adds nothing. With DenseCRFLoss
+    beside it, this is KernelCut. The loss weight has no default: it is 0 unless given. No gradient to the
+    image.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.normalized_cut_loss_param
+        mode = param.Mode.Name(param.mode).lower()
+        self.settings = param.bi_xy_std, param.bi_rgb_std, mode, param.eps
+        without_image_gradient(setup)
+
+    def forward(self, image: Tensor, seg: Tensor, mask: Tensor | None = None) -> Tensor:
+        with self.naming():
+            return normalized_cut_loss(image, seg, counting(image if mask is None else mask), *self.settings)
+
+
+def without_image_gradient(setup: Setup) -> None:
+    """Refuses a layer that is told to send a gradient to the image, bottom 0."""
+    if setup.message.propagate_down and setup.message.propagate_down[0]:
+        raise setup.error("has no gradient to the image", found="propagate_down: true", expected="false")

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from rlossctl.losses.lovasz import lovasz_loss as lovasz_loss
     from rlossctl.losses.modes import compare_modes as compare_modes
     from rlossctl.losses.modes import weight_factor as weight_factor
+    from rlossctl.losses.normalized_cut import NormalizedCutLoss as NormalizedCutLoss
+    from rlossctl.losses.normalized_cut import normalized_cut_loss as normalized_cut_loss
+    from rlossctl.losses.potts import PottsLoss as PottsLoss
+    from rlossctl.losses.potts import potts_loss as potts_loss
     from rlossctl.losses.size import SizeBounds as SizeBounds
     from rlossctl.losses.size import SizeLoss as SizeLoss
     from rlossctl.losses.size import size_loss as size_loss
@@ -33,6 +37,8 @@ _HOMES = {
     "EntropyLoss": ".entropy",
     "FocalLoss": ".focal",
     "LovaszLoss": ".lovasz",
+    "NormalizedCutLoss": ".normalized_cut",
+    "PottsLoss": ".potts",
     "SizeBounds": ".size",
     "SizeLoss": ".size",
     "caffe_mask": ".densecrf",
@@ -42,6 +48,8 @@ _HOMES = {
     "entropy_loss": ".entropy",
     "focal_loss": ".focal",
     "lovasz_loss": ".lovasz",
+    "normalized_cut_loss": ".normalized_cut",
+    "potts_loss": ".potts",
     "size_loss": ".size",
     "weight_factor": ".modes",
 }
