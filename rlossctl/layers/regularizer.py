@@ -88,9 +88,9 @@ class SizeLoss(Layer):
             )
 
     def forward(self, prob: Tensor, *others: Tensor) -> Tensor:
-        label, *masks = (None, *others) if self.constant and len(others) < 2 else others
+        labels = 0 if self.constant and len(others) < 2 else 1
         with self.naming():
-            return self.loss(prob, label, *map(counting, masks))
+            return self.loss(prob, others[0] if labels else None, *map(counting, others[labels:]))
 
 
 def size_bounds(param: SizeLossParameter) -> SizeBounds:
