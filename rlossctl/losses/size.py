@@ -194,8 +194,7 @@ def size_loss(
         log_t: t above; the larger, the steeper. Raise it during training for a harder constraint.
 
     Returns:
-        A 0-d float32 tensor (float64 for float64 prob), also under autocast; 0 for an empty mask. The log
-        barrier is below 0 well inside wide bounds.
+        0 or more, a 0-d float32 tensor (float64 for float64 prob), also under autocast; 0 for an empty mask.
 
     Raises:
         NetError: shapes that do not fit, a class that does not exist, settings out of range.
