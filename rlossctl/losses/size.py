@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlossctl.losses.inputs import IGNORE, above_zero, error, labelled, not_below, one_of, planar, planes
+from rlossctl.losses.inputs import IGNORE, error, labelled, not_below, one_of, planar, planes
 
 LOSS = "size loss"
 UNITS = ("fraction", "pixels")
@@ -140,7 +140,7 @@ class SizeLoss(torch.nn.Module):
         super().__init__()
         one_of(LOSS, "normalization", normalize, NORMALIZATIONS)
         one_of(LOSS, "barrier", barrier, BARRIERS)
-        above_zero(LOSS, "log_t", log_t)
+        not_below(LOSS, "log_t", log_t, 1)
         self.bounds, self.ignore_label = bounds, ignore_label
         self.normalize, self.barrier, self.log_t = normalize, barrier, log_t
 
@@ -191,7 +191,7 @@ def size_loss(
         mask: [N, H, W] or [N, 1, H, W], 1 for pixels that count; no gradient. None: all count.
         normalize: "area" or "area2", of the quadratic barrier.
         barrier: "quadratic" or "log".
-        log_t: t above; the larger, the steeper. Raise it during training for a harder constraint.
+        log_t: t above, 1 or more; the larger, the steeper. Raise it during training for a harder constraint.
 
     Returns:
         0 or more, a 0-d float32 tensor (float64 for float64 prob), also under autocast; 0 for an empty mask.
@@ -201,7 +201,7 @@ def size_loss(
     """
     one_of(LOSS, "normalization", normalize, NORMALIZATIONS)
     one_of(LOSS, "barrier", barrier, BARRIERS)
-    above_zero(LOSS, "log_t", log_t)
+    not_below(LOSS, "log_t", log_t, 1)
     prob = planar(LOSS, prob)
     _check_classes(classes, prob)
     weights = planes(LOSS, mask, prob)

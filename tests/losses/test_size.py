@@ -127,7 +127,7 @@ def psi(z, t):
     return t * z - math.log(1 / t**2) / t + 1 / t
 
 
-@pytest.mark.parametrize("t", [0.5, 5, 50])
+@pytest.mark.parametrize("t", [1, 5, 50])
 @pytest.mark.parametrize("bounds", [(0.1, 0.4), (0.6, 0.9), (0.0, 0.3), (0.6, math.inf), (0.0, 1.0)])
 def test_log_barrier(t, bounds):
     prob = torch.full((1, 2, 4, 5), 0.5, dtype=torch.float64)
