@@ -47,7 +47,7 @@ class Job:
         counting: what is counted.
         options: as for `evaluate_list`; each model gets a state and the pictures of its own.
         metric: "caffe" prints SegAccuracy's numbers, too.
-        upright: turn photos as their EXIF orientation says.
+        upright: turn photos as their EXIF orientation says; None leaves it to the model's data layer.
         rescue: gets the evaluations so far where an error stops a pass, the last one of a part of the list;
             not where several processes share it.
         state: a file to go on from, or None. Several models, and several processes, each get their own beside
@@ -63,7 +63,7 @@ class Job:
     counting: Counting = field(default_factory=Counting)
     options: EvalOptions = field(default_factory=EvalOptions)
     metric: str = "standard"
-    upright: bool = False
+    upright: bool | None = None
     rescue: Callable[[dict[str, Evaluation]], None] | None = None
     state: str | None = None
 
@@ -128,7 +128,8 @@ def _one(
     """The evaluation of one model, and the name of the list that it was made on."""
     opened = open_model(named, job.device, job.images)
     list_name = opened.images.file or ""
-    listed = Listed(opened.images.read(), list_name, job.upright)
+    upright = opened.upright if job.upright is None else job.upright
+    listed = Listed(opened.images.read(), list_name, upright)
     preprocess = job.overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
     options = dataclasses.replace(
