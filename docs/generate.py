@@ -86,8 +86,8 @@ FORMATS_TAIL = """
   fields). If the tensors were changed, it has their new values.
 - Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, and layers that share a name
   `<layer>#2/...`. The metadata of safetensors files (in a checkpoint, its keys) are `prototxt`, `shared` (a
-  blob -> the blob whose values it has), `source` (names and SHA-256 of the files) and `caffemodel` (a
-  caffemodel without its values).
+  blob -> the blob whose values it has), `source` (names and SHA-256 of the files), `caffemodel` (a
+  caffemodel without its values) and `untrained` (layers that had no weights, see --allow-missing).
 """
 NEED = "with NET"
 

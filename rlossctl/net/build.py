@@ -94,7 +94,7 @@ def load_origin(
         coverage = copy_covered(net, load_weights(origin.weights), str(origin.weights))
         if missing == "error":
             coverage.require()
-        elif missing == "warn" and coverage.missing and net.phase == "TEST":
+        elif missing == "warn" and coverage.warning() and net.phase == "TEST":
             warnings.warn(coverage.warning(), MissingWeights, stacklevel=3)
     return net
 

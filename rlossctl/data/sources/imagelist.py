@@ -39,6 +39,7 @@ class _ListSource(Source):
         self.source = param.source if source is None else str(source)
         self.root = param.root_folder if root is None else str(root)
         self.channels = 3 if param.is_color else 1
+        self.upright = param.upright
         self.transform = Transformer(layer.transform_param, phase, self.where or f"layer {layer.name!r}")
         self.new_size = (param.new_height, param.new_width) if param.new_height else None
         self._param = param
@@ -83,7 +84,7 @@ class _ListSource(Source):
         """uint8 [C, H, W], resized bilinearly to new_height and new_width, if set; and whether EXIF says that
         it should be turned."""
         photo = read_photo(
-            sample.image, color=self.channels == 3, upright=self._param.upright, listed=self.listed(sample)
+            sample.image, color=self.channels == 3, upright=self.upright, listed=self.listed(sample)
         )
         image = photo.pixels
         if self.new_size:
@@ -97,7 +98,7 @@ class _ListSource(Source):
         if self.image_shape:
             return self.image_shape[1:]
         sample, _ = self.sample(self.position)
-        return image_size(sample.image, upright=self._param.upright, listed=self.listed(sample))
+        return image_size(sample.image, upright=self.upright, listed=self.listed(sample))
 
 
 class ImageSource(_ListSource):

@@ -36,6 +36,8 @@ class ImageSegSource(Source):
     interpolation. That invents class ids at the borders between classes, so these fields are useful only with
     label_type IMAGE or NONE.
 
+    upright, a field of ours, turns photos as their EXIF orientation says; label images are taken as they are.
+
     Args:
         layer: a LayerParameter message of type ImageSegData.
         phase: "TRAIN" or "TEST".
@@ -72,6 +74,7 @@ class ImageSegSource(Source):
         self.root = param.root_folder if root is None else str(root)
         self.label_dir = label_dir
         self.channels = 3 if param.is_color else 1
+        self.upright = param.upright
         self.transform = SegTransform.from_message(
             layer.transform_param, phase, param.ignore_label, where=where or f"layer {layer.name!r}"
         )
@@ -152,7 +155,7 @@ class ImageSegSource(Source):
     def _load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, bool]:
         """Photo, label, and whether EXIF says that the photo should be turned."""
         listed = f"{self.source}:{sample.line}"
-        photo = read_photo(sample.image, color=self.channels == 3, upright=self._param.upright, listed=listed)
+        photo = read_photo(sample.image, color=self.channels == 3, upright=self.upright, listed=listed)
         image = photo.pixels
         if self._label_type == PIXEL:
             label = read_label(sample.label or "", listed=listed)
@@ -185,7 +188,7 @@ class ImageSegSource(Source):
             return self.image_shape[1:]
         first = self.samples[self._order().index(self.position)]
         listed = f"{self.source}:{first.line}"
-        return image_size(first.image, upright=self._param.upright, listed=listed)
+        return image_size(first.image, upright=self.upright, listed=listed)
 
 
 def _fits(sample: Sample, listed: str, image: np.ndarray, label: np.ndarray) -> None:
