@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -181,6 +182,20 @@ def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
         while len(content) < most and (piece := file.read(min(_PIECE, most - len(content)))):
             content += piece
     return bytes(content)
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a regular file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    require_regular(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def read_listing(path: str | os.PathLike[str]) -> str:

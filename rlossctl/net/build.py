@@ -29,6 +29,7 @@ from rlossctl.weights import load_weights
 if TYPE_CHECKING:
     from rlossctl.data.sources.stream import SourceOptions
 
+WITHOUT_DATA = "to build the net without its data, give image_shape (--image-shape C,H,W)"
 # What torch and Python raise where sizes and numbers make no sense together.
 _NOT_COMPUTABLE = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError, MemoryError)
 _LIMIT = f"sizes of at least 0, and at most {memory.MAX_VALUES:,} values"
@@ -93,7 +94,7 @@ def load_origin(
         coverage = copy_covered(net, load_weights(origin.weights), str(origin.weights))
         if missing == "error":
             coverage.require()
-        elif missing == "warn" and coverage.missing and net.phase == "TEST":
+        elif missing == "warn" and coverage.warning() and net.phase == "TEST":
             warnings.warn(coverage.warning(), MissingWeights, stacklevel=3)
     return net
 
@@ -192,7 +193,7 @@ def _build_layer(
     own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
     layer = _construct(node, setup)
-    tops = _data_shapes(layer) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
+    tops = _data_shapes(layer, setup) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     for name, shape in zip(node.tops, tops, strict=True):
@@ -236,18 +237,20 @@ def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     return {name: fit for name in node.bottoms[1:] if isinstance(shapes[name], GuessedShape)}
 
 
-def _data_shapes(layer: DataLayer) -> list[Shape]:
-    """The layer's shapes; where data is missing, the error says how to do without it."""
+def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
+    """The layer's shapes; where data is missing, the error names the layer and says how to do without it."""
     try:
         return layer.shapes()
     except DataError as error:
-        advice = "to build the net without its data, give image_shape (--image-shape C,H,W)"
+        named = f"layer {setup.message.name!r}" in error.message
+        place = f", {setup.where}" if setup.where and setup.where not in (error.where or "") else ""
+        kind = f"layer {setup.message.name!r} ({setup.message.type}, phase {setup.phase}{place})"
         raise DataError(
-            error.message,
+            error.message if named else f"{kind}: {error.message}",
             where=error.where,
             found=error.found,
             expected=error.expected,
-            advice=f"{error.advice}; {advice}" if error.advice else advice,
+            advice=f"{error.advice}; {WITHOUT_DATA}" if error.advice else WITHOUT_DATA,
         ) from error
 
 

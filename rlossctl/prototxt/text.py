@@ -352,6 +352,11 @@ def top_level_fields(text: str) -> list[str]:
     return [name for name, _ in _top_level(text, blocks_only=False)]
 
 
+def field_lines(text: str) -> dict[str, int]:
+    """Field name at the top level of a text message -> the line where it stands last, which counts."""
+    return dict(_top_level(text, blocks_only=False))
+
+
 def is_solver(text: str) -> bool:
     """Whether a prototxt or template is a solver, by the field names that nets and solvers do not share."""
     solver, net = (set(kind.DESCRIPTOR.fields_by_name) for kind in (SolverParameter, NetParameter))
