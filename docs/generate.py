@@ -56,7 +56,7 @@ Defects of the originals that nobody can want, and what rlossctl does instead.
 CLI_HEAD = """# Command line
 
 What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 the written model
-does not compute what the original computes, 130 interrupted.
+does not compute what the original computes, 130 interrupted, 143 terminated.
 
 Where a command takes a prototxt, it also takes the name of a net or solver that comes with rlossctl, such as
 `demo/train` ([networks.md](networks.md)); a file of that name comes first. A placeholder `${NAME}` of a

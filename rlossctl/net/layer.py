@@ -17,6 +17,7 @@ from torch import nn
 
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
+from rlossctl.net.memory import shape_fault
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:
@@ -107,7 +108,14 @@ class Layer(nn.Module):
         self.fillers: list[Filler] = []
 
     def add_blob(self, shape: Sequence[int], filler: Filler = None) -> None:
-        """Declares the next learned blob."""
+        """Declares the next learned blob.
+
+        Raises:
+            NetError: a size is negative, or there are more values than can be counted.
+        """
+        if fault := shape_fault(shape):
+            found = "x".join(map(str, shape))
+            raise self.error(f"its learned blob {len(self.blobs)} {fault}", found=found)
         self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
         self.fillers.append(filler)
 

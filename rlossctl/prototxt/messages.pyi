@@ -318,11 +318,13 @@ class LossParameter(Message):
         VALID: LossParameter.NormalizationMode
         BATCH_SIZE: LossParameter.NormalizationMode
         NONE: LossParameter.NormalizationMode
+        WEIGHTS: LossParameter.NormalizationMode
 
     FULL: NormalizationMode
     VALID: NormalizationMode
     BATCH_SIZE: NormalizationMode
     NONE: NormalizationMode
+    WEIGHTS: NormalizationMode
     ignore_label: int
     normalize: bool
     normalization: LossParameter.NormalizationMode

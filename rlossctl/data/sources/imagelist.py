@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,6 +129,9 @@ class ImageSource(_ListSource):
     def read_lines(self) -> list[Sample]:
         return read_class_list(self.source, self.root, spaces_in_names=self._spaces)
 
+    def named_files(self) -> list[Sample]:
+        return [replace(sample, label=None) for sample in self.samples]
+
     def shapes(self) -> dict[str, Shape]:
         """data (N, C, h, w), label (N,). Without a crop or a new size, the first image's header is read."""
         size = self.transform.crop or self.first_size()
@@ -184,6 +188,9 @@ class DenseImageSource(_ListSource):
 
     def read_lines(self) -> list[Sample]:
         return read_list(self.source, self.root)
+
+    def named_files(self) -> list[Sample]:
+        return self.samples
 
     def shapes(self) -> dict[str, Shape]:
         """data (N, C, h, w), label (N, 1, h, w). Reads the first image's header if no size is given."""

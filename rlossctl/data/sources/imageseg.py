@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -95,6 +96,10 @@ class ImageSegSource(Source):
 
     def count(self) -> int:
         return len(self.samples)
+
+    def named_files(self) -> list[Sample]:
+        labelled = self._label_type == PIXEL
+        return self.samples if labelled else [replace(sample, label=None) for sample in self.samples]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Top name -> shape: data (N, C, h, w), label (N, 1, h, w), data_dim (N, 1, 1, 2).
