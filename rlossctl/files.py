@@ -19,6 +19,7 @@ from typing import BinaryIO, TypedDict
 from rlossctl.errors import RlossError
 
 LARGEST_LISTING = 2**30  # bytes; ImageNet's list has 50 MB
+_PIECE = 2**20  # bytes read at a time where the size is not known
 _ABOUT_WRITING = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -170,6 +171,19 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     return Path(path).read_bytes()
 
 
+def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
+    """The first `most` bytes of a file, pipe or device, or all if it has fewer.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = bytearray()
+    with open(path, "rb") as file:
+        while len(content) < most and (piece := file.read(min(_PIECE, most - len(content)))):
+            content += piece
+    return bytes(content)
+
+
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a regular file, in hexadecimal digits.
 
@@ -179,7 +193,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     require_regular(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(2**20):
+        while piece := file.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()
 

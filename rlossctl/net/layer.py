@@ -6,7 +6,8 @@ its own. Loss weights, sharing, propagate_down and in-place names are the builde
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -131,6 +132,16 @@ class Layer(nn.Module):
     ) -> NetError:
         """A NetError that names this layer."""
         return self.setup.error(message, found=found, expected=expected, advice=advice)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Errors of a function that knows no layers become this layer's."""
+        try:
+            yield
+        except NetError as error:
+            named = self.error(error.message, found=error.found, expected=error.expected, advice=error.advice)
+            named.samples, named.batch_size = error.samples, error.batch_size
+            raise named from error
 
 
 class BatchSource(Protocol):

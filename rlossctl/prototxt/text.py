@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from rlossctl import resources
 from rlossctl.errors import PrototxtError
+from rlossctl.files import read_beginning
 from rlossctl.prototxt import coordinates, schema, template, unknown, unset, upgrade
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
@@ -250,8 +251,7 @@ def read_text(path: str | Path) -> str:
         return resources.named_text(path)
     file = Path(path)
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_BYTES + 1)  # a pipe tells no size, and a device has none
+        data = read_beginning(file, MAX_BYTES + 1)  # a pipe tells no size, and a device has none
         if len(data) > MAX_BYTES:
             raise _not_text(path, f"{max(file.stat().st_size, len(data))} bytes or more")
     except OSError as error:

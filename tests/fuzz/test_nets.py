@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 
 from rlossctl.errors import RlossError
+from rlossctl.inspection.nets import solver_report
 from rlossctl.net.build import build_net
 from rlossctl.net.memory import MAX_MEMORY
 from rlossctl.net.summary import summarize
 from rlossctl.prototxt import parse_net
 from rlossctl.prototxt.phase import filter_net, net_state
+from rlossctl.prototxt.text import parse_solver
 
 from . import seeds
 from .bounds import GOLDEN, bounded, fuzz
@@ -21,6 +24,8 @@ from .mutation import damaged_nets
 NETS = [path.read_text() for path in sorted(GOLDEN.glob("solver/*/net.prototxt"))]
 NETS += [path.read_text() for path in sorted(GOLDEN.glob("legacy/v[12]*.in.prototxt"))]
 LAYERS = seeds.layer_nets()
+SOLVERS = [path.read_text() for path in sorted(GOLDEN.glob("solver/*/solver.prototxt"))]
+SOLVERS += [path.read_text() for path in sorted(GOLDEN.glob("legacy/solver_*.in.prototxt"))]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,3 +59,10 @@ def build(text: str, phase: str) -> None:
             net = build_net(filter_net(parse_net(text), net_state(phase)), device=device)
             if device == "meta":
                 summarize(net)
+
+
+@fuzz
+@given(text=damaged_nets(SOLVERS))
+def test_solver_reports(text):
+    with bounded(), contextlib.suppress(RlossError):
+        solver_report(Path("solver.prototxt"), parse_solver(text, "solver.prototxt")).as_text()
