@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlossctl.converters.verifying.comparison import TOLERANCE
 from rlossctl.data.modelcard import Head
 from rlossctl.errors import UsageError
 
@@ -33,7 +32,8 @@ class OnnxOptions:
             without VNNI its sums may saturate.
         keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
         verify: whether the file is compared with the net.
-        tolerance: largest difference to the net that is accepted, as a share of the blob's largest magnitude.
+        tolerance: largest difference to the net that is accepted, as a share of the blob's largest magnitude;
+            None for `comparison.TOLERANCE`.
         verify_images: list of images to compare on, besides random ones.
         root: folder of the names in both lists.
 
@@ -54,7 +54,7 @@ class OnnxOptions:
     activations: Activations = "uint8"
     keep: tuple[str, ...] = ()
     verify: bool = True
-    tolerance: float = TOLERANCE
+    tolerance: float | None = None
     verify_images: str | None = None
     root: str = ""
 

@@ -42,9 +42,9 @@ Examples:
 \b
 JSON of one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou, accuracy,
 pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric, warnings
-(kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and caffe with
---metric caffe. Of several: models (name -> the same) and differences. Shares are 0 to 1, null where
-undefined. docs/evaluation.md defines every score.
+(kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and with
+the option --metric caffe also caffe. Of several: models (name -> the same) and differences. Shares are
+0 to 1, null where undefined. docs/evaluation.md defines every score.
 """
 
 
