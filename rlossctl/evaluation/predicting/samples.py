@@ -1,4 +1,4 @@
-"""Photos and labels of a list, decoded and prepared for the model."""
+"""Decodes the photos and labels of a list and prepares them for the model."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rlossctl.evaluation.running.decoders import Call
 
 @dataclass(frozen=True)
 class Listed:
-    """A list that was read.
+    """A list, already read.
 
     Attributes:
         samples: its lines; each needs a label image.
-        name: what errors call it.
+        name: its name in errors.
     """
 
     samples: Sequence[Sample]
     name: str = "list"
 
     def read(self, index: int, call: Call) -> tuple[np.ndarray, np.ndarray]:
-        """Photo and label of a line; see `read_pair`. `call` is what decodes; see `decoders.decoding`."""
+        """Photo and label of a line; see `read_pair`. `call` decodes; see `decoders.decoding`."""
         return call(read_pair, self.samples[index], self.name)
 
 
@@ -54,8 +54,8 @@ def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Ca
     """Decodes and prepares one sample.
 
     Args:
-        ignore: what padding is labelled with.
-        call: what decodes; see `decoders.decoding`.
+        ignore: the label for padding.
+        call: decodes; see `decoders.decoding`.
 
     Raises:
         DataError: as for `read_pair`.
@@ -66,15 +66,15 @@ def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Ca
 
 
 def read_pair(sample: Sample, list_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of a line of a list.
+    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of one line of a list.
 
     Raises:
-        DataError: no label is named, a file cannot be read, or the two differ in size.
+        DataError: the line has no label, a file cannot be read, or the two differ in size.
     """
     listed = f"{list_name}:{sample.line}"
     if sample.label is None:
         raise DataError(
-            "the line names no label",
+            "the line has no label",
             where=listed,
             found=sample.image,
             expected="`image label`, two names separated by a space",
@@ -95,7 +95,7 @@ def read_pair(sample: Sample, list_name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def groups(items: Iterable[Loaded], size: int) -> Iterator[Sequence[Loaded]]:
-    """Neighbours whose single views have one shape, up to `size` of them; all others alone."""
+    """Groups up to `size` neighbours that each have one view of the same shape; any other item is alone."""
     group: list[Loaded] = []
     for item in items:
         fits = group and len(group) < size and len(item.views) == len(group[0].views) == 1
