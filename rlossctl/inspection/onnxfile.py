@@ -1,4 +1,4 @@
-"""The report on an ONNX model; the weights of models with external data stay unread."""
+"""The report on an ONNX model; external data is not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report: a dict for JSON, lines for people."""
+"""A report: a dict for JSON, and lines of text."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, as a dict for JSON and as lines for people."""
+    """A report, as a dict for JSON and as lines of text."""
 
     content: Mapping[str, object]
     lines: list[str]
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The report for JSON."""
         return dict(self.content)
 
     def as_text(self) -> str:
-        """For a terminal."""
+        """The report for a terminal."""
         return "\n".join(self.lines)
 
 
@@ -37,7 +37,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """A number of bytes with a readable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -46,5 +46,5 @@ def size(count: float) -> str:
 
 
 def dims(shape: Iterable[object]) -> str:
-    """A shape for people."""
+    """A shape as text, such as 64x3x3x3."""
     return "x".join(map(str, shape)) or "scalar"

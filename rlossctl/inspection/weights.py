@@ -67,7 +67,7 @@ def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
 
 
 def _form(model: CaffeModel) -> str:
-    """V2, V1 or V0, by the messages of the layers; "empty" without any."""
+    """V2, V1 or V0, from the types of the layers' messages."""
     kinds_of = {layer.message_type for layer in model.layers}
     if kinds_of == {"V1LayerParameter"} and all(_is_v0(layer.message_bytes()) for layer in model.layers):
         return "V0"
@@ -79,7 +79,7 @@ def _is_v0(message: bytes) -> bool:
 
 
 def _dialect(model: CaffeModel) -> tuple[str, str]:
-    """By the types; where SegNet's and ENet's forks share one, their field numbers tell."""
+    """The dialect and how it was found: by types, or by field numbers if SegNet and ENet share a type."""
     from rlossctl.prototxt import dialect
 
     found = dialect.by_types(model.layers)
@@ -148,7 +148,7 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
 
 
 def _origin(file: TensorFile) -> str:
-    """Whose tensors these are, in a line."""
+    """One line on which program wrote the tensors."""
     if file.is_ours:
         weights = json.loads(file.metadata.get("source", "{}")).get("weights", {})
         return f"written by rlossctl convert, from {weights.get('name', 'an unknown file')}"
@@ -157,7 +157,7 @@ def _origin(file: TensorFile) -> str:
     try:
         program = importers.recognise(file)
     except WeightsError:
-        return "not a program's that rlossctl convert knows"
+        return "not from a program that rlossctl convert knows"
     network, placeholders, words = importers.fit(file)
     values = "".join(f", {name} {value}" for name, value in placeholders.items())
     words = f" ({words})" if words else ""
