@@ -1,4 +1,4 @@
-"""Regularized losses: functional mathematics and torch modules, usable without any prototxt."""
+"""Regularized losses as functions and torch modules, usable without a prototxt."""
 
 from rlossctl.losses.densecrf import DenseCRFLoss, caffe_mask, densecrf_loss
 from rlossctl.losses.modes import compare_modes, weight_factor
