@@ -1,20 +1,20 @@
-"""The few exception types of the house.
+"""This package's few exception types.
 
-An error is raised where the fact is known and says four things: where it happened, what was found,
-what was expected, and what to do about it. The command line prints it as one paragraph and exits
-with the type's `exit_code`.
+An error is raised where the problem is known, and says four things: where it happened, what was found, what
+was expected, and what to do about it. The command line prints it as one paragraph and exits with the type's
+`exit_code`.
 """
 
 from __future__ import annotations
 
 
 class RlossError(Exception):
-    """Base of every error that a user can cause and mend.
+    """Base of every error that a user can cause and fix.
 
     Args:
-        message: one sentence that says what is wrong.
+        message: one sentence on what is wrong.
         where: file, file:line, layer or blob.
-        found: what was met there.
+        found: what was there.
         expected: what should have been there.
         advice: what to do next.
     """
@@ -54,22 +54,22 @@ class PrototxtError(RlossError):
 
 
 class WeightsError(RlossError):
-    """A weights or state file that is damaged, or does not fit the net."""
+    """A weights or state file that is damaged or does not fit the net."""
 
 
 class NetError(RlossError):
-    """A graph that cannot be built or run: unknown types, blobs or impossible shapes.
+    """A graph that cannot be built or run: unknown types or blobs, or impossible shapes.
 
     Attributes:
-        samples: rows of the batch that are at fault, where the layer that raises it knows them.
-        batch_size: rows of the batch that `samples` counts in.
+        samples: the faulty rows of the batch, if the layer that raises the error knows them.
+        batch_size: how many rows the batch has.
     """
 
     samples: list[int] | None = None
     batch_size = 0
 
     def name_files(self, files: list[str]) -> None:
-        """Adds the names of the faulty samples, given those of the whole batch."""
+        """Adds the file names of the faulty samples; `files` are the names for the whole batch."""
         if self.samples is None or self.batch_size != len(files):
             return
         names = ", ".join(files[row] for row in self.samples[:5]) + (", ..." if len(self.samples) > 5 else "")
@@ -88,6 +88,6 @@ class UsageError(RlossError):
 
 
 class VerificationError(RlossError):
-    """What was written does not compute what was read."""
+    """The written file does not compute the same as the original."""
 
     exit_code = 3
