@@ -294,7 +294,7 @@ def _refuse_more_than_labels(
 
 def _labels_only(runner: LabelRunner, what: str) -> UsageError:
     return UsageError(
-        f"{what} needs class scores, but the model gives only labels",
+        f"class scores are needed for {what}, but the model gives only labels",
         found=runner.backend,
         expected="a model that gives scores, for anything but argmax on whole photos",
         advice="convert the net without putting its preprocessing and argmax inside",

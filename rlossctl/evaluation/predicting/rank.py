@@ -55,7 +55,7 @@ def check(metric: str, solver: str) -> None:
     """Raises UsageError if the solver does not support the metric."""
     if metric == "iou" and solver in ("trna", "ba"):
         raise UsageError(
-            f"the solver {solver} is only for Dice",
+            f"the solver {solver} works only for Dice",
             expected="moment2, exact or rma with rankiou",
             advice="leave out --solver",
         )

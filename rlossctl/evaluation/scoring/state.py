@@ -70,7 +70,7 @@ class State:
             raise UsageError(
                 "the state belongs to another evaluation",
                 where=self.path,
-                found=f"different: {', '.join(names)}",
+                found=f"a different {', '.join(names)}",
                 expected="the same model, list and options",
                 advice="repeat the command that wrote it, or choose another file to start afresh",
             )
