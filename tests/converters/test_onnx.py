@@ -149,7 +149,7 @@ def test_weights_changed_in_the_file_are_found(material, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_format, "export", export_then_break)
     out = tmp_path / "broken.onnx"
     out.write_bytes(b"what was there before")
-    with pytest.raises(VerificationError, match=r"of layer '\w+' is the first that differs"):
+    with pytest.raises(VerificationError, match=r"of layer '\w+' is the first to differ"):
         rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
     assert [path.name for path in tmp_path.iterdir()] == ["broken.onnx"]
     assert out.read_bytes() == b"what was there before"
