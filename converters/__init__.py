@@ -50,6 +50,7 @@ def convert(
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     dialect: str = "auto",
+    allow_missing: bool = False,
     fold_bn: str | Path | None = None,
     root: str | Path | None = None,
     image_shape: tuple[int, int, int] | None = None,
@@ -70,6 +71,8 @@ def convert(
         outputs: blobs that an ONNX model returns (default: the scores).
         classes: class names for an ONNX model's metadata.
         dialect: the Caffe fork that the net is for, if the net does not show it.
+        allow_missing: let the weights lack layers of the net, which keep their fillers' values; an ONNX,
+            safetensors or PyTorch file then names them (`untrained`).
         fold_bn, root: a list of images (and its root folder) for the statistics to fold into SegNet's BN
             layers; `net` is then the training net.
         image_shape: (C, H, W), for a net whose data layer would have to read its images to know their size.
@@ -90,9 +93,10 @@ def convert(
             where=out,
             found=f"the format {kind}",
             expected="an output file that ends in .onnx",
-            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
+            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision, --tolerance and "
+            "--no-verify",
         )
-    origin = NetOrigin(net, weights, placeholders or {}, dialect)
+    origin = NetOrigin(net, weights, placeholders or {}, dialect, allow_missing)
     data = DataOverrides(fold_bn, root, image_shape)
     asked = _Asked(target, kind, source_format, data, outputs, classes, onnx_options)
     if weights is None:
@@ -132,7 +136,14 @@ def _convert_one(origin: NetOrigin, asked: _Asked) -> Verification | Rewritten |
 
 
 def _open(origin: NetOrigin, asked: _Asked) -> TrainedNet:
-    return open_trained(origin, asked.data, asked.kind, outputs=asked.outputs, classes=asked.classes)
+    return open_trained(
+        origin,
+        asked.data,
+        asked.kind,
+        outputs=asked.outputs,
+        classes=asked.classes,
+        whole=asked.target != kinds.ONNX,
+    )
 
 
 def _write(trained: TrainedNet, asked: _Asked) -> Verification:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlossctl.errors import DataError
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
 from rlossctl.evaluation.predicting.samples import Listed, Loaded, groups, load
-from rlossctl.evaluation.running.decoders import Decoding, ahead
+from rlossctl.evaluation.running.decoders import Call, Decoding, ahead
 from rlossctl.evaluation.scoring.counting import Counting
 from rlossctl.evaluation.scoring.evaluation import Picture
 from rlossctl.evaluation.scoring.shards import Shard
@@ -27,6 +28,12 @@ from rlossctl.progress import track
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class _Broken:
+    index: int
+    error: DataError
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class EvalOptions:
         state: resume from this file, and save to it now and then and whenever the pass stops.
         shard: this process's part of the list; every process gets the result for the whole list.
         progress: show a bar on a terminal, plain lines elsewhere.
+        skip_broken: leave out at most this many photos and labels that cannot be read or do not fit each
+            other.
     """
 
     class_names: Sequence[str] | None = None
@@ -49,6 +58,7 @@ class EvalOptions:
     state: State | None = None
     shard: Shard = field(default_factory=Shard)
     progress: bool = True
+    skip_broken: int = 0
 
 
 class ListPass:
@@ -56,6 +66,8 @@ class ListPass:
 
     Attributes:
         tally: the counts so far.
+        broken: places of the images that this process left out -> why.
+        rotated: places of the photos that this process read and that are not upright.
     """
 
     def __init__(
@@ -64,6 +76,8 @@ class ListPass:
         self._predictor, self._listed, self._options = predictor, listed, options
         masks = predictor.rule.output == "masks"
         self.tally = Tally(len(listed.samples), predictor.num_classes, counting.ignore, masks, counting.band)
+        self.broken: dict[int, DataError] = {}
+        self.rotated: list[int] = []
         self._saving = _Saving(self.tally, options.state, self._key())
         self._counter: _Counter = _HostCounter(predictor, self._saving)
         if predictor.on_device is not None and counting.band is None:  # boundaries are counted in numpy
@@ -74,30 +88,53 @@ class ListPass:
         self._saving.start()
         shard, done = self._options.shard, self.tally.done
         places = [place for place in range(len(done)) if shard.takes(place) and not done[place]]
-        items = self._loaded(places)
+        items: Iterable[Loaded | _Broken] = self._loaded(places)
         if self._options.progress and shard.first:
             items = track(items, len(places), "images")
         try:
-            self._counter.count(items)
+            self._counter.count(self._whole(items))
         finally:
             self._saving.save(self._counter.flush)
         shard.sum(self.tally)
 
-    def pictures(self, places: Sequence[int]) -> list[Picture]:
-        """The images at these places, predicted again; an empty list in processes that write nothing."""
-        kept = []
-        for item in self._loaded(places if self._options.shard.first else ()):
+    def counted(self) -> list[int]:
+        """The places of the images that are counted, in the order of the list."""
+        return [int(place) for place in np.flatnonzero(self.tally.done)]
+
+    def pictures(self, positions: Sequence[int]) -> list[Picture]:
+        """The images at these positions among the counted ones, predicted again; an empty list in processes
+        that write nothing."""
+        places, kept = self.counted(), []
+        position = {places[index]: index for index in positions} if self._options.shard.first else {}
+        for item in self._whole(self._loaded(position)):
             answers = self._predictor.run(item.views)
             labels = decision_on(self._predictor, item, answers, self.tally.ignore).label_map
-            kept.append(Picture(item.index, item.sample.image, item.photo, item.truth, labels))
+            kept.append(Picture(position[item.index], item.sample.image, item.photo, item.truth, labels))
         return kept
 
-    def _loaded(self, places: Iterable[int]) -> Iterator[Loaded]:
-        predictor, listed, ignore = self._predictor, self._listed, self.tally.ignore
+    def _whole(self, items: Iterable[Loaded | _Broken]) -> Iterator[Loaded]:
+        """The items that could be read; others are noted, as many as the user allows."""
+        for item in items:
+            if isinstance(item, Loaded):
+                self.rotated += [item.index] if item.rotated else []
+                yield item
+                continue
+            self.broken[item.index] = item.error
+            if len(self.broken) > self._options.skip_broken:
+                raise item.error
+
+    def _try(self, place: int, call: Call) -> Loaded | _Broken:
+        """A sample, or why it cannot be read."""
+        try:
+            return load(self._listed, place, self._predictor, self.tally.ignore, call)
+        except DataError as error:
+            return _Broken(place, error)
+
+    def _loaded(self, places: Iterable[int]) -> Iterator[Loaded | _Broken]:
         with self._options.decoding.started() as call:
             yield from ahead(
                 places,
-                lambda place: load(listed, place, predictor, ignore, call),
+                lambda place: self._try(place, call),
                 self._options.decoding.workers,
             )
 
@@ -116,6 +153,7 @@ class ListPass:
                 "preprocessing": preprocess,
                 "protocol": {**dataclasses.asdict(predictor.protocol), "batch": None},
                 "rule": dataclasses.asdict(predictor.rule),
+                **({"upright": True} if self._listed.upright else {}),
                 "shard": dataclasses.asdict(self._options.shard),
             },
         )

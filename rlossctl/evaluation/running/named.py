@@ -21,6 +21,7 @@ class Named:
         weights: the prototxt's weights.
         placeholders: values for the prototxt.
         dialect: the Caffe fork that the prototxt is for.
+        allow_missing: whether the weights may lack layers of the prototxt.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Named:
     weights: str | None = None
     placeholders: Mapping[str, object] = field(default_factory=dict)
     dialect: str = "auto"
+    allow_missing: bool = False
 
     @property
     def is_onnx(self) -> bool:
@@ -35,8 +37,10 @@ class Named:
         return Path(self.model).suffix == ".onnx"
 
 
-def with_settings(models: Sequence[Named], placeholders: Mapping[str, object], dialect: str) -> list[Named]:
-    """The models with the command line's placeholders and dialect.
+def with_settings(
+    models: Sequence[Named], placeholders: Mapping[str, object], dialect: str, allow_missing: bool = False
+) -> list[Named]:
+    """The models with the command line's settings for prototxts.
 
     Placeholders belong to prototxts. If all models are ONNX files, placeholders are a mistake, which
     `open_model` reports.
@@ -44,7 +48,12 @@ def with_settings(models: Sequence[Named], placeholders: Mapping[str, object], d
     prototxts = [model for model in models if model.weights] or models
     changes = {model.name: placeholders for model in prototxts}
     return [
-        dataclasses.replace(model, placeholders=changes.get(model.name, {}), dialect=dialect)
+        dataclasses.replace(
+            model,
+            placeholders=changes.get(model.name, {}),
+            dialect=dialect,
+            allow_missing=allow_missing,
+        )
         for model in models
     ]
 

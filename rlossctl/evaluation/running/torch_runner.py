@@ -24,6 +24,9 @@ class TorchRunner(OnDevice):
         net: a TEST net; a data layer that reads photos says how to prepare them.
         device: "cpu", "cuda", "cuda:1", or "auto" (CUDA if available).
 
+    Attributes:
+        layers: names of the layers that lead to the scores.
+
     Raises:
         NetError: the net has no scores, or CUDA was requested and is not available.
     """
@@ -42,6 +45,7 @@ class TorchRunner(OnDevice):
                 advice="check the phase and the net's last layers",
             )
         self.num_classes: int = net.shapes[name][1]
+        self.layers = frozenset(layer.name for layer in deploy.layers)
         self.classes: list[str] | None = None
         self.activated = own_head(deploy) != "scores"
         self.losses: Sequence[str] = loss_types(net)
