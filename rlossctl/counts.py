@@ -57,7 +57,7 @@ class ClassCounts:
         return np.stack([self.hits, self.truth, self.predicted], axis=-2)
 
     def images(self, places: Sequence[int]) -> ClassCounts:
-        """Of some images: [N, C]."""
+        """The counts of these images: [N, C]."""
         return ClassCounts(self.hits[places], self.truth[places], self.predicted[places])
 
     def image(self, index: int) -> ClassCounts:

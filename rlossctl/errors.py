@@ -50,7 +50,7 @@ class RlossError(Exception):
 
 
 class RlossWarning(UserWarning):
-    """Something that makes a result doubtful without making it impossible."""
+    """A problem that makes a result doubtful, but not impossible."""
 
 
 class PrototxtError(RlossError):

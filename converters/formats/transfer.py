@@ -105,7 +105,7 @@ def transfer(file: Path, out: Path, kind: str | None, target: str) -> Transferre
 
 
 def _doubts(weights: Weights) -> tuple[str, ...]:
-    """A warning of values that are not finite; they are copied as they are."""
+    """A warning about values that are not finite, which are copied unchanged."""
     if isinstance(weights, TensorFile):
         arrays = ((f"tensor {name!r}", entry.read()) for name, entry in weights.tensors.items())
     else:
@@ -116,7 +116,7 @@ def _doubts(weights: Weights) -> tuple[str, ...]:
             if blob is not None
         )
     found = list(not_finite(arrays))
-    return (f"warning: NaN or infinity, copied as it is: {describe(found)}",) if found else ()
+    return (f"warning: NaN or infinity, copied unchanged: {describe(found)}",) if found else ()
 
 
 def tensors_of(weights: Weights) -> tuple[dict[str, np.ndarray], dict[str, str]]:

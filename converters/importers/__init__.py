@@ -71,7 +71,7 @@ def fit(file: TensorFile, given: Mapping[str, object] | None = None) -> Fit:
 
 
 class Filled(NamedTuple):
-    """Notes for the user, and the layers that keep their fillers, where only a backbone was in the file."""
+    """Notes for the user, and the layers that keep their fillers if the file has only a backbone."""
 
     notes: tuple[str, ...]
     kept: tuple[str, ...]

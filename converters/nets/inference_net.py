@@ -31,7 +31,7 @@ class TrainedNet:
         outputs: the output blobs that the user chose for ONNX.
         classes: class names for an ONNX file.
         notes: what the user should know about the weights.
-        untrained: layers without weights in the file, which the user lets be missing.
+        untrained: layers without weights in the file, which the user allowed to be missing.
     """
 
     net: Net

@@ -44,9 +44,9 @@ LARGEST = 2**31 - 2**20  # bytes of weights that fit in one protobuf message wit
 def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) -> Verification:
     """Exports the scores (or the chosen outputs) as a function of the image batch; see OnnxOptions.
 
-    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file,
-    `<out>.HASH.data`, whose name tells its content: whatever ends the program, a graph never meets weights
-    that are not its own. Those of the file that is overwritten are removed behind it.
+    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file, `<out>.HASH.data`. Its
+    name identifies its content, so that even after a crash a graph never meets another graph's weights. The
+    weights of an overwritten file are removed afterwards.
 
     Raises:
         NetError: a layer cannot be exported.
@@ -155,7 +155,7 @@ class _Job:
         return Verification(str(out), method, tolerance, tuple(found), tuple(notes), tuple(self.outputs))
 
     def rounding(self, bad: Comparison) -> float | None:
-        """The net's own rounding, where that explains a difference."""
+        """The net's own rounding, if it explains a difference."""
         trial = next((trial for trial in self._trials() if trial.name == bad.trial), None)
         softmax = self.ends.head == "softmax"
         own = None if trial is None else own_rounding(self.net, trial, bad.blob, softmax)

@@ -67,7 +67,7 @@ class TorchModel:
         self.preprocess = preprocess
 
     def doubled(self) -> TorchModel:
-        """The same, computed in double precision."""
+        """The same model in double precision."""
         twin = copy.copy(self)
         twin._deploy = copy.deepcopy(self._deploy).double()
         return twin

@@ -144,7 +144,7 @@ def accept(
     """Returns the verification if every comparison is within tolerance.
 
     Args:
-        rounding: for a comparison that is not, how large the net's own rounding is, if that explains it.
+        rounding: gives the net's own rounding for a bad comparison, or None if that does not explain it.
 
     Raises:
         VerificationError: a blob is not; the error names the first one, its layer and both values.
@@ -156,8 +156,8 @@ def accept(
         if own is not None and np.isfinite(verification.worst.error):
             enough = float(f"{1.5 * verification.worst.error:.0e}")
             advice = (
-                "nothing was written. This is rounding that the net amplifies, not a fault: the net's own "
-                f"float32 is {own:.2g} of the blob's largest magnitude away from float64. --tolerance "
+                "nothing was written. This is not a fault, but rounding that the net amplifies: float32 and "
+                f"float64 differ by {own:.2g} of the blob's largest magnitude in the net itself. --tolerance "
                 f"{enough:g} accepts it"
             )
         raise mismatch(bad, verification.tolerance, verification.out, "the net", advice)

@@ -157,7 +157,7 @@ def _evaluation(
 
 
 def _rotated(work: ListPass, listed: Listed) -> Iterator[Suspicion]:
-    """Reports photos that are lying on their side, as the model has seen them."""
+    """Reports photos that the model saw without their EXIF rotation."""
     if work.rotated:
         first = listed.samples[min(work.rotated)].image
         found = f"{counted(len(work.rotated), 'photo')}, the first is {first}; --upright turns them"

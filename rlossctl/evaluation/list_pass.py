@@ -113,7 +113,7 @@ class ListPass:
         return kept
 
     def _whole(self, items: Iterable[Loaded | _Broken]) -> Iterator[Loaded]:
-        """The items that could be read; others are noted, as many as the user allows."""
+        """The items that could be read; notes the others, as many as the user allows."""
         for item in items:
             if isinstance(item, Loaded):
                 self.rotated += [item.index] if item.rotated else []

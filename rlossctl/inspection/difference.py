@@ -42,7 +42,7 @@ class Blob:
     legacy: bool = False
 
     def fits(self, other: Blob) -> bool:
-        """Whether the shapes are equal, or as good as equal where a file cannot tell: (1, 1, 1, 4) is (4)."""
+        """Whether the shapes are equal, or may be equal if one is a legacy shape: (1, 1, 1, 4) is (4)."""
         if self.legacy or other.legacy:
             return squeezed(self.shape) == squeezed(other.shape)
         return self.shape == other.shape
@@ -151,17 +151,17 @@ def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") 
 
 
 def _with_shared(old: Content, new: Content) -> tuple[Mapping[str, Blob] | None, Mapping[str, Blob] | None]:
-    """The blobs of both, where a format that stores shared ones once has them under every name as well."""
+    """The blobs of both; a format that stores shared blobs once gets them under every name."""
     if old.blobs is None or new.blobs is None:
         return old.blobs, new.blobs
     return _shared(old, new.blobs), _shared(new, old.blobs)
 
 
 def _shared(once: Content, repeated: Mapping[str, Blob]) -> Mapping[str, Blob]:
-    """The blobs of a file that stores shared ones once, with those that the other one shows to be shared.
+    """The blobs of a file that stores shared blobs once, plus those that the other file shows to be shared.
 
-    A blob that is missing from a layer of the file is shared if in the other file it has the same bits as
-    another one, which this file has.
+    A blob that is missing from a layer is shared if, in the other file, it has the same bits as a blob that
+    this file has.
     """
     blobs = dict(once.blobs or {})
     for name, blob in repeated.items():
@@ -206,7 +206,7 @@ def _weights(path: Path, kind: str, dialect: str) -> Content:
         return Content(blobs=blobs, owners=frozenset(layer.name for layer in model.layers))
     param, name, _ = wire.decode_net(model.message_bytes(), model.path, dialect)
     layers = _layers(net_file(param, str(path), dialect=name).param)
-    # What was made of HDF5 has names and blobs, as HDF5 has, and so nothing to compare layers by.
+    # A caffemodel made from HDF5 has only names and blobs, like HDF5, so its layers cannot be compared.
     return Content(layers=layers if any(layers.values()) else None, blobs=blobs)
 
 

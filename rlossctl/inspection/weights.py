@@ -1,6 +1,6 @@
 """Reports on weights: caffemodels, HDF5, solver states, means, safetensors and PyTorch checkpoints.
 
-Values are read only to find those that are not finite.
+Values are read only to find any that are not finite.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _not_finite(model: CaffeModel | Hdf5Model) -> list[NotFinite]:
 
 
 def _broken_lines(broken: list[NotFinite]) -> list[str]:
-    """What is said of values that are not finite: nothing where there are none."""
+    """The line about values that are not finite; empty if there are none."""
     if not broken:
         return []
     return [

@@ -226,8 +226,8 @@ def test_photos_are_predicted_upright(predict, photos, tmp_path, decoders):
     with Image.open(photos / "2007_000000.png") as image:
         image.transpose(Image.Transpose.ROTATE_90).save(photos / "2007_000000.png", exif=exif)
     code, out, _ = predict(photos, "--out", "out", "--decoders", decoders)
-    assert code == 0 and "1 photo turned upright as EXIF says" in out
+    assert code == 0 and "1 photo turned upright, as EXIF says" in out
     np.testing.assert_array_equal(read_label(tmp_path / "out" / "2007_000000.png"), expected)
     _, out, _ = predict(photos, "--out", "raw", "--no-upright", "--decoders", decoders)
-    assert "1 photo not turned, though EXIF says so; the first is" in out and "2007_000000.png" in out
+    assert "1 photo not turned, although EXIF says so; the first is" in out and "2007_000000.png" in out
     np.testing.assert_array_equal(read_label(tmp_path / "raw" / "2007_000000.png"), np.rot90(expected))

@@ -134,11 +134,11 @@ def format_summary(summary: Summary, outputs: Outputs) -> str:
     lines = [f"{counted(summary.done, 'image')} predicted, in {' and '.join(places)}"]
     if summary.turned:
         lines.append(
-            f"{counted(summary.turned, 'photo')} turned upright as EXIF says; --no-upright leaves them"
+            f"{counted(summary.turned, 'photo')} turned upright, as EXIF says; --no-upright leaves them"
         )
     if summary.rotated:
         lines.append(
-            f"warning: {counted(len(summary.rotated), 'photo')} not turned, though EXIF says so; "
+            f"warning: {counted(len(summary.rotated), 'photo')} not turned, although EXIF says so; "
             f"the first is {summary.rotated[0]}"
         )
     if summary.failed:

@@ -52,7 +52,7 @@ class Loaded:
         photo: uint8 [H, W, 3] BGR.
         truth: uint8 [H, W], class ids and the ignore label.
         views: the model's inputs.
-        rotated: whether EXIF says that the photo is not upright, and nothing has turned it.
+        rotated: whether the photo is not upright according to EXIF, and was not turned.
     """
 
     index: int

@@ -20,7 +20,7 @@ from rlossctl.words import counted
 def format_header(opened: OpenedModel, predictor: Predictor, listing: Listed) -> str:
     """The model, what runs it, how it prepares and predicts images, and the list."""
     below = f", below {opened.images.root}" if opened.images.root else ""
-    turned = ", photos turned upright as EXIF says" if listing.upright else ""
+    turned = ", photos turned upright, as EXIF says" if listing.upright else ""
     listed = f"{opened.images.file} ({counted(len(listing.samples), 'image')}{below}{turned})"
     return f"{format_run(opened, predictor)}\nlist     {listed}"
 
@@ -42,11 +42,11 @@ def format_run(opened: OpenedModel, predictor: Predictor) -> str:
 
 
 def format_warnings(evaluation: Evaluation) -> str:
-    """Reasons to doubt the scores, one a line; "" where there are none."""
+    """Reasons to doubt the scores, one per line; "" if there are none."""
     lines = [f"warning  {kind}: {found}" for kind, found, _ in evaluation.warnings]
     if evaluation.skipped:
         out, left = counted(len(evaluation.skipped), "image"), counted(evaluation.images, "image")
-        lines.append(f"warning  {out} left out, the scores are over {left}:")
+        lines.append(f"warning  {out} left out; the scores are for {left}:")
         lines += [f"         {name}: {why}" for name, why in evaluation.skipped.items()]
     return "\n".join(lines)
 

@@ -20,13 +20,13 @@ def check_scores(shape: tuple[int, ...], count: int, classes: int) -> None:
 
 
 class NotNumbers(NetError):
-    """Scores that are NaN."""
+    """The scores are NaN."""
 
 
 def not_numbers() -> NotNumbers:
     """The error for scores that are NaN."""
     return NotNumbers(
         "the model's scores are not numbers (NaN)",
-        advice="run rlossctl inspect on the weights, which names blobs that are not finite (the training may "
-        "have diverged); if they are finite, check the preprocessing",
+        advice="run rlossctl inspect on the weights, which lists blobs that are not finite (the training may "
+        "have diverged); if all are finite, check the preprocessing",
     )

@@ -80,7 +80,7 @@ class OpenedModel:
         fingerprint: a hash of the model's content, for a state file.
         images: the list and its root, from the caller or else from the data layer.
         notes: sentences that the user should read.
-        warnings: reasons to doubt the result, to stand above it.
+        warnings: reasons to doubt the result, to print above it.
     """
 
     name: str
@@ -122,9 +122,9 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
 
 @contextlib.contextmanager
 def naming_weights(named: Named) -> Iterator[None]:
-    """Adds to the error for scores that are NaN which weights of an ONNX file are not finite.
+    """If scores are NaN, the error inside this context names an ONNX file's weights that are not finite.
 
-    Those of a prototxt are looked at before; an ONNX file may rightly hold infinity, as a mask.
+    A prototxt's weights are checked earlier. An ONNX file may contain infinity on purpose, as a mask.
     """
     try:
         yield
@@ -137,8 +137,7 @@ def naming_weights(named: Named) -> Iterator[None]:
             where=named.model,
             found=f"weights that are not finite numbers: {describe(found)}",
             expected="finite numbers",
-            advice="convert the weights of an earlier snapshot: the training diverged after it, or this file "
-            "is damaged",
+            advice="convert an earlier snapshot: the training diverged after it, or this file is damaged",
         ) from error
 
 
