@@ -98,17 +98,17 @@ def convert(
         )
     origin = NetOrigin(net, weights, placeholders or {}, dialect, allow_missing)
     data = DataOverrides(fold_bn, root, image_shape)
-    asked = _Asked(target, kind, source_format, data, outputs, classes, onnx_options)
+    request = _Request(target, kind, source_format, data, outputs, classes, onnx_options)
     if weights is None:
-        return _convert_one(origin, asked)
-    trained = _open(origin, asked)
+        return _convert_one(origin, request)
+    trained = _open(origin, request)
     if fold_bn:
         trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
-    return _write(trained, asked)
+    return _write(trained, request)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     """What `convert` should write, and how; `target` and `kind` are the formats of output and input."""
 
     out: Path
@@ -120,10 +120,10 @@ class _Asked:
     onnx: OnnxOptions | None
 
 
-def _convert_one(origin: NetOrigin, asked: _Asked) -> Verification | Rewritten | Transferred:
+def _convert_one(origin: NetOrigin, request: _Request) -> Verification | Rewritten | Transferred:
     """Converts a single file: upgraded, with the net that it implies, or as weights without a net."""
-    file, out, target = Path(origin.prototxt), asked.out, asked.target
-    kind = asked.kind or kinds.kind_of(file)
+    file, out, target = Path(origin.prototxt), request.out, request.target
+    kind = request.kind or kinds.kind_of(file)
     if kind == kinds.PROTOTXT or (kind == kinds.CAFFEMODEL and target in (kinds.CAFFEMODEL, kinds.PROTOTXT)):
         return rewrite(origin, out, kind, target)
     with implied_net(origin, kind) as implied:
@@ -131,34 +131,34 @@ def _convert_one(origin: NetOrigin, asked: _Asked) -> Verification | Rewritten |
             return transfer(file, out, kind, target)
         if target == kinds.PROTOTXT:
             return rewrite(implied.origin, out, kinds.PROTOTXT, target)
-        trained = _open(implied.origin, replace(asked, kind=kind))
-        return _write(replace(trained, notes=(f"net: {implied.reason}", *trained.notes)), asked)
+        trained = _open(implied.origin, replace(request, kind=kind))
+        return _write(replace(trained, notes=(f"net: {implied.reason}", *trained.notes)), request)
 
 
-def _open(origin: NetOrigin, asked: _Asked) -> TrainedNet:
+def _open(origin: NetOrigin, request: _Request) -> TrainedNet:
     return open_trained(
         origin,
-        asked.data,
-        asked.kind,
-        outputs=asked.outputs,
-        classes=asked.classes,
-        whole=asked.target != kinds.ONNX,
+        request.data,
+        request.kind,
+        outputs=request.outputs,
+        classes=request.classes,
+        whole=request.target != kinds.ONNX,
     )
 
 
-def _write(trained: TrainedNet, asked: _Asked) -> Verification:
-    writer = WRITERS.get(asked.target)
+def _write(trained: TrainedNet, request: _Request) -> Verification:
+    writer = WRITERS.get(request.target)
     if writer is None:
         raise UsageError(
             "a net with weights cannot be written as a prototxt",
-            where=asked.out,
-            found=f"the format {asked.target}",
+            where=request.out,
+            found=f"the format {request.target}",
             expected=", ".join(WRITERS),
             advice="to upgrade a prototxt, give only the prototxt",
         )
-    if asked.target == kinds.ONNX:
-        return onnx.write(trained, asked.out, asked.onnx)
-    return writer(trained, asked.out)
+    if request.target == kinds.ONNX:
+        return onnx.write(trained, request.out, request.onnx)
+    return writer(trained, request.out)
 
 
 __all__ = ["OnnxOptions", "Rewritten", "Transferred", "Verification", "convert"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MOVES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")  # they do not change values
 
 
-def keep_whole(model: ModelProto) -> ModelProto:
+def keep_integers(model: ModelProto) -> ModelProto:
     """The model with inferred types, in which integers that are cast to float and back stay integers.
 
     A pooling mask is such a value: MaxPool gives int64, the blob is float32, and Upsample needs int64. Half

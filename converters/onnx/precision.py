@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlossctl.converters.onnx.finished_file import open_session
-from rlossctl.converters.onnx.indices import keep_whole
+from rlossctl.converters.onnx.indices import keep_integers
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import quantize
 from rlossctl.converters.verifying.comparison import compare
@@ -69,7 +69,7 @@ def _to_half(model: ModelProto) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    half = convert_float_to_float16(keep_whole(model), keep_io_types=True, disable_shape_infer=True)
+    half = convert_float_to_float16(keep_integers(model), keep_io_types=True, disable_shape_infer=True)
     OnnxModel.graph_topological_sort(
         half.graph
     )  # the converter puts its casts last, which ONNX does not allow

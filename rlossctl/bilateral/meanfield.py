@@ -10,7 +10,7 @@ from rlossctl.bilateral.kernel import Kernel
 from rlossctl.errors import NetError
 
 LEAST_EXPONENT = -20.0  # below this, the original's exp gives 0
-NOTHING = 1e-20  # added to the norms, as in the original
+EPSILON = 1e-20  # added to the norms, as in the original
 
 
 @torch.no_grad()
@@ -48,7 +48,7 @@ def mean_field(
     kernels = [(Kernel(colours[:, :0], xy, 1.0), weight) for xy, weight in pos]
     kernels += [(Kernel(colours, xy, rgb), weight) for xy, rgb, weight in bi]
     ones = torch.ones_like(scores[:, :1])
-    factors = [weight / (kernel(ones) + NOTHING) for kernel, weight in kernels]
+    factors = [weight / (kernel(ones) + EPSILON) for kernel, weight in kernels]
     q = cut_softmax(scores)
     for _ in range(iterations if kernels else 0):
         energy = scores

@@ -134,7 +134,7 @@ def _one(
     options = dataclasses.replace(
         job.options,
         class_names=job.options.class_names or _check_same(opened, listed.samples, others),
-        pictures=_shown(job, others),
+        pictures=_pictures(job, others),
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
     )
@@ -158,7 +158,7 @@ def _rescuing(job: Job, name: str, others: Mapping[str, Evaluation]) -> Callable
     return None if rescue is None else lambda part: rescue({**others, name: part})
 
 
-def _shown(job: Job, others: Mapping[str, Evaluation]) -> int | Sequence[int]:
+def _pictures(job: Job, others: Mapping[str, Evaluation]) -> int | Sequence[int]:
     """How many images the report shows, for the first model; for the others, the images chosen then."""
     first = next(iter(others.values()), None)
     return job.options.pictures if first is None else [picture.index for picture in first.pictures]

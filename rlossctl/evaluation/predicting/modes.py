@@ -70,7 +70,7 @@ class Mode(typing.Protocol[Answer]):
         """Class probabilities float32 [C, H, W]."""
         ...
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         ...
 
@@ -134,7 +134,7 @@ class Labels:
         """Raises UsageError: the model does not give probabilities."""
         raise _labels_only(self._runner, "probabilities")
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Raises UsageError: the model does not give probabilities."""
         raise _labels_only(self._runner, "probabilities")
 
@@ -191,7 +191,7 @@ class Classes(_FromScores):
         # Plane by plane: the enlarged scores of all classes together would not fit in the cache.
         return Decision(labels=best_class(view.enlarged(plane[None])[0] for plane in scores))
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         views = self.presentation.views(photo)
         scores = list(self.scores(views))
@@ -225,7 +225,7 @@ class ClassesOnDevice(_FromScores):
             raise not_numbers()
         return Decision(labels=labels)
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         views = self.presentation.views(photo)
         scores, answers = self._on_device.scores_and_classes([view.pixels for view in views])
@@ -254,7 +254,7 @@ class Probabilities(_FromScores):
         """The rule's prediction from the probabilities."""
         return decide(self._averaging.probabilities(photo, views, answers), self._rule, valid)
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         probabilities = self.probabilities(photo)
         return decide(probabilities, self._rule), probabilities

@@ -103,7 +103,7 @@ class Predictor:
 
     def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """The results of `predict` and `probabilities`, from one pass; raises the same errors."""
-        return self._mode.both(photo)
+        return self._mode.predict_with_probabilities(photo)
 
     def prepare(self, photo: np.ndarray) -> list[View]:
         """Every input that the protocol makes from a photo."""

@@ -21,7 +21,7 @@ from rlossctl.evaluation.running.runners import LabelRunner, Runner
 from rlossctl.evaluation.running.sessions import Session
 from rlossctl.weights.finite import NotFinite, describe
 
-_WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
+_INTEGERS = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner 
         NetError: the file is not a usable model, or the requested device is not available.
     """
     model = Session(Path(path), device)
-    if any(entry.type in _WHOLE for entry in model.session.get_outputs()):
+    if any(entry.type in _INTEGERS for entry in model.session.get_outputs()):
         return OnnxLabelRunner(model)
     if model.gpu is not None:
         from rlossctl.evaluation.running.bound_runner import on_gpu
