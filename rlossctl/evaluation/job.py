@@ -47,7 +47,7 @@ class Job:
         counting: what to count.
         options: as for `evaluate_list`; each model gets its own state and pictures.
         metric: "caffe" also prints SegAccuracy's numbers.
-        upright: turn photos as their EXIF orientation says.
+        upright: turn photos as their EXIF orientation says; None leaves it to the model's data layer.
         rescue: if an error stops a pass, gets the evaluations so far, the last one for a part of the list;
             not called if several processes share the list.
         state: a file to resume from, or None. With several models or processes, each gets its own file next
@@ -63,7 +63,7 @@ class Job:
     counting: Counting = field(default_factory=Counting)
     options: EvalOptions = field(default_factory=EvalOptions)
     metric: str = "standard"
-    upright: bool = False
+    upright: bool | None = None
     rescue: Callable[[dict[str, Evaluation]], None] | None = None
     state: str | None = None
 
@@ -81,7 +81,8 @@ class Outcome:
 
     Attributes:
         list_name: the list's name.
-        differences: one for every model but the first; None if either model has no mIoU.
+        differences: one for every model but the first; None if either model has no mIoU, or if their images
+            differ.
         first: whether this is the process that prints and writes.
     """
 
@@ -110,12 +111,20 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
             shards.close()
     baseline, *others = evaluations
     differences = {
-        name: bootstrap.compare(evaluations[name].counts, evaluations[baseline].counts, job.counting.interest)
-        for name in others
+        name: _difference(evaluations[name], evaluations[baseline], job.counting.interest) for name in others
     }
     if others:
         tell(f"\n{table.format_comparison(evaluations, differences)}")
     return Outcome(evaluations, differences, list_name, shard.first)
+
+
+def _difference(
+    result: Evaluation, baseline: Evaluation, interest: Sequence[int] | None
+) -> Difference | None:
+    """None as well where not both could count the same images."""
+    if result.image_names != baseline.image_names:
+        return None
+    return bootstrap.compare(result.counts, baseline.counts, interest)
 
 
 def _one(
@@ -128,7 +137,8 @@ def _one(
     """The evaluation of one model, and the name of its list."""
     opened = open_model(named, job.device, job.images)
     list_name = opened.images.file or ""
-    listed = Listed(opened.images.read(), list_name, job.upright)
+    upright = opened.upright if job.upright is None else job.upright
+    listed = Listed(opened.images.read(), list_name, upright)
     preprocess = job.overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
     options = dataclasses.replace(
@@ -181,7 +191,7 @@ def _check_same(
         return None
     first, entry = next(iter(others.items()))
     names, count = opened.runner.classes or entry.class_names, opened.runner.num_classes
-    same_list = [sample.image for sample in samples] == entry.image_names
+    same_list = [sample.image for sample in samples if sample.image not in entry.skipped] == entry.image_names
     if names != entry.class_names or count != len(names) or not same_list:
         raise UsageError(
             "models on different lists or with different classes cannot be compared",

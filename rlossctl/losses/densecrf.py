@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from rlossctl.bilateral.ops import working_type
+from rlossctl.losses.inputs import InputCheck
 from rlossctl.losses.ops import densecrf_op, error
 
 
@@ -16,7 +17,8 @@ class DenseCRFLoss(torch.nn.Module):
     bilinearly with align_corners False), and sigma_xy is multiplied by it. The loss is negative and a sum
     over pairs of pixels, so the right weight depends on crop and scale_factor (paper: 2e-9 for 513 at 0.5).
     It runs on the segmentation's device, to which image and ROI are moved if necessary, in float32 (float64
-    for a float64 segmentation), also under autocast. Inputs are not changed.
+    for a float64 segmentation), also under autocast. Inputs are not changed. Inputs that are probably a mistake
+    (an image scaled to 0..1, scores without a softmax, an empty ROI) give a LossInputWarning, each kind once.
 
     Args:
         weight: factor of the loss.
@@ -37,6 +39,7 @@ class DenseCRFLoss(torch.nn.Module):
         self.sigma_xy = sigma_xy
         self.scale_factor = scale_factor
         self.mode = mode
+        self._inputs = InputCheck("DenseCRFLoss", sigma_rgb)
 
     def forward(self, images: torch.Tensor, segmentations: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
         """Returns the weighted loss as a 0-d tensor.
@@ -54,6 +57,7 @@ class DenseCRFLoss(torch.nn.Module):
         segmentations = segmentations.to(dtype)
         images = images.detach().to(device, dtype)
         rois = rois.detach().to(device, dtype)
+        self._inputs.look(images, segmentations, rois)
         if self.scale_factor != 1:
             images = functional.interpolate(images, scale_factor=self.scale_factor)
             rois = functional.interpolate(rois, scale_factor=self.scale_factor)
