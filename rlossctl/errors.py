@@ -52,7 +52,7 @@ class RlossError(Exception):
 
 
 def shortened(value: object, longest: int = LONGEST) -> str:
-    """A name or value of a file for people: its middle is left out where it is longer than `longest`."""
+    """A name or value for a message; if it is longer than `longest`, its middle is left out."""
     text = str(value)
     if len(text) <= longest:
         return text

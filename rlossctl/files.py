@@ -19,7 +19,7 @@ from typing import BinaryIO, TypedDict
 from rlossctl.errors import RlossError
 
 LARGEST_LISTING = 2**30  # bytes; ImageNet's list has 50 MB
-_PIECE = 2**20  # bytes read at a time where the size is not known
+_PIECE = 2**20  # bytes to read at a time if the size is unknown
 _ABOUT_WRITING = (
     errno.ENOSPC,
     errno.EDQUOT,

@@ -121,7 +121,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
 def _difference(
     result: Evaluation, baseline: Evaluation, interest: Sequence[int] | None
 ) -> Difference | None:
-    """None as well where not both could count the same images."""
+    """The difference; None also if the two could not count the same images."""
     if result.image_names != baseline.image_names:
         return None
     return bootstrap.compare(result.counts, baseline.counts, interest)

@@ -27,7 +27,7 @@ class Report:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Plain aligned columns; `right` lists the columns aligned to the right. Endless cells are cut."""
+    """Plain aligned columns; `right` lists the columns aligned to the right. Very long cells are cut."""
     rows = [[shortened(cell, _LONGEST_CELL) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 

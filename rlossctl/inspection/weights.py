@@ -191,7 +191,7 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
 
 
 def _source(file: TensorFile) -> str | None:
-    """The name of the weights that a file was made of, if it is told."""
+    """The name of the weights that a file was made from, if it says so."""
     try:
         weights = json.loads(file.metadata.get("source", "{}"))["weights"]
         return str(weights["name"])

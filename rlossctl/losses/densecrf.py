@@ -17,8 +17,9 @@ class DenseCRFLoss(torch.nn.Module):
     bilinearly with align_corners False), and sigma_xy is multiplied by it. The loss is negative and a sum
     over pairs of pixels, so the right weight depends on crop and scale_factor (paper: 2e-9 for 513 at 0.5).
     It runs on the segmentation's device, to which image and ROI are moved if necessary, in float32 (float64
-    for a float64 segmentation), also under autocast. Inputs are not changed. Inputs that are probably a mistake
-    (an image scaled to 0..1, scores without a softmax, an empty ROI) give a LossInputWarning, each kind once.
+    for a float64 segmentation), also under autocast. Inputs are not changed. Inputs that are probably a
+    mistake (an image scaled to 0..1, scores without a softmax, an empty ROI) give a LossInputWarning, each
+    kind once.
 
     Args:
         weight: factor of the loss.
