@@ -51,7 +51,7 @@ def data(folder):
         ("data prepare voc . -o out", 1, "the photos are missing"),
         ("data prepare camvid a.jpg -o out", 1, "a.jpg: cannot be read"),
         ("predict none.onnx a.jpg -o out", 1, "none.onnx"),
-        ("predict net.prototxt w.caffemodel a.jpg -o out --set LABELS=3", 1, "how its images are prepared"),
+        ("predict net.prototxt w.caffemodel a.jpg -o out --set LABELS=3", 1, "how to prepare its images"),
         ("predict net.prototxt w.caffemodel 'x*' -o out --set LABELS=3", 1, "no photo found"),
     ],
 )
