@@ -1,4 +1,4 @@
-"""Learned blobs of a net: Caffe's sharing by name, the learnable list, and copying weights by layer name."""
+"""A net's learned blobs: Caffe's sharing by name, the learnable list, and copying weights by layer name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlossctl.weights import Blob
 
 @dataclass(frozen=True)
 class Learnable:
-    """One owned blob with its solver settings; sharers of a named blob appear once, at the owner."""
+    """One owned blob with its solver settings. A shared blob appears once, at its owner."""
 
     tensor: Tensor
     lr_mult: float
@@ -49,13 +49,13 @@ class _Owner:
 
 
 def param_spec(node: Node, index: int) -> ParamSpec:
-    """The ParamSpec of blob `index`; Caffe's defaults where the prototxt names fewer."""
+    """The ParamSpec of blob `index`; Caffe's defaults if the prototxt has fewer."""
     specs = node.message.param
     return specs[index] if index < len(specs) else ParamSpec()
 
 
 def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
-    """Ties blobs of equal ParamSpec names together, on the meta device, and lists the owners in order.
+    """Ties blobs with the same ParamSpec name together, on the meta device, and lists the owners in order.
 
     Raises:
         NetError: more specs than blobs, shapes that differ, or rates that contradict each other.
@@ -90,7 +90,7 @@ def materialize(
     """Allocates and fills every owned blob, and hands it to its sharers.
 
     Args:
-        given: storage of another net in place of new memory, by `id` of the meta blob (see `shared_blobs`).
+        given: another net's storage to use instead of new memory, by `id` of the meta blob (`shared_blobs`).
     """
     real = dict(given)
     for owner in owners:
@@ -108,14 +108,16 @@ def materialize(
 
 
 def learnable(owners: Iterable[_Owner]) -> list[Learnable]:
-    """The solver's list, in layer order, then blob order (the order of a solverstate's history)."""
+    """The solver's list: by layer, then by blob, which is also the order of a solverstate's history."""
     return [Learnable(owner.blob, *owner.rates(), owner.node.name, owner.index) for owner in owners]
 
 
 def shared_blobs(
     built: Iterable[tuple[Node, Layer]], params: Mapping[str, Sequence[nn.Parameter]]
 ) -> dict[int, nn.Parameter]:
-    """Another net's blobs for layers of equal name (Net::ShareTrainedLayersWith), by `id` of the meta blob.
+    """Another net's blobs for layers with the same name, by `id` of the meta blob.
+
+    As in Net::ShareTrainedLayersWith.
 
     Raises:
         NetError: shapes differ.
@@ -147,13 +149,14 @@ def copy_blobs(
         source: (layer name, blobs) of a weights file.
         target: the net's params.
         where: the file's name, for errors.
-        complete: every layer of the file holds all its blobs (not so in HDF5 files of nets that share).
+        complete: whether every layer of the file holds all its blobs (false for HDF5 files of sharing nets).
 
     Returns:
-        Names of the layers copied, and of the source layers that the net lacks ("Ignoring source layer").
+        Names of the layers copied, and of the source layers that the net does not have ("Ignoring source
+        layer").
 
     Raises:
-        WeightsError: lists every layer whose blob count or shape does not fit; nothing is copied then.
+        WeightsError: lists every layer whose blob count or shape does not fit; then nothing is copied.
     """
     copied, ignored, problems, pairs = [], [], [], []
     seen = set()
@@ -184,7 +187,7 @@ def copy_blobs(
             "the weights do not fit the net",
             where=where,
             found="; ".join(shown),
-            expected="equal blob counts and shapes in layers of equal name",
+            expected="equal blob counts and shapes in layers with the same name",
             advice="use the prototxt that the file was trained with, or rename the layers that changed",
         )
     for blob, tensor in pairs:
@@ -195,9 +198,9 @@ def copy_blobs(
 def coverage_notes(
     copied: Sequence[str], ignored: Sequence[str], target: dict[str, list[Tensor]], where: str
 ) -> tuple[str, ...]:
-    """What a user should know about weights that were copied by name, which Caffe does not say.
+    """What a user should know about weights that were copied by name, but Caffe does not say.
 
-    The experiments' classifiers carry the placeholder EXP in their names, so a wrong setting would leave just
+    The names of the experiments' classifiers contain the placeholder EXP, so a wrong value would leave only
     the classifier untrained.
 
     Args:
@@ -206,7 +209,7 @@ def coverage_notes(
     Raises:
         WeightsError: the file has no layer in common with the net.
     """
-    # Layers that share a blob hold the same tensor, and the file may have it under one name only.
+    # Layers that share a blob hold the same tensor, and the file may have it under only one name.
     filled = {id(tensor) for name in copied for tensor in target[name]}
     missing = [name for name, blobs in target.items() if any(id(blob) not in filled for blob in blobs)]
     if target and not copied:
@@ -227,7 +230,7 @@ def coverage_notes(
 
 @torch.no_grad()
 def assign(tensor: Tensor, array: np.ndarray) -> None:
-    """Overwrites `tensor` with a (possibly read-only) array of the same count, without a second copy."""
+    """Overwrites `tensor` with an array of the same count, which may be read-only, without a second copy."""
     values = array.reshape(tuple(tensor.shape))
     if tensor.device.type == "cpu":
         np.copyto(tensor.detach().numpy(), values)
@@ -246,7 +249,7 @@ def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: ParamSpec) -
         )
     if mine.shape != shared.shape:
         raise layer.error(
-            f"parameter {spec.name!r} is shared with layer {owner.node.name!r} in another shape",
+            f"parameter {spec.name!r} is shared with layer {owner.node.name!r}, but its shape differs",
             found=_size(mine.shape),
             expected=_size(shared.shape),
             advice="share_mode: PERMISSIVE is available for equal shapes only",
@@ -271,7 +274,7 @@ def _rate_error(
         node.name,
         node.kind.type,
         node.where,
-        f"shared parameter {spec.name!r} has another {name} than in layer {owner.node.name!r}",
+        f"shared parameter {spec.name!r} has a different {name} in layer {owner.node.name!r}",
         found=f"{value:g}",
         expected=f"{before:g}",
     )

@@ -64,7 +64,7 @@ def test_contradicting_rates_name_both_layers(build):
 
 
 @pytest.mark.parametrize(
-    ("mode", "message"), [("STRICT", "its size differs"), ("PERMISSIVE", "in another shape")]
+    ("mode", "message"), [("STRICT", "its size differs"), ("PERMISSIVE", "its shape differs")]
 )
 def test_sharing_needs_one_shape(build, mode, message):
     text = (
