@@ -1,4 +1,4 @@
-"""What a definition gives: the texts of a network's nets and solvers, by name."""
+"""A network's definition: the texts of its nets and solvers, by name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Network:
     """A network that comes with rlossctl.
 
     Attributes:
-        name: what commands call it, and its folder where it is written out.
+        name: its name in commands, and of the folder that it is written to.
         module: the `__name__` of the file that defines it.
-        start: the weights that its training can start from; "" for random ones.
-        writers: the name of each text, as in `NAME/train`, and what makes the text.
+        start: the weights that its training can start from; "" for random weights.
+        writers: the name of each text, as in `NAME/train`, and the function that makes the text.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Network:
 
     @property
     def inference(self) -> str:
-        """The name of the text that is the net for inference."""
+        """The name of the text with the net for inference."""
         return "test" if "test" in self.writers else next(iter(self.writers))
 
     def text(self, which: str, header: str) -> str:
-        """One of its prototxts, below a comment that says where it is from."""
+        """One of its prototxts, with a comment above that says where it comes from."""
         return f"# {header}\n{self.writers[which]()}"
 
 
@@ -48,11 +48,11 @@ def network(
     test_net: Callable[[], NetSpec],
     solvers: Mapping[str, Mapping[str, object]],
 ) -> Network:
-    """A network that is trained: two training nets, their solvers, and a test net.
+    """A network with two training nets, their solvers, and a test net.
 
     Args:
         train_net: makes the training net, with the DenseCRF loss or without it.
-        solvers: `solver` and `solverwithdensecrfloss`, by the fields of a SolverParameter.
+        solvers: the SolverParameter fields of `solver` and `solverwithdensecrfloss`.
     """
     writers: dict[str, Callable[[], str]] = {
         "train": lambda: net_text(train_net(False)),
@@ -64,5 +64,5 @@ def network(
 
 
 def net_text(net: NetSpec) -> str:
-    """The text of a net, whose own header stands apart from the line above it."""
+    """The text of a net, with a blank line above its own header."""
     return f"#\n{net.to_text()}"

@@ -1,4 +1,4 @@
-"""A network of a program for PyTorch: the data, losses and solvers around its scores."""
+"""A network from a PyTorch program: the data, losses and solvers around its scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlossctl.configs.networks.common import preset
 from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
-EXP = preset("EXP", "pascal_scribble")  # no layer is called after it
+EXP = preset("EXP", "pascal_scribble")  # no layer is named after it
 SCALES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
 
 
@@ -27,11 +27,11 @@ def program(
     """One network of a program.
 
     Args:
-        name, module, start: as of a Network.
+        name, module, start: see Network.
         about: the header of the prototxts.
-        scores: adds the layers from the image to the blob "score", which has its size.
-        crop: side of the training crops, and to which test images are padded.
-        auxiliary: blobs at the image's size, and the weight of their cross-entropy in training.
+        scores: adds the layers from the image to the blob "score", which has the size of the image.
+        crop: side of the training crops; test images are padded to it.
+        auxiliary: blobs of the image's size, and the weight of their cross-entropy in training.
     """
     weights = auxiliary or {}
     net_id = preset("NET_ID", name)
@@ -47,7 +47,7 @@ def program(
             scale_factors=SCALES,
         )
         scores(n)
-        n.comment("cross-entropy at full resolution, as scribbles are thin")
+        n.comment("cross-entropy at full resolution, because scribbles are thin")
         common.cross_entropy(n, "loss", n.score, n.label)
         for blob, weight in weights.items():
             common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
@@ -68,7 +68,7 @@ def program(
 
 
 def _densecrf_loss(n: NetSpec) -> None:
-    """As in the rloss program for PyTorch, whose deviation of 100 pixels is 50 in the halved image."""
+    """As in rloss's PyTorch program, whose deviation of 100 pixels is 50 in the half-size image."""
     n.comment("DenseCRF loss on every second pixel: deviations are in pixels of that image")
     n.data_half = L.Interp(n.data, shrink_factor=2)
     n.score_half = L.Interp(n.score, shrink_factor=2)

@@ -1,8 +1,8 @@
-"""Blocks of networks that were first written for PyTorch. Layers are named after the modules of the original,
-so that a checkpoint's tensors find them by name: `X_scale` beside a BatchNorm X holds its weight and bias.
+"""Blocks of networks that were first written for PyTorch. Layers are named after the original's modules, so
+that a checkpoint's tensors find them by name: `X_scale` after a BatchNorm X holds its weight and bias.
 
-The image comes as Caffe's data layers give it, BGR with ImageNet's mean subtracted; a frozen Scale divides it
-by the standard deviations, and moves it where a program has another mean. Pooling rounds down, as in PyTorch.
+The image comes as Caffe's data layers give it, BGR with ImageNet's mean subtracted. A frozen Scale divides it
+by the standard deviations, and shifts it if a program has another mean. Pooling rounds down, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 MEAN_BGR = [103.53, 116.28, 123.675]  # 255 times ImageNet's mean
 SCALE = 0.0172  # about 1 / (255 * 0.228); an imported file holds the three values
-HEAD_RATE = 10  # of what is behind the backbone, in units of the backbone's
+HEAD_RATE = 10  # learning rate of the layers after the backbone, relative to the backbone's
 
 
 def scaled(n: NetSpec, data: Top) -> Top:
     """The image divided by the standard deviation of its colours."""
-    n.comment("the image in units of its standard deviation; losses read it undivided")
+    n.comment("the image divided by its standard deviation; losses read the original")
     n.scaled = L.Scale(
         data,
         param=[{"lr_mult": 0, "decay_mult": 0}] * 2,
@@ -31,7 +31,7 @@ def scaled(n: NetSpec, data: Top) -> Top:
 def convolution(
     n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, top: str = "", **fields: Any
 ) -> Top:
-    """A convolution without bias, unless `fields` say otherwise; its blob is called as it is, or `top`."""
+    """A convolution without bias, unless `fields` say otherwise; its blob has its name, or is named `top`."""
     fields = {"bias_term": False, "weight_filler": {"type": "msra"}, **fields}
     mults = [{"lr_mult": rate, "decay_mult": 1}] * (2 if fields["bias_term"] else 1)
     param = {} if rate == 1 else {"param": mults}
@@ -43,7 +43,7 @@ def convolution(
 
 
 def norm(n: NetSpec, x: Top, name: str, rate: int = 1) -> Top:
-    """Batch normalisation in place; the running statistics move as PyTorch's with momentum 0.1."""
+    """Batch normalisation in place; the running statistics change as PyTorch's do with momentum 0.1."""
     param = {} if rate == 1 else {"param": [{"lr_mult": rate, "decay_mult": 1}] * 2}
     n[name] = x = L.BatchNorm(x, in_place=True, moving_average_fraction=0.9)
     n[f"{name}_scale"] = x = L.Scale(x, in_place=True, **param, bias_term=True)
@@ -73,7 +73,7 @@ def conv_norm(
 
 
 def dilated(kernel_size: int, dilation: int = 1, stride: int = 1, **fields: int) -> dict[str, Any]:
-    """Fields of a convolution that keeps the size (over the stride)."""
+    """Fields of a convolution that keeps the size (divided by the stride)."""
     out: dict[str, Any] = {"kernel_size": kernel_size, "pad": dilation * (kernel_size // 2), "stride": stride}
     return {**out, **({"dilation": dilation} if dilation > 1 else {}), **fields}
 
@@ -85,18 +85,18 @@ def max_pool(n: NetSpec, x: Top, name: str) -> Top:
 
 
 def resize(n: NetSpec, x: Top, name: str, like: Top, aligned: bool = True) -> Top:
-    """Bilinear to the size of `like`: corners aligned, or pixels as areas, as PyTorch has it by default."""
+    """Bilinear zoom to the size of `like`: aligns corners, or pixel areas as PyTorch does by default."""
     n[name] = L.Interp(x, like, **({} if aligned else {"align_corners": False}))
     return n[name]
 
 
 def dropout(n: NetSpec, x: Top, name: str, ratio: float, **fields: Any) -> Top:
-    """Dropout in place; with whole_channels PyTorch's Dropout2d."""
+    """Dropout in place; with whole_channels it is PyTorch's Dropout2d."""
     n[name] = L.Dropout(x, in_place=True, dropout_ratio=ratio, **fields)
     return n[name]
 
 
 def classifier(n: NetSpec, x: Top, name: str, **fields: Any) -> Top:
-    """The convolution that gives the scores, of 1 x 1 unless `fields` say otherwise."""
+    """The convolution that gives the scores, 1 x 1 unless `fields` say otherwise."""
     fields = {"kernel_size": 1, "bias_term": True, **fields}
     return convolution(n, x, name, "${NUM_LABELS}", HEAD_RATE, **fields)

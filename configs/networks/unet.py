@@ -1,7 +1,7 @@
-"""UNet: four poolings, four deconvolutions, and what was before each pooling beside what comes back; and its
-variant on a ResNet-50.
+"""UNet: four poolings and four deconvolutions, with a skip connection at each level; and its variant on a
+ResNet-50.
 
-The networks of pytorch-segmentation, layer by layer; the first is for sizes 16k, where nothing has to be cut.
+These are pytorch-segmentation's networks, layer by layer. The first is for sizes 16k, which need no cropping.
 `rlossctl convert` reads their checkpoints (docs/import.md).
 """
 
@@ -43,14 +43,14 @@ def _scores(n: NetSpec) -> None:
 
 
 def _pair(n: NetSpec, x: Top, name: str, width: int, **fields: Any) -> Top:
-    """Two convolutions of 3 x 3."""
+    """Two 3 x 3 convolutions."""
     for index in (0, 3):
         x = conv_norm(n, x, f"{name}.{index}", f"{name}.{index + 1}", width, **dilated(3), **fields)
     return x
 
 
 def _resnet_scores(n: NetSpec) -> None:
-    """Nothing rectifies the decoder: each step is a convolution and a deconvolution to twice the size."""
+    """The decoder has no ReLU: each step is a convolution and a deconvolution to twice the size."""
     first, second, third, x = resnets.encoding(n, scaled(n, n.data), 50, "backbone.")
     for number, widths, copy in ((1, (192, 128), third), (2, (128, 96), second), (3, (96, 64), first)):
         x = resize(n, _step(n, x, number, *widths), f"up{number}", copy)
