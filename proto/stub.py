@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from keyword import iskeyword
 from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -60,7 +61,9 @@ def _message(message: Descriptor) -> str:
     for enum in message.enum_types:
         lines += [*_indented(_enum(enum).splitlines()), ""]
         lines += _indented(f"{value.name}: {enum.name}" for value in enum.values)
-    lines += _indented(f"{field.name}: {_field_type(field)}" for field in message.fields)
+    # A field called like a word of Python (lambda) is reached by getattr alone.
+    fields = [field for field in message.fields if not iskeyword(field.name)]
+    lines += _indented(f"{field.name}: {_field_type(field)}" for field in fields)
     return "\n".join(lines if len(lines) > 1 else [f"{lines[0]} ..."]) + "\n"
 
 

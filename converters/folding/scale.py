@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rlossctl.layers.convolution import Convolution, Deconvolution, InnerProduct
 from rlossctl.layers.normalization import BatchNorm, Bias, Scale
+from rlossctl.layers.running_statistics import RunningNorm
 from rlossctl.layers.segnet import BN
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.layer import Layer
@@ -89,7 +90,7 @@ def _is_affine(layer: LayerNode) -> bool:
     module = layer.module
     if len(layer.bottoms) != 1 or len(layer.tops) != 1:
         return False
-    if isinstance(module, BatchNorm):
+    if isinstance(module, (BatchNorm, RunningNorm)):
         return module.frozen
     if isinstance(module, BN):
         return not module.learns
@@ -112,6 +113,12 @@ def _one_affine(module: Layer) -> Affine:
         mean, variance = (value.double() for value in module.statistics())
         factor = 1 / torch.sqrt(variance + module.eps)
         return factor, -mean * factor
+    if isinstance(module, RunningNorm):
+        mean, variance, scale, shift = (
+            blob.double().flatten() for blob in (*module.running(), *module.affine())
+        )
+        factor = scale / torch.sqrt(variance + module.eps)
+        return factor, shift - mean * factor
     if isinstance(module, Bias):
         return torch.ones_like(blobs[0]), blobs[0]
     return blobs[0], blobs[1] if len(blobs) > 1 else torch.zeros_like(blobs[0])

@@ -256,7 +256,7 @@ def _refuse_unexportable(deploy: Deploy) -> None:
         if not layer.node.kind.onnx:
             raise layer.module.error(
                 "this type cannot be exported to ONNX",
-                found=layer.type,
+                found=layer.module.unexportable or layer.type,
                 expected="layers that compute their tops from the image alone",
                 advice="name an output that comes before this layer (--output BLOB)",
             )

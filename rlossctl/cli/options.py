@@ -141,10 +141,11 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--dialect`."""
     return click.option(
         "--dialect",
-        type=click.Choice(["auto", "bvlc", "rloss", "segnet", "enet"]),
+        type=click.Choice(["auto", "bvlc", "rloss", "segnet", "enet", "fcn"]),
         default="auto",
         show_default=True,
-        help="Caffe fork that the net is written for; auto: from layer types that only one fork has.",
+        help="Caffe fork that the net is written for; auto: from layer types that only one fork has; fcn: the "
+        "branch of FCN and HED, whose Crop follows coordinates.",
     )(command)
 
 

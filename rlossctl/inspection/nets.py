@@ -63,6 +63,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
     """A solver's fields and its learning rates."""
     from google.protobuf.json_format import MessageToDict
 
+    from rlossctl.prototxt import forks
     from rlossctl.solver.policies import learning_rate
 
     steps = sorted(
@@ -72,6 +73,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
     fields = MessageToDict(param, preserving_proto_field_name=True)
     lines = [
         f"solver, type {param.type}, policy {param.lr_policy}, {counted(param.max_iter, 'iteration')}",
+        *forks.solver_notes(param),
         "",
     ]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]

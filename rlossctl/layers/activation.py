@@ -71,6 +71,24 @@ class ELU(Layer):
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
 
 
+@register("SELU", source="self-normalizing forks")
+@register("SeLU", source="self-normalizing forks")
+@register("SeLu", source="self-normalizing forks")
+class SeLU(Layer):
+    """lambda x where x > 0, else lambda alpha (e^x - 1) (selu_layer.cpp of forks, which spell it so or so).
+
+    lambda defaults to 1.050700987, alpha to 1.67326324.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.selu_param
+        self.scale, self.alpha = getattr(param, "lambda"), param.alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
+
+
 @register("Sigmoid")
 class Sigmoid(Layer):
     """1 / (1 + e^-x) (sigmoid_layer.cpp)."""
@@ -112,7 +130,9 @@ class Dropout(Layer):
     """TRAIN: zero with probability dropout_ratio, the rest times 1 / (1 - ratio); TEST: identity.
 
     sample_weights_test (SegNet, ENet) keeps sampling in TEST: Bayesian SegNet averages many passes.
-    whole_channels, a field of ours, drops channels of (N, C, H, W) instead of values: PyTorch's Dropout2d.
+    scale_train: false (detection forks) scales in TEST instead: TRAIN leaves the rest as it is, TEST is x
+    times 1 - ratio. whole_channels, a field of ours, drops channels of (N, C, H, W) instead of values:
+    PyTorch's Dropout2d.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -123,13 +143,15 @@ class Dropout(Layer):
             raise setup.error("dropout_ratio must lie between 0 and 1", found=self.ratio)
         if param.whole_channels and len(setup.bottoms[0]) != 4:
             raise setup.error("whole_channels needs a 4-D bottom", found=setup.bottoms[0])
+        self.scale = 1 if param.scale_train else 1 - self.ratio
         self.drop = F.dropout2d if param.whole_channels else F.dropout
         self.drops = setup.phase == "TRAIN" or param.sample_weights_test
         if self.drops:
             self.unexportable = "it draws at random (sample_weights_test: true, or phase TRAIN)"
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.drop(x, self.ratio, training=True) if self.drops else x
+        y = self.drop(x, self.ratio, training=True) if self.drops else x
+        return y if self.scale == 1 else y * self.scale
 
 
 @register("Softmax")

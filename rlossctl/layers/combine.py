@@ -73,3 +73,24 @@ class Silence(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return ()
+
+
+@register("Axpy", source="SENet", bottoms=3)
+class Axpy(Layer):
+    """a x + y, a with one value per channel (axpy_layer.cpp of SENet's fork).
+
+    Bottoms: a (N, C, 1, 1), x and y (N, C, H, W).
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        factor, x, y = setup.bottoms
+        if len(x) != 4 or y != x or tuple(factor) not in ((*x[:2], 1, 1), tuple(x[:2])):
+            raise setup.error(
+                "needs a value per channel and two blobs of one size",
+                found=", ".join(map(str, setup.bottoms)),
+                expected="(N, C, 1, 1), (N, C, H, W) and (N, C, H, W)",
+            )
+
+    def forward(self, factor: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return factor.reshape(*x.shape[:2], 1, 1) * x + y

@@ -32,7 +32,7 @@ class _Windows(Layer):
         if setup.tops != len(setup.bottoms):
             raise setup.error("needs a top for every bottom", found=setup.tops, expected=len(setup.bottoms))
         self.kernel, self.stride, self.pad = kernel_stride_pad(setup, param, self.spatial)
-        self.dilation = per_axis(setup, "dilation", list(param.dilation), self.spatial, 1)
+        self.dilation = _dilation(setup, param, self.spatial)
         self.channels = shape[self.axis]
 
     def each(self, function: Callable[[Tensor], Tensor], bottoms: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -218,6 +218,22 @@ def _either(
             raise setup.error(f"{pair}_h and {pair}_w must both be positive", found=both)
         return both
     return per_axis(setup, repeated, values, spatial, default)
+
+
+def _dilation(setup: Setup, param: ConvolutionParameter, spatial: int) -> tuple[int, ...]:
+    """dilation, or what DeepLab v1 calls it: hole, or hole_h and hole_w."""
+    holes = [name for name in ("hole", "hole_h", "hole_w") if param.HasField(name)]
+    if not holes:
+        return per_axis(setup, "dilation", list(param.dilation), spatial, 1)
+    if param.dilation or spatial != 2 or (len(holes) > 1 and "hole" in holes):
+        raise setup.error(
+            "the distance between the kernel's values must be given once",
+            found=", ".join([*holes, *(["dilation"] if param.dilation else [])])
+            + f"; {spatial} spatial axes",
+            expected="dilation; or, for two spatial axes, hole, or hole_h and hole_w",
+        )
+    pair = (param.hole, param.hole) if holes == ["hole"] else (param.hole_h, param.hole_w)
+    return per_axis(setup, "hole", list(pair), spatial, 1)
 
 
 def per_axis(

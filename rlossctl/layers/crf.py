@@ -1,16 +1,25 @@
-"""DenseCRF: mean-field inference of a fully connected CRF, the rloss (DeepLab) fork's layer."""
+"""Mean-field inference of a fully connected CRF: the rloss (DeepLab) fork's layer, and CRF-as-RNN's."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from rlossctl.bilateral import mean_field
+from rlossctl.bilateral import bilateral_filter, mean_field
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import MultiStageMeanfieldParameter
 
+NOTHING = 1e-20  # added to the norms of CRF-as-RNN, as there
+LATER = (  # fields of CRF-as-RNN's later version
+    "spatial_filter_weights_str",
+    "bilateral_filter_weights_str",
+    "forced_spatial_filter_weight",
+    "forced_bilateral_filter_weight",
+)
 LOG_SMALLEST = math.log(torch.finfo(torch.float32).tiny)
 
 
@@ -93,3 +102,83 @@ class DenseCRF(Layer):
                 )
             groups.setdefault((height, width), []).append(index)
         return groups
+
+
+@register("MultiStageMeanfield", source="CRF-as-RNN", bottoms=(3, 4), tops=(1, 2), onnx=False)
+class MultiStageMeanfield(Layer):
+    """Mean-field inference whose kernel weights and class compatibilities are learned.
+
+    multi_stage_meanfield.cpp and meanfield_iteration.cpp of torrvision's Caffe. Bottoms: unary scores
+    (N, C, H, W), the scores that Q starts from (usually the same), and the image (N, 3, H, W).
+    num_iterations times: Q = softmax, its messages m = W_s K_s Q + W_b K_b Q, and the scores
+    unary - M m, which the next softmax reads and the top gives at last, without a softmax. K_s is the
+    permutohedral filter of theta_gamma pixels, K_b that of theta_alpha pixels and theta_beta in colour, each
+    divided by what it makes of ones. Blobs, (1, 1, C, C): W_s and W_b, spatial_filter_weight and
+    bilateral_filter_weight on the diagonal, and M, -1 on the diagonal (POTTS). The gradient goes to the first
+    two bottoms and the blobs. Its later version, with weights in files, detections and superpixels (a fourth
+    bottom, a second top, seven blobs), is refused. Not reproduced: batches of one image only.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.multi_stage_meanfield_param
+        self.param = param
+        self._check_version(param)
+        scores, start, image = setup.bottoms
+        if len(scores) != 4 or start != scores or image != (scores[0], 3, *scores[2:]):
+            raise setup.error(
+                "needs scores twice and an image of their size",
+                found=", ".join(map(str, setup.bottoms)),
+                expected="(N, C, H, W), (N, C, H, W) and (N, 3, H, W)",
+            )
+        sigmas = (param.theta_alpha, param.theta_beta, param.theta_gamma)
+        if min(sigmas) <= 0 or param.num_iterations < 1:
+            raise setup.error(
+                "theta_alpha, theta_beta, theta_gamma and num_iterations must be positive",
+                found=f"{', '.join(f'{sigma:g}' for sigma in sigmas)} and {param.num_iterations}",
+            )
+        for weight in (param.spatial_filter_weight, param.bilateral_filter_weight, -1.0):
+            self.add_blob((1, 1, scores[1], scores[1]), _diagonal(weight))
+
+    def _check_version(self, param: MultiStageMeanfieldParameter) -> None:
+        later = [name for name in LATER if param.HasField(name)]
+        if later or len(self.setup.bottoms) != 3 or self.setup.tops != 1:
+            raise self.error(
+                "is of the later version of CRF-as-RNN, which is not computed here",
+                found=", ".join([*later, f"{len(self.setup.bottoms)} bottoms, {self.setup.tops} tops"]),
+                expected="three bottoms, one top, spatial_filter_weight and bilateral_filter_weight",
+                advice="its weights come from files, and detections and superpixels from others: end the net "
+                "before the layer, or write DenseCRF",
+            )
+        if param.compatibility_mode != MultiStageMeanfieldParameter.POTTS:
+            raise self.error("compatibility_mode is not available", expected="POTTS")
+
+    def forward(self, unary: Tensor, start: Tensor, image: Tensor) -> Tensor:
+        if unary.is_meta:
+            return torch.empty_like(unary)
+        kernels = (
+            (image[:, :0], self.param.theta_gamma, 1.0),
+            (image, self.param.theta_alpha, self.param.theta_beta),
+        )
+        ones = torch.ones_like(unary[:, :1])
+        norms = [bilateral_filter(ones, *kernel) + NOTHING for kernel in kernels]
+        *weights, compatibility = (blob.reshape(blob.shape[2:]) for blob in self.blobs)
+        scores = start
+        for _ in range(self.param.num_iterations):
+            q = scores.softmax(1)
+            messages = [
+                _mix(weight, bilateral_filter(q, *kernel) / norm)
+                for weight, kernel, norm in zip(weights, kernels, norms, strict=True)
+            ]
+            scores = unary - _mix(compatibility, messages[0] + messages[1])
+        return scores
+
+
+def _mix(weights: Tensor, x: Tensor) -> Tensor:
+    """A matrix over the channels of (N, C, H, W)."""
+    return torch.einsum("kc,nchw->nkhw", weights, x)
+
+
+def _diagonal(value: float) -> Callable[[Tensor], object]:
+    """A filler of (1, 1, C, C)."""
+    return lambda blob: blob.copy_((value * torch.eye(blob.shape[-1])).reshape(blob.shape))

@@ -30,6 +30,10 @@ class Interp(Layer):
                 found=f"pad_beg {param.pad_beg}, pad_end {param.pad_end}",
                 expected="<= 0",
             )
+        if param.interp_type != "bilinear":
+            raise setup.error(
+                "interp_type is not available", found=param.interp_type, expected="bilinear, PSPNet's default"
+            )
         self.corners = param.align_corners
         self.shrink = param.shrink_factor if param.HasField("shrink_factor") else None
         self.zoom = param.zoom_factor if param.HasField("zoom_factor") else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlossctl.layers.running_statistics import AffineBatchNorm
 from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import BiasParameter, FillerParameter, ScaleParameter
@@ -18,12 +21,18 @@ class BatchNorm(Layer):
     Blobs: running sum of means, running sum of variances, and the scale that both are divided by (0 counts
     as an infinite scale, so fresh statistics are 0). use_global_stats defaults to true in TEST and false in
     TRAIN; with false the batch's own biased variance normalises and the sums are updated. The blobs never
-    get a gradient, and their lr_mult is 0 unless, in the rloss fork, a ParamSpec says otherwise. Not
-    reproduced: the rloss fork's path with batch statistics forgets the variance (here: BVLC's), and its
-    update_global_stats: true is refused.
+    get a gradient, and their lr_mult is 0 unless, in the rloss fork, a ParamSpec says otherwise. With
+    scale_bias, scale_filler or bias_filler it is NVCaffe's (`rlossctl.layers.running_statistics`), which has
+    scale and bias as two more blobs. Not reproduced: the rloss fork's path with batch statistics forgets the
+    variance (here: BVLC's), and its update_global_stats: true is refused.
     """
 
     default_lr_mult = 0.0
+
+    def __new__(cls, setup: Setup) -> Any:
+        param = setup.message.batch_norm_param
+        affine = param.scale_bias or param.HasField("scale_filler") or param.HasField("bias_filler")
+        return AffineBatchNorm(setup) if affine else super().__new__(cls)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

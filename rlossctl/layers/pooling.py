@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
-from rlossctl.prototxt.messages import PoolingParameter, SPPParameter
+from rlossctl.prototxt.messages import PoolingParameter, SPPParameter, UnpoolingParameter
 
 LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
 
@@ -17,13 +17,14 @@ LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
 class Pooling(Layer):
     """Windows over height and width (pooling_layer.cpp).
 
-    Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR); with any padding a
-    last window that would start beyond the image and its leading padding is dropped. MAX never takes
-    padding and gives ties to the first in row-major order; a second top holds the flat index in the
-    plane. AVE divides by the window clipped to the padded image, so padding counts. global_pooling takes
-    the whole plane. STOCHASTIC, for values that are not negative and without padding (pooling_layer.cu): in
-    TRAIN one value of the window, drawn with a probability proportional to it, in TEST their mean weighted
-    by themselves; a window of zeros gives 0. (Caffe has it on the GPU only, and no gradient of it in TEST.)
+    Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR, which older forks spell
+    ceil_mode: false); with any padding a last window that would start beyond the image and its leading
+    padding is dropped. MAX never takes padding and gives ties to the first in row-major order; a second top
+    holds the flat index in the plane. AVE divides by the window clipped to the padded image, so padding
+    counts. global_pooling takes the whole plane. STOCHASTIC, for values that are not negative and without
+    padding (pooling_layer.cu): in TRAIN one value of the window, drawn with a probability proportional to it,
+    in TEST their mean weighted by themselves; a window of zeros gives 0. (Caffe has it on the GPU only, and
+    no gradient of it in TEST.)
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -40,15 +41,15 @@ class Pooling(Layer):
         if self.draws:
             self.unexportable = "STOCHASTIC pooling draws at random in TRAIN"
         self.is_global = param.global_pooling
-        self.floor = param.round_mode == PoolingParameter.FLOOR
+        self.floor = _rounds_down(setup, param)
         if not self.is_global:
             self._read_window(setup)
 
     def _read_window(self, setup: Setup) -> None:
         param = self.param
-        self.kernel = _pair(setup, param, "kernel_size", "kernel", None)
-        self.stride = _pair(setup, param, "stride", "stride", 1)
-        self.pad = _pair(setup, param, "pad", "pad", 0)
+        self.kernel = window_pair(setup, param, "kernel_size", "kernel", None)
+        self.stride = window_pair(setup, param, "stride", "stride", 1)
+        self.pad = window_pair(setup, param, "pad", "pad", 0)
         for kernel, pad in zip(self.kernel, self.pad, strict=True):
             if pad and self.is_stochastic:
                 raise setup.error("STOCHASTIC pooling has no padding", found=f"pad {pad}", expected="pad: 0")
@@ -228,9 +229,24 @@ def _draw(windows: Tensor) -> Tensor:
     return windows.gather(3, chosen).squeeze(3)
 
 
-def _pair(
-    setup: Setup, param: PoolingParameter, single: str, pair: str, default: int | None
+def _rounds_down(setup: Setup, param: PoolingParameter) -> bool:
+    """Whether the output size is rounded down: round_mode, or ceil_mode of the forks before it."""
+    floor = param.round_mode == PoolingParameter.FLOOR
+    if not param.HasField("ceil_mode"):
+        return floor
+    if param.HasField("round_mode") and floor == param.ceil_mode:
+        raise setup.error(
+            "round_mode and ceil_mode contradict each other",
+            found=f"round_mode: {'FLOOR' if floor else 'CEIL'} and ceil_mode: {str(param.ceil_mode).lower()}",
+            expected="one of them",
+        )
+    return not param.ceil_mode
+
+
+def window_pair(
+    setup: Setup, param: PoolingParameter | UnpoolingParameter, single: str, pair: str, default: int | None
 ) -> tuple[int, int]:
+    """Rows and columns of a kernel, stride or pad in either of Caffe's spellings (single, or _h and _w)."""
     height, width = f"{pair}_h", f"{pair}_w"
     if param.HasField(height) or param.HasField(width):
         if param.HasField(single):

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rlossctl.net import pycaffe
-from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
+from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.registry import register
 from rlossctl.trust import allows_python_layers
 
-OURS = ("spatial_dropout", "SpatialDropoutLayer")
+IMAGES = ("data", "image", "images", "color", "hha")  # of FCN's and Fast R-CNN's data layers
+BOXES = ("gt_boxes", "rois")
 
 
 @register("Python", bottoms=(0, None), tops=(0, None))
@@ -27,17 +28,22 @@ class Python(Layer):
 
     The module is a program: it is loaded only where that was allowed (--allow-python-layers, or with
     rlossctl.python_layers_allowed()), from PYTHONPATH, the prototxt's folder or the working directory, in
-    this order. It may `import caffe`: Layer, TRAIN and TEST are there. Without bottoms it is a data layer.
-    Never exported. ENet's spatial_dropout is built in and needs no permission: whole channels are dropped
-    with probability p; phase and p come from param_str, and TEST multiplies by 1 / (1 - p) too. Not
-    reproduced: ENet's gradient of every image goes to the channels that the batch's last image kept.
+    this order. It may `import caffe`: Layer, TRAIN and TEST are there. Without bottoms it is a data layer;
+    where the caller gives image_shape and no permission, nothing is run: the tops get shapes by their names
+    (see `FedData`) and are fed like an Input layer's. Never exported. ENet's spatial_dropout is built in and
+    needs no permission: whole channels are dropped with probability p; phase and p come from param_str, and
+    TEST multiplies by 1 / (1 - p) too. Not reproduced: ENet's gradient of every image goes to the channels
+    that the batch's last image kept.
     """
 
     def __new__(cls, setup: Setup) -> Any:  # one of the classes below
         param = setup.message.python_param
-        if (param.module, param.layer) == OURS:
+        if (param.module, param.layer) == pycaffe.BUILT_IN:
             return SpatialDropout(setup)
-        return UserLayer(setup) if setup.bottoms else UserData(setup)
+        if setup.bottoms:
+            return UserLayer(setup)
+        fed = setup.options.get("image_shape") and not allows_python_layers()
+        return FedData(setup) if fed else UserData(setup)
 
 
 class SpatialDropout(Layer):
@@ -95,6 +101,29 @@ class UserData(DataLayer):
 
     def shapes(self) -> list[Shape]:
         return self.source.reshape([])
+
+
+class FedData(DataLayer):
+    """A Python layer without bottoms that is not run: its tops are given from outside, as Input's are.
+
+    The first top is the image, (1, C, H, W) as image_shape says; so are tops called like one. What public
+    nets call their other tops tells their shapes: im_info (1, 3), boxes (1, 5). Everything else is taken for
+    labels, (1, 1, H, W) or as the loss that reads them needs them.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        shape = setup.options.get("image_shape")
+        assert shape is not None  # see Python.__new__
+        channels, *size = shape
+        known = {**dict.fromkeys(IMAGES, (1, channels, *size)), "im_info": (1, 3)}
+        known |= dict.fromkeys(BOXES, (1, 5))
+        tops = list(setup.message.top)
+        self.sizes: list[Shape] = [known.get(top, GuessedShape((1, 1, *size))) for top in tops]
+        self.sizes[:1] = [(1, channels, *size)] if tops else []
+
+    def shapes(self) -> list[Shape]:
+        return self.sizes
 
 
 class _Code:
@@ -188,13 +217,7 @@ def _load(setup: Setup) -> Any:
     """An object of the class that the layer names, if the user allows it."""
     param = setup.message.python_param
     what = f"the class {param.layer} of the Python module {param.module}"
-    if not allows_python_layers():
-        raise setup.error(
-            f"would run a program: {what}",
-            expected="your permission",
-            advice="read the module, then add --allow-python-layers (in Python: "
-            "with rlossctl.python_layers_allowed())",
-        )
+    pycaffe.check_permission([(setup.message, setup.where)])
     folders = [Path(setup.where.rpartition(":")[0]).resolve().parent, Path.cwd()]
     try:
         layer = getattr(pycaffe.import_module(param.module, folders), param.layer)()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from rlossctl.layers.running_statistics import RunningBN
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
+from rlossctl.prototxt.dialect import four_blobs
 from rlossctl.prototxt.messages import BNParameter
 
 EPSILON = 1e-9
@@ -14,15 +19,20 @@ EPSILON = 1e-9
 
 @register("BN", source="SegNet", tops=(1, 3))
 class BN(Layer):
-    """scale * (x - mean) / sqrt(variance + 1e-9) + shift per channel (bn_layer.cpp).
+    """scale * (x - mean) / sqrt(variance + 1e-9) + shift per channel (bn_layer.cpp); PSPNet's BN has running
+    statistics.
 
-    Blobs: scale and shift, (1, C, 1, 1), filled with 0 unless a filler says otherwise. LEARN, the default,
-    takes the batch's own mean and biased variance, in TEST too; tops 2 and 3 give them, without a gradient.
-    INFERENCE is scale * x + shift: the statistics must have been folded into the blobs
-    (`rlossctl convert --fold-bn`). Not reproduced: the original takes the variance as E[x^2] - E[x]^2
-    (wrong by 2e-3 at a mean of 100 deviations, NaN where the input is constant), and with iter_size only the
-    last pass reaches its gradient.
+    With slope_filler, bias_filler, momentum, eps, frozen or four param entries it is PSPNet's and ICNet's:
+    see `rlossctl.layers.running_statistics`. What follows is SegNet's. Blobs: scale and shift, (1, C, 1, 1),
+    filled with 0 unless a filler says otherwise. LEARN, the default, takes the batch's own mean and biased
+    variance, in TEST too; tops 2 and 3 give them, without a gradient. INFERENCE is scale * x + shift: the
+    statistics must have been folded into the blobs (`rlossctl convert --fold-bn`). Not reproduced: the
+    original takes the variance as E[x^2] - E[x]^2 (wrong by 2e-3 at a mean of 100 deviations, NaN where the
+    input is constant), and with iter_size only the last pass reaches its gradient.
     """
+
+    def __new__(cls, setup: Setup) -> Any:
+        return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -48,16 +58,21 @@ class BN(Layer):
         return (y, mean, variance)[: self.setup.tops]
 
 
-@register("Upsample", source="SegNet", bottoms=2)
+@register("Upsample", source="SegNet", bottoms=(1, 2))
 class Upsample(Layer):
-    """Zeros, with each value of bottom 0 put where bottom 1 says (upsample_layer.cpp).
+    """Zeros, with each value of bottom 0 put where bottom 1 says (upsample_layer.cpp); without bottom 1 every
+    value repeated.
 
-    Bottom 1 is the second top of a MAX Pooling layer: flat indices, read with the width of the *output*
-    plane. Where an index occurs twice the last value wins (on a GPU: one of them, as in Caffe), but the
-    gradient goes to all of them. Output size: upsample_h x upsample_w, else the bottom's times scale (or
-    scale_h, scale_w; default 2), less one where pad_out_h or pad_out_w is set. An index outside the plane
-    is an error.
+    With one bottom it is darknet2caffe's layer of the same name (upsample_layer.cpp of YOLO's forks): each
+    value `scale` times in both directions (default 2; some call it stride), the nearest neighbour. Bottom 1
+    is the second top of a MAX Pooling layer: flat indices, read with the width of the *output* plane. Where
+    an index occurs twice the last value wins (on a GPU: one of them, as in Caffe), but the gradient goes to
+    all of them. Output size: upsample_h x upsample_w, else the bottom's times scale (or scale_h, scale_w;
+    default 2), less one where pad_out_h or pad_out_w is set. An index outside the plane is an error.
     """
+
+    def __new__(cls, setup: Setup) -> Any:
+        return Nearest(setup) if len(setup.bottoms) == 1 else super().__new__(cls)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -78,17 +93,50 @@ class Upsample(Layer):
         height, width = self.size or (
             size * scale - less for size, scale, less in zip(x.shape[2:], self.scales, self.less, strict=True)
         )
-        index = mask.detach().flatten(2).long()
-        if not (x.is_meta or torch.compiler.is_compiling()):
-            self._check(index, height * width)
-        plane = x.new_zeros((x.shape[0], x.shape[1], height * width))
-        return plane.scatter(2, index, x.flatten(2)).unflatten(2, (height, width))
+        return put_back(self, x, mask, (height, width), "set upsample_h and upsample_w")
 
-    def _check(self, index: Tensor, size: int) -> None:
-        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
-            raise self.error(
-                "an index of the mask lies outside the output",
-                found=f"{int(index.min())} to {int(index.max())}",
-                expected=f"0 to {size - 1}",
-                advice="set upsample_h and upsample_w to the size of the pooling layer's bottom",
+
+class Nearest(Layer):
+    """See `Upsample`."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.upsample_param
+        if len(setup.bottoms[0]) != 4:
+            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
+        if param.HasField("upsample_h") or param.pad_out_h or param.pad_out_w:
+            raise setup.error(
+                "with one bottom the size follows from the scale",
+                found="upsample_h, upsample_w, pad_out_h or pad_out_w",
+                expected="scale; or a second bottom, the mask of a Pooling layer, as in SegNet",
             )
+        self.scale = param.stride if param.HasField("stride") else param.scale
+        if self.scale < 1:
+            raise setup.error("scale must be positive", found=self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=float(self.scale), mode="nearest")
+
+
+def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advice: str) -> Tensor:
+    """Zeros of (N, C, *size) with each value of x where the mask's flat index says.
+
+    Raises:
+        NetError: an index lies outside the plane; `advice` says how its size is set.
+    """
+    index = mask.detach().flatten(2).long()
+    height, width = size
+    if not (x.is_meta or torch.compiler.is_compiling()):
+        _check(layer, index, height * width, advice)
+    plane = x.new_zeros((x.shape[0], x.shape[1], height * width))
+    return plane.scatter(2, index, x.flatten(2)).unflatten(2, (height, width))
+
+
+def _check(layer: Layer, index: Tensor, size: int, advice: str) -> None:
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
+        raise layer.error(
+            "an index of the mask lies outside the output",
+            found=f"{int(index.min())} to {int(index.max())}",
+            expected=f"0 to {size - 1}",
+            advice=f"{advice} to the size of the pooling layer's bottom",
+        )

@@ -59,12 +59,23 @@ class Slice(Layer):
 class Crop(Layer):
     """The part of bottom 0 that starts at `offset` and has bottom 1's size, for `axis` (default 2) and the
     axes after it (crop_layer.cpp). No offset means 0, one holds for all cropped axes, else one per axis.
-    Bottom 1 gives its size only: no gradient.
+    Bottom 1 gives its size only: no gradient. The branches of FCN, HED and CRF-as-RNN know no offset: there
+    it follows from the coordinates of the layers between the bottoms (`rlossctl.prototxt.coordinates`). So it
+    does here in the dialect fcn, in V1 nets (BVLC's V1 has no CROP), and with by_coordinates, a field of
+    ours.
     """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, (shape, reference) = setup.message.crop_param, setup.bottoms
+        if param.by_coordinates:
+            raise setup.error(
+                "its offset cannot be told from coordinates",
+                found=f"bottoms {', '.join(setup.message.bottom)}",
+                expected="windows and layers that keep the place between the bottoms and a common ancestor, "
+                "on grids of one step",
+                advice="state the offset: crop_param { offset: N }",
+            )
         axis = canonical_axis(setup, param.axis, len(shape))
         count = len(shape) - axis
         offsets = list(param.offset) or [0]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from rlossctl.errors import DataError, NetError, RlossError
-from rlossctl.net import registry
+from rlossctl.net import pycaffe, registry
 from rlossctl.net.graph import Node, build_graph
-from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
+from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import Net
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
 from rlossctl.net.walk import LayerNode
+from rlossctl.prototxt import coordinates
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
 from rlossctl.prototxt.messages import NetState, Phase
@@ -48,8 +51,8 @@ def load_net(
         level, stages: the rest of Caffe's NetState.
         data: settings for data layers: source and root (which override the prototxt), seed, workers, and
             image_shape, the (C, H, W) to assume when the images are missing.
-        dialect: "bvlc", "rloss", "segnet" or "enet", for layer types that mean different things in different
-            forks; "auto" looks for layer types that only one fork has.
+        dialect: "bvlc", "rloss", "segnet", "enet" or "fcn", for layer types that mean different things in
+            different forks; "auto" looks for layer types that only one fork has.
         placeholders: values for the template.
 
     Raises:
@@ -129,7 +132,13 @@ def build_net(
     """
     phase = phase or Phase.Name(file.param.state.phase)
     dialect, reason = _dialect(file, share)
+    if dialect != file.dialect:
+        param, notes = coordinates.resolved(file.param, dialect)
+        file = replace(file, param=param, notes=tuple(dict.fromkeys((*file.notes, *notes))))
     graph = build_graph(file)
+    fed = bool((data or {}).get("image_shape"))
+    programs = [node for node in graph.nodes if pycaffe.needs_permission(node.message, fed=fed)]
+    pycaffe.check_permission([(node.message, node.where) for node in programs])
     shapes = _input_shapes(file)
     layers = [_build_layer(node, shapes, phase, dialect, data or {}) for node in graph.nodes]
     built = [(layer.node, layer.module) for layer in layers]
@@ -158,6 +167,7 @@ def _feedable(file: NetFile, state: NetState) -> bool:
 def _build_layer(
     node: Node, shapes: dict[str, Shape], phase: str, dialect: str, options: SourceOptions
 ) -> LayerNode:
+    shapes.update(_fitted(node, shapes))
     bottoms = [shapes[name] for name in node.bottoms]
     own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
@@ -167,6 +177,27 @@ def _build_layer(
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
+
+
+# Losses and metrics that read a class id per position; the others read a value per score.
+_CLASS_IDS = (
+    "Accuracy",
+    "HingeLoss",
+    "InfogainLoss",
+    "MultinomialLogisticLoss",
+    "SegAccuracy",
+    "SoftmaxWithLoss",
+)
+
+
+def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Shapes that fit the scores, for the labels of a loss or metric whose shape was only guessed."""
+    if node.kind.role not in ("loss", "metric") or len(node.bottoms) < 2:
+        return {}
+    scores = shapes[node.bottoms[0]]
+    ids = (scores[0], 1, *scores[2:]) if len(scores) > 2 else scores[:1]
+    fit = ids if node.kind.type in _CLASS_IDS else scores
+    return {name: fit for name in node.bottoms[1:] if isinstance(shapes[name], GuessedShape)}
 
 
 def _data_shapes(layer: DataLayer) -> list[Shape]:

@@ -6,8 +6,9 @@ its own. The builder also handles loss weights, sharing, propagate_down and in-p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 
+class GuessedShape(tuple[int, ...]):
+    """A shape of labels that nobody states: the loss or metric that reads them gives them one that fits."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """The arguments of a layer's constructor.
@@ -33,7 +38,7 @@ class Setup:
         bottoms: shapes of the bottoms.
         tops: number of tops, automatic ones included.
         phase: "TRAIN" or "TEST".
-        dialect: "bvlc", "rloss", "segnet" or "enet".
+        dialect: "bvlc", "rloss", "segnet", "enet" or "fcn".
         where: file:line of the layer.
         options: the caller's settings for data layers (seed, workers, source, root, image_shape).
     """
@@ -86,11 +91,13 @@ class Layer(nn.Module):
         fillers: one FillerParameter (None for zeros, or a function that fills the tensor) per blob.
         default_lr_mult: lr_mult of blobs whose ParamSpec does not set it.
         forced_lr_mult: lr_mult of all blobs, whatever the prototxt says; None leaves it to the prototxt.
+        forced_rates: lr_mult and decay_mult of single blobs, whatever the prototxt says.
         unexportable: why this layer cannot be in a converted model; "" if it can.
     """
 
     default_lr_mult = 1.0
     forced_lr_mult: float | None = None
+    forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
     unexportable: str = ""
 
     def __init__(self, setup: Setup) -> None:

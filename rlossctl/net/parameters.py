@@ -42,6 +42,8 @@ class _Owner:
 
     def rates(self) -> tuple[float, float]:
         """lr_mult and decay_mult, defaults filled in."""
+        if self.index in self.layer.forced_rates:
+            return self.layer.forced_rates[self.index]
         decay_mult = 1.0 if self.decay_mult is None else self.decay_mult
         if self.layer.forced_lr_mult is not None:
             return self.layer.forced_lr_mult, decay_mult

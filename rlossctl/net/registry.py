@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from rlossctl.errors import NetError
+from rlossctl.prototxt import forks
 
 if TYPE_CHECKING:
     from rlossctl.net.layer import Layer
@@ -125,7 +126,8 @@ def require(layers: Iterable[tuple[str, str, str]]) -> None:
     if not unknown:
         return
     found = "; ".join(
-        f"{kind or '(no type)'} in layer {', '.join(places[:3])}{', ...' if len(places) > 3 else ''}"
+        f"{kind or '(no type)'}{_of(kind)} in layer {', '.join(places[:3])}"
+        f"{f' and {len(places) - 3} more' if len(places) > 3 else ''}"
         for kind, places in unknown.items()
     )
     raise NetError(
@@ -134,6 +136,12 @@ def require(layers: Iterable[tuple[str, str, str]]) -> None:
         expected=f"one of {', '.join(sorted(_KINDS))}",
         advice="correct the type's spelling, or add the layer (CONTRIBUTING.md shows how)",
     )
+
+
+def _of(kind: str) -> str:
+    """Whose Caffe an unknown type is from, where that is known."""
+    fork = forks.of_type(kind)
+    return f" (of {fork})" if fork else ""
 
 
 def _range(count: Count) -> tuple[int, int | None]:

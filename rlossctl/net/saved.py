@@ -27,7 +27,7 @@ def saved_param(net: Net) -> NetParameter:
         kind = kinds.get(layer.name)
         if kind is not None and kind.loss_weight and not layer.loss_weight:
             layer.loss_weight.append(kind.loss_weight)
-        if layer.type == "BatchNorm" and net.dialect == "bvlc":
+        if layer.type == "BatchNorm" and net.dialect == "bvlc" and len(net.params.get(layer.name, [])) == 3:
             while len(layer.param) < 3:
                 layer.param.add().lr_mult = 0
     return param

@@ -1,4 +1,6 @@
-"""Whose Caffe a net was written for: BVLC, the rloss / DeepLab fork, SegNet's or ENet's.
+"""Whose Caffe a net was written for: BVLC, the rloss / DeepLab fork, SegNet's, ENet's, or the FCN branch.
+
+The FCN branch (longjon's, and HED and CRF-as-RNN after it) is an older Caffe whose Crop follows coordinates.
 
 Forks give one layer type, and one field number, different meanings. The evidence is, in this order: an
 explicit choice, layer types that only one fork has, and otherwise BVLC.
@@ -12,9 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from rlossctl.prototxt.messages import NetParameter
+    from rlossctl.prototxt.messages import LayerParameter, NetParameter
 
-DIALECTS = ("bvlc", "rloss", "segnet", "enet")
+DIALECTS = ("bvlc", "rloss", "segnet", "enet", "fcn")
 
 RLOSS_TYPES = frozenset(
     (
@@ -34,6 +36,7 @@ RLOSS_TYPES = frozenset(
     )
 )
 SEGNET_TYPES = frozenset(("BN", "DenseImageData", "Upsample"))
+FCN_TYPES = frozenset(("ImageLabelmapData", "MultiStageMeanfield"))
 
 
 NO_EVIDENCE = "no layer of a fork"
@@ -54,7 +57,7 @@ def choose(net: NetParameter, dialect: str = "auto") -> tuple[str, str]:
 
 def detect(net: NetParameter) -> tuple[str, str]:
     """The dialect of a net, and the reason in a few words."""
-    found = by_types(net.layer)
+    found = by_types(layer for layer in net.layer if not _of_others(layer))
     if found[0] == "rloss":
         return found
     for layer in net.layer:
@@ -63,6 +66,19 @@ def detect(net: NetParameter) -> tuple[str, str]:
         if layer.type == "Python" and layer.python_param.module == "spatial_dropout":
             return "enet", f"layer {layer.name!r} is spatial_dropout, which ENet's fork ships"
     return found
+
+
+def _of_others(layer: LayerParameter) -> bool:
+    """A BN as PSPNet has it, or an Upsample as YOLO's forks have it: no sign of SegNet's fork."""
+    if layer.type == "BN":
+        return four_blobs(layer)
+    return layer.type == "Upsample" and len(layer.bottom) == 1
+
+
+def four_blobs(layer: LayerParameter) -> bool:
+    """Whether a BN layer is PSPNet's, which learns slope and bias and keeps mean and variance."""
+    names = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
+    return any(layer.bn_param.HasField(name) for name in names) or len(layer.param) == 4
 
 
 class Typed(Protocol):
@@ -83,4 +99,7 @@ def by_types(layers: Iterable[Typed]) -> tuple[str, str]:
     for layer in known:
         if layer.type in SEGNET_TYPES:
             return "segnet", f"layer {layer.name!r} is of type {layer.type}, which SegNet's fork added"
+    for layer in known:
+        if layer.type in FCN_TYPES:
+            return "fcn", f"layer {layer.name!r} is of type {layer.type}, which the FCN branch's heirs added"
     return "bvlc", NO_EVIDENCE

@@ -23,6 +23,17 @@ class Phase(_Enum):
     TRAIN: Phase
     TEST: Phase
 
+class DataType(_Enum):
+    DOUBLE: DataType
+    FLOAT: DataType
+    FLOAT16: DataType
+    INT: DataType
+    UINT: DataType
+
+class ConvolutionSeeker(_Enum):
+    GET: ConvolutionSeeker
+    FINDEX: ConvolutionSeeker
+
 class NetParameter(Message):
     name: str
     layers: _Messages[V1LayerParameter]
@@ -33,6 +44,15 @@ class NetParameter(Message):
     debug_info: bool
     input_shape: _Messages[BlobShape]
     layer: _Messages[LayerParameter]
+    default_forward_type: DataType
+    default_backward_type: DataType
+    default_forward_math: DataType
+    default_backward_math: DataType
+    global_grad_scale: float
+    global_grad_scale_adaptive: bool
+    reduce_buckets: int
+    default_conv_algos_override: str
+    engine: str
 
 class NetState(Message):
     phase: Phase
@@ -125,6 +145,21 @@ class LayerParameter(Message):
     norm_param: NormalizeParameter
     pixel_shuffle_param: PixelShuffleParameter
     relu6_param: ReLU6Parameter
+    prior_box_param: PriorBoxParameter
+    detection_output_param: DetectionOutputParameter
+    roi_pooling_param: ROIPoolingParameter
+    smooth_l1_loss_param: SmoothL1LossParameter
+    psroi_pooling_param: PSROIPoolingParameter
+    box_annotator_ohem_param: BoxAnnotatorOHEMParameter
+    selu_param: SeLUParameter
+    center_loss_param: CenterLossParameter
+    unpooling_param: UnpoolingParameter
+    multi_stage_meanfield_param: MultiStageMeanfieldParameter
+    forward_type: DataType
+    backward_type: DataType
+    forward_math: DataType
+    backward_math: DataType
+    engine: str
     adaptive_pooling_param: AdaptivePoolingParameter
 
 class ParamSpec(Message):
@@ -208,6 +243,12 @@ class SolverParameter(Message):
     type: str
     layer_wise_reduce: bool
     weights: _Values[str]
+    eval_type: str
+    ap_version: str
+    show_per_class_result: bool
+    per_parameter_reduce: bool
+    solver_data_type: DataType
+    store_blobs_in_old_format: bool
 
 class SolverState(Message):
     iter: int
@@ -312,15 +353,45 @@ class BNParameter(Message):
 
     LEARN: BNMode
     INFERENCE: BNMode
+    class Engine(_Enum):
+        DEFAULT: BNParameter.Engine
+        CAFFE: BNParameter.Engine
+        CUDNN: BNParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
     scale_filler: FillerParameter
     shift_filler: FillerParameter
     bn_mode: BNParameter.BNMode
+    slope_filler: FillerParameter
+    bias_filler: FillerParameter
+    momentum: float
+    eps: float
+    frozen: bool
+    engine: BNParameter.Engine
 
 class BatchNormParameter(Message):
+    class Engine(_Enum):
+        DEFAULT: BatchNormParameter.Engine
+        CAFFE: BatchNormParameter.Engine
+        CUDNN: BatchNormParameter.Engine
+        MKL2017: BatchNormParameter.Engine
+        MKLDNN: BatchNormParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     use_global_stats: bool
     moving_average_fraction: float
     eps: float
     update_global_stats: bool
+    scale_filler: FillerParameter
+    bias_filler: FillerParameter
+    scale_bias: bool
+    engine: BatchNormParameter.Engine
 
 class BiasChannelParameter(Message):
     class LabelType(_Enum):
@@ -357,10 +428,14 @@ class ConvolutionParameter(Message):
         DEFAULT: ConvolutionParameter.Engine
         CAFFE: ConvolutionParameter.Engine
         CUDNN: ConvolutionParameter.Engine
+        MKL2017: ConvolutionParameter.Engine
+        MKLDNN: ConvolutionParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     num_output: int
     bias_term: bool
     pad: _Values[int]
@@ -379,10 +454,16 @@ class ConvolutionParameter(Message):
     axis: int
     force_nd_im2col: bool
     dilation: _Values[int]
+    hole: int
+    hole_h: int
+    hole_w: int
+    cudnn_convolution_algo_seeker: ConvolutionSeeker
+    conv_algos_override: str
 
 class CropParameter(Message):
     axis: int
     offset: _Values[int]
+    by_coordinates: bool
 
 class DataParameter(Message):
     class DB(_Enum):
@@ -401,6 +482,9 @@ class DataParameter(Message):
     backend: DataParameter.DB
     force_encoded_color: bool
     prefetch: int
+    threads: int
+    parser_threads: int
+    cache: bool
 
 class DenseCRFLossParameter(Message):
     class Mode(_Enum):
@@ -448,6 +532,7 @@ class DomainTransformParameter(Message):
 class DropoutParameter(Message):
     dropout_ratio: float
     sample_weights_test: bool
+    scale_train: bool
     whole_channels: bool
 
 class DummyDataParameter(Message):
@@ -555,6 +640,7 @@ class InterpParameter(Message):
     pad_beg: int
     pad_end: int
     align_corners: bool
+    interp_type: str
 
 class LRNParameter(Message):
     class NormRegion(_Enum):
@@ -567,10 +653,14 @@ class LRNParameter(Message):
         DEFAULT: LRNParameter.Engine
         CAFFE: LRNParameter.Engine
         CUDNN: LRNParameter.Engine
+        MKL2017: LRNParameter.Engine
+        MKLDNN: LRNParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     local_size: int
     alpha: float
     beta: float
@@ -626,10 +716,14 @@ class PoolingParameter(Message):
         DEFAULT: PoolingParameter.Engine
         CAFFE: PoolingParameter.Engine
         CUDNN: PoolingParameter.Engine
+        MKL2017: PoolingParameter.Engine
+        MKLDNN: PoolingParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     class RoundMode(_Enum):
         CEIL: PoolingParameter.RoundMode
         FLOOR: PoolingParameter.RoundMode
@@ -649,6 +743,7 @@ class PoolingParameter(Message):
     engine: PoolingParameter.Engine
     global_pooling: bool
     round_mode: PoolingParameter.RoundMode
+    ceil_mode: bool
 
 class PowerParameter(Message):
     power: float
@@ -666,12 +761,17 @@ class ReLUParameter(Message):
         DEFAULT: ReLUParameter.Engine
         CAFFE: ReLUParameter.Engine
         CUDNN: ReLUParameter.Engine
+        MKL2017: ReLUParameter.Engine
+        MKLDNN: ReLUParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     negative_slope: float
     engine: ReLUParameter.Engine
+    fuse: bool
 
 class RecurrentParameter(Message):
     num_output: int
@@ -713,10 +813,14 @@ class SPPParameter(Message):
         DEFAULT: SPPParameter.Engine
         CAFFE: SPPParameter.Engine
         CUDNN: SPPParameter.Engine
+        MKL2017: SPPParameter.Engine
+        MKLDNN: SPPParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     pyramid_height: int
     pool: SPPParameter.PoolMethod
     engine: SPPParameter.Engine
@@ -746,10 +850,14 @@ class SigmoidParameter(Message):
         DEFAULT: SigmoidParameter.Engine
         CAFFE: SigmoidParameter.Engine
         CUDNN: SigmoidParameter.Engine
+        MKL2017: SigmoidParameter.Engine
+        MKLDNN: SigmoidParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     engine: SigmoidParameter.Engine
 
 class SliceParameter(Message):
@@ -762,10 +870,14 @@ class SoftmaxParameter(Message):
         DEFAULT: SoftmaxParameter.Engine
         CAFFE: SoftmaxParameter.Engine
         CUDNN: SoftmaxParameter.Engine
+        MKL2017: SoftmaxParameter.Engine
+        MKLDNN: SoftmaxParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     engine: SoftmaxParameter.Engine
     axis: int
 
@@ -777,10 +889,14 @@ class TanHParameter(Message):
         DEFAULT: TanHParameter.Engine
         CAFFE: TanHParameter.Engine
         CUDNN: TanHParameter.Engine
+        MKL2017: TanHParameter.Engine
+        MKLDNN: TanHParameter.Engine
 
     DEFAULT: Engine
     CAFFE: Engine
     CUDNN: Engine
+    MKL2017: Engine
+    MKLDNN: Engine
     engine: TanHParameter.Engine
 
 class ThresholdParameter(Message):
@@ -803,6 +919,7 @@ class UpsampleParameter(Message):
     pad_out_w: bool
     upsample_h: int
     upsample_w: int
+    stride: int
 
 class WindowDataParameter(Message):
     source: str
@@ -861,6 +978,30 @@ class V1LayerParameter(Message):
         TANH: V1LayerParameter.LayerType
         WINDOW_DATA: V1LayerParameter.LayerType
         THRESHOLD: V1LayerParameter.LayerType
+        CROP: V1LayerParameter.LayerType
+        IMAGE_SEG_DATA: V1LayerParameter.LayerType
+        INTERP: V1LayerParameter.LayerType
+        SEG_ACCURACY: V1LayerParameter.LayerType
+        DENSE_CRF: V1LayerParameter.LayerType
+        MAT_READ: V1LayerParameter.LayerType
+        MAT_WRITE: V1LayerParameter.LayerType
+        UNIQUE_LABEL: V1LayerParameter.LayerType
+        BIAS_CHANNEL: V1LayerParameter.LayerType
+        ADAPTIVE_BIAS_CHANNEL: V1LayerParameter.LayerType
+        BN: V1LayerParameter.LayerType
+        UNPOOLING: V1LayerParameter.LayerType
+        UPSAMPLE: V1LayerParameter.LayerType
+        DENSE_IMAGE_DATA: V1LayerParameter.LayerType
+        IMAGE_LABELMAP_DATA: V1LayerParameter.LayerType
+        MULTI_STAGE_MEANFIELD: V1LayerParameter.LayerType
+        PRELU: V1LayerParameter.LayerType
+        ROI_POOLING: V1LayerParameter.LayerType
+        SMOOTH_L1_LOSS: V1LayerParameter.LayerType
+        RESHAPE: V1LayerParameter.LayerType
+        ELU: V1LayerParameter.LayerType
+        BATCH_NORM: V1LayerParameter.LayerType
+        SCALE: V1LayerParameter.LayerType
+        PYTHON: V1LayerParameter.LayerType
 
     NONE: LayerType
     ABSVAL: LayerType
@@ -902,6 +1043,30 @@ class V1LayerParameter(Message):
     TANH: LayerType
     WINDOW_DATA: LayerType
     THRESHOLD: LayerType
+    CROP: LayerType
+    IMAGE_SEG_DATA: LayerType
+    INTERP: LayerType
+    SEG_ACCURACY: LayerType
+    DENSE_CRF: LayerType
+    MAT_READ: LayerType
+    MAT_WRITE: LayerType
+    UNIQUE_LABEL: LayerType
+    BIAS_CHANNEL: LayerType
+    ADAPTIVE_BIAS_CHANNEL: LayerType
+    BN: LayerType
+    UNPOOLING: LayerType
+    UPSAMPLE: LayerType
+    DENSE_IMAGE_DATA: LayerType
+    IMAGE_LABELMAP_DATA: LayerType
+    MULTI_STAGE_MEANFIELD: LayerType
+    PRELU: LayerType
+    ROI_POOLING: LayerType
+    SMOOTH_L1_LOSS: LayerType
+    RESHAPE: LayerType
+    ELU: LayerType
+    BATCH_NORM: LayerType
+    SCALE: LayerType
+    PYTHON: LayerType
     class DimCheckMode(_Enum):
         STRICT: V1LayerParameter.DimCheckMode
         PERMISSIVE: V1LayerParameter.DimCheckMode
@@ -951,6 +1116,28 @@ class V1LayerParameter(Message):
     loss_param: LossParameter
     param: _Values[str]
     blob_share_mode: _Values[V1LayerParameter.DimCheckMode]
+    crop_param: CropParameter
+    interp_param: InterpParameter
+    seg_accuracy_param: SegAccuracyParameter
+    dense_crf_param: DenseCRFParameter
+    mat_read_param: MatReadParameter
+    mat_write_param: MatWriteParameter
+    unique_label_param: UniqueLabelParameter
+    bias_channel_param: BiasChannelParameter
+    adaptive_bias_channel_param: AdaptiveBiasChannelParameter
+    bn_param: BNParameter
+    unpooling_param: UnpoolingParameter
+    upsample_param: UpsampleParameter
+    dense_image_data_param: DenseImageDataParameter
+    multi_stage_meanfield_param: MultiStageMeanfieldParameter
+    prelu_param: PReLUParameter
+    roi_pooling_param: ROIPoolingParameter
+    smooth_l1_loss_param: SmoothL1LossParameter
+    reshape_param: ReshapeParameter
+    elu_param: ELUParameter
+    batch_norm_param: BatchNormParameter
+    scale_param: ScaleParameter
+    python_param: PythonParameter
 
 class V0LayerParameter(Message):
     class PoolMethod(_Enum):
@@ -1020,3 +1207,170 @@ class ReLU6Parameter(Message):
 
 class AdaptivePoolingParameter(Message):
     output_size: int
+
+class PriorBoxParameter(Message):
+    class CodeType(_Enum):
+        CORNER: PriorBoxParameter.CodeType
+        CENTER_SIZE: PriorBoxParameter.CodeType
+        CORNER_SIZE: PriorBoxParameter.CodeType
+
+    CORNER: CodeType
+    CENTER_SIZE: CodeType
+    CORNER_SIZE: CodeType
+    min_size: _Values[float]
+    max_size: _Values[float]
+    aspect_ratio: _Values[float]
+    flip: bool
+    clip: bool
+    variance: _Values[float]
+    img_size: int
+    img_h: int
+    img_w: int
+    step: float
+    step_h: float
+    step_w: float
+    offset: float
+
+class NonMaximumSuppressionParameter(Message):
+    nms_threshold: float
+    top_k: int
+    eta: float
+
+class SaveOutputParameter(Message):
+    output_directory: str
+    output_name_prefix: str
+    output_format: str
+    label_map_file: str
+    name_size_file: str
+    num_test_image: int
+    resize_param: ResizeParameter
+
+class DetectionOutputParameter(Message):
+    num_classes: int
+    share_location: bool
+    background_label_id: int
+    nms_param: NonMaximumSuppressionParameter
+    save_output_param: SaveOutputParameter
+    code_type: PriorBoxParameter.CodeType
+    keep_top_k: int
+    variance_encoded_in_target: bool
+    confidence_threshold: float
+    visualize: bool
+    visualize_threshold: float
+    save_file: str
+
+class ResizeParameter(Message):
+    class Resize_mode(_Enum):
+        WARP: ResizeParameter.Resize_mode
+        FIT_SMALL_SIZE: ResizeParameter.Resize_mode
+        FIT_LARGE_SIZE_AND_PAD: ResizeParameter.Resize_mode
+
+    WARP: Resize_mode
+    FIT_SMALL_SIZE: Resize_mode
+    FIT_LARGE_SIZE_AND_PAD: Resize_mode
+    class Pad_mode(_Enum):
+        CONSTANT: ResizeParameter.Pad_mode
+        MIRRORED: ResizeParameter.Pad_mode
+        REPEAT_NEAREST: ResizeParameter.Pad_mode
+
+    CONSTANT: Pad_mode
+    MIRRORED: Pad_mode
+    REPEAT_NEAREST: Pad_mode
+    class Interp_mode(_Enum):
+        LINEAR: ResizeParameter.Interp_mode
+        AREA: ResizeParameter.Interp_mode
+        NEAREST: ResizeParameter.Interp_mode
+        CUBIC: ResizeParameter.Interp_mode
+        LANCZOS4: ResizeParameter.Interp_mode
+
+    LINEAR: Interp_mode
+    AREA: Interp_mode
+    NEAREST: Interp_mode
+    CUBIC: Interp_mode
+    LANCZOS4: Interp_mode
+    prob: float
+    resize_mode: ResizeParameter.Resize_mode
+    height: int
+    width: int
+    pad_mode: ResizeParameter.Pad_mode
+    pad_value: _Values[float]
+    interp_mode: _Values[ResizeParameter.Interp_mode]
+    height_scale: int
+    width_scale: int
+
+class ROIPoolingParameter(Message):
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+
+class SmoothL1LossParameter(Message):
+    sigma: float
+
+class PSROIPoolingParameter(Message):
+    spatial_scale: float
+    output_dim: int
+    group_size: int
+
+class BoxAnnotatorOHEMParameter(Message):
+    roi_per_img: int
+    ignore_label: int
+
+class SeLUParameter(Message):
+    alpha: float
+
+class CenterLossParameter(Message):
+    num_output: int
+    center_filler: FillerParameter
+    axis: int
+
+class UnpoolingParameter(Message):
+    class UnpoolMethod(_Enum):
+        MAX: UnpoolingParameter.UnpoolMethod
+        AVE: UnpoolingParameter.UnpoolMethod
+        TILE: UnpoolingParameter.UnpoolMethod
+
+    MAX: UnpoolMethod
+    AVE: UnpoolMethod
+    TILE: UnpoolMethod
+    class Engine(_Enum):
+        DEFAULT: UnpoolingParameter.Engine
+        CAFFE: UnpoolingParameter.Engine
+
+    DEFAULT: Engine
+    CAFFE: Engine
+    unpool: UnpoolingParameter.UnpoolMethod
+    kernel_size: int
+    stride: int
+    pad: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    engine: UnpoolingParameter.Engine
+    unpool_size: int
+    unpool_h: int
+    unpool_w: int
+
+class MultiStageMeanfieldParameter(Message):
+    class Mode(_Enum):
+        POTTS: MultiStageMeanfieldParameter.Mode
+        SEMI_METRIC: MultiStageMeanfieldParameter.Mode
+        METRIC: MultiStageMeanfieldParameter.Mode
+
+    POTTS: Mode
+    SEMI_METRIC: Mode
+    METRIC: Mode
+    compatibility_mode: MultiStageMeanfieldParameter.Mode
+    threshold: float
+    theta_alpha: float
+    theta_beta: float
+    theta_gamma: float
+    num_iterations: int
+    spatial_filter_weight: float
+    bilateral_filter_weight: float
+    spatial_filter_weights_str: str
+    bilateral_filter_weights_str: str
+    forced_spatial_filter_weight: float
+    forced_bilateral_filter_weight: float

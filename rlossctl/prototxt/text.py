@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import warnings
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ from google.protobuf.message import Message
 
 from rlossctl import resources
 from rlossctl.errors import PrototxtError
+from rlossctl.prototxt import coordinates, schema, template, unknown, unset, upgrade
 from rlossctl.prototxt import dialect as dialects
-from rlossctl.prototxt import template, unset, upgrade
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 
 Kind = TypeVar("Kind", bound=Message)
@@ -80,7 +81,27 @@ def load_net_file(
 
 def parse_net(text: str, where: str = "<text>", dialect: str = "auto") -> NetFile:
     """Net text without placeholders to a NetFile; `where` names it in errors."""
-    return net_file(parse(text, NetParameter, where), where, tuple(layer_lines(text)), dialect)
+    param = parse(text, NetParameter, where)
+    if param.layer and param.layers:
+        raise _mixed(text, where)
+    return net_file(param, where, tuple(layer_lines(text)), dialect)
+
+
+def _mixed(text: str, where: str) -> PrototxtError:
+    """`layer` and `layers` in one net: where the rarer of the two stand."""
+    lines: dict[str, list[int]] = {"layer": [], "layers": []}
+    for name, line in _top_level(text, blocks_only=True):
+        lines.get(name, []).append(line)
+    odd, usual = sorted(lines, key=lambda name: len(lines[name]))
+    form = 'layer { type: "Convolution" }' if usual == "layer" else "layers { type: CONVOLUTION }"
+    places = ", ".join(map(str, lines[odd][:5])) + (", ..." if len(lines[odd]) > 5 else "")
+    return PrototxtError(
+        "has both `layer` and `layers` blocks, so it is of no version",
+        where=f"{where}:{lines[odd][0]}",
+        found=f"{len(lines['layer'])} `layer` and {len(lines['layers'])} `layers`; `{odd}` in line {places}",
+        expected='either layer { type: "Convolution" } or layers { type: CONVOLUTION }',
+        advice=f"write the block of line {lines[odd][0]} in the form of the others, {form}",
+    )
 
 
 def net_file(param: NetParameter, where: str, lines: tuple[int, ...] = (), dialect: str = "auto") -> NetFile:
@@ -91,7 +112,8 @@ def net_file(param: NetParameter, where: str, lines: tuple[int, ...] = (), diale
     if upgraded.version != "V2":
         notes = (f"{where}: upgraded from Caffe's {upgraded.version} form", *notes)
     name, reason = dialects.choose(upgraded.param, dialect)
-    return NetFile(upgraded.param, where, kept, name, reason, notes)
+    complete, told = coordinates.resolved(upgraded.param, name)
+    return NetFile(complete, where, kept, name, reason, (*notes, *told))
 
 
 def load_net_parameter(path: str | Path, placeholders: Mapping[str, object] | None = None) -> NetParameter:
@@ -167,6 +189,7 @@ def parse(text: str, kind: type[Kind], where: str) -> Kind:
             advice="write a backslash twice, or / between the names of folders",
         ) from error
     except text_format.ParseError as error:
+        _refuse_unknown(text, kind, where)
         line = error.GetLine() or 0
         reason = re.sub(r"^\d+:\d+ ?: ?", "", str(error)).replace("rlossctl.", "")
         lines = text.split("\n")
@@ -177,6 +200,24 @@ def parse(text: str, kind: type[Kind], where: str) -> Kind:
             expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks",
             advice=_instead(text, kind) or "correct the line, or check that this is the file you meant",
         ) from error
+
+
+def _refuse_unknown(text: str, kind: type[Message], where: str) -> None:
+    """Raises a PrototxtError with everything in a text that the schema does not know, if there is any."""
+    found = unknown.unknown(text, schema.descriptor(kind.DESCRIPTOR.name))
+    if not found:
+        return
+    values = [one for one in found if one.value]
+    kinds = [word for word, some in (("fields", len(values) < len(found)), ("values", values)) if some]
+    raise PrototxtError(
+        f"cannot be read as a {kind.DESCRIPTOR.name}: it holds {' and '.join(kinds)} that rlossctl does not "
+        "know",
+        where=f"{where}:{found[0].line}",
+        found=unknown.report(found),
+        expected="protobuf text with the fields of Caffe, the rloss / DeepLab, SegNet or ENet forks, and of "
+        "the other forks in docs/layers.md",
+        advice=_instead(text, kind) or unknown.advice(found),
+    )
 
 
 def _instead(text: str, kind: type[Message]) -> str:
@@ -202,8 +243,10 @@ def _unknown_escape(text: str) -> int:
 def read_text(path: str | Path) -> str:
     """The text of a prototxt file, or of a net or solver that comes with rlossctl (`demo/train`).
 
+    A byte order mark is left out; comments may have any encoding.
+
     Raises:
-        PrototxtError: neither, or a file that is huge or binary.
+        PrototxtError: neither, a file that is huge or binary, or something fetched in place of a prototxt.
     """
     if resources.is_named(path):
         return resources.named_text(path)
@@ -221,13 +264,76 @@ def read_text(path: str | Path) -> str:
             expected="a readable prototxt file, or the name of a net that comes with rlossctl",
             advice=_meant(path),
         ) from error
+    text = _decoded(data, path)
+    _refuse_foreign(text, path)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# What a file begins with that was fetched in place of a prototxt, what it is, and what to do.
+_FOREIGN = (
+    (
+        re.compile(r"version https://git-lfs"),
+        "a Git LFS pointer, not the file it stands for",
+        "run `git lfs pull` in its repository",
+    ),
+    (
+        re.compile(r"<[!?a-zA-Z]"),
+        "a web page or XML text",
+        "the download failed: open the address in a browser and save the file (GitHub: its Raw button)",
+    ),
+    (
+        re.compile(r"(404: Not Found|\{\s*\"message\")"),
+        "a server's answer that there is no such file",
+        "the download failed: check the address",
+    ),
+)
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that no encoding of a prototxt has
+
+
+def _decoded(data: bytes, path: str | Path) -> str:
+    """The text of a file: UTF-8, UTF-16 that says so, or ASCII with comments in any other encoding."""
+    encoding = "utf-8"
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            data, encoding = data[len(mark) :], name
     try:
-        text = data.decode("utf-8")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise _not_text(path, f"byte {error.object[error.start]:#04x} at offset {error.start}") from error
+        if encoding != "utf-8" or _NO_TEXT.search(data):
+            raise _not_text(path, f"byte {data[error.start]:#04x} at offset {error.start}") from error
+        return _with_foreign_comments(data, path)
     if "\0" in text:
         raise _not_text(path, f"a zero byte at offset {text.index(chr(0))}")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
+
+
+def _with_foreign_comments(data: bytes, path: str | Path) -> str:
+    """Text whose comments are not UTF-8, which Caffe skips without a look; elsewhere it has to be."""
+    text = data.decode("latin-1")
+    line = 1
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        line += token == "\n"
+        if token[0] != "#" and not token.isascii():
+            raise PrototxtError(
+                "holds a string that is not UTF-8",
+                where=f"{path}:{line}",
+                found=token[:80],
+                expected="UTF-8 text; only comments may have another encoding",
+                advice="save the file as UTF-8, or write the name in plain letters",
+            )
+    return text
+
+
+def _refuse_foreign(text: str, path: str | Path) -> None:
+    """Raises a PrototxtError that names what was fetched in place of a prototxt."""
+    head = text.lstrip()
+    for begins, kind, advice in _FOREIGN:
+        if begins.match(head):
+            raise PrototxtError(
+                "is another kind of file", where=path, found=kind, expected="a prototxt", advice=advice
+            )
 
 
 def _meant(path: str | Path) -> str:

@@ -44,6 +44,13 @@ _V1_SPELLINGS = {
     "RELU": "ReLU",
     "SOFTMAX_LOSS": "SoftmaxWithLoss",
     "TANH": "TanH",
+    # Of forks.
+    "BN": "BN",
+    "DENSE_CRF": "DenseCRF",
+    "ELU": "ELU",
+    "PRELU": "PReLU",
+    "ROI_POOLING": "ROIPooling",
+    "SMOOTH_L1_LOSS": "SmoothL1Loss",
 }
 
 _CONV, _INNER = {"conv": "convolution_param"}, {"innerproduct": "inner_product_param"}
@@ -101,6 +108,11 @@ class Upgraded:
     version: str
     origin: tuple[int, ...]
     notes: tuple[str, ...] = ()
+
+
+def camel_case(name: str) -> str:
+    """The V2 type of a V1 enum name."""
+    return _V1_SPELLINGS.get(name, "".join(part.capitalize() for part in name.split("_")))
 
 
 def upgrade(net: NetParameter, where: str) -> Upgraded:
@@ -280,9 +292,7 @@ def _with_transform(layer: V1LayerParameter) -> V1LayerParameter:
 def _from_v1(old: V1LayerParameter, new: LayerParameter) -> None:
     """Fills a LayerParameter from a V1LayerParameter: fields of equal name are of equal type."""
     if old.HasField("type"):
-        name = V1LayerParameter.LayerType.Name(old.type)
-        camel = "".join(part.capitalize() for part in name.split("_"))
-        new.type = _V1_SPELLINGS.get(name, camel)
+        new.type = camel_case(V1LayerParameter.LayerType.Name(old.type))
     targets = new.DESCRIPTOR.fields_by_name
     for field, value in old.ListFields():
         if field.name in ("type", "param") or field.name not in targets:
@@ -305,6 +315,9 @@ def _from_v1(old: V1LayerParameter, new: LayerParameter) -> None:
             while len(new.param) <= index:
                 new.param.add()
             setattr(new.param[index], name, value)
+    if new.type == "Crop" and not new.HasField("crop_param"):
+        # BVLC has no CROP in its V1: the branches that have it (FCN, HED, CRF-as-RNN) know no offset.
+        new.crop_param.by_coordinates = True
 
 
 def _v0_error(

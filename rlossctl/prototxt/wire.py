@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import dialect as dialects
-from rlossctl.prototxt.messages import LayerParameter, NetParameter
+from rlossctl.prototxt.messages import ConvolutionParameter, LayerParameter, NetParameter
 
 # (dialect, layer type) -> {fork's number: our number} in LayerParameter
 _RLOSS = {
@@ -33,7 +33,23 @@ _SHARED = {
     "Normalize": {206: 20206},
     "PixelShuffle": {888: 20888},
     "ReLU6": {100000: 21000},
+    "PriorBox": {203: 20203},
+    "DetectionOutput": {204: 20204},
+    # Where a fork changed its number the last is the one that is written.
+    "ROIPooling": {8266711: 20147, 150: 20147, 147: 20147},
+    "SmoothL1Loss": {8266712: 20148, 148: 20148},
+    "PSROIPooling": {149: 20149},
+    "CenterLoss": {147: 20162},
+    "SeLu": {161: 20161},
 }
+# PSPNet's BN has a number of its own for bn_param, and its fields have those of SegNet's.
+_PSPNET_BN, _BN_PARAM = 137, 45
+_PSPNET_BN_FIELDS = {number: 20000 + number for number in range(1, 7)}
+# In ConvolutionParameter: DeepLab v1's hole, hole_h and hole_w; 17 is BVLC's force_nd_im2col, a bool, 18 its
+# dilation, and 19 NVCaffe's choice of a kernel, 0 or 1.
+_CONVOLUTION_PARAM, _HOLE, _HOLE_H, _HOLE_W = 106, 17, 18, 19
+_WITH_HOLES = ("Convolution", "Deconvolution", "Im2col")
+_OURS = 20000  # added to a fork's number
 
 _LOSS_PARAM = 101
 # In LossParameter: 3 is SegNet's and ENet's weight_by_label_freqs, 5 ENet's normalization (BVLC's 3).
@@ -46,13 +62,52 @@ def encode_layer(layer: LayerParameter, dialect: str) -> bytes:
     """A LayerParameter as the dialect's own Caffe would serialize it (fields in ascending order)."""
     to_fork = {ours: fork for fork, ours in _layer_numbers(layer.type, dialect).items()}
     loss = {ours: fork for fork, ours in _loss_numbers(dialect).items()}
-    return _renumber(layer.SerializeToString(deterministic=True), to_fork, loss)
+    data = _renumber(layer.SerializeToString(deterministic=True), to_fork, loss)
+    if layer.type == "BN" and dialects.four_blobs(layer):
+        data = _renumber(data, {_BN_PARAM: _PSPNET_BN}, {})
+        return _within(data, _PSPNET_BN, {ours: fork for fork, ours in _PSPNET_BN_FIELDS.items()})
+    holes = _holes(layer.convolution_param)
+    return _within(data, _CONVOLUTION_PARAM, {_OURS + fork: fork for fork in holes}) if holes else data
 
 
 def decode_layer(data: bytes, layer_type: str, dialect: str) -> LayerParameter:
     """A serialized LayerParameter of a dialect as a message of our schema."""
+    if layer_type == "BN":
+        data = _renumber(_within(data, _PSPNET_BN, _PSPNET_BN_FIELDS), {_PSPNET_BN: _BN_PARAM}, {})
+    holes = _holes_on_wire(data) if layer_type in _WITH_HOLES else ()
+    if holes:
+        data = _within(data, _CONVOLUTION_PARAM, {fork: _OURS + fork for fork in holes})
     encoded = _renumber(data, _layer_numbers(layer_type, dialect), _loss_numbers(dialect))
     return LayerParameter.FromString(encoded)
+
+
+def _holes(param: ConvolutionParameter) -> tuple[int, ...]:
+    """DeepLab v1's numbers that a reader can tell from BVLC's: 1, the default, it cannot."""
+    if param.hole > 1:
+        return (_HOLE,)
+    return (_HOLE_H, _HOLE_W) if param.hole_w > 1 else ()
+
+
+def _holes_on_wire(data: bytes) -> tuple[int, ...]:
+    """The same of a serialized LayerParameter: numbers that no bool, and no choice of two, can be."""
+    for number, wire_type, payload in _fields(data):
+        if (number, wire_type) == (_CONVOLUTION_PARAM, 2):
+            inner = {n: _varint(p, 0)[0] for n, w, p in _fields(_content(payload)) if w == 0}
+            if inner.get(_HOLE, 0) > 1:
+                return (_HOLE,)
+            return (_HOLE_H, _HOLE_W) if inner.get(_HOLE_W, 0) > 1 else ()
+    return ()
+
+
+def _within(data: bytes, field: int, numbers: dict[int, int]) -> bytes:
+    """A serialized message with other numbers inside one of its messages."""
+    fields = []
+    for number, wire_type, payload in _fields(data):
+        if number == field and wire_type == 2:
+            inner = _renumber(_content(payload), numbers, {})
+            payload = _encode_varint(len(inner)) + inner
+        fields.append(_field(number, wire_type, payload))
+    return b"".join(fields)
 
 
 def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[NetParameter, str, str]:

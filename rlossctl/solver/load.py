@@ -11,7 +11,7 @@ import torch
 
 from rlossctl.errors import PrototxtError
 from rlossctl.net import DataOverrides, build_net
-from rlossctl.prototxt import load_net_file, to_text
+from rlossctl.prototxt import forks, load_net_file, to_text
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import policies
 from rlossctl.solver.device import pick_device
@@ -92,6 +92,8 @@ def build_solver(
     _check(file)
     for name in policies.unset_fields(file.param):
         log.warning(f"{name} is not set in {file.path} and counts as 0, as in Caffe")
+    for note in forks.solver_notes(file.param):
+        log.warning(f"{file.path}: {note}")
     device = pick_device(options.device, file.param)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)

@@ -1,8 +1,10 @@
-"""The format of a file: decided by its suffix or, if the suffix is unknown, by its first bytes."""
+"""The format of a file: decided by its suffix or, if that does not tell, by its first bytes."""
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from pathlib import Path
 
 from rlossctl import resources
@@ -33,6 +35,9 @@ SUFFIXES = {
 }
 WEIGHTS = (CAFFEMODEL, CAFFEMODEL_H5, SAFETENSORS, CHECKPOINT)  # formats from which a net's blobs are copied
 WRITTEN = (PROTOTXT, *WEIGHTS, ONNX)  # formats that `convert` writes
+# A binary NetParameter with a layer has such a byte among its first (see `magic.refuse_foreign`).
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_FIRST_FIELD = re.compile(rb"(?:\s|#[^\n]*(?:\n|$))*(?:[A-Za-z_]\w*\s*(?::|\{|<|#|$)|$)")
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80\x02"
 _ONNX_GRAPH = 7  # in ModelProto; a SolverState has no field beyond 4
 
@@ -48,8 +53,12 @@ def by_name(path: str | os.PathLike[str]) -> str | None:
     """The format of an input by its name: its suffix, or a prototxt for a net that comes with rlossctl.
 
     A name much like that of such a net also counts as a prototxt: its reader then suggests the right name.
+    So does a text that is called like a checkpoint, as all prototxts of py-faster-rcnn are (.pt).
     """
-    return by_suffix(path) or (PROTOTXT if resources.similar_names(path) else None)
+    kind = by_suffix(path)
+    if kind == CHECKPOINT and _holds_prototxt(path):
+        return PROTOTXT
+    return kind or (PROTOTXT if resources.similar_names(path) else None)
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
@@ -70,9 +79,30 @@ def by_content(source: Source) -> str:
         return CHECKPOINT
     if is_safetensors(head):
         return SAFETENSORS
-    if TEXT_BYTES.issuperset(head):
+    if TEXT_BYTES.issuperset(head) or _begins_prototxt(head):
         return PROTOTXT
     return _protobuf(source)
+
+
+def _holds_prototxt(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file begins as prototxt text does."""
+    try:
+        if not Path(path).is_file():
+            return False
+        with open(path, "rb") as file:
+            return _begins_prototxt(file.read(TEXT_SAMPLE))
+    except (OSError, ValueError):
+        return False
+
+
+def _begins_prototxt(head: bytes) -> bool:
+    """Text without control bytes, in any encoding, whose first word is a field's name (or all comment)."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if head.startswith(mark):
+            head = head[2:].decode(encoding, "ignore").encode()
+    if not head or _CONTROL.search(head):
+        return False
+    return bool(_FIRST_FIELD.match(head.removeprefix(codecs.BOM_UTF8)))
 
 
 def written_kind(path: str | os.PathLike[str], named: str | None = None) -> str:

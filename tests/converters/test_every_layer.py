@@ -53,6 +53,10 @@ layer { name: "sigmoid" type: "Sigmoid" bottom: "small" top: "sigmoid" }
 layer { name: "tanh" type: "TanH" bottom: "small" top: "tanh" }
 layer { name: "bnll" type: "BNLL" bottom: "small" top: "bnll" }
 layer { name: "swish" type: "Swish" bottom: "small" top: "swish" swish_param { beta: 2 } }
+layer { name: "selu" type: "SELU" bottom: "small" top: "selu" }
+layer { name: "selu2" type: "SeLU" bottom: "small" top: "selu2" }
+layer { name: "selu3" type: "SeLu" bottom: "small" top: "selu3" selu_param { alpha: 2 } }
+layer { name: "nearest" type: "Upsample" bottom: "small" top: "nearest" }
 layer { name: "bias" type: "Bias" bottom: "small" top: "bias" bias_param { filler { value: 0.5 } } }
 layer { name: "across" type: "LRN" bottom: "small" top: "across" lrn_param { local_size: 3 alpha: 0.5 } }
 layer { name: "within" type: "LRN" bottom: "small" top: "within"
@@ -85,6 +89,11 @@ layer { name: "embed" type: "Embed" bottom: "best" top: "embed"
   embed_param { input_dim: 8 num_output: 2 weight_filler { type: "gaussian" } } }
 layer { name: "zero" type: "Power" bottom: "mean" top: "zero" power_param { scale: 0 } }
 layer { name: "again" type: "BatchReindex" bottom: "right" bottom: "zero" top: "again" }
+layer { name: "one" type: "Pooling" bottom: "right" top: "one_each"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "axpy" type: "Axpy" bottom: "one_each" bottom: "right" bottom: "product" top: "axpy" }
+layer { name: "prior" type: "PriorBox" bottom: "right" bottom: "data" top: "prior"
+  prior_box_param { min_size: 4 max_size: 7 aspect_ratio: 2 } }
 layer { name: "filter" type: "Filter" bottom: "right" bottom: "mean" top: "chosen" }
 """
 ONE_SIZE = """
@@ -96,7 +105,13 @@ layer { name: "small" type: "Pooling" bottom: "bn" top: "small" top: "mask"
   pooling_param { kernel_size: 2 stride: 2 } }
 layer { name: "large" type: "Upsample" bottom: "small" bottom: "mask" top: "large"
   upsample_param { upsample_h: 17 upsample_w: 21 } }
-layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "large" top: "sum" }
+layer { name: "large2" type: "Unpooling" bottom: "small" bottom: "mask" top: "large2"
+  unpooling_param { kernel_size: 2 stride: 2 unpool_h: 17 unpool_w: 21 } }
+layer { name: "tiles" type: "Unpooling" bottom: "small" top: "tiles"
+  unpooling_param { unpool: TILE kernel_size: 3 stride: 2 unpool_h: 17 unpool_w: 21 } }
+layer { name: "bn4" type: "BN" bottom: "large2" top: "bn4"
+  bn_param { slope_filler { value: 0.5 } bias_filler { value: 0.1 } } }
+layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "large" bottom: "bn4" bottom: "tiles" top: "sum" }
 layer { name: "inner" type: "InnerProduct" bottom: "sum" top: "inner"
   inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
 layer { name: "spp" type: "SPP" bottom: "data" top: "spp" spp_param { pyramid_height: 3 } }

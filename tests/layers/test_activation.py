@@ -52,3 +52,34 @@ def test_impossible_parameters_are_refused(layer, kind, fields, message):
 def test_prelu_needs_channels(layer):
     with pytest.raises(NetError, match="channel axis"):
         layer("PReLU", "", (4,))
+
+
+def test_scale_train_false_scales_in_test(build):
+    """As in the detection forks: TRAIN drops without scaling, TEST multiplies by 1 - ratio."""
+    text = (
+        'input: "a" input_shape { dim: 400 dim: 50 } layer { name: "d" type: "Dropout" bottom: "a" top: "t" '
+        "dropout_param { dropout_ratio: 0.3 scale_train: false } }"
+    )
+    x = torch.ones(400, 50)
+    torch.testing.assert_close(build(text, "TEST").run({"a": x}).blobs["t"], 0.7 * x)
+    dropped = build(text, "TRAIN").run({"a": x}).blobs["t"]
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 1.0]))
+    assert abs(dropped.mean().item() - 0.7) < 0.02
+
+
+@pytest.mark.proves("Axpy", gradient=True)
+@pytest.mark.parametrize("shape", [(2, 3, 1, 1), (2, 3)])
+def test_axpy(layer, shape):
+    a, x, y = (torch.randn(size, requires_grad=True) for size in (shape, (2, 3, 4, 5), (2, 3, 4, 5)))
+    found = layer("Axpy", "", shape, (2, 3, 4, 5), (2, 3, 4, 5))(a=a, b=x, c=y)["t0"]
+    factor, weight = a.detach().reshape(2, 3, 1, 1), torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(found, factor * x + y)
+    (found * weight).sum().backward()
+    torch.testing.assert_close(a.grad.reshape(2, 3), (weight * x.detach()).sum((2, 3)))
+    torch.testing.assert_close(x.grad, weight * factor)
+    torch.testing.assert_close(y.grad, weight)
+
+
+def test_axpy_refuses_other_sizes(layer):
+    with pytest.raises(NetError, match="a value per channel"):
+        layer("Axpy", "", (2, 3, 4, 5), (2, 3, 4, 5), (2, 3, 4, 5))

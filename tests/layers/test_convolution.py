@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rlossctl.errors import NetError
 
@@ -108,3 +109,23 @@ def test_deconvolution_shrinks_the_step(layer):
 def test_impossible_layers_are_refused(layer, kind, fields, message):
     with pytest.raises(NetError, match=message):
         layer(kind, f"convolution_param {{ {fields} }}", SHAPE)
+
+
+@pytest.mark.parametrize(
+    "fields, dilation", [("hole: 2", (2, 2)), ("hole_h: 3 hole_w: 2", (3, 2)), ("hole_w: 2", (1, 2))]
+)
+def test_hole_is_dilation(layer, fields: str, dilation: tuple[int, int]):
+    net = layer("Convolution", f"convolution_param {{ num_output: 2 kernel_size: 3 {fields} }}", (1, 3, 9, 9))
+    x = torch.randn(1, 3, 9, 9)
+    weight, bias = net.params["l"]
+    torch.nn.init.normal_(weight)
+    assert torch.equal(net.run({"a": x}).blobs["t0"], F.conv2d(x, weight, bias, dilation=dilation))
+
+
+def test_hole_beside_dilation_is_refused(layer):
+    with pytest.raises(NetError, match="given once"):
+        layer(
+            "Convolution",
+            "convolution_param { num_output: 2 kernel_size: 3 hole: 2 dilation: 2 }",
+            (1, 3, 9, 9),
+        )

@@ -88,3 +88,70 @@ def test_scores_that_lie_partly_outside_the_image(build):
     feed = inputs() | {"d": torch.tensor([4.0, 12.0]).repeat(2).reshape(2, 1, 1, 2)}
     with pytest.raises(NetError, match="does not fit the scores"):
         build(NET % ("", ""))(**feed)
+
+
+MEAN_FIELD = """
+input: "u" input_shape { dim: 1 dim: 3 dim: 8 dim: 12 }
+input: "i" input_shape { dim: 1 dim: 3 dim: 8 dim: 12 }
+layer { name: "split" type: "Split" bottom: "u" top: "a" top: "b" }
+layer { name: "crf" type: "MultiStageMeanfield" bottom: "a" bottom: "b" bottom: "i" top: "y"
+  multi_stage_meanfield_param { num_iterations: 4 theta_alpha: 20 theta_beta: 10 theta_gamma: 3
+    spatial_filter_weight: 2 bilateral_filter_weight: 1.5 %s } }
+"""
+
+
+def test_crf_as_rnn_with_potts_weights_is_our_mean_field(build):
+    from rlossctl.bilateral import mean_field
+
+    generator = torch.Generator().manual_seed(0)
+    unary = torch.randn(1, 3, 8, 12, generator=generator)
+    image = torch.rand(1, 3, 8, 12, generator=generator) * 255 - 120
+    net = build(MEAN_FIELD % "compatibility_mode: POTTS threshold: 2")
+    assert net.dialect == "fcn" and [tuple(blob.shape) for blob in net.params["crf"]] == [(1, 1, 3, 3)] * 3
+    found = net.run({"u": unary, "i": image}).blobs["y"].detach().softmax(1)
+    expected = mean_field(unary, image, 4, pos=[(3, 2)], bi=[(20, 10, 1.5)])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.proves("MultiStageMeanfield", gradient=True)
+def test_crf_as_rnn_learns_its_weights(build):
+    """Weights and compatibilities that mix the classes, and the gradients, against the formula."""
+    from rlossctl.bilateral import bilateral_filter
+
+    generator = torch.Generator().manual_seed(1)
+    unary = torch.randn(1, 3, 8, 12, generator=generator, requires_grad=True)
+    image = torch.rand(1, 3, 8, 12, generator=generator) * 255
+    net = build("force_backward: true" + MEAN_FIELD % "")
+    blobs = net.params["crf"]
+    with torch.no_grad():
+        for blob in blobs:
+            blob.add_(torch.randn(blob.shape, generator=generator) / 4)
+    weight = torch.randn(1, 3, 8, 12, generator=generator)
+    found = net.run({"u": unary, "i": image}).blobs["y"]
+    grads = torch.autograd.grad((found * weight).sum(), [unary, *blobs])
+    spatial, bilateral, mixing = (blob[0, 0].double() for blob in blobs)
+    u, scores = unary.double(), unary.double()
+    kernels = [(spatial, image[:, :0].double(), 3.0, 1.0), (bilateral, image.double(), 20.0, 10.0)]
+    ones = torch.ones(1, 1, 8, 12, dtype=torch.float64)
+    for _ in range(4):
+        q, message = scores.softmax(1), 0
+        for matrix, colours, xy, rgb in kernels:
+            filtered = bilateral_filter(q, colours, xy, rgb) / bilateral_filter(ones, colours, xy, rgb)
+            message = message + (matrix @ filtered.flatten(2)).unflatten(2, (8, 12))
+        scores = u - (mixing @ message.flatten(2)).unflatten(2, (8, 12))
+    torch.testing.assert_close(found.double(), scores, rtol=1e-4, atol=1e-4)
+    expected = torch.autograd.grad((scores * weight.double()).sum(), [unary, *blobs])
+    for mine, theirs in zip(grads, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ('spatial_filter_weights_str: "spatial.par"', "later version of CRF-as-RNN"),
+        ("compatibility_mode: METRIC", "compatibility_mode is not available"),
+    ],
+)
+def test_other_versions_of_crf_as_rnn_are_refused(build, fields: str, message: str):
+    with pytest.raises(NetError, match=message):
+        build(MEAN_FIELD % fields)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rlossctl.errors import DataError
+from rlossctl.errors import DataError, NetError
 from rlossctl.prototxt import load_net_parameter
 
 REST = """
@@ -117,3 +117,14 @@ def test_an_image_shape_builds_nets_without_their_data(build, shared):
         assert [net.shapes[top] for top in layer.top] == sizes
     seg = 'layer { name: "in" type: "ImageSegData" top: "data" image_data_param { batch_size: 2 } }'
     assert build(seg, data={"image_shape": (3, 7, 8)}).shapes["data"] == (2, 3, 7, 8)
+
+
+@pytest.mark.proves("ImageLabelmapData")
+def test_edge_maps_of_hed_are_fed_from_outside(build):
+    text = 'layer { name: "in" type: "ImageLabelmapData" top: "data" top: "label" '
+    text += 'image_data_param { source: "gone.lst" batch_size: 2 } }'
+    net = build(text, data={"image_shape": (3, 20, 30)})
+    assert net.shapes == {"data": (2, 3, 20, 30), "label": (2, 1, 20, 30)} and net.dialect == "fcn"
+    with pytest.raises(NetError, match="its files are not read here") as caught:
+        build(text)
+    assert caught.value.found == "gone.lst" and "--image-shape" in caught.value.advice

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rlossctl.errors import NetError
+
+from . import opencv
 
 SHAPE = (2, 3, 11, 13)
 LEVELS = (  # kernel and pad of 1, 2 and 4 bins over 11 rows and 13 columns
@@ -112,3 +116,29 @@ def test_adaptive_pooling_has_torchs_bins(layer, bins):
 def test_adaptive_pooling_needs_a_plane_and_a_size(layer, fields, shape):
     with pytest.raises(NetError, match=r"must be positive|4-D"):
         layer("AdaptivePooling", f"adaptive_pooling_param {{ {fields} }}", shape)
+
+
+@pytest.mark.parametrize("fields, size", [("", 4), ("ceil_mode: true", 4), ("ceil_mode: false", 3)])
+def test_ceil_mode_is_the_older_name_of_the_rounding(layer, fields: str, size: int):
+    x = torch.arange(49.0).reshape(1, 1, 7, 7)
+    net = layer("Pooling", f"pooling_param {{ kernel_size: 2 stride: 2 {fields} }}", (1, 1, 7, 7))
+    expected = F.max_pool2d(x, 2, 2, ceil_mode=size == 4)
+    assert torch.equal(net.run({"a": x}).blobs["t0"], expected) and expected.shape[-1] == size
+
+
+def test_ceil_mode_and_round_mode_have_to_agree(layer):
+    with pytest.raises(NetError, match="contradict"):
+        layer("Pooling", "pooling_param { kernel_size: 2 ceil_mode: true round_mode: FLOOR }", (1, 1, 7, 7))
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize("ceil", ["true", "false"])
+def test_ceil_mode_is_opencvs(build, pool: str, ceil: str):
+    text = (
+        'input: "a" input_shape { dim: 1 dim: 2 dim: 8 dim: 10 } layer { name: "p" type: "Pooling" '
+        f'bottom: "a" top: "p" pooling_param {{ pool: {pool} kernel_size: 3 stride: 2 ceil_mode: {ceil} }} }}'
+    )
+    x = torch.randn(1, 2, 8, 10)
+    expected = opencv.run(text, {"a": x.numpy()})
+    found = build(text).run({"a": x}).blobs["p"].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

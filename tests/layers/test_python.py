@@ -211,3 +211,34 @@ def test_spatial_dropout_multiplies_in_test_too(build):
 def test_spatial_dropout_reads_its_param_str_as_data(build, text):
     with pytest.raises(NetError, match="param_str does not say how to drop"):
         build(DROPOUT % text.replace("'", r"\'"))
+
+
+FED = """
+layer { name: "data" type: "Python" top: "data" top: "label" top: "im_info"
+  python_param { module: "nobody_has_this" layer: "Data" } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss" }
+layer { name: "other" type: "EuclideanLoss" bottom: "im_info" bottom: "im_info" top: "o" }
+"""
+
+
+def test_a_data_layer_is_fed_where_its_images_shape_is_given(build):
+    net = build(FED, data={"image_shape": (3, 9, 8)})
+    assert net.shapes["data"] == (1, 3, 9, 8) and net.shapes["im_info"] == (1, 3)
+    assert net.shapes["label"] == (1, 1, 7, 6)  # as the loss needs it: nobody states it
+    blobs = {"data": torch.zeros(1, 3, 9, 8), "label": torch.zeros(1, 1, 7, 6), "im_info": torch.zeros(1, 3)}
+    assert net.run(blobs).loss.item() == pytest.approx(np.log(4))
+
+
+def test_all_layers_that_would_run_a_program_are_named_at_once(build):
+    text = "".join(
+        f'layer {{ name: "p{n}" type: "Python" bottom: "data" top: "t{n}" '
+        f'python_param {{ module: "m" layer: "L{n}" }} }}'
+        for n in range(3)
+    )
+    with pytest.raises(NetError, match="would run a program: the class L0") as caught:
+        build(f'input: "data" input_shape {{ dim: 1 }} {text}', data={"image_shape": (3, 9, 8)})
+    assert "'p1' (m.L1, net.prototxt:1), 'p2' (m.L2" in caught.value.found
+    with pytest.raises(NetError, match="--image-shape"):
+        build(FED)

@@ -277,3 +277,10 @@ def test_labels_of_any_shape_are_flattened(build):
     module: Layer = build(X + layer("ReLU")).layers[0].module
     labels = flatten_labels(module, torch.tensor([[1.0, 2.7], [0.0, 3.0]]), 2, 2)
     assert labels.tolist() == [[1, 2], [0, 3]] and labels.dtype == torch.int64
+
+
+def test_interp_of_pspnet_is_bilinear_or_refused(layer):
+    fields = 'interp_param {{ zoom_factor: 2 interp_type: "{}" }}'
+    assert layer("Interp", fields.format("bilinear"), (1, 1, 3, 3)).shapes["t0"] == (1, 1, 5, 5)
+    with pytest.raises(NetError, match="interp_type is not available"):
+        layer("Interp", fields.format("nearest_neighbor"), (1, 1, 3, 3))

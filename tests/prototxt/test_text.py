@@ -133,6 +133,58 @@ def test_escapes_that_stand_for_something():
     assert parse_net(r'name: "\\m\n\t\x41\101\u00e9\'"').param.name == "\\m\n\tAAé'"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf" + NET.encode(),
+        NET.encode("utf-16"),
+        b"\xfe\xff" + NET.encode("utf-16-be"),
+        "# r\u00e9seau\n".encode("latin-1") + NET.encode(),
+        "# \u8bad\u7ec3\u7f51\u7edc {\n".encode("gbk") + NET.encode(),
+        NET.encode().replace(b"\n", b"\r\n"),
+    ],
+    ids=["UTF-8 mark", "UTF-16 LE", "UTF-16 BE", "Latin-1 comment", "GBK comment", "CR LF"],
+)
+def test_marks_and_comments_of_any_encoding_do_not_matter(tmp_path, data: bytes):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(data)
+    assert [layer.name for layer in load_net_file(path).param.layer] == ["c", "layer { r", "d"]
+
+
+def test_a_name_that_is_not_utf_8_is_an_error_with_its_line(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b"# r\xe9seau\nlayer {\n  name: 'r\xe9seau' }")
+    with pytest.raises(PrototxtError, match=f"{path}:3: holds a string that is not UTF-8"):
+        load_net_file(path)
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n", "Git LFS pointer"),
+        ("\n<!DOCTYPE html>\n<html></html>", "web page"),
+        ("<?xml version='1.0'?><Error/>", "web page or XML"),
+        ("404: Not Found", "no such file"),
+        ('{\n  "message": "Not Found"}', "no such file"),
+    ],
+)
+def test_what_a_download_leaves_in_place_of_a_file_is_named(tmp_path, text: str, found: str):
+    path = tmp_path / "net.prototxt"
+    path.write_text(text)
+    with pytest.raises(PrototxtError, match="is another kind of file") as caught:
+        load_net_file(path)
+    assert found in caught.value.found
+
+
+def test_the_odd_block_of_a_mixture_has_its_line():
+    text = "layers { type: RELU }\nlayers { type: RELU }\n\nlayer { type: 'ReLU' }\n"
+    with pytest.raises(PrototxtError) as caught:
+        parse_net(text, "net.prototxt")
+    assert caught.value.where == "net.prototxt:4"
+    assert caught.value.found == "1 `layer` and 2 `layers`; `layer` in line 4"
+    assert "layers { type: CONVOLUTION }" in caught.value.advice
+
+
 def test_braces_of_defaults_are_not_a_layers():
     text = 'name: "${NET:-a}"\nlayer { name: "x${N:-1}" }\nlayer { top: "${B:-b}" }\n'
     assert layer_lines(text) == [2, 3]

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import text_format
 
 from rlossctl.errors import PrototxtError
+from rlossctl.net import registry
 from rlossctl.prototxt import load_net_file, load_solver_parameter, parse_net, wire
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 from rlossctl.prototxt.text import net_file, parse
@@ -171,3 +172,26 @@ def test_mutated_files_are_upgraded_or_refused(golden):
             except PrototxtError:
                 refused += 1
     assert refused > 100 and upgraded > 10
+
+
+def test_types_of_the_forks_v1_have_their_names_of_today():
+    """CROP, BN, IMAGE_SEG_DATA and others, which BVLC's V1 does not have: of DeepLab v1, DeconvNet, HED."""
+    types = {
+        "IMAGE_SEG_DATA": "ImageSegData",
+        "INTERP": "Interp",
+        "SEG_ACCURACY": "SegAccuracy",
+        "DENSE_CRF": "DenseCRF",
+        "BN": "BN",
+        "UNPOOLING": "Unpooling",
+        "CROP": "Crop",
+        "IMAGE_LABELMAP_DATA": "ImageLabelmapData",
+        "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
+        "PRELU": "PReLU",
+        "ROI_POOLING": "ROIPooling",
+        "SMOOTH_L1_LOSS": "SmoothL1Loss",
+    }
+    text = "".join(f"layers {{ type: {name} name: '{name}' }}\n" for name in types)
+    layers = parse_net(text + "layers { type: INTERP interp_param { zoom_factor: 8 } }").param.layer
+    assert [layer.type for layer in layers] == [*types.values(), "Interp"]
+    assert layers[-1].interp_param.zoom_factor == 8
+    assert set(types.values()) <= set(registry.kinds())

@@ -60,6 +60,13 @@ def test_unknown_fields_are_carried_along():
         ("Normalize", 206, "norm_param { across_spatial: false scale_filler { value: 20 } }"),
         ("PixelShuffle", 888, "pixel_shuffle_param { upscale_factor: 2 }"),
         ("ReLU6", 100000, "relu6_param { negative_slope: 0 }"),
+        ("PriorBox", 203, "prior_box_param { min_size: 4 clip: true }"),
+        ("DetectionOutput", 204, "detection_output_param { num_classes: 2 nms_param { top_k: 3 } }"),
+        ("ROIPooling", 147, "roi_pooling_param { pooled_h: 7 pooled_w: 7 }"),
+        ("PSROIPooling", 149, "psroi_pooling_param { output_dim: 2 group_size: 7 }"),
+        ("SmoothL1Loss", 148, "smooth_l1_loss_param { sigma: 3 }"),
+        ("CenterLoss", 147, "center_loss_param { num_output: 9 }"),
+        ("BN", 137, "bn_param { slope_filler { value: 1 } momentum: 0.95 frozen: true }"),
     ],
 )
 def test_layers_that_forks_share_keep_the_number_of_where_they_come_from(kind, number, fields):
@@ -89,3 +96,35 @@ def test_a_field_of_our_own_stays_clear_of_the_forks(dialect):
     assert wire.decode_layer(data, "DenseCRFLoss", dialect) == layer
     (param,) = [payload for number, _, payload in fields(data) if number == 152]
     assert [number for number, _, _ in fields(param[1:])] == [1, 20001]
+
+
+def test_what_fast_rcnn_wrote_is_read_with_its_older_number():
+    (layer,) = parse_net('layer { type: "ROIPooling" roi_pooling_param { pooled_h: 7 } }').param.layer
+    data = wire._renumber(wire.encode_layer(layer, "bvlc"), {147: 8266711}, {})
+    assert wire.decode_layer(data, "ROIPooling", "bvlc") == layer
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        ("hole: 2", [1, 17]),
+        ("hole_h: 3 hole_w: 2", [1, 18, 19]),
+        ("hole: 1", [1, 20017]),
+        ("hole_h: 3", [1, 20018]),  # would be read as a dilation
+        ("force_nd_im2col: true dilation: 4", [1, 17, 18]),
+        ("dilation: 2 cudnn_convolution_algo_seeker: GET", [1, 18, 20020]),
+    ],
+)
+def test_holes_of_deeplab_v1_are_told_from_what_has_their_numbers(written, numbers):
+    text = f'layer {{ type: "Convolution" convolution_param {{ num_output: 4 {written} }} }}'
+    (layer,) = parse_net(text).param.layer
+    for dialect in DIALECTS:
+        data = wire.encode_layer(layer, dialect)
+        (param,) = [payload for number, _, payload in fields(data) if number == 106]
+        assert [number for number, _, _ in fields(param[1:])] == numbers
+        assert wire.decode_layer(data, "Convolution", dialect) == layer
+
+
+def test_segnets_bn_keeps_its_number():
+    (layer,) = parse_net('layer { type: "BN" bn_param { scale_filler { value: 1 } } }').param.layer
+    assert 45 in [number for number, _, _ in fields(wire.encode_layer(layer, "segnet"))]

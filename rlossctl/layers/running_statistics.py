@@ -1,0 +1,129 @@
+"""Normalisation with running statistics, scale and shift in one layer: PSPNet's BN, NVCaffe's BatchNorm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.prototxt.messages import FillerParameter
+
+_STATISTICS = (0.0, 0.0)  # lr_mult and decay_mult of blobs that the solver leaves alone
+
+
+class RunningNorm(Layer):
+    """(x - mean) / sqrt(variance + eps) * scale + shift per channel, with running statistics.
+
+    A subclass declares the blobs, names them (`scale`, `shift`, `running`) and sets eps, momentum and frozen:
+    whether the running statistics are used and kept, or the batch's own mean and biased variance.
+
+    Attributes:
+        eps: added to the variance.
+        momentum: the share of a running statistic that an update keeps.
+        frozen: the running statistics are used, and kept.
+    """
+
+    eps: float
+    momentum: float
+    frozen: bool
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift."""
+        raise TypeError(f"{type(self).__name__} names no blobs")
+
+    def running(self) -> tuple[Tensor, Tensor]:
+        """Running mean and variance."""
+        raise TypeError(f"{type(self).__name__} names no blobs")
+
+    def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:
+        """Declares blobs that the solver leaves alone."""
+        for filler in fillers:
+            self.add_blob(shape, filler)
+            self.blobs[-1].requires_grad_(False)
+            self.forced_rates = {**self.forced_rates, len(self.blobs) - 1: _STATISTICS}
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = (blob.flatten() for blob in self.running())
+        scale, shift = (blob.flatten() for blob in self.affine())
+        if self.frozen:
+            return F.batch_norm(x, mean, variance, scale, shift, eps=self.eps)
+        if not x.is_meta:
+            self._update(x.detach())
+        return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
+
+    @torch.no_grad()
+    def _update(self, x: Tensor) -> None:
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        variance, mean = torch.var_mean(x, axes, correction=0)
+        for blob, value in zip(self.running(), (mean, variance), strict=True):
+            blob.mul_(self.momentum).add_(value.reshape(blob.shape), alpha=1 - self.momentum)
+
+
+class RunningBN(RunningNorm):
+    """PSPNet's and ICNet's BN: slope * (x - mean) / sqrt(variance + eps) + bias (yjxiong's bn_layer.cpp).
+
+    Blobs, (1, C): slope, bias, running mean, running variance, all filled with 0 unless slope_filler and
+    bias_filler say otherwise. TEST, and TRAIN with frozen: true, use the running statistics; frozen also
+    keeps slope and bias. TRAIN without it takes the batch's own mean and biased variance, and the running
+    ones become momentum (default 0.9) of what they were and the rest of the batch's. eps defaults to 1e-5.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, shape = setup.message.bn_param, setup.bottoms[0]
+        if len(shape) < 2 or setup.tops != 1:
+            raise setup.error("needs a bottom with channels (axis 1) and one top", found=shape)
+        if param.HasField("scale_filler") or param.HasField("shift_filler") or param.HasField("bn_mode"):
+            raise setup.error(
+                "mixes the fields of two layers",
+                found="scale_filler, shift_filler or bn_mode beside slope_filler, bias_filler, momentum, "
+                "eps or frozen, or beside four param entries",
+                expected="those of SegNet's BN, or those of PSPNet's",
+            )
+        self.eps, self.momentum = param.eps, param.momentum
+        self.frozen = param.frozen or setup.phase == "TEST"
+        size = (1, shape[1])
+        for name in ("slope_filler", "bias_filler"):
+            self.add_blob(size, getattr(param, name) if param.HasField(name) else None)
+        self.add_statistics(size, None, None)
+        if param.frozen:
+            self.forced_lr_mult = 0.0
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        return self.blobs[0], self.blobs[1]
+
+    def running(self) -> tuple[Tensor, Tensor]:
+        return self.blobs[2], self.blobs[3]
+
+
+class AffineBatchNorm(RunningNorm):
+    """NVCaffe's BatchNorm with scale_bias, or scale_filler or bias_filler (batch_norm_layer.cpp of NVCaffe).
+
+    Blobs: mean, variance, a correction that is 1 and not used, scale (filled with 1) and bias (0). Unlike
+    Caffe's, the statistics are stored as they are, not as sums. The solver changes scale and bias with rates
+    of 1, whatever the param entries say. Not reproduced: the first two batches of a run replace the
+    statistics (here: moving_average_fraction counts from the start).
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, shape = setup.message.batch_norm_param, setup.bottoms[0]
+        if len(shape) < 2:
+            raise setup.error("needs a bottom with channels (axis 1)", found=shape)
+        self.eps, self.momentum = max(param.eps, 1e-5), param.moving_average_fraction
+        self.frozen = param.use_global_stats or setup.phase == "TEST"
+        one = FillerParameter(value=1)
+        self.add_statistics(shape[1:2], None, None)
+        self.add_statistics((1,), one)
+        self.add_blob(shape[1:2], param.scale_filler if param.HasField("scale_filler") else one)
+        self.add_blob(shape[1:2], param.bias_filler if param.HasField("bias_filler") else None)
+        self.forced_rates = {**self.forced_rates, 3: (1.0, 1.0), 4: (1.0, 1.0)}
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        return self.blobs[3], self.blobs[4]
+
+    def running(self) -> tuple[Tensor, Tensor]:
+        return self.blobs[0], self.blobs[1]

@@ -1,0 +1,137 @@
+"""ROIPooling and PSROIPooling: one value after the other, and against OpenCV."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rlossctl.errors import NetError
+
+from . import opencv
+
+IMAGE = (2, 18, 9, 13)
+REGIONS = torch.tensor(
+    [
+        [0, 0, 0, 51, 35],
+        [1, 8, 4, 40, 30],
+        [0, 9.5, 6.5, 10.5, 7.5],
+        [1, 30, 20, 60, 50],
+        [0, 100, 100, 120, 110],
+        [1, 20, 10, 20, 10],
+    ]
+)
+
+
+def c_round(value: float) -> int:
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
+
+
+def text(kind: str, param: str, regions: int = len(REGIONS), image: tuple[int, ...] = IMAGE) -> str:
+    sizes = " ".join(f"dim: {size}" for size in image)
+    return (
+        f'input: "x" input_shape {{ {sizes} }} input: "r" input_shape {{ dim: {regions} dim: 5 }} '
+        f'layer {{ name: "p" type: "{kind}" bottom: "x" bottom: "r" top: "p" {param} }}'
+    )
+
+
+ROI = "roi_pooling_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.25 }"
+PSROI = "psroi_pooling_param { output_dim: 2 group_size: 3 spatial_scale: 0.25 }"
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.randn(IMAGE, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_maxima_of_the_bins(build, image):
+    """roi_pooling_layer.cpp."""
+    found = build(text("ROIPooling", ROI)).run({"x": image, "r": REGIONS}).blobs["p"]
+    expected = torch.zeros(len(REGIONS), 18, 3, 4)
+    for n, region in enumerate(REGIONS.tolist()):
+        x1, y1, x2, y2 = (c_round(value * 0.25) for value in region[1:])
+        height, width = max(y2 - y1 + 1, 1) / 3, max(x2 - x1 + 1, 1) / 4
+        for i in range(3):
+            for j in range(4):
+                top, bottom = (
+                    min(max(c + y1, 0), 9) for c in (math.floor(i * height), math.ceil((i + 1) * height))
+                )
+                left, right = (
+                    min(max(c + x1, 0), 13) for c in (math.floor(j * width), math.ceil((j + 1) * width))
+                )
+                if bottom > top and right > left:
+                    part = image[int(region[0]), :, top:bottom, left:right]
+                    expected[n, :, i, j] = part.amax((1, 2))
+    assert torch.equal(found, expected)
+
+
+def test_the_means_of_the_bins_channels(build, image):
+    """psroi_pooling_layer.cu."""
+    found = build(text("PSROIPooling", PSROI)).run({"x": image, "r": REGIONS}).blobs["p"]
+    expected = torch.zeros(len(REGIONS), 2, 3, 3)
+    for n, region in enumerate(REGIONS.tolist()):
+        x1, y1, x2, y2 = (c_round(value) for value in region[1:])
+        x1, y1, x2, y2 = x1 * 0.25, y1 * 0.25, (x2 + 1) * 0.25, (y2 + 1) * 0.25
+        height, width = max(y2 - y1, 0.1) / 3, max(x2 - x1, 0.1) / 3
+        for i in range(3):
+            for j in range(3):
+                ends = math.floor(i * height + y1), math.ceil((i + 1) * height + y1)
+                top, bottom = (min(max(end, 0), 9) for end in ends)
+                ends = math.floor(j * width + x1), math.ceil((j + 1) * width + x1)
+                left, right = (min(max(end, 0), 13) for end in ends)
+                for c in range(2) if bottom > top and right > left else ():
+                    part = image[int(region[0]), (c * 3 + i) * 3 + j, top:bottom, left:right]
+                    expected[n, c, i, j] = part.mean()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind, param", [("ROIPooling", ROI), ("PSROIPooling", PSROI)])
+def test_opencv_agrees(build, image, kind: str, param: str):
+    """With one image: OpenCV takes no batch here."""
+    regions = REGIONS[[0, 1, 5]].clone()
+    regions[:, 0] = 0
+    net = text(kind, param, len(regions), (1, *IMAGE[1:]))
+    found = build(net).run({"x": image[:1], "r": regions}).blobs["p"].numpy()
+    expected = opencv.run(net, {"x": image[:1].numpy(), "r": regions.numpy()})
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.proves("ROIPooling", gradient=True)
+def test_the_gradient_goes_to_the_maxima(build):
+    net = build("force_backward: true " + text("ROIPooling", ROI, 1, (1, 1, 9, 13)))
+    x = torch.randn(1, 1, 9, 13, requires_grad=True, generator=torch.Generator().manual_seed(1))
+    y = net.run({"x": x, "r": torch.tensor([[0.0, 0, 0, 51, 35]])}).blobs["p"]
+    y.sum().backward()
+    assert x.grad.sum() == 12 and torch.equal((x.detach() * (x.grad > 0)).max(), y.max())
+
+
+@pytest.mark.proves("PSROIPooling", gradient=True)
+def test_the_gradient_is_spread_over_the_bins(build):
+    """Bins of 3 x 4 values in a region of 9 x 12: each value gets a twelfth, in the channel of its bin."""
+    net = build("force_backward: true " + text("PSROIPooling", PSROI, 1, (1, 18, 9, 13)))
+    x = torch.zeros(1, 18, 9, 13, requires_grad=True)
+    net.run({"x": x, "r": torch.tensor([[0.0, 0, 0, 47, 35]])}).blobs["p"].sum().backward()
+    expected = torch.zeros(2, 3, 3, 9, 13)
+    for i in range(3):
+        for j in range(3):
+            expected[:, i, j, 3 * i : 3 * i + 3, 4 * j : 4 * j + 4] = 1 / 12
+    torch.testing.assert_close(x.grad[0], expected.flatten(0, 2))
+
+
+@pytest.mark.parametrize(
+    "kind, param, message",
+    [
+        ("ROIPooling", "roi_pooling_param { pooled_h: 3 }", "must be positive"),
+        ("PSROIPooling", "psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 }", "squared"),
+    ],
+)
+def test_what_does_not_fit_is_refused(build, kind: str, param: str, message: str):
+    with pytest.raises(NetError, match=message):
+        build(text(kind, param))
+
+
+def test_a_region_of_no_image_is_refused(build, image):
+    with pytest.raises(NetError, match="belongs to no image"):
+        build(text("ROIPooling", ROI)).run({"x": image, "r": REGIONS + 1})
