@@ -144,8 +144,8 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["auto", "bvlc", "rloss", "segnet", "enet", "fcn"]),
         default="auto",
         show_default=True,
-        help="Caffe fork that the net is written for; auto: from layer types that only one fork has; fcn: the "
-        "branch of FCN and HED, whose Crop follows coordinates.",
+        help="Caffe fork that the net is written for; auto: from layer types that only one fork has; fcn: "
+        "the branch of FCN and HED, whose Crop follows coordinates.",
     )(command)
 
 
