@@ -133,5 +133,5 @@ def test_what_does_not_fit_is_refused(build, kind: str, param: str, message: str
 
 
 def test_a_region_of_no_image_is_refused(build, image):
-    with pytest.raises(NetError, match="belongs to no image"):
+    with pytest.raises(NetError, match="does not belong to an image"):
         build(text("ROIPooling", ROI)).run({"x": image, "r": REGIONS + 1})

@@ -69,7 +69,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
         (X + layer("Interp", "interp_param { zoom_factor: 2 pad_beg: 1 }"), "only crop"),
         (X + layer("Interp", "interp_param { zoom_factor: 0 }"), "positive"),
         (X + layer("Interp", "interp_param { zoom_factor: 2 align_corners: false }"), "height and width"),
-        (X + Y + layer("Interp", "interp_param { zoom_factor: 2 }", "xy"), "has a size already"),
+        (X + Y + layer("Interp", "interp_param { zoom_factor: 2 }", "xy"), "already has a size"),
         (X + layer("Scale", "scale_param { axis: 1 num_axes: 4 }"), "beyond the bottom"),
         (X + layer("Scale", "scale_param { axis: 5 }"), "axis out of range"),
         (X + Y + layer("Scale", "scale_param { axis: 1 }", "xy"), "does not fit"),

@@ -121,5 +121,5 @@ def test_targets_are_cut_off_before_they_are_compared_with_the_ignore_label(buil
 
 
 def test_sizes_that_differ(build):
-    with pytest.raises(NetError, match="one batch size and one count"):
+    with pytest.raises(NetError, match="same batch size and count"):
         build((SIGMOID % "").replace('"t" input_shape { dim: 4 dim: 3', '"t" input_shape { dim: 4 dim: 2'))

@@ -152,5 +152,5 @@ def test_coordinates_that_tell_nothing_are_an_error(build):
     text = DATA + 'layer { name: "f" type: "Power" bottom: "data" top: "f" }\n'
     text += 'layer { name: "r" type: "Tile" bottom: "data" top: "r" tile_param { tiles: 1 } }\n'
     text += crop("r", "data", "crop_param { by_coordinates: true }")
-    with pytest.raises(NetError, match="cannot be told from coordinates"):
+    with pytest.raises(NetError, match="cannot be computed from coordinates"):
         build(text)
