@@ -50,6 +50,7 @@ def convert(
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     dialect: str = "auto",
+    allow_missing: bool = False,
     fold_bn: str | Path | None = None,
     root: str | Path | None = None,
     image_shape: tuple[int, int, int] | None = None,
@@ -69,6 +70,8 @@ def convert(
         outputs: blobs that an ONNX model returns (default: the scores).
         classes: class names for an ONNX model's metadata.
         dialect: whose Caffe the net is for, where it does not show it.
+        allow_missing: let the weights lack layers of the net, which then keep what their fillers draw; an
+            ONNX, safetensors or PyTorch file then names them (`untrained`).
         fold_bn, root: list of images (and the folder of its names) for the statistics that are folded into
             SegNet's BN layers; `net` is then the training net.
         image_shape: (C, H, W), for a net whose data layer would look at its images to know their size.
@@ -89,9 +92,10 @@ def convert(
             where=out,
             found=f"the format {kind}",
             expected="an output that ends in .onnx",
-            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision and --no-verify",
+            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision, --tolerance and "
+            "--no-verify",
         )
-    origin = NetOrigin(net, weights, placeholders or {}, dialect)
+    origin = NetOrigin(net, weights, placeholders or {}, dialect, allow_missing)
     data = DataOverrides(fold_bn, root, image_shape)
     asked = _Asked(target, kind, source_format, data, outputs, classes, onnx_options)
     if weights is None:
@@ -131,7 +135,14 @@ def _convert_one(origin: NetOrigin, asked: _Asked) -> Verification | Rewritten |
 
 
 def _open(origin: NetOrigin, asked: _Asked) -> TrainedNet:
-    return open_trained(origin, asked.data, asked.kind, outputs=asked.outputs, classes=asked.classes)
+    return open_trained(
+        origin,
+        asked.data,
+        asked.kind,
+        outputs=asked.outputs,
+        classes=asked.classes,
+        whole=asked.target != kinds.ONNX,
+    )
 
 
 def _write(trained: TrainedNet, asked: _Asked) -> Verification:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +74,7 @@ def compare_named(
     root: str = "",
     runtime: str = "own",
     tolerance: float,
+    allow_missing: bool = False,
 ) -> Compared:
     """Compares two models blob by blob where names coincide, on random images and on those of a list.
 
@@ -83,17 +84,18 @@ def compare_named(
         images, root: a list of photos, and the folder of its names.
         runtime: what runs the candidate: "own" (PyTorch or ONNX Runtime), or "opencv" (its Caffe importer).
         tolerance: allowed largest difference, as a share of the blob's largest magnitude.
+        allow_missing: let weights lack layers; both models then have what the fillers draw.
 
     Raises:
         RlossError: a file cannot be opened, or the two have no blob in common.
     """
-    first = open_blobs(reference, placeholders, dialect)
+    first = open_blobs(reference, placeholders, dialect, allow_missing)
     if runtime == "opencv":
         from rlossctl.converters.verifying.opencv import OpenCvModel
 
-        second: BlobModel = OpenCvModel(open_net(candidate, placeholders, dialect))
+        second: BlobModel = OpenCvModel(open_net(candidate, placeholders, dialect, allow_missing))
     else:
-        second = open_blobs(candidate, placeholders, dialect)
+        second = open_blobs(candidate, placeholders, dialect, allow_missing)
     preprocess = first.preprocess or second.preprocess
     shape = _common_shape(first, second)
     drawn = trials.random_trials(shape, preprocess)
@@ -124,7 +126,10 @@ def _common_shape(first: BlobModel, second: BlobModel) -> Shape:
 
 
 def open_blobs(
-    named: str, placeholders: Mapping[str, object] | None = None, dialect: str = "auto"
+    named: str,
+    placeholders: Mapping[str, object] | None = None,
+    dialect: str = "auto",
+    allow_missing: bool = False,
 ) -> BlobModel:
     """A model of any format as a stream of blobs: `NET.prototxt,WEIGHTS`, or one file that holds both.
 
@@ -138,7 +143,7 @@ def open_blobs(
                 "an ONNX model goes without a net", where=named, found=prototxt, advice=f"write {model} alone"
             )
         return open_onnx(Path(named))
-    return torch_model(open_net(named, placeholders, dialect))
+    return torch_model(open_net(named, placeholders, dialect, allow_missing))
 
 
 def torch_model(net: Net) -> TorchModel:
@@ -199,7 +204,9 @@ def _check_input(path: Path, model: ModelProto) -> None:
         )
 
 
-def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str) -> Net:
+def open_net(
+    named: str, placeholders: Mapping[str, object] | None, dialect: str, allow_missing: bool = False
+) -> Net:
     """The net of `NET.prototxt,WEIGHTS`, or of a weights file that implies its net.
 
     Raises:
@@ -207,11 +214,12 @@ def open_net(named: str, placeholders: Mapping[str, object] | None, dialect: str
     """
     prototxt, comma, weights = named.partition(",")
     if comma:
-        return open_trained(NetOrigin(prototxt, weights, placeholders or {}, dialect)).net
+        origin = NetOrigin(prototxt, weights, placeholders or {}, dialect, allow_missing)
+        return open_trained(origin, whole=False).net
     if kinds.by_name(named) != kinds.PROTOTXT:
         with implied_net(NetOrigin(named, None, placeholders or {}, dialect)) as implied:
             if implied is not None:
-                return open_trained(implied.origin).net
+                return open_trained(replace(implied.origin, allow_missing=allow_missing), whole=False).net
     raise UsageError(
         "is only half of a model",
         where=named,

@@ -56,6 +56,10 @@ class ClassCounts:
         """Hits, truth and predicted as [..., 3, C]."""
         return np.stack([self.hits, self.truth, self.predicted], axis=-2)
 
+    def images(self, places: Sequence[int]) -> ClassCounts:
+        """Of some images: [N, C]."""
+        return ClassCounts(self.hits[places], self.truth[places], self.predicted[places])
+
     def image(self, index: int) -> ClassCounts:
         """Of one image: [C]."""
         return ClassCounts(self.hits[index], self.truth[index], self.predicted[index])

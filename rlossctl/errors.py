@@ -49,6 +49,10 @@ class RlossError(Exception):
         return "\n".join(lines)
 
 
+class RlossWarning(UserWarning):
+    """Something that makes a result doubtful without making it impossible."""
+
+
 class PrototxtError(RlossError):
     """A prototxt (net or solver) that cannot be read or does not make sense."""
 

@@ -46,7 +46,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
         os.chmod(name, 0o666 & ~_umask())
-        _give_name(Path(name), target)
+        give_name(Path(name), target)
     except OSError as error:
         _remove(name)
         raise cannot_write(target, error) from error
@@ -71,7 +71,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         written = Path(folder) / target.name
         yield written
-        _give_name(written, target)
+        give_name(written, target)
     except OSError as error:
         if error.errno not in _ABOUT_WRITING:  # whoever writes may read other files, too
             raise
@@ -80,8 +80,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _give_name(written: Path, target: Path) -> None:
-    """Renames a finished file. It and its new name are on the disk before this returns."""
+def give_name(written: Path, target: Path) -> None:
+    """Renames a finished file, which is on the disk with its new name before this returns."""
     _fsync(written)
     os.replace(written, target)
     # A folder that cannot be opened or synced (some network file systems) keeps the name in its own time.

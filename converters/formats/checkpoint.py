@@ -34,10 +34,13 @@ def write(trained: TrainedNet, out: Path) -> Verification:
 
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The file's bytes; `shared` and `source`, which are JSON in other formats, become dictionaries."""
+    """The file's bytes; `shared`, `source` and `untrained` are JSON in other formats and containers here."""
     content = {
         "state_dict": {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()},
-        **{key: json.loads(text) if key in ("shared", "source") else text for key, text in metadata.items()},
+        **{
+            key: json.loads(text) if key in ("shared", "source", "untrained") else text
+            for key, text in metadata.items()
+        },
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)

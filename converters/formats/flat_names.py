@@ -34,9 +34,12 @@ def arrays(net: Net) -> dict[str, np.ndarray]:
 
 
 def metadata(trained: TrainedNet) -> dict[str, str]:
-    """What travels with the tensors: the net, what its layers share, and the files' names and hashes."""
+    """What travels with the tensors: the net, what its layers share, the files' names and hashes, and
+    layers that had no weights."""
+    untrained = {"untrained": json.dumps(list(trained.untrained))} if trained.untrained else {}
     return {
         "prototxt": trained.net_text(),
         "shared": json.dumps(sharing(trained.net)),
         "source": json.dumps(trained.provenance()),
+        **untrained,
     }

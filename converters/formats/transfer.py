@@ -33,6 +33,7 @@ from rlossctl.weights import (
     write_caffemodel_h5,
 )
 from rlossctl.weights.blobs import LayerBlobs
+from rlossctl.weights.finite import describe, not_finite
 from rlossctl.weights.kinds import CAFFEMODEL, CAFFEMODEL_H5, CHECKPOINT, SAFETENSORS
 from rlossctl.weights.wire import encode_bytes
 from rlossctl.words import counted
@@ -99,7 +100,23 @@ def transfer(file: Path, out: Path, kind: str | None, target: str) -> Transferre
     with atomic_path(out) as written:
         method = way.write(weights, written)
         whole = target == CAFFEMODEL and IMAGE in getattr(weights, "metadata", {})
-        return Transferred(str(out), method, (f"not kept: {way.lost}",) if way.lost and not whole else ())
+        lost = (f"not kept: {way.lost}",) if way.lost and not whole else ()
+        return Transferred(str(out), method, (*lost, *_doubts(weights)))
+
+
+def _doubts(weights: Weights) -> tuple[str, ...]:
+    """A warning of values that are not finite; they are copied as they are."""
+    if isinstance(weights, TensorFile):
+        arrays = ((f"tensor {name!r}", entry.read()) for name, entry in weights.tensors.items())
+    else:
+        arrays = (
+            (f"layer {layer.name!r} blob {index}", blob.array())
+            for layer in weights.layers
+            for index, blob in enumerate(layer.blobs)
+            if blob is not None
+        )
+    found = list(not_finite(arrays))
+    return (f"warning: NaN or infinity, copied as it is: {describe(found)}",) if found else ()
 
 
 def tensors_of(weights: Weights) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,8 +70,15 @@ def fit(file: TensorFile, given: Mapping[str, object] | None = None) -> Fit:
     return recognise(file).config(facts_of(file, given))
 
 
-def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) -> tuple[str, ...]:
-    """Copies a checkpoint's tensors into a net that comes with rlossctl, and returns notes.
+class Filled(NamedTuple):
+    """Notes for the user, and the layers that keep their fillers, where only a backbone was in the file."""
+
+    notes: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) -> Filled:
+    """Copies a checkpoint's tensors into a net that comes with rlossctl.
 
     Args:
         given: placeholders that the user set, for what a file does not tell.
@@ -112,7 +120,7 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
         )
     if spare:
         notes.append(f"note: not used: {', '.join(spare)}")
-    return tuple(notes)
+    return Filled(tuple(notes), tuple(kept))
 
 
 def _misfits(wanted: Wanted, tensors: Tensors) -> Iterator[str]:

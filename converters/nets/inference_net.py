@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from rlossctl.converters import importers
 from rlossctl.errors import UsageError
 from rlossctl.net import Net
 from rlossctl.net.build import load_inference_net
+from rlossctl.net.coverage import Coverage, copy_covered, require_finite_layers
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.origin import DataOverrides, NetOrigin
-from rlossctl.net.parameters import coverage_notes
 from rlossctl.prototxt import to_text
 from rlossctl.resources import is_named, named_text
 from rlossctl.weights import TensorFile, kinds, load_weights
@@ -31,6 +31,7 @@ class TrainedNet:
         outputs: blobs that the user named for ONNX.
         classes: names for an ONNX file.
         notes: what the user should know about the weights.
+        untrained: layers without weights in the file, which the user lets be missing.
     """
 
     net: Net
@@ -39,6 +40,7 @@ class TrainedNet:
     outputs: tuple[str, ...]
     classes: tuple[str, ...] | None
     notes: tuple[str, ...]
+    untrained: tuple[str, ...] = ()
 
     def deploy(self) -> Deploy:
         """The part of the net that is exported as a function of the image."""
@@ -60,16 +62,20 @@ def open_trained(
     *,
     outputs: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    whole: bool = True,
 ) -> TrainedNet:
     """Loads a net for inference with its weights.
 
     Args:
         data: in place of the data layers' own.
         kind: the weights' format in place of what suffix and content tell.
+        whole: every layer needs weights that are finite, not only those that lead to the outputs. A
+            checkpoint of another program may then hold a backbone alone, as training starts from.
 
     Raises:
         UsageError: weights are missing, or the prototxt stands where they belong.
-        WeightsError: no layer of the file fits the net by name, or a checkpoint of another program does not.
+        WeightsError: layers without weights (unless `origin` allows it) or with values that are not finite,
+            or a checkpoint of another program that does not fit.
     """
     prototxt, weights = Path(origin.prototxt), origin.weights
     if weights is None:
@@ -83,9 +89,15 @@ def open_trained(
             advice=f"write {weights} {prototxt}",
         )
     net = load_inference_net(origin, data)
-    notes = (*net.file.notes, *_fill(net, weights, kind, origin.placeholders))
+    needed = None if whole else {layer.name for layer in Deploy(net, outputs or None).layers}
+    coverage, notes = _fill(net, origin, kind, whole)
+    coverage.require(origin.allow_missing, needed)
+    require_finite_layers(net, str(weights), needed)
+    warning = coverage.warning(needed)
+    notes = (*net.file.notes, *notes, *coverage.notes(needed), *([f"warning: {warning}"] if warning else []))
     named = tuple(classes) if classes else None
-    return TrainedNet(net, prototxt, Path(weights), tuple(outputs or ()), named, notes)
+    untrained = coverage.lacking(needed)
+    return TrainedNet(net, prototxt, Path(weights), tuple(outputs or ()), named, notes, untrained)
 
 
 def provenance(**files: Path) -> dict[str, dict[str, str]]:
@@ -109,9 +121,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fill(net: Net, weights: str | Path, kind: str | None, given: Mapping[str, object]) -> tuple[str, ...]:
+def _fill(net: Net, origin: NetOrigin, kind: str | None, whole: bool) -> tuple[Coverage, tuple[str, ...]]:
     """Copies the weights into the net: by layer name, or as the program that wrote them names its tensors."""
-    model = load_weights(weights, kind)
+    where = str(origin.weights)
+    model = load_weights(where, kind)
     if isinstance(model, TensorFile) and not model.is_ours:
-        return importers.fill(net, model, given)
-    return coverage_notes(*net.copy_model(model, str(weights)), net.params, str(weights))
+        filled = importers.fill(net, model, origin.placeholders)
+        copied = tuple(name for name in net.params if name not in filled.kept)
+        return Coverage(where, copied, missing=() if whole else filled.kept), filled.notes
+    return copy_covered(net, model, where), ()

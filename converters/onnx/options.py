@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rlossctl.converters.verifying.comparison import TOLERANCE
 from rlossctl.data.modelcard import Head
 from rlossctl.errors import UsageError
 
@@ -32,6 +33,7 @@ class OnnxOptions:
             without VNNI its sums may saturate.
         keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
         verify: whether the file is compared with the net.
+        tolerance: largest difference to the net that is accepted, as a share of the blob's largest magnitude.
         verify_images: list of images to compare on, besides random ones.
         root: folder of the names in both lists.
 
@@ -52,6 +54,7 @@ class OnnxOptions:
     activations: Activations = "uint8"
     keep: tuple[str, ...] = ()
     verify: bool = True
+    tolerance: float = TOLERANCE
     verify_images: str | None = None
     root: str = ""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -20,14 +21,15 @@ from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import chosen_layers
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
-from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Verification, accept
+from rlossctl.converters.verifying.comparison import Comparison, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask
+from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.open_model import PreprocessOverrides
-from rlossctl.files import atomic_path
+from rlossctl.files import atomic_path, give_name
 from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
 from rlossctl.words import counted
 
@@ -35,13 +37,16 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input size
+HASH = 16  # hexadecimal digits of it in a name
 LARGEST = 2**31 - 2**20  # bytes of one protobuf message, and room for what is not weights
 
 
 def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) -> Verification:
     """Exports the scores (or the named outputs) as a function of the image batch; see OnnxOptions.
 
-    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file, `<out>.data`.
+    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file,
+    `<out>.HASH.data`, whose name tells its content: whatever ends the program, a graph never meets weights
+    that are not its own. Those of the file that is overwritten are removed behind it.
 
     Raises:
         NetError: a layer cannot be exported.
@@ -57,12 +62,13 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         job = _Job(trained, job.options, fixed=f"sizes that vary cannot be exported ({error.found})")
         model, card = job.export()
     found = job.compare_blobs(model, card.blobs)
-    accept(Verification(str(out), "", TOLERANCE, tuple(found)))
+    accept(Verification(str(out), "", job.options.tolerance, tuple(found)), job.rounding)
     with atomic_path(out) as written:
         notes = [*job.notes, *job.finish(model, card, written)]
         found += job.compare_file(written)
-        verification = accept(job.verification(out, found, notes))
-        notes = _place_data(written, out)
+        verification = accept(job.verification(out, found, notes), job.rounding)
+        notes, data = _place_data(written, out)
+    _remove_older_data(out, data)
     return replace(verification, notes=(*verification.notes, *notes))
 
 
@@ -145,7 +151,15 @@ class _Job:
             method = f"before it was brought to {self.options.precision}: {method}"
         if not found:
             method = "nothing was compared with the net (--no-verify)"
-        return Verification(str(out), method, TOLERANCE, tuple(found), tuple(notes), tuple(self.outputs))
+        tolerance = self.options.tolerance
+        return Verification(str(out), method, tolerance, tuple(found), tuple(notes), tuple(self.outputs))
+
+    def rounding(self, bad: Comparison) -> float | None:
+        """The net's own rounding, where that explains a difference."""
+        trial = next((trial for trial in self._trials() if trial.name == bad.trial), None)
+        softmax = self.ends.head == "softmax"
+        own = None if trial is None else own_rounding(self.net, trial, bad.blob, softmax)
+        return own if is_rounding(bad, own) else None
 
     def _refuse_masks_in_half(self) -> None:
         for layer in self.deploy.layers:
@@ -226,6 +240,7 @@ class _Job:
             blobs=blobs,
             source={kind: origin[kind] for kind in ("prototxt", "weights")},
             version=origin["tool"]["version"],
+            untrained=list(self.trained.untrained),
         )
 
     def _trials(self) -> Iterator[trials.Trial]:
@@ -285,17 +300,46 @@ def _save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
     model.producer_name, model.producer_version = "rlossctl", card.version
     weights = sum(len(entry.raw_data) for entry in model.graph.initializer)
     large = weights > LARGEST
-    beside = f"{path.name}.data" if large else None
+    beside = f"{path.name}.{_content_hash(model)}.data" if large else None
     onnx.save_model(model, path, save_as_external_data=large, location=beside)
     return result
 
 
-def _place_data(written: Path, out: Path) -> list[str]:
-    """Moves the weights that lie beside a large file to its folder, before the file itself gets its name."""
-    data = written.with_name(f"{written.name}.data")
-    if not data.exists():
-        return []
-    os.replace(data, out.with_name(data.name))
-    return [
+def _content_hash(model: ModelProto) -> str:
+    """Tells the weights of a model from all others."""
+    digest = hashlib.sha256()
+    for tensor in model.graph.initializer:
+        digest.update(f"{tensor.name} {tensor.data_type} {len(tensor.raw_data)}\n".encode())
+        digest.update(tensor.raw_data)
+    return digest.hexdigest()[:HASH]
+
+
+def _data_beside(path: Path, called: str) -> list[Path]:
+    """Files of weights in the folder of `path` that belong to a model of some name."""
+    pattern = re.compile(rf"{re.escape(called)}\.[0-9a-f]{{{HASH}}}\.data")
+    return [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
+
+
+def _place_data(written: Path, out: Path) -> tuple[list[str], Path | None]:
+    """Moves the weights that lie beside a large file to its folder, before the file itself gets its name.
+
+    Returns:
+        Notes, and the file with the weights.
+    """
+    found = _data_beside(written, written.name)
+    if not found:
+        return [], None
+    (data,) = found
+    target = out.with_name(data.name)
+    give_name(data, target)
+    words = (
         f"note: above 2 GB, the most that one ONNX file can hold: the weights are in {data.name}, beside it"
-    ]
+    )
+    return [words], target
+
+
+def _remove_older_data(out: Path, data: Path | None) -> None:
+    """Removes the weights of files that had the name of `out` before it."""
+    for file in _data_beside(out, out.name):
+        if file != data:
+            file.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +65,12 @@ class TorchModel:
         channels, *size = deploy.input_shape[1:]
         self.input_shape: Shape = (None, channels, *((None, None) if dynamic else size))
         self.preprocess = preprocess
+
+    def doubled(self) -> TorchModel:
+        """The same, computed in double precision."""
+        twin = copy.copy(self)
+        twin._deploy = copy.deepcopy(self._deploy).double()
+        return twin
 
     def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
         """See BlobModel."""

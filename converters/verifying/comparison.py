@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -138,21 +138,29 @@ def first_bad(comparisons: Iterable[Comparison], tolerance: float) -> Comparison
     return next((entry for entry in comparisons if not entry.error <= tolerance), None)
 
 
-def accept(verification: Verification) -> Verification:
+def accept(
+    verification: Verification, rounding: Callable[[Comparison], float | None] = lambda bad: None
+) -> Verification:
     """Returns the verification if every comparison is within tolerance.
+
+    Args:
+        rounding: for a comparison that is not, how large the net's own rounding is, if that explains it.
 
     Raises:
         VerificationError: names the first blob that is not, its layer, and both values.
     """
     bad = first_bad(verification.comparisons, verification.tolerance)
     if bad is not None:
-        raise mismatch(
-            bad,
-            verification.tolerance,
-            verification.out,
-            "the net",
-            "nothing was written; report the prototxt and the versions of torch and onnxruntime",
-        )
+        advice = "nothing was written; report the prototxt and the versions of torch and onnxruntime"
+        own = rounding(bad)
+        if own is not None and np.isfinite(verification.worst.error):
+            enough = float(f"{1.5 * verification.worst.error:.0e}")
+            advice = (
+                "nothing was written. This is rounding that the net amplifies, not a fault: the net's own "
+                f"float32 is {own:.2g} of the blob's largest magnitude away from float64. --tolerance "
+                f"{enough:g} accepts it"
+            )
+        raise mismatch(bad, verification.tolerance, verification.out, "the net", advice)
     return verification
 
 

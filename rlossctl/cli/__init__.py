@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import NoReturn
+import warnings
+from typing import NoReturn, TextIO
 
 import click
 
 import rlossctl
 from rlossctl.cli import escaped, groups
-from rlossctl.errors import RlossError
+from rlossctl.errors import RlossError, RlossWarning
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
 COMMANDS = {
@@ -84,6 +85,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `rlossctl` script."""
+    warnings.showwarning = _show_warning
     try:
         cli.main(prog_name="rlossctl", standalone_mode=False)
         sys.stdout.flush()  # so that a full disk is reported here, not while Python exits
@@ -104,6 +106,19 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         _fail(escaped.explained(error))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings as a sentence; those of other packages with their place."""
+    text = f"{message}" if issubclass(category, RlossWarning) else f"{category.__name__}: {message}"
+    click.echo(f"warning: {text}", err=True)
 
 
 def _fail(error: RlossError) -> NoReturn:

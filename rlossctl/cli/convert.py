@@ -85,6 +85,13 @@ _ONNX = (
             show_default=True,
             help="Compare every blob with the net's before the file gets its name.",
         ),
+        click.option(
+            "--tolerance",
+            type=click.FloatRange(min=0, max=1),
+            default=1e-4,
+            show_default=True,
+            help="Largest difference to the net, as a share of the blob's largest magnitude.",
+        ),
         click.option("--verify-images", metavar="LIST", help="Compare on these photos as well."),
     ),
 )
@@ -104,6 +111,7 @@ def _onnx_options(
     activations: Activations,
     keep: tuple[str, ...],
     verify: bool,
+    tolerance: float,
     verify_images: str | None,
 ) -> OnnxOptions:
     from rlossctl.converters.onnx.options import OnnxOptions
@@ -122,6 +130,7 @@ def _onnx_options(
         activations=activations,
         keep=keep,
         verify=verify,
+        tolerance=tolerance,
         verify_images=verify_images,
     )
 
@@ -152,6 +161,7 @@ def _onnx_options(
     "Net",
     options.placeholders,
     options.dialect,
+    options.allow_missing,
     options.python_layers,
     options.image_shape,
     click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Blob that ONNX returns."),
@@ -171,6 +181,7 @@ def command(
     target_format: str | None,
     placeholders: Mapping[str, object],
     dialect: str,
+    allow_missing: bool,
     outputs: tuple[str, ...],
     classes: str | None,
     fold_bn: str | None,
@@ -218,6 +229,7 @@ def command(
             outputs=outputs,
             classes=class_names(classes),
             dialect=dialect,
+            allow_missing=allow_missing,
             fold_bn=fold_bn,
             root=root,
             image_shape=image_shape,

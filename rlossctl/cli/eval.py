@@ -13,6 +13,7 @@ from rlossctl.cli import groups, options, prediction
 if TYPE_CHECKING:
     from rlossctl.evaluation.job import Outcome
     from rlossctl.evaluation.running.decoders import Decoders
+    from rlossctl.evaluation.scoring.evaluation import Evaluation
 
 EPILOG = """\b
 Examples:
@@ -41,8 +42,9 @@ Examples:
 \b
 JSON keys for one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou,
 accuracy, pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric,
-and caffe with --metric caffe. For several models: models (name -> the same keys) and differences. Shares are
-0 to 1, or null if undefined. docs/evaluation.md defines every score.
+warnings (kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and
+caffe with --metric caffe. For several models: models (name -> the same keys) and differences. Shares are 0 to
+1, or null if undefined. docs/evaluation.md defines every score.
 """
 
 
@@ -64,11 +66,17 @@ and caffe with --metric caffe. For several models: models (name -> the same keys
         help="Label of pixels that do not count.",
     ),
     options.classes(),
+    click.option(
+        "--upright",
+        is_flag=True,
+        help="Turn photos as their EXIF orientation says: for labels that were drawn on upright photos.",
+    ),
 )
 @groups.option_group(
     "Model",
     options.placeholders,
     options.dialect,
+    options.allow_missing,
     options.python_layers,
     click.option("--names", metavar="A,B,...", help="Names for the models.  [default: their files' names]"),
 )
@@ -102,6 +110,13 @@ and caffe with --metric caffe. For several models: models (name -> the same keys
     "Running",
     options.device,
     options.decoding,
+    click.option(
+        "--skip-broken",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Leave out up to N photos and labels that cannot be read or differ in size, and list them.",
+    ),
     click.option("--state", metavar="FILE", help="Continue from this file if it exists, and update it."),
 )
 @groups.option_group(
@@ -132,6 +147,7 @@ def command(
     limit: int | None,
     placeholders: Mapping[str, object],
     dialect: str,
+    allow_missing: bool,
     mean: tuple[float, float, float] | None,
     scale: float | None,
     rgb: bool,
@@ -144,6 +160,7 @@ def command(
     classes: str | None,
     names: str | None,
     metric: str,
+    skip_broken: int,
     report: str | None,
     pictures: int,
     json_file: str | None,
@@ -172,11 +189,17 @@ def command(
     paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
-            with_settings(paired, placeholders, dialect),
+            with_settings(paired, placeholders, dialect, allow_missing),
             ImageList(data, root, label_dir, limit),
             overrides=PreprocessOverrides(mean, scale, rgb, crop),
             counting=Counting(ignore, interest, band),
-            options=EvalOptions(class_names(classes), pictures if report else 0, Decoding(workers, decoders)),
+            options=EvalOptions(
+                class_names(classes),
+                pictures if report else 0,
+                Decoding(workers, decoders),
+                skip_broken=skip_broken,
+            ),
+            rescue=functools.partial(_rescue, metric, json_file),
             metric=metric,
             **others,
         ),
@@ -199,6 +222,14 @@ def _check_outputs(report: str | None, *files: str | None) -> None:
     for file in files:
         if file and file != "-":
             check_writable(file)
+
+
+def _rescue(metric: str, json_file: str | None, evaluations: dict[str, Evaluation]) -> None:
+    """Writes what was counted before an error; `stopped` in the JSON says that it is not the whole list."""
+    from rlossctl.evaluation.scoring import results
+
+    if json_file and next(reversed(evaluations.values())).images:
+        options.write_json(json_file, results.all_to_json(evaluations, {}, metric))
 
 
 def _write(

@@ -36,7 +36,7 @@ def command(
 
     For a net: shapes, parameters, multiply-adds, memory and receptive field, without allocating a weight, and
     a drawing; placeholders in names and paths may stay unset. For weights: shapes, and the Caffe or program
-    that wrote them; values are not read.
+    that wrote them, and blobs with NaN or infinity.
 
     \b
     Examples:

@@ -149,6 +149,15 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def allow_missing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--allow-missing`."""
+    return click.option(
+        "--allow-missing",
+        is_flag=True,
+        help="Go on where the weights lack layers of the net; these keep what their fillers draw.",
+    )(command)
+
+
 def python_layers(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--allow-python-layers`, which applies to the whole command."""
 

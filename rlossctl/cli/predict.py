@@ -85,10 +85,19 @@ class Kinds(click.ParamType):
         "--root", default="", metavar="DIR", help="Folder of the names in lists and on standard input."
     ),
 )
-@groups.option_group("Model", options.placeholders, options.dialect)
+@groups.option_group("Model", options.placeholders, options.dialect, options.allow_missing)
 @prediction.input_options
 @prediction.protocol_options
 @prediction.rule_options
+@groups.option_group(
+    "Photos",
+    click.option(
+        "--upright/--no-upright",
+        default=True,
+        show_default=True,
+        help="Turn photos as their EXIF orientation says; labels and overlays come out upright.",
+    ),
+)
 @groups.option_group("Running", options.device, options.decoding)
 @options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
@@ -107,8 +116,10 @@ def command(
     rule: Rule,
     device: str,
     dialect: str,
+    allow_missing: bool,
     workers: int,
     decoders: Decoders,
+    upright: bool,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
@@ -123,16 +134,22 @@ def command(
     from rlossctl.evaluation.predicting.predictor import Predictor
     from rlossctl.evaluation.reporting import table
     from rlossctl.evaluation.running.named import Named, split_weights
-    from rlossctl.evaluation.running.open_model import PreprocessOverrides, open_model
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides, naming_weights, open_model
 
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    opened = open_model(Named("", model, weights, placeholders, dialect), device)
+    called = Named("", model, weights, placeholders, dialect, allow_missing)
+    opened = open_model(called, device)
     preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
     outputs = prediction_files.Outputs(out, kinds if out else (), archive)
     click.echo(table.format_run(opened, predictor))
-    summary = prediction_files.predict_photos(predictor, photos, outputs, workers=workers, decoders=decoders)
+    for warning in opened.warnings:
+        click.echo(f"warning  {warning}")
+    with naming_weights(called):
+        summary = prediction_files.predict_photos(
+            predictor, photos, outputs, workers=workers, decoders=decoders, upright=upright
+        )
     click.echo(prediction_files.format_summary(summary, outputs))
     sys.exit(1 if summary.failed else 0)

@@ -18,6 +18,7 @@ from rlossctl.cli import groups, options
     click.option("--level", type=int, default=0, show_default=True, help="Level of the net's state."),
     click.option("--stage", "stages", multiple=True, help="Stage of the net's state. Repeatable."),
     options.dialect,
+    options.allow_missing,
     options.python_layers,
 )
 @groups.option_group(
@@ -45,6 +46,7 @@ def command(
     stages: tuple[str, ...],
     device: str,
     dialect: str,
+    allow_missing: bool,
     json_file: str | None,
 ) -> None:
     """Run batches of NET.prototxt's own test data with WEIGHTS; print every output and the means.
@@ -62,7 +64,7 @@ def command(
     from rlossctl.solver.testing import run_test
 
     tested = run_test(
-        NetOrigin(net, weights, placeholders, dialect),
+        NetOrigin(net, weights, placeholders, dialect, allow_missing),
         iterations=iterations,
         data=DataOverrides(data, root),
         level=level,

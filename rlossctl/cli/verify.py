@@ -15,6 +15,7 @@ from rlossctl.cli import groups, options
 @click.argument("candidate", metavar="B")
 @options.placeholders
 @options.dialect
+@options.allow_missing
 @click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images.")
 @click.option("--root", metavar="DIR", default="", help="Folder of the names in the list.")
 @click.option(
@@ -38,6 +39,7 @@ def command(
     candidate: str,
     placeholders: Mapping[str, object],
     dialect: str,
+    allow_missing: bool,
     images: str | None,
     root: str,
     runtime: str,
@@ -63,6 +65,7 @@ def command(
         candidate,
         placeholders=placeholders,
         dialect=dialect,
+        allow_missing=allow_missing,
         images=images,
         root=root,
         runtime=runtime,

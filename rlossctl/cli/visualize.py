@@ -82,6 +82,7 @@ def command() -> None:
     options.classes(),
     options.placeholders,
     options.dialect,
+    options.allow_missing,
 )
 @groups.option_group(
     "Device and output",
@@ -104,6 +105,7 @@ def densecrf(
     classes: str | None,
     placeholders: Mapping[str, object],
     dialect: str,
+    allow_missing: bool,
     device: str,
 ) -> None:
     """Draw the gradient of the DenseCRF loss for one IMAGE: a PNG per class and a montage.
@@ -129,6 +131,7 @@ def densecrf(
         mean=mean,
         classes=class_names(classes),
         soften=soften,
+        allow_missing=allow_missing,
     )
     height, width = scored.photo.shape[:2]
     click.echo(f"image    {image}, {width}x{height}\nscores   {scored.origin}\ncolours  {scored.seen}")

@@ -7,19 +7,32 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from rlossctl.errors import DataError, UsageError
+from rlossctl.errors import DataError, RlossWarning, UsageError
 from rlossctl.files import require_regular
 
 # The most pixels that a decoded picture may have: pillow's own limit, or the value of RLOSSCTL_MAX_PIXELS.
 LARGEST_PICTURE = 2 * 89_478_485
 MAX_PIXELS = "RLOSSCTL_MAX_PIXELS"
 _ORIENTATION = 0x0112  # its EXIF tag
+# What makes a photo [H, W, C] of each orientation upright.
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
+}
+_ON_THE_SIDE = (5, 6, 7, 8)
 # What pillow raises on files that are missing, truncated, damaged or absurdly large.
 _BROKEN = (
     OSError,
@@ -36,21 +49,58 @@ _BROKEN = (
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def read_image(path: str | os.PathLike[str], *, color: bool = True, listed: str | None = None) -> np.ndarray:
+class RotatedPhotos(RlossWarning):
+    """Photos are to be turned, as their EXIF orientation says, and are not."""
+
+
+class Photo(NamedTuple):
+    """A photo that was read.
+
+    Attributes:
+        pixels: uint8 [H, W, 3] or [H, W, 1].
+        orientation: what EXIF says of the file, 1 to 8; 1 is upright.
+        turned: whether the pixels were turned by it.
+    """
+
+    pixels: np.ndarray
+    orientation: int = 1
+    turned: bool = False
+
+    @property
+    def rotated(self) -> bool:
+        """Whether the pixels are not upright."""
+        return self.orientation != 1 and not self.turned
+
+
+def read_photo(
+    path: str | os.PathLike[str], *, color: bool = True, upright: bool = False, listed: str | None = None
+) -> Photo:
+    """As `read_image`, with what EXIF says of the photo's orientation."""
+    with _opened(path, _place(path, listed)) as image:
+        pixels = _pixels(image, color, _place(path, listed))
+        orientation = _orientation(image)
+    if not upright or orientation == 1:
+        return Photo(pixels, orientation)
+    return Photo(np.ascontiguousarray(_UPRIGHT[orientation](pixels)), orientation, turned=True)
+
+
+def read_image(
+    path: str | os.PathLike[str], *, color: bool = True, upright: bool = False, listed: str | None = None
+) -> np.ndarray:
     """The photo as uint8 [H, W, 3], blue first, or [H, W, 1] grey with `color=False`.
 
     Like cv::imread: grey is replicated, alpha is dropped, 16 bits become 8, and colours become grey with
-    the decoders' own weights. The EXIF orientation is not applied: labels have none, so they would no longer
-    match the photo.
+    the decoders' own weights. The EXIF orientation is applied where `upright` asks for it: labels have none,
+    so they fit one of the two only.
 
     Args:
+        upright: turn and mirror the photo as its EXIF orientation says.
         listed: the line that names the file (`list.txt:12`), for the error.
 
     Raises:
         DataError: the file is missing, truncated, damaged, too large, or not a picture.
     """
-    with _opened(path, _place(path, listed)) as image:
-        return _pixels(image, color, _place(path, listed))
+    return read_photo(path, color=color, upright=upright, listed=listed).pixels
 
 
 def decode_image(data: bytes, where: str, color: bool | None = None) -> np.ndarray:
@@ -150,24 +200,36 @@ def _ids(image: Image.Image, where: str) -> np.ndarray:
     raise _no_label(where, f"a colour image (mode {image.mode})")
 
 
-def image_size(path: str | os.PathLike[str], *, listed: str | None = None) -> tuple[int, int]:
-    """(height, width) from the file's header, without decoding it.
+def image_size(
+    path: str | os.PathLike[str], *, upright: bool = False, listed: str | None = None
+) -> tuple[int, int]:
+    """(height, width) from the file's header, without decoding it; as for `read_image` with `upright`.
 
     Raises:
         DataError: as for `read_image`.
     """
     with _opened(path, _place(path, listed)) as image:
-        return image.height, image.width
+        turned = upright and _orientation(image) in _ON_THE_SIDE
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def image_orientation(path: str | os.PathLike[str], *, listed: str | None = None) -> int:
-    """The EXIF orientation, 1 (upright) if the file has none. It is never applied.
+    """The EXIF orientation, 1 to 8; 1 (upright) if the file has none.
 
     Raises:
         DataError: as for `read_image`.
     """
     with _opened(path, _place(path, listed)) as image:
-        return image.getexif().get(_ORIENTATION, 1)
+        return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """What EXIF says, 1 where it says nothing that can be understood, as viewers take it."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except _BROKEN:  # the pixels may be whole though EXIF is not
+        return 1
+    return found if found in _UPRIGHT else 1
 
 
 def check_labels(label: np.ndarray, num_classes: int, ignore: int | None, where: object) -> None:

@@ -31,6 +31,7 @@ class ModelCard:
         blobs: values of the graph that are the net's blobs -> their layer, in order.
         source: names and SHA-256 of the files from which the model was made.
         version: version of rlossctl.
+        untrained: layers that had no weights and hold what their fillers drew.
     """
 
     input: str | None = None
@@ -48,6 +49,7 @@ class ModelCard:
     blobs: dict[str, str] = field(default_factory=dict)
     source: dict[str, dict[str, str]] = field(default_factory=dict)
     version: str = ""
+    untrained: list[str] = field(default_factory=list)
 
     def to_json(self) -> str:
         """The text for the file's metadata."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 
+from rlossctl.data.label_ids import Suspicion
 from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import UsageError
+from rlossctl.errors import RlossError, UsageError
 from rlossctl.evaluation.list_pass import EvalOptions, ListPass
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.protocol import Protocol
@@ -16,9 +18,11 @@ from rlossctl.evaluation.reporting.examples import choose, image_scores
 from rlossctl.evaluation.running.decoders import Decoders, Decoding
 from rlossctl.evaluation.running.runners import LabelRunner, Runner, names_for
 from rlossctl.evaluation.scoring.counting import Counting
+from rlossctl.evaluation.scoring.doubts import doubts
 from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.shards import Shard
 from rlossctl.evaluation.scoring.state import State
+from rlossctl.words import counted
 
 
 def evaluate(
@@ -39,6 +43,8 @@ def evaluate(
     state: State | None = None,
     shard: Shard | None = None,
     progress: bool = True,
+    upright: bool = False,
+    skip_broken: int = 0,
 ) -> Evaluation:
     """Scores a model on labelled images, each at its own size, with one tally for the set.
 
@@ -60,6 +66,8 @@ def evaluate(
         state: go on from this file, and save to it now and then, and when anything stops the pass.
         shard: this process's part of the list; the result is that of the whole list in every process.
         progress: a bar on a terminal, plain lines elsewhere.
+        upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
+        skip_broken: leave out up to so many photos and labels that cannot be read or do not fit each other.
 
     Raises:
         DataError: a file that cannot be read, or a label that does not fit; names the list's line.
@@ -69,16 +77,32 @@ def evaluate(
     """
     return evaluate_list(
         Predictor(runner, preprocess, protocol, rule),
-        Listed(samples, list_name),
+        Listed(samples, list_name, upright),
         Counting(ignore, None if interest is None else tuple(interest), band),
-        EvalOptions(class_names, pictures, Decoding(workers, decoders), state, shard or Shard(), progress),
+        EvalOptions(
+            class_names,
+            pictures,
+            Decoding(workers, decoders),
+            state,
+            shard or Shard(),
+            progress,
+            skip_broken,
+        ),
     )
 
 
 def evaluate_list(
-    predictor: Predictor, listed: Listed, counting: Counting, options: EvalOptions
+    predictor: Predictor,
+    listed: Listed,
+    counting: Counting,
+    options: EvalOptions,
+    rescue: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
-    """What `evaluate` does, with its arguments as values; raises as it does."""
+    """What `evaluate` does, with its arguments as values; raises as it does.
+
+    Args:
+        rescue: gets the evaluation of what was counted where an error stops the pass, before it is raised.
+    """
     names = names_for(predictor.runner, options.class_names)
     counting.check(predictor.num_classes)
     if options.pictures and predictor.rule.output == "masks":
@@ -88,23 +112,51 @@ def evaluate_list(
             advice="leave --masks or --report out",
         )
     work = ListPass(predictor, listed, counting, options)
-    work.run()
-    counts, places = work.tally.counts(), options.pictures
-    if isinstance(places, int):
-        places = choose(image_scores(counts, counting.interest), places)
+    try:
+        work.run()
+    except RlossError as error:
+        if rescue is not None:
+            result = _evaluation(work, predictor, listed, counting, names)
+            rescue(dataclasses.replace(result, stopped=str(error)))
+        raise
+    result = _evaluation(work, predictor, listed, counting, names)
+    positions = options.pictures
+    if isinstance(positions, int):
+        positions = choose(image_scores(result.counts, counting.interest), positions)
+    return dataclasses.replace(result, pictures=work.pictures(positions))
+
+
+def _evaluation(
+    work: ListPass, predictor: Predictor, listed: Listed, counting: Counting, names: list[str]
+) -> Evaluation:
+    """The evaluation of the images that are counted, without pictures."""
+    places, tally = work.counted(), work.tally
+    boundary = tally.boundary()
     return Evaluation(
-        confusion=work.tally.confusion,
+        confusion=tally.confusion,
         class_names=names,
-        images=len(listed.samples),
-        seconds=work.tally.seconds,
+        images=len(places),
+        seconds=tally.seconds,
         backend=predictor.runner.backend,
         preprocess=predictor.preprocess,
-        counts=counts,
-        image_names=[sample.image for sample in listed.samples],
+        counts=tally.counts().images(places),
+        image_names=[listed.samples[place].image for place in places],
         protocol=predictor.protocol,
         rule=predictor.rule,
         interest=counting.interest,
-        boundary=work.tally.boundary(),
+        boundary=None if boundary is None else boundary.images(places),
         band=counting.band,
-        pictures=work.pictures(places),
+        warnings=(*doubts(tally, names, counting.interest), *_rotated(work, listed)),
+        skipped={
+            listed.samples[place].image: f"{error.message}: {error.found}"
+            for place, error in sorted(work.broken.items())
+        },
     )
+
+
+def _rotated(work: ListPass, listed: Listed) -> Iterator[Suspicion]:
+    """Reports photos that are lying on their side, as the model has seen them."""
+    if work.rotated:
+        first = listed.samples[min(work.rotated)].image
+        found = f"{counted(len(work.rotated), 'photo')}, the first is {first}; --upright turns them"
+        yield Suspicion("EXIF rotation that is not applied", found, fatal=False)

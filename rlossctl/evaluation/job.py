@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlossctl.data.label_ids import Suspicion
 from rlossctl.data.lists import Sample
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.evaluate import evaluate_list
@@ -18,7 +19,13 @@ from rlossctl.evaluation.predicting.rules import Rule
 from rlossctl.evaluation.predicting.samples import Listed
 from rlossctl.evaluation.reporting import table
 from rlossctl.evaluation.running.named import Named
-from rlossctl.evaluation.running.open_model import ImageList, OpenedModel, PreprocessOverrides, open_model
+from rlossctl.evaluation.running.open_model import (
+    ImageList,
+    OpenedModel,
+    PreprocessOverrides,
+    naming_weights,
+    open_model,
+)
 from rlossctl.evaluation.scoring import bootstrap, shards
 from rlossctl.evaluation.scoring.bootstrap import Difference
 from rlossctl.evaluation.scoring.counting import Counting
@@ -40,6 +47,9 @@ class Job:
         counting: what is counted.
         options: as for `evaluate_list`; each model gets a state and the pictures of its own.
         metric: "caffe" prints SegAccuracy's numbers, too.
+        upright: turn photos as their EXIF orientation says.
+        rescue: gets the evaluations so far where an error stops a pass, the last one of a part of the list;
+            not where several processes share it.
         state: a file to go on from, or None. Several models, and several processes, each get their own beside
             it, with their name before the suffix.
     """
@@ -53,6 +63,8 @@ class Job:
     counting: Counting = field(default_factory=Counting)
     options: EvalOptions = field(default_factory=EvalOptions)
     metric: str = "standard"
+    upright: bool = False
+    rescue: Callable[[dict[str, Evaluation]], None] | None = None
     state: str | None = None
 
     def __post_init__(self) -> None:
@@ -116,7 +128,7 @@ def _one(
     """The evaluation of one model, and the name of the list that it was made on."""
     opened = open_model(named, job.device, job.images)
     list_name = opened.images.file or ""
-    listed = Listed(opened.images.read(), list_name)
+    listed = Listed(opened.images.read(), list_name, job.upright)
     preprocess = job.overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
     options = dataclasses.replace(
@@ -126,10 +138,24 @@ def _one(
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
     )
-    say(table.format_header(opened, predictor, len(listed.samples)))
-    result = evaluate_list(predictor, listed, job.counting, options)
-    say(f"\n{table.format_table(result, job.metric)}\n\n{table.format_speed(result)}\n")
+    say(table.format_header(opened, predictor, listed))
+    rescue = _rescuing(job, named.name, others) if shard.count == 1 else None
+    with naming_weights(named):
+        result = evaluate_list(predictor, listed, job.counting, options, rescue)
+    weights = tuple(Suspicion("layers without weights", text, fatal=True) for text in opened.warnings)
+    result = dataclasses.replace(result, warnings=(*weights, *result.warnings))
+    parts = (
+        table.format_warnings(result),
+        table.format_table(result, job.metric),
+        table.format_speed(result),
+    )
+    say("\n" + "\n\n".join(part for part in parts if part) + "\n")
     return result, list_name
+
+
+def _rescuing(job: Job, name: str, others: Mapping[str, Evaluation]) -> Callable[[Evaluation], None] | None:
+    rescue = job.rescue
+    return None if rescue is None else lambda part: rescue({**others, name: part})
 
 
 def _shown(job: Job, others: Mapping[str, Evaluation]) -> int | Sequence[int]:

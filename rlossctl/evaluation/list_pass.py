@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlossctl.errors import DataError
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
 from rlossctl.evaluation.predicting.samples import Listed, Loaded, groups, load
-from rlossctl.evaluation.running.decoders import Decoding, ahead
+from rlossctl.evaluation.running.decoders import Call, Decoding, ahead
 from rlossctl.evaluation.scoring.counting import Counting
 from rlossctl.evaluation.scoring.evaluation import Picture
 from rlossctl.evaluation.scoring.shards import Shard
@@ -27,6 +28,12 @@ from rlossctl.progress import track
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class _Broken:
+    index: int
+    error: DataError
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class EvalOptions:
         state: go on from this file, and save to it now and then, and when anything stops the pass.
         shard: this process's part of the list; the result is that of the whole list in every process.
         progress: a bar on a terminal, plain lines elsewhere.
+        skip_broken: leave out up to so many photos and labels that cannot be read or do not fit each other.
     """
 
     class_names: Sequence[str] | None = None
@@ -49,6 +57,7 @@ class EvalOptions:
     state: State | None = None
     shard: Shard = field(default_factory=Shard)
     progress: bool = True
+    skip_broken: int = 0
 
 
 class ListPass:
@@ -56,6 +65,8 @@ class ListPass:
 
     Attributes:
         tally: what is counted so far.
+        broken: places of the images that this process left out -> why.
+        rotated: places of the photos that are not upright, as far as this process read them.
     """
 
     def __init__(
@@ -64,6 +75,8 @@ class ListPass:
         self._predictor, self._listed, self._options = predictor, listed, options
         masks = predictor.rule.output == "masks"
         self.tally = Tally(len(listed.samples), predictor.num_classes, counting.ignore, masks, counting.band)
+        self.broken: dict[int, DataError] = {}
+        self.rotated: list[int] = []
         self._saving = _Saving(self.tally, options.state, self._key())
         self._counter: _Counter = _HostCounter(predictor, self._saving)
         if predictor.on_device is not None and counting.band is None:  # boundaries are counted in numpy
@@ -74,30 +87,53 @@ class ListPass:
         self._saving.start()
         shard, done = self._options.shard, self.tally.done
         places = [place for place in range(len(done)) if shard.takes(place) and not done[place]]
-        items = self._loaded(places)
+        items: Iterable[Loaded | _Broken] = self._loaded(places)
         if self._options.progress and shard.first:
             items = track(items, len(places), "images")
         try:
-            self._counter.count(items)
+            self._counter.count(self._whole(items))
         finally:
             self._saving.save(self._counter.flush)
         shard.sum(self.tally)
 
-    def pictures(self, places: Sequence[int]) -> list[Picture]:
-        """The images at these places, predicted again; none in processes that write nothing."""
-        kept = []
-        for item in self._loaded(places if self._options.shard.first else ()):
+    def counted(self) -> list[int]:
+        """The places of the images that are counted, in the order of the list."""
+        return [int(place) for place in np.flatnonzero(self.tally.done)]
+
+    def pictures(self, positions: Sequence[int]) -> list[Picture]:
+        """The images at these positions among those counted, predicted again; none in processes that write
+        nothing."""
+        places, kept = self.counted(), []
+        position = {places[index]: index for index in positions} if self._options.shard.first else {}
+        for item in self._whole(self._loaded(position)):
             answers = self._predictor.run(item.views)
             labels = decision_on(self._predictor, item, answers, self.tally.ignore).label_map
-            kept.append(Picture(item.index, item.sample.image, item.photo, item.truth, labels))
+            kept.append(Picture(position[item.index], item.sample.image, item.photo, item.truth, labels))
         return kept
 
-    def _loaded(self, places: Iterable[int]) -> Iterator[Loaded]:
-        predictor, listed, ignore = self._predictor, self._listed, self.tally.ignore
+    def _whole(self, items: Iterable[Loaded | _Broken]) -> Iterator[Loaded]:
+        """The items that could be read; others are noted, as many as the user allows."""
+        for item in items:
+            if isinstance(item, Loaded):
+                self.rotated += [item.index] if item.rotated else []
+                yield item
+                continue
+            self.broken[item.index] = item.error
+            if len(self.broken) > self._options.skip_broken:
+                raise item.error
+
+    def _try(self, place: int, call: Call) -> Loaded | _Broken:
+        """A sample, or why it cannot be read."""
+        try:
+            return load(self._listed, place, self._predictor, self.tally.ignore, call)
+        except DataError as error:
+            return _Broken(place, error)
+
+    def _loaded(self, places: Iterable[int]) -> Iterator[Loaded | _Broken]:
         with self._options.decoding.started() as call:
             yield from ahead(
                 places,
-                lambda place: load(listed, place, predictor, ignore, call),
+                lambda place: self._try(place, call),
                 self._options.decoding.workers,
             )
 
@@ -116,6 +152,7 @@ class ListPass:
                 "preprocessing": preprocess,
                 "protocol": {**dataclasses.asdict(predictor.protocol), "batch": None},
                 "rule": dataclasses.asdict(predictor.rule),
+                **({"upright": True} if self._listed.upright else {}),
                 "shard": dataclasses.asdict(self._options.shard),
             },
         )

@@ -17,6 +17,7 @@ import numpy as np
 
 from rlossctl.errors import UsageError
 from rlossctl.weights import kinds
+from rlossctl.weights.blobs import squeezed
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
@@ -30,10 +31,21 @@ Thing = TypeVar("Thing")
 
 @dataclasses.dataclass(frozen=True)
 class Blob:
-    """A blob's shape, and its values as float32 when asked for."""
+    """A blob's shape, and its values as float32 when asked for.
+
+    Attributes:
+        legacy: whether the file states four dimensions whatever the blob has, as old ones do.
+    """
 
     shape: tuple[int, ...]
     read: Callable[[], np.ndarray]
+    legacy: bool = False
+
+    def fits(self, other: Blob) -> bool:
+        """Whether the shapes are equal, or as good as equal where a file cannot tell: (1, 1, 1, 4) is (4)."""
+        if self.legacy or other.legacy:
+            return squeezed(self.shape) == squeezed(other.shape)
+        return self.shape == other.shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +55,15 @@ class Content:
     Attributes:
         layers: name -> type and parameters as `field: value`.
         blobs: `<layer>/<index>` -> blob.
+        owners: layers whose shared blobs lie under another layer's name, which HDF5 does not tell; None for
+            formats that repeat them.
         fields: of a solver.
     """
 
     layers: Mapping[str, Mapping[str, str]] | None = None
     blobs: Mapping[str, Blob] | None = None
     fields: Mapping[str, str] | None = None
+    owners: frozenset[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +114,7 @@ def difference(
     blob_changes = functools.partial(_blob_changes, tolerance=tolerance)
     parts = (
         _compare("layers", old.layers, new.layers, _layer_title, _layer_changes),
-        _compare("blobs", old.blobs, new.blobs, _blob_title, blob_changes),
+        _compare("blobs", *_with_shared(old, new), _blob_title, blob_changes),
         _compare("fields", old.fields, new.fields, _field_title, _field_changes),
     )
     found = [part for part in parts if part is not None]
@@ -135,6 +150,34 @@ def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") 
     return _weights(path, kind, dialect)
 
 
+def _with_shared(old: Content, new: Content) -> tuple[Mapping[str, Blob] | None, Mapping[str, Blob] | None]:
+    """The blobs of both, where a format that stores shared ones once has them under every name as well."""
+    if old.blobs is None or new.blobs is None:
+        return old.blobs, new.blobs
+    return _shared(old, new.blobs), _shared(new, old.blobs)
+
+
+def _shared(once: Content, repeated: Mapping[str, Blob]) -> Mapping[str, Blob]:
+    """The blobs of a file that stores shared ones once, with those that the other one shows to be shared.
+
+    A blob that is missing from a layer of the file is shared if in the other file it has the same bits as
+    another one, which this file has.
+    """
+    blobs = dict(once.blobs or {})
+    for name, blob in repeated.items():
+        if name in blobs or once.owners is None or name.rpartition("/")[0] not in once.owners:
+            continue
+        twins = (each for each in repeated if each in blobs and _same_bits(repeated[each], blob))
+        owner = next(twins, None)
+        if owner is not None:
+            blobs[name] = blobs[owner]
+    return blobs
+
+
+def _same_bits(first: Blob, second: Blob) -> bool:
+    return first.shape == second.shape and first.read().tobytes() == second.read().tobytes()
+
+
 def _prototxt(path: Path, placeholders: Mapping[str, object], dialect: str) -> Content:
     from rlossctl.prototxt.text import NetFile, load_prototxt
     from rlossctl.prototxt.unset import Placeholders
@@ -154,15 +197,17 @@ def _weights(path: Path, kind: str, dialect: str) -> Content:
     if isinstance(model, TensorFile):
         return Content(blobs={name: Blob(each.shape, each.read) for name, each in model.tensors.items()})
     blobs = {
-        f"{layer.name}/{index}": Blob(blob.shape, blob.array)
+        f"{layer.name}/{index}": Blob(blob.shape, blob.array, blob.legacy)
         for layer in model.layers
         for index, blob in enumerate(layer.blobs)
         if blob is not None
     }
     if not isinstance(model, CaffeModel):
-        return Content(blobs=blobs)
+        return Content(blobs=blobs, owners=frozenset(layer.name for layer in model.layers))
     param, name, _ = wire.decode_net(model.message_bytes(), model.path, dialect)
-    return Content(layers=_layers(net_file(param, str(path), dialect=name).param), blobs=blobs)
+    layers = _layers(net_file(param, str(path), dialect=name).param)
+    # What was made of HDF5 has names and blobs, as HDF5 has, and so nothing to compare layers by.
+    return Content(layers=layers if any(layers.values()) else None, blobs=blobs)
 
 
 def _onnx(path: Path) -> Content:
@@ -262,7 +307,7 @@ def _layer_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Itera
 
 def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
     """Shapes first; shapes that differ by 1s in front, as legacy ones do, still have values to compare."""
-    if before.shape != after.shape:
+    if not before.fits(after):
         yield f"{_size(before.shape)} -> {_size(after.shape)}"
         if math.prod(before.shape) != math.prod(after.shape):
             return

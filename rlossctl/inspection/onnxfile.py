@@ -1,4 +1,4 @@
-"""The report on an ONNX model; the weights of models with external data stay unread."""
+"""The report on an ONNX model; external data is read only to find values that are not finite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, table
-from rlossctl.weights.onnxfile import load_onnx
+from rlossctl.weights.finite import describe
+from rlossctl.weights.onnxfile import load_onnx, not_finite_tensors
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def onnx_report(path: Path) -> Report:
     operators = Counter(node.op_type for node in graph.node)
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    broken = not_finite_tensors(path, model)
     lines = [
         f"ONNX model {graph.name!r} by {model.producer_name or '?'} {model.producer_version}".rstrip(),
         f"opset           {', '.join(f'{name} {version}' for name, version in opsets.items())}",
@@ -37,10 +39,18 @@ def onnx_report(path: Path) -> Report:
             f"metadata        {name}: {text if len(text) < 60 else f'{len(text):,} characters'}"
             for name, text in metadata.items()
         ),
+        *([f"NOT FINITE      {counted(len(broken), 'tensor')}: {describe(broken)}"] if broken else []),
         "",
         *table(("operator", "nodes"), [(name, str(n)) for name, n in operators.most_common()], right=(1,)),
     ]
-    content = {"kind": "onnx", "file": str(path), "opset": opsets, **ends, "operators": dict(operators)}
+    content: dict[str, object] = {
+        "kind": "onnx",
+        "file": str(path),
+        "opset": opsets,
+        **ends,
+        "operators": dict(operators),
+    }
+    content["not_finite"] = [each._asdict() for each in broken]
     return Report({**content, "values": count, "metadata": metadata}, lines)
 
 

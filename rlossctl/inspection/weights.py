@@ -1,6 +1,6 @@
 """Reports on weights: caffemodels, HDF5, solver states, means, safetensors and PyTorch checkpoints.
 
-Values are never read, so a report on a large file takes no longer than on a small one.
+Values are read only to find those that are not finite.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rlossctl.errors import WeightsError
 from rlossctl.inspection.report import Report, dims, size, table
 from rlossctl.weights import kinds
+from rlossctl.weights.finite import NotFinite, describe, not_finite, not_finite_in
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
@@ -60,10 +61,37 @@ def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
         content |= {"form": form, "dialect": dialect, "dialect_reason": reason, "legacy_shapes": legacy}
     else:
         lines += ["HDF5: types and parameters of the layers are not in the file"]
+    broken = _not_finite(model)
+    content |= {"not_finite": [each._asdict() for each in broken]}
     lines += ["", *table(("layer", "type", "blobs"), rows), ""]
     lines += [f"values          {count:,} ({size(FLOAT_BYTES * count)}); shared blobs count in every layer"]
+    lines += _broken_lines(broken)
     entries = [{"name": name, "type": kind, "blobs": shapes} for name, kind, shapes in layers]
     return Report({**content, "layers": entries, "values": count}, lines)
+
+
+def _not_finite(model: CaffeModel | Hdf5Model) -> list[NotFinite]:
+    from rlossctl.weights import CaffeModel
+
+    if isinstance(model, CaffeModel):
+        return not_finite_in(model)
+    return list(
+        not_finite(
+            (f"layer {layer.name!r} blob {index}", blob.array())
+            for layer in model.layers
+            for index, blob in enumerate(layer.blobs)
+            if blob is not None
+        )
+    )
+
+
+def _broken_lines(broken: list[NotFinite]) -> list[str]:
+    """What is said of values that are not finite: nothing where there are none."""
+    if not broken:
+        return []
+    return [
+        f"NOT FINITE      {counted(len(broken), 'blob')} with NaN or infinity: {describe(broken)}",
+    ]
 
 
 def _form(model: CaffeModel) -> str:
@@ -96,6 +124,7 @@ def _state_report(path: Path) -> Report:
     state = load_solverstate(path)
     shapes = [list(array.shape) for array in state.history]
     count = sum(array.size for array in state.history)
+    broken = list(not_finite((f"history {index}", array) for index, array in enumerate(state.history)))
     lines = [
         f"solver state after {counted(state.iter, 'iteration')}",
         f"weights         {state.learned_net or '-'}",
@@ -103,9 +132,15 @@ def _state_report(path: Path) -> Report:
         f"history         {counted(len(shapes), 'array')}, {count:,} values ({size(FLOAT_BYTES * count)})",
         "",
         *table(("index", "shape"), [(str(index), dims(shape)) for index, shape in enumerate(shapes)]),
+        *_broken_lines(broken),
     ]
-    content = {"iteration": state.iter, "learned_net": state.learned_net, "current_step": state.current_step}
-    return Report({"kind": "solverstate", "file": str(path), **content, "history": shapes}, lines)
+    content: dict[str, object] = {
+        "iteration": state.iter,
+        "learned_net": state.learned_net,
+        "current_step": state.current_step,
+    }
+    content |= {"history": shapes, "not_finite": [each._asdict() for each in broken]}
+    return Report({"kind": "solverstate", "file": str(path), **content}, lines)
 
 
 def _mean_report(path: Path) -> Report:
@@ -114,11 +149,14 @@ def _mean_report(path: Path) -> Report:
     blob = load_blob(path)
     array = blob.array()
     channels = array.reshape(-1, *array.shape[-2:]).mean((1, 2)).tolist() if array.ndim >= 3 else []
+    broken = list(not_finite([("the mean", array)]))
     lines = [
         f"one blob, {dims(blob.shape)}",
         f"mean by channel {', '.join(f'{mean:.3f}' for mean in channels)}",
+        *_broken_lines(broken),
     ]
     content = {"kind": "mean", "file": str(path), "shape": list(blob.shape), "mean": channels}
+    content |= {"not_finite": [each._asdict() for each in broken]}
     return Report(content, lines)
 
 
@@ -133,6 +171,8 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
         lines.append(f"metadata        {name}: {len(text):,} characters")
     rows = [(name, entry.dtype, dims(entry.shape)) for name, entry in file.tensors.items()]
     lines += ["", *table(("tensor", "type", "shape"), rows), "", f"values          {count:,}"]
+    broken = list(not_finite((f"tensor {name!r}", entry.read()) for name, entry in file.tensors.items()))
+    lines += _broken_lines(broken)
     content = {
         "kind": file.format,
         "file": str(path),
@@ -143,6 +183,7 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
             name: {"type": entry.dtype, "shape": list(entry.shape)} for name, entry in file.tensors.items()
         },
         "values": count,
+        "not_finite": [each._asdict() for each in broken],
     }
     return Report(content, lines)
 

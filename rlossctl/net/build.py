@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import pycaffe, registry
+from rlossctl.net.coverage import MissingWeights, copy_covered
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import Net
@@ -22,9 +24,12 @@ from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
 from rlossctl.prototxt.messages import NetState, Phase
 from rlossctl.prototxt.text import NetFile
+from rlossctl.weights import load_weights
 
 if TYPE_CHECKING:
     from rlossctl.data.sources.stream import SourceOptions
+
+Missing = Literal["warn", "error", "allow"]
 
 
 def load_net(
@@ -38,6 +43,7 @@ def load_net(
     stages: tuple[str, ...] = (),
     data: SourceOptions | None = None,
     dialect: str = "auto",
+    missing: Missing = "warn",
     **placeholders: object,
 ) -> Net:
     """Builds a net from a prototxt.
@@ -53,13 +59,17 @@ def load_net(
             image_shape, the (C, H, W) to assume when the images are missing.
         dialect: "bvlc", "rloss", "segnet", "enet" or "fcn", for layer types that mean different things in
             different forks; "auto" looks for layer types that only one fork has.
+        missing: what to do if `weights` lacks layers, which then keep their fillers' values: "warn" (a
+            MissingWeights warning for a TEST net; a TRAIN net may start so), "error" or "allow".
         placeholders: values for the template.
 
     Raises:
         PrototxtError, NetError, WeightsError: with file, line and layer.
     """
     origin = NetOrigin(prototxt, weights, placeholders, dialect)
-    return load_origin(origin, phase, level=level, stages=stages, share=share, device=device, data=data)
+    return load_origin(
+        origin, phase, level=level, stages=stages, share=share, device=device, data=data, missing=missing
+    )
 
 
 def load_origin(
@@ -71,12 +81,17 @@ def load_origin(
     share: Net | None = None,
     device: str | torch.device = "cpu",
     data: SourceOptions | None = None,
+    missing: Missing = "warn",
 ) -> Net:
     """`load_net` for a NetOrigin, as commands pass it on; its placeholders may have any name."""
     file = origin.read()
     net = build_phase(file, phase, level=level, stages=stages, share=share, device=device, data=data)
     if origin.weights is not None:
-        net.copy_from(origin.weights)
+        coverage = copy_covered(net, load_weights(origin.weights), str(origin.weights))
+        if missing == "error":
+            coverage.require()
+        elif missing == "warn" and coverage.missing and net.phase == "TEST":
+            warnings.warn(coverage.warning(), MissingWeights, stacklevel=3)
     return net
 
 

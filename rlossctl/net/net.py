@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlossctl.errors import NetError
 from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
-from rlossctl.net.parameters import Learnable, copy_blobs
+from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting
 from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
 from rlossctl.prototxt.messages import NetParameter
 from rlossctl.prototxt.text import NetFile
@@ -192,6 +192,12 @@ class Net(nn.Module):
         """Like `copy_from`, from opened weights; `where` names them in errors."""
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_blobs(layers, self.params, where, complete=model.format == "binaryproto")
+
+    def copy_fitting(self, path: str | Path) -> Fitted:
+        """As `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
+        model = load_weights(path)
+        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        return copy_fitting(layers, self.params, complete=model.format == "binaryproto")
 
     def _feed(self, blobs: dict[str, Tensor], drawn: list[str], layer: LayerNode) -> None:
         """Draws a batch for a data layer if none of its tops was given; notes its label files, if known."""

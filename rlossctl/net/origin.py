@@ -22,12 +22,14 @@ class NetOrigin:
         weights: the file that fills its blobs, if any.
         placeholders: values for `${NAME}` in the prototxt; the environment fills the rest.
         dialect: the Caffe fork that the net is for: auto, bvlc, rloss, segnet or enet.
+        allow_missing: whether the weights may lack layers that the result needs.
     """
 
     prototxt: str | Path
     weights: str | Path | None = None
     placeholders: Mapping[str, object] = field(default_factory=dict)
     dialect: str = "auto"
+    allow_missing: bool = False
 
     def read(self) -> NetFile:
         """The prototxt, read and parsed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -140,7 +140,7 @@ def shared_blobs(
 
 def copy_blobs(
     source: Iterable[tuple[str, Sequence[Blob | None]]],
-    target: dict[str, list[Tensor]],
+    target: Mapping[str, Sequence[Tensor]],
     where: str,
     *,
     complete: bool = True,
@@ -160,29 +160,8 @@ def copy_blobs(
     Raises:
         WeightsError: lists every layer whose blob count or shape does not fit; then nothing is copied.
     """
-    copied, ignored, problems, pairs = [], [], [], []
-    seen = set()
-    for name, blobs in source:
-        if name not in target or name in seen:
-            if blobs and name not in target:
-                ignored.append(name)
-            continue
-        seen.add(name)
-        tensors = target[name]
-        # HDF5 files hold a shared blob only in the layer that owns it.
-        present = [(blob, tensor) for blob, tensor in zip(blobs, tensors, strict=False) if blob is not None]
-        if len(blobs) > len(tensors) or (len(blobs) < len(tensors) and complete):
-            problems.append(f"layer {name!r}: {len(blobs)} blobs in the file, {len(tensors)} in the net")
-            continue
-        for index, (blob, tensor) in enumerate(present):
-            if not blob.fits(tuple(tensor.shape)):
-                problems.append(
-                    f"layer {name!r} blob {index}: {_size(blob.shape)} in the file, "
-                    f"{_size(tensor.shape)} in the net"
-                )
-        pairs += present
-        if present:
-            copied.append(name)
+    found = _matched(source, target, complete)
+    problems = [f"layer {name!r}{problem}" for name, each in found.misfits.items() for problem in each]
     if problems:
         shown = problems[:12] + ([f"... and {len(problems) - 12} more"] if len(problems) > 12 else [])
         raise WeightsError(
@@ -192,42 +171,98 @@ def copy_blobs(
             expected="equal blob counts and shapes in layers with the same name",
             advice="use the prototxt that the file was trained with, or rename the layers that changed",
         )
-    for blob, tensor in pairs:
-        assign(tensor, blob.array())
-    return copied, ignored
+    found.copy()
+    return found.copied, found.ignored
 
 
-def coverage_notes(
-    copied: Sequence[str], ignored: Sequence[str], target: dict[str, list[Tensor]], where: str
-) -> tuple[str, ...]:
-    """What a user should know about weights that were copied by name, but Caffe does not say.
+@dataclass(frozen=True)
+class Fitted:
+    """What `copy_fitting` did.
 
-    The names of the experiments' classifiers contain the placeholder EXP, so a wrong value would leave only
-    the classifier untrained.
-
-    Args:
-        copied, ignored: as `copy_blobs` returns them.
-
-    Raises:
-        WeightsError: the file has no layer in common with the net.
+    Attributes:
+        copied: layers that now have the file's values.
+        ignored: layers of the file that the net lacks.
+        anew: layers with parameters that keep their fillers' values -> why: sizes that differ, or "not in the
+            file". Layers that share all their blobs with a copied layer are not included.
     """
-    # Layers that share a blob hold the same tensor, and the file may have it under only one name.
-    filled = {id(tensor) for name in copied for tensor in target[name]}
-    missing = [name for name, blobs in target.items() if any(id(blob) not in filled for blob in blobs)]
-    if target and not copied:
-        raise WeightsError(
-            "has no layer in common with the net",
-            where=where,
-            found=_some(ignored) or "no layers with blobs",
-            expected=f"layers such as {_some(missing)}",
-            advice="check that the weights are this net's, and placeholders in layer names (--set EXP=...)",
-        )
-    notes = []
-    if ignored:
-        notes.append(f"note: layers of {where} that the net lacks: {_some(ignored)}")
-    if missing:
-        notes.append(f"note: layers without weights in {where} keep their fillers: {_some(missing)}")
-    return tuple(notes)
+
+    copied: tuple[str, ...]
+    ignored: tuple[str, ...]
+    anew: Mapping[str, str]
+
+
+def copy_fitting(
+    source: Iterable[tuple[str, Sequence[Blob | None]]],
+    target: Mapping[str, Sequence[Tensor]],
+    *,
+    complete: bool = True,
+) -> Fitted:
+    """Copies the layers that fit by name, number of blobs and shapes (whole layers only), and lists the rest.
+
+    For training that starts from a net with other classes; Caffe itself refuses such a file. Takes the same
+    arguments as `copy_blobs`.
+    """
+    found = _matched(source, target, complete)
+    found.copy()
+    filled = {id(tensor) for _, tensor in found.pairs}
+    anew = {
+        name: "; ".join(problem.lstrip(": ") for problem in found.misfits[name])
+        if name in found.misfits
+        else "not in the file"
+        for name, blobs in target.items()
+        if any(id(blob) not in filled for blob in blobs)
+    }
+    return Fitted(tuple(found.copied), tuple(found.ignored), anew)
+
+
+@dataclass
+class _Matched:
+    """A file's layers matched with a net's: what can be copied, and what cannot, with the reasons."""
+
+    pairs: list[tuple[Blob, Tensor]] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    misfits: dict[str, list[str]] = field(default_factory=dict)
+
+    def copy(self) -> None:
+        for blob, tensor in self.pairs:
+            assign(tensor, blob.array())
+
+
+def _matched(
+    source: Iterable[tuple[str, Sequence[Blob | None]]],
+    target: Mapping[str, Sequence[Tensor]],
+    complete: bool,
+) -> _Matched:
+    out, seen = _Matched(), set()
+    for name, blobs in source:
+        if name not in target or name in seen:
+            if blobs and name not in target:
+                out.ignored.append(name)
+            continue
+        seen.add(name)
+        # HDF5 files hold a shared blob only in the layer that owns it.
+        present = [
+            (blob, tensor) for blob, tensor in zip(blobs, target[name], strict=False) if blob is not None
+        ]
+        problems = _misfits(blobs, target[name], complete)
+        if problems:
+            out.misfits[name] = problems
+        elif present:
+            out.pairs += present
+            out.copied.append(name)
+    return out
+
+
+def _misfits(blobs: Sequence[Blob | None], tensors: Sequence[Tensor], complete: bool) -> list[str]:
+    """Why a layer's blobs cannot be copied; each reason follows the layer's name."""
+    if len(blobs) > len(tensors) or (len(blobs) < len(tensors) and complete):
+        return [f": {len(blobs)} blobs in the file, {len(tensors)} in the net"]
+    return [
+        f" blob {index}: {_size(blob.shape)} in the file, {_size(tensor.shape)} in the net"
+        for index, (blob, tensor) in enumerate(zip(blobs, tensors, strict=False))
+        if blob is not None and not blob.fits(tuple(tensor.shape))
+    ]
 
 
 @torch.no_grad()
@@ -284,7 +319,3 @@ def _rate_error(
 
 def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

@@ -522,6 +522,7 @@ class DenseImageDataParameter(Message):
     crop_width: int
     crop_height: int
     label_divide_factor: int
+    upright: bool
 
 class DomainTransformParameter(Message):
     num_iter: int
@@ -616,6 +617,7 @@ class ImageDataParameter(Message):
     label_divide_factor: int
     ignore_label: int
     label_type: ImageDataParameter.LabelType
+    upright: bool
 
 class InfogainLossParameter(Message):
     source: str

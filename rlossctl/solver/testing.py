@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 
 from rlossctl.net import DataOverrides, Net, NetOrigin
 from rlossctl.net.build import load_origin
+from rlossctl.net.coverage import copy_covered
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.log import Log, number, to_stdout, weighted
+from rlossctl.weights import load_weights
 
 
 class Tested(NamedTuple):
@@ -51,7 +54,13 @@ def run_test(
     """
     log = log or Log([to_stdout])
     drawn = (data or DataOverrides()).options()
-    net = load_origin(origin, "TEST", level=level, stages=stages, device=pick_device(device), data=drawn)
+    unfilled = replace(origin, weights=None)
+    net = load_origin(unfilled, "TEST", level=level, stages=stages, device=pick_device(device), data=drawn)
+    if origin.weights is not None:
+        coverage = copy_covered(net, load_weights(origin.weights), str(origin.weights))
+        warning = coverage.require(origin.allow_missing).warning()
+        if warning:
+            log.info(f"warning: {warning}")
     log.info(f"Running for {iterations} iterations.")
     tested = _run(net, iterations, log)
     log.info(f"Loss: {number(tested.loss)}")

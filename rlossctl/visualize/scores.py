@@ -57,6 +57,7 @@ def open_scores(
     mean: tuple[float, float, float] | None = None,
     classes: Sequence[str] | None = None,
     soften: float = 0.1,
+    allow_missing: bool = False,
 ) -> Scored:
     """Reads a photo and finds its class probabilities.
 
@@ -68,6 +69,7 @@ def open_scores(
         mean: blue, green, red, in place of the model's own.
         classes: names, one for each class.
         soften: share of each pixel of a label image that is spread over all classes.
+        allow_missing: let a prototxt's weights lack layers of the net.
 
     Raises:
         RlossError: a file that cannot be read or does not fit.
@@ -91,7 +93,7 @@ def open_scores(
         probabilities, note = _fit(probabilities, photo)
         return _raw(photo, probabilities, classes, f"{Path(scores).name}, {how}", note)
     # The photo stands for the list that evaluation would go through.
-    named = Named("", str(scores), weights, placeholders or {}, dialect)
+    named = Named("", str(scores), weights, placeholders or {}, dialect, allow_missing)
     opened = open_model(named, device, ImageList(str(image)))
     return _from_model(photo, opened, mean, classes, Path(scores).name)
 
@@ -155,7 +157,7 @@ def _from_model(
     names = _names(classes or opened.runner.classes, len(probabilities), name)
     colours, seen = _as_the_net_sees(photo, predictor.require_preprocess())
     origin = f"{name}, run by {opened.runner.backend}"
-    return Scored(photo, colours, probabilities, names, origin, seen, opened.notes)
+    return Scored(photo, colours, probabilities, names, origin, seen, (*opened.notes, *opened.warnings))
 
 
 def _as_the_net_sees(photo: np.ndarray, preprocess: Preprocess) -> tuple[np.ndarray, str]:

@@ -83,7 +83,7 @@ class Blob:
     @property
     def squeezed_shape(self) -> tuple[int, ...]:
         """The shape without a legacy file's padding of 1s on the left: (1,1,1,N) becomes (N,)."""
-        return _squeezed(self.shape) if self.legacy else self.shape
+        return squeezed(self.shape) if self.legacy else self.shape
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether Caffe would copy this blob into one of `shape` (Blob::ShapeEquals).
@@ -93,7 +93,7 @@ class Blob:
         """
         target = tuple(shape)
         if self.legacy:
-            return len(target) <= 4 and _squeezed(target) == self.squeezed_shape
+            return len(target) <= 4 and squeezed(target) == self.squeezed_shape
         return target == self.shape
 
     def array(self) -> np.ndarray:
@@ -157,6 +157,7 @@ class LayerBlobs:
         return b"".join(self.parts)
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without the 1s on its left."""
     first = next((axis for axis, dim in enumerate(shape) if dim != 1), len(shape))
     return shape[first:]

@@ -22,7 +22,7 @@ from rlossctl.weights.tensors import Entry, TensorFile
 
 # Keys under which training scripts store their tensors, in the order of the search.
 PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
-_TEXTS = ("prototxt", "shared", "source", "caffemodel")  # metadata of our own checkpoints
+_TEXTS = ("prototxt", "shared", "source", "untrained", "caffemodel")  # metadata of our own checkpoints
 MAX_TENSORS = 1_000_000
 EXPECTED = "a PyTorch checkpoint of tensors and plain containers"
 

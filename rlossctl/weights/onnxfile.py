@@ -7,10 +7,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from rlossctl.errors import WeightsError
+from rlossctl.weights.finite import NotFinite, not_finite
 
 if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto, TensorProto
+
+_FLOATS = (1, 10, 11)  # TensorProto's FLOAT, FLOAT16, DOUBLE
 
 
 def load_onnx(path: Path) -> ModelProto:
@@ -60,6 +63,18 @@ def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
             expected=f"{math.prod(tensor.dims)} values",
             advice="fetch the model together with its external data files",
         ) from error
+
+
+def not_finite_tensors(path: Path, model: ModelProto) -> list[NotFinite]:
+    """The initializers with NaN or infinity; those whose external data are not there are left out."""
+    folder = path.resolve().parent
+    tensors = (
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.data_type in _FLOATS
+        and all((folder / entry.value).exists() for entry in tensor.external_data if entry.key == "location")
+    )
+    return list(not_finite((f"tensor {tensor.name!r}", tensor_values(path, tensor)) for tensor in tensors))
 
 
 def _check_place(path: Path, tensor: str, location: str) -> None:

@@ -154,7 +154,7 @@ def raising(monkeypatch):
         (EOFError("Compressed file ended"), ("does not know", "EOFError: Compressed file ended")),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nTry this"),
-            ("memory is not eno",),
+            ("there is not eno",),
         ),
         (MemoryError(), ("there is not enough memory", "no memory left")),
         (OSError(28, "No space left on device", "x.bin"), ("x.bin: the disk is full", "free some space")),

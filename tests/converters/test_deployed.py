@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -20,6 +23,8 @@ from rlossctl.converters.onnx import writer as onnx_format
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Predictor, open_onnx
+from rlossctl.net.build import load_inference_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -167,8 +172,9 @@ def test_more_than_one_file_can_hold_goes_beside_it(material, tmp_path, monkeypa
     monkeypatch.setattr(onnx_format, "LARGEST", 1000)
     out = tmp_path / "large.onnx"
     verification = rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
-    assert "large.onnx.data" in verification.notes[-1]
+    graph, data = sorted(path.name for path in tmp_path.iterdir())
+    assert graph == "large.onnx" and re.fullmatch(r"large\.onnx\.[0-9a-f]{16}\.data", data)
+    assert data in verification.notes[-1]
     result = CliRunner().invoke(
         cli,
         ["verify", f"{material.test},{material.weights}", str(out)]
@@ -176,6 +182,59 @@ def test_more_than_one_file_can_hold_goes_beside_it(material, tmp_path, monkeypa
         catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output
+
+
+KILLED = """
+import os, sys
+import rlossctl
+from rlossctl.converters import OnnxOptions
+from rlossctl.converters.onnx import writer
+writer.LARGEST = 1000
+left = int(sys.argv[4])
+rename = os.replace
+def replace(*names):
+    global left
+    if not left:
+        os._exit(9)
+    left -= 1
+    rename(*names)
+os.replace = replace
+rlossctl.convert(*sys.argv[1:4], placeholders={settings!r}, onnx_options=OnnxOptions(verify=False))
+"""
+
+
+def test_a_kill_between_the_renames_leaves_a_graph_with_its_own_weights(material, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    out = tmp_path / "large.onnx"
+    net = load_inference_net(NetOrigin(material.test, placeholders=material.settings))
+    net.copy_from(material.weights)
+    with torch.no_grad():
+        for entry in net.learnable:
+            entry.tensor.mul_(1.5)
+    other = tmp_path / "other.caffemodel"
+    write_caffemodel(other, net.name, layer_records(net))
+    options = {"placeholders": material.settings, "onnx_options": OnnxOptions(verify=False)}
+    answers = {}
+    for name, weights in (("new", other), ("old", material.weights)):
+        rlossctl.convert(material.test, weights, out, **options)
+        answers[name] = score(out)
+    assert len(list(tmp_path.glob("large.onnx.*.data"))) == 1, "the data of the file before are removed"
+    assert not np.allclose(answers["new"], answers["old"])
+    program = KILLED.format(settings=material.settings)
+    for renames in (0, 1):  # the data have no name yet; only they have
+        arguments = [material.test, other, out, renames]
+        done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)])
+        assert done.returncode == 9
+        assert len(list(tmp_path.glob("large.onnx.*.data"))) == 1 + renames
+        np.testing.assert_array_equal(score(out), answers["old"])
+    rlossctl.convert(material.test, other, out, **options)
+    np.testing.assert_array_equal(score(out), answers["new"])
+    assert len(list(tmp_path.glob("large.onnx.*.data"))) == 1
+
+
+def score(path) -> np.ndarray:
+    image = np.random.default_rng(0).standard_normal((1, 3, 65, 65)).astype(np.float32)
+    return session(path).run(None, {"data": image})[0]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 import rlossctl
+from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx import writer as onnx_format
 from rlossctl.converters.onnx.export import OPSET
 from rlossctl.data.modelcard import ModelCard
@@ -213,3 +215,58 @@ def test_dropout_that_samples_in_test_is_refused(tmp_path):
     with pytest.raises(NetError, match=r"layer 'drop'.*cannot be exported") as caught:
         rlossctl.convert(prototxt, weights, tmp_path / "bayes.onnx")
     assert "draws at random (sample_weights_test: true" in caught.value.found
+
+
+LARGE = """name: "large"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 64 dim: 64 } } }
+layer { name: "score" type: "Convolution" bottom: "data" top: "score"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+"""
+SOFTMAX = 'layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }'
+
+
+@pytest.fixture
+def large_scores(tmp_path):
+    """large_scores(more layers): a net whose scores reach 1e6 and differ by little, and its weights."""
+
+    def write(more: str):
+        prototxt, weights = tmp_path / "large.prototxt", tmp_path / "large.caffemodel"
+        prototxt.write_text(LARGE + more)
+        net = load_inference_net(NetOrigin(prototxt))
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            weight = net.params["score"][0]
+            weight.copy_(3e3 * torch.randn(weight.shape[1:], generator=generator))
+            weight.add_(1e-3 * torch.randn(weight.shape, generator=generator))
+        write_caffemodel(weights, net.name, layer_records(net))
+        return prototxt, weights
+
+    return write
+
+
+@pytest.mark.parametrize("head", ["in the net", "of the file"])
+def test_rounding_that_the_net_amplifies_is_told_from_a_fault(large_scores, tmp_path, head):
+    files = large_scores(SOFTMAX if head == "in the net" else "")
+    options = OnnxOptions(head=None if head == "in the net" else "softmax")
+    out = tmp_path / "large.onnx"
+    with pytest.raises(VerificationError) as caught:
+        rlossctl.convert(*files, out, onnx_options=options)
+    assert "rounding that the net amplifies, not a fault" in caught.value.advice and not out.exists()
+    enough = float(caught.value.advice.split("--tolerance ")[1].split()[0])
+    verification = rlossctl.convert(*files, out, onnx_options=replace(options, tolerance=enough))
+    assert f"(allowed {enough:g})" in verification.lines()[1]
+    assert 1e-4 < verification.worst.error <= enough
+
+
+def test_a_fault_is_not_called_rounding(material, tmp_path, monkeypatch):
+    export = onnx_format.export
+
+    def export_then_break(*args, **kwargs):
+        model, values = export(*args, **kwargs)
+        monkeypatch.setattr(ReLU, "forward", lambda self, x: x.clamp(min=-0.05))
+        return model, values
+
+    monkeypatch.setattr(onnx_format, "export", export_then_break)
+    with pytest.raises(VerificationError) as caught:
+        rlossctl.convert(material.test, material.weights, tmp_path / "o.onnx", placeholders=material.settings)
+    assert "report the prototxt" in caught.value.advice and "rounding" not in caught.value.advice

@@ -246,3 +246,9 @@ def test_the_source_travels_with_the_tensors(lenet, tmp_path):
     metadata = load_weights(tmp_path / "w.safetensors").metadata
     assert json.loads(metadata["source"])["weights"]["name"] == lenet.name
     assert metadata["prototxt"].startswith("name:")
+
+
+def test_values_that_are_not_finite_are_copied_and_named(odd, tmp_path):
+    notes = rlossctl.convert(odd, None, tmp_path / "w.safetensors").notes
+    (warning,) = [note for note in notes if note.startswith("warning")]
+    assert "layer 'a' blob 1: 2 of 3 values (NaN first, at [0])" in warning

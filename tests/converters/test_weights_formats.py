@@ -6,6 +6,7 @@ import json
 import os
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,8 +16,9 @@ from rlossctl.converters.formats import caffemodel, flat_names
 from rlossctl.errors import RlossError, UsageError, VerificationError, WeightsError
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.origin import NetOrigin
+from rlossctl.net.saved import layer_records
 from rlossctl.prototxt import parse_net
-from rlossctl.weights import load_caffemodel
+from rlossctl.weights import load_caffemodel, load_weights, write_caffemodel
 
 SHARED = {"twin_b/0": "twin_a/0", "twin_b/1": "twin_a/1"}
 
@@ -121,10 +123,56 @@ def test_weights_without_a_common_layer(material, tmp_path):
 def test_layers_on_one_side_only_are_noted(material, tmp_path):
     out = tmp_path / "out.pt"
     settings = {**material.settings, "EXP": "other"}
-    verification = rlossctl.convert(material.test, material.weights, out, placeholders=settings)
+    verification = rlossctl.convert(
+        material.test, material.weights, out, placeholders=settings, allow_missing=True
+    )
     notes = " ".join(verification.notes)
     assert "that the net lacks: fc8_toy" in notes and "keep their fillers: fc8_other" in notes
     assert verification.lines()[2:] == list(verification.notes)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".caffemodel", ".caffemodel.h5", ".pt"])
+def test_layers_without_weights_are_refused(material, tmp_path, suffix):
+    settings = {**material.settings, "EXP": "other"}
+    with pytest.raises(WeightsError, match="lacks the weights of 1 layer") as caught:
+        rlossctl.convert(material.test, material.weights, tmp_path / f"out{suffix}", placeholders=settings)
+    assert "nothing for fc8_other (as fc8_toy?)" in caught.value.found
+    assert "--allow-missing" in caught.value.advice
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".pt"])
+def test_what_was_written_remembers_layers_without_weights(material, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    settings = {**material.settings, "EXP": "other"}
+    verification = rlossctl.convert(
+        material.test, material.weights, out, placeholders=settings, allow_missing=True
+    )
+    assert any("warning: layers without weights" in note for note in verification.notes)
+    if suffix == ".onnx":
+        card = json.loads({one.key: one.value for one in onnx.load(out).metadata_props}["rlossctl"])
+        assert card["untrained"] == ["fc8_other"]
+    else:
+        assert json.loads(load_weights(out).metadata["untrained"]) == ["fc8_other"]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".caffemodel", ".caffemodel.h5", ".pt"])
+def test_weights_that_are_not_finite_are_named(material, tmp_path, suffix):
+    net = load_inference_net(NetOrigin(material.test, material.weights, material.settings))
+    net.copy_from(material.weights)
+    with torch.no_grad():
+        net.params["fc8_toy"][0][1, 2, 0, 0] = float("nan")
+        net.params["fc8_toy"][0][3, 0, 0, 0] = float("inf")
+        net.params["twin_b"][1][4] = float("-inf")
+    broken, out = tmp_path / "broken.caffemodel", tmp_path / f"out{suffix}"
+    write_caffemodel(broken, net.name, layer_records(net))
+    with pytest.raises(WeightsError, match="not finite") as caught:
+        rlossctl.convert(material.test, broken, out, placeholders=material.settings)
+    assert caught.value.found == (
+        "layer 'twin_a' blob 1: 1 of 6 values (-inf first, at [4]); "
+        "layer 'fc8_toy' blob 0: 2 of 48 values (NaN first, at [1, 2, 0, 0])"
+    )
+    assert not out.exists()
 
 
 def test_wrong_shapes(convert, material):

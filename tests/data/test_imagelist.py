@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import text_format
 from PIL import Image
 
-from rlossctl.data.images import read_image, read_label
+from rlossctl.data.images import RotatedPhotos, read_image, read_label
 from rlossctl.data.palette import save_label_png
 from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.sources.imagelist import DenseImageSource, ImageSource
@@ -248,3 +248,16 @@ def test_camvid_as_segnet_reads_it(shared):
     first = data.samples[0]
     assert np.array_equal(image[0], read_image(first.image).transpose(2, 0, 1))
     assert np.array_equal(label[0, 0], read_label(first.label))
+
+
+def test_photos_are_turned_where_the_layer_says_so(folder):
+    photo = folder / "images/0.png"
+    with Image.open(photo) as image:
+        upright = np.asarray(image.convert("RGB"))[:, :, ::-1].transpose(2, 0, 1)
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        image.transpose(Image.Transpose.ROTATE_180).save(photo, exif=exif)
+    turning = dense(folder, dense_layer("batch_size: 1 upright: true"), "TEST")
+    assert np.array_equal(turning.next_batch()[0][0], upright)
+    with pytest.warns(RotatedPhotos):
+        dense(folder, dense_layer("batch_size: 1"), "TEST").next_batch()

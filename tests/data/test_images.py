@@ -6,9 +6,17 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from rlossctl.data.images import MAX_PIXELS, check_labels, image_size, read_image, read_label
+from rlossctl.data.images import (
+    MAX_PIXELS,
+    check_labels,
+    image_orientation,
+    image_size,
+    read_image,
+    read_label,
+    read_photo,
+)
 from rlossctl.data.palette import save_label_png, voc_palette
 from rlossctl.data.sets.camvid import CLASSES as CAMVID_CLASSES
 from rlossctl.data.sets.names import class_names
@@ -172,3 +180,32 @@ def test_a_large_picture_passes_without_a_word_of_pillow(tmp_path):
         [sys.executable, "-c", code, str(tmp_path / "large.png")], capture_output=True, text=True
     )
     assert (done.stdout.strip(), done.stderr) == ("(9500, 10000)", "")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_photos_are_turned_as_viewers_turn_them(tmp_path, orientation, suffix):
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(rgb).save(path, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))[:, :, ::-1]
+    photo = read_photo(path, upright=True)
+    assert np.array_equal(photo.pixels, expected) and photo.orientation == orientation
+    assert not photo.rotated and photo.turned == (orientation != 1)
+    assert image_size(path, upright=True) == expected.shape[:2]
+    assert image_size(path) == (24, 40) == read_image(path).shape[:2]
+    assert read_photo(path).rotated == (orientation != 1)
+    grey = read_image(path, color=False, upright=True)
+    assert grey.shape == (*expected.shape[:2], 1) and grey.flags.c_contiguous
+
+
+@pytest.mark.parametrize("value", [0, 9, 1000])
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(tmp_path / "a.png", exif=exif)
+    assert image_orientation(tmp_path / "a.png") == 1
+    assert read_image(tmp_path / "a.png", upright=True).shape == (2, 3, 3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rlossctl.data.images import read_image, read_label
+from rlossctl.data.images import RotatedPhotos, read_image, read_label
 from rlossctl.data.palette import save_label_png
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
@@ -227,3 +227,35 @@ def test_real_voc_scribbles(shared, layer):
     )
     _, label = data.next_batch()
     assert label.shape == (2, 1, 321, 321) and set(np.unique(label)) <= {*range(21), 255}
+
+
+def test_photos_are_turned_where_the_layer_says_so_and_named_where_it_does_not(folder, layer):
+    photo = folder / "images/0.png"
+    with Image.open(photo) as image:
+        upright = np.asarray(image.convert("RGB"))
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        image.transpose(Image.Transpose.ROTATE_180).save(photo, exif=exif)
+    turning = source(folder, layer("batch_size: 7 label_type: PIXEL upright: true", "crop_size: 40"), "TEST")
+    data = turning.next_batch()[0]
+    rows, columns = upright.shape[:2]
+    assert np.array_equal(data[0, :, :rows, :columns], upright[:, :, ::-1].transpose(2, 0, 1))
+    lying = source(folder, layer("batch_size: 7 label_type: PIXEL", "crop_size: 40"), "TEST")
+    with pytest.warns(RotatedPhotos, match=r"images/0\.png .* set the layer's field upright: true"):
+        data = lying.next_batch()[0]
+    assert np.array_equal(data[0, :, :rows, :columns], upright[::-1, ::-1, ::-1].transpose(2, 0, 1))
+    lying.next_batch()  # warnings are errors here: it is said once
+
+
+def test_the_first_photo_s_size_is_that_of_the_upright_one(folder, layer):
+    photo = folder / "images/0.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photo) as image:
+        width, height = image.size
+        image.transpose(Image.Transpose.ROTATE_90).save(photo, exif=exif)
+    turning = source(folder, layer("batch_size: 1 label_type: PIXEL upright: true"), "TEST")
+    assert turning.shapes()["data"] == (1, 3, height, width) == turning.next_batch()[0].shape
+    with pytest.raises(DataError, match="differ in size") as caught:
+        source(folder, layer("batch_size: 1 label_type: PIXEL"), "TEST").next_batch()
+    assert "set upright: true" in caught.value.advice

@@ -215,3 +215,19 @@ def test_arguments_that_do_not_go_together(predict, photos):
     assert code == 2 and "predicts a crop" in error
     assert predict(photos, "--out", "o", "--rule", "rankdice", "--drop-ignored")[0] == 2
     assert predict("--out", "o")[0] == 2
+
+
+@pytest.mark.parametrize("decoders", ["threads", "processes"])
+def test_photos_are_predicted_upright(predict, photos, tmp_path, decoders):
+    predict(photos, "--out", "plain")
+    expected = read_label(tmp_path / "plain" / "2007_000000.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photos / "2007_000000.png") as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(photos / "2007_000000.png", exif=exif)
+    code, out, _ = predict(photos, "--out", "out", "--decoders", decoders)
+    assert code == 0 and "1 photo turned upright as EXIF says" in out
+    np.testing.assert_array_equal(read_label(tmp_path / "out" / "2007_000000.png"), expected)
+    _, out, _ = predict(photos, "--out", "raw", "--no-upright", "--decoders", decoders)
+    assert "1 photo not turned, though EXIF says so; the first is" in out and "2007_000000.png" in out
+    np.testing.assert_array_equal(read_label(tmp_path / "raw" / "2007_000000.png"), np.rot90(expected))

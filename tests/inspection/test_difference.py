@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import h5py
 import numpy as np
 import onnx
 import pytest
@@ -142,3 +143,36 @@ def test_exit_status(tmp_path):
     for other in (str(tmp_path / "none.caffemodel"), str(tmp_path / "s.prototxt")):
         done = run(cli, ["diff", a, other])
         assert done.exit_code == 2 and done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("name", ["v0_small.in", "v1_small.in", "v1_small.out"])
+def test_a_round_trip_through_hdf5_changes_nothing(golden, tmp_path, name):
+    """Old files state four dimensions, HDF5 the blob's own; what was made of HDF5 has no layer types."""
+    old = golden / "legacy" / f"{name}.caffemodel"
+    middle, new = tmp_path / "w.caffemodel.h5", tmp_path / "w.caffemodel"
+    rlossctl.convert(old, None, middle)
+    rlossctl.convert(middle, None, new)
+    for pair in ((old, middle), (middle, new), (old, new), (new, old)):
+        result = difference(*pair, {})
+        assert result.equal and result.compared.endswith("blobs"), result.changes
+
+
+def test_what_a_round_trip_through_hdf5_did_change_is_found(golden, tmp_path):
+    old, middle = golden / "legacy" / "v1_small.in.caffemodel", tmp_path / "w.caffemodel.h5"
+    rlossctl.convert(old, None, middle)
+    with h5py.File(middle, "r+") as file:
+        file["data/fc/0"][2, 3] += 1
+        del file["data/conv1/1"]
+    found = changes(old, middle)
+    assert [line.partition(":")[0] for line in found] == ["- blob conv1/1 1x1x1x4", "~ fc/0"]
+    assert "1 of 120 values differ" in found[1]
+
+
+def test_a_blob_that_hdf5_stores_under_another_name_is_not_missing(material, tmp_path):
+    whole, once = tmp_path / "w.caffemodel", tmp_path / "w.caffemodel.h5"
+    for out in (whole, once):
+        rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
+    assert difference(whole, once, {}).equal and difference(once, whole, {}).equal
+    with h5py.File(once, "r+") as file:
+        file["data/twin_a/0"][0, 0, 0, 0] += 1
+    assert [line.partition(":")[0] for line in changes(whole, once)] == ["~ twin_a/0", "~ twin_b/0"]

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 import rlossctl
 from rlossctl.errors import UsageError
 from rlossctl.inspection import inspect
-from rlossctl.weights import SolverState, write_caffemodel, write_solverstate
+from rlossctl.weights import SolverState, write_caffemodel, write_caffemodel_h5, write_solverstate
 from rlossctl.weights.encode import blob_pieces, framed
 from rlossctl.weights.wire import encode_bytes
 
@@ -107,3 +107,33 @@ def test_a_caffemodel_is_inspected_without_numpy_protobuf_or_torch(golden):
         [sys.executable, "-c", program, "inspect", str(file)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("suffix", [".caffemodel", ".caffemodel.h5", ".safetensors", ".onnx"])
+def test_values_that_are_not_finite_are_named(tmp_path, suffix):
+    sound, broken = np.ones((2, 3), np.float32), np.ones(4, np.float32)
+    broken[1:3] = np.nan, np.inf
+    sound[0, 0] = 3e38  # large, but a number
+    path = tmp_path / f"w{suffix}"
+    if suffix == ".caffemodel":
+        write_caffemodel(path, "n", [(encode_bytes(1, b"c1"), [sound, broken])])
+    elif suffix == ".caffemodel.h5":
+        write_caffemodel_h5(path, [("c1", {0: sound, 1: broken})])
+    elif suffix == ".safetensors":
+        save_file({"c1/0": sound, "c1/1": broken}, path)
+    else:
+        import onnx
+
+        tensors = [onnx.numpy_helper.from_array(sound, "a"), onnx.numpy_helper.from_array(broken, "c1/1")]
+        onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), path)
+    report = inspect(path, {})
+    place = "layer 'c1' blob 1" if "caffemodel" in suffix else "tensor 'c1/1'"
+    assert report.as_dict()["not_finite"] == [
+        {"place": place, "wrong": 2, "of": 4, "first": "NaN first, at [1]"}
+    ]
+    assert f"{place}: 2 of 4 values (NaN first, at [1])" in report.as_text()
+
+
+def test_finite_values_are_not_mentioned(tmp_path):
+    write_caffemodel(tmp_path / "w.caffemodel", "n", [(encode_bytes(1, b"x"), [np.full(9, 3e38)])])
+    assert "NOT FINITE" not in inspect(tmp_path / "w.caffemodel", {}).as_text()

@@ -164,3 +164,35 @@ def test_saving_and_copying_back_is_exact(build, tmp_path):
     for name, blobs in source.params.items():
         for left, right in zip(blobs, target.params[name], strict=True):
             np.testing.assert_array_equal(left.detach().numpy(), right.detach().numpy())
+
+
+def test_what_fits_is_copied_and_the_rest_starts_anew_with_its_reason(build, tmp_path):
+    old = build(X + conv("a", "x") + conv("score", "a", outputs=4) + conv("gone", "score"))
+    path = tmp_path / "old.caffemodel"
+    write_caffemodel(path, "old", layer_records(old))
+    net = build(X + conv("a", "x") + conv("score", "a", outputs=2) + conv("added", "score"))
+    before = net.params["score"][0].detach().clone()
+    fitted = net.copy_fitting(path)
+    assert fitted.copied == ("a",) and fitted.ignored == ("gone",)
+    assert fitted.anew == {
+        "score": "blob 0: 4x3x1x1 in the file, 2x3x1x1 in the net; blob 1: 4 in the file, 2 in the net",
+        "added": "not in the file",
+    }
+    assert torch.equal(net.params["a"][0], old.params["a"][0])
+    assert torch.equal(net.params["score"][0], before)
+
+
+def test_a_layer_with_another_number_of_blobs_starts_anew_as_a_whole(build, tmp_path):
+    path = tmp_path / "old.caffemodel"
+    old = build(X + conv("a", "x"))
+    write_caffemodel(path, "old", layer_records(old))
+    net = build(X + conv("a", "x", rest="bias_term: false"))
+    assert net.copy_fitting(path).anew == {"a": "2 blobs in the file, 1 in the net"}
+    assert not torch.equal(net.params["a"][0], old.params["a"][0])
+
+
+def test_a_layer_that_shares_all_its_blobs_with_a_copied_one_does_not_start_anew(build, tmp_path):
+    path = tmp_path / "old.caffemodel"
+    write_caffemodel(path, "old", layer_records(build(X + conv("a", "x"))))
+    net = build(X + conv("a", "x", SHARED % ("", "")) + conv("b", "a", SHARED % ("", "")))
+    assert net.copy_fitting(path).anew == {}

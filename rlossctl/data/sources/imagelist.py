@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlossctl.data.bvlc_transform import Cut, Transformer
-from rlossctl.data.images import image_size, read_image, read_label
+from rlossctl.data.images import image_size, read_label, read_photo
 from rlossctl.data.lists import Sample, read_class_list, read_list
 from rlossctl.data.resize import resize_bilinear, resize_nearest
 from rlossctl.data.sources.stream import Item, Source, SourceOptions, StreamOptions
@@ -78,12 +78,16 @@ class _ListSource(Source):
         """The place of a sample, as file:line."""
         return f"{self.source}:{sample.line}"
 
-    def image(self, sample: Sample) -> np.ndarray:
-        """uint8 [C, H, W], resized to new_height and new_width, if set, by bilinear interpolation."""
-        image = read_image(sample.image, color=self.channels == 3, listed=self.listed(sample))
+    def image(self, sample: Sample) -> tuple[np.ndarray, bool]:
+        """uint8 [C, H, W], resized bilinearly to new_height and new_width, if set; and whether EXIF says that
+        it should be turned."""
+        photo = read_photo(
+            sample.image, color=self.channels == 3, upright=self._param.upright, listed=self.listed(sample)
+        )
+        image = photo.pixels
         if self.new_size:
             image = resize_bilinear(image, *self.new_size)
-        return image.transpose(2, 0, 1)
+        return image.transpose(2, 0, 1), photo.rotated
 
     def first_size(self) -> tuple[int, int]:
         """(height, width) of the next image, from the prototxt or the image's header."""
@@ -92,7 +96,7 @@ class _ListSource(Source):
         if self.image_shape:
             return self.image_shape[1:]
         sample, _ = self.sample(self.position)
-        return image_size(sample.image, listed=self.listed(sample))
+        return image_size(sample.image, upright=self._param.upright, listed=self.listed(sample))
 
 
 class ImageSource(_ListSource):
@@ -131,10 +135,10 @@ class ImageSource(_ListSource):
 
     def read(self, number: int) -> Item:
         sample, rng = self.sample(number)
-        image = self.image(sample)
+        image, rotated = self.image(sample)
         place = f"{sample.image} (named in {self.listed(sample)})"
         cut = self.transform.draw(image.shape[1], image.shape[2], rng, place)
-        return Item((self.transform(image, cut, place), np.float32(sample.label)), place, sample)
+        return Item((self.transform(image, cut, place), np.float32(sample.label)), place, sample, rotated)
 
 
 class DenseImageSource(_ListSource):
@@ -190,7 +194,8 @@ class DenseImageSource(_ListSource):
     def read(self, number: int) -> Item:
         sample, rng = self.sample(number)
         place = f"{sample.image} (named in {self.listed(sample)})"
-        image, label = self.image(sample), self.label(sample)
+        image, rotated = self.image(sample)
+        label = self.label(sample)
         if not self.new_size and image.shape[1:] != label.shape:
             raise self.error(
                 "image and label differ in size",
@@ -203,7 +208,7 @@ class DenseImageSource(_ListSource):
         image, label = first(image), first(label)
         cut = self.transform.draw(image.shape[1], image.shape[2], rng, place)
         data = self.transform(image, cut, place)
-        return Item((data, np.ascontiguousarray(cut(label), dtype=np.float32)[None]), place, sample)
+        return Item((data, np.ascontiguousarray(cut(label), dtype=np.float32)[None]), place, sample, rotated)
 
     def label(self, sample: Sample) -> np.ndarray:
         """uint8 [H, W] of class ids, resized to the new size divided by label_divide_factor."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from rlossctl.data.images import image_size, read_image, read_label
+from rlossctl.data.images import image_size, read_label, read_photo
 from rlossctl.data.lists import Sample, read_list
 from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.seg_transform import SegTransform
@@ -109,13 +109,13 @@ class ImageSegSource(Source):
         """
         order = self._order()
         sample = self.samples[order.index(number)]
-        image, label = self._load(sample)
+        image, label, rotated = self._load(sample)
         rows, columns = label.shape
         crop = self.transform.crop or (rows, columns)
         data, label = self.transform(image, label, order.generator(number))
         dim = np.array([[[min(crop[0], rows), min(crop[1], columns)]]], dtype=np.float32)
         place = f"{sample.image} (named in {self.source}:{sample.line})"
-        return Item((data, label, dim)[: len(self.tops)], place, sample)
+        return Item((data, label, dim)[: len(self.tops)], place, sample, rotated)
 
     def _check(self) -> None:
         param = self._param
@@ -144,9 +144,11 @@ class ImageSegSource(Source):
     def _order(self) -> SampleOrder:
         return self.order(shuffle=self._param.shuffle, rand_skip=self._param.rand_skip)
 
-    def _load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def _load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Photo, label, and whether EXIF says that the photo should be turned."""
         listed = f"{self.source}:{sample.line}"
-        image = read_image(sample.image, color=self.channels == 3, listed=listed)
+        photo = read_photo(sample.image, color=self.channels == 3, upright=self._param.upright, listed=listed)
+        image = photo.pixels
         if self._label_type == PIXEL:
             label = read_label(sample.label or "", listed=listed)
             _fits(sample, listed, image, label)
@@ -154,8 +156,8 @@ class ImageSegSource(Source):
             label = np.full(image.shape[:2], self._fill_value(sample, listed), dtype=np.uint8)
         if self._param.new_height:
             size = (self._param.new_height, self._param.new_width)
-            return resize_bilinear(image, *size), resize_bilinear(label, *size)
-        return image, label
+            return resize_bilinear(image, *size), resize_bilinear(label, *size), photo.rotated
+        return image, label, photo.rotated
 
     def _fill_value(self, sample: Sample, listed: str) -> int:
         if self._label_type == NONE:
@@ -177,7 +179,8 @@ class ImageSegSource(Source):
         if self.image_shape:
             return self.image_shape[1:]
         first = self.samples[self._order().index(self.position)]
-        return image_size(first.image, listed=f"{self.source}:{first.line}")
+        listed = f"{self.source}:{first.line}"
+        return image_size(first.image, upright=self._param.upright, listed=listed)
 
 
 def _fits(sample: Sample, listed: str, image: np.ndarray, label: np.ndarray) -> None:
@@ -188,5 +191,6 @@ def _fits(sample: Sample, listed: str, image: np.ndarray, label: np.ndarray) -> 
         where=f"{sample.label} (named in {listed})",
         found=f"label {label.shape[0]}x{label.shape[1]} (height x width)",
         expected=f"{image.shape[0]}x{image.shape[1]} like {sample.image}",
-        advice="check that the line pairs the right files",
+        advice="check that the line pairs the right files; if labels were drawn on photos that EXIF turns, "
+        "set upright: true in image_data_param",
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from rlossctl.data.images import RotatedPhotos
 from rlossctl.data.lists import Sample
 from rlossctl.data.sources.order import SampleOrder
 from rlossctl.data.sources.readahead import ReadAhead
@@ -19,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: an array for every top, its place (for errors), and its line in a list."""
+    """One sample: an array for every top, its place (for errors), and its line in a list.
+
+    `rotated` says that its photo should be turned, as EXIF says, and is not.
+    """
 
     arrays: tuple[np.ndarray, ...]
     place: str
     sample: Sample | None = None
+    rotated: bool = False
 
 
 class StreamOptions(TypedDict, total=False):
@@ -81,6 +87,7 @@ class Source:
         self.image_shape = image_shape
         self._drawn: SampleOrder | None = None
         self._last: list[Item] = []
+        self._warned = False
         self._ahead = ReadAhead(self.read, workers, depth=max(batch_size, 2 * workers))
         if batch_size < 1:
             raise self.error("the batch is empty", found=f"batch_size {batch_size}", expected="at least 1")
@@ -114,6 +121,7 @@ class Source:
             self._same_size(items[0], item)
         self.position += self.batch_size
         self._last = items
+        self._warn_of_rotation()
         return [np.stack(arrays) for arrays in zip(*(item.arrays for item in items), strict=True)]
 
     def state(self) -> dict[str, int]:
@@ -166,6 +174,19 @@ class Source:
             found=found,
             expected=expected,
             advice=advice,
+        )
+
+    def _warn_of_rotation(self) -> None:
+        """Names the first photo that should be turned, once: its label may have been drawn on it upright."""
+        first = next((item for item in self._last if item.rotated), None)
+        if first is None or self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"layer {self.name!r}: EXIF says that {first.place} should be turned, which is not done (others "
+            "may follow); if labels were drawn on upright photos, set the layer's field upright: true",
+            RotatedPhotos,
+            stacklevel=3,
         )
 
     def _same_size(self, first: Item, other: Item) -> None:

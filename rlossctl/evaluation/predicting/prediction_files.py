@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from rlossctl.data.drawing import overlay
-from rlossctl.data.images import read_image
+from rlossctl.data.images import Photo, read_photo
 from rlossctl.data.palette import save_label_png, voc_palette
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting.photos import Input, check_outputs
@@ -64,9 +64,16 @@ class Outputs:
 
 @dataclass
 class Summary:
-    """How many photos were predicted, and those that could not be, with the reason."""
+    """How many photos were predicted, and those that could not be, with the reason.
+
+    Attributes:
+        turned: how many of them were made upright first.
+        rotated: those that EXIF says are not upright, and that nothing has turned.
+    """
 
     done: int = 0
+    turned: int = 0
+    rotated: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, DataError]] = field(default_factory=list)
 
 
@@ -77,6 +84,7 @@ def predict_photos(
     *,
     workers: int = 2,
     decoders: Decoders = "threads",
+    upright: bool = True,
     progress: bool = True,
 ) -> Summary:
     """Predicts every photo; one that cannot be read is noted, and the others go on.
@@ -87,6 +95,7 @@ def predict_photos(
         outputs: where to, and what.
         workers: how many threads decode, and how many write.
         decoders: "processes" has as many processes decode; see `decoders.decoding`.
+        upright: turn photos as their EXIF orientation says, before they are predicted.
 
     Raises:
         UsageError: an output would overwrite an input; outputs that the rule or the model does not give.
@@ -101,7 +110,7 @@ def predict_photos(
     summary = Summary()
     decoding = Decoding(workers, decoders)
     with _archive(outputs.archive, summary) as archive, decoding.started() as call:
-        photos = ahead(inputs, functools.partial(_read, call=call), workers)
+        photos = ahead(inputs, functools.partial(_read, call=call, upright=upright), workers)
         answers = _answers(predictor, photos, files)
         written = ahead(answers, functools.partial(_write, predictor), workers)
         if progress:
@@ -113,6 +122,9 @@ def predict_photos(
             if archive:
                 _add(archive, Path(entry.name).name, answer.decision.label_map)
             summary.done += 1
+            summary.turned += answer.photo.turned
+            if answer.photo.rotated:
+                summary.rotated.append(entry.path)
     return summary
 
 
@@ -120,6 +132,15 @@ def format_summary(summary: Summary, outputs: Outputs) -> str:
     """How many files are where, and what could not be predicted."""
     places = [str(place) for place in (outputs.folder, outputs.archive) if place]
     lines = [f"{counted(summary.done, 'image')} predicted, in {' and '.join(places)}"]
+    if summary.turned:
+        lines.append(
+            f"{counted(summary.turned, 'photo')} turned upright as EXIF says; --no-upright leaves them"
+        )
+    if summary.rotated:
+        lines.append(
+            f"warning: {counted(len(summary.rotated), 'photo')} not turned, though EXIF says so; "
+            f"the first is {summary.rotated[0]}"
+        )
     if summary.failed:
         lines.append(f"{counted(len(summary.failed), 'image')} could not be read:")
         lines += [f"  {path}: {error.found}" for path, error in summary.failed]
@@ -132,30 +153,35 @@ def format_summary(summary: Summary, outputs: Outputs) -> str:
 class _Answer:
     """What the model says of a photo; probabilities where a file of `files` holds them."""
 
-    photo: np.ndarray
+    photo: Photo
     decision: Decision
     probabilities: np.ndarray | None
     files: dict[str, list[Path]]
 
 
-def _read(entry: Input, call: Call) -> np.ndarray | DataError:
+def _read(entry: Input, call: Call, upright: bool) -> Photo | DataError:
     """The photo, or why it cannot be read."""
     try:
-        return call(read_image, entry.path)
+        photo: Photo = call(_decode, entry.path, upright)
+        return photo
     except DataError as error:
         return error
 
 
+def _decode(path: Path, upright: bool) -> Photo:
+    return read_photo(path, upright=upright)
+
+
 def _answers(
-    predictor: Predictor, photos: Iterable[np.ndarray | DataError], files: Sequence[dict[str, list[Path]]]
+    predictor: Predictor, photos: Iterable[Photo | DataError], files: Sequence[dict[str, list[Path]]]
 ) -> Iterator[_Answer | DataError]:
     for photo, paths in zip(photos, files, strict=True):
         if isinstance(photo, DataError):
             yield photo
         elif "npz" in paths or "png16" in paths:
-            yield _Answer(photo, *predictor.predict_with_probabilities(photo), paths)
+            yield _Answer(photo, *predictor.predict_with_probabilities(photo.pixels), paths)
         else:
-            yield _Answer(photo, predictor.predict(photo), None, paths)
+            yield _Answer(photo, predictor.predict(photo.pixels), None, paths)
 
 
 def _write(predictor: Predictor, answer: _Answer | DataError) -> _Answer | DataError:
@@ -177,7 +203,7 @@ def _write_labels(answer: _Answer) -> None:
         save_label_png(files["labels"][0], labels)
     if "overlay" in files:
         with atomic_write(files["overlay"][0]) as file:
-            Image.fromarray(overlay(answer.photo, labels)).save(file, format="PNG")
+            Image.fromarray(overlay(answer.photo.pixels, labels)).save(file, format="PNG")
 
 
 def _write_values(answer: _Answer, values: np.ndarray, names: list[str]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from rlossctl.data.images import read_image, read_label
+from rlossctl.data.images import Photo, read_label, read_photo
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
 from rlossctl.evaluation.predicting.predictor import Predictor
@@ -22,14 +23,24 @@ class Listed:
     Attributes:
         samples: its lines; each needs a label image.
         name: what errors call it.
+        upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
     """
 
     samples: Sequence[Sample]
     name: str = "list"
+    upright: bool = False
 
-    def read(self, index: int, call: Call) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, index: int, call: Call) -> Pair:
         """Photo and label of a line; see `read_pair`. `call` is what decodes; see `decoders.decoding`."""
-        return call(read_pair, self.samples[index], self.name)
+        pair: Pair = call(read_pair, self.samples[index], self.name, self.upright)
+        return pair
+
+
+class Pair(NamedTuple):
+    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of one size."""
+
+    photo: Photo
+    truth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Loaded:
         photo: uint8 [H, W, 3] BGR.
         truth: uint8 [H, W], class ids and the ignore label.
         views: the model's inputs.
+        rotated: whether EXIF says that the photo is not upright, and nothing has turned it.
     """
 
     index: int
@@ -48,6 +60,7 @@ class Loaded:
     photo: np.ndarray
     truth: np.ndarray
     views: list[View]
+    rotated: bool = False
 
 
 def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Call) -> Loaded:
@@ -61,12 +74,16 @@ def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Ca
         DataError: as for `read_pair`.
     """
     photo, truth = listed.read(index, call)
-    views = predictor.prepare(photo)
-    return Loaded(index, listed.samples[index], *predictor.shown(photo, truth, ignore), views)
+    views = predictor.prepare(photo.pixels)
+    shown = predictor.shown(photo.pixels, truth, ignore)
+    return Loaded(index, listed.samples[index], *shown, views, photo.rotated)
 
 
-def read_pair(sample: Sample, list_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of a line of a list.
+def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
+    """Photo and label of a line of a list.
+
+    Args:
+        upright: as for `read_image`.
 
     Raises:
         DataError: no label is named, a file cannot be read, or the two differ in size.
@@ -80,29 +97,38 @@ def read_pair(sample: Sample, list_name: str) -> tuple[np.ndarray, np.ndarray]:
             expected="`image label`, two names separated by a space",
             advice="add the label image's name",
         )
-    photo = read_image(sample.image, listed=listed)
+    photo = read_photo(sample.image, upright=upright, listed=listed)
     truth = read_label(sample.label, listed=listed)
-    if truth.shape != photo.shape[:2]:
+    if truth.shape != photo.pixels.shape[:2]:
+        turn = "its EXIF rotation is not applied: try --upright" if photo.rotated else "photos may be rotated"
         raise DataError(
             "image and label differ in size",
             where=listed,
-            found=f"{_size(photo)} pixels in {sample.image}, {_size(truth)} in {sample.label}",
+            found=f"{_size(photo.pixels)} pixels in {sample.image}, {_size(truth)} in {sample.label}",
             expected="the same width and height",
-            advice="check that the label belongs to the image (a photo's EXIF rotation is not applied); "
+            advice=f"check that the label belongs to the image ({turn}); "
             "labels are never resized for scoring",
         )
-    return photo, truth
+    return Pair(photo, truth)
 
 
 def groups(items: Iterable[Loaded], size: int) -> Iterator[Sequence[Loaded]]:
-    """Neighbours whose single views have one shape, up to `size` of them; all others alone."""
+    """Neighbours whose single views have one shape, up to `size` of them; all others alone.
+
+    An error of `items` comes behind what was read before it.
+    """
     group: list[Loaded] = []
-    for item in items:
-        fits = group and len(group) < size and len(item.views) == len(group[0].views) == 1
-        if group and not (fits and item.views[0].pixels.shape == group[0].views[0].pixels.shape):
+    try:
+        for item in items:
+            fits = group and len(group) < size and len(item.views) == len(group[0].views) == 1
+            if group and not (fits and item.views[0].pixels.shape == group[0].views[0].pixels.shape):
+                yield group
+                group = []
+            group.append(item)
+    except DataError:
+        if group:
             yield group
-            group = []
-        group.append(item)
+        raise
     if group:
         yield group
 

@@ -60,6 +60,7 @@ def render_page(title: str, evaluations: Mapping[str, Evaluation], examples: Seq
     body = [
         f'<header><h1>{escape(title)}</h1><button id="theme" class="theme" type="button" hidden>'
         "Switch theme</button></header>",
+        _warnings(evaluations),
         _summary(evaluations),
         _per_class(evaluations, names),
         _confusion(evaluations, names),
@@ -75,6 +76,12 @@ def render_page(title: str, evaluations: Mapping[str, Evaluation], examples: Seq
         + "\n".join(part for part in body if part)
         + f"\n</main>\n<script>\n{_part('page.js')}</script>\n</body>\n</html>\n"
     )
+
+
+def _warnings(evaluations: Mapping[str, Evaluation]) -> str:
+    lines = {name: table.format_warnings(evaluation) for name, evaluation in evaluations.items()}
+    items = [f"<li>{escape(f'{name}: {text}')}</li>" for name, text in lines.items() if text]
+    return f"<section><h2>Warnings</h2><ul>{''.join(items)}</ul></section>" if items else ""
 
 
 def _part(name: str) -> str:

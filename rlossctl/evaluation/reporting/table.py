@@ -8,6 +8,7 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Rule, calibration_note
+from rlossctl.evaluation.predicting.samples import Listed
 from rlossctl.evaluation.running.open_model import OpenedModel
 from rlossctl.evaluation.scoring import results
 from rlossctl.evaluation.scoring.bootstrap import Difference
@@ -16,10 +17,11 @@ from rlossctl.evaluation.scoring.results import percent
 from rlossctl.words import counted
 
 
-def format_header(opened: OpenedModel, predictor: Predictor, images: int) -> str:
+def format_header(opened: OpenedModel, predictor: Predictor, listing: Listed) -> str:
     """What is evaluated, by what, how images are prepared and predicted, and on which list."""
     below = f", below {opened.images.root}" if opened.images.root else ""
-    listed = f"{opened.images.file} ({counted(images, 'image')}{below})"
+    turned = ", photos turned upright as EXIF says" if listing.upright else ""
+    listed = f"{opened.images.file} ({counted(len(listing.samples), 'image')}{below}{turned})"
     return f"{format_run(opened, predictor)}\nlist     {listed}"
 
 
@@ -36,6 +38,16 @@ def format_run(opened: OpenedModel, predictor: Predictor) -> str:
         f"rule     {describe_rule(predictor.rule)}",
         *(f"note     {note.removeprefix('note: ')}" for note in notes),
     ]
+    return "\n".join(lines)
+
+
+def format_warnings(evaluation: Evaluation) -> str:
+    """Reasons to doubt the scores, one a line; "" where there are none."""
+    lines = [f"warning  {kind}: {found}" for kind, found, _ in evaluation.warnings]
+    if evaluation.skipped:
+        out, left = counted(len(evaluation.skipped), "image"), counted(evaluation.images, "image")
+        lines.append(f"warning  {out} left out, the scores are over {left}:")
+        lines += [f"         {name}: {why}" for name, why in evaluation.skipped.items()]
     return "\n".join(lines)
 
 

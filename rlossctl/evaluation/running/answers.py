@@ -19,9 +19,14 @@ def check_scores(shape: tuple[int, ...], count: int, classes: int) -> None:
         )
 
 
-def not_numbers() -> NetError:
+class NotNumbers(NetError):
+    """Scores that are NaN."""
+
+
+def not_numbers() -> NotNumbers:
     """The error for scores that are NaN."""
-    return NetError(
+    return NotNumbers(
         "the model's scores are not numbers (NaN)",
-        advice="check the weights: the training that made them may have diverged",
+        advice="run rlossctl inspect on the weights, which names blobs that are not finite (the training may "
+        "have diverged); if they are finite, check the preprocessing",
     )

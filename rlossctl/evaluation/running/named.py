@@ -21,6 +21,7 @@ class Named:
         weights: of the prototxt.
         placeholders: values for the prototxt.
         dialect: whose Caffe the prototxt is for.
+        allow_missing: whether the weights may lack layers of the prototxt.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Named:
     weights: str | None = None
     placeholders: Mapping[str, object] = field(default_factory=dict)
     dialect: str = "auto"
+    allow_missing: bool = False
 
     @property
     def is_onnx(self) -> bool:
@@ -35,7 +37,9 @@ class Named:
         return Path(self.model).suffix == ".onnx"
 
 
-def with_settings(models: Sequence[Named], placeholders: Mapping[str, object], dialect: str) -> list[Named]:
+def with_settings(
+    models: Sequence[Named], placeholders: Mapping[str, object], dialect: str, allow_missing: bool = False
+) -> list[Named]:
     """The models with what the command line says about prototxts.
 
     Placeholders beside ONNX files only are a mistake, which `open_model` names; beside a prototxt they are
@@ -44,7 +48,12 @@ def with_settings(models: Sequence[Named], placeholders: Mapping[str, object], d
     prototxts = [model for model in models if model.weights] or models
     changes = {model.name: placeholders for model in prototxts}
     return [
-        dataclasses.replace(model, placeholders=changes.get(model.name, {}), dialect=dialect)
+        dataclasses.replace(
+            model,
+            placeholders=changes.get(model.name, {}),
+            dialect=dialect,
+            allow_missing=allow_missing,
+        )
         for model in models
     ]
 

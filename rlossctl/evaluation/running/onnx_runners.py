@@ -30,6 +30,7 @@ class OnnxRunner:
     def __init__(self, path: str | os.PathLike[str] | Session, device: str = "auto") -> None:
         self._session = path if isinstance(path, Session) else Session(Path(path), device)
         session, card, self.path = self._session.session, self._session.card, self._session.path
+        self.untrained: Sequence[str] = card.untrained if card else []
         self._input = _image_input(session, card.input if card else None, self.path)
         self._output = _score_output(session, card.output if card else None, self.path)
         self.backend: str = self._session.backend
@@ -53,6 +54,7 @@ class OnnxLabelRunner:
 
     def __init__(self, model: Session) -> None:
         self._session, card = model, model.card
+        self.untrained: Sequence[str] = card.untrained if card else []
         session = model.session
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(outputs) != 1 or len(outputs[0].shape) != 3:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlossctl.data.lists import Sample, find_label_dir, read_list
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import UsageError
+from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.running.answers import NotNumbers
 from rlossctl.evaluation.running.fingerprint import hash_files
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.onnx_runners import OnnxLabelRunner, OnnxRunner
 from rlossctl.evaluation.running.runners import LabelRunner, Runner
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.weights.finite import NotFinite, describe
 
 _WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
 
@@ -76,6 +80,7 @@ class OpenedModel:
         fingerprint: a hash of the model's content, for a state file.
         images: the list and the folder of its names, as the caller or else the data layer says.
         notes: sentences that the user should read.
+        warnings: reasons to doubt the result, to stand above it.
     """
 
     name: str
@@ -83,6 +88,7 @@ class OpenedModel:
     runner: Runner | LabelRunner
     images: ImageList
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -112,6 +118,34 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
             advice="add --data LIST --root DIR",
         )
     return opened
+
+
+@contextlib.contextmanager
+def naming_weights(named: Named) -> Iterator[None]:
+    """Adds to the error for scores that are NaN which weights of an ONNX file are not finite.
+
+    Those of a prototxt are looked at before; an ONNX file may rightly hold infinity, as a mask.
+    """
+    try:
+        yield
+    except NotNumbers as error:
+        found = _not_finite(Path(named.model)) if named.is_onnx else []
+        if not found:
+            raise
+        raise NetError(
+            error.message,
+            where=named.model,
+            found=f"weights that are not finite numbers: {describe(found)}",
+            expected="finite numbers",
+            advice="convert the weights of an earlier snapshot: the training diverged after it, or this file "
+            "is damaged",
+        ) from error
+
+
+def _not_finite(path: Path) -> list[NotFinite]:
+    from rlossctl.weights.onnxfile import load_onnx, not_finite_tensors
+
+    return not_finite_tensors(path, load_onnx(path))
 
 
 def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner | OnnxLabelRunner:
@@ -144,7 +178,10 @@ def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
             advice="leave them out, or name the prototxt instead of the ONNX file",
         )
     runner = open_onnx(named.model, device)
-    return OpenedModel(_called(named), hash_files([named.model]), runner, images)
+    warnings: tuple[str, ...] = ()
+    if runner.untrained:
+        warnings = (f"layers had no weights when {named.model} was made: {', '.join(runner.untrained)}",)
+    return OpenedModel(_called(named), hash_files([named.model]), runner, images, warnings=warnings)
 
 
 def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
@@ -158,13 +195,18 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         )
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
+    from rlossctl.net.coverage import copy_covered, require_finite_layers
     from rlossctl.net.origin import DataOverrides, NetOrigin
-    from rlossctl.net.parameters import coverage_notes
     from rlossctl.prototxt.messages import Phase
+    from rlossctl.weights import load_weights
 
     origin = NetOrigin(model, weights, named.placeholders, named.dialect)
     net = load_inference_net(origin, DataOverrides(images.file, images.root))
-    notes = coverage_notes(*net.copy_from(weights), net.params, weights)
+    coverage = copy_covered(net, load_weights(weights), str(weights))
+    runner = TorchRunner(net, device)
+    coverage.require(named.allow_missing, runner.layers)
+    require_finite_layers(net, str(weights), runner.layers)
+    warning = coverage.warning(runner.layers)
     source = image_source(net)
     if source is not None and net.param.state.phase != Phase.TRAIN:
         # A training net's list is never taken without being named: its scores would mean nothing.
@@ -175,7 +217,14 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         )
     # The net as it is after placeholders and phase rules, whatever file it came from.
     fingerprint = hash_files([weights], {"net": str(net.param), "dialect": named.dialect})
-    return OpenedModel(_called(named), fingerprint, TorchRunner(net, device), images, notes)
+    return OpenedModel(
+        _called(named),
+        fingerprint,
+        runner,
+        images,
+        coverage.notes(runner.layers),
+        (warning,) if warning else (),
+    )
 
 
 def _called(named: Named) -> str:

@@ -24,6 +24,9 @@ class TorchRunner(OnDevice):
         net: a TEST net; its data layer, if it reads photos, says how they are prepared.
         device: "cpu", "cuda", "cuda:1", or "auto" (CUDA where there is one).
 
+    Attributes:
+        layers: names of the layers that lead to the scores.
+
     Raises:
         NetError: the net has no scores, or CUDA was asked for and is not there.
     """
@@ -42,6 +45,7 @@ class TorchRunner(OnDevice):
                 advice="check the phase and the net's last layers",
             )
         self.num_classes: int = net.shapes[name][1]
+        self.layers = frozenset(layer.name for layer in deploy.layers)
         self.classes: list[str] | None = None
         self.activated = own_head(deploy) != "scores"
         self.losses: Sequence[str] = loss_types(net)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rlossctl.counts import ClassCounts
+from rlossctl.data.label_ids import Suspicion
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.protocol import Protocol
@@ -19,7 +21,7 @@ class Picture:
     """One evaluated image, for reports.
 
     Attributes:
-        index: its place in the list, from 0.
+        index: its place among the images that were counted, from 0.
         name: the image file as the list leads to it.
         photo: uint8 [H, W, 3] BGR.
         truth: uint8 [H, W] class ids and the ignore label.
@@ -51,6 +53,9 @@ class Evaluation:
         boundary: the counts of each image's boundary, [images, C], or None.
         band: the boundary's width as a share of the diagonal, or None.
         pictures: the images that were asked to be kept.
+        warnings: reasons to doubt the scores.
+        skipped: images that were left out -> why.
+        stopped: what ended the pass before the end of the list, or "".
     """
 
     confusion: Confusion | None
@@ -67,6 +72,9 @@ class Evaluation:
     boundary: ClassCounts | None = None
     band: float | None = None
     pictures: list[Picture] = field(default_factory=list)
+    warnings: tuple[Suspicion, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    stopped: str = ""
 
     def require_confusion(self) -> Confusion:
         """The confusion matrix; raises UsageError where masks may overlap, which have none."""

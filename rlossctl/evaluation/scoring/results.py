@@ -134,6 +134,9 @@ def to_json(evaluation: Evaluation, metric: str = "standard") -> dict[str, Any]:
         "boundary_width": evaluation.band,
         "confusion": evaluation.confusion and evaluation.confusion.matrix.tolist(),
         "metric": metric,
+        "warnings": [{"kind": kind, "found": found} for kind, found, _ in evaluation.warnings],
+        "skipped": [{"image": name, "why": why} for name, why in evaluation.skipped.items()],
+        "stopped": evaluation.stopped or None,
     }
     if metric == "caffe":
         caffe = evaluation.require_confusion().caffe_scores()
