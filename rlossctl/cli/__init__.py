@@ -116,7 +116,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Our own warnings as a sentence; those of other packages with their place."""
+    """Shows our own warnings as a sentence, and those of other packages with their category."""
     text = f"{message}" if issubclass(category, RlossWarning) else f"{category.__name__}: {message}"
     click.echo(f"warning: {text}", err=True)
 

@@ -90,7 +90,7 @@ _ONNX = (
             type=click.FloatRange(min=0, max=1),
             default=1e-4,
             show_default=True,
-            help="Largest difference to the net, as a share of the blob's largest magnitude.",
+            help="Largest difference from the net, as a share of the blob's largest magnitude.",
         ),
         click.option("--verify-images", metavar="LIST", help="Compare on these photos as well."),
     ),

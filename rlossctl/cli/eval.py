@@ -225,7 +225,7 @@ def _check_outputs(report: str | None, *files: str | None) -> None:
 
 
 def _rescue(metric: str, json_file: str | None, evaluations: dict[str, Evaluation]) -> None:
-    """Writes what was counted before an error; `stopped` in the JSON says that it is not the whole list."""
+    """Writes the counts up to an error; `stopped` in the JSON says that the list is not complete."""
     from rlossctl.evaluation.scoring import results
 
     if json_file and next(reversed(evaluations.values())).images:

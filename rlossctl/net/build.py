@@ -206,7 +206,7 @@ _CLASS_IDS = (
 
 
 def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Shapes that fit the scores, for the labels of a loss or metric whose shape was only guessed."""
+    """Shapes that fit the scores, for a loss's or metric's labels whose shape was only guessed."""
     if node.kind.role not in ("loss", "metric") or len(node.bottoms) < 2:
         return {}
     scores = shapes[node.bottoms[0]]

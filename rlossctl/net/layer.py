@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 
 
 class GuessedShape(tuple[int, ...]):
-    """A shape of labels that nobody states: the loss or metric that reads them gives them one that fits."""
+    """An unknown shape of labels: the loss or metric that reads them gives them a shape that fits."""
 
 
 @dataclass(frozen=True)

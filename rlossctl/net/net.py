@@ -194,7 +194,7 @@ class Net(nn.Module):
         return copy_blobs(layers, self.params, where, complete=model.format == "binaryproto")
 
     def copy_fitting(self, path: str | Path) -> Fitted:
-        """As `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
+        """Like `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
         model = load_weights(path)
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_fitting(layers, self.params, complete=model.format == "binaryproto")

@@ -20,7 +20,7 @@ from rlossctl.prototxt.messages import LayerParameter, Phase
 from rlossctl.trust import allows_python_layers
 
 TRAIN, TEST = Phase.TRAIN, Phase.TEST
-BUILT_IN = ("spatial_dropout", "SpatialDropoutLayer")  # module and layer of ENet's, which nobody has to load
+BUILT_IN = ("spatial_dropout", "SpatialDropoutLayer")  # ENet's module and layer, which need no loading
 
 
 def needs_permission(message: LayerParameter, *, fed: bool) -> bool:
@@ -57,7 +57,7 @@ def check_permission(layers: Sequence[tuple[LayerParameter, str]]) -> None:
         expected="your permission",
         advice="read the module, then add --allow-python-layers (in Python: "
         "with rlossctl.python_layers_allowed())"
-        + ("; inspect and convert do without a data layer's program (--image-shape C,H,W)" if data else ""),
+        + ("; inspect and convert do not need a data layer's program (--image-shape C,H,W)" if data else ""),
     )
 
 

@@ -139,7 +139,7 @@ def require(layers: Iterable[tuple[str, str, str]]) -> None:
 
 
 def _of(kind: str) -> str:
-    """Whose Caffe an unknown type is from, where that is known."""
+    """The Caffe fork that an unknown type comes from, if known."""
     fork = forks.of_type(kind)
     return f" (of {fork})" if fork else ""
 

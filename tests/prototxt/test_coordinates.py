@@ -145,7 +145,7 @@ def test_a_crop_counts_for_the_next_with_the_offset_that_was_found():
 
 def test_a_dialect_that_is_chosen_when_the_net_is_built_counts(build):
     net = build(NET, dialect="fcn")
-    assert net.layers[1].module.axes == ((2, 5), (3, 5)) and "by coordinates" in net.file.notes[-1]
+    assert net.layers[1].module.axes == ((2, 5), (3, 5)) and "from coordinates" in net.file.notes[-1]
 
 
 def test_coordinates_that_tell_nothing_are_an_error(build):
