@@ -154,7 +154,7 @@ def test_a_top_may_have_another_name_than_its_layer():
         (lambda x: L.Pooling(x, pool="MEAN"), "MAX or AVE or STOCHASTIC"),
         (lambda x: L.Convolution(x, bias_term=1), "True or False"),
         (lambda x: L.Convolution(x, weight_filler="msra"), "a dict with fields of FillerParameter"),
-        (lambda x: L.Convolution(x, weight_filler={"kind": "msra"}), "kind is not a field of FillerParameter"),
+        (lambda x: L.Convolution(x, weight_filler={"kind": "msra"}), "kind is not a field of Filler"),
     ],
 )
 def test_mistakes_are_named_with_the_layer(make, says):
