@@ -126,7 +126,7 @@ def test_bvlc_takes_0_and_says_what_the_other_branches_take():
 def test_the_fcn_branch_takes_the_coordinates_and_says_so(text: str, dialect: str):
     file = parse_net(text, "net.prototxt", dialect)
     assert list(file.param.layer[1].crop_param.offset) == [5, 5]
-    assert "Crop without an offset, as in the FCN and HED branches: 5 for 'c' by coordinates" in file.notes
+    assert "Crop without an offset, as in the FCN and HED branches: 5 for 'c', from coordinates" in file.notes
 
 
 def test_a_stated_offset_stays_and_the_net_given_is_not_changed():
