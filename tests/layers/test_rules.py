@@ -64,7 +64,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
             X + Y + layer("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 2 }", "xy"),
             "not for PROD",
         ),
-        (X + Y.replace("dim: 7", "dim: 8") + layer("Eltwise", "", "xy"), "one shape"),
+        (X + Y.replace("dim: 7", "dim: 8") + layer("Eltwise", "", "xy"), "the same shape"),
         (X + layer("Interp"), "needs shrink_factor"),
         (X + layer("Interp", "interp_param { zoom_factor: 2 pad_beg: 1 }"), "only crop"),
         (X + layer("Interp", "interp_param { zoom_factor: 0 }"), "positive"),
