@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -18,6 +19,7 @@ from rlossctl.converters.verifying.comparison import Comparison, first_bad, mism
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
+from rlossctl.net.coverage import MissingWeights
 from rlossctl.net.deploy import Deploy, preprocess_of
 from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
@@ -204,6 +206,14 @@ def _check_input(path: Path, model: ModelProto) -> None:
         )
 
 
+def _opened(origin: NetOrigin) -> Net:
+    trained = open_trained(origin, whole=False)
+    if trained.untrained:
+        text = f"layers without weights in {origin.weights}: {', '.join(trained.untrained)}"
+        warnings.warn(text, MissingWeights, stacklevel=4)
+    return trained.net
+
+
 def open_net(
     named: str, placeholders: Mapping[str, object] | None, dialect: str, allow_missing: bool = False
 ) -> Net:
@@ -215,11 +225,11 @@ def open_net(
     prototxt, comma, weights = named.partition(",")
     if comma:
         origin = NetOrigin(prototxt, weights, placeholders or {}, dialect, allow_missing)
-        return open_trained(origin, whole=False).net
+        return _opened(origin)
     if kinds.by_name(named) != kinds.PROTOTXT:
         with implied_net(NetOrigin(named, None, placeholders or {}, dialect)) as implied:
             if implied is not None:
-                return open_trained(replace(implied.origin, allow_missing=allow_missing), whole=False).net
+                return _opened(replace(implied.origin, allow_missing=allow_missing))
     raise UsageError(
         "is only half of a model",
         where=named,

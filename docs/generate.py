@@ -56,7 +56,7 @@ Defects of the originals that nobody can want, and what rlossctl does instead.
 CLI_HEAD = """# Command line
 
 What `rlossctl COMMAND --help` prints. Exit status: 0 done, 1 failure, 2 wrong arguments, 3 the written model
-does not compute what the original computes, 130 interrupted.
+does not compute what the original computes, 130 interrupted, 143 terminated.
 
 Where a command takes a prototxt, it also takes the name of a net or solver that comes with rlossctl, such as
 `demo/train` ([networks.md](networks.md)); a file of that name comes first. A placeholder `${NAME}` of a
@@ -86,8 +86,8 @@ FORMATS_TAIL = """
   fields). If the tensors were changed, it has their new values.
 - Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, and layers that share a name
   `<layer>#2/...`. The metadata of safetensors files (in a checkpoint, its keys) are `prototxt`, `shared` (a
-  blob -> the blob whose values it has), `source` (names and SHA-256 of the files) and `caffemodel` (a
-  caffemodel without its values).
+  blob -> the blob whose values it has), `source` (names and SHA-256 of the files), `caffemodel` (a
+  caffemodel without its values) and `untrained` (layers that had no weights, see --allow-missing).
 """
 NEED = "with NET"
 

@@ -152,8 +152,12 @@ class _Job:
             self.configs / f"{net}.prototxt", self.configs / f"{solver}.prototxt", placeholders
         )
         seed = self.seed * 10 + 1 + bool(weights)
-        options = TrainOptions(weights=weights or None, out=out, device="cpu", seed=seed, quiet=True)
+        options = TrainOptions(
+            weights=weights or None, out=out, device="cpu", seed=seed, overwrite=True, quiet=True
+        )
         trained = train(origin.read(), options=options)
+        if trained.stopped:
+            raise SystemExit(trained.exit_code)
         return trained.require_snapshot().with_suffix(".caffemodel")
 
     def _convert_and_evaluate(

@@ -7,6 +7,8 @@ with the type's `exit_code`.
 
 from __future__ import annotations
 
+LONGEST = 4000  # characters of a part of a message; the longest that says something lists unknown layer types
+
 
 class RlossError(Exception):
     """Base of every error that a user can cause and mend.
@@ -38,15 +40,23 @@ class RlossError(Exception):
         super().__init__(self._text())
 
     def _text(self) -> str:
-        head = f"{self.where}: {self.message}" if self.where else self.message
-        lines = [head]
+        message = shortened(self.message)
+        lines = [f"{shortened(self.where)}: {message}" if self.where else message]
         if self.found is not None:
-            lines.append(f"  found:    {self.found}")
+            lines.append(f"  found:    {shortened(self.found)}")
         if self.expected is not None:
-            lines.append(f"  expected: {self.expected}")
+            lines.append(f"  expected: {shortened(self.expected)}")
         if self.advice is not None:
-            lines.append(f"  do:       {self.advice}")
+            lines.append(f"  do:       {shortened(self.advice)}")
         return "\n".join(lines)
+
+
+def shortened(value: object, longest: int = LONGEST) -> str:
+    """A name or value of a file for people: its middle is left out where it is longer than `longest`."""
+    text = str(value)
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} ... ({len(text):,} characters) ... {text[-longest // 4 :]}"
 
 
 class RlossWarning(UserWarning):

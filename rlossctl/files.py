@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -17,6 +18,8 @@ from typing import BinaryIO, TypedDict
 
 from rlossctl.errors import RlossError
 
+LARGEST_LISTING = 2**30  # bytes; ImageNet's list has 50 MB
+_PIECE = 2**20  # bytes read at a time where the size is not known
 _ABOUT_WRITING = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -166,6 +169,42 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     if size > largest:
         raise OSError(errno.EFBIG, f"{size:,} bytes, more than {largest:,}", str(path))
     return Path(path).read_bytes()
+
+
+def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
+    """The first `most` bytes of a file, pipe or device, or all if it has fewer.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = bytearray()
+    with open(path, "rb") as file:
+        while len(content) < most and (piece := file.read(min(_PIECE, most - len(content)))):
+            content += piece
+    return bytes(content)
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a regular file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    require_regular(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def read_listing(path: str | os.PathLike[str]) -> str:
+    """The text of a regular file that lists names, in any encoding: bytes that are not UTF-8 are escaped.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger than LARGEST_LISTING.
+    """
+    return read_regular(path, LARGEST_LISTING).decode("utf-8", "surrogateescape")
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -13,29 +13,31 @@ DIR/CamVid), and DIR/VOC2012/pascal_scribble/model/NET for weights.
   --out DIR       folder to work in (default: data)
   --mirror DIR    look for the files in this folder (or at this URL) first, by the names that --list shows
   --sums FILE     more checksums, in sha256sum's format; they come before those of this script
+  --accept        use files whose checksum is not known without asking
   --no-prepare    only fetch and check
   --list          show items, file names, checksums and addresses, and stop
   --dry-run       show what would be done, and stop
   -h, --help      this text
 
-A broken download goes on where it stopped. A file whose checksum is not known is fetched all the same, and
-its SHA-256 is printed: compare it with a colleague's, or put it into a --sums file. Exit status: 0 when all
-items are there, 1 when one could not be fetched or checked, 2 for wrong arguments.
+A broken download goes on where it stopped. Every address is asked by https. A file whose checksum is not known
+is fetched, its SHA-256 is printed, and it is used when that is confirmed: compare it with a colleague's, or put
+it into a --sums file. What was confirmed is noted in DIR/downloads/accepted.sha256 and not asked again. Exit
+status: 0 when all items are there, 1 when one could not be fetched or checked, 2 for wrong arguments.
 TEXT
 }
 
 # name | file | SHA-256, or - where no trustworthy one is known | addresses, in the order they are tried
 # The data sets' come from rlossctl/data/sets, with the data set's name and its folder behind them.
 WEIGHTS='
-vgg16_20M|vgg16_20M.caffemodel|-|http://www.cs.jhu.edu/~alanlab/ccvl/init_models/vgg16_20M.caffemodel http://ccvl.stat.ucla.edu/ccvl/init_models/vgg16_20M.caffemodel
-deeplab_vgg16|deeplab_aspp_vgg16.zip|-|http://liangchiehchen.com/projects/released/deeplab_aspp_vgg16/prototxt_and_model.zip
-resnet-101|deeplab_aspp_resnet101.zip|-|http://liangchiehchen.com/projects/released/deeplab_aspp_resnet101/prototxt_and_model.zip
+vgg16_20M|vgg16_20M.caffemodel|-|https://www.cs.jhu.edu/~alanlab/ccvl/init_models/vgg16_20M.caffemodel https://ccvl.stat.ucla.edu/ccvl/init_models/vgg16_20M.caffemodel
+deeplab_vgg16|deeplab_aspp_vgg16.zip|-|https://liangchiehchen.com/projects/released/deeplab_aspp_vgg16/prototxt_and_model.zip
+resnet-101|deeplab_aspp_resnet101.zip|-|https://liangchiehchen.com/projects/released/deeplab_aspp_resnet101/prototxt_and_model.zip
 '
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Here the authors list the trained models of the paper; no stable file names are known.
 RELEASED='https://cs.uwaterloo.ca/~m62tang/rloss/'
 
-out=data mirror='' sums='' prepare=yes dry=no
+out=data mirror='' sums='' prepare=yes dry=no accept=no
 wanted=()
 
 fail() { echo "error: $1" >&2; exit "${2:-1}"; }
@@ -68,6 +70,7 @@ while [ $# -gt 0 ]; do
       shift 2
       ;;
     --no-prepare) prepare=no; shift ;;
+    --accept) accept=yes; shift ;;
     --dry-run) dry=yes; shift ;;
     --list) list_items; exit 0 ;;
     -h | --help) usage; exit 0 ;;
@@ -81,14 +84,22 @@ for tool in curl sha256sum unzip; do
   command -v "$tool" >/dev/null || fail "needs $tool: apt install curl coreutils unzip"
 done
 case $mirror in
-  '' | *://*) ;;
+  '' | https://* | file://*) ;;
+  *://*) fail "a mirror is a folder or an https address, not $mirror" 2 ;;
   *) [ -d "$mirror" ] || fail "no such mirror folder: $mirror" 2; mirror="file://$(cd "$mirror" && pwd)" ;;
 esac
 
+# The checksum that a file in sha256sum's format has for a name, if any.
+sum_in() {
+  [ ! -r "$1" ] || awk -v name="$2" '{ file = $2; sub(/^\*/, "", file) } file == name { print $1; exit }' "$1"
+}
+
 expected_sum() {
-  local own=''
-  [ -z "$sums" ] || own=$(awk -v name="$2" '{ file = $2; sub(/^\*/, "", file) } file == name { print $1; exit }' "$sums")
-  if [ -n "$own" ]; then echo "$own"; else field "$1" 3; fi
+  local found
+  found=$(sum_in "$sums" "$2")
+  [ -n "$found" ] || found=$(field "$1" 3)
+  [ "$found" != - ] || found=$(sum_in "$out/downloads/accepted.sha256" "$2")
+  echo "${found:--}"
 }
 
 addresses() {
@@ -97,7 +108,18 @@ addresses() {
   for url in $(field "$1" 4); do echo "$url"; done
 }
 
-# Prints the verdict; 1 for a file that is not what it should be.
+# Whether a file with this checksum may be used; notes that it may.
+confirmed() {
+  local name=$1 found=$2 answer=no
+  if [ "$accept" = yes ]; then
+    answer=yes
+  elif [ -t 0 ]; then
+    read -r -p "  Nobody vouches for $name. Use it? [y/N] " answer || true
+  fi
+  case $answer in y | Y | yes | Yes) echo "$found  $name" >>"$out/downloads/accepted.sha256" ;; *) return 1 ;; esac
+}
+
+# Prints the verdict; 1 for a file that is not what it should be, 2 for one that nobody vouches for.
 check() {
   local path=$1 name=$2 wanted=$3 found
   found=$(sha256sum "$path" | cut -d ' ' -f 1)
@@ -105,6 +127,7 @@ check() {
     # Servers answer with pages that say "not found", too.
     case $name in *.zip) unzip -tqq "$path" >/dev/null 2>&1 || { echo "  not a whole zip archive" >&2; return 1; } ;; esac
     echo "  SHA-256 $found (not checked: no checksum is known)"
+    confirmed "$name" "$found" || return 2
   elif [ "$wanted" = "$found" ]; then
     echo "  SHA-256 $found (as expected)"
   else
@@ -113,12 +136,30 @@ check() {
   fi
 }
 
+# Checks a file and gives it its name, or one that says what it is; the verdict as check() returns it.
+settle() {
+  local path=$1 target=$2 wanted=$3 verdict=0
+  check "$path" "$(basename "$target")" "$wanted" || verdict=$?
+  case $verdict in
+    0) [ "$path" = "$target" ] || mv "$path" "$target" ;;
+    2)
+      [ "$path" = "$target.unchecked" ] || mv "$path" "$target.unchecked"
+      echo "  not used, but kept as $target.unchecked: start again with --accept, or with its checksum in --sums" >&2
+      ;;
+    *)
+      mv "$path" "$target.rejected"
+      echo "  not the file; kept as $target.rejected" >&2
+      ;;
+  esac
+  return "$verdict"
+}
+
 download() {
-  curl --fail --location --retry 3 --connect-timeout 20 --silent --show-error "$@"
+  curl --proto '=https,file' --proto-redir '=https' --fail --location --retry 3 --connect-timeout 20 --silent --show-error "$@"
 }
 
 fetch() {
-  local name=$1 file target wanted url part
+  local name=$1 file target wanted url part verdict=0
   file=$(field "$name" 2)
   target=$out/downloads/$file
   wanted=$(expected_sum "$name" "$file")
@@ -126,6 +167,10 @@ fetch() {
   if [ -f "$target" ]; then
     check "$target" "$file" "$wanted" && return 0
     fail "$target is there, but is not the file: move it away and start again"
+  fi
+  if [ -f "$target.unchecked" ] && [ "$dry" = no ]; then
+    settle "$target.unchecked" "$target" "$wanted" || verdict=$?
+    case $verdict in 0) return 0 ;; 2) return 1 ;; esac
   fi
   for url in $(addresses "$name" "$file"); do
     if [ "$dry" = yes ]; then echo "  would fetch $url"; continue; fi
@@ -143,12 +188,9 @@ fetch() {
         ;;
       *) continue ;; # broken off: what came stays for the next time
     esac
-    if check "$part" "$file" "$wanted"; then
-      mv "$part" "$target"
-      return 0
-    fi
-    mv "$part" "$target.rejected"
-    echo "  not the file; kept as $target.rejected" >&2
+    verdict=0
+    settle "$part" "$target" "$wanted" || verdict=$?
+    case $verdict in 0) return 0 ;; 2) return 1 ;; esac
   done
   [ "$dry" = yes ] || { echo "error: $file could not be fetched; put it into a folder and name that with --mirror" >&2; return 1; }
 }

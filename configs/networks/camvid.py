@@ -28,7 +28,9 @@ def test_net() -> NetSpec:
 
 
 SOLVERS = {
-    "solver": scratch.solver("train", base_lr=0.002, max_iter=4000, seed=1),
-    "solverwithdensecrfloss": scratch.solver("trainwithdensecrfloss", base_lr=0.0005, max_iter=1500, seed=2),
+    "solver": scratch.solver("train", base_lr=0.002, max_iter=4000, snapshot=500, seed=1),
+    "solverwithdensecrfloss": scratch.solver(
+        "trainwithdensecrfloss", base_lr=0.0005, max_iter=1500, snapshot=500, seed=2
+    ),
 }
 NETWORKS = (network("camvid", __name__, "", train_net, test_net, SOLVERS),)

@@ -125,7 +125,13 @@ def densecrf_loss(
 
 
 def solver(
-    net: str, net_id: str, *, exp: str = EXP, seed: int | None = None, **fields: Any
+    net: str,
+    net_id: str,
+    *,
+    exp: str = EXP,
+    seed: int | None = None,
+    weight_decay: float = 0.0005,
+    **fields: Any,
 ) -> dict[str, object]:
     """A solver of the experiments: SGD with momentum on the GPU, a snapshot every 1000 iterations.
 
@@ -135,7 +141,7 @@ def solver(
         "train_net": f"{net}.prototxt",
         **fields,
         "momentum": 0.9,
-        "weight_decay": 0.0005,
+        "weight_decay": weight_decay,
         **({} if seed is None else {"random_seed": seed}),
         "snapshot": 1000,
         "snapshot_prefix": f"{exp}/model/{net_id}/{net}",

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from rlossctl.configs.networks import drn, mobilenet, resnets, torch_style, xception
 from rlossctl.configs.networks.network import Network
-from rlossctl.configs.networks.program import program
-from rlossctl.configs.networks.torch_style import HEAD_RATE, classifier, conv_norm, dilated, dropout, resize
+from rlossctl.configs.networks.program import GATED_CRF, RLOSS, SEGMENTATION, Training, program
+from rlossctl.configs.networks.torch_style import classifier, conv_norm, dilated, dropout, resize
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 WIDTH = 256
@@ -29,7 +28,10 @@ class Design:
         trunk: adds the backbone; returns its features and its features at stride 4.
         stride: the stride of the features (16 or 8).
         low_first: the decoder puts the features at stride 4 before the others, not after them.
-        aligned: zooms align corners, which fits sizes 16k + 1; if False they align pixel areas, for any size.
+        aligned: zooms align corners; if False they align pixel areas.
+        any_size: zooms match the size of the blob they are joined with; if False they use a factor, for sizes
+            16k + 1.
+        training: the program's training settings.
         dropout: after the ASPP and after the decoder's two convolutions; 0 for none.
     """
 
@@ -37,12 +39,14 @@ class Design:
     stride: int = 16
     low_first: bool = False
     aligned: bool = True
+    any_size: bool = False
+    training: Training = RLOSS
     dropout: tuple[float, float, float] = (0.5, 0.5, 0.1)
 
 
 def _network(name: str, about: str, start: str, design: Design) -> Network:
-    scores = partial(_scores, design=design)
-    return program(name, about, __name__, scores, crop=513 if design.aligned else 512, start=start)
+    scores, size = partial(_scores, design=design), 513 if design.aligned else 512
+    return program(name, about, __name__, scores, size=size, training=design.training, start=start)
 
 
 def _scores(n: NetSpec, design: Design) -> None:
@@ -50,12 +54,12 @@ def _scores(n: NetSpec, design: Design) -> None:
     rates = [rate * 16 // design.stride for rate in (6, 12, 18)]
     x = _dropout(n, aspp(n, x, rates), "aspp", design.dropout[0])
     n.comment("decoder")
-    low = head(n, low, "decoder.conv1", "decoder.bn1", 48, kernel_size=1)
+    low = conv_norm(n, low, "decoder.conv1", "decoder.bn1", 48, kernel_size=1)
     x = _zoom(n, x, "aspp.zoom", design.stride // 4, low, design)
     n["decoder.concat"] = x = L.Concat(*((low, x) if design.low_first else (x, low)))
     for number, ratio in zip((0, 4), design.dropout[1:], strict=True):
         name = f"decoder.last_conv.{number}"
-        x = head(n, x, name, f"decoder.last_conv.{number + 1}", WIDTH, **dilated(3))
+        x = conv_norm(n, x, name, f"decoder.last_conv.{number + 1}", WIDTH, **dilated(3))
         x = _dropout(n, x, name, ratio)
     _zoom(n, classifier(n, x, "decoder.last_conv.8"), "score", 4, n.data, design)
 
@@ -67,22 +71,17 @@ def aspp(n: NetSpec, x: Top, rates: Sequence[int]) -> Top:
         n.comment(f"ASPP, branch {number}: " + (f"dilation {rate}" if rate else "1 x 1"))
         name = f"aspp.aspp{number}"
         fields = dilated(3, rate) if rate else {"kernel_size": 1}
-        branches.append(head(n, x, f"{name}.atrous_conv", f"{name}.bn", WIDTH, **fields))
+        branches.append(conv_norm(n, x, f"{name}.atrous_conv", f"{name}.bn", WIDTH, **fields))
     n.comment(f"ASPP, branch {len(branches) + 1}: the mean of the image, at every pixel")
     n["aspp.pool"] = pool = L.Pooling(x, pool="AVE", global_pooling=True)
     name = "aspp.global_avg_pool"
-    pool = head(n, pool, f"{name}.1", f"{name}.2", WIDTH, kernel_size=1)
+    pool = conv_norm(n, pool, f"{name}.1", f"{name}.2", WIDTH, kernel_size=1)
     n["aspp.mean"] = pool = L.Flatten(pool)
     n["aspp.zeros"] = L.Power(branches[0], scale=0)
     n["aspp.image"] = L.Bias(n["aspp.zeros"], pool, axis=0)
     n.comment("ASPP, joined")
     n["aspp.concat"] = x = L.Concat(*branches, n["aspp.image"])
-    return head(n, x, "aspp.conv1", "aspp.bn1", WIDTH, kernel_size=1)
-
-
-def head(n: NetSpec, x: Top, conv: str, bn: str, width: int | str, **fields: Any) -> Top:
-    """A convolution after the backbone."""
-    return conv_norm(n, x, conv, bn, width, rate=HEAD_RATE, **fields)
+    return conv_norm(n, x, "aspp.conv1", "aspp.bn1", WIDTH, kernel_size=1)
 
 
 def _dropout(n: NetSpec, x: Top, name: str, ratio: float) -> Top:
@@ -90,9 +89,9 @@ def _dropout(n: NetSpec, x: Top, name: str, ratio: float) -> Top:
 
 
 def _zoom(n: NetSpec, x: Top, name: str, factor: int, like: Top, design: Design) -> Top:
-    """Bilinear zoom by `factor`, or by pixel areas to the size of `like`."""
-    if not design.aligned:
-        return resize(n, x, name, like, aligned=False)
+    """Bilinear zoom by `factor`, or to the size of `like`."""
+    if design.any_size:
+        return resize(n, x, name, like, design.aligned)
     n[name] = L.Interp(x, zoom_factor=factor)
     return n[name]
 
@@ -125,7 +124,11 @@ def _resnet(depth: int, stride: int, *, multi_grid: bool = False) -> Trunk:
 
 
 def _of_segmentation(trunk: Trunk, stride: int) -> Design:
-    return Design(trunk, stride, low_first=True, dropout=(0.5, 0, 0.1))
+    return Design(trunk, stride, low_first=True, dropout=(0.5, 0, 0.1), any_size=True, training=SEGMENTATION)
+
+
+def _of_gatedcrf(trunk: Trunk) -> Design:
+    return Design(trunk, aligned=False, any_size=True, dropout=(0, 0, 0), training=GATED_CRF)
 
 
 NETWORKS = (
@@ -186,7 +189,7 @@ NETWORKS = (
             f"deeplabv3plus_resnet{depth}_gatedcrf",
             _ABOUT.format(f"ResNet-{depth}", 16, "the program of the Gated CRF loss"),
             f"Gated CRF's checkpoint; torchvision's resnet{depth}",
-            Design(_resnet(depth, 16), aligned=False, dropout=(0, 0, 0)),
+            _of_gatedcrf(_resnet(depth, 16)),
         )
         for depth in (34, 50, 101)
     ),

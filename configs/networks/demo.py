@@ -28,7 +28,9 @@ def test_net() -> NetSpec:
 
 
 SOLVERS = {
-    "solver": scratch.solver("train", base_lr=0.003, max_iter=500, seed=1),
-    "solverwithdensecrfloss": scratch.solver("trainwithdensecrfloss", base_lr=0.002, max_iter=300, seed=2),
+    "solver": scratch.solver("train", base_lr=0.003, max_iter=500, snapshot=100, seed=1),
+    "solverwithdensecrfloss": scratch.solver(
+        "trainwithdensecrfloss", base_lr=0.002, max_iter=300, snapshot=100, seed=2
+    ),
 }
 NETWORKS = (network("demo", __name__, "", train_net, test_net, SOLVERS),)

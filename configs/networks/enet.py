@@ -136,4 +136,6 @@ def _activated(n: NetSpec, x: Top, name: str, block: Block) -> Top:
     return n[name]
 
 
-NETWORKS = (program("enet_segmentation", "ENet, as in pytorch-segmentation.", __name__, _scores, crop=512),)
+NETWORKS = (
+    program("enet_segmentation", "ENet, as in pytorch-segmentation.", __name__, _scores, size=512, crop=384),
+)

@@ -81,6 +81,7 @@ NETWORKS = (
         "FCN-8s on VGG-16, as in pytorch-segmentation.",
         __name__,
         _scores,
-        crop=512,
+        size=512,
+        backbone=("pool", "output."),  # the program counts fc6, fc7 and the classifier to it
     ),
 )

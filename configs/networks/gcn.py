@@ -10,7 +10,7 @@ from typing import Any
 
 from rlossctl.configs.networks import resnets
 from rlossctl.configs.networks.program import program
-from rlossctl.configs.networks.torch_style import HEAD_RATE, classifier, convolution, relu, resize, scaled
+from rlossctl.configs.networks.torch_style import classifier, convolution, relu, resize, scaled
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 SIZE = 11
@@ -53,7 +53,7 @@ def _refined(n: NetSpec, x: Top, name: str) -> Top:
 
 
 def _convolution(n: NetSpec, x: Top, name: str, fields: dict[str, Any]) -> Top:
-    return convolution(n, x, name, "${NUM_LABELS}", HEAD_RATE, bias_term=True, **fields)
+    return convolution(n, x, name, "${NUM_LABELS}", bias_term=True, **fields)
 
 
 NETWORKS = (
@@ -62,7 +62,7 @@ NETWORKS = (
         "Global Convolutional Network on ResNet-50, as in pytorch-segmentation.",
         __name__,
         _scores,
-        crop=512,
+        size=512,
         start="pytorch-segmentation's checkpoint; torchvision's resnet50",
     ),
 )

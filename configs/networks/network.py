@@ -47,20 +47,28 @@ def network(
     train_net: Callable[[bool], NetSpec],
     test_net: Callable[[], NetSpec],
     solvers: Mapping[str, Mapping[str, object]],
+    schedule: str = "",
 ) -> Network:
-    """A network with two training nets, their solvers, and a test net.
+    """A network with a training net for each solver, and a test net.
 
     Args:
         train_net: makes the training net, with the DenseCRF loss or without it.
-        solvers: the SolverParameter fields of `solver` and `solverwithdensecrfloss`.
+        solvers: the SolverParameter fields of `solver`, and of `solverwithdensecrfloss` if there is one.
+        schedule: the origin of the solvers' settings, for their header.
     """
+    densecrf = {"trainwithdensecrfloss": lambda: net_text(train_net(True))}
     writers: dict[str, Callable[[], str]] = {
         "train": lambda: net_text(train_net(False)),
-        "trainwithdensecrfloss": lambda: net_text(train_net(True)),
+        **(densecrf if "solverwithdensecrfloss" in solvers else {}),
         "test": lambda: net_text(test_net()),
-        **{which: partial(message_text, "SolverParameter", fields) for which, fields in solvers.items()},
+        **{which: partial(_solver_text, fields, schedule) for which, fields in solvers.items()},
     }
     return Network(name, module, start, writers)
+
+
+def _solver_text(fields: Mapping[str, object], about: str) -> str:
+    """The text of a solver, whose own header stands apart from the line above it."""
+    return ("#\n" if about else "") + message_text("SolverParameter", fields, about)
 
 
 def net_text(net: NetSpec) -> str:

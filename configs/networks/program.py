@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rlossctl.configs.networks import common, torch_style
@@ -12,6 +15,85 @@ from rlossctl.prototxt.netspec import L, NetSpec
 
 EXP = preset("EXP", "pascal_scribble")  # no layer is named after it
 SCALES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
+FULL_RESOLUTION = "cross-entropy at full resolution, as scribbles are thin"
+DIVIDED = """
+SoftmaxWithLoss gives the mean over the batch's labelled pixels, and so does PyTorch's CrossEntropyLoss.
+The program divides that mean by the batch size: the weight is 1 / BATCH_SIZE, so set both."""
+IMAGES = 10582  # in VOC's augmented training list, which the programs' epochs go through
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a program trains, by its own settings for VOC: SGD, momentum 0.9, a rate that falls with power 0.9.
+
+    Attributes:
+        about: whose settings they are, for the head of the solvers.
+        crop: side of the training crops.
+        batch: images in a batch.
+        base_lr: the rate that the program's settings name.
+        backbone, rest: rates of the backbone and of all else, in units of it.
+        weight_decay: of every learned blob, norms and biases too.
+        max_iter: updates.
+        divided: whether the cross-entropy, a mean already, is divided by the batch size.
+        densecrf_weight: default weight of the DenseCRF loss; "" where there is no net with it.
+        remark: what a training net's header has to say besides.
+    """
+
+    about: str
+    crop: int
+    batch: int
+    base_lr: float
+    backbone: float
+    rest: float
+    weight_decay: float
+    max_iter: int
+    divided: bool = False
+    densecrf_weight: str = ""
+    remark: str = ""
+
+
+def epochs(count: int, batch: int) -> int:
+    """Updates in `count` epochs, each of which ends with a smaller batch."""
+    return count * math.ceil(IMAGES / batch)
+
+
+RLOSS = Training(
+    about="As the rloss program for PyTorch trains: 60 epochs of 882 batches of 12.",
+    crop=513,
+    batch=12,
+    base_lr=0.007,
+    backbone=1,
+    rest=10,
+    weight_decay=0.0005,
+    max_iter=epochs(60, 12),
+    divided=True,
+    densecrf_weight="2e-9",
+)
+SEGMENTATION = Training(
+    about="""As pytorch-segmentation trains: 80 epochs of 1323 batches of 8, backbones at a tenth of the rate.
+(Its own poly is one update ahead of Caffe's.)""",
+    crop=380,
+    batch=8,
+    base_lr=0.01,
+    backbone=0.1,
+    rest=1,
+    weight_decay=0.0001,
+    max_iter=epochs(80, 8),
+    # The program has no such term: 12 times rloss's weight, whose cross-entropy counts a twelfth.
+    densecrf_weight="2.4e-8",
+)
+GATED_CRF = Training(
+    about="As the program of the Gated CRF loss trains: 90,000 batches of 48, one rate for all layers.",
+    crop=256,
+    batch=48,
+    base_lr=0.007,
+    backbone=1,
+    rest=1,
+    weight_decay=0.0001,
+    max_iter=90000,
+    remark="""Partial cross-entropy only: the program's Gated CRF loss, on the softmax at stride 4, is not in
+this net, and the DenseCRF loss does not stand in for it.""",
+)
 
 
 def program(
@@ -20,8 +102,11 @@ def program(
     module: str,
     scores: Callable[[NetSpec], object],
     *,
-    crop: int,
+    size: int,
+    training: Training = SEGMENTATION,
+    crop: int | None = None,
     start: str = "pytorch-segmentation's checkpoint",
+    backbone: tuple[str, ...] = ("backbone.",),
     auxiliary: Mapping[str, float] | None = None,
 ) -> Network:
     """One network of a program.
@@ -30,46 +115,60 @@ def program(
         name, module, start: see Network.
         about: the header of the prototxts.
         scores: adds the layers from the image to the blob "score", which has the size of the image.
-        crop: side of the training crops; test images are padded to it.
+        size: test images are padded to this side.
+        training: the program's settings.
+        crop: side of the training crops, if the network cannot take the program's.
+        backbone: prefixes of the names of layers that learn at the backbone's rate.
         auxiliary: blobs of the image's size, and the weight of their cross-entropy in training.
     """
     weights = auxiliary or {}
     net_id = preset("NET_ID", name)
+    header = f"{about}\n{training.remark}".strip()
 
     def train_net(densecrf: bool) -> NetSpec:
-        n = NetSpec(net_id, header=about)
+        n = NetSpec(net_id, header=header)
         common.train_data(
             n,
-            batch_size=preset("BATCH_SIZE", 12),
+            batch_size=preset("BATCH_SIZE", training.batch),
             exp=EXP,
-            crop_size=preset("CROP_SIZE", crop),
+            crop_size=preset("CROP_SIZE", crop or training.crop),
             mean_value=torch_style.MEAN_BGR,
             scale_factors=SCALES,
         )
         scores(n)
-        n.comment("cross-entropy at full resolution, because scribbles are thin")
-        common.cross_entropy(n, "loss", n.score, n.label)
+        torch_style.set_rates(n, partial(_rate, training, backbone))
+        _cross_entropy(n, training)
         for blob, weight in weights.items():
             common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
         if densecrf:
-            _densecrf_loss(n)
+            _densecrf_loss(n, training.densecrf_weight)
         common.train_accuracy(n, "accuracy", n.score, n.label)
         return n
 
     def test_net() -> NetSpec:
         n = NetSpec(net_id, header=about)
-        common.test_data(n, exp=EXP, crop_size=preset("TEST_SIZE", crop), mean_value=torch_style.MEAN_BGR)
+        common.test_data(n, exp=EXP, crop_size=preset("TEST_SIZE", size), mean_value=torch_style.MEAN_BGR)
         scores(n)
         common.test_accuracy(n, "accuracy", n.score)
         n.silence = L.Silence(n.data_dim, *(n[blob] for blob in weights), ntop=0)
         return n
 
-    return network(name, module, start, train_net, test_net, _solvers(net_id))
+    return network(name, module, start, train_net, test_net, _solvers(net_id, training), training.about)
 
 
-def _densecrf_loss(n: NetSpec) -> None:
+def _rate(training: Training, backbone: tuple[str, ...], layer: str) -> float:
+    return training.backbone if layer.startswith(backbone) else training.rest
+
+
+def _cross_entropy(n: NetSpec, training: Training) -> None:
+    n.comment(FULL_RESOLUTION + (DIVIDED if training.divided else ""))
+    weight = preset("CROSS_ENTROPY_WEIGHT", f"{1 / training.batch:.9g}" if training.divided else 1)
+    common.cross_entropy(n, "loss", n.score, n.label, loss_weight=weight)
+
+
+def _densecrf_loss(n: NetSpec, weight: str) -> None:
     """As in rloss's PyTorch program, whose deviation of 100 pixels is 50 in the half-size image."""
-    n.comment("DenseCRF loss on every second pixel: deviations are in pixels of that image")
+    n.comment("DenseCRF loss at half the size: deviations are in pixels of that image")
     n.data_half = L.Interp(n.data, shrink_factor=2)
     n.score_half = L.Interp(n.score, shrink_factor=2)
     n.score_half_softmax = L.Softmax(n.score_half)
@@ -77,26 +176,24 @@ def _densecrf_loss(n: NetSpec) -> None:
         n.data_half,
         n.score_half_softmax,
         propagate_down=[False, True],
-        loss_weight=preset("DENSECRF_LOSS_WEIGHT", "2e-9"),
+        loss_weight=preset("DENSECRF_LOSS_WEIGHT", weight),
         bi_xy_std=preset("BI_XY_STD", 50),
         bi_rgb_std=preset("BI_RGB_STD", 15),
     )
 
 
-_SCHEDULE: dict[str, Any] = {
-    "lr_policy": "poly",
-    "power": 0.9,
-    "average_loss": 20,
-    "display": 20,
-    "base_lr": preset("BASE_LR", 0.007),
-    "max_iter": preset("MAX_ITER", 50000),
-}
-
-
-def _solvers(net_id: str) -> dict[str, dict[str, object]]:
-    return {
-        "solver": common.solver("train", net_id, exp=EXP, **_SCHEDULE),
-        "solverwithdensecrfloss": common.solver(
-            "trainwithdensecrfloss", net_id, exp=EXP, **_SCHEDULE, seed=1
-        ),
+def _solvers(net_id: str, training: Training) -> dict[str, dict[str, object]]:
+    schedule: dict[str, Any] = {
+        "lr_policy": "poly",
+        "power": 0.9,
+        "average_loss": 20,
+        "display": 20,
+        "base_lr": preset("BASE_LR", training.base_lr),
+        "max_iter": preset("MAX_ITER", training.max_iter),
+        "weight_decay": training.weight_decay,
     }
+    solvers = {"solver": common.solver("train", net_id, exp=EXP, **schedule)}
+    if training.densecrf_weight:
+        net = "trainwithdensecrfloss"
+        solvers["solverwithdensecrfloss"] = common.solver(net, net_id, exp=EXP, **schedule, seed=1)
+    return solvers

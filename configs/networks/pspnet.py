@@ -12,7 +12,6 @@ from functools import partial
 from rlossctl.configs.networks import resnets
 from rlossctl.configs.networks.program import program
 from rlossctl.configs.networks.torch_style import (
-    HEAD_RATE,
     classifier,
     conv_norm,
     dilated,
@@ -42,7 +41,7 @@ def pyramid(n: NetSpec, x: Top, name: str, bins: Sequence[int], width: int, out:
         n.comment(f"pyramid, level {index + 1}: the means of {size} x {size} bins")
         level = f"{name}.stages.{index}"
         n[f"{level}.0"] = part = L.AdaptivePooling(x, output_size=size)
-        part = conv_norm(n, part, f"{level}.1", f"{level}.2", width, rate=HEAD_RATE, kernel_size=1)
+        part = conv_norm(n, part, f"{level}.1", f"{level}.2", width, kernel_size=1)
         parts.append(resize(n, part, level, x))
     n.comment("pyramid, joined")
     n[f"{name}.concat"] = L.Concat(*parts)
@@ -50,7 +49,7 @@ def pyramid(n: NetSpec, x: Top, name: str, bins: Sequence[int], width: int, out:
 
 
 def _head(n: NetSpec, x: Top, name: str, width: int) -> Top:
-    x = conv_norm(n, x, f"{name}.0", f"{name}.1", width, rate=HEAD_RATE, **dilated(3))
+    x = conv_norm(n, x, f"{name}.0", f"{name}.1", width, **dilated(3))
     return dropout(n, x, f"{name}.3", 0.1, whole_channels=True)
 
 
@@ -60,7 +59,7 @@ NETWORKS = tuple(
         f"PSPNet on ResNet-{depth} with a deep stem, as in pytorch-segmentation.",
         __name__,
         partial(_scores, depth=depth),
-        crop=512,
+        size=512,
         auxiliary={"auxiliary": 0.4},
     )
     for depth in (50, 101, 152)

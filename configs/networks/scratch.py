@@ -91,8 +91,8 @@ def test_net(design: Design) -> NetSpec:
     return n
 
 
-def solver(net: str, *, base_lr: float, max_iter: int, seed: int) -> dict[str, object]:
-    """Adam with a falling rate; one snapshot at the end."""
+def solver(net: str, *, base_lr: float, max_iter: int, snapshot: int, seed: int) -> dict[str, object]:
+    """Adam with a falling rate; a snapshot every `snapshot` iterations and at the end."""
     return {
         "train_net": f"{net}.prototxt",
         "type": "Adam",
@@ -105,6 +105,7 @@ def solver(net: str, *, base_lr: float, max_iter: int, seed: int) -> dict[str, o
         "momentum2": 0.999,
         "weight_decay": 0.0001,
         "random_seed": seed,
+        "snapshot": snapshot,
         "snapshot_prefix": net,
         "solver_mode": "CPU",
     }

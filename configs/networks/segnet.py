@@ -38,5 +38,7 @@ def _stage(n: NetSpec, x: Top, name: str, widths: tuple[int, ...]) -> Top:
 
 
 NETWORKS = (
-    program("segnet_segmentation", "SegNet, as in pytorch-segmentation.", __name__, _scores, crop=512),
+    program(
+        "segnet_segmentation", "SegNet, as in pytorch-segmentation.", __name__, _scores, size=512, crop=384
+    ),
 )

@@ -3,17 +3,25 @@ that a checkpoint's tensors find them by name: `X_scale` after a BatchNorm X hol
 
 The image comes as Caffe's data layers give it, BGR with ImageNet's mean subtracted. A frozen Scale divides it
 by the standard deviations, and shifts it if a program has another mean. Pooling rounds down, as in PyTorch.
+
+Learning rates are not set here: the training program sets them, see `set_rates`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 MEAN_BGR = [103.53, 116.28, 123.675]  # 255 times ImageNet's mean
 SCALE = 0.0172  # about 1 / (255 * 0.228); an imported file holds the three values
-HEAD_RATE = 10  # learning rate of the layers after the backbone, relative to the backbone's
+BIAS = {
+    "Convolution": True,
+    "Deconvolution": True,
+    "Scale": False,
+    "PReLU": False,
+}  # unless bias_term says so
 
 
 def scaled(n: NetSpec, data: Top) -> Top:
@@ -28,25 +36,20 @@ def scaled(n: NetSpec, data: Top) -> Top:
     return n.scaled
 
 
-def convolution(
-    n: NetSpec, x: Top, name: str, num_output: int | str, rate: int = 1, top: str = "", **fields: Any
-) -> Top:
+def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, top: str = "", **fields: Any) -> Top:
     """A convolution without bias, unless `fields` say otherwise; its blob has its name, or is named `top`."""
     fields = {"bias_term": False, "weight_filler": {"type": "msra"}, **fields}
-    mults = [{"lr_mult": rate, "decay_mult": 1}] * (2 if fields["bias_term"] else 1)
-    param = {} if rate == 1 else {"param": mults}
     if fields["bias_term"]:
         del fields["bias_term"]
     top = top or name
-    n[top] = L.Convolution(x, name=name, **param, num_output=num_output, **fields)
+    n[top] = L.Convolution(x, name=name, num_output=num_output, **fields)
     return n[top]
 
 
-def norm(n: NetSpec, x: Top, name: str, rate: int = 1) -> Top:
+def norm(n: NetSpec, x: Top, name: str) -> Top:
     """Batch normalisation in place; the running statistics change as PyTorch's do with momentum 0.1."""
-    param = {} if rate == 1 else {"param": [{"lr_mult": rate, "decay_mult": 1}] * 2}
     n[name] = x = L.BatchNorm(x, in_place=True, moving_average_fraction=0.9)
-    n[f"{name}_scale"] = x = L.Scale(x, in_place=True, **param, bias_term=True)
+    n[f"{name}_scale"] = x = L.Scale(x, in_place=True, bias_term=True)
     return x
 
 
@@ -64,11 +67,10 @@ def conv_norm(
     num_output: int | str,
     *,
     act: str = "relu",
-    rate: int = 1,
     **fields: Any,
 ) -> Top:
     """Convolution and batch normalisation, then "relu", "relu6" or nothing ("")."""
-    x = norm(n, convolution(n, x, conv, num_output, rate, **fields), bn, rate)
+    x = norm(n, convolution(n, x, conv, num_output, **fields), bn)
     return relu(n, x, f"{bn}_relu", six=act == "relu6") if act else x
 
 
@@ -99,4 +101,18 @@ def dropout(n: NetSpec, x: Top, name: str, ratio: float, **fields: Any) -> Top:
 def classifier(n: NetSpec, x: Top, name: str, **fields: Any) -> Top:
     """The convolution that gives the scores, 1 x 1 unless `fields` say otherwise."""
     fields = {"kernel_size": 1, "bias_term": True, **fields}
-    return convolution(n, x, name, "${NUM_LABELS}", HEAD_RATE, **fields)
+    return convolution(n, x, name, "${NUM_LABELS}", **fields)
+
+
+def set_rates(n: NetSpec, rate: Callable[[str], float]) -> None:
+    """Gives every layer that learns the lr_mult that `rate` has for its name; frozen ones stay so.
+
+    Biases and norms learn and decay as weights do: the programs hand all parameters to one rule.
+    """
+    for layer in n.layers:
+        if layer.type not in BIAS or "param" in layer.fields:
+            continue
+        mult = rate(str(layer.name))
+        blobs = 2 if layer.fields.get("bias_term", BIAS[layer.type]) else 1
+        if mult != 1:
+            layer.fields["param"] = [{"lr_mult": mult, "decay_mult": 1}] * blobs

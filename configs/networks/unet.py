@@ -1,8 +1,9 @@
 """UNet: four poolings and four deconvolutions, with a skip connection at each level; and its variant on a
 ResNet-50.
 
-These are pytorch-segmentation's networks, layer by layer. The first is for sizes 16k, which need no cropping.
-`rlossctl convert` reads their checkpoints (docs/import.md).
+These are pytorch-segmentation's networks, layer by layer. It has had two UNets: the one until October 2020
+is for sizes 16k, which need no padding; today's takes any size. `rlossctl convert` reads the checkpoints of
+both and distinguishes them (docs/import.md).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 from rlossctl.configs.networks import resnets
 from rlossctl.configs.networks.program import program
 from rlossctl.configs.networks.torch_style import (
-    HEAD_RATE,
     classifier,
     conv_norm,
     convolution,
@@ -42,10 +42,29 @@ def _scores(n: NetSpec) -> None:
     convolution(n, x, "final_conv", "${NUM_LABELS}", kernel_size=1, bias_term=True, top="score")
 
 
-def _pair(n: NetSpec, x: Top, name: str, width: int, **fields: Any) -> Top:
-    """Two 3 x 3 convolutions."""
-    for index in (0, 3):
-        x = conv_norm(n, x, f"{name}.{index}", f"{name}.{index + 1}", width, **dilated(3), **fields)
+def _scores_2020(n: NetSpec) -> None:
+    """Today's UNet: pools after the convolutions, and a zoom if rounded-up halves are a pixel too large."""
+    copies = [_pair(n, scaled(n, n.data), "start_conv", 64, inner=32)]
+    for level, width in enumerate((*WIDTHS[1:], 1024), start=1):
+        x = _pair(n, copies[-1], f"down{level}.down_conv", width, inner=width // 2)
+        n[f"down{level}.pool"] = x = L.Pooling(x, pool="MAX", kernel_size=2, stride=2)
+        copies.append(x)
+    x = _pair(n, copies.pop(), "middle_conv", 1024, inner=512)
+    for level, (width, copy) in enumerate(zip(WIDTHS[::-1], copies[::-1], strict=True), start=1):
+        name = f"up{level}"
+        n[f"{name}.up"] = x = L.Deconvolution(
+            x, num_output=width, kernel_size=2, stride=2, weight_filler={"type": "msra"}
+        )
+        x = resize(n, x, f"{name}.zoom", copy)
+        n[f"{name}.concat"] = x = L.Concat(copy, x)
+        x = _pair(n, x, f"{name}.up_conv", width, inner=width // 2)
+    convolution(n, x, "final_conv", "${NUM_LABELS}", kernel_size=1, bias_term=True, top="score")
+
+
+def _pair(n: NetSpec, x: Top, name: str, width: int, inner: int = 0, **fields: Any) -> Top:
+    """Two 3 x 3 convolutions, the first with `inner` channels if given."""
+    for index, channels in ((0, inner or width), (3, width)):
+        x = conv_norm(n, x, f"{name}.{index}", f"{name}.{index + 1}", channels, **dilated(3), **fields)
     return x
 
 
@@ -57,15 +76,14 @@ def _resnet_scores(n: NetSpec) -> None:
         n[f"concat{number}"] = x = L.Concat(x, copy)
     x = _step(n, _step(n, x, 4, 64, 48), 5, 48, 32)
     x = resize(n, x, "up5", n.data)
-    x = convolution(n, x, "conv6", 32, HEAD_RATE, **dilated(3), bias_term=True)
+    x = convolution(n, x, "conv6", 32, **dilated(3), bias_term=True)
     classifier(n, x, "conv7", bias_term=False, top="score")
 
 
 def _step(n: NetSpec, x: Top, number: int, inside: int, out: int) -> Top:
-    x = convolution(n, x, f"conv{number}", inside, HEAD_RATE, **dilated(3), bias_term=True)
+    x = convolution(n, x, f"conv{number}", inside, **dilated(3), bias_term=True)
     n[f"upconv{number}"] = L.Deconvolution(
         x,
-        param={"lr_mult": HEAD_RATE, "decay_mult": 1},
         num_output=out,
         bias_term=False,
         kernel_size=4,
@@ -77,12 +95,26 @@ def _step(n: NetSpec, x: Top, number: int, inside: int, out: int) -> Top:
 
 
 NETWORKS = (
-    program("unet_segmentation", "UNet, as in pytorch-segmentation.", __name__, _scores, crop=512),
+    program(
+        "unet_segmentation",
+        "UNet, as in pytorch-segmentation until October 2020.",
+        __name__,
+        _scores,
+        size=512,
+        crop=384,
+    ),
+    program(
+        "unet_2020_segmentation",
+        "UNet, as in pytorch-segmentation since October 2020.",
+        __name__,
+        _scores_2020,
+        size=512,
+    ),
     program(
         "unet_resnet50_segmentation",
         "UNet on ResNet-50 with a deep stem, as in pytorch-segmentation.",
         __name__,
         _resnet_scores,
-        crop=512,
+        size=512,
     ),
 )

@@ -10,7 +10,6 @@ from rlossctl.configs.networks import resnets
 from rlossctl.configs.networks.program import program
 from rlossctl.configs.networks.pspnet import pyramid
 from rlossctl.configs.networks.torch_style import (
-    HEAD_RATE,
     classifier,
     conv_norm,
     convolution,
@@ -31,7 +30,7 @@ def _scores(n: NetSpec) -> None:
     n.comment("each stage, plus the next coarser one")
     for index in (1, 2, 3):
         name = f"FPN.conv1x1.{index - 1}"
-        stages[index] = convolution(n, stages[index], name, WIDTH, HEAD_RATE, kernel_size=1, bias_term=True)
+        stages[index] = convolution(n, stages[index], name, WIDTH, kernel_size=1, bias_term=True)
     sums = []
     for index in (0, 1, 2):
         name = f"FPN.sum{index}"
@@ -43,7 +42,6 @@ def _scores(n: NetSpec) -> None:
         *sums,
         name=name,
         ntop=3,
-        param=[{"lr_mult": HEAD_RATE, "decay_mult": 1}] * 2,
         num_output=WIDTH,
         weight_filler={"type": "msra"},
         **dilated(3),
@@ -56,9 +54,7 @@ def _scores(n: NetSpec) -> None:
     for index in (1, 2, 3):
         parts[index] = resize(n, parts[index], f"FPN.level{index}", parts[0])
     n["FPN.concat"] = L.Concat(*parts)
-    x = conv_norm(
-        n, n["FPN.concat"], "FPN.conv_fusion.0", "FPN.conv_fusion.1", WIDTH, rate=HEAD_RATE, **dilated(3)
-    )
+    x = conv_norm(n, n["FPN.concat"], "FPN.conv_fusion.0", "FPN.conv_fusion.1", WIDTH, **dilated(3))
     resize(n, classifier(n, x, "head", **dilated(3)), "score", n.data, aligned=False)
 
 
@@ -68,7 +64,7 @@ NETWORKS = (
         "UperNet on ResNet-101, as in pytorch-segmentation.",
         __name__,
         _scores,
-        crop=512,
+        size=512,
         start="pytorch-segmentation's checkpoint; torchvision's resnet101",
     ),
 )

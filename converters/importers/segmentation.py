@@ -88,6 +88,7 @@ ASPP = (
     (r"decoder\.output\.4", "decoder.last_conv.5"),
     (r"decoder\.output\.7", "decoder.last_conv.8"),
 )
+UNET = ("down1.down_conv.0.weight", "up1.up.weight", "final_conv.weight")
 PROGRAMS = (
     Program(
         "pytorch-segmentation",
@@ -128,10 +129,19 @@ PROGRAMS = (
     ),
     Program(
         "pytorch-segmentation-unet",
-        "UNet of pytorch-segmentation",
-        ("down1.down_conv.0.weight", "up1.up.weight", "final_conv.weight"),
+        "UNet of pytorch-segmentation until October 2020",
+        UNET,
         _other("unet", "final_conv.weight"),
         first=r"down1\.down_conv\.0",
+        colours=_colours,
+        absent=("start_conv.0.weight",),
+    ),
+    Program(
+        "pytorch-segmentation-unet-2020",
+        "UNet of pytorch-segmentation since October 2020",
+        ("start_conv.0.weight", *UNET),
+        _other("unet_2020", "final_conv.weight"),
+        first=r"start_conv\.0",
         colours=_colours,
     ),
     Program(

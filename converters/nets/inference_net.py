@@ -96,7 +96,7 @@ def open_trained(
     warning = coverage.warning(needed)
     notes = (*net.file.notes, *notes, *coverage.notes(needed), *([f"warning: {warning}"] if warning else []))
     named = tuple(classes) if classes else None
-    untrained = coverage.lacking(needed)
+    untrained = coverage.untrained(needed)
     return TrainedNet(net, prototxt, Path(weights), tuple(outputs or ()), named, notes, untrained)
 
 

@@ -67,9 +67,10 @@ caffe with --metric caffe. For several models: models (name -> the same keys) an
     ),
     options.classes(),
     click.option(
-        "--upright",
-        is_flag=True,
-        help="Turn photos as their EXIF orientation says: for labels that were drawn on upright photos.",
+        "--upright/--no-upright",
+        default=None,
+        help="Turn photos as their EXIF orientation says: for labels that were drawn on upright photos.  "
+        "[default: as the data layer says]",
     ),
 )
 @groups.option_group(

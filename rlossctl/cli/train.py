@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import click
@@ -25,7 +26,10 @@ Examples:
   rlossctl train --prototxt solver.prototxt --out runs/a --resume auto
 \b
 OUT receives the snapshots (<prefix>_iter_N.caffemodel, .solverstate and .resume.json), train.log with
-Caffe's log lines, and metrics.jsonl with one JSON object per iteration. Ctrl-C writes a snapshot and stops.
+Caffe's log lines, metrics.jsonl with one JSON object per iteration, and run.json with the origin of the
+run. OUT holds one run: another run is refused unless --overwrite deletes the old one. Ctrl-C and SIGTERM
+write a snapshot and stop, with exit status 130 and 143; an error leaves a snapshot of the last whole
+iteration.
 """
 
 
@@ -56,13 +60,30 @@ Caffe's log lines, and metrics.jsonl with one JSON object per iteration. Ctrl-C 
     "Where to start from",
     click.option("--weights", metavar="A[,B]", help="Caffemodels to copy from by layer name, in order."),
     click.option(
-        "--resume", metavar="STATE|auto", help="Continue from a .solverstate; auto: from the newest one."
+        "--skip-mismatched",
+        is_flag=True,
+        help="Layers whose blobs differ in size from the weights' start anew (another number of classes).",
+    ),
+    click.option(
+        "--resume",
+        metavar="STATE|auto",
+        help="Continue from a .solverstate; auto: from the newest whole one of the run in OUT.",
     ),
 )
 @groups.option_group(
     "Device and output",
     options.device,
     click.option("--out", metavar="DIR", help="Folder for snapshots and logs.  [default: snapshot_prefix's]"),
+    click.option("--overwrite", is_flag=True, help="Delete the run that OUT holds, and start anew."),
+    click.option(
+        "--snapshot",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Snapshot every N iterations, instead of the solver's; 0: none on the way.",
+    ),
+    click.option(
+        "--keep", type=click.IntRange(min=1), metavar="N", help="Keep the last N snapshots of this run only."
+    ),
     click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events, to OUT/tensorboard."),
 )
 @options.unread_paths(
@@ -78,6 +99,7 @@ def command(
     solver: str | None,
     placeholders: Mapping[str, object],
     weights: str | None,
+    skip_mismatched: bool,
     resume: str | None,
     out: str | None,
     device: str,
@@ -86,6 +108,9 @@ def command(
     max_iter: int | None,
     data: str | None,
     root: str | None,
+    overwrite: bool,
+    snapshot: int | None,
+    keep: int | None,
     tensorboard: bool,
     dialect: str,
 ) -> None:
@@ -104,12 +129,16 @@ def command(
     names = [name.strip() for name in (weights or "").split(",") if name.strip()]
     chosen = TrainOptions(
         weights=names or None,
+        skip_mismatched=skip_mismatched,
         resume=resume,
         out=out,
         device=device,
         workers=workers,
         seed=seed,
         max_iter=max_iter,
+        snapshot=snapshot,
+        keep=keep,
+        overwrite=overwrite,
         tensorboard=tensorboard,
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
@@ -117,3 +146,5 @@ def command(
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")
+    if trained.stopped:
+        sys.exit(trained.exit_code)

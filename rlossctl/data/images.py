@@ -45,8 +45,10 @@ _BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-# Pillow warns above half of its limit. Pictures that are too large are refused here; the others are fine.
+# Pillow warns above half of its limit, and of damage that it reads past. What is too large or unreadable is
+# refused here; the others are fine.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class RotatedPhotos(RlossWarning):

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from rlossctl.errors import DataError
-from rlossctl.files import atomic_write, read_regular
+from rlossctl.files import LARGEST_LISTING, atomic_write, read_regular
 
 LabelColumn = Literal["path", "integer", "optional"]
 VOC_LABEL_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
-LARGEST_LIST = 2**30  # bytes; ImageNet's list has 50 MB
 _NAME = re.compile(r'"([^"]+)"|(\S+)')
 _MARKS = {",": "commas", ";": "semicolons", "|": "bars"}
 
@@ -160,7 +159,7 @@ def _read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 def _read_text(path: str | os.PathLike[str]) -> str:
     try:
-        content = read_regular(path, LARGEST_LIST)
+        content = read_regular(path, LARGEST_LISTING)
     except OSError as error:
         raise DataError(
             "the list cannot be read",

@@ -120,6 +120,11 @@ def evaluate_list(
             rescue(dataclasses.replace(result, stopped=str(error)))
         raise
     result = _evaluation(work, predictor, listed, counting, names)
+    elsewhere = {
+        listed.samples[place].image: "another process could not read it"
+        for place in set(range(len(listed.samples))) - set(work.counted()) - set(work.broken)
+    }
+    result = dataclasses.replace(result, skipped={**result.skipped, **elsewhere})
     positions = options.pictures
     if isinstance(positions, int):
         positions = choose(image_scores(result.counts, counting.interest), positions)

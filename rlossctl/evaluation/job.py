@@ -47,7 +47,7 @@ class Job:
         counting: what is counted.
         options: as for `evaluate_list`; each model gets a state and the pictures of its own.
         metric: "caffe" prints SegAccuracy's numbers, too.
-        upright: turn photos as their EXIF orientation says.
+        upright: turn photos as their EXIF orientation says; None leaves it to the model's data layer.
         rescue: gets the evaluations so far where an error stops a pass, the last one of a part of the list;
             not where several processes share it.
         state: a file to go on from, or None. Several models, and several processes, each get their own beside
@@ -63,7 +63,7 @@ class Job:
     counting: Counting = field(default_factory=Counting)
     options: EvalOptions = field(default_factory=EvalOptions)
     metric: str = "standard"
-    upright: bool = False
+    upright: bool | None = None
     rescue: Callable[[dict[str, Evaluation]], None] | None = None
     state: str | None = None
 
@@ -81,7 +81,7 @@ class Outcome:
 
     Attributes:
         list_name: the list's name.
-        differences: of all models but the first; None where one of the two has no mIoU.
+        differences: of all models but the first; None where one of the two has no mIoU, or other images.
         first: whether this process is the one that prints and writes.
     """
 
@@ -110,12 +110,20 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
             shards.close()
     baseline, *others = evaluations
     differences = {
-        name: bootstrap.compare(evaluations[name].counts, evaluations[baseline].counts, job.counting.interest)
-        for name in others
+        name: _difference(evaluations[name], evaluations[baseline], job.counting.interest) for name in others
     }
     if others:
         tell(f"\n{table.format_comparison(evaluations, differences)}")
     return Outcome(evaluations, differences, list_name, shard.first)
+
+
+def _difference(
+    result: Evaluation, baseline: Evaluation, interest: Sequence[int] | None
+) -> Difference | None:
+    """None as well where not both could count the same images."""
+    if result.image_names != baseline.image_names:
+        return None
+    return bootstrap.compare(result.counts, baseline.counts, interest)
 
 
 def _one(
@@ -128,7 +136,8 @@ def _one(
     """The evaluation of one model, and the name of the list that it was made on."""
     opened = open_model(named, job.device, job.images)
     list_name = opened.images.file or ""
-    listed = Listed(opened.images.read(), list_name, job.upright)
+    upright = opened.upright if job.upright is None else job.upright
+    listed = Listed(opened.images.read(), list_name, upright)
     preprocess = job.overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
     options = dataclasses.replace(
@@ -181,7 +190,7 @@ def _check_same(
         return None
     first, entry = next(iter(others.items()))
     names, count = opened.runner.classes or entry.class_names, opened.runner.num_classes
-    same_list = [sample.image for sample in samples] == entry.image_names
+    same_list = [sample.image for sample in samples if sample.image not in entry.skipped] == entry.image_names
     if names != entry.class_names or count != len(names) or not same_list:
         raise UsageError(
             "models on different lists or with different classes cannot be compared",

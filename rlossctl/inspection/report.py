@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rlossctl.errors import shortened
+
+_LONGEST_CELL = 300  # characters
+
 
 @dataclass(frozen=True)
 class Report:
@@ -19,11 +23,12 @@ class Report:
 
     def as_text(self) -> str:
         """For a terminal."""
-        return "\n".join(self.lines)
+        return "\n".join(map(shortened, self.lines))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Plain aligned columns; `right` lists the columns aligned to the right."""
+    """Plain aligned columns; `right` lists the columns aligned to the right. Endless cells are cut."""
+    rows = [[shortened(cell, _LONGEST_CELL) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:

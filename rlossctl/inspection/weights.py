@@ -148,7 +148,9 @@ def _mean_report(path: Path) -> Report:
 
     blob = load_blob(path)
     array = blob.array()
-    channels = array.reshape(-1, *array.shape[-2:]).mean((1, 2)).tolist() if array.ndim >= 3 else []
+    channels = (
+        array.reshape(-1, *array.shape[-2:]).mean((1, 2)).tolist() if array.ndim >= 3 and array.size else []
+    )
     broken = list(not_finite([("the mean", array)]))
     lines = [
         f"one blob, {dims(blob.shape)}",
@@ -188,11 +190,19 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
     return Report(content, lines)
 
 
+def _source(file: TensorFile) -> str | None:
+    """The name of the weights that a file was made of, if it is told."""
+    try:
+        weights = json.loads(file.metadata.get("source", "{}"))["weights"]
+        return str(weights["name"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
 def _origin(file: TensorFile) -> str:
     """Whose tensors these are, in a line."""
     if file.is_ours:
-        weights = json.loads(file.metadata.get("source", "{}")).get("weights", {})
-        return f"written by rlossctl convert, from {weights.get('name', 'an unknown file')}"
+        return f"written by rlossctl convert, from {_source(file) or 'an unknown file'}"
     from rlossctl.converters import importers
 
     try:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.losses import caffe_mask, densecrf_loss
-from rlossctl.net.labels import BATCH_SIZE, VALID, check_labels, flatten_labels, loss_norm
+from rlossctl.losses.inputs import InputCheck
+from rlossctl.net.labels import BATCH_SIZE, VALID, WEIGHTS, check_labels, flatten_labels, loss_norm
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
 
@@ -25,6 +26,10 @@ class SoftmaxWithLoss(Layer):
     never below 1, so a batch without valid labels gives 0. The old `normalize` is used only without
     `normalization`. A second top holds the probabilities.
 
+    A normalization of ours, in every dialect: WEIGHTS divides by the sum of the class weights of the
+    positions that are not ignored, as torch's cross_entropy does; if that sum is 0, the loss is 0. Without
+    weights it equals VALID.
+
     SegNet and ENet: only `normalize` counts (VALID by default, false means BATCH_SIZE; ENet reads
     `normalization` but does not use it). With weight_by_label_freqs each position counts
     class_weighting[label] times; the norm still counts positions. Not reproduced:
@@ -37,8 +42,9 @@ class SoftmaxWithLoss(Layer):
         self.axis = canonical_axis(setup, setup.message.softmax_param.axis, len(setup.bottoms[0]))
         self.ignore = param.ignore_label if param.HasField("ignore_label") else None
         fork = setup.dialect in ("segnet", "enet")
-        self.normalization = VALID if fork else param.normalization
-        if param.HasField("normalize") and (fork or not param.HasField("normalization")):
+        by_weights = param.normalization == WEIGHTS
+        self.normalization = VALID if fork and not by_weights else param.normalization
+        if param.HasField("normalize") and not by_weights and (fork or not param.HasField("normalization")):
             self.normalization = VALID if param.normalize else BATCH_SIZE
         weights = list(param.class_weighting) if param.weight_by_label_freqs else None
         classes = setup.bottoms[0][self.axis]
@@ -62,8 +68,14 @@ class SoftmaxWithLoss(Layer):
         counted = valid.to(picked.dtype)
         if self.class_weights is not None and not scores.is_meta:
             counted = counted * picked.new_tensor(self.class_weights)[labels.where(valid, 0)]
-        loss = -(picked * counted).sum() / loss_norm(self.normalization, valid, rows.shape[0])
+        loss = -(picked * counted).sum() / self._norm(valid, counted, rows.shape[0])
         return (loss, log_p.detach().exp().reshape(scores.shape)) if self.setup.tops == 2 else loss
+
+    def _norm(self, valid: Tensor, counted: Tensor, outer: int) -> Tensor | int:
+        if self.normalization != WEIGHTS:
+            return loss_norm(self.normalization, valid, outer)
+        weights = counted.sum()
+        return weights.where(weights > 0, 1.0)
 
 
 @register("DenseCRFLoss", source="rloss", bottoms=2, automatic_tops=1, role="loss")
@@ -74,7 +86,8 @@ class DenseCRFLoss(Layer):
     the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A is
     the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. `mode`, a field of ours,
     selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no default: it is 0
-    unless given. No gradient to the image.
+    unless given. No gradient to the image. Inputs that are probably a mistake (an image scaled to 0..1,
+    scores without a softmax, no pixel that counts) give a warning, each kind once.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -93,9 +106,13 @@ class DenseCRFLoss(Layer):
             )
         if setup.message.propagate_down and setup.message.propagate_down[0]:
             raise setup.error("has no gradient to the image", found="propagate_down: true", expected="false")
+        name = f"{setup.where}: layer {setup.message.name!r} (DenseCRFLoss)"
+        self.inputs = InputCheck(name, self.sigma_rgb, "bi_rgb_std")
 
     def forward(self, image: Tensor, seg: Tensor) -> Tensor:
         image = image.detach()
+        mask = caffe_mask(image)
+        self.inputs.look(image, seg, mask)
         sigmas = self.sigma_xy, self.sigma_rgb
-        loss = densecrf_loss(image, seg, caffe_mask(image), *sigmas, self.mode, upstream=self.upstream)
+        loss = densecrf_loss(image, seg, mask, *sigmas, self.mode, upstream=self.upstream)
         return loss.reshape(1, 1, 1, 1)

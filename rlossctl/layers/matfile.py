@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from torch import Tensor
 
 from rlossctl.errors import DataError, NetError
-from rlossctl.files import atomic_write
+from rlossctl.files import atomic_write, read_listing
 from rlossctl.net.layer import DataLayer, Layer, Setup, Shape
 from rlossctl.net.registry import register
 from rlossctl.optional import needed
@@ -147,7 +146,7 @@ class Names:
     @functools.cached_property
     def _names(self) -> list[str]:
         try:
-            lines = Path(self._source).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+            lines = read_listing(self._source).splitlines()
         except OSError as error:
             raise DataError(
                 "the list of names cannot be read",

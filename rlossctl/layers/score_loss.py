@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.errors import NetError
-from rlossctl.net.labels import BATCH_SIZE, VALID, check_labels, flatten_labels, loss_norm
+from rlossctl.net.labels import BATCH_SIZE, VALID, check_labels, flatten_labels, loss_norm, refuse_weights
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import HingeLossParameter
@@ -28,6 +28,7 @@ class SigmoidCrossEntropyLoss(Layer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        refuse_weights(setup)
         param = setup.message.loss_param
         self.ignore, self.normalization = None, BATCH_SIZE
         if setup.dialect == "bvlc":
@@ -91,6 +92,7 @@ class InfogainLoss(Layer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        refuse_weights(setup)
         param, self.source = setup.message.loss_param, setup.message.infogain_loss_param.source
         self.matrix: Tensor | None = None
         self.takes_scores = setup.dialect == "bvlc"

@@ -1,6 +1,65 @@
-"""Regularized losses: functional mathematics and torch modules, usable without any prototxt."""
+"""Regularized losses: functional mathematics and torch modules, usable without any prototxt.
 
-from rlossctl.losses.densecrf import DenseCRFLoss, caffe_mask, densecrf_loss
-from rlossctl.losses.modes import compare_modes, weight_factor
+Each name is imported when it is first used.
+"""
 
-__all__ = ["DenseCRFLoss", "caffe_mask", "compare_modes", "densecrf_loss", "weight_factor"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlossctl import lazy
+
+if TYPE_CHECKING:
+    from rlossctl.losses.densecrf import DenseCRFLoss as DenseCRFLoss
+    from rlossctl.losses.densecrf import caffe_mask as caffe_mask
+    from rlossctl.losses.densecrf import densecrf_loss as densecrf_loss
+    from rlossctl.losses.dice import DiceLoss as DiceLoss
+    from rlossctl.losses.dice import dice_loss as dice_loss
+    from rlossctl.losses.entropy import EntropyLoss as EntropyLoss
+    from rlossctl.losses.entropy import entropy_loss as entropy_loss
+    from rlossctl.losses.focal import FocalLoss as FocalLoss
+    from rlossctl.losses.focal import focal_loss as focal_loss
+    from rlossctl.losses.inputs import LossInputWarning as LossInputWarning
+    from rlossctl.losses.lovasz import LovaszLoss as LovaszLoss
+    from rlossctl.losses.lovasz import lovasz_loss as lovasz_loss
+    from rlossctl.losses.modes import compare_modes as compare_modes
+    from rlossctl.losses.modes import weight_factor as weight_factor
+    from rlossctl.losses.normalized_cut import NormalizedCutLoss as NormalizedCutLoss
+    from rlossctl.losses.normalized_cut import normalized_cut_loss as normalized_cut_loss
+    from rlossctl.losses.potts import PottsLoss as PottsLoss
+    from rlossctl.losses.potts import potts_loss as potts_loss
+    from rlossctl.losses.size import SizeBounds as SizeBounds
+    from rlossctl.losses.size import SizeLoss as SizeLoss
+    from rlossctl.losses.size import size_loss as size_loss
+
+_HOMES = {
+    "DenseCRFLoss": ".densecrf",
+    "DiceLoss": ".dice",
+    "EntropyLoss": ".entropy",
+    "FocalLoss": ".focal",
+    "LossInputWarning": ".inputs",
+    "LovaszLoss": ".lovasz",
+    "NormalizedCutLoss": ".normalized_cut",
+    "PottsLoss": ".potts",
+    "SizeBounds": ".size",
+    "SizeLoss": ".size",
+    "caffe_mask": ".densecrf",
+    "compare_modes": ".modes",
+    "densecrf_loss": ".densecrf",
+    "dice_loss": ".dice",
+    "entropy_loss": ".entropy",
+    "focal_loss": ".focal",
+    "lovasz_loss": ".lovasz",
+    "normalized_cut_loss": ".normalized_cut",
+    "potts_loss": ".potts",
+    "size_loss": ".size",
+    "weight_factor": ".modes",
+}
+
+__all__ = [*_HOMES]
+
+__getattr__ = lazy.exports(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from rlossctl.bilateral.ops import working_type
+from rlossctl.losses.inputs import InputCheck
 from rlossctl.losses.ops import densecrf_op, error
 
 
@@ -16,7 +17,9 @@ class DenseCRFLoss(torch.nn.Module):
     with align_corners False) and sigma_xy is multiplied by it. The loss is a negative number and a sum
     over pairs of pixels, so the right weight depends on crop and scale_factor (paper: 2e-9 for 513 at 0.5).
     Runs on the segmentation's device, where image and ROI are brought if they lie elsewhere, in float32
-    (float64 for a float64 segmentation), also under autocast. No input is changed.
+    (float64 for a float64 segmentation), also under autocast. No input is changed. Inputs that can hardly be
+    meant (an image scaled to 0..1, scores without a softmax, an empty ROI) give a LossInputWarning, each
+    kind once.
 
     Args:
         weight: factor of the loss.
@@ -37,6 +40,7 @@ class DenseCRFLoss(torch.nn.Module):
         self.sigma_xy = sigma_xy
         self.scale_factor = scale_factor
         self.mode = mode
+        self._inputs = InputCheck("DenseCRFLoss", sigma_rgb)
 
     def forward(self, images: torch.Tensor, segmentations: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
         """Returns the weighted loss as a 0-d tensor.
@@ -54,6 +58,7 @@ class DenseCRFLoss(torch.nn.Module):
         segmentations = segmentations.to(dtype)
         images = images.detach().to(device, dtype)
         rois = rois.detach().to(device, dtype)
+        self._inputs.look(images, segmentations, rois)
         if self.scale_factor != 1:
             images = functional.interpolate(images, scale_factor=self.scale_factor)
             rois = functional.interpolate(rois, scale_factor=self.scale_factor)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from rlossctl.errors import DataError, NetError, RlossError
-from rlossctl.net import pycaffe, registry
+from rlossctl.net import memory, pycaffe, registry
 from rlossctl.net.coverage import MissingWeights, copy_covered
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
@@ -29,6 +29,10 @@ from rlossctl.weights import load_weights
 if TYPE_CHECKING:
     from rlossctl.data.sources.stream import SourceOptions
 
+WITHOUT_DATA = "to build the net without its data, give image_shape (--image-shape C,H,W)"
+# What torch and Python raise where sizes and numbers make no sense together.
+_NOT_COMPUTABLE = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError, MemoryError)
+_LIMIT = f"sizes of at least 0, and at most {memory.MAX_VALUES:,} values"
 Missing = Literal["warn", "error", "allow"]
 
 
@@ -90,7 +94,7 @@ def load_origin(
         coverage = copy_covered(net, load_weights(origin.weights), str(origin.weights))
         if missing == "error":
             coverage.require()
-        elif missing == "warn" and coverage.missing and net.phase == "TEST":
+        elif missing == "warn" and coverage.warning() and net.phase == "TEST":
             warnings.warn(coverage.warning(), MissingWeights, stacklevel=3)
     return net
 
@@ -160,6 +164,8 @@ def build_net(
     owners = resolve_sharing(built)
     if torch.device(device).type != "meta":
         given = {} if share is None else shared_blobs(built, share.params)
+        new = [(owner.layer, owner.blob) for owner in owners if id(owner.blob) not in given]
+        memory.require(layers, shapes, new, torch.device(device))
         materialize(owners, built, torch.device(device), given)
     return Net(file, graph, layers, shapes, learnable(owners), phase, dialect, reason)
 
@@ -186,12 +192,28 @@ def _build_layer(
     bottoms = [shapes[name] for name in node.bottoms]
     own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
-    layer = node.kind.cls(setup)
-    tops = _data_shapes(layer) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
+    layer = _construct(node, setup)
+    tops = _data_shapes(layer, setup) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
+    for name, shape in zip(node.tops, tops, strict=True):
+        if fault := memory.shape_fault(shape):
+            raise setup.error(f"its top {name!r} {fault}", found=_sizes(shape), expected=_LIMIT)
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
+
+
+def _construct(node: Node, setup: Setup) -> Layer:
+    """The layer; numbers of its prototxt that torch or Python cannot compute with are its error."""
+    try:
+        return node.kind.cls(setup)
+    except _NOT_COMPUTABLE as error:
+        raise setup.error(
+            "cannot be built with its parameters",
+            found=_first_line(error),
+            expected="numbers that fit its bottoms",
+            advice="check the layer's parameters and the sizes of the blobs above",
+        ) from error
 
 
 # Losses and metrics that read a class id per position; the others read a value per score.
@@ -215,18 +237,20 @@ def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     return {name: fit for name in node.bottoms[1:] if isinstance(shapes[name], GuessedShape)}
 
 
-def _data_shapes(layer: DataLayer) -> list[Shape]:
-    """The layer's shapes; if data is missing, the error says how to build the net without it."""
+def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
+    """The layer's shapes; if data is missing, the error names the layer and says how to do without it."""
     try:
         return layer.shapes()
     except DataError as error:
-        advice = "to build the net without its data, give image_shape (--image-shape C,H,W)"
+        named = f"layer {setup.message.name!r}" in error.message
+        place = f", {setup.where}" if setup.where and setup.where not in (error.where or "") else ""
+        kind = f"layer {setup.message.name!r} ({setup.message.type}, phase {setup.phase}{place})"
         raise DataError(
-            error.message,
+            error.message if named else f"{kind}: {error.message}",
             where=error.where,
             found=error.found,
             expected=error.expected,
-            advice=f"{error.advice}; {advice}" if error.advice else advice,
+            advice=f"{error.advice}; {WITHOUT_DATA}" if error.advice else WITHOUT_DATA,
         ) from error
 
 
@@ -238,15 +262,18 @@ def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
         tops = layer(*bottoms)
     except RlossError:
         raise
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except _NOT_COMPUTABLE as error:
         raise setup.error(
             "cannot take its bottoms",
-            found=", ".join("x".join(map(str, shape)) for shape in setup.bottoms)
-            + f" ({_first_line(error)})",
+            found=", ".join(map(_sizes, setup.bottoms)) + f" ({_first_line(error)})",
             expected="shapes that fit the layer's parameters",
             advice="check kernel sizes, strides and the sizes of the blobs above",
         ) from error
     return [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+
+
+def _sizes(shape: Shape) -> str:
+    return "x".join(map(str, shape))
 
 
 def _first_line(error: Exception) -> str:
@@ -270,4 +297,9 @@ def _input_shapes(file: NetFile) -> dict[str, Shape]:
             found=f"{len(names)} input, sizes {sizes}",
             expected="one shape (or four input_dim) per input, no negative size",
         )
+    for name, shape in zip(names, sizes, strict=True):
+        if fault := memory.shape_fault(shape):
+            raise NetError(
+                f"the input {name!r} {fault}", where=file.path, found=_sizes(shape), expected=_LIMIT
+            )
     return dict(zip(names, sizes, strict=True))

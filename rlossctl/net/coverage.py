@@ -6,6 +6,7 @@ values, and the scores of such a net mean nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from rlossctl.errors import RlossWarning, WeightsError
 from rlossctl.net.fillers import Filler
 from rlossctl.net.parameters import param_spec
 from rlossctl.net.saved import as_array
-from rlossctl.weights import Weights
+from rlossctl.weights import TensorFile, Weights
 from rlossctl.weights.blobs import Blob
 from rlossctl.weights.finite import require_finite
 from rlossctl.words import counted
@@ -46,6 +47,7 @@ class Coverage:
         missing: layers of the net that keep their fillers' values.
         fixed: layers that are not in the file either, but have the same values in every run: the prototxt's
             fillers set them and they are not learned. A bilinear Deconvolution is an example.
+        inherited: layers that are in the file, but had no weights when it was made.
         renamed: missing layer -> an unused layer with blobs of the same shapes.
     """
 
@@ -54,6 +56,7 @@ class Coverage:
     unused: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
     renamed: Mapping[str, str] | None = None
 
     def require(self, allowed: bool = False, needed: Collection[str] | None = None) -> Coverage:
@@ -93,9 +96,14 @@ class Coverage:
         """The missing layers, or only the needed ones."""
         return tuple(name for name in self.missing if needed is None or name in needed)
 
+    def untrained(self, needed: Collection[str] | None = None) -> tuple[str, ...]:
+        """The layers, or those of them that are needed, that hold what a filler drew, now or earlier."""
+        earlier = (name for name in self.inherited if needed is None or name in needed)
+        return (*self.lacking(needed), *earlier)
+
     def warning(self, needed: Collection[str] | None = None) -> str:
-        """The warning above the result of a net with missing layers; "" if none is missing."""
-        lacking = self.lacking(needed)
+        """The warning above the result of a net with untrained layers; "" if there are none."""
+        lacking = self.untrained(needed)
         if not lacking:
             return ""
         return (
@@ -153,8 +161,19 @@ def copy_covered(net: Net, model: Weights, where: str) -> Coverage:
         tuple(unused),
         tuple(missing),
         tuple(name for name in empty if name in fixed),
+        _inherited(model, net),
         renamed,
     )
+
+
+def _inherited(model: Weights, net: Net) -> tuple[str, ...]:
+    """The net's layers that a file of tensors calls untrained."""
+    text = model.metadata.get("untrained", "[]") if isinstance(model, TensorFile) else "[]"
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(name for name in net.params if name in names) if isinstance(names, list) else ()
 
 
 def require_finite_layers(net: Net, where: str, needed: Collection[str] | None = None) -> None:

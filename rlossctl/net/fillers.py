@@ -13,6 +13,8 @@ from torch import Tensor
 from rlossctl.errors import NetError
 from rlossctl.prototxt.messages import FillerParameter
 
+_LARGEST = torch.finfo(torch.float32).max
+
 Filler = FillerParameter | Callable[[Tensor], object] | None
 
 
@@ -38,16 +40,31 @@ def fill(blob: Tensor, filler: Filler, where: str, dialect: str = "bvlc") -> Non
         raise NetError(
             "unknown filler type", where=where, found=filler.type, expected=", ".join(sorted(_RULES))
         ) from None
-    rule(blob, filler, where)
+    if blob.numel():
+        rule(blob, filler, where)
 
 
 def fan(blob: Tensor, filler: FillerParameter) -> float:
     """The n of xavier and msra: fan_in = count / dim 0, fan_out = count / dim 1, or their mean."""
-    fan_in = blob.numel() / blob.shape[0]
+    fan_in = blob.numel() / _num(blob)
     fan_out = blob.numel() / (blob.shape[1] if blob.dim() > 1 else 1)
     if filler.variance_norm == FillerParameter.AVERAGE:
         return (fan_in + fan_out) / 2
     return fan_in if filler.variance_norm == FillerParameter.FAN_IN else fan_out
+
+
+def _num(blob: Tensor) -> int:
+    """Caffe's num(): the first size, 1 for a blob without axes."""
+    return blob.shape[0] if blob.dim() else 1
+
+
+def _refused(filler: FillerParameter, where: str, message: str, *names: str) -> NetError:
+    return NetError(
+        f"the {filler.type} filler {message}",
+        where=where,
+        found=", ".join(f"{name}: {getattr(filler, name):g}" for name in names),
+        advice="correct the filler",
+    )
 
 
 def _constant(blob: Tensor, filler: FillerParameter, where: str) -> None:
@@ -55,19 +72,23 @@ def _constant(blob: Tensor, filler: FillerParameter, where: str) -> None:
 
 
 def _uniform(blob: Tensor, filler: FillerParameter, where: str) -> None:
+    if not 0 <= filler.max - filler.min <= _LARGEST:
+        raise _refused(filler, where, "needs min <= max, both finite", "min", "max")
     blob.uniform_(filler.min, filler.max)
 
 
 def _gaussian(blob: Tensor, filler: FillerParameter, where: str) -> None:
+    if not 0 <= filler.std <= _LARGEST:
+        raise _refused(filler, where, "needs a std >= 0, and finite", "std")
     blob.normal_(filler.mean, filler.std)
     if filler.sparse >= 0:  # about `sparse` non-zero inputs per output
-        keep = torch.rand_like(blob) < filler.sparse / blob.shape[0]
+        keep = torch.rand_like(blob) < filler.sparse / _num(blob)
         blob.mul_(keep)
 
 
 def _positive_unitball(blob: Tensor, filler: FillerParameter, where: str) -> None:
     blob.uniform_(0, 1)
-    rows = blob.view(blob.shape[0], -1)
+    rows = blob.view(_num(blob), -1)
     rows.div_(rows.sum(1, keepdim=True))
 
 

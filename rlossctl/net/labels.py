@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlossctl.net.layer import Layer
+from rlossctl.net.layer import Layer, Setup
 from rlossctl.prototxt.messages import LossParameter
 
 FULL, VALID = LossParameter.FULL, LossParameter.VALID
 BATCH_SIZE, NONE = LossParameter.BATCH_SIZE, LossParameter.NONE
+WEIGHTS = LossParameter.WEIGHTS
 
 
 def flatten_labels(layer: Layer, labels: Tensor, outer: int, inner: int) -> Tensor:
@@ -44,6 +45,21 @@ def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, igno
         error.samples = wrong.flatten(1).any(1).nonzero().flatten().tolist() if wrong.dim() > 1 else None
         error.batch_size = labels.shape[0]
         raise error
+
+
+def refuse_weights(setup: Setup) -> None:
+    """Refuses `normalization: WEIGHTS` in a layer whose positions have no weights.
+
+    Raises:
+        NetError: the layer has it.
+    """
+    if setup.message.loss_param.normalization == WEIGHTS:
+        raise setup.error(
+            "has no class weights to divide by",
+            found="normalization: WEIGHTS",
+            expected="FULL, VALID, BATCH_SIZE or NONE",
+            advice="WEIGHTS goes with SoftmaxWithLoss, class_weighting and weight_by_label_freqs: true",
+        )
 
 
 def loss_norm(normalization: int, valid: Tensor, outer: int) -> Tensor | int:

@@ -6,7 +6,8 @@ its own. The builder also handles loss weights, sharing, propagate_down and in-p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from torch import nn
 
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
+from rlossctl.net.memory import shape_fault
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:
@@ -107,7 +109,14 @@ class Layer(nn.Module):
         self.fillers: list[Filler] = []
 
     def add_blob(self, shape: Sequence[int], filler: Filler = None) -> None:
-        """Declares the next learned blob."""
+        """Declares the next learned blob.
+
+        Raises:
+            NetError: a size is negative, or there are more values than can be counted.
+        """
+        if fault := shape_fault(shape):
+            found = "x".join(map(str, shape))
+            raise self.error(f"its learned blob {len(self.blobs)} {fault}", found=found)
         self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
         self.fillers.append(filler)
 
@@ -123,6 +132,16 @@ class Layer(nn.Module):
     ) -> NetError:
         """A NetError that names this layer."""
         return self.setup.error(message, found=found, expected=expected, advice=advice)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Errors of a function that knows no layers become this layer's."""
+        try:
+            yield
+        except NetError as error:
+            named = self.error(error.message, found=error.found, expected=error.expected, advice=error.advice)
+            named.samples, named.batch_size = error.samples, error.batch_size
+            raise named from error
 
 
 class BatchSource(Protocol):

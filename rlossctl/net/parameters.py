@@ -16,6 +16,8 @@ from rlossctl.net.layer import Layer, layer_error
 from rlossctl.prototxt.messages import ParamSpec
 from rlossctl.weights import Blob
 
+MISFIT = "the weights do not fit the net"
+
 
 @dataclass(frozen=True)
 class Learnable:
@@ -165,7 +167,7 @@ def copy_blobs(
     if problems:
         shown = problems[:12] + ([f"... and {len(problems) - 12} more"] if len(problems) > 12 else [])
         raise WeightsError(
-            "the weights do not fit the net",
+            MISFIT,
             where=where,
             found="; ".join(shown),
             expected="equal blob counts and shapes in layers with the same name",

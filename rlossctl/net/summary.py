@@ -104,7 +104,8 @@ def _multiply_adds(layer: LayerNode) -> int:
     if isinstance(layer.module, DataLayer) or not len(layer.module.blobs):
         return 0
     bottoms = [torch.empty(shape, device="meta") for shape in layer.module.setup.bottoms]
-    state = {name: torch.empty_like(blob, device="meta") for name, blob in layer.module.state_dict().items()}
+    named = (*layer.module.named_parameters(), *layer.module.named_buffers())  # tied blobs once
+    state = {name: torch.empty_like(blob, device="meta") for name, blob in named}
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         torch.func.functional_call(layer.module, state, tuple(bottoms))
     return counter.get_total_flops() // 2

@@ -161,6 +161,13 @@ class LayerParameter(Message):
     backward_math: DataType
     engine: str
     adaptive_pooling_param: AdaptivePoolingParameter
+    focal_loss_param: FocalLossParameter
+    dice_loss_param: DiceLossParameter
+    lovasz_loss_param: LovaszLossParameter
+    entropy_loss_param: EntropyLossParameter
+    size_loss_param: SizeLossParameter
+    potts_loss_param: PottsLossParameter
+    normalized_cut_loss_param: NormalizedCutLossParameter
 
 class ParamSpec(Message):
     class DimCheckMode(_Enum):
@@ -318,11 +325,13 @@ class LossParameter(Message):
         VALID: LossParameter.NormalizationMode
         BATCH_SIZE: LossParameter.NormalizationMode
         NONE: LossParameter.NormalizationMode
+        WEIGHTS: LossParameter.NormalizationMode
 
     FULL: NormalizationMode
     VALID: NormalizationMode
     BATCH_SIZE: NormalizationMode
     NONE: NormalizationMode
+    WEIGHTS: NormalizationMode
     ignore_label: int
     normalize: bool
     normalization: LossParameter.NormalizationMode
@@ -1376,3 +1385,146 @@ class MultiStageMeanfieldParameter(Message):
     bilateral_filter_weights_str: str
     forced_spatial_filter_weight: float
     forced_bilateral_filter_weight: float
+
+class FocalLossParameter(Message):
+    class Activation(_Enum):
+        SOFTMAX: FocalLossParameter.Activation
+        SIGMOID: FocalLossParameter.Activation
+
+    SOFTMAX: Activation
+    SIGMOID: Activation
+    gamma: float
+    alpha: _Values[float]
+    activation: FocalLossParameter.Activation
+
+class DiceLossParameter(Message):
+    class Activation(_Enum):
+        SOFTMAX: DiceLossParameter.Activation
+        SIGMOID: DiceLossParameter.Activation
+
+    SOFTMAX: Activation
+    SIGMOID: Activation
+    class Reduction(_Enum):
+        BATCH: DiceLossParameter.Reduction
+        IMAGE: DiceLossParameter.Reduction
+        CLASS: DiceLossParameter.Reduction
+
+    BATCH: Reduction
+    IMAGE: Reduction
+    CLASS: Reduction
+    smooth: float
+    activation: DiceLossParameter.Activation
+    reduction: DiceLossParameter.Reduction
+    log_cosh: bool
+
+class LovaszLossParameter(Message):
+    class Classes(_Enum):
+        PRESENT: LovaszLossParameter.Classes
+        ALL: LovaszLossParameter.Classes
+
+    PRESENT: Classes
+    ALL: Classes
+    class Form(_Enum):
+        SOFTMAX: LovaszLossParameter.Form
+        HINGE: LovaszLossParameter.Form
+
+    SOFTMAX: Form
+    HINGE: Form
+    classes: LovaszLossParameter.Classes
+    per_image: bool
+    form: LovaszLossParameter.Form
+
+class EntropyLossParameter(Message):
+    class Region(_Enum):
+        MASK: EntropyLossParameter.Region
+        UNLABELLED: EntropyLossParameter.Region
+
+    MASK: Region
+    UNLABELLED: Region
+    region: EntropyLossParameter.Region
+    distance: float
+
+class SizeLossParameter(Message):
+    class Unit(_Enum):
+        FRACTION: SizeLossParameter.Unit
+        PIXELS: SizeLossParameter.Unit
+
+    FRACTION: Unit
+    PIXELS: Unit
+    class Source(_Enum):
+        CONSTANT: SizeLossParameter.Source
+        TAG: SizeLossParameter.Source
+        PRECISE: SizeLossParameter.Source
+        PRECISE_UPPER: SizeLossParameter.Source
+        BOX: SizeLossParameter.Source
+
+    CONSTANT: Source
+    TAG: Source
+    PRECISE: Source
+    PRECISE_UPPER: Source
+    BOX: Source
+    class Normalize(_Enum):
+        AREA: SizeLossParameter.Normalize
+        AREA2: SizeLossParameter.Normalize
+
+    AREA: Normalize
+    AREA2: Normalize
+    class Barrier(_Enum):
+        QUADRATIC: SizeLossParameter.Barrier
+        LOG: SizeLossParameter.Barrier
+
+    QUADRATIC: Barrier
+    LOG: Barrier
+    bound: _Messages[SizeBound]
+    unit: SizeLossParameter.Unit
+    source: SizeLossParameter.Source
+    margin: float
+    normalize: SizeLossParameter.Normalize
+    barrier: SizeLossParameter.Barrier
+    log_t: float
+
+class SizeBound(Message):
+    low: float
+    high: float
+
+class PottsLossParameter(Message):
+    class Relaxation(_Enum):
+        BILINEAR: PottsLossParameter.Relaxation
+        QUADRATIC: PottsLossParameter.Relaxation
+        NORMALIZED: PottsLossParameter.Relaxation
+        COLLISION_CROSS_ENTROPY: PottsLossParameter.Relaxation
+        COLLISION_DIVERGENCE: PottsLossParameter.Relaxation
+        LOG_QUADRATIC: PottsLossParameter.Relaxation
+
+    BILINEAR: Relaxation
+    QUADRATIC: Relaxation
+    NORMALIZED: Relaxation
+    COLLISION_CROSS_ENTROPY: Relaxation
+    COLLISION_DIVERGENCE: Relaxation
+    LOG_QUADRATIC: Relaxation
+    class Reduction(_Enum):
+        EDGES: PottsLossParameter.Reduction
+        WEIGHTS: PottsLossParameter.Reduction
+        SUM: PottsLossParameter.Reduction
+
+    EDGES: Reduction
+    WEIGHTS: Reduction
+    SUM: Reduction
+    relaxation: PottsLossParameter.Relaxation
+    image_std: float
+    neighbours: int
+    reduction: PottsLossParameter.Reduction
+
+class NormalizedCutLossParameter(Message):
+    class Mode(_Enum):
+        LATTICE: NormalizedCutLossParameter.Mode
+        SYMMETRIC: NormalizedCutLossParameter.Mode
+        EXACT: NormalizedCutLossParameter.Mode
+
+    LATTICE: Mode
+    SYMMETRIC: Mode
+    EXACT: Mode
+    bi_xy_std: float
+    bi_rgb_std: float
+    eps: float
+    mode: NormalizedCutLossParameter.Mode

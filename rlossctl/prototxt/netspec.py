@@ -183,6 +183,11 @@ class NetSpec:
         if layer not in self._blocks:
             self._blocks.append(layer)
 
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers so far; fields that are added to one are printed with it."""
+        return [block for block in self._blocks if isinstance(block, Layer)]
+
     def comment(self, text: str) -> None:
         """Puts a comment before the next layer."""
         self._blocks.append(text)

@@ -16,6 +16,9 @@ from functools import partial
 from rlossctl.errors import PrototxtError
 
 _MARK = "${"  # the start of every placeholder: most lines have none and need no closer look
+# Quoted text in one line. Characters are matched in runs: a repeated group would keep a hundred bytes for
+# each of the millions that a string may have.
+STRING = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|\'[^\'\\\n]*(?:\\.[^\'\\\n]*)*\''
 PLACEHOLDER = re.compile(r"\$\{(\w+)(?::-([^{}$]*))?\}")
 
 

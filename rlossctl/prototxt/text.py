@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from rlossctl import resources
 from rlossctl.errors import PrototxtError
+from rlossctl.files import read_beginning
 from rlossctl.prototxt import coordinates, schema, template, unknown, unset, upgrade
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
@@ -23,9 +24,7 @@ Kind = TypeVar("Kind", bound=Message)
 
 MAX_BYTES = 64 * 1024 * 1024  # the longest known net text has 0.4 MB; more is surely not a prototxt
 
-_TOKEN = re.compile(
-    rf'#[^\n]*|{template.PLACEHOLDER.pattern}|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|[{{}}<>]|[A-Za-z_]\w*|\n'
-)
+_TOKEN = re.compile(rf"#[^\n]*|{template.PLACEHOLDER.pattern}|{template.STRING}|[{{}}<>]|[A-Za-z_]\w*|\n")
 _SOLVER_TYPES = {
     "SGD": "SGD",
     "NESTEROV": "Nesterov",
@@ -224,7 +223,7 @@ def _instead(text: str, kind: type[Message]) -> str:
     """The advice for a solver that was given instead of a net."""
     if kind is not NetParameter or not is_solver(text):
         return ""
-    net = re.search(r"^\s*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
+    net = re.search(r"^[ \t]*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
     return "this is a solver; give the net that it names" + (f": {net[1]}" if net else "")
 
 
@@ -252,10 +251,9 @@ def read_text(path: str | Path) -> str:
         return resources.named_text(path)
     file = Path(path)
     try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise _not_text(path, f"{size} bytes")
-        data = file.read_bytes()
+        data = read_beginning(file, MAX_BYTES + 1)  # a pipe tells no size, and a device has none
+        if len(data) > MAX_BYTES:
+            raise _not_text(path, f"{max(file.stat().st_size, len(data))} bytes or more")
     except OSError as error:
         raise PrototxtError(
             "cannot be opened",
@@ -352,6 +350,11 @@ def layer_lines(text: str) -> list[int]:
 def top_level_fields(text: str) -> list[str]:
     """The field names at the top level of a text message, with or without placeholders."""
     return [name for name, _ in _top_level(text, blocks_only=False)]
+
+
+def field_lines(text: str) -> dict[str, int]:
+    """Field name at the top level of a text message -> the line where it stands last, which counts."""
+    return dict(_top_level(text, blocks_only=False))
 
 
 def is_solver(text: str) -> bool:

@@ -12,9 +12,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from rlossctl.prototxt.template import PLACEHOLDER, split_comment
+from rlossctl.prototxt.template import PLACEHOLDER, STRING, split_comment
 
-_STRING = re.compile(r"""(\w+)\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+_STRING = re.compile(rf"\b(\w+)\s*:\s*({STRING})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,8 @@ def _occurrences(text: str) -> Iterator[tuple[str, bool, set[str]]]:
 
     Outside strings there are no such names.
     """
+    if not PLACEHOLDER.search(text):
+        return
     depth = 0
     for line in text.split("\n"):
         code = split_comment(line)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlossctl.errors import PrototxtError, UsageError
@@ -43,6 +43,14 @@ class SolverFile:
         """Where snapshots go when the user names a folder: below it, under the prefix's last part."""
         prefix = self.snapshot_prefix
         return prefix if out is None else str(Path(out) / (os.path.basename(prefix) or self.path.stem))
+
+    def changed(self, **values: object) -> SolverFile:
+        """The same with other values of some fields."""
+        param = SolverParameter()
+        param.CopyFrom(self.param)
+        for name, value in values.items():
+            setattr(param, name, value)
+        return replace(self, param=param)
 
     def find(self, name: str, what: str) -> Path:
         """A path that the solver names: from the working directory as in Caffe, else from its own folder.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from rlossctl.errors import PrototxtError
+from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.net import DataOverrides, build_net
+from rlossctl.net.parameters import MISFIT
 from rlossctl.prototxt import forks, load_net_file, to_text
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import policies
+from rlossctl.solver import checks, policies
+from rlossctl.solver.data_errors import advised
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.files import SolverFile, read_solver
 from rlossctl.solver.log import Log, warnings_to_stderr
@@ -87,11 +88,11 @@ def build_solver(
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
     log = log or Log([warnings_to_stderr])
-    file = file if options.max_iter is None else replace(file, param=_lasting(file.param, options.max_iter))
+    file = file if options.max_iter is None else file.changed(max_iter=options.max_iter)
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
-    for name in policies.unset_fields(file.param):
-        log.warning(f"{name} is not set in {file.path} and counts as 0, as in Caffe")
+    for doubt in checks.doubts(file):
+        log.warning(doubt)
     for note in forks.solver_notes(file.param):
         log.warning(f"{file.path}: {note}")
     device = pick_device(options.device, file.param)
@@ -103,21 +104,43 @@ def build_solver(
     log.info(f"Creating training net from {named.named_by}")
     for note in named.file.notes:
         log.warning(note)
-    train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
+    with advised("TRAIN"):
+        train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
     tests = []
     own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
     for index, named in enumerate(nets.tests()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
-        tests.append(build_net(named.file, device=device, share=train, data=own))
+        with advised("TEST"):
+            tests.append(build_net(named.file, device=device, share=train, data=own))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
         solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)
     except PrototxtError as error:
         raise _located(error, file.path) from error
-    for weights in _own_weights(file) if options.weights is None else options.weights:
-        solver.load_weights(weights)
+    for weights in starting_weights(file, options):
+        _load_weights(solver, weights, options.skip_mismatched)
     log.info("Solver scaffolding done.")
     return solver
+
+
+def _load_weights(solver: Solver, path: str | Path, skip_mismatched: bool) -> None:
+    try:
+        solver.load_weights(path, skip_mismatched=skip_mismatched)
+    except WeightsError as error:
+        if error.message != MISFIT:
+            raise
+        raise WeightsError(
+            error.message,
+            where=error.where,
+            found=error.found,
+            expected=error.expected,
+            advice=f"{error.advice}; with --skip-mismatched these layers start anew",
+        ) from error
+
+
+def starting_weights(file: SolverFile, options: TrainOptions) -> list[str | Path]:
+    """The files that a training starts from: given, else the solver's own."""
+    return list(_own_weights(file) if options.weights is None else options.weights)
 
 
 def pick_seed(seed: int | None, param: SolverParameter) -> int:
@@ -133,28 +156,13 @@ def _workers(options: TrainOptions) -> int:
     return min(WORKERS, os.cpu_count() or 1) if options.workers is None else options.workers
 
 
-def _lasting(param: SolverParameter, max_iter: int) -> SolverParameter:
-    """The same solver with another max_iter."""
-    changed = SolverParameter()
-    changed.CopyFrom(param)
-    changed.max_iter = max_iter
-    return changed
-
-
 def _check(file: SolverFile) -> None:
     """What Caffe checks when a solver is made, before any net is built."""
     try:
         policies.learning_rate(file.param, 0)
     except PrototxtError as error:
         raise _located(error, file.path) from error
-    if file.param.average_loss < 1:
-        raise PrototxtError(
-            "average_loss is out of range",
-            where=file.path,
-            found=file.param.average_loss,
-            expected="1 or more",
-            advice="correct average_loss in the solver prototxt",
-        )
+    checks.check_solver(file)
 
 
 def _own_weights(file: SolverFile) -> list[Path]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from rlossctl.errors import RlossError
 from rlossctl.files import cannot_write
+
+_ALWAYS = contextlib.nullcontext()
 
 
 class Log:
@@ -34,12 +38,13 @@ class Log:
         self._lines = list(lines)
         self._metrics = None if metrics is None else _append(metrics)
         self._files: list[TextIO] = [] if self._metrics is None else [self._metrics]
+        self._best_effort = False
 
     def add_file(self, path: str | os.PathLike[str]) -> None:
         """Appends all further lines to a file too."""
         file = _append(path)
         self._files.append(file)
-        self._lines.append(lambda line: _write(file, line))
+        self._lines.append(lambda line: self._write(file, line))
 
     def info(self, text: str) -> None:
         """One message; the place in the prefix is the caller's."""
@@ -56,12 +61,22 @@ class Log:
     def record(self, kind: str, **figures: object) -> None:
         """One JSON line: `kind`, then the figures; numbers that are not finite are written as strings."""
         if self._metrics is not None:
-            _write(self._metrics, json.dumps(_finite({"kind": kind, **figures}), allow_nan=False))
+            self._write(self._metrics, json.dumps(_finite({"kind": kind, **figures}), allow_nan=False))
+
+    @contextlib.contextmanager
+    def best_effort(self) -> Iterator[None]:
+        """What cannot be written inside the block is lost without an error: something else comes first."""
+        before, self._best_effort = self._best_effort, True
+        try:
+            yield
+        finally:
+            self._best_effort = before
 
     def close(self) -> None:
         """Closes the files; the log is silent from then on."""
         for file in self._files:
-            file.close()
+            with contextlib.suppress(OSError):  # what could not be written was told when it was tried
+                file.close()
         self._files, self._lines, self._metrics = [], [], None
 
     def _emit(self, severity: str, text: str) -> None:
@@ -71,7 +86,16 @@ class Log:
         prefix = f"{severity}{now:%m%d %H:%M:%S.%f} {_thread()} {place}] "
         for part in text.split("\n"):
             for write in self._lines:
-                write(prefix + part)
+                with contextlib.suppress(OSError, RlossError) if self._best_effort else _ALWAYS:
+                    write(prefix + part)
+
+    def _write(self, file: TextIO, line: str) -> None:
+        try:
+            file.write(line + "\n")
+            file.flush()
+        except OSError as error:
+            if not self._best_effort:
+                raise cannot_write(Path(file.name), error) from error
 
 
 class Stopwatch:
@@ -159,11 +183,6 @@ def _append(path: str | os.PathLike[str]) -> TextIO:
         return open(path, "a", encoding="utf-8")
     except OSError as error:
         raise cannot_write(Path(path), error) from error
-
-
-def _write(file: TextIO, line: str) -> None:
-    file.write(line + "\n")
-    file.flush()
 
 
 def _finite(value: object) -> object:

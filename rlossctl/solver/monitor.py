@@ -52,7 +52,7 @@ class SmoothedLoss:
 
     def state(self) -> Window:
         """The window, fit for JSON."""
-        return {"losses": self._losses, "count": self._count, "value": self.value}
+        return {"losses": list(self._losses), "count": self._count, "value": self.value}
 
     def restore(self, state: Window) -> None:
         """Goes on from `state()`, unless average_loss was changed in between."""
@@ -95,11 +95,20 @@ class TermShares:
 
 
 class Requests:
-    """SIGINT asks to stop (with a snapshot), SIGHUP for a snapshot; a second SIGINT interrupts at once."""
+    """SIGINT and SIGTERM ask to stop (with a snapshot), SIGHUP for a snapshot.
+
+    A second SIGINT interrupts at once. A second SIGTERM changes nothing: batch systems send it to a process
+    and to its group.
+
+    Attributes:
+        stop: whether a request to stop was taken.
+        signal: the number of the signal that asked for it, 0 before that.
+    """
 
     def __init__(self) -> None:
         self._pending: deque[str] = deque()
         self.stop = False
+        self.signal = 0
 
     def take(self) -> str | None:
         """The oldest request that was not taken yet: "stop" or "snapshot"."""
@@ -114,7 +123,7 @@ class Requests:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        handlers = {signal.SIGINT: self._interrupted}
+        handlers = {signal.SIGINT: self._interrupted, signal.SIGTERM: self._terminated}
         if hasattr(signal, "SIGHUP"):
             handlers[signal.SIGHUP] = lambda *_: self._pending.append("snapshot")
         previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -127,12 +136,20 @@ class Requests:
 
     def _reset(self) -> None:
         self._pending.clear()
-        self.stop = False
+        self.stop, self.signal = False, 0
 
     def _interrupted(self, *_: object) -> None:
-        if "stop" in self._pending or self.stop:
+        if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
-        self._pending.append("stop")
+        self._asked(signal.SIGINT)
+
+    def _terminated(self, *_: object) -> None:
+        self._asked(signal.SIGTERM)
+
+    def _asked(self, number: int) -> None:
+        if not self.signal:
+            self._pending.append("stop")
+        self.signal = number
 
 
 def check_finite(iteration: int, loss: float, terms: Mapping[str, Term]) -> None:
@@ -144,8 +161,8 @@ def check_finite(iteration: int, loss: float, terms: Mapping[str, Term]) -> None
         f"the loss is not a finite number in iteration {iteration}",
         found=", ".join(f"{name} = {value:g}" for name, value in bad.items()) or f"objective {loss:g}",
         expected="finite values in every blob with a loss weight",
-        advice="no snapshot was written or changed; lower base_lr or the loss weights, set clip_gradients, "
-        "or check the data, then resume from the last snapshot",
+        advice="the weights are those of the iteration before; lower base_lr or the loss weights, set "
+        "clip_gradients, or check the data, then resume from a snapshot",
     )
 
 

@@ -17,13 +17,19 @@ class TrainOptions:
 
     Attributes:
         weights: caffemodels to start from, copied by layer name in order; None: the solver's own `weights`.
-        resume: a solver state, or "auto" for the newest complete snapshot (a fresh start if there is none).
+        skip_mismatched: layers whose blobs differ in size from those of `weights` start anew; otherwise they
+            are an error.
+        resume: a solver state, or "auto" for the newest whole snapshot of the run in the folder (a fresh
+            start if there is none).
         out: folder for snapshots, train.log and metrics.jsonl; None: where snapshot_prefix says.
         device: "cpu", "cuda", "cuda:1"; None and "auto" follow solver_mode and device_id, and take the CPU
             where there is no GPU.
         workers: threads that decode images ahead; None: up to 4.
         seed: in place of random_seed; without either the system gives one.
         max_iter: in place of max_iter, also for the poly policy.
+        snapshot: iterations between snapshots, in place of the solver's; 0 for none on the way.
+        keep: so many snapshots of this run stay, older ones are deleted; None: all.
+        overwrite: deletes the run that the folder holds and starts anew.
         tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
         quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
 
@@ -32,12 +38,16 @@ class TrainOptions:
     """
 
     weights: Sequence[str | Path] | None = None
+    skip_mismatched: bool = False
     resume: str | None = None
     out: str | Path | None = None
     device: str | torch.device | None = None
     workers: int | None = None
     seed: int | None = None
     max_iter: int | None = None
+    snapshot: int | None = None
+    keep: int | None = None
+    overwrite: bool = False
     tensorboard: bool = False
     quiet: bool = False
 
@@ -49,3 +59,12 @@ class TrainOptions:
                 expected="one of them",
                 advice="--resume goes on with a run; --weights starts a new one from trained weights",
             )
+        if self.resume and self.overwrite:
+            raise UsageError(
+                "--resume and --overwrite exclude each other",
+                found="both",
+                expected="one of them",
+                advice="--resume goes on with the run in the folder; --overwrite deletes it",
+            )
+        if self.keep is not None and self.keep < 1:
+            raise UsageError("--keep is out of range", found=self.keep, expected="1 or more snapshots")

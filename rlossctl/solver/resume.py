@@ -1,6 +1,7 @@
 """The resume file: what Caffe's snapshots lack for going on exactly as if training had not stopped.
 
-JSON: the state of torch's generators, the position of every data source, the window of the displayed loss.
+JSON: whose snapshot it is and the digests of its files, the state of torch's generators, the position of
+every data source, the window of the displayed loss.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -19,8 +21,12 @@ from rlossctl.errors import WeightsError
 from rlossctl.net import Net
 from rlossctl.solver.monitor import SmoothedLoss, Window
 
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
 FORMAT = "rlossctl resume 1"
 ADVICE = "delete it to resume as Caffe does, without data position and random state"
+OWN = ("run", "number", "files", "check")  # not in the files of rlossctl's first snapshots
 
 
 def file_name(state: str | Path) -> Path:
@@ -28,8 +34,18 @@ def file_name(state: str | Path) -> Path:
     return Path(re.sub(r"\.solverstate(\.h5)?$", "", str(state)) + ".resume.json")
 
 
+class Digests(TypedDict):
+    """SHA-256 of a snapshot's other two files."""
+
+    model: str
+    state: str
+
+
 class Content(TypedDict):
-    """What a resume file holds; generators in base64, the sources of each net by layer."""
+    """What a resume file holds; generators in base64, the sources of each net by layer.
+
+    `run` is the run's id, `number` counts its snapshots, `check` is the SHA-256 of everything before it.
+    """
 
     format: str
     iter: int
@@ -38,22 +54,64 @@ class Content(TypedDict):
     cuda_rng: str | None
     sources: list[dict[str, dict[str, Any]]]
     smoothed_loss: Window
+    run: NotRequired[str]
+    number: NotRequired[int]
+    files: NotRequired[Digests]
+    check: NotRequired[str]
 
 
-def capture(nets: Sequence[Net], iteration: int, seed: int, smoothed: SmoothedLoss) -> bytes:
-    """The file's content; `nets` are the training net and the test nets."""
+class Position(NamedTuple):
+    """Where the random generators, the data sources of each net and the displayed loss stand."""
+
+    torch_rng: Tensor
+    cuda_rng: Tensor | None
+    sources: list[dict[str, dict[str, Any]]]
+    smoothed: Window
+
+
+class Tag(NamedTuple):
+    """Whose snapshot it is: the run, its seed, the number of updates, and how many snapshots came before."""
+
+    run: str
+    seed: int
+    iter: int
+    number: int
+
+
+def position(nets: Sequence[Net], smoothed: SmoothedLoss) -> Position:
+    """The position now; `nets` are the training net and the test nets."""
     device = nets[0].device
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    content: Content = {
+    sources = [{name: source.state() for name, source in net.sources.items()} for net in nets]
+    return Position(torch.get_rng_state(), cuda, sources, smoothed.state())
+
+
+def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss) -> None:
+    """Returns to a position of the same run."""
+    for net, known in zip(nets, before.sources, strict=True):
+        for name, source in net.sources.items():
+            source.restore(known[name])
+    smoothed.restore(before.smoothed)
+    torch.set_rng_state(before.torch_rng)
+    if before.cuda_rng is not None:
+        torch.cuda.set_rng_state(before.cuda_rng, nets[0].device)
+
+
+def content(at: Position, tag: Tag, files: Digests) -> bytes:
+    """The file's content."""
+    entries: Content = {
         "format": FORMAT,
-        "iter": iteration,
-        "seed": seed,
-        "torch_rng": _packed(torch.get_rng_state()),
-        "cuda_rng": None if cuda is None else _packed(cuda),
-        "sources": [{name: source.state() for name, source in net.sources.items()} for net in nets],
-        "smoothed_loss": smoothed.state(),
+        "iter": tag.iter,
+        "seed": tag.seed,
+        "torch_rng": _packed(at.torch_rng),
+        "cuda_rng": None if at.cuda_rng is None else _packed(at.cuda_rng),
+        "sources": at.sources,
+        "smoothed_loss": at.smoothed,
+        "run": tag.run,
+        "number": tag.number,
+        "files": files,
     }
-    return json.dumps(content).encode()
+    return json.dumps({**entries, "check": _check(entries)}).encode()
 
 
 def read(path: Path) -> Content | None:
@@ -63,18 +121,23 @@ def read(path: Path) -> Content | None:
         WeightsError: it is damaged or of another format.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _error(path, str(error)) from error
-    found = content.get("format") if isinstance(content, dict) else type(content).__name__
-    if found != FORMAT:
-        raise _error(path, f"format {found!r}")
-    return cast(Content, content)  # entries that are missing or damaged are found where they are applied
+    kind = found.get("format") if isinstance(found, dict) else type(found).__name__
+    if kind != FORMAT:
+        raise _error(path, f"format {kind!r}")
+    entries = cast(Content, found)  # entries that are missing or damaged are found where they are applied
+    if any(name in entries for name in OWN):
+        check = entries.pop("check", None)
+        if check != _check(entries):
+            raise _error(path, "content that does not fit its own SHA-256")
+    return entries
 
 
-def apply(content: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedLoss) -> int:
+def apply(entries: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedLoss) -> int:
     """Puts generators, sources and the displayed loss where they were; returns the seed of that run.
 
     Raises:
@@ -82,17 +145,21 @@ def apply(content: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedL
         DataError: a source's list has another length now.
     """
     try:
-        for net, known in zip(nets, content["sources"], strict=False):
+        for net, known in zip(nets, entries["sources"], strict=False):
             for name, source in net.sources.items():
                 if name in known:
                     source.restore(known[name])
-        smoothed.restore(content["smoothed_loss"])
-        torch.set_rng_state(_unpacked(content["torch_rng"]))
-        if content["cuda_rng"] is not None and nets[0].device.type == "cuda":
-            torch.cuda.set_rng_state(_unpacked(content["cuda_rng"]), nets[0].device)
-        return int(content["seed"])
+        smoothed.restore(entries["smoothed_loss"])
+        torch.set_rng_state(_unpacked(entries["torch_rng"]))
+        if entries["cuda_rng"] is not None and nets[0].device.type == "cuda":
+            torch.cuda.set_rng_state(_unpacked(entries["cuda_rng"]), nets[0].device)
+        return int(entries["seed"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _error(path, f"{type(error).__name__}: {error}") from error
+
+
+def _check(entries: Content) -> str:
+    return sha256(json.dumps(entries).encode()).hexdigest()
 
 
 def _packed(state: Tensor) -> str:

@@ -2,15 +2,17 @@
 
 `<prefix>_iter_<N>.caffemodel` and `.solverstate` (or both with `.h5`) are what Caffe writes and reads.
 `<prefix>_iter_<N>.resume.json` holds the rest: random state, data positions, the displayed loss's window.
-The solver state is written last, so a snapshot that has one is complete.
+The solver state gets its name last, so a snapshot that has one is complete. The resume file holds the id of
+the run and the digests of the other two, which are checked when training goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +20,14 @@ import numpy as np
 from torch import Tensor
 
 from rlossctl.errors import WeightsError
-from rlossctl.files import atomic_write, make_folder
+from rlossctl.files import atomic_path, atomic_write, make_folder, sha256_of
 from rlossctl.net import Net
 from rlossctl.net.saved import hdf5_layers, layer_records
 from rlossctl.solver import resume
 from rlossctl.weights import (
     SolverState,
+    load_solverstate,
+    load_weights,
     write_caffemodel,
     write_caffemodel_h5,
     write_solverstate,
@@ -48,7 +52,11 @@ def file_names(prefix: str, iteration: int, hdf5: bool = False) -> Files:
 
 
 def write(
-    files: Files, net: Net, state: SolverState, extras: bytes, diffs: Sequence[Tensor] | None = None
+    files: Files,
+    net: Net,
+    state: SolverState,
+    extras: Callable[[resume.Digests], bytes],
+    diffs: Sequence[Tensor] | None = None,
 ) -> None:
     """Writes one snapshot; the form is told by the suffix of `files`.
 
@@ -56,7 +64,7 @@ def write(
     never stands beside weights it does not belong to.
 
     Args:
-        extras: content of the resume file.
+        extras: makes the content of the resume file of the digests of the other two.
         diffs: for snapshot_diff, what the last update subtracted from each learnable blob.
 
     Raises:
@@ -75,25 +83,111 @@ def write(
         write_caffemodel_h5(files.model, hdf5_layers(net, by_blob))
     else:
         write_caffemodel(files.model, net.name, layer_records(net, by_blob), list(net.param.input))
-    with atomic_write(files.resume) as file:
-        file.write(extras)
-    write_solverstate(files.state, state)
+    with atomic_path(files.state) as unnamed:
+        write_solverstate(unnamed, state)
+        digests = resume.Digests(model=sha256_of(files.model), state=sha256_of(unnamed))
+        with atomic_write(files.resume) as file:
+            file.write(extras(digests))
 
 
-def latest(prefix: str) -> Path | None:
-    """The solver state of the highest iteration among the prefix's complete snapshots."""
+class Found(NamedTuple):
+    """A complete snapshot in a folder.
+
+    Attributes:
+        run: the id of its run; None where it has no resume file, or one of old.
+        number: how many snapshots of the run came before it; -1 where that is not known.
+    """
+
+    iter: int
+    files: Files
+    run: str | None
+    number: int
+
+
+def complete(prefix: str) -> Iterator[Found]:
+    """The prefix's snapshots that have a solver state and weights, in no order."""
     folder, stem = os.path.split(prefix)
     pattern = re.compile(re.escape(stem) + r"_iter_(\d+)\.solverstate(\.h5)?")
     try:
         names = os.listdir(folder or ".")
     except OSError:
-        return None
-    found = []
+        return
     for name in names:
         match = pattern.fullmatch(name)
-        if match and file_names(prefix, int(match.group(1)), bool(match.group(2))).model.is_file():
-            found.append((int(match.group(1)), name))
-    return Path(folder) / max(found)[1] if found else None
+        if match is None:
+            continue
+        files = file_names(prefix, int(match.group(1)), bool(match.group(2)))
+        if files.model.is_file():
+            yield Found(int(match.group(1)), files, *_tag(files.resume))
+
+
+def newest_first(prefix: str, run: str | None) -> list[Found]:
+    """The complete snapshots of a run by age; without a run, all of them by iteration."""
+    found = list(complete(prefix))
+    if run is None:
+        return sorted(found, key=lambda one: (one.iter, one.files), reverse=True)
+    return sorted((one for one in found if one.run == run), key=lambda one: one.number, reverse=True)
+
+
+def remove(files: Files) -> None:
+    """Removes a snapshot; the solver state goes first, so that what is left never seems complete."""
+    for path in (files.state, files.resume, files.model):
+        path.unlink(missing_ok=True)
+
+
+def check(state: Path) -> None:
+    """Whether a snapshot can be gone on from: its files are whole, and those that were written together.
+
+    Raises:
+        WeightsError: one is missing or damaged, or belongs to another snapshot.
+    """
+    entries = resume.read(resume.file_name(state))
+    model = check_digests(state, entries)
+    if model is not None and not (entries and "files" in entries):
+        load_weights(model)
+
+
+def check_digests(state: Path, entries: resume.Content | None) -> Path | None:
+    """Compares a snapshot's files with the digests in its resume file, where there are any.
+
+    Returns:
+        The weights' file, None where the state names none.
+
+    Raises:
+        WeightsError: one is missing or damaged, or belongs to another snapshot.
+    """
+    digests = entries.get("files") if entries else None
+    if digests:
+        _compare(state, digests["state"], resume.file_name(state))
+    learned = load_solverstate(state).learned_net
+    model = find_model(learned, state) if learned else None
+    if digests and model is not None:
+        _compare(model, digests["model"], resume.file_name(state))
+    return model
+
+
+def _compare(path: Path, expected: str, listed: Path) -> None:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise WeightsError("cannot be read", where=path, found=error.strerror or str(error)) from error
+    if found != expected:
+        raise WeightsError(
+            "is not the file that was written with this snapshot, or is damaged",
+            where=path,
+            found=f"SHA-256 {found[:16]}...",
+            expected=f"{expected[:16]}..., as {listed.name} says",
+            advice="go on from another snapshot: --resume auto takes the newest one that is whole",
+        )
+
+
+def _tag(file: Path) -> tuple[str | None, int]:
+    """Run and number of a resume file; a damaged one is found when its snapshot is checked."""
+    try:
+        entries = json.loads(file.read_text("utf-8"))
+        return entries.get("run"), int(entries.get("number", -1))
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return None, -1
 
 
 def find_model(learned_net: str, state: Path) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.term_gradients import Pulls
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
+from rlossctl.words import counted
 
 
 class _Pass(NamedTuple):
@@ -47,8 +50,11 @@ class Solver:
         param: the SolverParameter.
         prefix: where snapshots go: `<prefix>_iter_<iter>.caffemodel` and so on.
         seed: what the random generators were started with.
+        run: the id of this run, in every snapshot of it; `restore` goes on with that of the snapshot.
+        snapshots: how many snapshots of this run there have been.
         log: takes Caffe's log lines and the JSON lines.
-        stopped: whether SIGINT ended the last `solve` early.
+        stopped: whether SIGINT or SIGTERM ended the last `solve` early.
+        signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
     """
 
@@ -67,12 +73,15 @@ class Solver:
         self.test_nets = list(test_nets)
         self.prefix = prefix
         self.seed = seed
+        self.run = secrets.token_hex(8)
+        self.snapshots = 0
         self.log = log or Log([warnings_to_stderr])
         self.iter = 0
         self.current_step = 0
         self.updater = Updater(param, net.learnable, net.dialect)
         self.requests = monitor.Requests()
         self.stopped = False
+        self.signal = 0
         self.listeners: list[Listener] = [
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
@@ -82,8 +91,13 @@ class Solver:
         self._keep_smoothed = False
         self._pulls = Pulls(net)
         self._terms = _term_names(net)
+        self._statistics = _statistics(net)
+        self._kept_statistics = [torch.empty_like(blob) for blob in self._statistics]
         self._debug = DebugInfo(self.log) if param.debug_info else None
         self._last_snapshot: Path | None = None
+        self._saved_iter = -1
+        self._begun: resume.Position | None = None
+        self._torn = False
 
     @property
     def history(self) -> list[Tensor]:
@@ -109,7 +123,7 @@ class Solver:
         outputs: Mapping[str, Tensor] = {}
         for _ in range(iterations):
             if self._test_due() and (self.iter > 0 or self.param.test_initialization):
-                self.test_all()
+                self._test_between(fed)
                 if self.requests.stop:
                     break
             outputs = self.update(fed).outputs
@@ -131,17 +145,22 @@ class Solver:
         watch, fed = Stopwatch(), self._inputs(inputs)
         display = bool(self.param.display) and self.iter % self.param.display == 0
         self.updater.zero_gradients()
-        losses = []
-        for _ in range(self.param.iter_size):
-            last = self._pass(fed, display)
-            losses.append(last.losses)
-        terms = monitor.means([_values(one) for one in losses])
-        loss = sum(term.weighted for term in terms.values())
-        monitor.check_finite(self.iter, loss, terms)
-        shown = {name: blob.flatten().tolist() for name, blob in last.outputs.items()} if display else None
-        step = policies.advance(self.param, self.iter, self.current_step)
-        rate = policies.learning_rate(self.param, self.iter, step)
+        with self._undone_if_it_fails(fed):
+            losses = []
+            for _ in range(self.param.iter_size):
+                last = self._pass(fed, display)
+                losses.append(last.losses)
+            terms = monitor.means([_values(one) for one in losses])
+            loss = sum(term.weighted for term in terms.values())
+            monitor.check_finite(self.iter, loss, terms)
+            shown = (
+                {name: blob.flatten().tolist() for name, blob in last.outputs.items()} if display else None
+            )
+            step = policies.advance(self.param, self.iter, self.current_step)
+            rate = policies.learning_rate(self.param, self.iter, step)
+        self._torn = True
         clip = self.updater.apply(rate, self.iter)
+        self._torn = False
         figures = StepFigures(
             iter=self.iter,
             loss=loss,
@@ -165,7 +184,8 @@ class Solver:
     def solve(self) -> Path | None:
         """Trains until max_iter and writes the last snapshot (Solver::Solve).
 
-        SIGINT stops after the running iteration with a snapshot; SIGHUP writes a snapshot.
+        SIGINT and SIGTERM stop after the running iteration with a snapshot; SIGHUP writes a snapshot. An
+        error after the first iteration leaves a snapshot of the last whole one.
 
         Returns:
             The solver state written last, None if there is none.
@@ -179,9 +199,11 @@ class Solver:
             )
         self.log.info(f"Solving {self.net.name}")
         self.log.info(f"Learning Rate Policy: {self.param.lr_policy}")
+        self.stopped, self.signal = False, 0
         with self.requests.listening():
-            self.step(self.param.max_iter - self.iter)
-            self.stopped = self.requests.stop
+            with self._saved_if_it_fails():
+                self.step(self.param.max_iter - self.iter)
+            self.stopped, self.signal = self.requests.stop, self.requests.signal
             due = not self.param.snapshot or self.iter % self.param.snapshot != 0
             if due and (self.param.snapshot_after_train or self.stopped):
                 self.snapshot()
@@ -196,12 +218,27 @@ class Solver:
         """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
         return [scores for index in range(len(self.test_nets)) if (scores := self._test(index)) is not None]
 
-    def load_weights(self, path: str | Path) -> None:
-        """Copies weights by layer name into the training net, which the test nets share."""
+    def load_weights(self, path: str | Path, *, skip_mismatched: bool = False) -> None:
+        """Copies weights by layer name into the training net, which the test nets share.
+
+        Args:
+            skip_mismatched: layers whose blobs differ in number or size, as with another number of classes,
+                keep their fillers' values and are named in a warning.
+
+        Raises:
+            WeightsError: damaged file, or blobs that do not fit and are not to be skipped.
+        """
         self.log.info(f"Finetuning from {path}")
-        _, ignored = self.net.copy_from(path)
+        if skip_mismatched:
+            fitted = self.net.copy_fitting(path)
+            copied, ignored = list(fitted.copied), list(fitted.ignored)
+            for name, why in fitted.anew.items():
+                self.log.warning(f"Layer {name!r} starts anew: {why} ({path})")
+        else:
+            copied, ignored = self.net.copy_from(path)
         for name in ignored:
             self.log.info(f"Ignoring source layer {name}")
+        self._tell_copied(path, copied)
 
     def snapshot(self) -> Path:
         """Writes weights, solver state and resume file; returns the path of the solver state.
@@ -214,6 +251,8 @@ class Solver:
         files = snapshot.file_names(self.prefix, self.iter, hdf5)
         kind = "HDF5" if hdf5 else "binary proto"
         self.log.info(f"Snapshotting to {kind} file {files.model}")
+        at = self._begun or self._position()
+        tag = resume.Tag(self.run, self.seed, self.iter, self.snapshots)
         state = SolverState(
             self.iter,
             str(files.model),
@@ -221,10 +260,10 @@ class Solver:
             self.current_step,
         )
         self.log.info(f"Snapshotting solver state to {kind} file {files.state}")
-        extras = resume.capture([self.net, *self.test_nets], self.iter, self.seed, self._smoothed)
         diffs = self.updater.last_diffs() if self.param.snapshot_diff else None
-        snapshot.write(files, self.net, state, extras, diffs)
-        self._last_snapshot = files.state
+        snapshot.write(files, self.net, state, lambda digests: resume.content(at, tag, digests), diffs)
+        self._last_snapshot, self._saved_iter = files.state, self.iter
+        self.snapshots += 1
         for listener in self.listeners:
             listener.saved(Saved(self.iter, files.model, files.state))
         return files.state
@@ -239,12 +278,13 @@ class Solver:
             WeightsError: a file is missing or damaged, or weights or history do not fit.
         """
         file = Path(path)
-        state = load_solverstate(file)
-        snapshot.check_history(state.history, self.history, file, self.updater.type)
         resume_file = resume.file_name(file)
         extras = resume.read(resume_file)
-        if state.learned_net:
-            self.net.copy_from(snapshot.find_model(state.learned_net, file))
+        model = snapshot.check_digests(file, extras)
+        state = load_solverstate(file)
+        snapshot.check_history(state.history, self.history, file, self.updater.type)
+        if model is not None:
+            self.net.copy_from(model)
         self.log.info(f"{self.updater.type}Solver: restoring history")
         with torch.no_grad():
             for target, array in zip(self.history, state.history, strict=True):
@@ -256,6 +296,9 @@ class Solver:
         else:
             self.seed = resume.apply(extras, resume_file, [self.net, *self.test_nets], self._smoothed)
             self._keep_smoothed = True
+            self.run = extras.get("run") or self.run
+            self.snapshots = extras.get("number", -1) + 1
+        self._saved_iter = self.iter
         for listener in self.listeners:
             listener.resumed(Resumed(self.iter, file, extras is not None))
 
@@ -266,6 +309,68 @@ class Solver:
         self._keep_smoothed = False
         for listener in self.listeners:
             listener.started(self.iter)
+
+    def _position(self) -> resume.Position:
+        return resume.position([self.net, *self.test_nets], self._smoothed)
+
+    @contextlib.contextmanager
+    def _undone_if_it_fails(self, fed: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+        """Lets no trace of passes that fail stay in data positions, generators and statistics.
+
+        A caller who feeds batches knows where they stand; data sources are then left alone.
+        """
+        if self._statistics:
+            torch._foreach_copy_(self._kept_statistics, self._statistics)
+        begun = self._position() if fed is None else None
+        self._begun = begun
+        try:
+            yield
+        except Exception:
+            if self._statistics:
+                torch._foreach_copy_(self._statistics, self._kept_statistics)
+            if begun is not None:
+                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed)
+            raise
+        finally:
+            self._begun = None
+
+    @contextlib.contextmanager
+    def _saved_if_it_fails(self) -> Iterator[None]:
+        """Leaves a snapshot of the last whole iteration when an error ends a training."""
+        start = self.iter
+        try:
+            yield
+        except Exception:
+            if self.iter > start and not self._torn:
+                self._save_what_is_there()
+            raise
+
+    def _save_what_is_there(self) -> None:
+        """A snapshot, unless there is one of this iteration; what keeps it away does not hide the error."""
+        with self.log.best_effort():
+            try:
+                if self._saved_iter != self.iter:
+                    self.snapshot()
+                where = f"snapshot of iteration {self.iter}: {self._last_snapshot}"
+                self.log.warning(f"Stopped by an error; {where}; --resume auto goes on from it")
+            except Exception as error:
+                reason = str(error).replace("\n", " ")
+                self.log.warning(f"Stopped by an error, and no snapshot could be written: {reason}")
+
+    def _test_between(self, fed: Mapping[str, Tensor] | None) -> None:
+        """A test between two updates; one that fails or is interrupted will be made again, from its start."""
+        with self._undone_if_it_fails(fed):
+            begun = self._begun
+            self.test_all()
+            if self.requests.stop and begun is not None:
+                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed)
+
+    def _tell_copied(self, path: str | Path, copied: Sequence[str]) -> None:
+        layers = f"{counted(len(self.net.params), 'layer')} with weights"
+        if copied:
+            self.log.info(f"Copied {len(copied)} of {layers} from {path}")
+        else:
+            self.log.warning(f"{path} has no layer in common with the net: none of {layers} was copied")
 
     def _pass(self, fed: Mapping[str, Tensor] | None, display: bool) -> _Pass:
         """One pass forward and backward; a displayed one is watched."""
@@ -340,6 +445,20 @@ class Solver:
                     advice="no snapshot was written or changed; lower base_lr or set clip_gradients, then "
                     "resume from the last snapshot",
                 )
+
+
+def _shown(outputs: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    return {name: blob.flatten().tolist() for name, blob in outputs.items()}
+
+
+def _statistics(net: Net) -> list[Tensor]:
+    """The blobs that passes themselves change: running means and variances."""
+    return [
+        blob.detach()
+        for layer in net.layers
+        if layer.module.default_lr_mult == 0
+        for blob in layer.module.blobs
+    ]
 
 
 def _term_names(net: Net) -> dict[str, str]:

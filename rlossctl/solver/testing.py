@@ -12,6 +12,7 @@ import torch
 from rlossctl.net import DataOverrides, Net, NetOrigin
 from rlossctl.net.build import load_origin
 from rlossctl.net.coverage import copy_covered
+from rlossctl.net.walk import LayerNode
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.log import Log, number, to_stdout, weighted
 from rlossctl.weights import load_weights
@@ -68,10 +69,15 @@ def run_test(
         for value in values:
             log.info(f"{name} = {weighted(value, net.loss_weights.get(name, 0.0))}")
     for layer in net.layers:
-        if layer.type == "SegAccuracy" and not layer.message.seg_accuracy_param.reset:
+        if counts_on(layer):
             last = ", ".join(number(value) for value in tested.last[layer.tops[0]])
             log.info(f"{layer.tops[0]} counts on from batch to batch; all batches together give {last}")
     return tested
+
+
+def counts_on(layer: LayerNode) -> bool:
+    """Whether a layer is a SegAccuracy whose figures are those of all batches so far."""
+    return layer.type == "SegAccuracy" and not layer.message.seg_accuracy_param.reset
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -14,30 +14,25 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from tqdm import tqdm
 
 from rlossctl.bilateral import backend
-from rlossctl.errors import RlossError
-from rlossctl.files import cannot_write, make_folder
+from rlossctl.errors import RlossError, UsageError
+from rlossctl.losses.inputs import LossInputWarning
 from rlossctl.net import DataOverrides
-from rlossctl.solver import snapshot
+from rlossctl.solver import manifest, resuming, space
 from rlossctl.solver.board import Board
 from rlossctl.solver.figures import StepFigures
 from rlossctl.solver.files import SolverFile
+from rlossctl.solver.folder import Outputs, clear, locked, output_files, require_free, would_clear
+from rlossctl.solver.keeping import Keep
 from rlossctl.solver.listeners import Listener
-from rlossctl.solver.load import build_solver
+from rlossctl.solver.load import build_solver, starting_weights
 from rlossctl.solver.log import Log, number, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
     Progress = tqdm[NoReturn]  # it goes through nothing itself
-
-
-class Outputs(NamedTuple):
-    """Where a run writes."""
-
-    prefix: str
-    log: Path
-    metrics: Path
 
 
 class Trained(NamedTuple):
@@ -46,14 +41,21 @@ class Trained(NamedTuple):
     Attributes:
         iter: updates made in all.
         snapshot: the last solver state, None if none was written.
-        stopped: whether SIGINT ended it early.
+        stopped: whether SIGINT or SIGTERM ended it early.
         metrics: the JSON lines file.
+        signal: the number of the signal that ended it, 0 if none.
     """
 
     iter: int
     snapshot: Path | None
     stopped: bool
     metrics: Path
+    signal: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a program that a signal has ended: 128 and the signal's number; else 0."""
+        return 128 + self.signal if self.stopped else 0
 
     def require_snapshot(self) -> Path:
         """The last solver state.
@@ -95,77 +97,119 @@ def train(
         data: for the training data layer, in place of its own.
 
     Raises:
-        RlossError: anything that keeps the run from starting or going on.
+        RlossError: anything that keeps the run from starting or going on. After the first iteration, a
+            snapshot of the last whole one is left.
     """
     options = options or TrainOptions()
+    _refuse_several_processes()
+    file = _with_options(file, options)
     outputs = output_files(file.prefix_in(options.out), options.out)
     with contextlib.ExitStack() as opened:
+        opened.enter_context(locked(outputs.lock))
+        _claim(outputs, options)
         terminal = sys.stderr.isatty()
         bar = opened.enter_context(tqdm(disable=not terminal, unit="it", dynamic_ncols=True, file=sys.stderr))
         lines = _warnings_only(bar) if terminal or options.quiet else to_stderr
         log = opened.enter_context(contextlib.closing(_log(lines, outputs)))
+        opened.enter_context(_python_warnings(log))
         listeners: list[Listener] = [Bar(bar)]
         if options.tensorboard:
             board = Board(outputs.log.parent / "tensorboard")
             listeners.append(opened.enter_context(contextlib.closing(board)))
         try:
-            state = _snapshot_to_resume(options.resume, outputs.prefix)
-            started = options if state is None else replace(options, weights=())
-            solver = build_solver(file, data or DataOverrides(), started, outputs.prefix, log)
+            solver = _built(file, data or DataOverrides(), options, outputs, log)
             solver.listeners += listeners
-            if options.resume:
-                _resume(solver, state)
-            _announce(solver, log)
-            return _solve(solver, bar, outputs)
+            with _entered(solver, file, options, outputs):
+                _announce(solver, log)
+                return _solve(solver, bar, outputs)
         except RlossError as error:
-            log.record("error", message=str(error))
+            with log.best_effort():
+                log.record("error", message=str(error))
             raise
 
 
-def output_files(prefix: str, out: str | Path | None) -> Outputs:
-    """Where snapshots and logs go; creates the folder and proves that it can be written.
+def _refuse_several_processes() -> None:
+    """torchrun and its like start the same command many times over."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count.isdecimal() and int(count) > 1:
+        raise UsageError(
+            "train runs in one process",
+            where="environment",
+            found=f"WORLD_SIZE={count}: torchrun or a batch system starts {count} processes",
+            expected="one process: training is not distributed yet",
+            advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
+        )
 
-    Args:
-        prefix: of the snapshots.
-        out: the folder where the user named one; only then do the logs have plain names.
 
-    Raises:
-        RlossError: it cannot.
-    """
-    folder = Path(os.path.dirname(prefix) or ".")
-    if out is not None:
-        outputs = Outputs(prefix, folder / "train.log", folder / "metrics.jsonl")
-    else:
-        outputs = Outputs(prefix, Path(f"{prefix}_train.log"), Path(f"{prefix}_metrics.jsonl"))
-    make_folder(folder)
+def _with_options(file: SolverFile, options: TrainOptions) -> SolverFile:
+    """The solver with a snapshot interval of the caller's."""
+    if options.snapshot is None:
+        return file
+    return file.changed(snapshot=options.snapshot)
+
+
+def _claim(outputs: Outputs, options: TrainOptions) -> None:
+    """Makes sure that no other run is in the folder, or deletes it where that is wanted."""
+    if options.overwrite:
+        lost = would_clear(outputs).intersection(Path(name).resolve() for name in options.weights or ())
+        if lost:
+            raise UsageError(
+                "--overwrite would delete the weights to start from",
+                found=str(min(lost)),
+                expected="--weights outside the run that is overwritten",
+                advice="name another folder with --out",
+            )
+        clear(outputs)
+    elif not options.resume:
+        require_free(outputs)
+    elif options.resume != "auto":
+        resuming.require_same_run(outputs, Path(options.resume))
+
+
+def _built(
+    file: SolverFile, data: DataOverrides, options: TrainOptions, outputs: Outputs, log: Log
+) -> Solver:
+    """The solver, where its run starts or goes on, checked as far as that can be done before an iteration."""
+    state = resuming.choose(options.resume, outputs, log)
+    started = options if state is None else replace(options, weights=())
+    solver = build_solver(file, data, started, outputs.prefix, log)
+    look_before_training(solver, file)
+    if state is not None:
+        resuming.go_on(solver, state, outputs, options)
+    if options.keep:
+        solver.listeners.append(Keep(solver, options.keep))
+    space.check(solver, outputs.log.parent, options.keep)
+    return solver
+
+
+@contextlib.contextmanager
+def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: Outputs) -> Iterator[None]:
+    """The run stands in the folder's manifest, unless it ends without an iteration."""
+    known = manifest.read(outputs.manifest)
+    if known is not None and known.run == solver.run:
+        yield
+        return
+    if known is not None:
+        solver.log.warning(f"The logs of run {known.run}, which left no snapshot, stand above this run's")
+    weights = [] if options.resume else starting_weights(file, options)
+    manifest.manifest_of(solver, file, weights).write(outputs.manifest)
+    start = solver.iter
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    return outputs
-
-
-def _resume(solver: Solver, state: Path | None) -> None:
-    if state is None:
-        solver.log.info(f"No snapshot {solver.prefix}_iter_* to resume from: starting anew")
-    else:
-        solver.log.info(f"Resuming from {state}")
-        solver.restore(state)
-
-
-def _snapshot_to_resume(resume: str | None, prefix: str) -> Path | None:
-    if not resume:
-        return None
-    return snapshot.latest(prefix) if resume == "auto" else Path(resume)
+        yield
+    except BaseException:
+        if solver.iter == start:
+            outputs.manifest.unlink(missing_ok=True)
+        raise
 
 
 def _announce(solver: Solver, log: Log) -> None:
     place = solver.net.device
     choice = backend(place)
     log.info(f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.seed}")
+    log.info(f"Run: {solver.run}")
     log.record(
         "start",
+        run=solver.run,
         net=solver.net.name,
         device=str(place),
         filter_backend=choice.name,
@@ -186,13 +230,30 @@ def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    return Trained(solver.iter, last, solver.stopped, outputs.metrics)
+    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:
     log = Log([lines], outputs.metrics)
     log.add_file(outputs.log)
     return log
+
+
+@contextlib.contextmanager
+def _python_warnings(log: Log) -> Iterator[None]:
+    """What the losses warn of goes into the log."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=LossInputWarning)
+        show = warnings.showwarning
+
+        def told(message: Warning | str, category: type[Warning], *place: object) -> None:
+            if issubclass(category, LossInputWarning):
+                log.warning(str(message))
+            else:
+                show(message, category, *place)  # type: ignore[arg-type]
+
+        warnings.showwarning = told  # type: ignore[assignment]
+        yield
 
 
 def _warnings_only(bar: Progress) -> Callable[[str], None]:

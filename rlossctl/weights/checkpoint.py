@@ -53,8 +53,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> TensorFile:
         )
     entries = {key: _entry(name, key, tensor) for key, tensor in tensors.items()}
     top = content if inside else {}
-    metadata = {key: _text(top[key]) for key in _TEXTS if key in top}
-    extra = {str(key): value for key, value in top.items() if key not in (inside, *_TEXTS)}
+    metadata = {key: text for key in _TEXTS if key in top and (text := _text(top[key])) is not None}
+    extra = {str(key): value for key, value in top.items() if key != inside and key not in metadata}
     others = {key: _words(value) for key, value in extra.items()}
     return TensorFile(name, kinds.CHECKPOINT, entries, metadata, inside, others, extra)
 
@@ -74,23 +74,18 @@ def _load(name: str, zipped: bool) -> Any:
             expected=EXPECTED,
             advice="nothing in it was run; if you trust it, load it with PyTorch and save its state_dict",
         ) from error
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        IndexError,
-    ) as error:
-        raise WeightsError(
-            "the checkpoint is damaged",
-            where=name,
-            found=_first_line(error),
-            expected=EXPECTED,
-            advice="fetch or write the file again and compare sizes",
-        ) from error
+    except Exception as error:  # the unpickler meets damaged bytes with exceptions of nearly every type
+        raise _damaged(name, "the checkpoint", error) from error
+
+
+def _damaged(name: str, what: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{what} is damaged",
+        where=name,
+        found=_first_line(error),
+        expected=EXPECTED,
+        advice="fetch or write the file again and compare sizes",
+    )
 
 
 def _check_zip(name: str) -> None:
@@ -98,14 +93,8 @@ def _check_zip(name: str) -> None:
     try:
         with zipfile.ZipFile(name) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise WeightsError(
-            "the zip archive is damaged",
-            where=name,
-            found=str(error),
-            expected=EXPECTED,
-            advice="fetch or write the file again and compare sizes",
-        ) from error
+    except Exception as error:  # also what names and numbers of a damaged directory lead to
+        raise _damaged(name, "the zip archive", error) from error
     packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     if packed:
         raise WeightsError(
@@ -173,10 +162,14 @@ def _numbers() -> list[Any]:
     return [scalar, old_scalar, np.dtype, *dtypes]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | None:
+    """What `convert` stores beside the tensors, as text; None for what it never stores there."""
     import json
 
-    return value if isinstance(value, str) else json.dumps(value)
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _words(value: Any) -> str:

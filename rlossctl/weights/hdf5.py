@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rlossctl.errors import WeightsError
-from rlossctl.files import atomic_write
+from rlossctl.files import atomic_write, require_regular
 from rlossctl.optional import needed
 from rlossctl.weights.blobs import MAX_COUNT, Blob, LayerBlobs
 
@@ -189,6 +189,7 @@ def _values(path: str | os.PathLike[str], name: str) -> np.ndarray:
 def _opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     module = _h5py(path)
     try:
+        require_regular(path)
         with module.File(path, "r") as file:
             yield file
     except (OSError, KeyError, RuntimeError) as error:

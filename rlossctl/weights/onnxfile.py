@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlossctl.errors import WeightsError
+from rlossctl.files import require_regular
 from rlossctl.weights.finite import NotFinite, not_finite
 
 if TYPE_CHECKING:
     import numpy as np
+    from google.protobuf.message import Message
     from onnx import ModelProto, TensorProto
 
 _FLOATS = (1, 10, 11)  # TensorProto's FLOAT, FLOAT16, DOUBLE
@@ -26,7 +30,10 @@ def load_onnx(path: Path) -> ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        require_regular(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is an error below
+            model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
         raise WeightsError(
             "cannot be read as an ONNX model",
@@ -37,10 +44,9 @@ def load_onnx(path: Path) -> ModelProto:
         ) from error
     if not model.HasField("graph"):
         raise WeightsError("is not an ONNX model", where=path, found="no graph", expected="an ONNX model")
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                _check_place(path, tensor.name, entry.value)
+    for message in _messages(path, model):
+        if isinstance(message, onnx.TensorProto):
+            _check_tensor(path, message)
     return model
 
 
@@ -54,8 +60,10 @@ def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
     from onnx.checker import ValidationError
 
     try:
-        return numpy_helper.to_array(tensor, str(path.resolve().parent))
-    except (OSError, ValueError, ValidationError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of keys that external data may have besides
+            return numpy_helper.to_array(tensor, str(path.resolve().parent))
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError, ValidationError) as error:
         raise WeightsError(
             "a tensor's values cannot be read",
             where=f"{path}, tensor {tensor.name!r}",
@@ -63,6 +71,50 @@ def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
             expected=f"{math.prod(tensor.dims)} values",
             advice="fetch the model together with its external data files",
         ) from error
+
+
+def _messages(path: Path, message: Message) -> Iterator[Message]:
+    """All inside the message, and then the message; their texts are checked to be text first."""
+    from google.protobuf.message import Message
+
+    for field, value in message.ListFields():
+        values: Any = [value] if isinstance(value, (str, bytes, Message)) else value
+        if field.type == field.TYPE_STRING:
+            for text in values:
+                if not isinstance(text, str):  # protobuf gives bytes where they are not UTF-8
+                    raise WeightsError(
+                        f"the {field.name} of a {message.DESCRIPTOR.name} is not text",
+                        where=path,
+                        found=repr(text)[:80],
+                        expected="UTF-8",
+                        advice="fetch or write the file again",
+                    )
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in values:
+                yield from _messages(path, inner)
+    yield message
+
+
+def _check_tensor(path: Path, tensor: TensorProto) -> None:
+    if any(size < 0 for size in tensor.dims):
+        raise WeightsError(
+            "a tensor has a negative size",
+            where=f"{path}, tensor {tensor.name!r}",
+            found="x".join(map(str, tensor.dims)),
+            expected="sizes of at least 0",
+            advice="fetch or write the file again",
+        )
+    for entry in tensor.external_data:
+        if entry.key == "location":
+            _check_place(path, tensor.name, entry.value)
+        elif entry.key in ("offset", "length") and not (entry.value.isascii() and entry.value.isdecimal()):
+            raise WeightsError(
+                f"the {entry.key} of a tensor's external data is not a number",
+                where=f"{path}, tensor {tensor.name!r}",
+                found=repr(entry.value)[:80],
+                expected="a whole number of bytes",
+                advice="fetch or write the file again",
+            )
 
 
 def not_finite_tensors(path: Path, model: ModelProto) -> list[NotFinite]:
@@ -82,9 +134,18 @@ def _check_place(path: Path, tensor: str, location: str) -> None:
     parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
     rooted = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     folder = path.resolve().parent
-    if not location or rooted or ".." in parts or not (folder / location).resolve().is_relative_to(folder):
+    named = location.isprintable()  # without a NUL, which ends a name for the system
+    if (
+        not named
+        or not location
+        or rooted
+        or ".." in parts
+        or not (folder / location).resolve().is_relative_to(folder)
+    ):
         raise WeightsError(
-            "a tensor's external data lies outside the model's folder",
+            "a tensor's external data lies outside the model's folder"
+            if named
+            else "the location of a tensor's external data is not the name of a file",
             where=f"{path}, tensor {tensor!r}",
             found=repr(location),
             expected="the name of a file beside the model",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlossctl.errors import WeightsError
+from rlossctl.files import require_regular
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 WIRE_NAMES = {
@@ -67,6 +68,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     """
     name = str(Path(path))
     try:
+        require_regular(path)
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise WeightsError(

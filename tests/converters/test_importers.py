@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
-from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNetResnet
+from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNet2020, UNetResnet
 from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
 from torch import nn
 
 import rlossctl
+from rlossctl.cli import cli
 from rlossctl.converters.nets.implied_net import implied_net
 from rlossctl.converters.nets.inference_net import open_trained
 from rlossctl.errors import UsageError, WeightsError
@@ -57,8 +60,15 @@ PROGRAMS = {
         "deeplabv3plus_resnet50_segmentation/test",
         65,
     ),
+    "segmentation resnet50, any size": (
+        lambda: Segmentation("resnet50"),
+        "deeplabv3plus_resnet50_segmentation/test",
+        76,
+    ),
     "segmentation duc hdc": (DenseDeepLab, "deeplab_duc_hdc_segmentation/test", 76),
     "segmentation unet": (UNet, "unet_segmentation/test", 32),
+    "segmentation unet 2020": (UNet2020, "unet_2020_segmentation/test", 64),
+    "segmentation unet 2020, any size": (UNet2020, "unet_2020_segmentation/test", 75),
     "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test", 91),
     "segmentation segnet": (SegNet, "segnet_segmentation/test", 64),
     "segmentation gcn": (GCN, "gcn_resnet50_segmentation/test", 91),
@@ -172,6 +182,27 @@ def test_what_the_files_own_config_says(tmp_path):
 def pspnet(tmp_path_factory) -> tuple[nn.Module, Path]:
     module = randomize(PSPNet(50))
     return module, save(module, tmp_path_factory.mktemp("pspnet") / "state.pth")
+
+
+@pytest.mark.parametrize(("make", "network"), [(UNet, "unet"), (UNet2020, "unet_2020")])
+def test_both_unets_work_by_name(make, network, tmp_path):
+    """inspect and convert tell them apart; eval takes the weights with the network's name."""
+    module, name = randomize(make()), f"{network}_segmentation/test"
+    path = save(module, tmp_path / "best_model.pth")
+    assert network == run("inspect", path).split("_segmentation")[0].rpartition(" ")[2]
+    weights = tmp_path / "unet.caffemodel"
+    assert name in run("convert", path, "-o", weights)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (33, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((33, 40), np.uint8)).save(tmp_path / "label.png")
+    (tmp_path / "val.txt").write_text("/a.png /label.png\n")
+    words = ("--data", tmp_path / "val.txt", "--root", tmp_path, "--set", f"NUM_LABELS={CLASSES}")
+    assert "mIoU" in run("eval", name, weights, *words)
+
+
+def run(*words: object) -> str:
+    done = CliRunner().invoke(cli, [str(word) for word in words], prog_name="rlossctl")
+    assert done.exit_code == 0, done.output + str(done.exception)
+    return done.output
 
 
 def test_the_user_names_the_data_set(pspnet):

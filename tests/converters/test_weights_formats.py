@@ -227,3 +227,13 @@ def test_a_caffemodel_that_differs_in_one_value_fails_and_leaves_nothing(convert
     with pytest.raises(VerificationError, match="conv1/0"):
         convert(".caffemodel")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_layers_without_weights_are_remembered_from_file_to_file(material, tmp_path, suffix):
+    settings = {**material.settings, "EXP": "other"}
+    first, second = tmp_path / f"first{suffix}", tmp_path / "second.safetensors"
+    rlossctl.convert(material.test, material.weights, first, placeholders=settings, allow_missing=True)
+    verification = rlossctl.convert(material.test, first, second, placeholders=settings)
+    assert any("warning" in note and "fc8_other" in note for note in verification.notes)
+    assert json.loads(load_weights(second).metadata["untrained"]) == ["fc8_other"]

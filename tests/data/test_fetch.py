@@ -115,9 +115,53 @@ def test_from_the_mirror_to_the_layout_of_the_prototxts(fetch, sums, tmp_path):
 
 
 def test_an_unknown_checksum_is_printed_and_said_to_be_unchecked(fetch, mirror):
-    done = fetch("--no-prepare", "aug")
+    done = fetch("--no-prepare", "--accept", "aug")
     digest = hashlib.sha256((mirror / "SegmentationClassAug.zip").read_bytes()).hexdigest()
     assert done.returncode == 0 and f"SHA-256 {digest} (not checked" in done.stdout
+
+
+def test_a_file_that_nobody_vouches_for_is_not_used_unasked(fetch, mirror, tmp_path):
+    downloads = tmp_path / "data/downloads"
+    content = (mirror / "SegmentationClassAug.zip").read_bytes()
+    done = fetch("--no-prepare", "aug")
+    assert done.returncode == 1 and "--accept" in done.stderr and "--sums" in done.stderr
+    assert [file.name for file in downloads.iterdir()] == ["SegmentationClassAug.zip.unchecked"]
+    (mirror / "SegmentationClassAug.zip").unlink()
+    done = fetch("--no-prepare", "--accept", "aug")  # it is there already
+    assert done.returncode == 0 and (downloads / "SegmentationClassAug.zip").read_bytes() == content
+    again = fetch("--no-prepare", "aug")  # and what was accepted once is known
+    assert again.returncode == 0 and "(as expected)" in again.stdout
+    (downloads / "SegmentationClassAug.zip").write_bytes(content + b"?")
+    assert fetch("--no-prepare", "--accept", "aug").returncode == 1
+
+
+def test_a_file_that_waits_is_judged_by_a_checksum_that_comes_later(fetch, sums, tmp_path):
+    fetch("--no-prepare", "aug")
+    waiting = tmp_path / "data/downloads/SegmentationClassAug.zip.unchecked"
+    waiting.write_bytes(b"another file")
+    done = fetch("--no-prepare", "--sums", sums, "aug")
+    assert done.returncode == 0 and waiting.with_suffix(".rejected").read_bytes() == b"another file"
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs script, which gives a terminal")
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1), ("", 1)])
+def test_at_a_terminal_it_is_asked(fetch, repository, mirror, tmp_path, answer, status):
+    command = f"bash {repository}/scripts/fetch_data.sh --mirror {mirror} --out {tmp_path}/t --no-prepare aug"
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"], input=f"{answer}\n", capture_output=True, text=True
+    )
+    assert done.returncode == status and "Use it? [y/N]" in done.stdout
+    assert (tmp_path / "t/downloads/SegmentationClassAug.zip").exists() == (status == 0)
+
+
+def test_only_https_is_asked(fetch, repository):
+    listed = fetch("--list").stdout
+    assert "https://" in listed and "http://" not in listed
+    assert (
+        "--proto '=https,file' --proto-redir '=https'" in (repository / "scripts/fetch_data.sh").read_text()
+    )
+    refused = fetch("--mirror", "http://example.org/files", "--no-prepare", "aug")
+    assert refused.returncode == 2 and "https" in refused.stderr
 
 
 def test_another_file_is_refused_and_never_gets_the_name(fetch, tmp_path):

@@ -182,6 +182,24 @@ def test_a_large_picture_passes_without_a_word_of_pillow(tmp_path):
     assert (done.stdout.strip(), done.stderr) == ("(9500, 10000)", "")
 
 
+def test_damage_that_pillow_warns_of_is_not_told_in_its_words(tmp_path):
+    """A TIFF whose second tag is damaged: pillow reads past it with a warning."""
+    file = tmp_path / "a.tif"
+    Image.new("RGB", (4, 4)).save(file)
+    data = bytearray(file.read_bytes())
+    entries = int.from_bytes(data[4:8], "little") + 2  # of the first directory, 12 bytes each
+    data[entries + 12 + 4 : entries + 12 + 12] = b"\xff\xff\xff\x7f\xff\xff\xff\x7f"
+    file.write_bytes(data)
+
+    def said(module: str, call: str) -> str:
+        code = f"from {module}\ntry: {call}\nexcept Exception: pass"
+        command = [sys.executable, "-W", "default", "-c", code, str(file)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    assert "Warning" in said("PIL import Image; import sys", "Image.open(sys.argv[1]).getexif()")
+    assert said("rlossctl.data.images import image_size; import sys", "image_size(sys.argv[1])") == ""
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_photos_are_turned_as_viewers_turn_them(tmp_path, orientation, suffix):

@@ -127,6 +127,16 @@ def test_broken_photos_are_left_out_up_to_a_number(scored, tiny_model, voc_folde
     assert "2007_000002.png" in error
 
 
+def test_models_are_compared_on_the_images_that_could_be_read(tiny_model, make_model, voc_folder, tmp_path):
+    breaks(voc_folder, 1)
+    other = make_model(tmp_path / "other.onnx", -np.eye(3), None)
+    first, *rest = files(tiny_model, voc_folder, tmp_path)
+    text = evaluate(first, other, *rest, "--skip-broken", "1", "--mean", "100,110,120")
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert [entry["images"] for entry in content["models"].values()] == [2, 2]
+    assert content["differences"]["other"] is not None and "mIoU minus that of tiny" in text
+
+
 def test_what_was_counted_before_an_error_is_written(tiny_model, voc_folder, tmp_path):
     breaks(voc_folder, 2)
     state = tmp_path / "val.state"

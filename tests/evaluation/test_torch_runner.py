@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from rlossctl.cli.eval import command
 from rlossctl.data.images import read_image
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import NetError, UsageError, WeightsError
+from rlossctl.errors import DataError, NetError, UsageError, WeightsError
 from rlossctl.evaluation import Predictor, evaluate
+from rlossctl.evaluation.job import Job, run
 from rlossctl.evaluation.predicting.rules import best_class
 from rlossctl.evaluation.predicting.upsample import upsample
 from rlossctl.evaluation.running.named import Named
@@ -105,7 +108,8 @@ def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, weights, voc_f
         DATA.format(phase="TEST")
         + halved
         + """layer { name: "up" type: "Deconvolution" bottom: "score" top: "up" param { lr_mult: 0 }
-        convolution_param { num_output: 3 kernel_size: 2 stride: 2 bias_term: false } }
+        convolution_param { num_output: 3 kernel_size: 2 stride: 2 bias_term: false
+          weight_filler { type: "bilinear" } } }
         layer { name: "sum" type: "Eltwise" bottom: "up" bottom: "data" top: "sum" }"""
     )
     opened = open_model(
@@ -178,11 +182,23 @@ def test_layers_without_weights_are_named(tmp_path, weights, voc_folder):
         .replace('top: "score"', 'top: "extra"')
     )
     path.write_text(DATA.format(phase="TEST") + NET + extra)
-    opened = open_model(
-        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
-    )
-    assert "a_extra" in opened.notes[0]
-    assert "a_score" not in opened.notes[0]
+    model = Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"})
+    with pytest.raises(WeightsError, match="lacks the weights of 1 layer") as caught:
+        open_model(model, "cpu", ImageList())
+    assert "nothing for a_extra" in caught.value.found and "a_score" not in caught.value.found
+    opened = open_model(replace(model, allow_missing=True), "cpu", ImageList())
+    assert "a_extra" in opened.warnings[0]
+    assert "a_score" not in opened.warnings[0]
+
+
+def test_a_layer_without_weights_that_the_scores_do_not_need(tmp_path, weights, voc_folder):
+    """An auxiliary branch of a training net, which released weights often lack."""
+    path = tmp_path / "branch.prototxt"
+    branch = NET.replace("${EXP}_score", "${EXP}_branch").replace('top: "score"', 'top: "branch"')
+    path.write_text(DATA.format(phase="TEST") + NET + METRIC + branch)
+    model = Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"})
+    opened = open_model(model, "cpu", ImageList())
+    assert opened.warnings == () and "do not lead to the scores: a_branch" in opened.notes[0]
 
 
 def test_asking_for_cuda_without_getting_it_is_an_error(prototxt, weights, voc_folder, monkeypatch):
@@ -212,3 +228,19 @@ def test_a_net_of_segnets_is_evaluated_on_its_own_list(tmp_path, weights, voc_fo
     )
     result = evaluate(opened.runner, opened.images.read(), progress=False)
     assert np.array_equal(result.confusion.matrix, expected_matrix)
+
+
+def test_photos_are_turned_where_the_data_layer_turns_them(prototxt, weights, voc_folder, expected_matrix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file in (voc_folder / "JPEGImages").iterdir():
+        with Image.open(file) as photo:
+            photo.transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
+    prototxt.write_text(prototxt.read_text().replace("label_type: PIXEL", "label_type: PIXEL upright: true"))
+    model = Named("a", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"})
+    said: list[str] = []
+    result = run(Job([model], device="cpu"), said.append).evaluations["a"]
+    np.testing.assert_array_equal(result.require_confusion().matrix, expected_matrix)
+    assert "photos turned upright as EXIF says" in said[0] and result.warnings == ()
+    with pytest.raises(DataError, match="differ in size"):
+        run(Job([model], device="cpu", upright=False), said.append)

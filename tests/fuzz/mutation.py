@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
@@ -30,6 +33,23 @@ WORDS += [
     "<",
     ">",
 ]
+
+# Sizes, counts, rates and axes that nobody writes.
+NUMBERS = ["0", "1", "-1", "2", "3", "7", "-5", "255", "65536", "2147483647", "2147483648", "4294967295"]
+NUMBERS += [
+    "4611686018427387904",
+    "9223372036854775807",
+    "0.5",
+    "-0.5",
+    "1e-30",
+    "3e38",
+    "1e300",
+    "nan",
+    "inf",
+]
+NUMBERS += ["-inf", "true", "false", "MAX", "AVE"]
+_NUMBER = re.compile(r"(?<![\w.\"-])-?\d[\d.]*(?:e[-+]?\d+)?(?![\w.\"])")
+_QUOTED = re.compile(r'"[^"\n]*"')
 
 
 @st.composite
@@ -70,3 +90,48 @@ def damaged_text(seeds: Sequence[str]) -> st.SearchStrategy[str]:
     encoded = [text.encode() for text in seeds]
     pieces = [f" {word} ".encode() for word in WORDS]
     return damaged(encoded, pieces).map(lambda data: data.decode(errors="replace"))
+
+
+@st.composite
+def damaged_zips(
+    draw: st.DrawFn, seeds: Sequence[bytes], packings: Sequence[int] = (zipfile.ZIP_STORED,)
+) -> bytes:
+    """Zip archives with good checksums, one of whose entries is damaged."""
+    with zipfile.ZipFile(io.BytesIO(draw(st.sampled_from(seeds)))) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    name = draw(st.sampled_from(sorted(entries)))
+    entries[name] = draw(damaged([entries[name]], HOSTILE))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", draw(st.sampled_from(packings))) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+@st.composite
+def damaged_nets(draw: st.DrawFn, seeds: Sequence[str]) -> str:
+    """Nets that still parse, most of them: other numbers and words; lines left out, doubled, foreign."""
+    lines = draw(st.sampled_from(seeds)).split("\n")
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(lines) - 1))
+        match draw(st.sampled_from(["number", "number", "number", "word", "double", "drop", "other"])):
+            case "number":
+                lines[at] = _other(draw, lines[at], _NUMBER, NUMBERS)
+            case "word":
+                lines[at] = _other(draw, lines[at], _QUOTED, _QUOTED.findall(" ".join(lines)) or ['""'])
+            case "double":
+                lines.insert(at, lines[at])
+            case "drop" if len(lines) > 1:
+                del lines[at]
+            case "other":
+                lines.insert(at, draw(st.sampled_from(draw(st.sampled_from(seeds)).split("\n"))))
+    return "\n".join(lines)
+
+
+def _other(draw: st.DrawFn, line: str, pattern: re.Pattern[str], values: Sequence[str]) -> str:
+    """The line with something else in place of one match."""
+    found = list(pattern.finditer(line))
+    if not found:
+        return line
+    match = draw(st.sampled_from(found))
+    return line[: match.start()] + draw(st.sampled_from(values)) + line[match.end() :]

@@ -8,14 +8,8 @@ reads that many files with each reader (the suite's own run is short and the sam
 from __future__ import annotations
 
 import contextlib
-import os
-import resource
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.prototxt import parse_net, template, to_text, wire
@@ -24,20 +18,8 @@ from rlossctl.prototxt.text import is_solver, net_file, parse
 from rlossctl.prototxt.upgrade import modernize
 from rlossctl.weights import load_caffemodel, load_solverstate
 
+from .bounds import GOLDEN, bounded, fresh, fuzz
 from .mutation import damaged_bytes, damaged_text
-
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-ROUNDS = int(os.environ.get("RLOSSCTL_FUZZ", "150"))
-SECONDS = 5  # of the processor for one file of some kilobytes
-MEMORY = 64 << 20  # bytes that one of them may add to the process' peak
-
-fuzz = settings(
-    max_examples=ROUNDS,
-    deadline=None,
-    derandomize="RLOSSCTL_FUZZ" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 
 
 def binary(pattern: str) -> list[bytes]:
@@ -54,41 +36,6 @@ OLD_MODELS = binary("legacy/*.in.caffemodel")
 NETS = text("legacy/v*.in.prototxt", "wire_conflict/*.prototxt", "solver/*/net.prototxt")
 SOLVERS = text("legacy/solver_*.in.prototxt", "solver/*/solver.prototxt")
 OLD_NETS = text("legacy/v0*.in.prototxt", "legacy/v1*.in.prototxt")
-
-
-@contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Raises an error in a reader that hangs, and after one that took much memory."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError(f"took longer than {SECONDS} s")
-
-    before = peak()
-    previous = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, previous)
-    assert peak() - before < MEMORY
-
-
-def peak() -> int:
-    """The most memory that this process has had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fuzz") / "damaged"
-
-
-def fresh(path: Path, data: bytes) -> Path:
-    """The file with new content; a mapped file must not be changed in place."""
-    path.unlink(missing_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 @fuzz

@@ -109,6 +109,19 @@ def test_a_caffemodel_is_inspected_without_numpy_protobuf_or_torch(golden):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_endless_names_are_cut(tmp_path):
+    """Whole in the JSON; in the text, and in the width of a table, as far as they can be read."""
+    long = "x" * 100_000
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        f'name: "{long}" input: "a" input_shape {{ dim: 2 }}\n'
+        f'layer {{ name: "{long}" type: "ReLU" bottom: "a" top: "{long}" }}\n'
+    )
+    report = inspect(net, {})
+    assert len(report.as_text()) < 20_000 and "(100,000 characters)" in report.as_text()
+    assert report.as_dict()["name"] == long
+
+
 @pytest.mark.parametrize("suffix", [".caffemodel", ".caffemodel.h5", ".safetensors", ".onnx"])
 def test_values_that_are_not_finite_are_named(tmp_path, suffix):
     sound, broken = np.ones((2, 3), np.float32), np.ones(4, np.float32)

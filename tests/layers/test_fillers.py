@@ -89,3 +89,28 @@ def test_unknown_type_lists_the_known_ones():
     with pytest.raises(NetError, match="unknown filler") as caught:
         filled('type: "orthogonal"')
     assert caught.value.found == "orthogonal" and "msra" in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('type: "gaussian" std: -1', "std: -1"),
+        ('type: "gaussian" std: nan', "std: nan"),
+        ('type: "uniform" min: 2 max: 1', "min: 2, max: 1"),
+        ('type: "uniform" min: nan', "min: nan, max: 1"),
+        ('type: "uniform" min: -3e38 max: 3e38', "min: -3e+38, max: 3e+38"),
+    ],
+)
+def test_numbers_that_give_no_distribution(text, found):
+    with pytest.raises(NetError, match="filler needs") as caught:
+        filled(text)
+    assert caught.value.where == "layer 'l'" and caught.value.found == found
+
+
+@pytest.mark.parametrize("kind", ["constant", "uniform", "gaussian", "positive_unitball", "xavier", "msra"])
+@pytest.mark.parametrize("norm", ["FAN_IN", "FAN_OUT", "AVERAGE"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (3, 0), (1,)])
+def test_blobs_without_axes_or_values(kind, norm, shape):
+    """A blob without axes counts as one output (Blob::num); in an empty one there is nothing to fill."""
+    blob = filled(f'type: "{kind}" sparse: 1 variance_norm: {norm}', shape)
+    assert blob.shape == shape and blob.isfinite().all()

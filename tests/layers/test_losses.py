@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from rlossctl.errors import NetError
-from rlossctl.losses import caffe_mask, densecrf_loss
+from rlossctl.losses import LossInputWarning, caffe_mask, densecrf_loss
 
 INPUTS = """
 input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
@@ -147,3 +148,90 @@ def test_densecrf_loss_takes_its_mode_from_the_prototxt(build, mode):
     image, seg = inputs["data"], inputs["seg"]
     expected = 0.5 * densecrf_loss(image, seg, caffe_mask(image), 4, 20, mode.lower())
     assert net.run(inputs).loss.item() == pytest.approx(expected.item())
+
+
+def test_densecrf_warns_of_an_image_that_is_scaled_with_its_place(build):
+    net = build(CRF % "loss_weight: 1", where="train.prototxt")
+    image = torch.rand((1, 3, 6, 8), generator=torch.Generator().manual_seed(0)) * 9
+    seg = torch.full((1, 2, 6, 8), 0.5)
+    place = r"train\.prototxt:4: layer 'crf' \(DenseCRFLoss\): the image's values span 8.*\(bi_rgb_std 20\)"
+    with pytest.warns(LossInputWarning, match=place):
+        net(data=image, seg=seg)
+    net(data=image, seg=seg)  # warnings are errors here: each comes once
+
+
+WEIGHTED = "class_weighting: 0.5 class_weighting: 2 class_weighting: 3 weight_by_label_freqs: true"
+
+
+def labels_with_ignored() -> torch.Tensor:
+    labels = torch.randint(0, 3, (2, 1, 4, 5), generator=torch.Generator().manual_seed(1)).float()
+    labels[0, 0, :2] = 255
+    return labels
+
+
+@pytest.mark.parametrize("dialect", ["bvlc", "rloss", "segnet", "enet"])
+def test_normalization_by_the_sum_of_the_weights(build, dialect):
+    """sum w[y] nll / sum w[y] over the positions that are not ignored: torch's cross_entropy with weights."""
+    text = SOFTMAX % f'top: "loss" loss_param {{ ignore_label: 255 normalization: WEIGHTS {WEIGHTED} }}'
+    net = build(text, dialect=dialect)
+    x, t = scores(), labels_with_ignored()
+    loss = net.run({"x": x, "t": t}).loss
+    loss.backward()
+    again = x.detach().clone().requires_grad_()
+    expected = torch.nn.functional.cross_entropy(
+        again, t[:, 0].long(), weight=torch.tensor([0.5, 2.0, 3.0]), ignore_index=255
+    )
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(x.grad, again.grad)
+
+
+def test_without_weights_it_is_the_number_of_pixels(build):
+    values = [
+        build(SOFTMAX % f'top: "loss" loss_param {{ ignore_label: 255 normalization: {name} }}')
+        .run({"x": scores(), "t": labels_with_ignored()})
+        .loss
+        for name in ("WEIGHTS", "VALID")
+    ]
+    assert torch.equal(*values)
+
+
+@pytest.mark.parametrize("label", [255, 0])
+def test_weights_with_the_sum_0_give_0(build, label):
+    zeros = "class_weighting: 0 class_weighting: 2 class_weighting: 3 weight_by_label_freqs: true"
+    net = build(SOFTMAX % f'top: "loss" loss_param {{ ignore_label: 255 normalization: WEIGHTS {zeros} }}')
+    x = scores()
+    result = net.run({"x": x, "t": torch.full((2, 1, 4, 5), float(label))})
+    result.loss.backward()
+    assert result.loss.item() == 0
+    assert (x.grad == 0).all()
+
+
+def test_normalization_by_weights_against_the_recording(build, shared):
+    path = shared / "golden" / "losses" / "segmentation" / "ce_weighted.npz"
+    if not path.is_file():
+        pytest.skip("the recorded losses are not there")
+    with np.load(path) as case:
+        logits, label = torch.from_numpy(case["in/logits"]), torch.from_numpy(case["in/label"])
+        weights = " ".join(f"class_weighting: {float(value)!r}" for value in case["in/class_weight"])
+        n, classes, height, width = logits.shape
+        sizes = f"dim: {n} dim: %d dim: {height} dim: {width}"
+        net = build(
+            f'input: "x" input_shape {{ {sizes % classes} }} input: "t" input_shape {{ {sizes % 1} }}\n'
+            'layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "t" top: "loss" loss_param {\n'
+            f"ignore_label: 255 normalization: WEIGHTS weight_by_label_freqs: true {weights} }} }}"
+        )
+        logits.requires_grad_()
+        loss = net.run({"x": logits, "t": label.unsqueeze(1).float()}).loss
+        loss.backward()
+        assert loss.item() == pytest.approx(float(case["out/loss"]), rel=1e-6)
+        torch.testing.assert_close(logits.grad, torch.from_numpy(case["grad/logits"]), rtol=1e-4, atol=1e-8)
+
+
+def test_other_losses_have_no_weights_to_divide_by(build):
+    text = (
+        SOFTMAX.replace("SoftmaxWithLoss", "InfogainLoss")
+        % 'top: "loss" loss_param { normalization: WEIGHTS }'
+    )
+    with pytest.raises(NetError, match="has no class weights to divide by"):
+        build(text)

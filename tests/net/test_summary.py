@@ -123,3 +123,13 @@ def test_data_and_label_layers_have_no_field(small):
     assert fields["data"] is None and fields["shrink"] is None
     assert fields["conv1"] == 3 and fields["pool1"] == 5 and fields["fc8"] == pytest.approx(13)
     assert summary.dialect == "rloss" and "ImageSegData" in summary.dialect_reason
+
+
+def test_blobs_that_a_layer_shares_within_itself(build):
+    """Three blobs of one name, as BatchNorm's may have: they are one tensor."""
+    net = build(
+        'input: "x" input_shape { dim: 2 dim: 1 } layer { name: "n" type: "BatchNorm" bottom: "x" top: "y"'
+        ' param { name: "q" } param { name: "q" } param { name: "q" } }',
+        device="meta",
+    )
+    assert summarize(net).layers[0].type == "BatchNorm"

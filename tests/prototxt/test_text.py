@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
+
 import pytest
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import load_net_file, load_net_parameter, load_solver_parameter, parse_net, to_text
-from rlossctl.prototxt.text import layer_lines, top_level_fields
+from rlossctl.prototxt.text import layer_lines, load_prototxt, parse_solver, top_level_fields
+from rlossctl.prototxt.unset import Placeholders
 
 NET = """\
 # a comment with layer { in it
@@ -189,3 +193,51 @@ def test_braces_of_defaults_are_not_a_layers():
     text = 'name: "${NET:-a}"\nlayer { name: "x${N:-1}" }\nlayer { top: "${B:-b}" }\n'
     assert layer_lines(text) == [2, 3]
     assert top_level_fields('max_iter: ${MAX_ITER:-10}\ntype: "Adam"') == ["max_iter", "type"]
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_string_of_megabytes_takes_a_few_times_its_length(tmp_path, quote):
+    length = 1_000_000
+    text = f"name: {quote}{'x' * length}{quote}\n" + 'layer { type: "${KIND}" }\n'
+    (tmp_path / "net.prototxt").write_text(text)
+    load_prototxt(tmp_path / "net.prototxt", Placeholders({}))  # what is imported or compiled once
+    tracemalloc.start()
+    try:
+        assert load_prototxt(tmp_path / "net.prototxt", Placeholders({})).lines == (2,)
+        assert tracemalloc.get_traced_memory()[1] < 20 * length
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 1_000_000,
+        'name: "' + "x" * 1_000_000,
+        "input_dim: " + "1" * 1_000_000,
+        "\n" * 300_000 + "max_iter: x",
+    ],
+)
+def test_a_word_or_number_of_megabytes_is_refused_quickly_and_briefly(tmp_path, text):
+    """The time was quadratic: minutes for these."""
+    (tmp_path / "net.prototxt").write_text(text)
+    before = time.process_time()
+    with pytest.raises(PrototxtError) as caught:
+        load_prototxt(tmp_path / "net.prototxt", Placeholders({}))
+    assert time.process_time() - before < 10 and len(str(caught.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    "text", ["layer {" * 100_000, "[" * 100_000, "net_param { " * 20_000, "layer <" * 20_000]
+)
+def test_depth_without_end_is_refused(text):
+    with pytest.raises(PrototxtError):
+        parse_net(text)
+    with pytest.raises(PrototxtError):
+        parse_solver(text, "f")
+
+
+@pytest.mark.parametrize("name", [r"\ud800", r"\377", r"\xff"])
+def test_a_string_that_is_not_text(name):
+    with pytest.raises(PrototxtError):
+        parse_net(f'name: "{name}"')

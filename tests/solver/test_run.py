@@ -59,6 +59,14 @@ def records(file: Path, kind: str = "train") -> list[dict]:
     return [entry for entry in entries if entry["kind"] == kind]
 
 
+def position(file: str) -> dict:
+    """A resume file without what tells one run's files from another's."""
+    entries = json.loads(Path(file).read_text())
+    for name in ("run", "files", "check"):
+        del entries[name]
+    return entries
+
+
 def test_what_a_run_leaves(folder: Path) -> None:
     trained = train("solver.prototxt", out="a", device="cpu")
     assert trained.iter == 10
@@ -66,7 +74,7 @@ def test_what_a_run_leaves(folder: Path) -> None:
     assert trained.snapshot == Path("a/small_iter_10.solverstate")
     assert sorted(path.name for path in Path("a").iterdir()) == sorted(
         [f"small_iter_{n}.{kind}" for n in (5, 10) for kind in ("caffemodel", "solverstate", "resume.json")]
-        + ["train.log", "metrics.jsonl"]
+        + ["train.log", "metrics.jsonl", "run.json"]
     )
     log = Path("a/train.log").read_text()
     for text in ("Device: cpu; filter backend: ", "; seed: 3", "Solving small", "Optimization Done."):
@@ -97,11 +105,9 @@ def test_a_killed_run_goes_on_bit_for_bit(folder: Path, at_iteration, workers: i
     at_iteration.clear()
     resumed = train("solver.prototxt", out="killed", device="cpu", resume="auto", workers=workers)
     assert resumed.iter == 10
-    for name in ("caffemodel", "resume.json"):
-        assert (
-            Path(f"killed/small_iter_10.{name}").read_bytes()
-            == Path(f"straight/small_iter_10.{name}").read_bytes()
-        )
+    killed, straight_on = (Path(f"{folder}/small_iter_10.caffemodel") for folder in ("killed", "straight"))
+    assert killed.read_bytes() == straight_on.read_bytes()
+    assert position("killed/small_iter_10.resume.json") == position("straight/small_iter_10.resume.json")
     # the displayed loss goes on too; iterations 5 and 6 were made twice, with the same figures
     again, once = records(resumed.metrics), records(straight.metrics)
     assert again == [*once[:7], *once[5:]]

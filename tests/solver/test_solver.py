@@ -228,10 +228,14 @@ def test_an_older_snapshot_of_that_name_is_replaced_as_a_whole(line, monkeypatch
     solver = line()
     state = solver.snapshot()
     seen = []
-    monkeypatch.setattr(
-        "rlossctl.solver.snapshot.write_solverstate", lambda path, _state: seen.append(Path(path).exists())
-    )
-    solver.snapshot()
+
+    def write(path: Path, _state: SolverState) -> None:
+        seen.append(state.exists())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rlossctl.solver.snapshot.write_solverstate", write)
+    with pytest.raises(KeyboardInterrupt):
+        solver.snapshot()
     assert seen == [False]
     assert not state.exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -20,6 +21,7 @@ from rlossctl.errors import WeightsError
 from rlossctl.inspection import inspect
 from rlossctl.weights import load_caffemodel, load_weights
 from rlossctl.weights.caffemodel_frame import read_skeleton
+from rlossctl.weights.onnxfile import load_onnx, tensor_values
 
 
 def safetensors(header: object, data: bytes = bytes(16)) -> bytes:
@@ -180,3 +182,109 @@ def test_what_is_no_onnx_model(tmp_path):
 def test_a_damaged_skeleton(text):
     with pytest.raises(WeightsError, match="caffemodel inside is damaged"):
         read_skeleton(text, "w.safetensors")
+
+
+class Zip:
+    """The parts of a checkpoint, to be written again after damage."""
+
+    def __init__(self, content: object) -> None:
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        with zipfile.ZipFile(buffer) as archive:
+            self.parts = {name: archive.read(name) for name in archive.namelist()}
+
+    def with_pickle(self, content: bytes) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, part in self.parts.items():
+                archive.writestr(name, content if name.endswith("data.pkl") else part)
+        return buffer.getvalue()
+
+
+# What follows the head of a pickle (protocol 2), and what the unpickler makes of it.
+PICKLES = {
+    "a number cut off": b"G\0\0",  # struct.error
+    "two bytes cut off": b"M\0",
+    "a text that is not one": b"X\x02\0\0\0\xff\xfe.",  # UnicodeDecodeError
+    "a global without a name": b"c\x80\n\x80\n.",
+    "nothing on the stack": b"R.",  # IndexError
+    "a storage of nothing": b"U\x03abcQ.",
+    "a memo that is not there": b"h\x07.",  # KeyError
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("case", PICKLES)
+def test_damaged_pickles(case, zipped, tmp_path):
+    data = b"\x80\x02" + PICKLES[case]
+    (tmp_path / "w.pt").write_bytes(Zip({"a": torch.zeros(1)}).with_pickle(data) if zipped else data)
+    with pytest.raises(WeightsError, match=r"is damaged|could run code") as caught:
+        load_weights(tmp_path / "w.pt")
+    assert caught.value.where == str(tmp_path / "w.pt") and caught.value.found
+
+
+def test_a_zip_with_a_name_that_is_not_text(tmp_path):
+    data = Zip({"a": torch.zeros(1)}).with_pickle(b"\x80\x02}.")
+    name = next(name for name in Zip({}).parts if name.endswith("data.pkl")).encode()
+    damaged = data.replace(name, b"\x80" + name[1:])
+    flagged = re.sub(rb"PK\x01\x02(.{4})..", lambda head: head[0][:8] + b"\0\x08", damaged, flags=re.DOTALL)
+    (tmp_path / "w.pt").write_bytes(flagged)
+    with pytest.raises(WeightsError, match="the zip archive is damaged"):
+        load_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("source", [torch.zeros(1), [], 3, "[]", '{"weights": []}', "{"])
+def test_a_checkpoint_of_ours_with_another_source(source, tmp_path):
+    torch.save({"state_dict": {"a/0": torch.zeros(2)}, "source": source}, tmp_path / "w.pt")
+    assert "an unknown file" in inspect(tmp_path / "w.pt", {}).as_text()
+
+
+def external(folder: Path, *, dims: tuple[int, ...] = (4,), **keys: str) -> Path:
+    """A model with a tensor in a file of 16 bytes beside it."""
+    (folder / "w.bin").write_bytes(bytes(16))
+    tensor = TensorProto(name="w", dims=dims, data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": "w.bin", **keys}.items():
+        tensor.external_data.add(key=key, value=value)
+    constant = helper.make_node("Constant", [], ["y"], value=tensor)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    model = helper.make_model(helper.make_graph([constant], "g", ends[:1], ends[1:], []))
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    return folder / "m.onnx"
+
+
+@pytest.mark.parametrize("name", ["w\0.bin", "w\n.bin", "../w.bin"])
+def test_names_of_external_data_inside_of_nodes(name, tmp_path):
+    with pytest.raises(WeightsError, match="external data") as caught:
+        load_onnx(external(tmp_path, location=name))
+    assert caught.value.found == repr(name) and "'w'" in caught.value.where
+
+
+@pytest.mark.parametrize("key", ["offset", "length"])
+@pytest.mark.parametrize("value", ["-1", "x", "1e3", "", "\u0663"])
+def test_places_in_external_data(key, value, tmp_path):
+    with pytest.raises(WeightsError, match=f"the {key} of a tensor's external data is not a number"):
+        load_onnx(external(tmp_path, **{key: value}))
+
+
+@pytest.mark.parametrize("key", ["offset", "length"])
+def test_places_beyond_external_data(key, tmp_path):
+    path = external(tmp_path, **{key: str(2**62)})
+    (tensor,) = (attribute.t for node in load_onnx(path).graph.node for attribute in node.attribute)
+    with pytest.raises(WeightsError, match="values cannot be read"):
+        tensor_values(path, tensor)
+
+
+def test_negative_sizes_of_onnx_tensors(tmp_path):
+    with pytest.raises(WeightsError, match="a tensor has a negative size"):
+        load_onnx(external(tmp_path, dims=(-1,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [(b"Constant", "op_type of a NodeProto"), (b"w.bin", "value of a StringStringEntryProto")],
+)
+def test_an_onnx_name_that_is_not_text(text, what, tmp_path):
+    path = external(tmp_path)
+    path.write_bytes(path.read_bytes().replace(text, b"\xff" * len(text)))
+    with pytest.raises(WeightsError, match=f"the {what} is not text"):
+        load_onnx(path)

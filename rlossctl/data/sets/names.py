@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rlossctl.data.sets.registry import data_sets
 from rlossctl.errors import DataError
+from rlossctl.files import LARGEST_LISTING, read_regular
 
 
 def class_names(text: str | None) -> list[str] | None:
@@ -20,7 +19,7 @@ def class_names(text: str | None) -> list[str] | None:
     if text in known:
         return list(known[text].classes)
     try:
-        lines = Path(text).read_text("utf-8").splitlines()
+        lines = read_regular(text, LARGEST_LISTING).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             "the class names cannot be read",

@@ -43,9 +43,9 @@ DOWNLOADS = (
         "voc",
         "VOCtrainval_11-May-2012.tar",
         (
-            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+            "https://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
             "https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar",
-            "http://d2l-data.s3-accelerate.amazonaws.com/VOCtrainval_11-May-2012.tar",
+            "https://d2l-data.s3-accelerate.amazonaws.com/VOCtrainval_11-May-2012.tar",
         ),
         # 1,999,639,040 bytes; the checksum is the one in TensorFlow Datasets' url_checksums/voc.txt.
         "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
@@ -55,16 +55,13 @@ DOWNLOADS = (
         "SegmentationClassAug.zip",
         (
             "https://www.dropbox.com/s/oeu149j8qtbs1x0/SegmentationClassAug.zip?dl=1",
-            "http://cs.jhu.edu/~cxliu/data/SegmentationClassAug.zip",
+            "https://cs.jhu.edu/~cxliu/data/SegmentationClassAug.zip",
         ),
     ),
     Download(
         "scribbles",
         "pascal_2012_scribble.zip",
-        (
-            "https://cs.uwaterloo.ca/~m62tang/rloss/pascal_2012_scribble.zip",
-            "http://cs.uwaterloo.ca/~m62tang/rloss/pascal_2012_scribble.zip",
-        ),
+        ("https://cs.uwaterloo.ca/~m62tang/rloss/pascal_2012_scribble.zip",),
     ),
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from rlossctl.data.lists import join_root
 from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
+from rlossctl.files import read_listing
 from rlossctl.optional import needed
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class _File:
 def _read_names(source: str, root: str) -> list[tuple[str, str]]:
     """(path, list:line) of every word in the list."""
     try:
-        lines = Path(source).read_text("utf-8", "surrogateescape").split("\n")
+        lines = read_listing(source).split("\n")
     except OSError as error:
         raise DataError(
             "the list cannot be read",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,7 @@ class _ListSource(Source):
         self.source = param.source if source is None else str(source)
         self.root = param.root_folder if root is None else str(root)
         self.channels = 3 if param.is_color else 1
+        self.upright = param.upright
         self.transform = Transformer(layer.transform_param, phase, self.where or f"layer {layer.name!r}")
         self.new_size = (param.new_height, param.new_width) if param.new_height else None
         self._param = param
@@ -82,7 +84,7 @@ class _ListSource(Source):
         """uint8 [C, H, W], resized bilinearly to new_height and new_width, if set; and whether EXIF says that
         it should be turned."""
         photo = read_photo(
-            sample.image, color=self.channels == 3, upright=self._param.upright, listed=self.listed(sample)
+            sample.image, color=self.channels == 3, upright=self.upright, listed=self.listed(sample)
         )
         image = photo.pixels
         if self.new_size:
@@ -96,7 +98,7 @@ class _ListSource(Source):
         if self.image_shape:
             return self.image_shape[1:]
         sample, _ = self.sample(self.position)
-        return image_size(sample.image, upright=self._param.upright, listed=self.listed(sample))
+        return image_size(sample.image, upright=self.upright, listed=self.listed(sample))
 
 
 class ImageSource(_ListSource):
@@ -126,6 +128,9 @@ class ImageSource(_ListSource):
 
     def read_lines(self) -> list[Sample]:
         return read_class_list(self.source, self.root, spaces_in_names=self._spaces)
+
+    def named_files(self) -> list[Sample]:
+        return [replace(sample, label=None) for sample in self.samples]
 
     def shapes(self) -> dict[str, Shape]:
         """data (N, C, h, w), label (N,). Without a crop or a new size, the first image's header is read."""
@@ -183,6 +188,9 @@ class DenseImageSource(_ListSource):
 
     def read_lines(self) -> list[Sample]:
         return read_list(self.source, self.root)
+
+    def named_files(self) -> list[Sample]:
+        return self.samples
 
     def shapes(self) -> dict[str, Shape]:
         """data (N, C, h, w), label (N, 1, h, w). Reads the first image's header if no size is given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,8 @@ class ImageSegSource(Source):
     new_height and new_width resize the image and, as in the fork, the label as well, by bilinear
     interpolation. That invents class ids at the borders between classes, so these fields are useful only with
     label_type IMAGE or NONE.
+
+    upright, a field of ours, turns photos as their EXIF orientation says; label images are taken as they are.
 
     Args:
         layer: a LayerParameter message of type ImageSegData.
@@ -71,6 +74,7 @@ class ImageSegSource(Source):
         self.root = param.root_folder if root is None else str(root)
         self.label_dir = label_dir
         self.channels = 3 if param.is_color else 1
+        self.upright = param.upright
         self.transform = SegTransform.from_message(
             layer.transform_param, phase, param.ignore_label, where=where or f"layer {layer.name!r}"
         )
@@ -92,6 +96,10 @@ class ImageSegSource(Source):
 
     def count(self) -> int:
         return len(self.samples)
+
+    def named_files(self) -> list[Sample]:
+        labelled = self._label_type == PIXEL
+        return self.samples if labelled else [replace(sample, label=None) for sample in self.samples]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Top name -> shape: data (N, C, h, w), label (N, 1, h, w), data_dim (N, 1, 1, 2).
@@ -147,7 +155,7 @@ class ImageSegSource(Source):
     def _load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, bool]:
         """Photo, label, and whether EXIF says that the photo should be turned."""
         listed = f"{self.source}:{sample.line}"
-        photo = read_photo(sample.image, color=self.channels == 3, upright=self._param.upright, listed=listed)
+        photo = read_photo(sample.image, color=self.channels == 3, upright=self.upright, listed=listed)
         image = photo.pixels
         if self._label_type == PIXEL:
             label = read_label(sample.label or "", listed=listed)
@@ -180,7 +188,7 @@ class ImageSegSource(Source):
             return self.image_shape[1:]
         first = self.samples[self._order().index(self.position)]
         listed = f"{self.source}:{first.line}"
-        return image_size(first.image, upright=self._param.upright, listed=listed)
+        return image_size(first.image, upright=self.upright, listed=listed)
 
 
 def _fits(sample: Sample, listed: str, image: np.ndarray, label: np.ndarray) -> None:

@@ -101,6 +101,15 @@ class Source:
         """Number of samples in the list or database."""
         raise TypeError(f"{type(self).__name__} has no samples")
 
+    @property
+    def list_name(self) -> str:
+        """The list's path, for messages."""
+        return str(getattr(self, "source", self.name))
+
+    def named_files(self) -> list[Sample]:
+        """The lines of the list that name files; `label` is None where it is no file."""
+        return []
+
     def read(self, number: int) -> Item:
         """The `number`-th sample since the start, ready for the batch."""
         raise TypeError(f"{type(self).__name__} has no samples")

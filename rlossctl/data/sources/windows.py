@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from rlossctl.data.lists import join_root
 from rlossctl.data.resize import resize_bilinear
 from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
+from rlossctl.files import read_listing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -52,7 +52,7 @@ def read_windows(path: str | os.PathLike[str], root: str = "") -> list[Window]:
         DataError: the file is missing, empty or not in this form; names the line.
     """
     try:
-        text = Path(path).read_text("utf-8", "surrogateescape")
+        text = read_listing(path)
     except OSError as error:
         raise DataError(
             "the window file cannot be read",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rlossctl.data.lists import join_root
 from rlossctl.errors import DataError, UsageError
+from rlossctl.files import read_listing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 STDIN = "-"
@@ -99,7 +100,7 @@ def _expand(argument: str, root: str, stdin: Iterable[str]) -> Iterator[Input]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8", "surrogateescape").split("\n")
+        return read_listing(path).split("\n")
     except OSError as error:
         raise DataError(
             "the list cannot be read",

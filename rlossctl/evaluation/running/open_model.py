@@ -81,6 +81,7 @@ class OpenedModel:
         images: the list and the folder of its names, as the caller or else the data layer says.
         notes: sentences that the user should read.
         warnings: reasons to doubt the result, to stand above it.
+        upright: whether the data layer turns photos as their EXIF orientation says.
     """
 
     name: str
@@ -89,6 +90,7 @@ class OpenedModel:
     images: ImageList
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    upright: bool = False
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -224,6 +226,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         images,
         coverage.notes(runner.layers),
         (warning,) if warning else (),
+        source is not None and source.upright,
     )
 
 

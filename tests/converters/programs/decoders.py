@@ -83,6 +83,37 @@ class UNet(nn.Module):
         return self.final_conv(x)
 
 
+class UNet2020(nn.Module):
+    """Pools behind the convolutions; what comes back a pixel too large is zoomed to what it stands beside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def halved(inside: int, out: int) -> nn.Sequential:
+            return nn.Sequential(*numbered(inside, out // 2, 3), *numbered(out // 2, out, 3))
+
+        self.start_conv = halved(3, 64)
+        for level, (inside, out) in enumerate(pairwise((64, 128, 256, 512, 1024)), 1):
+            down, up = nn.Module(), nn.Module()
+            down.down_conv = halved(inside, out)
+            up.up, up.up_conv = nn.ConvTranspose2d(out, inside, 2, 2), halved(out, inside)
+            setattr(self, f"down{level}", down)
+            setattr(self, f"up{5 - level}", up)
+        self.middle_conv = halved(1024, 1024)
+        self.final_conv = nn.Conv2d(64, CLASSES, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        copies = [self.start_conv(x)]
+        for down in (self.down1, self.down2, self.down3, self.down4):
+            copies.append(F.max_pool2d(down.down_conv(copies[-1]), 2, ceil_mode=True))
+        x = self.middle_conv(copies.pop())
+        for up in (self.up1, self.up2, self.up3, self.up4):
+            x, copy = up.up(x), copies.pop()
+            x = x if x.shape == copy.shape else zoom(x, copy)
+            x = up.up_conv(torch.cat([copy, x], 1))
+        return self.final_conv(x)
+
+
 class UNetResnet(DeepResNet):
     def __init__(self) -> None:
         super().__init__(50)

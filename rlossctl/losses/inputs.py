@@ -1,0 +1,78 @@
+"""Inputs of the DenseCRF loss that give a number, but not the loss that is meant."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+LOOKS = 3  # calls that are looked at: on a GPU, a look waits for the device
+TOLERANCE, SHARE = 0.02, 0.01  # how far from 1 a pixel's scores may sum, and for what share of the pixels
+
+
+class LossInputWarning(UserWarning):
+    """Inputs that a loss computes with, although they can hardly be meant."""
+
+
+class InputCheck:
+    """Warns of suspicious inputs, of each kind once, in the first calls of one loss.
+
+    Args:
+        name: whose inputs they are, for the message.
+        sigma_rgb: the loss's standard deviation in colour.
+        sigma_name: what its user calls that.
+    """
+
+    def __init__(self, name: str, sigma_rgb: float, sigma_name: str = "sigma_rgb") -> None:
+        self.name = name
+        self.sigma_name = sigma_name
+        self.sigma_rgb = sigma_rgb
+        self.looks = 0
+        self._told: set[str] = set()
+
+    @torch.no_grad()
+    def look(self, image: torch.Tensor, seg: torch.Tensor, mask: torch.Tensor) -> None:
+        """Looks at the inputs of one call: image [N, C, H, W], seg [N, K, H, W], mask [N, 1, H, W]."""
+        if self.looks >= LOOKS or torch.compiler.is_compiling() or not _has_values(image, seg, mask):
+            return
+        self.looks += 1
+        self._mask(mask)
+        self._image(image)
+        self._scores(seg, mask)
+
+    def _mask(self, mask: torch.Tensor) -> None:
+        if not mask.any():
+            self._warn("mask", "no pixel counts: the mask is empty, so the loss is 0 without a gradient")
+
+    def _image(self, image: torch.Tensor) -> None:
+        low, high = image.aminmax()
+        extent = float(high - low)
+        if 0 < extent < self.sigma_rgb:
+            self._warn(
+                "image",
+                f"the image's values span {extent:.3g} only, less than the standard deviation in colour "
+                f"({self.sigma_name} {self.sigma_rgb:g}), so that all colours count as alike: is the image "
+                "scaled or normalised? The usual deviations are meant for 0..255",
+            )
+
+    def _scores(self, seg: torch.Tensor, mask: torch.Tensor) -> None:
+        counted = mask[:, 0] > 0
+        off = ((seg.sum(1) - 1).abs() > TOLERANCE) | (seg < 0).any(1)
+        wrong, pixels = (off & counted).sum().item(), counted.sum().item()
+        if pixels and wrong > SHARE * pixels:
+            self._warn(
+                "scores",
+                f"the scores of {wrong / pixels:.0%} of the pixels do not sum to 1, or some are below 0: "
+                "give the output of a softmax over the classes",
+            )
+
+    def _warn(self, kind: str, text: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(f"{self.name}: {text}", LossInputWarning, stacklevel=5)
+
+
+def _has_values(*tensors: torch.Tensor) -> bool:
+    """Not so of meta tensors, and of those that torch makes up to trace a program."""
+    kinds = (torch.Tensor, torch.nn.Parameter)
+    return all(type(tensor) in kinds and not tensor.is_meta and tensor.numel() for tensor in tensors)

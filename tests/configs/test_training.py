@@ -1,0 +1,215 @@
+"""The networks of other programs train as these did: their settings, and one update against PyTorch's SGD."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from rlossctl import configs
+from rlossctl.losses import caffe_mask, densecrf_loss
+from rlossctl.prototxt import load_net_parameter, load_solver_parameter
+from rlossctl.solver.load import load_solver
+
+LABELS = {"NUM_LABELS": 21, "NUM_LABELS_16": 336}
+
+
+class Row(NamedTuple):
+    """A program's settings for VOC.
+
+    Attributes:
+        named: the rate that the program's own settings name.
+        backbone, rest: learning rates of the two groups of parameters.
+        weight: of the cross-entropy, a mean over labelled pixels.
+        densecrf: weight of the DenseCRF loss; None where there is no net with it.
+    """
+
+    named: float
+    backbone: float
+    rest: float
+    decay: float
+    batch: int
+    crop: int
+    updates: int
+    weight: float
+    densecrf: float | None
+
+
+TABLE = {
+    # CE / N + 2e-9 DenseCRF; 60 epochs of 10,582 images in batches of 12
+    "rloss": Row(0.007, 0.007, 0.07, 5e-4, 12, 513, 60 * 882, 1 / 12, 2e-9),
+    "gatedcrf": Row(0.007, 0.007, 0.007, 1e-4, 48, 256, 90_000, 1, None),
+    # 80 epochs of batches of 8
+    "segmentation": Row(0.01, 0.001, 0.01, 1e-4, 8, 380, 80 * 1323, 1, 12 * 2e-9),
+}
+# What a network's own program counts to its backbone, where that is not called so.
+BACKBONES = {"fcn8_vgg16_segmentation": ("pool3", "pool4", "pool5", "output")}
+# Of networks that need a multiple of 8, 16 or 32.
+CROPS = {"enet_segmentation": 384, "unet_segmentation": 384, "segnet_segmentation": 384}
+FROM_SCRATCH = (*CROPS, "unet_2020_segmentation")  # no backbone: all layers learn at one rate
+LEARNED = ("Convolution", "Deconvolution", "Scale", "PReLU")
+
+
+def row_of(name: str) -> Row:
+    kind = next((kind for kind in ("gatedcrf", "segmentation") if f"_{kind}" in name), "rloss")
+    return TABLE[kind]
+
+
+PROGRAMS = [name for name in configs.NETWORKS if name.startswith("deeplabv3plus_") or "_segmentation" in name]
+
+
+def test_the_table_is_of_all_three_programs():
+    assert len(PROGRAMS) == 28 and {row_of(name) for name in PROGRAMS} == set(TABLE.values())
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_solvers_are_the_programs(name):
+    row = row_of(name)
+    solvers = [which for which in configs.NETWORKS[name].writers if which.startswith("solver")]
+    assert len(solvers) == (1 if row.densecrf is None else 2)
+    for which in solvers:
+        solver = load_solver_parameter(f"{name}/{which}", {})
+        assert solver.base_lr == pytest.approx(row.named)
+        assert (solver.lr_policy, solver.max_iter, solver.type) == ("poly", row.updates, "SGD")
+        assert solver.power == pytest.approx(0.9) and solver.momentum == pytest.approx(0.9)
+        assert solver.weight_decay == pytest.approx(row.decay)
+        assert solver.regularization_type == "L2" and solver.iter_size == 1
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_layer_has_the_rate_and_the_decay_of_its_program(name):
+    row = row_of(name)
+    base = load_solver_parameter(f"{name}/solver", {}).base_lr
+    backbone = BACKBONES.get(name, ("backbone.",))
+    rates: dict[bool, set[float]] = {True: set(), False: set()}
+    for layer in load_net_parameter(f"{name}/train", LABELS).layer:
+        if layer.type not in LEARNED or layer.name == "scaled" or layer.name.startswith("up_"):
+            continue
+        bias = layer.scale_param.bias_term if layer.type == "Scale" else layer.convolution_param.bias_term
+        blobs = 1 if layer.type == "PReLU" else 1 + bias
+        assert len(layer.param) in (0, blobs), layer.name
+        assert all(param.decay_mult == 1 for param in layer.param), layer.name
+        mults = {param.lr_mult for param in layer.param} or {1.0}
+        rates[layer.name.startswith(backbone)] |= {base * mult for mult in mults}
+    assert list(rates[False]) == pytest.approx([row.rest])
+    assert list(rates[True]) == pytest.approx([] if name in FROM_SCRATCH else [row.backbone])
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_data_and_the_losses_are_the_programs(name):
+    row = row_of(name)
+    for which in ("train", "trainwithdensecrfloss"):
+        if which not in configs.NETWORKS[name].writers:
+            assert row.densecrf is None
+            continue
+        layers = {layer.name: layer for layer in load_net_parameter(f"{name}/{which}", LABELS).layer}
+        data = layers["data"]
+        assert data.image_data_param.batch_size == row.batch
+        assert data.transform_param.crop_size == CROPS.get(name, row.crop)
+        assert data.transform_param.mirror and data.image_data_param.shuffle
+        weights = {key: layer.loss_weight[0] for key, layer in layers.items() if layer.loss_weight}
+        expected = {"loss": row.weight}
+        if name.startswith("pspnet"):
+            expected["auxiliary_loss"] = 0.4
+        if which == "trainwithdensecrfloss":
+            expected["densecrf_loss"] = row.densecrf
+        assert weights == pytest.approx(expected, rel=1e-6, abs=0)
+        for layer in layers.values():
+            if layer.type == "BatchNorm":  # PyTorch's momentum 0.1 and epsilon
+                assert layer.batch_norm_param.moving_average_fraction == pytest.approx(0.9)
+                assert layer.batch_norm_param.eps == pytest.approx(1e-5)
+
+
+def test_a_header_says_what_is_not_in_the_net():
+    text = configs.text("deeplabv3plus_resnet34_gatedcrf/train")
+    assert "# Partial cross-entropy only" in text and "DenseCRFLoss" not in text
+
+
+def cross_entropy(score, label):
+    return F.cross_entropy(score, label[:, 0].long(), ignore_index=255)  # over the batch's labelled pixels
+
+
+def rloss(blobs, weight):
+    """CE / N + w CRF, the CRF on every second pixel, in the padding switched off."""
+    image, score = blobs["data"], blobs["score"]
+    half, probabilities = image[..., ::2, ::2], F.softmax(score, 1)[..., ::2, ::2]
+    crf = densecrf_loss(half, probabilities, caffe_mask(half), 50, 15)
+    return cross_entropy(score, blobs["label"]) / len(image) + weight * crf
+
+
+def plain(blobs, _weight):
+    return cross_entropy(blobs["score"], blobs["label"])
+
+
+def pspnet(blobs, weight):
+    return plain(blobs, weight) + 0.4 * cross_entropy(blobs["auxiliary"], blobs["label"])
+
+
+STEPS = {
+    "deeplabv3plus_mobilenet/solverwithdensecrfloss": (rloss, 33),
+    "deeplabv3plus_resnet34_gatedcrf/solver": (plain, 36),
+    "deeplabv3plus_resnet50_segmentation/solver": (plain, 36),
+    "pspnet_resnet50_segmentation/solver": (pspnet, 33),
+    "unet_2020_segmentation/solver": (plain, 30),
+    "enet_segmentation/solver": (plain, 32),
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A list of one photo, for the data layer; the batches below come from `batch`."""
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "label.png")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list/train.txt").write_text("a.png label.png\n")
+    return {"EXP": tmp_path, "DATA_ROOT": tmp_path}
+
+
+def batch(size: int):
+    """Two photos with scribbles of three classes; the last columns of one are padding."""
+    generator = torch.Generator().manual_seed(5)
+    image = torch.randn((2, 3, size, size), generator=generator) * 60
+    label = torch.randint(0, 9, (2, 1, size, size), generator=generator).float()
+    label[label > 2] = 255
+    image[0, :, :, -5:], label[0, :, :, -5:] = 0, 255
+    return {"data": image, "label": label}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_an_update_is_the_programs(name, data):
+    """The total loss is the program's formula, and the weights move as torch.optim.SGD moves them."""
+    formula, size = STEPS[name]
+    weight = 3e-3  # of the DenseCRF loss: on so small images the program's would not be seen
+    set_ = {"NUM_LABELS": 3, "CROP_SIZE": size, "BATCH_SIZE": 2, "CROSS_ENTROPY_WEIGHT": 0.5, **data}
+    if formula is not rloss:
+        del set_["CROSS_ENTROPY_WEIGHT"]
+    solver = load_solver(name, device="cpu", seed=1, DENSECRF_LOSS_WEIGHT=weight, **set_)
+    row, inputs = row_of(name), batch(size)
+    blobs = {(entry.layer, entry.index): entry.tensor for entry in solver.net.learnable}
+    trained = {key: blob for key, blob in blobs.items() if blob.requires_grad}
+
+    torch.manual_seed(2)  # the dropout of both passes
+    expected_loss = formula(solver.net.forward_blobs(**inputs), weight)
+    twins = {key: blob.detach().clone().requires_grad_() for key, blob in trained.items()}
+    gradients = torch.autograd.grad(expected_loss, list(trained.values()))
+    for twin, gradient in zip(twins.values(), gradients, strict=True):
+        twin.grad = gradient
+    backbone = [twin for (layer, _), twin in twins.items() if layer.startswith("backbone.")]
+    rest = [twin for (layer, _), twin in twins.items() if not layer.startswith("backbone.")]
+    groups = [{"params": backbone, "lr": row.backbone}, {"params": rest, "lr": row.rest}]
+    torch.optim.SGD(groups, lr=row.rest, momentum=0.9, weight_decay=row.decay).step()
+
+    before = {key: blob.detach().clone() for key, blob in trained.items()}
+    torch.manual_seed(2)
+    figures = solver.update(inputs)
+    assert figures.loss == pytest.approx(expected_loss.item(), rel=1e-5)
+    for key, twin in twins.items():
+        moved, expected = trained[key].detach() - before[key], twin.detach() - before[key]
+        assert (moved - expected).norm() <= 1e-3 * expected.norm() + 1e-7, key
+    if formula is rloss:
+        assert abs(weight * figures.terms["densecrf_loss"].value) > 0.1 * figures.loss
