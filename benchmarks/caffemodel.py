@@ -1,14 +1,14 @@
-"""Opening, inspecting and loading a 500 MB caffemodel, beside a protobuf parser in the same run.
+"""Opens, inspects and loads a 500 MB caffemodel, and compares with a protobuf parser in the same run.
 
     python benchmarks/caffemodel.py [--megabytes 500] [--repeat 3] [--opencv PYTHON]
 
-The last lines are whole processes, the interpreter's start included: `rlossctl inspect`, an interpreter that
-does nothing, and OpenCV's importer where a Python with an OpenCV below 5 is named.
+The last lines are whole processes, including the interpreter's start: `rlossctl inspect`, an interpreter that
+does nothing, and OpenCV's importer if --opencv names a Python with OpenCV 4.
 
-A caffemodel of VGG's kind (few large layers, many small ones) is written into a temporary folder. Each
-measurement runs in a process of its own: best time of the repeats, peak resident memory above that of
-the started interpreter with its imports (mapped pages of the file count). Loading copies every blob into
-an array of its own, as a net does. The file is in the page cache, so disk time is left out. Linux only.
+A caffemodel like VGG's (few large layers, many small ones) is written to a temporary folder. Each measurement
+runs in its own process. It gives the best time of the repeats, and the peak resident memory above the memory
+of a started interpreter with its imports (mapped pages of the file count). Loading copies every blob to its
+own array, as a net does. The file is in the page cache, so disk time is left out. Linux only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ REPEATED = {"dim", "data", "blobs", "layer"}
 
 
 def write(path: Path, megabytes: int) -> None:
-    """80 % of the values in one layer, the rest spread over the others."""
+    """Writes a caffemodel with 80 % of the values in one layer and the rest spread over the others."""
     values = megabytes * 1_000_000 // 4
     counts = [values * 8 // 10] + [values * 2 // 10 // (LAYERS - 1)] * (LAYERS - 1)
     draw = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def write(path: Path, megabytes: int) -> None:
 
 
 def net_parameter() -> type:
-    """A NetParameter class from a descriptor made here."""
+    """A NetParameter class, from a descriptor made here."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="benchmark.proto", package="b", syntax="proto2")
@@ -84,7 +84,7 @@ def ours(path: Path, what: str) -> int:
 
 
 def protobuf(path: Path, what: str) -> int:
-    """Parses everything in every case: the parser cannot do less."""
+    """Always parses everything: the parser cannot do less."""
     net = net_parameter().FromString(path.read_bytes())
     if what == "open":
         return 0
@@ -98,13 +98,13 @@ READERS = {"rlossctl": ours, "protobuf": protobuf}
 
 
 def peak_memory() -> int:
-    """Peak resident kB of this process (getrusage would report the parent's if that was higher)."""
+    """This process's peak resident kB (getrusage would report the parent's peak if it was higher)."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
 
 def measure(arguments: tuple[str, str, str, int]) -> dict[str, float]:
-    """Seconds and peak memory in MB of one reader doing one thing; runs in a fresh process."""
+    """Seconds and peak memory in MB for one reader and one task; runs in a new process."""
     reader, what, path, repeat = arguments
     net_parameter()
     start = peak_memory()
@@ -128,7 +128,7 @@ cv2.dnn.readNetFromCaffe(str(folder / "net.prototxt"), sys.argv[1])
 
 
 def processes(path: Path, opencv: str | None, repeat: int) -> dict[str, dict[str, float]]:
-    """Seconds of whole processes: wall clock and processor time, the best of the repeats."""
+    """Seconds for whole processes: wall-clock and processor time, the best of the repeats."""
     commands = {
         "rlossctl inspect": [sys.executable, "-m", "rlossctl", "inspect", str(path)],
         "python -c pass": [sys.executable, "-c", "pass"],
@@ -142,7 +142,7 @@ def processes(path: Path, opencv: str | None, repeat: int) -> dict[str, dict[str
 
 
 def timed(command: list[str]) -> dict[str, float]:
-    """Wall clock and processor time of a command."""
+    """Wall-clock and processor time of a command."""
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -154,7 +154,7 @@ def main() -> None:
     """Prints one line per task and a JSON line with everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=500, help="size of the file")
-    parser.add_argument("--repeat", type=int, default=3, help="times each task is done; the best counts")
+    parser.add_argument("--repeat", type=int, default=3, help="repeats of each task; the best counts")
     parser.add_argument("--opencv", metavar="PYTHON", help="an interpreter with OpenCV 4")
     options = parser.parse_args()
     results = {}

@@ -1,15 +1,15 @@
-"""Times the CUDA kernels of the bilateral filter against the twin on the same GPU.
+"""Times the bilateral filter's CUDA kernels and the twin on the same GPU.
 
     python benchmarks/cuda_filter.py --sizes 41 129 257 321 513 --json figures.json
 
-Prints milliseconds for a whole batch (medians, measured by CUDA events). "loss" is value and gradient of
-the DenseCRF loss in one pass; "graph" is the same as a CUDA graph, without the host's part in launching;
-"fixed" has the deterministic sums; "kept" is the filter alone over kept lattices; "exact" is the Gaussian sum
-(up to --exact-up-to); "twin" is the torch code that runs where the kernels are not built, the filter alone.
-Beside them two floors that no lattice can go below: "bytes" is the time to read scores and image and to
-write the gradient, "work" the time of splat's and slice's multiplications and additions, at the rates that
-this card reaches in a plain copy and in a float32 matrix product. "target" is what the kernels were
-designed for on an H200 with the default batch and classes. Images are the demo's scenes.
+Prints milliseconds for a whole batch (medians, measured with CUDA events). "loss" is the DenseCRF loss's
+value and gradient in one pass; "graph" is the same as a CUDA graph, without the host's launch overhead;
+"fixed" has deterministic sums; "kept" is only the filter, with kept lattices; "exact" is the Gaussian sum (up
+to --exact-up-to); "twin" is only the filter in torch code, which runs if the kernels are not built. Two
+floors follow, which a lattice cannot go below: "bytes" is the time to read scores and image and to write the
+gradient, and "work" is the time for the multiplications and additions of splat and slice. They use the rates
+that this card reaches in a plain copy and in a float32 matrix product. "target" is the design goal for an
+H200 with the default batch and classes. Images are the demo's scenes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rlossctl.data.scenes.scene import draw_scene
 
 TARGETS = {41: 0.05, 129: 0.25, 257: 1.0}  # milliseconds
 SIGMAS = 100.0, 15.0
-VERTICES = 6  # of a simplex, for three colours
+VERTICES = 6  # in a simplex, with three colours
 COLUMNS = ("loss", "graph", "fixed", "kept", "exact", "twin", "bytes", "work", "target")
 
 
@@ -55,14 +55,14 @@ def main() -> None:
         cells = (f"{'-':>10}" if times[name] is None else f"{times[name]:>10.3f}" for name in COLUMNS)
         print(f"{size:>5}" + "".join(cells), flush=True)
         rows.append({"size": size, **{name: times[name] for name in COLUMNS}})
-        if arguments.json:  # after every size: a run that is ended keeps what it has
+        if arguments.json:  # after every size, so that an interrupted run keeps its results
             rates = {"GB/s in a copy": bandwidth / 1e9, "TFLOP/s in a product": rate / 1e12}
             setting = {"classes": arguments.classes, "batch": arguments.batch}
             arguments.json.write_text(json.dumps({**rates, **setting, "sizes": rows}, indent=2))
 
 
 def measure(size: int, arguments: argparse.Namespace) -> dict[str, float | None]:
-    """Median milliseconds per batch of each way."""
+    """Median milliseconds per batch, for each column."""
     rng = np.random.default_rng(size)
     photos = np.stack([draw_scene(rng, (size, size))[0] for _ in range(arguments.batch)])
     image = torch.from_numpy(photos).cuda().permute(0, 3, 1, 2).float().contiguous()
@@ -88,7 +88,7 @@ def measure(size: int, arguments: argparse.Namespace) -> dict[str, float | None]
 
 
 def milliseconds(run: Callable[[], object], repeats: int) -> float:
-    """Median time of a call on the device; three calls before them are not counted."""
+    """Median time of a call on the device; the first three calls do not count."""
     times = []
     for repeat in range(repeats + 3):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -110,7 +110,7 @@ def recorded(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def measure_bandwidth() -> float:
-    """Bytes per second, read and written, of a copy of 1 GiB."""
+    """Bytes per second, read plus written, when copying 1 GiB."""
     source = torch.zeros(2**28, device="cuda")
     target = torch.empty_like(source)
     return 2 * source.nbytes / (milliseconds(lambda: target.copy_(source), 20) * 1e-3)
@@ -133,7 +133,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--exact-up-to", type=int, default=321, metavar="SIZE")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     return parser.parse_args()
 
 

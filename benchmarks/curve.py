@@ -15,8 +15,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("metrics", type=Path, help="metrics.jsonl of `rlossctl train`")
-    parser.add_argument("--every", type=int, default=500, help="iterations in a window")
+    parser.add_argument("metrics", type=Path, help="metrics.jsonl from `rlossctl train`")
+    parser.add_argument("--every", type=int, default=500, help="iterations per window")
     arguments = parser.parse_args()
     records = [json.loads(line) for line in arguments.metrics.read_text().splitlines()]
     steps = [record for record in records if record["kind"] == "train"]

@@ -3,7 +3,7 @@
     python benchmarks/demo_seeds.py --seeds 0 1 2 3 4
     python benchmarks/demo_seeds.py --seeds 100 101 --weight 1e-5 --xy 8 --rgb 15
 
-A seed decides the data set and all trainings. One run takes a minute or two.
+A seed sets the data set and all training runs. One run takes a minute or two.
 """
 
 from __future__ import annotations

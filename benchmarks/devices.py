@@ -1,11 +1,12 @@
-"""Scores of one model on a GPU beside the CPU's: `rlossctl eval --device cuda` and `--device cpu`.
+"""Compares one model's scores on a GPU and on the CPU: `rlossctl eval --device cuda` and `--device cpu`.
 
     python benchmarks/devices.py --device cuda --images 12 --json figures.json
 
 Trains the demo's net on generated images (configs/demo, on the device), then evaluates it on both devices
-with the command line, as a user does. Prints mIoU and pixel accuracy of each, their differences, and the
-share of pixels whose class differs (at least: what the confusion matrices tell). Scores differ in their last
-bits, and PyTorch may use TF32 on a GPU, so classes may differ where two are nearly equally probable.
+with the command line, as a user would. Prints mIoU and pixel accuracy for each, their differences, and the
+share of pixels whose class differs (a lower bound, from the confusion matrices). Scores differ in their last
+bits, and PyTorch may use TF32 on a GPU, so the class may differ at pixels where two are nearly equally
+probable.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The figures of both devices."""
+    """The figures for both devices."""
     data = generate_dataset(folder / "data", train=arguments.images, val=arguments.images, size=(SIDE, SIDE))
     values = {
         "DATA_ROOT": data,
@@ -72,7 +73,7 @@ def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def differences(cpu: dict[str, Any], other: dict[str, Any], device: str) -> dict[str, Any]:
-    """Scores side by side, from the JSON of `eval`."""
+    """Scores side by side, from `eval`'s JSON."""
     matrices = [np.array(result["confusion"], dtype=np.int64) for result in (cpu, other)]
     moved = np.abs(matrices[0] - matrices[1]).sum() / 2
     figures: dict[str, Any] = {"images": cpu["images"], "run by": other["backend"]}
@@ -94,10 +95,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--device", default="cuda", help="the device beside the CPU (default cuda)")
-    parser.add_argument("--images", type=int, default=12, help="images to train on and to score (default 12)")
+    parser.add_argument("--device", default="cuda", help="the device to compare with the CPU (default cuda)")
+    parser.add_argument("--images", type=int, default=12, help="images to train and score on (default 12)")
     parser.add_argument("--updates", type=int, default=200, help="training steps (default 200)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     return parser.parse_args()
 
 

@@ -1,16 +1,15 @@
-"""What `rlossctl eval` costs beside the model: images per second against bare ONNX Runtime.
+"""The overhead of `rlossctl eval`: images per second, compared with bare ONNX Runtime.
 
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR           # overhead, by workers
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --decode  # threads against processes
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --memory 10000
-    LOCAL_WORLD_SIZE=2 python benchmarks/evaluation.py ...   # the net on half of the cores: the others decode
+    LOCAL_WORLD_SIZE=2 python benchmarks/evaluation.py ...   # the net on half of the cores; the others decode
 
-The overhead compares `evaluate` (reading, preprocessing, enlarging scores, argmax, counting) with runs of a
-session with ONNX Runtime's own options on the same images, preprocessed beforehand, and with runs of the
-session that `evaluate` uses; reading alone says what no evaluation can do without. Rounds alternate, and the
-best of each is taken, since other work on the machine only ever slows a round down; CPU time is that of all
-threads of the process. The memory run repeats the list up to so many images and prints the resident set every
-tenth of the way.
+The overhead run times `evaluate` (reading, preprocessing, enlarging scores, argmax, counting). It compares
+with a session with ONNX Runtime's own options on the same images, preprocessed beforehand, and with the
+session that `evaluate` uses. "reading" is the part that an evaluation cannot avoid. Rounds alternate, and the
+best of each counts, since other work on the machine only ever slows a round down. CPU time covers all threads
+of the process. The memory run repeats the list up to N images, and prints the resident set after every tenth.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from rlossctl.evaluation.running.sessions import cpu_threads
 
 
 def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: list[int]) -> None:
-    """Prints images per second, bare and evaluated, and what reading the files alone takes."""
+    """Prints images per second for the bare model, for `evaluate`, and for reading the files alone."""
     predictor = Predictor(runner)
     inputs = [predictor.prepare(read_image(sample.image))[0].pixels[None] for sample in samples]
     bare = _bare(runner)
@@ -65,7 +64,7 @@ def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: li
 
 
 def _bare(runner: OnnxRunner) -> Callable[[np.ndarray], object]:
-    """Runs of a session with ONNX Runtime's own options, on as many threads as the evaluation's."""
+    """Runs a session with ONNX Runtime's own options, on as many threads as the evaluation."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_threads()
     session = onnxruntime.InferenceSession(str(runner.path), options, providers=["CPUExecutionProvider"])
@@ -78,7 +77,7 @@ def decode(samples: list[Sample]) -> None:
     for decoders, count in itertools.product(DECODERS, (1, 2, 4)):
         with decoding(decoders, count) as call:
             work = functools.partial(_decode, call=call)
-            list(ahead(samples[: 2 * count], work, count))  # started and warm
+            list(ahead(samples[: 2 * count], work, count))  # warm up
             start = time.perf_counter()
             for _ in ahead(samples, work, count):
                 pass
@@ -87,7 +86,7 @@ def decode(samples: list[Sample]) -> None:
 
 
 def memory(runner: OnnxRunner, samples: list[Sample], total: int) -> None:
-    """Prints the resident set while the list is repeated up to `total` images."""
+    """Prints the resident set while the list repeats, up to `total` images."""
     repeated = list(itertools.islice(itertools.cycle(samples), total))
     tenth = max(1, total // 10)
     counted = _Counting(runner, tenth)
@@ -106,7 +105,7 @@ class _Wrapped:
 
 
 class _Timed(_Wrapped):
-    """A runner that knows how many seconds its session has run."""
+    """A runner that measures how many seconds its session runs."""
 
     seconds = 0.0
 
@@ -119,7 +118,7 @@ class _Timed(_Wrapped):
 
 
 class _Counting(_Wrapped):
-    """A runner that prints the resident set every so many images."""
+    """A runner that prints the resident set every `step` images."""
 
     def __init__(self, runner: OnnxRunner, step: int) -> None:
         super().__init__(runner)
@@ -138,7 +137,7 @@ def _decode(sample: Sample, call: Call) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _keep(best: dict[str, tuple[float, float]], name: str, work: Callable[[], object]) -> None:
-    """Least wall-clock and least CPU seconds of a name so far."""
+    """Runs the work, and keeps the least wall-clock and least CPU seconds for its name."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     taken = time.perf_counter() - wall, time.process_time() - cpu
@@ -146,7 +145,7 @@ def _keep(best: dict[str, tuple[float, float]], name: str, work: Callable[[], ob
 
 
 def _resident() -> float:
-    """Of this process, in MB (Linux)."""
+    """The resident set of this process, in MB (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 1e6
 
@@ -155,12 +154,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("model", help="an ONNX file")
     parser.add_argument("--data", required=True, help="list of `image label` lines or VOC ids")
-    parser.add_argument("--root", default="", help="folder of the list's names")
-    parser.add_argument("--limit", type=int, default=40, help="images of the list (default 40)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of the overhead (default 5)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="threads that decode")
-    parser.add_argument("--decode", action="store_true", help="decoding alone")
-    parser.add_argument("--memory", type=int, metavar="N", help="resident set over N images")
+    parser.add_argument("--root", default="", help="root folder of the list")
+    parser.add_argument("--limit", type=int, default=40, help="images to use from the list (default 40)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the overhead run (default 5)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="decoding threads")
+    parser.add_argument("--decode", action="store_true", help="time only decoding")
+    parser.add_argument("--memory", type=int, metavar="N", help="print the resident set over N images")
     arguments = parser.parse_args()
     samples = open_list(arguments.data, arguments.root)[: arguments.limit]
     if arguments.decode:

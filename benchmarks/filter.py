@@ -1,10 +1,10 @@
-"""`rlossctl bench filter` with a yardstick that only a checkout has: the original's scheme.
+"""Runs `rlossctl bench filter` with one more contender, which only a checkout has: the original's scheme.
 
     python benchmarks/filter.py --sizes 41 129 257 321 --threads 1
 
-`channelwise` is one_channel.cpp beside this file, compiled with g++ into a temporary folder: the original
-DenseCRF loss, one channel at a time, written anew from its description and compiled with its flags. How many
-times slower than the native kernel it is, is the native kernel's speed-up.
+`channelwise` is one_channel.cpp beside this file, compiled with g++ in a temporary folder: the original
+DenseCRF loss, one channel at a time, rewritten from its description and compiled with its flags. The native
+kernel's speed-up is how many times slower `channelwise` is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def channelwise(threads: int) -> Contender:
-    """Compiles one_channel.cpp and wraps it like the others."""
+    """Compiles one_channel.cpp and wraps it as a contender."""
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "one_channel.so"
         flags = ["-std=c++17", "-O2", "-fopenmp", "-fPIC", "-shared"]
@@ -71,12 +71,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--channels", type=int, default=21, help="classes (default 21)")
     parser.add_argument("--batch", type=int, default=1, help="images per call (default 1)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each filter (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads per filter (default 1)")
     parser.add_argument("--sigma-xy", type=float, default=100, help="pixels (default 100)")
     parser.add_argument("--sigma-rgb", type=float, default=15, help="units of 0..255 (default 15)")
     parser.add_argument("--repeats", type=int, default=7, help="timed turns (default 7)")
     parser.add_argument(
-        "--others", action="store_true", help="also what `rlossctl bench filter` compares with"
+        "--others", action="store_true", help="also run the other contenders of `rlossctl bench filter`"
     )
     return parser.parse_args()
 

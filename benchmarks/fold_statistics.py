@@ -1,10 +1,10 @@
-"""Converts a net with `--fold` whose BatchNorm statistics come from photos, and prints how far it is off.
+"""Converts a net with BatchNorm statistics from photos with `--fold`, and prints how large the errors are.
 
 python benchmarks/fold_statistics.py configs/resnet-101/test.prototxt --data train.txt --root DIR
 
-Weights are random. The statistics are gathered as in Caffe's TRAIN phase, by passes over the list's first
-photos in which each BatchNorm normalises by the batch and adds to its running sums. The conversion then
-compares every blob, and the scores of the folded file, with the net's: on random images and on two photos.
+Weights are random. The statistics come from passes over the list's first photos as in Caffe's TRAIN phase:
+each BatchNorm normalises by the batch and adds to its running sums. The conversion then compares every blob
+and the folded file's scores with the net's, on random images and on two photos.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from rlossctl.weights import write_caffemodel
 
 @torch.no_grad()
 def gather(net: Net, photos: list[str], batch: int) -> list[BatchNorm]:
-    """Puts statistics of photos of one size into the BatchNorm layers; returns these."""
+    """Sets the BatchNorm layers' statistics from photos of one size; returns the layers."""
     deploy = Deploy(net)
     preprocess = preprocess_of(net, deploy)
     modules = [layer.module for layer in deploy.layers if isinstance(layer.module, BatchNorm)]
@@ -51,11 +51,11 @@ def gather(net: Net, photos: list[str], batch: int) -> list[BatchNorm]:
 
 
 def describe(modules: list[BatchNorm]) -> str:
-    """The range of what was gathered."""
+    """The range of the statistics."""
     means, variances = (torch.cat(values) for values in zip(*(m.statistics() for m in modules), strict=True))
     return (
-        f"{len(modules)} BatchNorm layers of {len(means)} channels in all: means {means.min():.3g} to "
-        f"{means.max():.3g}, variances {variances.min():.3g} to {variances.max():.3g}, sums to be divided by "
+        f"{len(modules)} BatchNorm layers with {len(means)} channels in total: means {means.min():.3g} to "
+        f"{means.max():.3g}, variances {variances.min():.3g} to {variances.max():.3g}, sums to divide by "
         f"{float(modules[0].blobs[2]):.3g}"
     )
 
@@ -63,12 +63,10 @@ def describe(modules: list[BatchNorm]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("prototxt", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="list of photos, of one size")
-    parser.add_argument("--root", default="", help="folder of the list's names")
-    parser.add_argument(
-        "--photos", type=int, default=12, help="how many statistics are taken of (default 12)"
-    )
-    parser.add_argument("--batch", type=int, default=4, help="photos in a pass (default 4)")
+    parser.add_argument("--data", type=Path, required=True, help="list of photos of one size")
+    parser.add_argument("--root", default="", help="root folder of the list")
+    parser.add_argument("--photos", type=int, default=12, help="photos for the statistics (default 12)")
+    parser.add_argument("--batch", type=int, default=4, help="photos per pass (default 4)")
     arguments = parser.parse_args()
     names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", arguments.prototxt.read_text()), "1")
     names["NUM_LABELS"] = "21"

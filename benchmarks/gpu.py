@@ -1,18 +1,18 @@
-"""Everything that only an NVIDIA GPU can show, in one command of at most nine minutes and without network.
+"""Checks everything that needs an NVIDIA GPU, in one command of at most nine minutes and without a network.
 
     make gpu                          # or: python benchmarks/gpu.py --out gpu-out
-    python benchmarks/gpu.py --dry    # without a GPU: what the CPU can run, on small sizes
+    python benchmarks/gpu.py --dry    # without a GPU: the parts that the CPU can run, at small sizes
 
-The steps: facts of the machine; the CUDA module built for this card, in the checkout; the filter's times
-beside its floors (cuda_filter.py); the tests marked gpu; training steps of DeepLab-LargeFOV with and without
-the DenseCRF loss (training_step.py); the scores of one model on the GPU and on the CPU (devices.py);
-compute-sanitizer on a few tests. Each runs in a process of its own with a time limit, so that one that fails
-or hangs does not lose the others. OUT/gpu.json and OUT/gpu.md are written anew after every step.
+The steps: facts about the machine; build the CUDA module for this card, in the checkout; the filter's times
+and their floors (cuda_filter.py); the tests marked gpu; training steps of DeepLab-LargeFOV with and without
+the DenseCRF loss (training_step.py); one model's scores on the GPU and on the CPU (devices.py);
+compute-sanitizer on a few tests. Each step runs in its own process with a time limit, so that one that fails
+or hangs does not cost the others. OUT/gpu.json and OUT/gpu.md are rewritten after every step.
 
-Needs Python with torch, NumPy, click, protobuf, Pillow, tqdm and what the tests import; for the build nvcc,
-g++, cmake and pybind11. What is missing is named, and the steps that need it are left out. --wheels DIR
-unpacks the wheels of a folder for this run. A checkout without rlossctl/prototxt/schema.desc needs
-grpcio-tools.
+Needs Python with torch, NumPy, click, protobuf, Pillow, tqdm and everything that the tests import; the build
+needs nvcc, g++, cmake and pybind11. The report names what is missing, and steps that need it are left out.
+--wheels DIR unpacks a folder's wheels for this run. A checkout without rlossctl/prototxt/schema.desc also
+needs grpcio-tools.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 TOTAL = 540.0  # seconds
-LEAST = 5.0  # seconds for which a step is worth starting
+LEAST = 5.0  # seconds; with less time left, a step is not started
 PACKAGES = ("torch", "numpy", "click", "google.protobuf", "PIL", "tqdm", "pytest", "pybind11", "onnxruntime")
 TOOLS = ("nvidia-smi", "nvcc", "g++", "cmake", "ninja", "compute-sanitizer")
 SANITIZED = "crf_small or as_often or leaves_out"  # small images: a sanitizer is many times slower
-DRY_ARCHITECTURE = "9.0"  # where there is no card to ask
-DRY_PATIENCE = 4  # a processor that others use is slow, and a dry run measures nothing
+DRY_ARCHITECTURE = "9.0"  # used if no card can be asked
+DRY_PATIENCE = 4  # a shared processor is slow, and a dry run measures nothing
 
 
 @dataclass
 class Step:
-    """What a step gave.
+    """The result of a step.
 
     Attributes:
         state: running, ok, failed, timed out, or left out.
-        why: of a step that was left out or failed.
-        figures: what it measured.
-        output: the end of what it printed.
+        why: why a step failed or was left out.
+        figures: its measurements.
+        output: the end of its output.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Step:
     why: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
     output: str = ""
-    ends: float = field(default=0.0, repr=False)  # by the monotonic clock; not written
+    ends: float = field(default=0.0, repr=False)  # on the monotonic clock; not written
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all steps share."""
+    """The settings that all steps share."""
 
     out: Path
     dry: bool
@@ -119,7 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, limit, action in STEPS:
         step = Step(name, min(patience * limit, max(0.0, run.deadline - time.monotonic())))
         report["steps"].append(step)
-        write(run.out, report)  # a run that is killed shows in which step
+        write(run.out, report)  # if the run is killed, the report shows the step
         perform(run, step, action)
         write(run.out, report)
         print(f"{step.name:<10} {step.state:<9} {step.seconds:6.1f} s  {step.why}", flush=True)
@@ -128,7 +128,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def perform(run: Run, step: Step, action: Callable[[Run, Step], None]) -> None:
-    """Runs one step; whatever goes wrong is its result."""
+    """Runs one step; any error becomes its result."""
     start = time.monotonic()
     step.ends = start + step.limit
     try:
@@ -146,12 +146,12 @@ def perform(run: Run, step: Step, action: Callable[[Run, Step], None]) -> None:
 
 
 def call(run: Run, step: Step, command: Sequence[object], needs: Sequence[str] = ()) -> str:
-    """Runs a command in the checkout within the step's limit; returns what it printed.
+    """Runs a command in the checkout within the step's limit; returns its output.
 
     Raises:
-        LeftOut: a tool or package of `needs` is missing.
+        LeftOut: a tool or package in `needs` is missing.
         Failed: its exit status is not 0.
-        subprocess.TimeoutExpired: it and everything that it started were ended.
+        subprocess.TimeoutExpired: it took too long; it and all processes that it started were killed.
     """
     missing = [name for name in needs if not available(run, name)]
     if missing:
@@ -201,14 +201,14 @@ def _found(name: str) -> bool:
 
 
 def unpack(run: Run) -> None:
-    """The wheels of --wheels: a wheel is an archive of what is imported."""
+    """Unpacks the wheels in the folder given with --wheels, so that they can be imported."""
     for wheel in sorted(run.wheels.glob("*.whl")) if run.wheels else ():
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(run.site)
 
 
 def machine(run: Run, step: Step) -> None:
-    """Names and versions of what runs, and what is missing."""
+    """Names and versions of hardware and software, and what is missing."""
     step.figures = {
         "commit": run.commit or _commit(run),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
@@ -240,7 +240,7 @@ def _commit(run: Run) -> str:
 
 
 def build(run: Run, step: Step) -> None:
-    """The modules for this card and this Python, put into the checkout (a dry run leaves them in OUT)."""
+    """Builds the modules for this card and this Python in the checkout (a dry run leaves them in OUT)."""
     folder = run.out / "build"
     ask = [sys.executable, "-c", "import pybind11; print(pybind11.get_cmake_dir())"]
     pybind = call(run, step, ask, needs=["cmake", "g++", "pybind11"]).strip()
@@ -270,7 +270,7 @@ def build(run: Run, step: Step) -> None:
 
 
 def _schema(run: Run, step: Step, folder: Path) -> None:
-    """The compiled schema, where the checkout has none."""
+    """Compiles the schema if the checkout lacks it."""
     target = ROOT / "rlossctl" / "prototxt" / "schema.desc"
     if target.is_file():
         return
@@ -279,7 +279,7 @@ def _schema(run: Run, step: Step, folder: Path) -> None:
 
 
 def cuda_filter(run: Run, step: Step) -> None:
-    """Milliseconds of the filter and the loss, beside the floors of this card."""
+    """Milliseconds for the filter and the loss, and the floors of this card."""
     figures = run.out / "filter-figures.json"
     command = [sys.executable, "benchmarks/cuda_filter.py", "--repeats", 30, "--json", figures]
     try:
@@ -289,7 +289,7 @@ def cuda_filter(run: Run, step: Step) -> None:
 
 
 def tests(run: Run, step: Step) -> None:
-    """The tests marked gpu (all are skipped where there is no GPU)."""
+    """Runs the tests marked gpu (all are skipped without a GPU)."""
     results = run.out / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     command += [f"--junitxml={results}", *gpu_tests()]
@@ -304,14 +304,14 @@ def tests(run: Run, step: Step) -> None:
 
 
 def gpu_tests() -> Iterator[str]:
-    """The files that hold tests marked gpu; the folder of a conftest that does."""
+    """The files with tests marked gpu; for a conftest with the mark, its folder."""
     for file in sorted((ROOT / "tests").rglob("*.py")):
         if "mark.gpu" in file.read_text(encoding="utf-8"):
             yield str((file.parent if file.name == "conftest.py" else file).relative_to(ROOT))
 
 
 def training(run: Run, step: Step) -> None:
-    """Steps of DeepLab-LargeFOV on generated data, with and without the DenseCRF loss."""
+    """Training steps of DeepLab-LargeFOV on generated data, with and without the DenseCRF loss."""
     figures = run.out / "training-figures.json"
     command = [sys.executable, "benchmarks/training_step.py", "--device", run.device, "--json", figures]
     small = ["--batch", 1, "--size", 65, "--repeats", 2]
@@ -320,7 +320,7 @@ def training(run: Run, step: Step) -> None:
 
 
 def evaluation(run: Run, step: Step) -> None:
-    """The scores of one model on the GPU against the CPU's."""
+    """Compares one model's scores on the GPU and on the CPU."""
     figures = run.out / "evaluation-figures.json"
     command = [sys.executable, "benchmarks/devices.py", "--device", run.device, "--json", figures]
     small = ["--images", 4, "--updates", 3]
@@ -329,7 +329,7 @@ def evaluation(run: Run, step: Step) -> None:
 
 
 def sanitizer(run: Run, step: Step) -> None:
-    """compute-sanitizer over a few tests; a dry run takes AddressSanitizer over the emulated kernels."""
+    """Runs compute-sanitizer on a few tests; a dry run uses AddressSanitizer on the emulated kernels."""
     if run.dry:
         _sanitize_emulated(run, step)
         return
@@ -369,7 +369,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def write(out: Path, report: dict[str, Any]) -> None:
-    """Both files, complete or as they were."""
+    """Writes both files; each is complete or unchanged."""
     plain = {**report, "steps": [asdict(step) for step in report["steps"]]}
     for step in plain["steps"]:
         del step["ends"]
@@ -385,7 +385,7 @@ def markdown(report: dict[str, Any]) -> str:
     title = "Dry run without a GPU" if report["dry"] else "On a GPU"
     lines = [f"# {title}, {report['started']}", ""]
     if report["dry"]:
-        lines += ["Sizes are tiny and a processor stands in: these figures measure nothing.", ""]
+        lines += ["Sizes are tiny, and a processor takes the GPU's place: these figures measure nothing.", ""]
     rows = [(name, s["state"], f"{s['seconds']:.1f}", s["why"] or "-") for name, s in steps.items()]
     lines += table(("step", "result", "s", "why"), rows)
     for name, step in steps.items():
@@ -396,7 +396,7 @@ def markdown(report: dict[str, Any]) -> str:
         if sizes:
             lines += [
                 "",
-                "Milliseconds for a batch; the columns bytes and work are floors, target the design.",
+                "Milliseconds per batch; the columns bytes and work are floors, target is the design goal.",
                 "",
             ]
             lines += table(tuple(sizes[0]), [tuple(map(shown, row.values())) for row in sizes])
@@ -423,11 +423,11 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("gpu-out"), help="folder for gpu.json, gpu.md and logs"
     )
-    parser.add_argument("--dry", action="store_true", help="what runs without a GPU, on small sizes")
+    parser.add_argument("--dry", action="store_true", help="run what works without a GPU, at small sizes")
     parser.add_argument(
-        "--wheels", type=Path, metavar="DIR", help="wheels of packages that are not installed"
+        "--wheels", type=Path, metavar="DIR", help="folder with wheels of packages that are not installed"
     )
-    parser.add_argument("--commit", help="what to note as the commit, for a copy without its history")
+    parser.add_argument("--commit", help="the commit to record, for a copy without its history")
     return parser.parse_args(words)
 
 

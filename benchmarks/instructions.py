@@ -1,9 +1,9 @@
-"""Counts the instructions of the native DenseCRF loss, per pixel and channel, with valgrind's callgrind.
+"""Counts the native DenseCRF loss's instructions per pixel and channel, with valgrind's callgrind.
 
     python benchmarks/instructions.py --sizes 41 129 257
 
-The count does not depend on what else the machine does. It is the difference between three calls and one, so
-that starting up and the first call's memory are left out. valgrind knows no AVX-512.
+The count does not depend on other work on the machine. It is the difference between three calls and one,
+which leaves out the start-up and the first call's memory. valgrind does not support AVX-512.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ solver_mode: CPU
 
 @dataclass
 class Outcome:
-    """What a campaign did: kills, runs that came to their end, snapshots looked at, `.part` files met."""
+    """The counts of a campaign: kills, finished runs, snapshots checked, `.part` files found."""
 
     kills: int = 0
     runs: int = 0
@@ -69,8 +69,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--iterations", type=int, default=60, help="of each run")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--iterations", type=int, default=60, help="iterations per run")
+    parser.add_argument("--seed", type=int, default=0, help="seed for the moments")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outcome = campaign(Path(folder), arguments.kills, arguments.iterations, arguments.seed)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def campaign(folder: Path, kills: int, iterations: int, seed: int) -> Outcome:
-    """Kills runs until `kills` of them were killed and every run has ended as the straight one.
+    """Kills runs until `kills` were killed and every run has ended like the uninterrupted one.
 
     Raises:
         AssertionError: a file is not whole, a snapshot is incomplete, or a run ended elsewhere.
@@ -112,7 +112,7 @@ def campaign(folder: Path, kills: int, iterations: int, seed: int) -> Outcome:
 
 
 def write_data(folder: Path, iterations: int) -> None:
-    """Photos, labels, their list, a net and a solver."""
+    """Writes photos, labels, their list, a net and a solver."""
     draw = np.random.default_rng(1)
     lines = []
     for index in range(7):
@@ -126,7 +126,7 @@ def write_data(folder: Path, iterations: int) -> None:
 
 
 def begin(folder: Path, name: str) -> int:
-    """A forked process that trains into `name`, or goes on there; its id. Its words go to output.txt."""
+    """Forks a process that trains in `name`, or resumes there; returns its id. It prints to output.txt."""
     child = os.fork()
     if child:
         return child
@@ -147,12 +147,12 @@ def begin(folder: Path, name: str) -> int:
 
 
 def wait(child: int) -> int:
-    """The child's status when it has ended."""
+    """Waits for the child to end; returns its status."""
     return os.waitpid(child, 0)[1]
 
 
 def check(folder: Path, outcome: Outcome) -> None:
-    """Every file with its name is whole; every solver state has its weights and its resume file."""
+    """Checks that every named file is whole, and every solver state has its weights and its resume file."""
     for model in folder.glob("*.caffemodel"):
         for layer in load_caffemodel(model).layers:
             assert all(np.isfinite(blob.array()).all() for blob in layer.blobs if blob), model

@@ -1,11 +1,11 @@
-"""What the gradient of each mode is worth to an optimizer that trusts it: L-BFGS with a line search.
+"""Tests each mode's gradient in an optimizer that relies on it: L-BFGS with a line search.
 
     python benchmarks/line_search.py --seeds 0 1 2
 
-Fits the scores of one of the demo's scenes to its scribbles plus the DenseCRF loss, from 0, until the line
-search finds nothing better. Prints the objective reached in each mode and how often it was computed. lattice
-and symmetric have the same objective; only the gradients differ. There are many local minima, so small
-differences mean little.
+Fits the scores of one of the demo's scenes, starting from 0, to its scribbles plus the DenseCRF loss, until
+the line search cannot improve the objective. Prints the objective reached in each mode and how often it was
+evaluated. lattice and symmetric have the same objective; only the gradients differ. There are many local
+minima, so small differences mean little.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="scenes")
-    parser.add_argument("--iterations", type=int, default=300, help="of L-BFGS at most (default 300)")
+    parser.add_argument("--iterations", type=int, default=300, help="most L-BFGS iterations (default 300)")
     arguments = parser.parse_args()
     print(f"{'seed':>4}{'mode':>11}{'objective':>14}{'evaluations':>13}{'last gradient':>15}")
     for seed in arguments.seeds:

@@ -1,4 +1,4 @@
-"""Times the filter in each mode, on one thread: processor milliseconds for one textured image of 21 classes.
+"""Times the filter in each mode on one thread: processor milliseconds for a textured image with 21 classes.
 
 python benchmarks/modes.py --sizes 41 129 257
 """
@@ -18,7 +18,7 @@ from rlossctl.bilateral.ops import MODES
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[41, 129, 257], help="side of the image")
-    parser.add_argument("--repeats", type=int, default=5, help="turns, of which the best counts")
+    parser.add_argument("--repeats", type=int, default=5, help="number of turns; the best counts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{backend('cpu').name}: {backend('cpu').reason}")

@@ -1,13 +1,13 @@
-// The yardstick of filter.py: the scheme of the original DenseCRF loss, one channel at a time.
+// The reference for filter.py: the scheme of the original DenseCRF loss, one channel at a time.
 //
-// Written anew from its description, after the structure of the original: four pixels are embedded at a time; an
-// open hash table of int16 keys has two slots for each vertex of each pixel, as many as could ever be needed, and
-// is asked once for every pixel and vertex; lists of vertex number and weight per pixel are read again for each
-// channel, which has its own splat, double-buffered blur and slice in newly allocated memory. A value is a whole
-// number of groups of four floats, found out while it runs, so that with one channel three lanes of each group are
-// unused, and values are copied in and out by memcpy. The loss masks each plane into a copy, filters it and adds up
-// its product in float; the gradient is a pass of its own. Nothing is made slower than that.
-// filter.py compiles it with g++ -O2, as the original is, and calls it through ctypes.
+// Rewritten from its description, with the original's structure. Four pixels are embedded at a time. An open hash
+// table of int16 keys has two slots for each vertex of each pixel, the most that could ever be needed, and is
+// searched once for every pixel and vertex. The lists of vertex number and weight per pixel are read again for each
+// channel, which has its own splat, double-buffered blur and slice in newly allocated memory. A value is an integer
+// number of groups of four floats, known only at run time, so with one channel three lanes of each group are
+// unused, and memcpy copies values in and out. The loss masks each plane into a copy, filters it and sums its
+// product in float; the gradient is a separate pass. Nothing is made slower than in the original.
+// filter.py compiles it with g++ -O2, like the original, and calls it through ctypes.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -58,7 +58,7 @@ struct Lattice {
         for (int i = 0; i < d; ++i) scale[i] = std::sqrt(2.0 / 3.0) * edge / std::sqrt((i + 1.0) * (i + 2.0));
         Hash hash(pixels);
         for (int p = 0; p < pixels; p += 4) {
-            Four feature[d] = {}; // beyond the last pixel zero, as in the original
+            Four feature[d] = {}; // zero beyond the last pixel, as in the original
             for (int l = 0; l < 4 && p + l < pixels; ++l) {
                 feature[0][l] = (p + l) % width / sigma_xy;
                 feature[1][l] = (p + l) / width / sigma_xy;
@@ -124,7 +124,7 @@ struct Lattice {
         }
     }
 
-    // in, out: [pixels][size]. The original compiles this apart from the loss, without knowing that size is 1.
+    // in, out: [pixels][size]. The original compiles this separately from the loss, without knowing that size is 1.
     __attribute__((noipa)) void filter(const float* in, float* out, int pixels, int size) const {
         const int groups = (size - 1) / 4 + 1;
         std::vector<Four> now((vertices + 1) * groups), next(now.size()), value(groups); // 0: missing neighbours

@@ -1,6 +1,6 @@
-"""Converts net prototxts to ONNX with random weights, and prints how far each is off.
+"""Converts net prototxts to ONNX with random weights, and prints how large each one's error is.
 
-All below some folders, or without a folder the nets for inference that come with rlossctl.
+Converts all prototxts below the given folders, or the inference nets that come with rlossctl.
 
 python benchmarks/onnx_every.py [../shared/prototxt/rloss] [--pattern test.prototxt] [--fold]
     [--with-preprocessing]
@@ -34,7 +34,7 @@ CLASSES = {"NUM_LABELS": 21, "NUM_LABELS_16": 16 * 21}
 
 @torch.no_grad()
 def fill(net: Net) -> None:
-    """Random weights that keep blobs at the size of their input, random statistics and factors around 1."""
+    """Sets random weights that keep blobs as large as their input, and statistics and factors near 1."""
     generator = torch.Generator().manual_seed(0)
     for layer in net.layers:
         for index, blob in enumerate(layer.module.blobs):
@@ -46,7 +46,7 @@ def fill(net: Net) -> None:
 
 
 def convert(prototxt: Path, folder: Path, options: OnnxOptions) -> Verification:
-    """Fills every placeholder with something, and converts."""
+    """Fills every placeholder, and converts."""
     names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", read_text(prototxt)), "1") | CLASSES
     net = load_inference_net(NetOrigin(prototxt, placeholders=names))
     fill(net)
@@ -64,7 +64,7 @@ def ours() -> list[Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--pattern", default="*.prototxt", help="of the files (default: all)")
+    parser.add_argument("--pattern", default="*.prototxt", help="which files (default: all)")
     parser.add_argument("--fold", action="store_true")
     parser.add_argument("--with-preprocessing", action="store_true")
     arguments = parser.parse_args()

@@ -1,14 +1,14 @@
-"""Time and memory of a conversion to ONNX, beside torch.onnx.export alone.
+"""Time and memory of a conversion to ONNX, compared with torch.onnx.export alone.
 
 python benchmarks/onnx_export.py configs/resnet-101/test.prototxt [--fold]
 
-Random weights; each run is a process of its own with one thread, and seconds are those of the CPU. Memory is
-the peak above a process that has imported torch, ONNX and ONNX Runtime; "model" is the caffemodel's size,
-which counts shared blobs as often as they are used.
+Weights are random. Each run is its own process with one thread, and seconds are CPU time. Memory is the peak
+above a process that has imported torch, ONNX and ONNX Runtime. "model" is the caffemodel's size, which counts
+shared blobs as often as they are used.
 
-Two runs only open the net, which is less than converting it: this package, and OpenCV's importer
-(`pip install rlossctl[opencv]`), which is given the deployed part as a prototxt of its own, since it knows no
-data layers. OpenCV's memory is that above a process that has imported OpenCV. Neither runs anything.
+Two runs only open the net, which is less work than a conversion: this package, and OpenCV's importer
+(`pip install rlossctl[opencv]`). OpenCV gets the deployed part as its own prototxt, since it does not know
+data layers; its memory is the peak above a process that has imported OpenCV. Neither runs the net.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BASELINES = dict.fromkeys((*CONVERSIONS, LOAD), "baseline") | {OPENCV: "baseline
 
 
 def peak() -> float:
-    """Most memory that this process has held, in MB."""
+    """This process's peak memory, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def report(arguments: argparse.Namespace, weights: Path, size: float) -> None:
-    """Starts the runs, and prints what each took."""
+    """Starts the runs, and prints the time and memory of each."""
     found: dict[str, dict[str, float]] = {}
     for run, baseline in BASELINES.items():
         for name in (baseline, run):
@@ -94,7 +94,7 @@ write_deployed(net, Deploy(net), Path(sys.argv[2]).with_suffix(".prototxt"), Pat
 
 
 def one(run: str, prototxt: Path, weights: str, names: dict[str, str], fold: bool) -> dict[str, object]:
-    """Seconds and peak memory of one run, in this process; or why it is left out."""
+    """Seconds and peak memory of one run in this process, or why it is left out."""
     if "OpenCV" in run:
         return opencv(run, weights)
     import onnx  # noqa: F401
@@ -126,10 +126,10 @@ def opencv(run: str, weights: str) -> dict[str, object]:
     except ImportError:
         return {"failed": "not installed (pip install 'opencv-python-headless<5')", "peak": peak()}
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
-        return {"failed": f"OpenCV {cv2.__version__} reads no Caffe nets (OpenCV 4 does)", "peak": peak()}
+        return {"failed": f"OpenCV {cv2.__version__} cannot read Caffe nets (OpenCV 4 can)", "peak": peak()}
     cv2.setNumThreads(1)
     start = time.process_time()
-    net = None  # held, so that its memory counts
+    net = None  # kept, so that its memory counts
     if run == OPENCV:
         try:
             net = cv2.dnn.readNetFromCaffe(str(Path(weights).with_suffix(".prototxt")), weights)
@@ -139,7 +139,7 @@ def opencv(run: str, weights: str) -> dict[str, object]:
 
 
 def export_alone(prototxt: Path, weights: str, names: dict[str, str]) -> None:
-    """What anybody would write: load the net, and let torch export its scores."""
+    """The straightforward way: load the net, and let torch export its scores."""
     import logging
     import warnings
 

@@ -1,9 +1,9 @@
-"""ONNX files of one net in several precisions: size, time on the CPU, and mIoU on a list.
+"""Compares ONNX files of one net in several precisions: size, time on the CPU, and mIoU on a list.
 
     python benchmarks/precisions.py fp32.onnx fp16.onnx int8.onnx --data val.txt --root DIR
 
-Time is that of bare session runs on the list's first images, prepared beforehand. Rounds alternate between
-the files, and the least of each is taken, since other work on the machine only ever slows a round down.
+The time is for bare session runs on the list's first images, prepared beforehand. Rounds alternate between
+the files, and the best of each counts, since other work on the machine only ever slows a round down.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rlossctl.evaluation.running.open_model import open_list
 
 
 def times(runners: dict[str, OnnxRunner], samples: list[Sample], rounds: int) -> dict[str, float]:
-    """Milliseconds per image of each."""
+    """Milliseconds per image for each model."""
     predictor = Predictor(next(iter(runners.values())))
     inputs = [predictor.prepare(read_image(sample.image))[0].pixels[None] for sample in samples]
     best = dict.fromkeys(runners, np.inf)
@@ -38,9 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("models", nargs="+", help="ONNX files that return scores")
     parser.add_argument("--data", required=True, help="list of `image label` lines or VOC ids")
-    parser.add_argument("--root", default="", help="folder of the list's names")
-    parser.add_argument("--images", type=int, default=20, help="images that are timed (default 20)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of them (default 5)")
+    parser.add_argument("--root", default="", help="root folder of the list")
+    parser.add_argument("--images", type=int, default=20, help="images to time (default 20)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds over these images (default 5)")
     arguments = parser.parse_args()
     samples = open_list(arguments.data, arguments.root)
     runners = {model: OnnxRunner(model, "cpu") for model in arguments.models}

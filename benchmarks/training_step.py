@@ -3,11 +3,11 @@
     python benchmarks/training_step.py --batch 20 --threads 2
     python benchmarks/training_step.py --device cuda --repeats 20 --json figures.json
 
-Both nets are trained by Caffe's solver on the same generated images with scribbles, 321x321 and 21 classes,
-one step each in turn. Prints the median seconds of a step of each and what the term adds: the loss itself and
-the bilinear enlargement to 321x321 and the softmax that the prototxt puts before it. On a machine with other
-work the CPU time is the figure to trust. On a GPU each step ends with a synchronisation, and the most memory
-that torch has taken for a step of each net is printed.
+Caffe's solver trains both nets on the same generated images with scribbles, 321x321 and 21 classes, one step
+each in turn. Prints each net's median seconds per step and what the term adds: the loss itself, and the
+bilinear enlargement to 321x321 and the softmax that the prototxt puts before it. On a machine with other
+work, trust the CPU time. On a GPU, each step ends with a synchronisation, and the peak memory that torch used
+for a step of each net is printed.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def peak_memory(step: Callable[[], object], device: str) -> float:
-    """Takes a step to its end; returns the most bytes that torch held on the GPU during it, 0 on the CPU."""
+    """Runs a whole step; returns torch's peak memory on the GPU in bytes, 0 on the CPU."""
     if device == "cpu":
         step()
         return 0.0
@@ -89,7 +89,7 @@ def peak_memory(step: Callable[[], object], device: str) -> float:
 
 
 def write_data(root: Path, count: int, size: int, distinct: int) -> None:
-    """Generated photos and scribbles; ./list/train.txt names `count`, in turn if there are fewer."""
+    """Writes generated photos and scribbles, and ./list/train.txt with `count` lines, repeated if needed."""
     rng = np.random.default_rng(0)
     lines = []
     for index in range(min(count, distinct)):
@@ -103,7 +103,7 @@ def write_data(root: Path, count: int, size: int, distinct: int) -> None:
 
 
 def prepare(root: Path, net: str, arguments: argparse.Namespace) -> Callable[[], object]:
-    """One training step on a batch that is read now, so that reading is not timed."""
+    """Prepares one training step on a batch that is read now, so that reading is not timed."""
     text = (CONFIGS / net).read_text(encoding="utf-8")
     text = text.replace("batch_size: 20", f"batch_size: {arguments.batch}")
     file = root / net
@@ -129,14 +129,14 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batch", type=int, default=20, help="images per step (default 20, the original's)")
-    parser.add_argument("--distinct", type=int, default=20, help="photos to generate at most (default 20)")
+    parser.add_argument("--distinct", type=int, default=20, help="the most photos to generate (default 20)")
     parser.add_argument("--size", type=int, default=321, help="side of the images (default 321)")
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), help="default: torch's choice"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each (default 5)")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps per net (default 5)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     return parser.parse_args()
 
 

@@ -1,10 +1,10 @@
-"""How much of each photo weak labels mark, and how often they agree with full masks of the same name.
+"""Measures how much of each photo weak labels cover, and how often they agree with full masks.
 
     python benchmarks/weak_labels.py VOC2012/pascal_2012_scribble VOC2012/SegmentationClassAug
 
-Both are folders of label images. Prints over all images that both have: the share of pixels that are
-labelled, the share of these that carry the mask's class (pixels that the mask ignores left out), and classes
-per image.
+Both are folders of label images; images with the same name are compared. Prints, over all images that both
+folders have: the share of labelled pixels, the share of these with the mask's class (leaving out pixels that
+the mask ignores), and the classes per image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
         right += (weak == full)[known].sum()
         classes += len(np.unique(weak[marked]))
     if not judged:
-        raise SystemExit("the folders share no labelled image")
+        raise SystemExit("the folders have no labelled image in common")
     print(
         f"{len(names)} images, {labelled / pixels:.2%} of the pixels labelled, {right / judged:.2%} of them "
         f"right, {classes / len(names):.2f} classes per image"
@@ -44,7 +44,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("weak", type=Path, help="folder of weak labels")
     parser.add_argument("full", type=Path, help="folder of full masks")
-    parser.add_argument("--ignore", type=int, default=255, help="label of what is not marked (default 255)")
+    parser.add_argument("--ignore", type=int, default=255, help="label of unmarked pixels (default 255)")
     return parser.parse_args()
 
 

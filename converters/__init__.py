@@ -1,4 +1,4 @@
-"""From a net and its weights to other formats, and from one weights file to another.
+"""Converts a net with its weights to other formats, and one weights file to another.
 
 rlossctl.convert("test.prototxt", "train_iter_9000.caffemodel", "model.onnx", placeholders={...})
 rlossctl.convert("model.safetensors", None, "model.caffemodel")
@@ -25,7 +25,7 @@ from rlossctl.weights import kinds
 
 Writer = Callable[[TrainedNet, Path], "Verification"]
 
-# What is written of a net with weights, by format.
+# The writer of a net with weights, by format.
 WRITERS: dict[str, Writer] = {
     kinds.CAFFEMODEL: caffemodel.write,
     kinds.CAFFEMODEL_H5: hdf5.write,
@@ -34,7 +34,7 @@ WRITERS: dict[str, Writer] = {
     kinds.ONNX: onnx.write,
 }
 
-# What the files that they write lack of a net with weights.
+# The parts of a net with weights that these formats do not store.
 LOST = {
     kinds.CAFFEMODEL_H5: "layer types and parameters; only names and blobs",
     kinds.ONNX: "what only training needs: losses, metrics, learning rates",
@@ -58,31 +58,32 @@ def convert(
     target_format: str | None = None,
     onnx_options: OnnxOptions | None = None,
 ) -> Verification | Rewritten | Transferred:
-    """Writes a net with weights, or one file alone, in another format, and checks what was written.
+    """Writes a net with weights, or a single file, in another format, and checks the result.
 
     Args:
-        net: a net prototxt; a test net gives scores at full size. Without `weights` the only file, a
-            prototxt or a caffemodel to be upgraded (see `rewrite`), or weights for another format (see
-            `transfer`); of weights that imply their net, as another program's checkpoint does, that net.
+        net: a net prototxt; a test net gives scores at full size. Without `weights`, the only file: a
+            prototxt or a caffemodel to upgrade (see `rewrite`), or weights for another format (see
+            `transfer`). If the weights imply their net, as another program's checkpoint does, that net is
+            converted.
         weights: caffemodel (binary or HDF5), safetensors, or a PyTorch checkpoint.
-        out: its suffix is the format; it appears complete and verified, or not at all.
+        out: the output file; its suffix sets the format. It appears complete and verified, or not at all.
         placeholders: values for the prototxt's `${NAME}`.
         outputs: blobs that an ONNX model returns (default: the scores).
         classes: class names for an ONNX model's metadata.
-        dialect: whose Caffe the net is for, where it does not show it.
-        allow_missing: let the weights lack layers of the net, which then keep what their fillers draw; an
-            ONNX, safetensors or PyTorch file then names them (`untrained`).
-        fold_bn, root: list of images (and the folder of its names) for the statistics that are folded into
-            SegNet's BN layers; `net` is then the training net.
-        image_shape: (C, H, W), for a net whose data layer would look at its images to know their size.
-        source_format, target_format: in place of what suffixes (and the input's content) tell; the names are
-            those of `rlossctl.weights.kinds`.
+        dialect: the Caffe fork that the net is for, if the net does not show it.
+        allow_missing: let the weights lack layers of the net, which keep their fillers' values; an ONNX,
+            safetensors or PyTorch file then names them (`untrained`).
+        fold_bn, root: a list of images (and its root folder) for the statistics to fold into SegNet's BN
+            layers; `net` is then the training net.
+        image_shape: (C, H, W), for a net whose data layer would have to read its images to know their size.
+        source_format, target_format: names from `rlossctl.weights.kinds`; replace the formats found from the
+            suffixes (and the input's content).
         onnx_options: heads, preprocessing inside, folding, precision and verification of an ONNX model.
 
     Raises:
-        UsageError: unknown suffix, or no way from the one format to the other.
-        VerificationError: what was written does not compute what the net computes.
-        RlossError: whatever is wrong with the input.
+        UsageError: the suffix is unknown, or the one format cannot be converted to the other.
+        VerificationError: the written file does not compute the same as the net.
+        RlossError: something is wrong with the input.
     """
     target = Path(out)
     kind = kinds.written_kind(target, target_format)
@@ -91,24 +92,24 @@ def convert(
             "these options are for ONNX files",
             where=out,
             found=f"the format {kind}",
-            expected="an output that ends in .onnx",
+            expected="an output file that ends in .onnx",
             advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision, --tolerance and "
             "--no-verify",
         )
     origin = NetOrigin(net, weights, placeholders or {}, dialect, allow_missing)
     data = DataOverrides(fold_bn, root, image_shape)
-    asked = _Asked(target, kind, source_format, data, outputs, classes, onnx_options)
+    request = _Request(target, kind, source_format, data, outputs, classes, onnx_options)
     if weights is None:
-        return _convert_one(origin, asked)
-    trained = _open(origin, asked)
+        return _convert_one(origin, request)
+    trained = _open(origin, request)
     if fold_bn:
         trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
-    return _write(trained, asked)
+    return _write(trained, request)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What `convert` is asked to write, and how; `target` and `kind` are the formats of output and input."""
+class _Request:
+    """What `convert` should write, and how; `target` and `kind` are the formats of output and input."""
 
     out: Path
     target: str
@@ -119,10 +120,10 @@ class _Asked:
     onnx: OnnxOptions | None
 
 
-def _convert_one(origin: NetOrigin, asked: _Asked) -> Verification | Rewritten | Transferred:
-    """One file alone: upgraded, with the net that it implies, or as weights without a net."""
-    file, out, target = Path(origin.prototxt), asked.out, asked.target
-    kind = asked.kind or kinds.kind_of(file)
+def _convert_one(origin: NetOrigin, request: _Request) -> Verification | Rewritten | Transferred:
+    """Converts a single file: upgraded, with the net that it implies, or as weights without a net."""
+    file, out, target = Path(origin.prototxt), request.out, request.target
+    kind = request.kind or kinds.kind_of(file)
     if kind == kinds.PROTOTXT or (kind == kinds.CAFFEMODEL and target in (kinds.CAFFEMODEL, kinds.PROTOTXT)):
         return rewrite(origin, out, kind, target)
     with implied_net(origin, kind) as implied:
@@ -130,34 +131,34 @@ def _convert_one(origin: NetOrigin, asked: _Asked) -> Verification | Rewritten |
             return transfer(file, out, kind, target)
         if target == kinds.PROTOTXT:
             return rewrite(implied.origin, out, kinds.PROTOTXT, target)
-        trained = _open(implied.origin, replace(asked, kind=kind))
-        return _write(replace(trained, notes=(f"net: {implied.reason}", *trained.notes)), asked)
+        trained = _open(implied.origin, replace(request, kind=kind))
+        return _write(replace(trained, notes=(f"net: {implied.reason}", *trained.notes)), request)
 
 
-def _open(origin: NetOrigin, asked: _Asked) -> TrainedNet:
+def _open(origin: NetOrigin, request: _Request) -> TrainedNet:
     return open_trained(
         origin,
-        asked.data,
-        asked.kind,
-        outputs=asked.outputs,
-        classes=asked.classes,
-        whole=asked.target != kinds.ONNX,
+        request.data,
+        request.kind,
+        outputs=request.outputs,
+        classes=request.classes,
+        whole=request.target != kinds.ONNX,
     )
 
 
-def _write(trained: TrainedNet, asked: _Asked) -> Verification:
-    writer = WRITERS.get(asked.target)
+def _write(trained: TrainedNet, request: _Request) -> Verification:
+    writer = WRITERS.get(request.target)
     if writer is None:
         raise UsageError(
-            "a net with weights is not written as a prototxt",
-            where=asked.out,
-            found=f"the format {asked.target}",
+            "a net with weights cannot be written as a prototxt",
+            where=request.out,
+            found=f"the format {request.target}",
             expected=", ".join(WRITERS),
-            advice="to upgrade a prototxt, give it alone",
+            advice="to upgrade a prototxt, give only the prototxt",
         )
-    if asked.target == kinds.ONNX:
-        return onnx.write(trained, asked.out, asked.onnx)
-    return writer(trained, asked.out)
+    if request.target == kinds.ONNX:
+        return onnx.write(trained, request.out, request.onnx)
+    return writer(trained, request.out)
 
 
 __all__ = ["OnnxOptions", "Rewritten", "Transferred", "Verification", "convert"]

@@ -1,4 +1,4 @@
-"""`rlossctl verify`: any two models, opened as streams of blobs and compared."""
+"""`rlossctl verify`: opens any two models as streams of blobs and compares them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from rlossctl.weights.onnxfile import load_onnx
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-LARGEST_INPUT = 2**28  # values of a batch that can be tried
+LARGEST_INPUT = 2**28  # the most values in a batch
 
 
 @dataclass(frozen=True)
 class Compared:
-    """How far two models are apart.
+    """How much two models differ.
 
     Attributes:
-        reference, candidate: what they are and what ran them.
-        missing: how many of the reference's blobs the candidate does not have.
+        reference, candidate: their names and what ran them.
+        missing: how many of the reference's blobs the candidate lacks.
         comparisons: every common blob on every image, in order.
     """
 
@@ -49,10 +49,10 @@ class Compared:
     outputs: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The result as text, line by line."""
         lines = [f"A: {self.reference}", f"B: {self.candidate}"]
         if self.missing:
-            lines.append(f"{self.missing} blobs of A have no blob of that name in B")
+            lines.append(f"{self.missing} blobs of A are missing in B")
         return [*lines, summary(self.comparisons, self.tolerance, self.outputs)]
 
     def check(self) -> None:
@@ -62,7 +62,7 @@ class Compared:
             raise mismatch(bad, self.tolerance, self.candidate, self.reference)
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The result for JSON."""
         return asdict(self)
 
 
@@ -78,18 +78,18 @@ def compare_named(
     tolerance: float,
     allow_missing: bool = False,
 ) -> Compared:
-    """Compares two models blob by blob where names coincide, on random images and on those of a list.
+    """Compares the blobs that have the same name in two models, on random images and on a list's photos.
 
     Args:
         reference, candidate: `NET.prototxt,WEIGHTS`, or one file: .onnx, .safetensors, .pt.
         placeholders, dialect: for prototxts.
-        images, root: a list of photos, and the folder of its names.
+        images, root: a list of photos, and its root folder.
         runtime: what runs the candidate: "own" (PyTorch or ONNX Runtime), or "opencv" (its Caffe importer).
-        tolerance: allowed largest difference, as a share of the blob's largest magnitude.
-        allow_missing: let weights lack layers; both models then have what the fillers draw.
+        tolerance: the largest difference allowed, as a share of the blob's largest magnitude.
+        allow_missing: let weights lack layers; both models then have their fillers' values there.
 
     Raises:
-        RlossError: a file cannot be opened, or the two have no blob in common.
+        RlossError: a file cannot be opened, or the two models have no blob in common.
     """
     first = open_blobs(reference, placeholders, dialect, allow_missing)
     if runtime == "opencv":
@@ -114,14 +114,14 @@ def compare_named(
 
 
 def _common_shape(first: BlobModel, second: BlobModel) -> Shape:
-    """What both take, None for sizes that may vary."""
+    """The input shape that both take, None for sizes that may vary."""
     shapes = first.input_shape, second.input_shape
     if len(shapes[0]) != len(shapes[1]) or any(a and b and a != b for a, b in zip(*shapes, strict=True)):
         texts = [" x ".join(str(size or "any") for size in shape) for shape in shapes]
         raise NetError(
             "the two models take images of different sizes",
             found=f"{texts[0]} and {texts[1]}",
-            expected="equal numbers of channels, and sizes that agree where they are fixed",
+            expected="equal numbers of channels, and the same sizes if both are fixed",
             advice="compare two forms of one net",
         )
     return tuple(a or b for a, b in zip(*shapes, strict=True))
@@ -133,16 +133,16 @@ def open_blobs(
     dialect: str = "auto",
     allow_missing: bool = False,
 ) -> BlobModel:
-    """A model of any format as a stream of blobs: `NET.prototxt,WEIGHTS`, or one file that holds both.
+    """Opens a model of any format as a stream of blobs: `NET.prototxt,WEIGHTS`, or one file with both.
 
     Raises:
-        UsageError: one file without the other.
+        UsageError: the net or the weights are missing.
     """
     if kinds.by_name(named) == kinds.ONNX:
         prototxt, comma, model = named.partition(",")
         if comma and not Path(named).exists():
             raise UsageError(
-                "an ONNX model goes without a net", where=named, found=prototxt, advice=f"write {model} alone"
+                "an ONNX model already has its net", where=named, found=prototxt, advice=f"write only {model}"
             )
         return open_onnx(Path(named))
     return torch_model(open_net(named, placeholders, dialect, allow_missing))
@@ -155,18 +155,18 @@ def torch_model(net: Net) -> TorchModel:
 
 
 def open_onnx(path: Path) -> OnnxModel:
-    """An ONNX file: the blobs that its metadata names, else every value of its graph.
+    """Opens an ONNX file with the blobs named in its metadata, else with every value of its graph.
 
     Raises:
-        WeightsError: no such file, no model, or weights outside of its folder.
-        NetError: inputs other than one batch of images, or photos in place of the net's input.
+        WeightsError: the file is missing or not a model, or its weights are outside its folder.
+        NetError: the model takes something other than one batch of images, or takes photos.
     """
     model = load_onnx(path)
     text = {entry.key: entry.value for entry in model.metadata_props}.get(KEY)
     card = ModelCard.from_json(text, path) if text else ModelCard()
     if card.preprocessing_inside:
         raise NetError(
-            "takes photos, and the other model the net's input",
+            "takes photos, but the other model takes the net's input",
             where=path,
             found="a model with the preprocessing inside",
             expected="models with one input",
@@ -178,7 +178,7 @@ def open_onnx(path: Path) -> OnnxModel:
 
 
 def _check_input(path: Path, model: ModelProto) -> None:
-    """One batch of images in float32, of sizes that can be tried."""
+    """Raises NetError unless the input is one float32 batch of images of a possible size."""
     from onnx import TensorProto
 
     weights = {entry.name for entry in model.graph.initializer}
@@ -202,7 +202,7 @@ def _check_input(path: Path, model: ModelProto) -> None:
             )
             or "no input",
             expected="one input, float32 (N, C, H, W)",
-            advice="compare models that rlossctl convert wrote",
+            advice="compare models written by `rlossctl convert`",
         )
 
 
@@ -217,10 +217,10 @@ def _opened(origin: NetOrigin) -> Net:
 def open_net(
     named: str, placeholders: Mapping[str, object] | None, dialect: str, allow_missing: bool = False
 ) -> Net:
-    """The net of `NET.prototxt,WEIGHTS`, or of a weights file that implies its net.
+    """Opens the net from `NET.prototxt,WEIGHTS`, or from a weights file that implies its net.
 
     Raises:
-        UsageError: one file without the other.
+        UsageError: the net or the weights are missing.
     """
     prototxt, comma, weights = named.partition(",")
     if comma:
@@ -231,8 +231,8 @@ def open_net(
             if implied is not None:
                 return _opened(replace(implied.origin, allow_missing=allow_missing))
     raise UsageError(
-        "is only half of a model",
+        "is only half a model",
         where=named,
         expected="NET.prototxt,WEIGHTS in one argument, an .onnx file, or weights that carry their net",
-        advice="name both files with a comma between them and no blank",
+        advice="join both file names with a comma, without a space",
     )

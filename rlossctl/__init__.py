@@ -1,4 +1,4 @@
-"""rlossctl: Caffe's segmentation nets and regularized losses, run and trained by PyTorch.
+"""rlossctl: runs and trains Caffe's segmentation nets and regularized losses in PyTorch.
 
     net = rlossctl.load_net("test.prototxt", "train_iter_9000.caffemodel", NUM_LABELS=21)
     outputs = net(data=image, label=label)
@@ -8,7 +8,7 @@
 
     loss = rlossctl.DenseCRFLoss(weight=2e-9, sigma_rgb=15, sigma_xy=100, scale_factor=0.5)
 
-Importing the package is cheap: torch is loaded when one of the names is first used.
+Importing the package is cheap: torch is loaded on first use of one of the names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pixel counts per class, and every score that follows from them: IoU, Dice, precision, recall, their means.
+"""Pixel counts per class, and the scores that follow from them: IoU, Dice, precision, recall, their means.
 
 Evaluation and the metric layers of a prototxt compute their figures here. A class that never occurs has no
-score (NaN); what a mean takes for it is the caller's choice, `Absent`.
+score (NaN); the caller chooses with `Absent` how a mean counts it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ ABSENT: dict[Absent, float | None] = {"skip": None, "zero": 0.0, "one": 1.0}
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """For each class the pixels that have it in the truth, in the prediction, and in both.
+    """For each class, how many pixels have it in the truth, in the prediction, and in both.
 
     Attributes:
-        hits, truth, predicted: integers [..., C]; leading axes are images where there are any.
+        hits, truth, predicted: integers [..., C]; leading axes, if any, are images.
     """
 
     hits: np.ndarray
@@ -30,10 +30,10 @@ class ClassCounts:
 
     @classmethod
     def of_masks(cls, truth: np.ndarray, masks: np.ndarray, ignore: int) -> ClassCounts:
-        """Counts of one image from masks that may overlap.
+        """The counts of one image, from masks that may overlap.
 
         Args:
-            truth: uint8 [H, W], ids in [0, C) or the ignore label; ignored pixels count nowhere.
+            truth: uint8 [H, W], ids in [0, C) or the ignore label; ignored pixels are not counted.
             masks: bool [C, H, W].
         """
         valid = truth != ignore
@@ -57,54 +57,54 @@ class ClassCounts:
         return np.stack([self.hits, self.truth, self.predicted], axis=-2)
 
     def images(self, places: Sequence[int]) -> ClassCounts:
-        """Of some images: [N, C]."""
+        """The counts of these images: [N, C]."""
         return ClassCounts(self.hits[places], self.truth[places], self.predicted[places])
 
     def image(self, index: int) -> ClassCounts:
-        """Of one image: [C]."""
+        """The counts of one image: [C]."""
         return ClassCounts(self.hits[index], self.truth[index], self.predicted[index])
 
     def sum(self) -> ClassCounts:
-        """Over all images: [C]."""
+        """The counts summed over all images: [C]."""
         return ClassCounts(
             *(part.sum(axis=0, dtype=np.int64, initial=0) for part in (self.hits, self.truth, self.predicted))
         )
 
     def pixel_accuracy(self) -> float | None:
-        """The share of counted pixels that are right; None when nothing was counted.
+        """The share of counted pixels that are right; None if nothing was counted.
 
-        For counts [C] of one class per pixel: masks that may overlap have no such share.
+        Only for counts [C] with one class per pixel; the share is undefined for masks that overlap.
         """
         total = int(self.truth.sum())
         return int(self.hits.sum()) / total if total else None
 
     def frequency_weighted_iou(self) -> float | None:
-        """The mean of the classes' IoU weighted by their true pixels, of counts as for `pixel_accuracy`."""
+        """The classes' mean IoU, weighted by their true pixels; counts as for `pixel_accuracy`."""
         total = int(self.truth.sum())
         return float(np.nansum(self.iou() * self.truth)) / total if total else None
 
     def miou(self, of: Sequence[int] | None = None, absent: Absent = "skip") -> float | None:
-        """Mean IoU of counts [C]; see `class_mean`."""
+        """Mean IoU from counts [C]; see `class_mean`."""
         return class_mean(self.iou(), of, absent)
 
     def mious(self, of: Sequence[int] | None = None) -> np.ndarray:
-        """Mean IoU along the leading axes, over the classes `of` that occur; NaN where none does."""
+        """Mean IoU for each entry of the leading axes, over the classes `of` that occur; NaN if none does."""
         return nan_mean(self.iou()[..., np.s_[:] if of is None else list(of)], -1)
 
     def iou(self) -> np.ndarray:
-        """Intersection over union, NaN where neither truth nor prediction has the class."""
+        """Intersection over union; NaN if neither truth nor prediction has the class."""
         return ratio(self.hits, self.truth + self.predicted - self.hits)
 
     def dice(self) -> np.ndarray:
-        """Twice the intersection over the sum of both, NaN as for `iou`. Also called F1."""
+        """F1: twice the intersection, over the sum of true and predicted pixels; NaN as for `iou`."""
         return ratio(2 * self.hits, self.truth + self.predicted)
 
     def precision(self) -> np.ndarray:
-        """The share of predicted pixels that are right, NaN where nothing was predicted."""
+        """The share of predicted pixels that are right; NaN if nothing was predicted."""
         return ratio(self.hits, self.predicted)
 
     def recall(self) -> np.ndarray:
-        """The share of true pixels that were found, NaN where the truth lacks the class."""
+        """The share of true pixels that were found; NaN if the truth lacks the class."""
         return ratio(self.hits, self.truth)
 
 
@@ -118,10 +118,10 @@ class CaffeScores:
 
 
 def caffe_scores(counts: ClassCounts) -> CaffeScores:
-    """What the rloss / DeepLab fork's SegAccuracy layer gives for counts [C] (seg_accuracy_layer.cpp).
+    """The values of the rloss / DeepLab fork's SegAccuracy layer for counts [C] (seg_accuracy_layer.cpp).
 
-    Caffe has other rules for classes that never occur: their IoU is 1, so that the mean is over all classes,
-    and a mean over nothing is 0.
+    Caffe has different rules for classes that never occur: their IoU is 1, so that the mean is over all
+    classes, and a mean over nothing is 0.
     """
     return CaffeScores(
         pixel_accuracy=counts.pixel_accuracy() or 0.0,
@@ -132,14 +132,14 @@ def caffe_scores(counts: ClassCounts) -> CaffeScores:
 
 @dataclass(frozen=True)
 class ImageWise:
-    """Averages of single images' scores, as in RankDice's appendix A; None where nothing is defined.
+    """Averages over the scores of single images, as in RankDice's appendix A; None if undefined.
 
-    A class that an image has neither in its truth nor in its prediction is left out of that image; one that
-    is only predicted counts 0. Images whose pixels are all ignored are left out.
+    An image leaves out classes that occur neither in its truth nor in its prediction; a class that is only
+    predicted counts as 0. Images whose pixels are all ignored are left out.
 
     Attributes:
-        miou_images, mdice_images: per image the mean over its classes, then the mean over images.
-        miou_classes, mdice_classes: per class the mean over images, then the mean over classes.
+        miou_images, mdice_images: each image's mean over its classes, then the mean over images.
+        miou_classes, mdice_classes: each class's mean over images, then the mean over classes.
         images: how many images have a score.
     """
 
@@ -151,7 +151,7 @@ class ImageWise:
 
 
 def image_wise(counts: ClassCounts, of: Sequence[int] | None = None) -> ImageWise:
-    """Image-wise averages of counts [N, C] over the classes `of` (all by default)."""
+    """Image-wise averages from counts [N, C] over the classes `of` (all by default)."""
     seen = counts.truth.sum(axis=1) > 0
     chosen = np.s_[:] if of is None else list(of)
     iou, dice = counts.iou()[seen][:, chosen], counts.dice()[seen][:, chosen]
@@ -165,13 +165,13 @@ def image_wise(counts: ClassCounts, of: Sequence[int] | None = None) -> ImageWis
 
 
 def ratio(part: np.ndarray, whole: np.ndarray, absent: float = np.nan) -> np.ndarray:
-    """part / whole in float64, `absent` where whole is 0; the shapes are broadcast."""
+    """part / whole in float64, or `absent` where whole is 0; shapes are broadcast."""
     occurs = np.asarray(whole) != 0
     return np.where(occurs, part / np.where(occurs, whole, 1), absent)
 
 
 def nan_mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """The mean of what is defined along an axis, NaN where nothing is."""
+    """The mean of the defined values along an axis; NaN if there are none."""
     defined = ~np.isnan(values)
     return ratio(np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis))
 
@@ -182,10 +182,10 @@ def class_mean(values: np.ndarray, of: Sequence[int] | None = None, absent: Abse
     Args:
         values: float [C], NaN for classes without a value.
         of: the classes that count, all by default.
-        absent: leave classes without a value out, or take 0 or 1 for them.
+        absent: leave out classes without a value, or count them as 0 or 1.
 
     Returns:
-        None where nothing is left.
+        None if nothing is left.
     """
     chosen = values if of is None else values[list(of)]
     fill = ABSENT[absent]

@@ -1,12 +1,12 @@
 """The main job on generated data: train, convert, evaluate, report. Used by `rlossctl demo`.
 
-Three ways to train one net are compared, each for the same number of updates with the same schedule:
+It compares three ways to train one net, each with the same number of updates and the same schedule:
 
 * pCE: partial cross-entropy on thin scribbles, in both phases;
-* pCE + DenseCRF: the same first phase; the second adds DenseCRFLoss;
+* pCE + DenseCRF: the same first phase; the second phase adds DenseCRFLoss;
 * full masks: cross-entropy on every pixel, in both phases.
 
-So the second row differs from the first by the loss alone.
+So the second row differs from the first only in the loss.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.training import train
 
 TRAIN_IMAGES, VAL_IMAGES, SIZE = 240, 80, (97, 129)
-# Chosen on seeds 100 and 101 and then left alone; docs/demo.md has the figures, and those of other seeds.
+# Chosen on seeds 100 and 101 and not changed since; docs/demo.md has the figures for these and other seeds.
 DENSECRF = {"DENSECRF_LOSS_WEIGHT": "5e-6", "BI_XY_STD": "8", "BI_RGB_STD": "15"}
 PICTURES = 8
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One row: its name, the list it trains on, and the net of the second phase."""
+    """One row: its name, its folder, the training list, and the net of the second phase."""
 
     name: str
     folder: str
@@ -52,7 +52,7 @@ RECIPES = (
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Rows by name, the report's page, and how long everything took in seconds."""
+    """Rows by name, the report's page, and the total time in seconds."""
 
     evaluations: Mapping[str, Evaluation]
     page: Path
@@ -68,13 +68,13 @@ def run_demo(
     """Runs the whole job below `out`; files of an earlier run are replaced.
 
     Args:
-        out: data/, one folder per recipe (snapshots, logs, model.onnx) and report/ come to lie here.
-        seed: of the data set and of all trainings.
-        say: gets a line per step.
+        out: gets data/, one folder per recipe (snapshots, logs, model.onnx) and report/.
+        seed: the seed for the data set and all training runs.
+        say: called with one line per step.
         densecrf: the loss's weight and standard deviations, as the prototxt's placeholders.
 
     Raises:
-        VerificationError: an exported model does not compute what the net computes.
+        VerificationError: an exported model does not compute the same as the net.
         RlossError: `out` cannot be written.
     """
     start = time.monotonic()
@@ -112,7 +112,7 @@ class _Job:
         self.first_phase: dict[str, Path] = {}  # train list -> weights, so that a phase is trained once
 
     def run(self, recipe: Recipe) -> Evaluation:
-        """Both phases, conversion and evaluation of one row."""
+        """Trains both phases of one row, then converts and evaluates."""
         placeholders = self._placeholders(recipe)
         first = self.first_phase.get(recipe.train_list)
         if first is None:

@@ -1,4 +1,4 @@
-"""What `rlossctl doctor` checks: everything is really tried, not only looked up."""
+"""The checks of `rlossctl doctor`: everything is actually tried, not only looked up."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ import rlossctl
 from rlossctl.errors import RlossError
 from rlossctl.words import counted
 
-# Distributions whose module has another name; two builds of ONNX Runtime install the same one.
+# Distributions whose module has another name; two builds of ONNX Runtime install the same module.
 _MODULES = {
     "onnxruntime-gpu": "onnxruntime",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "protobuf": "google.protobuf",
 }
-_FORMS_OF_ALL = {"all", "dev"}  # extras that are not a feature of their own
+_FORMS_OF_ALL = {"all", "dev"}  # extras that only combine others
 _LITTLE_SPACE = 2**30
 
 
@@ -38,11 +38,11 @@ class Check:
     """One thing that was tried.
 
     Attributes:
-        section, name: what it is.
-        works: whether it does; None for a fact that can neither work nor fail.
-        essential: whether rlossctl is of no use without it.
-        detail: version, device, error: what was found.
-        fix: the command or step that repairs it, where it does not work.
+        section, name: what was tried.
+        works: whether it works; None for a fact, which can neither work nor fail.
+        essential: whether rlossctl is useless without it.
+        detail: what was found: a version, a device or an error.
+        fix: the command or step that repairs it if it does not work.
     """
 
     section: str
@@ -54,7 +54,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Tries everything, in the order of the output. Loads torch and ONNX Runtime; takes a few seconds."""
+    """Tries everything in the order of the output. Loads torch and ONNX Runtime, and takes a few seconds."""
     return [
         *_machine(),
         *_packages(),
@@ -71,7 +71,7 @@ def healthy(checks: list[Check]) -> bool:
 
 
 def format_checks(checks: list[Check]) -> str:
-    """A table by section, a fix for everything that is missing, and a verdict in one line."""
+    """A table by section, a fix for everything that is missing, and a one-line verdict."""
     width = max(len(check.name) for check in checks)
     lines = [f"rlossctl {rlossctl.__version__}"]
     section = None
@@ -107,13 +107,13 @@ def _word(check: Check) -> str:
 
 
 def _attempt(action: Callable[[], str]) -> tuple[bool, str]:
-    """Whether an action works, and what it says: a broken package can raise anything at all."""
+    """Whether an action works, and its text or its error: a broken package can raise anything."""
     try:
         return True, action()
     except RlossError as error:
         return False, f"{error.message}: {error.found}"
     except Exception as error:
-        text = re.sub(r"^/\S+:\d+ .*?\) ", "", str(error).strip().split("\n")[0])  # where in the C++ source
+        text = re.sub(r"^/\S+:\d+ .*?\) ", "", str(error).strip().split("\n")[0])  # without the C++ location
         return False, f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -147,11 +147,11 @@ def _machine() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    """The packages that the installed rlossctl says it needs, each really imported."""
+    """The packages that the installed rlossctl requires, each actually imported."""
     try:
         requirements = importlib.metadata.requires("rlossctl") or []
     except importlib.metadata.PackageNotFoundError:
-        found = "not installed, so nothing says what it needs"
+        found = "not installed, so its requirements are unknown"
         yield Check("packages", "rlossctl", False, True, found, "pip install -e .  # in the checkout")
         return
     seen: set[str] = set()
@@ -173,7 +173,7 @@ def _packages() -> Iterator[Check]:
 
 def _version(module: str, distribution: str) -> str:
     importlib.import_module(module)
-    for name in (distribution, module):  # onnxruntime comes under either name
+    for name in (distribution, module):  # onnxruntime is installed under either name
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
     return "unknown version"
@@ -259,7 +259,7 @@ def _filter() -> Iterator[Check]:
 
 
 def _filter_on(device: str) -> str:
-    """Which kernel filters on a device; it is run on a small image, and compared with the torch twin."""
+    """Runs a device's kernel on a small image, compares it with the torch twin, and says which one it is."""
     import torch
 
     from rlossctl.bilateral import backend, bilateral_filter
@@ -268,7 +268,7 @@ def _filter_on(device: str) -> str:
     generator = torch.Generator().manual_seed(0)
     image = (torch.rand(1, 3, 12, 16, generator=generator) * 255).to(device)
     values = torch.rand(1, 2, 12, 16, generator=generator).to(device)
-    # Widths that put no pixel on a border of two simplices, where rounding decides between them.
+    # With these sigmas, no pixel is on a border of two simplices, where rounding would decide between them.
     sigmas = (5.1, 30.3)
     filtered = bilateral_filter(values, image, *sigmas)
     expected = bilateral_filter(values.double(), image.double(), *sigmas)  # always the torch twin
@@ -317,12 +317,12 @@ def _provider_fix(provider: str) -> str | None:
     if not _nvidia_driver():
         return None
     if provider == "TensorrtExecutionProvider":
-        return "pip install tensorrt  # only if you want TensorRT; CUDA works without"
+        return "pip install tensorrt  # only if you want TensorRT; CUDA works without it"
     return "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 def _run_tiny_model(provider: str) -> str:
-    """Makes y = x + x, opens a session on the provider alone, runs it and checks the answer."""
+    """Runs a model of y = x + x in a session with only this provider, and checks the answer."""
     import numpy as np
     import onnxruntime
     from onnx import TensorProto, helper
@@ -333,7 +333,7 @@ def _run_tiny_model(provider: str) -> str:
     model = helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints the libraries that it does not find
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the libraries that it cannot find
         if provider != "CPUExecutionProvider":
             getattr(onnxruntime, "preload_dlls", lambda: None)()
         session = onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)

@@ -1,8 +1,8 @@
-"""The few exception types of the house.
+"""This package's few exception types.
 
-An error is raised where the fact is known and says four things: where it happened, what was found,
-what was expected, and what to do about it. The command line prints it as one paragraph and exits
-with the type's `exit_code`.
+An error is raised where the problem is known, and says four things: where it happened, what was found, what
+was expected, and what to do about it. The command line prints it as one paragraph and exits with the type's
+`exit_code`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ LONGEST = 4000  # characters of a part of a message; the longest that says somet
 
 
 class RlossError(Exception):
-    """Base of every error that a user can cause and mend.
+    """Base of every error that a user can cause and fix.
 
     Args:
-        message: one sentence that says what is wrong.
+        message: one sentence on what is wrong.
         where: file, file:line, layer or blob.
-        found: what was met there.
+        found: what was there.
         expected: what should have been there.
         advice: what to do next.
     """
@@ -52,7 +52,7 @@ class RlossError(Exception):
 
 
 def shortened(value: object, longest: int = LONGEST) -> str:
-    """A name or value of a file for people: its middle is left out where it is longer than `longest`."""
+    """A name or value for a message; if it is longer than `longest`, its middle is left out."""
     text = str(value)
     if len(text) <= longest:
         return text
@@ -60,7 +60,7 @@ def shortened(value: object, longest: int = LONGEST) -> str:
 
 
 class RlossWarning(UserWarning):
-    """Something that makes a result doubtful without making it impossible."""
+    """A problem that makes a result doubtful, but not impossible."""
 
 
 class PrototxtError(RlossError):
@@ -68,22 +68,22 @@ class PrototxtError(RlossError):
 
 
 class WeightsError(RlossError):
-    """A weights or state file that is damaged, or does not fit the net."""
+    """A weights or state file that is damaged or does not fit the net."""
 
 
 class NetError(RlossError):
-    """A graph that cannot be built or run: unknown types, blobs or impossible shapes.
+    """A graph that cannot be built or run: unknown types or blobs, or impossible shapes.
 
     Attributes:
-        samples: rows of the batch that are at fault, where the layer that raises it knows them.
-        batch_size: rows of the batch that `samples` counts in.
+        samples: the faulty rows of the batch, if the layer that raises the error knows them.
+        batch_size: how many rows the batch has.
     """
 
     samples: list[int] | None = None
     batch_size = 0
 
     def name_files(self, files: list[str]) -> None:
-        """Adds the names of the faulty samples, given those of the whole batch."""
+        """Adds the file names of the faulty samples; `files` are the names for the whole batch."""
         if self.samples is None or self.batch_size != len(files):
             return
         names = ", ".join(files[row] for row in self.samples[:5]) + (", ..." if len(self.samples) > 5 else "")
@@ -102,6 +102,6 @@ class UsageError(RlossError):
 
 
 class VerificationError(RlossError):
-    """What was written does not compute what was read."""
+    """The written file does not compute the same as the original."""
 
     exit_code = 3

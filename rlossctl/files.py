@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or a second run never loses what was there; bounded reading."""
+"""Writes files so that a crash, a full disk or a second run never loses the old file; reads with a limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import BinaryIO, TypedDict
 from rlossctl.errors import RlossError
 
 LARGEST_LISTING = 2**30  # bytes; ImageNet's list has 50 MB
-_PIECE = 2**20  # bytes read at a time where the size is not known
+_PIECE = 2**20  # bytes to read at a time if the size is unknown
 _ABOUT_WRITING = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -33,7 +33,7 @@ _ABOUT_WRITING = (
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Yields a binary file; on success it is fsynced and renamed to `path`, on failure it is removed.
+    """Yields a binary file. On success it is fsynced and renamed to `path`; on failure it is removed.
 
     Raises:
         RlossError: the folder does not exist or cannot be written.
@@ -60,7 +60,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """As `atomic_write`, for writers that need a name: yields one, and renames what is there to `path`.
+    """Like `atomic_write`, for writers that need a name: yields a name, and renames the file to `path`.
 
     Raises:
         RlossError: the folder does not exist or cannot be written.
@@ -76,7 +76,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield written
         give_name(written, target)
     except OSError as error:
-        if error.errno not in _ABOUT_WRITING:  # whoever writes may read other files, too
+        if error.errno not in _ABOUT_WRITING:  # the writer may also read other files
             raise
         raise cannot_write(target, error) from error
     finally:
@@ -84,10 +84,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def give_name(written: Path, target: Path) -> None:
-    """Renames a finished file, which is on the disk with its new name before this returns."""
+    """Renames a finished file. The file and its new name are on disk before this returns."""
     _fsync(written)
     os.replace(written, target)
-    # A folder that cannot be opened or synced (some network file systems) keeps the name in its own time.
+    # A folder that cannot be opened or synced (on some network file systems) stores the name later.
     with contextlib.suppress(OSError):
         _fsync(target.parent)
 
@@ -101,7 +101,7 @@ def _fsync(path: Path) -> None:
 
 
 def _part_of(target: Path) -> _Part:
-    """How the unfinished file is called: after its target and the process that writes it."""
+    """The name of the unfinished file: after its target and the process that writes it."""
     owner = f"{_host()}-{os.getpid()}"
     return {"prefix": f".{target.name[:100]}.{owner}.", "suffix": ".part", "dir": target.parent}
 
@@ -114,7 +114,7 @@ class _Part(TypedDict):
 
 @cache
 def remove_leftovers(folder: Path) -> None:
-    """Removes what processes of this machine that are gone left unfinished in a folder, once a process."""
+    """Removes unfinished files of this machine's dead processes from a folder; runs once per process."""
     pattern = re.compile(rf"\..+\.{re.escape(_host())}-(\d+)\.\w+\.part")
     for name in os.listdir(folder):
         match = pattern.fullmatch(name)
@@ -131,7 +131,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is somebody else's
+    except OSError:  # it belongs to another user
         return True
     return True
 
@@ -141,7 +141,7 @@ def _host() -> str:
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Refuses what has no end: a device would be read until the memory is full, a pipe for ever.
+    """Refuses endless files: reading a device would fill the memory, and reading a pipe would never end.
 
     Raises:
         OSError: it is missing, a folder, a device, a pipe or a socket.
@@ -159,7 +159,7 @@ def read_regular(path: str | os.PathLike[str], largest: int) -> bytes:
     """The content of a regular file.
 
     Args:
-        largest: bytes that it may have.
+        largest: the most bytes that it may have.
 
     Raises:
         OSError: it cannot be read, is not a regular file, or is larger.
@@ -208,7 +208,7 @@ def read_listing(path: str | os.PathLike[str]) -> str:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Creates `path` with its parents; an error names the folder and the reason."""
+    """Creates `path` and its parents; an error names the folder and the reason."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raises what writing the file at the end of a long run would raise, as far as that can be seen now."""
+    """Raises the error now that writing the file would raise after a long run, if it can be foreseen."""
     target = Path(path)
     reason = 0
     if target.is_dir():
@@ -238,7 +238,7 @@ def cannot_write(path: Path, error: OSError) -> RlossError:
         where=path,
         found=error.strerror or str(error),
         expected="an existing folder with write permission and free space",
-        advice="create the folder, change its permissions, or name another one",
+        advice="create the folder, change its permissions, or choose another one",
     )
 
 

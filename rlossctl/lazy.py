@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first used, so that importing a package costs nothing."""
+"""Packages that import their names on first use, so that importing the package costs nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 
 def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """A package's `__getattr__` for names that live in its modules, or in other packages.
+    """A package's `__getattr__` for names defined in its modules or in other packages.
 
     Args:
         homes: name -> module, relative to the package with a leading dot.

@@ -1,4 +1,4 @@
-"""Packages that only some files or layers need: the extras of pyproject.toml."""
+"""Imports packages that only some files or layers need: the extras in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import ModuleType
 
 from rlossctl.errors import RlossError
 
-_EXTRAS = {"cv2": "opencv", "h5py": "hdf5", "scipy": "mat"}  # the others are named like their package
+_EXTRAS = {"cv2": "opencv", "h5py": "hdf5", "scipy": "mat"}  # other extras are named after their package
 
 
 def needed(
@@ -16,13 +16,13 @@ def needed(
     """Imports a module of an optional package.
 
     Args:
-        message: what needs it, as the error says it.
+        message: the error's message: what needs the package.
         where: file or layer, for the error.
-        error: type of the error.
-        otherwise: what to do in place of installing the package.
+        error: the error's type.
+        otherwise: what to do instead of installing the package.
 
     Raises:
-        RlossError: of type `error`; the package is not installed.
+        RlossError: of type `error`, if the package is not installed.
     """
     try:
         return importlib.import_module(module)

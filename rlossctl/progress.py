@@ -1,4 +1,4 @@
-"""How far a long pass is: a bar on a terminal, a plain line now and then elsewhere."""
+"""Shows the progress of a long pass: a bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yields the items and reports on the standard error stream how many are done."""
+    """Yields the items, and reports on standard error how many are done."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 

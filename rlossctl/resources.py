@@ -1,4 +1,4 @@
-"""What comes with rlossctl: where its files lie, and its nets by name."""
+"""Finds the files that come with rlossctl, and its nets by name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def configs_dir() -> Path:
-    """The folder of the prototxts that come with rlossctl.
+    """The folder with rlossctl's own prototxts.
 
-    A wheel holds them inside the package; in a checkout, also one installed with `pip install -e`, they lie
-    beside it.
+    A wheel has it inside the package. In a checkout, even if installed with `pip install -e`, it is beside
+    the package.
 
     Raises:
         RlossError: neither folder exists.
@@ -33,7 +33,7 @@ def configs_dir() -> Path:
 
 
 def is_named(path: str | os.PathLike[str]) -> bool:
-    """Whether this is not a file but the name of a net or solver that comes with rlossctl (`demo/train`)."""
+    """Whether this is the name of a net or solver that comes with rlossctl (`demo/train`), not a file."""
     if os.path.isfile(path):
         return False
     from rlossctl import configs
@@ -42,14 +42,14 @@ def is_named(path: str | os.PathLike[str]) -> bool:
 
 
 def named_text(path: str | os.PathLike[str]) -> str:
-    """The prototxt of such a name."""
+    """The prototxt with this name."""
     from rlossctl import configs
 
     return configs.text(Path(path).as_posix())
 
 
 def similar_names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of nets and solvers that may be meant by a path; none where it is a file."""
+    """Names of nets and solvers that the user may have meant by a path; empty if it is a file."""
     if os.path.exists(path):
         return []
     from rlossctl import configs

@@ -1,4 +1,4 @@
-"""What the user lets this process run: no file from elsewhere runs as a program unless they say so."""
+"""What the user allows this process to run: files from elsewhere never run as programs without consent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PYTHON_LAYERS: ContextVar[bool] = ContextVar("python_layers", default=False)
 
 @contextlib.contextmanager
 def python_layers_allowed() -> Iterator[None]:
-    """Inside the block, nets may load the modules that their layers of type Python name.
+    """Inside the block, nets may load the modules named by their layers of type Python.
 
     Such a module is a program with all the rights of this process: read it before you allow it.
     """
@@ -23,5 +23,5 @@ def python_layers_allowed() -> Iterator[None]:
 
 
 def allows_python_layers() -> bool:
-    """Whether the caller stands inside `python_layers_allowed`."""
+    """Whether the caller is inside `python_layers_allowed`."""
     return _PYTHON_LAYERS.get()

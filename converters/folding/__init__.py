@@ -1,1 +1,1 @@
-"""Layers folded into their neighbours: statistics into BN, per-channel layers into the layer before."""
+"""Folds statistics into BN layers, and per-channel layers into the layer before them."""

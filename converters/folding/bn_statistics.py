@@ -1,4 +1,4 @@
-"""Folding BN: statistics of a list of images into scale and shift, as SegNet's compute_bn_statistics does."""
+"""Folds the statistics of a list of images into BN's scale and shift, as SegNet's compute_bn_statistics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlossctl.words import counted
 
 
 class _Statistics:
-    """Means over batches of a BN layer's batch mean and biased batch variance."""
+    """A BN layer's batch mean and biased batch variance, averaged over batches."""
 
     def __init__(self, module: BN) -> None:
         self.mean = self.variance = torch.zeros((), dtype=torch.float64)
@@ -29,17 +29,17 @@ class _Statistics:
 
 @torch.no_grad()
 def fold_bn(net: Net) -> tuple[str, ...]:
-    """Turns every BN layer of mode LEARN into mode INFERENCE, in place.
+    """Switches every BN layer from mode LEARN to mode INFERENCE, in place.
 
-    The net's data layer supplies each sample of its list once (the last batch is filled from the start).
-    Statistics are the means over batches of the batches' own mean and biased variance: the original means
-    to make the variance unbiased, but divides integers, so that its factor is 1.
+    The net's data layer supplies each sample of its list once (the last batch is filled from the start). The
+    statistics are each batch's mean and biased variance, averaged over batches. The original tries to make
+    the variance unbiased, but it divides integers, so its factor is 1.
 
     Returns:
-        What was done, in a sentence.
+        A sentence on what was done.
 
     Raises:
-        UsageError: no BN layer learns, or no data layer reads a list.
+        UsageError: the net has no BN layer that learns, or no data layer that reads a list.
     """
     layers = [
         (layer, layer.module) for layer in net.layers if isinstance(layer.module, BN) and layer.module.learns
@@ -51,7 +51,7 @@ def fold_bn(net: Net) -> tuple[str, ...]:
             where=net.file.path,
             found=f"{len(layers)} BN layers with bn_mode LEARN, {len(readers)} data layers with a list",
             expected="the training prototxt: BN layers that learn, and the data layer that they learned from",
-            advice="leave out --fold-bn, or name the training prototxt",
+            advice="leave out --fold-bn, or give the training prototxt",
         )
     batch = net.shapes[readers[0].tops[0]][0]
     samples = int(net.sources[readers[0].name].state()["samples"])
@@ -63,7 +63,7 @@ def fold_bn(net: Net) -> tuple[str, ...]:
         _fold(module, values.mean / values.batches, values.variance / values.batches)
         layer.message.bn_param.bn_mode = BNParameter.INFERENCE
     return (
-        f"folded {counted(len(layers), 'BN layer')} by {counted(samples, 'image')} in batches of {batch}",
+        f"folded {counted(len(layers), 'BN layer')}, using {counted(samples, 'image')} in batches of {batch}",
     )
 
 

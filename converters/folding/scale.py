@@ -1,4 +1,4 @@
-"""Folding the per-channel layers behind a linear layer into its weights: all that inference needs of them."""
+"""Folds the per-channel layers after a linear layer into its weights, which is enough for inference."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Affine = tuple[Tensor, Tensor]  # factor and term of each channel, float64
 def fold_scale(deploy: Deploy) -> tuple[Deploy, dict[str, str]]:
     """Folds BatchNorm with stored statistics, Scale, Bias and BN in INFERENCE into the linear layer before.
 
-    A chain of them is folded if nobody else reads the blobs between and none of these is an output. Products
-    are computed in double precision. The net's own layers are left as they are; layers that share both their
-    weights and what is folded into them share the new weights, too.
+    A chain of such layers is folded if other layers do not read the blobs in between and none of those blobs
+    is an output. Products are computed in double precision. The net's own layers do not change. Layers with
+    the same weights and the same folded layers also share the new weights.
 
     Returns:
-        The part with fewer layers, and for each name that it no longer has the layer that this one went into
-        (a chain has the name of its last layer): as many as there were layers folded.
+        The part with fewer layers, and a mapping from each layer name that is gone to the layer it went into
+        (a chain takes the name of its last layer). It has as many entries as there are folded layers.
     """
     readers = _readers(deploy)
     shared: dict[tuple[int, ...], list[nn.Parameter]] = {}
@@ -47,7 +47,7 @@ def fold_scale(deploy: Deploy) -> tuple[Deploy, dict[str, str]]:
         key = tuple(id(blob) for module in modules for blob in module.blobs)
         if key not in shared:
             shared[key] = _folded(layer.module, _affine(modules[1:]))
-        # It makes the last layer's value, so it has its name.
+        # It computes the last layer's value, so it takes that layer's name.
         node = replace(layer.node, name=last.name, tops=last.tops)
         new[number] = LayerNode(node, _with_blobs(layer.module, shared[key]))
         gone.update(chain)
@@ -57,7 +57,7 @@ def fold_scale(deploy: Deploy) -> tuple[Deploy, dict[str, str]]:
 
 
 def _readers(deploy: Deploy) -> dict[tuple[int, int], list[int]]:
-    """(number of the layer, its top) -> numbers of the layers that read this value; -1 for an output."""
+    """(layer number, top) -> numbers of the layers that read this value; -1 for an output."""
     current: dict[str, tuple[int, int]] = {}
     readers: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, layer in enumerate(deploy.layers):
@@ -133,7 +133,7 @@ def _folded(module: Layer, affine: Affine) -> list[nn.Parameter]:
 
 
 def _along_outputs(module: Layer, factor: Tensor) -> Tensor:
-    """The outputs' factors, shaped so that they multiply the weight."""
+    """The factors of the outputs, shaped to multiply the weight."""
     weight = module.blobs[0]
     if isinstance(module, InnerProduct):
         return factor if module.transpose else factor[:, None]
@@ -147,7 +147,7 @@ def _along_outputs(module: Layer, factor: Tensor) -> Tensor:
 
 
 def _with_blobs(module: Layer, blobs: list[nn.Parameter]) -> Layer:
-    """A twin of a layer with other weights."""
+    """A copy of a layer with other weights."""
     twin = copy.copy(module)
     twin._modules = {**module._modules, "blobs": nn.ParameterList(blobs)}
     return twin

@@ -1,1 +1,1 @@
-"""Weights in other programs' files, and old Caffe files in today's form: one file per format."""
+"""Writes weights in other programs' formats, and upgrades old Caffe files: one file per format."""

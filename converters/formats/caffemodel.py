@@ -1,4 +1,4 @@
-"""Binary caffemodel, layer by layer as Caffe's Net::ToProto writes it."""
+"""Binary caffemodel, layer by layer, as Caffe's Net::ToProto writes it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """PyTorch checkpoint: {"state_dict": {"<layer>/<index>": tensor}, "shared", "prototxt", "source"}, and
-"caffemodel" where it was made of one (see rlossctl.weights.caffemodel_frame).
+"caffemodel" if it was made from one (see rlossctl.weights.caffemodel_frame).
 
-Tensors, text and plain containers only, so `torch.load(path, weights_only=True)` reads it.
+It has only tensors, text and plain containers, so `torch.load(path, weights_only=True)` reads it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def write(trained: TrainedNet, out: Path) -> Verification:
 
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """The file's bytes; `shared`, `source` and `untrained` are JSON in other formats and containers here."""
+    """The file's bytes; `shared`, `source` and `untrained`, JSON in other formats, are containers here."""
     content = {
         "state_dict": {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()},
         **{

@@ -13,7 +13,7 @@ from rlossctl.net.saved import as_array
 
 
 def owned_blobs(net: Net) -> dict[str, Tensor]:
-    """`<layer>/<index>` -> tensor, each shared blob once, under its owner's name."""
+    """`<layer>/<index>` -> tensor; each shared blob once, under its owner's name."""
     return {f"{entry.layer}/{entry.index}": entry.tensor.detach() for entry in net.learnable}
 
 
@@ -34,8 +34,8 @@ def arrays(net: Net) -> dict[str, np.ndarray]:
 
 
 def metadata(trained: TrainedNet) -> dict[str, str]:
-    """What travels with the tensors: the net, what its layers share, the files' names and hashes, and
-    layers that had no weights."""
+    """The tensors' metadata: the net, what its layers share, the files' names and hashes, and layers that had
+    no weights."""
     untrained = {"untrained": json.dumps(list(trained.untrained))} if trained.untrained else {}
     return {
         "prototxt": trained.net_text(),

@@ -1,4 +1,4 @@
-"""Old nets, solvers and weights in today's form: Caffe's upgrade_net_proto_text and its two siblings."""
+"""Upgrades old nets, solvers and weights, as Caffe's upgrade_net_proto_text and its two siblings do."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rlossctl.weights.kinds import CAFFEMODEL, PROTOTXT
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What was rewritten.
+    """The result of an upgrade.
 
     Attributes:
-        dialect: whose newest form was written.
+        dialect: the Caffe fork whose newest form was written.
         notes: what changed, and what was left out.
     """
 
@@ -32,28 +32,28 @@ class Rewritten:
     notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The result as text, line by line."""
         return [f"wrote {self.out} ({self.dialect})", "verified: read back and equal", *self.notes]
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The result for JSON."""
         return asdict(self)
 
 
 def rewrite(origin: NetOrigin, out: Path, kind: str | None = None, target: str | None = None) -> Rewritten:
     """Writes a net or solver prototxt, or a binary caffemodel, as the newest Caffe of its dialect would.
 
-    A prototxt gives a prototxt; a caffemodel gives a caffemodel, or a prototxt of the net inside it without
-    its weights. Comments are not kept, as in Caffe. A caffemodel that is in today's form already is copied
-    byte for byte.
+    A prototxt becomes a prototxt. A caffemodel becomes a caffemodel, or a prototxt of the net inside, without
+    weights. As in Caffe, comments are lost. A caffemodel that is already in the current form is copied byte
+    for byte.
 
     Args:
-        origin: its prototxt is the one file: a net, a solver or a binary caffemodel.
-        kind, target: the formats of it and of `out`, where suffixes and content do not tell.
+        origin: its prototxt is the only input file: a net, a solver or a binary caffemodel.
+        kind, target: the formats of that file and of `out`, if suffixes and content do not show them.
 
     Raises:
-        UsageError: another kind of output.
-        PrototxtError: an input that Caffe cannot upgrade either.
+        UsageError: the input cannot become this kind of output.
+        PrototxtError: Caffe could not upgrade the input either.
     """
     file = Path(origin.prototxt)
     text = (kind or kinds.kind_of(file)) == PROTOTXT
@@ -63,8 +63,8 @@ def rewrite(origin: NetOrigin, out: Path, kind: str | None = None, target: str |
             "weights are missing",
             where=file,
             found=f"one input, to be written as {out.name}",
-            expected="NET.prototxt WEIGHTS.caffemodel; one prototxt alone is upgraded to .prototxt",
-            advice="add the other file, or name a .prototxt as the output",
+            expected="NET.prototxt WEIGHTS.caffemodel, or a single prototxt to upgrade to .prototxt",
+            advice="add the other file, or choose a .prototxt as the output",
         )
     if not text and target == CAFFEMODEL:
         return _rewrite_binary(_binary(file), out, origin.dialect)
@@ -86,7 +86,7 @@ def _rewrite_net(net: NetFile, reason: str, out: Path) -> Rewritten:
 
 
 def _rewrite_binary(model: CaffeModel, out: Path, dialect: str) -> Rewritten:
-    """Whether there is anything to upgrade shows in the messages without their blobs, which are small."""
+    """Upgrades a caffemodel. The small messages without blobs show whether that is necessary."""
     param, name, reason = wire.decode_net(model.message_bytes(), model.path, dialect)
     file = net_file(param, model.path, dialect=name)
     notes = (f"dialect {name}: {reason}", *file.notes)
@@ -94,7 +94,7 @@ def _rewrite_binary(model: CaffeModel, out: Path, dialect: str) -> Rewritten:
         model.save(out)
         if _binary(out).view != model.view:
             raise _different(out)
-        return Rewritten(str(out), name, (*notes, "in today's form already: copied byte for byte"))
+        return Rewritten(str(out), name, (*notes, "already in the current form: copied byte for byte"))
     whole = wire.decode_net(model.to_bytes(), model.path, name)[0]
     new = modernize(net_file(whole, model.path, dialect=name).param, name)
     _write_binary(out, new, name)
@@ -102,7 +102,7 @@ def _rewrite_binary(model: CaffeModel, out: Path, dialect: str) -> Rewritten:
 
 
 def _upgrade_inline(solver: SolverParameter, where: str, dialect: str) -> tuple[str, ...]:
-    """Upgrades the nets inside a SolverParameter in place, which Caffe forgets; returns the notes."""
+    """Upgrades the nets inside a SolverParameter in place, which Caffe does not do; returns the notes."""
     inline: list[NetParameter] = [
         getattr(solver, name) for name in ("net_param", "train_net_param") if solver.HasField(name)
     ]
@@ -122,7 +122,7 @@ def _binary(file: Path) -> CaffeModel:
             where=file,
             found="an HDF5 caffemodel",
             expected="a binary caffemodel, or a prototxt",
-            advice="give the prototxt too: rlossctl convert NET WEIGHTS -o OUT",
+            advice="also give the prototxt: rlossctl convert NET WEIGHTS -o OUT",
         )
     return model
 
@@ -144,9 +144,9 @@ def _write_binary(out: Path, expected: NetParameter, dialect: str) -> None:
 
 def _different(out: Path) -> VerificationError:
     return VerificationError(
-        "does not read back as what was written",
+        "reads back differently from what was written",
         where=out,
-        found="another message",
+        found="a different message",
         expected="the same message",
         advice="nothing was written; report the input file",
     )

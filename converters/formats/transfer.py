@@ -1,6 +1,6 @@
-"""One weights file into another, without a net: blobs bit for bit, and what the format can hold of the rest.
+"""Converts one weights file to another, without a net: blobs bit for bit, and the rest if the format allows.
 
-`TRANSFERS` is the whole of it: what becomes what, by which function, and what is lost on the way.
+`TRANSFERS` lists every conversion: from which format to which, the function, and what is lost.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from rlossctl.weights.kinds import CAFFEMODEL, CAFFEMODEL_H5, CHECKPOINT, SAFETE
 from rlossctl.weights.wire import encode_bytes
 from rlossctl.words import counted
 
-# Axes of a layer's blobs by type, for legacy files that state four of each; others lose the 1s on their left.
+# Axes of a layer's blobs by type, for legacy files that give four for each; other blobs lose leading 1s.
 RANKS = {"Convolution": (4, 1), "Deconvolution": (4, 1), "InnerProduct": (2, 1)}
 IMAGE, NET = "caffemodel", "prototxt"  # keys of the metadata
 
 
 @dataclass(frozen=True)
 class Transferred:
-    """What was written.
+    """The result of a conversion.
 
     Attributes:
         method: how it was checked, in words.
-        notes: what the new file does not hold.
+        notes: what the new file lacks.
     """
 
     out: str
@@ -57,18 +57,18 @@ class Transferred:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The result as text, line by line."""
         return [f"wrote {self.out}", f"verified: {self.method}", *self.notes]
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The result for JSON."""
         return asdict(self)
 
 
 class Transfer(NamedTuple):
-    """One way: `write(weights, file)` returns how it was checked; `lost` says what the new file lacks.
+    """One conversion: `write(weights, file)` returns how it was checked; `lost` says what the new file lacks.
 
-    The weights are what `load_weights` gives for the format that the way is listed under.
+    `load_weights` gives the weights, for the format that the conversion starts from.
     """
 
     write: Callable[[Any, Path], str]
@@ -76,15 +76,15 @@ class Transfer(NamedTuple):
 
 
 def transfer(file: Path, out: Path, kind: str | None, target: str) -> Transferred:
-    """Writes the blobs of `file` into `out`, in format `target`.
+    """Writes the blobs of `file` to `out`, in format `target`.
 
     Args:
-        kind: the format of `file` in place of what suffix and content tell.
+        kind: the format of `file`; replaces the format found from suffix and content.
 
     Raises:
-        UsageError: there is no way from the one format to the other without a net.
+        UsageError: the one format cannot become the other without a net.
         WeightsError: the file is damaged, or its tensors are not a net's blobs.
-        VerificationError: what was written does not read back as what was read.
+        VerificationError: the written file reads back differently.
     """
     kind = kind or kinds.kind_of(file)
     way = TRANSFERS.get((kind, target))
@@ -92,9 +92,9 @@ def transfer(file: Path, out: Path, kind: str | None, target: str) -> Transferre
         raise UsageError(
             "a net is missing",
             where=file,
-            found=f"{kind} alone, to be written as {target}",
+            found=f"only {kind}, to be written as {target}",
             expected=", ".join(to for start, to in TRANSFERS if start == kind) or "NET.prototxt and weights",
-            advice="give the net too: rlossctl convert NET.prototxt WEIGHTS -o OUT",
+            advice="also give the net: rlossctl convert NET.prototxt WEIGHTS -o OUT",
         )
     weights = load_weights(file, kind)
     with atomic_path(out) as written:
@@ -105,7 +105,7 @@ def transfer(file: Path, out: Path, kind: str | None, target: str) -> Transferre
 
 
 def _doubts(weights: Weights) -> tuple[str, ...]:
-    """A warning of values that are not finite; they are copied as they are."""
+    """A warning about values that are not finite, which are copied unchanged."""
     if isinstance(weights, TensorFile):
         arrays = ((f"tensor {name!r}", entry.read()) for name, entry in weights.tensors.items())
     else:
@@ -116,11 +116,11 @@ def _doubts(weights: Weights) -> tuple[str, ...]:
             if blob is not None
         )
     found = list(not_finite(arrays))
-    return (f"warning: NaN or infinity, copied as it is: {describe(found)}",) if found else ()
+    return (f"warning: NaN or infinity, copied unchanged: {describe(found)}",) if found else ()
 
 
 def tensors_of(weights: Weights) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """A weights file as named tensors and the texts that travel with them."""
+    """A weights file as named tensors and their metadata."""
     if isinstance(weights, TensorFile):
         tensors = {name: entry.read() for name, entry in weights.tensors.items()}
         return tensors, dict(weights.metadata)
@@ -149,25 +149,25 @@ def _to_checkpoint(weights: Weights, out: Path) -> str:
 
 
 def _check_tensors(out: Path, kind: str, weights: Weights, expected: Mapping[str, np.ndarray]) -> str:
-    """Reads the file back: the same tensors, and where a caffemodel is inside, the same bytes."""
+    """Reads the file back: it must have the same tensors and, if a caffemodel is inside, the same bytes."""
     found = load_weights(out, kind)
     if not isinstance(found, TensorFile):
         raise _different(out, found.format)
     if sorted(found.tensors) != sorted(expected):
-        raise _different(out, "other tensors")
+        raise _different(out, "different tensors")
     for name, array in expected.items():
         read = found.tensors[name].read()
         if read.shape != array.shape or read.dtype != array.dtype or read.tobytes() != array.tobytes():
-            raise _different(out, f"another tensor {name!r}")
+            raise _different(out, f"a different tensor {name!r}")
     text = f"{counted(len(expected), 'tensor')} equal bit for bit"
     if isinstance(weights, CaffeModel):
         _same_bytes(out, _image(found), weights.view)
-        return f"{text}; with them the caffemodel's {len(weights.view)} bytes"
+        return f"{text}; the caffemodel's {len(weights.view)} bytes, too"
     return text
 
 
 def _from_tensors(weights: TensorFile, out: Path) -> str:
-    """Byte for byte the caffemodel that was taken apart, or one with the blobs by layer name."""
+    """Writes the original caffemodel byte for byte, or a new one with the blobs by layer name."""
     if IMAGE not in weights.metadata:
         return _to_caffemodel(weights, out)
     with out.open("wb") as file:
@@ -177,11 +177,11 @@ def _from_tensors(weights: TensorFile, out: Path) -> str:
     if not isinstance(found, CaffeModel):
         raise _different(out, found.format)
     _same_bytes(out, _image(weights), found.view)
-    return "the caffemodel inside, byte for byte with the values of the tensors"
+    return "the caffemodel inside, byte for byte, with the values of the tensors"
 
 
 def _image(weights: TensorFile) -> Iterator[bytes | memoryview]:
-    """The pieces of the caffemodel that a file of tensors was made of."""
+    """The pieces of the caffemodel that a file of tensors was made from."""
     bones = caffemodel_frame.read_skeleton(weights.metadata[IMAGE], weights.path)
     for name, count in bones.counts().items():
         entry = weights.tensors.get(name)
@@ -196,16 +196,16 @@ def _image(weights: TensorFile) -> Iterator[bytes | memoryview]:
 
 
 def _to_caffemodel(weights: Hdf5Model | TensorFile, out: Path) -> str:
-    """Layers with a name and blobs, which is all that Caffe looks at when it copies weights."""
+    """Writes layers with only a name and blobs, which is all that Caffe reads when it copies weights."""
     layers = [layer for layer in weights.layers if layer.blobs]
     shared = [layer.name for layer in layers if None in layer.blobs]
     if shared:
         raise UsageError(
-            "layers hold a part of their blobs, the others are another layer's: the net must say which",
+            "layers share some of their blobs with other layers, and only the net says with which",
             where=weights.path,
             found=", ".join(shared[:5]),
             expected="all blobs of each layer",
-            advice="give the net too: rlossctl convert NET.prototxt WEIGHTS -o OUT",
+            advice="also give the net: rlossctl convert NET.prototxt WEIGHTS -o OUT",
         )
     named = [(layer.name, _modern_arrays(layer)) for layer in layers]
     records = ((encode_bytes(1, name.encode()), list(arrays.values())) for name, arrays in named)
@@ -229,11 +229,11 @@ def _to_hdf5(weights: CaffeModel | TensorFile, out: Path) -> str:
 
 
 def _modern_arrays(layer: LayerBlobs) -> dict[int, np.ndarray]:
-    """A layer's arrays in today's shapes: four legacy dimensions as the layer's type has axes."""
+    """A layer's arrays in current shapes: four legacy dimensions become as many as the layer's type has."""
     ranks = RANKS.get(layer.type, ())
     arrays = {}
     for index, blob in enumerate(layer.blobs):
-        if blob is None:  # another layer's
+        if blob is None:  # it belongs to another layer
             continue
         shape = blob.shape
         if blob.legacy:
@@ -252,7 +252,7 @@ def _check_layers(out: Path, kind: str, layers: Iterable[tuple[str, Mapping[int,
     }
     for name, array in expected.items():
         if name not in found or found[name].shape != array.shape or found[name].tobytes() != array.tobytes():
-            raise _different(out, f"another blob {name!r}")
+            raise _different(out, f"a different blob {name!r}")
     return f"{counted(len(expected), 'blob')} equal bit for bit"
 
 
@@ -262,12 +262,12 @@ def _copy(weights: Hdf5Model | TensorFile, out: Path) -> str:
 
 
 def _same_bytes(out: Path, found: Iterable[bytes | memoryview], expected: memoryview) -> None:
-    """Piece by piece, so that a large file is not held twice."""
+    """Compares piece by piece, so that a large file is not in memory twice."""
     whole, at = np.frombuffer(expected, np.uint8), 0
     for piece in found:
         part = np.frombuffer(piece, np.uint8)
         if not np.array_equal(part, whole[at : at + part.size]):
-            raise _different(out, f"other bytes from byte {at} on")
+            raise _different(out, f"different bytes from byte {at} on")
         at += part.size
     if at != whole.size:
         raise _different(out, f"{at} bytes instead of {whole.size}")
@@ -275,7 +275,7 @@ def _same_bytes(out: Path, found: Iterable[bytes | memoryview], expected: memory
 
 def _different(out: Path, found: str) -> VerificationError:
     return VerificationError(
-        "does not read back as what was written",
+        "reads back differently from what was written",
         where=out,
         found=found,
         expected="the same bits",
@@ -284,7 +284,7 @@ def _different(out: Path, found: str) -> VerificationError:
 
 
 def _net_text(model: CaffeModel) -> str:
-    """The net inside a caffemodel as prototxt, for people; "" for one that no Caffe here can read."""
+    """The net inside a caffemodel as readable prototxt; "" if none of the dialects can read it."""
     try:
         return to_text(upgrade(wire.decode_net(model.message_bytes(), model.path)[0], model.path).param)
     except PrototxtError:
@@ -292,11 +292,11 @@ def _net_text(model: CaffeModel) -> str:
 
 
 _TYPES = "layer types and parameters; only names and blobs"
-_INSIDE = "layer types and parameters, where neither a caffemodel nor a net is inside the file"
+_INSIDE = "layer types and parameters, if neither a caffemodel nor a net is inside the file"
 TRANSFERS = {
     (CAFFEMODEL, SAFETENSORS): Transfer(_to_safetensors),
     (CAFFEMODEL, CHECKPOINT): Transfer(_to_checkpoint),
-    (CAFFEMODEL, CAFFEMODEL_H5): Transfer(_to_hdf5, f"{_TYPES}; legacy shapes become today's"),
+    (CAFFEMODEL, CAFFEMODEL_H5): Transfer(_to_hdf5, f"{_TYPES}; legacy shapes become current ones"),
     (CAFFEMODEL_H5, CAFFEMODEL): Transfer(_to_caffemodel),
     (CAFFEMODEL_H5, SAFETENSORS): Transfer(_to_safetensors),
     (CAFFEMODEL_H5, CHECKPOINT): Transfer(_to_checkpoint),

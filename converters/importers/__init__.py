@@ -1,4 +1,4 @@
-"""Checkpoints of other programs in nets of ours. One file per program says how its tensors are named."""
+"""Loads other programs' checkpoints into our nets. One file per program says how its tensors are named."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _programs() -> tuple[Program, ...]:
 
 PROGRAMS = _programs()
 BACKBONE = "backbone."
-SCALED = "scaled"  # in our nets of this kind: the layer between the image and what the program's network sees
+SCALED = "scaled"  # the layer in our nets that scales the image as the program's network expects it
 SHOWN = 12
 
-# A blob's module, tensor and shape; layers with those of their blobs.
+# A blob's module, tensor and shape; layers with the parts of their blobs.
 Part = tuple[str, str, tuple[int, ...]]
 Wanted = list[tuple[LayerNode, list[Part]]]
 
@@ -49,7 +49,7 @@ def recognise(file: TensorFile) -> Program:
     """The program that wrote a checkpoint.
 
     Raises:
-        WeightsError: none of those that are known.
+        WeightsError: the program is unknown.
     """
     tensors = unwrapped(file.tensors)
     for program in PROGRAMS:
@@ -57,7 +57,7 @@ def recognise(file: TensorFile) -> Program:
             return program
     names = list(tensors)
     raise WeightsError(
-        "is a checkpoint of a program that is not known here",
+        "is a checkpoint from an unknown program",
         where=file.path,
         found=f"{len(names)} tensors: {', '.join(names[:4])}, ...",
         expected="; ".join(program.title for program in PROGRAMS),
@@ -71,7 +71,7 @@ def fit(file: TensorFile, given: Mapping[str, object] | None = None) -> Fit:
 
 
 class Filled(NamedTuple):
-    """Notes for the user, and the layers that keep their fillers, where only a backbone was in the file."""
+    """Notes for the user, and the layers that keep their fillers if the file has only a backbone."""
 
     notes: tuple[str, ...]
     kept: tuple[str, ...]
@@ -81,11 +81,11 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
     """Copies a checkpoint's tensors into a net that comes with rlossctl.
 
     Args:
-        given: placeholders that the user set, for what a file does not tell.
+        given: placeholders that the user set, for facts that the file does not contain.
 
     Raises:
-        WeightsError: the program is not known, or tensors are missing, unexpected or of another shape: all
-            of them are listed, and nothing is copied.
+        WeightsError: the program is unknown, or tensors are missing, unexpected or have another shape. The
+            error lists them all, and nothing is copied.
     """
     program = recognise(file)
     inside = bool(program.head) and any(name.startswith(BACKBONE) for name in net.params)
@@ -98,7 +98,7 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
         elif inside and parts and not _is_fixed(layer) and not layer.name.startswith(BACKBONE):
             kept.append(layer.name)
         elif parts and not _is_fixed(layer):
-            wanted.append((layer, parts))  # all of it is missing
+            wanted.append((layer, parts))  # all of its tensors are missing
     unused = _unused(wanted, tensors)
     spare = [module for module in unused if inside and _is_head(program, module)]
     problems = list(_misfits(wanted, tensors))
@@ -124,7 +124,7 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
 
 
 def _misfits(wanted: Wanted, tensors: Tensors) -> Iterator[str]:
-    """What is missing, and what has another shape."""
+    """Tensors that are missing or have another shape, one message each."""
     for _, parts in wanted:
         for module, tensor, shape in parts:
             found = tensors.shape(module, tensor)
@@ -135,7 +135,7 @@ def _misfits(wanted: Wanted, tensors: Tensors) -> Iterator[str]:
 
 
 def _unused(wanted: Wanted, tensors: Tensors) -> dict[str, list[str]]:
-    """The tensors that no layer takes, by module."""
+    """The tensors that layers do not use, by module."""
     taken = {(module, tensor) for _, parts in wanted for module, tensor, _ in parts}
     left = {
         module: sorted(name for name in names if (module, name) not in taken)
@@ -149,7 +149,7 @@ def _is_head(program: Program, module: str) -> bool:
 
 
 def _wanted(layer: LayerNode) -> Iterator[Part]:
-    """(module, tensor, shape) for each blob of a layer that has a tensor of its own."""
+    """(module, tensor, shape) for each blob of a layer that has its own tensor."""
     names = ("weight", "bias")
     module = layer.name
     if layer.type == "BatchNorm":
@@ -157,12 +157,15 @@ def _wanted(layer: LayerNode) -> Iterator[Part]:
     elif layer.type == "Scale":
         module = layer.name.removesuffix("_scale")
     for name, blob in zip(names, layer.module.blobs, strict=False):
-        yield module, name, tuple(blob.shape) or (1,)  # a PReLU's one slope for all channels
+        yield module, name, tuple(blob.shape) or (1,)  # a PReLU with one slope for all channels
 
 
 def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, program: Program) -> None:
-    """PyTorch keeps an average, Caffe a sum and its weight: at fraction f the weight is 1 / (1 - f) after
-    many batches, and then both move alike."""
+    """Copies a layer's tensors into its blobs.
+
+    For BatchNorm statistics, PyTorch keeps an average, and Caffe a sum and its weight. With moving average
+    fraction f, the weight is 1 / (1 - f) after many batches; from then on both change alike.
+    """
     factor = 1.0
     if layer.type == "BatchNorm":
         factor = float(round(1 / (1 - layer.message.batch_norm_param.moving_average_fraction)))
@@ -170,12 +173,12 @@ def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, program: Progra
     for (module, tensor, _), blob in zip(parts, layer.module.blobs, strict=False):
         values = tensors.values(module, tensor)
         if tensor == "weight" and re.fullmatch(program.first, layer.name):
-            values = values[:, ::-1]  # RGB in PyTorch's programs, BGR in Caffe's
+            values = values[:, ::-1]  # RGB in PyTorch programs, BGR in Caffe
         assign(blob, np.ascontiguousarray(values * np.float32(factor) if factor != 1 else values))
 
 
 def _normalise(net: Net, colours: Colours, where: str) -> None:
-    """Sets the layer that turns BGR in 0..255 without ImageNet's mean into what the program makes of RGB."""
+    """Sets the layer that maps BGR in 0..255, minus ImageNet's mean, to the program's normalised colours."""
     usual, mean, std = (255 * np.array(values[::-1]) for values in (IMAGENET.mean, colours.mean, colours.std))
     blobs, values = net.params[SCALED], (1 / std, (usual - mean) / std)
     if len(blobs) < 2 and values[1].any():
@@ -183,15 +186,15 @@ def _normalise(net: Net, colours: Colours, where: str) -> None:
             f"the net {net.name!r} cannot normalise colours as the program does",
             where=where,
             found=f"a layer {SCALED!r} without a bias",
-            expected="one with a bias, which makes up for another mean than ImageNet's",
-            advice="leave NET out, so that the fitting net is taken, or add bias_term: true to that layer",
+            expected="a layer with a bias, to correct for a mean that is not ImageNet's",
+            advice="leave out NET to use the net that fits, or add bias_term: true to that layer",
         )
     for blob, array in zip(blobs, values, strict=False):
         assign(blob, array.astype(np.float32))
 
 
 def _is_fixed(layer: LayerNode) -> bool:
-    """Whether nothing of a layer is learnt: the input's scale, bilinear zooms."""
+    """Whether a layer learns nothing, such as the input's scale or a bilinear zoom."""
     specs = layer.message.param
     return bool(specs) and all(spec.HasField("lr_mult") and spec.lr_mult == 0 for spec in specs)
 
@@ -202,9 +205,9 @@ def _error(file: TensorFile, program: Program, net: Net, problems: list[str]) ->
         f"the checkpoint ({program.title}) does not fit the net {net.name!r}",
         where=file.path,
         found="; ".join([*problems[:SHOWN], *more]),
-        expected="every tensor in the layer of its name, in its shape",
-        advice="give the net that it was trained as (without NET the fitting one is taken), and "
-        "its number of classes: --set NUM_LABELS=...",
+        expected="every tensor in the layer with its name, with the same shape",
+        advice="give the net that it was trained as (or leave out NET to use the net that fits), and its "
+        "number of classes: --set NUM_LABELS=...",
     )
 
 

@@ -1,6 +1,6 @@
-"""The program of the Gated CRF loss (toshas/GatedCRFLoss): DeepLab v3+ on torchvision's ResNets.
+"""The Gated CRF loss's program (toshas/GatedCRFLoss): DeepLab v3+ on torchvision's ResNets.
 
-A pytorch-lightning `.ckpt`: the network is `net` in its state_dict.
+It writes a pytorch-lightning `.ckpt`; the network is `net` in its state_dict.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of one program's checkpoints, and how their tensors become a net's blobs."""
+"""Describes one program's checkpoints, and how their tensors become a net's blobs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rlossctl.weights import TensorFile
 from rlossctl.weights.tensors import Entry
 
 Rules = tuple[tuple[str, str], ...]
-# PyTorch's counter of batches says nothing to a net; optimizers and losses are no part of one either.
+# PyTorch's batch counters mean nothing to a net, and losses are not part of one.
 NOT_WEIGHTS = (r".*\.num_batches_tracked", r"loss\w*\..*")
 
-STRIDE = "OUTPUT_STRIDE"  # the user's word for what the tensors do not tell
-# ResNets: bottleneck or not, and the blocks of the third stage -> depth
+STRIDE = "OUTPUT_STRIDE"  # the placeholder for the output stride, which the tensors do not show
+# ResNets: (bottleneck or not, number of blocks in the third stage) -> depth
 DEPTHS = {(False, 2): 18, (False, 6): 34, (True, 6): 50, (True, 23): 101, (True, 36): 152}
 
 
 class Facts(NamedTuple):
-    """What is known of a checkpoint.
+    """The known facts about a checkpoint.
 
     Attributes:
         tensors: by name, without DataParallel's `module.`.
-        extra: what else the file holds.
+        extra: everything else in the file.
         given: placeholders that the user set.
     """
 
@@ -36,7 +36,7 @@ class Facts(NamedTuple):
     given: Mapping[str, object]
 
     def lookup(self, *keys: str) -> Any:
-        """What the file holds under these keys, one inside the other; None where it holds no such thing."""
+        """The value under these nested keys in the file; None if it is missing."""
         found: Any = self.extra
         for key in keys:
             found = found.get(key) if isinstance(found, Mapping) else None
@@ -47,9 +47,9 @@ class Fit(NamedTuple):
     """The net that a checkpoint fits.
 
     Attributes:
-        network: its name, as `rlossctl net --list` has it.
-        placeholders: values of its placeholders.
-        words: what had to be assumed, for the user; "" for nothing.
+        network: its name, as in `rlossctl net --list`.
+        placeholders: values for its placeholders.
+        words: tells the user what had to be assumed; "" for nothing.
     """
 
     network: str
@@ -63,7 +63,7 @@ class Fit(NamedTuple):
 
 
 class Colours(NamedTuple):
-    """What a program subtracts from an image in 0..1 and divides it by, red first, and why."""
+    """What a program subtracts from an image in 0..1, then divides it by, red first; `words` says why."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -74,7 +74,7 @@ IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def imagenet(facts: Facts) -> Colours:
-    """The colours of most programs."""
+    """The colours that most programs use."""
     return IMAGENET
 
 
@@ -83,21 +83,21 @@ class Program:
     """One program's checkpoints.
 
     Attributes:
-        name: for messages.
-        title: whose network it is, in words.
-        marks: tensors by which it is recognised, all of them.
-        absent: tensors that it does not have.
-        rename: (pattern, replacement) for modules, the first that fits the whole path counts; the results are
-            the layers' names in our prototxts.
-        aliases: the same for tensors that repeat others, which must be equal to them.
+        name: its name in messages.
+        title: the network and its program, in words.
+        marks: tensors that identify it; a checkpoint must have all of them.
+        absent: tensors that a checkpoint must not have.
+        rename: (pattern, replacement) for modules; the first pattern that matches the whole path counts. The
+            results are the layers' names in our prototxts.
+        aliases: the same for tensors that repeat others and must be equal to them.
         first: the layer that reads the image, whose weights are for RGB.
-        config: the net that fits.
-        colours: how the program normalises an image.
-        diagonal: patterns of fixed deconvolutions that mix no channels, though their weights could; ours have
-            a group for each channel.
+        config: chooses the net that fits.
+        colours: says how the program normalises an image.
+        diagonal: patterns of fixed deconvolutions that do not mix channels, although their weights could;
+            ours have a group for each channel.
         idle: patterns of modules that the program has but does not use.
-        head: patterns of modules that are left out where the rest is another network's backbone, whose other
-            layers keep their fillers; without any, the checkpoint must fill the whole net.
+        head: patterns of modules to leave out if the checkpoint only fills another network's backbone, whose
+            other layers keep their fillers. Without patterns, the checkpoint must fill the whole net.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Program:
     head: tuple[str, ...] = ()
 
     def fits(self, tensors: Mapping[str, Entry]) -> bool:
-        """Whether a checkpoint is this program's."""
+        """Whether a checkpoint is from this program."""
         return all(mark in tensors for mark in self.marks) and not any(
             name in tensors for name in self.absent
         )
@@ -122,7 +122,7 @@ class Program:
 
 @dataclass
 class Tensors:
-    """A checkpoint's tensors under the names of a net's layers.
+    """A checkpoint's tensors under the layer names of a net.
 
     Attributes:
         by_module: layer name -> tensor name ("weight", "running_mean") -> name in the file.
@@ -133,7 +133,7 @@ class Tensors:
     entries: Mapping[str, Entry] = field(default_factory=dict)
 
     def shape(self, module: str, tensor: str) -> tuple[int, ...] | None:
-        """A tensor's shape; None if there is no such tensor."""
+        """A tensor's shape; None if the checkpoint lacks it."""
         name = self.by_module.get(module, {}).get(tensor)
         return None if name is None else self.entries[name].shape
 
@@ -143,7 +143,7 @@ class Tensors:
 
 
 def unwrapped(tensors: Mapping[str, Entry]) -> dict[str, Entry]:
-    """The tensors without the `module.` that DataParallel puts before every name."""
+    """The tensors, without the `module.` that DataParallel puts before every name."""
     out = dict(tensors)
     while out and all(name.startswith("module.") for name in out):
         out = {name.removeprefix("module."): entry for name, entry in out.items()}
@@ -151,14 +151,14 @@ def unwrapped(tensors: Mapping[str, Entry]) -> dict[str, Entry]:
 
 
 def renamed(program: Program, file: TensorFile, prefix: str = "") -> Tensors:
-    """The tensors of a checkpoint by the layers of the net.
+    """A checkpoint's tensors, by the net's layers.
 
     Args:
-        prefix: before every layer's name, where the net has the network as a part.
+        prefix: put before every layer name if the network is only a part of the net.
 
     Raises:
-        WeightsError: an alias differs from the tensor that it repeats, or channels are mixed where the
-            program mixes none.
+        WeightsError: an alias differs from the tensor that it repeats, or a layer mixes channels although the
+            program's does not.
     """
     entries = unwrapped(file.tensors)
     out = Tensors({}, entries)
@@ -183,27 +183,27 @@ def labels(tensors: Mapping[str, Entry], name: str, axis: int = 0) -> dict[str, 
 
 
 def facts_of(file: TensorFile, given: Mapping[str, object] | None = None) -> Facts:
-    """What a file says of its net, beside what the user says."""
+    """A file's facts about its net, with the user's placeholders."""
     return Facts(unwrapped(file.tensors), file.extra, given or {})
 
 
 def strided(facts: Facts, network: str, placeholders: Mapping[str, object], *path: str) -> Fit:
-    """The net of output stride 16, or its variant of stride 8, `<network>_os8`.
+    """The net with output stride 16, or its variant with stride 8, `<network>_os8`.
 
     Args:
-        path: where the file may say which, under these keys.
+        path: the keys under which the file may give the stride.
 
     Raises:
-        UsageError: another stride.
+        UsageError: the stride is neither 8 nor 16.
     """
     stride, words = facts.given.get(STRIDE), ""
     if stride is None and path and (stride := facts.lookup(*path)) is not None:
-        words = f"output stride {stride}, as the file's {path[0]} says"
+        words = f"output stride {stride}, from the file's {path[0]}"
     if stride is None:
-        stride, words = 16, f"output stride 16 assumed, which no tensor tells; or --set {STRIDE}=8"
+        stride, words = 16, f"output stride 16 assumed, since tensors do not show it; or --set {STRIDE}=8"
     if str(stride) not in ("8", "16"):
         raise UsageError(
-            "no net of this output stride comes with rlossctl",
+            "rlossctl does not have a net with this output stride",
             found=stride,
             expected="8 or 16",
             advice=f"--set {STRIDE}=8 or --set {STRIDE}=16",
@@ -214,8 +214,8 @@ def strided(facts: Facts, network: str, placeholders: Mapping[str, object], *pat
 def resnet_depth(
     tensors: Mapping[str, Entry], prefix: str = "", known: tuple[int, ...] = (50, 18, 34, 101, 152)
 ) -> int:
-    """The depth of the ResNet whose stages are under `prefix`: one of `known`, the first of them for all
-    others, whose tensors then do not fit."""
+    """The depth of the ResNet whose stages are under `prefix`, one of `known`. For any other depth, the first
+    of `known`, whose tensors then do not fit."""
     place = prefix.count(".") + 1
     blocks = {name.split(".")[place] for name in tensors if name.startswith(f"{prefix}layer3.")}
     depth = DEPTHS.get((f"{prefix}layer1.0.conv3.weight" in tensors, len(blocks)))
@@ -227,7 +227,7 @@ def _matches(patterns: tuple[str, ...], name: str) -> bool:
 
 
 def _diagonal(file: TensorFile, name: str, entry: Entry) -> Entry:
-    """(C, C, h, w) that is 0 between different channels as (C, 1, h, w); others as they are."""
+    """Turns weights (C, C, h, w) that are 0 between different channels into (C, 1, h, w); keeps others."""
     if len(entry.shape) != 4 or entry.shape[0] != entry.shape[1]:
         return entry
     values = entry.read()
@@ -238,8 +238,8 @@ def _diagonal(file: TensorFile, name: str, entry: Entry) -> Entry:
             f"tensor {name!r} mixes channels",
             where=file.path,
             found="weights between different channels",
-            expected="a fixed zoom of each channel by itself, as the program has it",
-            advice="fetch the checkpoint again; a network that was changed is not understood",
+            expected="a fixed zoom of each channel on its own, as in the program",
+            advice="download the checkpoint again; a modified network is not supported",
         )
     return Entry(own.shape, entry.dtype, lambda: own)
 
@@ -256,9 +256,9 @@ def _check_alias(file: TensorFile, name: str, entry: Entry, twin: str, other: En
     if entry.shape == other.shape and np.array_equal(entry.read(), other.read(), equal_nan=True):
         return
     raise WeightsError(
-        f"tensor {name!r} is not equal to {twin!r}, whose copy it is in the program",
+        f"tensor {name!r} differs from {twin!r}, but it is a copy of it in the program",
         where=file.path,
-        found=f"shapes {entry.shape} and {other.shape}, or other values",
+        found=f"shapes {entry.shape} and {other.shape}, or different values",
         expected="the same tensor under both names",
-        advice="fetch the checkpoint again, or save the model's state_dict anew",
+        advice="download the checkpoint again, or save the model's state_dict again",
     )

@@ -1,6 +1,6 @@
-"""The rloss program for PyTorch (meng-tang/rloss), a pytorch-deeplab-xception: DeepLab v3+ on four backbones.
+"""The PyTorch program in meng-tang/rloss, based on pytorch-deeplab-xception: DeepLab v3+ on four backbones.
 
-Keys of a `.pth.tar`: epoch, state_dict, optimizer, best_pred. Our layers have the names of its modules.
+Keys of a `.pth.tar`: epoch, state_dict, optimizer, best_pred. Our layers are named after its modules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BACKBONES = {
     "drn": "backbone.layer0.0.weight",
     "resnet101": "backbone.layer1.0.conv1.weight",
 }
-# The MobileNet holds its blocks twice more, under the names of the two parts that its forward runs.
+# The MobileNet holds its blocks a second time, under the names of the two parts that its forward runs.
 TWICE = ((r"backbone\.(?:low|high)_level_features\.(.*)", r"backbone.features.\1"),)
 
 

@@ -1,4 +1,4 @@
-"""pytorch-segmentation (yassouali, and the RankDice program that builds on it).
+"""pytorch-segmentation (by yassouali; the RankDice program builds on it).
 
 Keys of a `.pth`: arch, epoch, state_dict, optimizer, monitor_best, config.
 """
@@ -19,8 +19,8 @@ from rlossctl.converters.importers.program import (
 )
 
 LAST = "decoder.output.7.weight"
-DATA_SET = "DATA_SET"  # the user's word for what an old file does not tell
-# The program's own, by the type of its data loaders.
+DATA_SET = "DATA_SET"  # the placeholder for the data set, which an old file does not name
+# The program's own colours, by the type of its data loaders.
 COLOURS = {
     "VOC": Colours((0.45734706, 0.43338275, 0.40058118), (0.23965294, 0.23532275, 0.2398498)),
     "COCO": Colours((0.43931922, 0.41310471, 0.37480941), (0.24272706, 0.23649098, 0.23429529)),
@@ -30,11 +30,11 @@ COLOURS = {
 
 
 def _colours(facts: Facts) -> Colours:
-    """Each data set has its own; a file with a state_dict alone does not say which was used."""
+    """Each data set has its own colours; a file with only a state_dict does not say which were used."""
     name = facts.given.get(DATA_SET) or facts.lookup("config", "train_loader", "type")
     if isinstance(name, str) and name in COLOURS:
         return COLOURS[name]._replace(words=f"colours normalised as for {name}")
-    found = f"the data set {name!r} is not known" if name else "the file names no data set"
+    found = f"the data set {name!r} is unknown" if name else "the file does not name its data set"
     names = ", ".join(COLOURS)
     return IMAGENET._replace(
         words=f"note: {found}: colours normalised as for ImageNet; or --set {DATA_SET}=... ({names})"
@@ -55,14 +55,14 @@ def _pspnet(facts: Facts) -> Fit:
 
 
 def _other(network: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
-    """A network that the program has in one form: its classifier's weights tell the number of classes."""
+    """A network with one variant; its classifier's weights show the number of classes."""
     return lambda facts: Fit(f"{network}_segmentation", labels(facts.tensors, last, axis))
 
 
 def _duc_hdc(facts: Facts) -> Fit:
     classes = labels(facts.tensors, "decoder.output.7.weight")
     more = {f"{name}_16": 16 * count for name, count in classes.items()}
-    words = "output stride 8 and the smaller dilations assumed, which no tensor tells"
+    words = "output stride 8 and the smaller dilations assumed, since tensors do not show them"
     return Fit("deeplab_duc_hdc_segmentation", {**classes, **more}, words)
 
 
@@ -187,7 +187,7 @@ PROGRAMS = (
         "ENet of pytorch-segmentation",
         ("initial.conv.weight", "bottleneck10.conv1.weight", "fullconv.weight"),
         _other("enet", "fullconv.weight", axis=1),
-        first=r"(?!)",  # the net brings the image into the program's order itself
+        first=r"(?!)",  # the net itself converts the image to the program's channel order
         colours=_colours,
     ),
 )

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: the whole net, or the backbone of a DeepLab v3+."""
+"""torchvision's classifiers, as a whole net or as the backbone of a DeepLab v3+."""
 
 from __future__ import annotations
 

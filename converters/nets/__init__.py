@@ -1,1 +1,1 @@
-"""The net that is converted: opened with its weights, or implied by them."""
+"""The net to convert: opened with its weights, or implied by them."""

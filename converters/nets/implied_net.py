@@ -1,4 +1,4 @@
-"""The net that a weights file implies: the one inside it, or the one that comes with rlossctl and fits."""
+"""The net that a weights file implies: the net inside it, or a net that comes with rlossctl and fits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TENSORS = (kinds.SAFETENSORS, kinds.CHECKPOINT)
 
 
 class Implied(NamedTuple):
-    """A net and its weights, how the net is known, and whether the weights file carries it."""
+    """A net and its weights, how the net was found, and whether it is inside the weights file."""
 
     origin: NetOrigin
     reason: str
@@ -26,15 +26,15 @@ class Implied(NamedTuple):
 
 @contextlib.contextmanager
 def implied_net(alone: NetOrigin, kind: str | None = None) -> Iterator[Implied | None]:
-    """The net of a file of tensors; None where the file says nothing of one.
+    """The net for a file of tensors; None if the file does not imply one.
 
     Args:
-        alone: the file as if it were the prototxt. Its placeholders, which the user set, count before those
-            that are read from the tensors.
-        kind: the file's format in place of what suffix and content tell.
+        alone: the file as if it were the prototxt. Its placeholders, set by the user, override those that are
+            read from the tensors.
+        kind: the file's format; replaces the format found from suffix and content.
 
     Raises:
-        WeightsError: a checkpoint of an unknown program.
+        WeightsError: the checkpoint is from an unknown program.
     """
     weights = Path(alone.prototxt)
     model = load_weights(weights, kind) if (kind or kinds.kind_of(weights)) in TENSORS else None
@@ -45,7 +45,7 @@ def implied_net(alone: NetOrigin, kind: str | None = None) -> Iterator[Implied |
         yield _configured(model, replace(alone, weights=weights))
         return
     text = model.metadata.get("prototxt", "")
-    if not text or "caffemodel" in model.metadata:  # a net as trained, with data layers: not for inference
+    if not text or "caffemodel" in model.metadata:  # a training net with data layers, not for inference
         yield None
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What every converter of a net starts from: a net for inference with its weights, and their origin."""
+"""The starting point of every net converter: a net for inference with its weights, and their origin."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class TrainedNet:
-    """A net for inference with its weights, and what a converted file should remember of it.
+    """A net for inference with its weights, and the facts that a converted file should record.
 
     Attributes:
-        prototxt, weights: the files that it is of.
-        outputs: blobs that the user named for ONNX.
-        classes: names for an ONNX file.
+        prototxt, weights: the net's files.
+        outputs: the output blobs that the user chose for ONNX.
+        classes: class names for an ONNX file.
         notes: what the user should know about the weights.
-        untrained: layers without weights in the file, which the user lets be missing.
+        untrained: layers without weights in the file, which the user allowed to be missing.
     """
 
     net: Net
@@ -43,11 +43,11 @@ class TrainedNet:
     untrained: tuple[str, ...] = ()
 
     def deploy(self) -> Deploy:
-        """The part of the net that is exported as a function of the image."""
+        """The part of the net to export, a function of the image."""
         return Deploy(self.net, self.outputs or None).eval()
 
     def net_text(self) -> str:
-        """The net's prototxt, placeholders filled, layers filtered."""
+        """The net's prototxt, with placeholders filled and layers filtered."""
         return to_text(self.net.param)
 
     def provenance(self) -> dict[str, dict[str, str]]:
@@ -67,22 +67,22 @@ def open_trained(
     """Loads a net for inference with its weights.
 
     Args:
-        data: in place of the data layers' own.
-        kind: the weights' format in place of what suffix and content tell.
-        whole: every layer needs weights that are finite, not only those that lead to the outputs. A
-            checkpoint of another program may then hold a backbone alone, as training starts from.
+        data: replaces the data layers' own settings.
+        kind: the weights' format; replaces the format found from suffix and content.
+        whole: every layer needs finite weights, not only the layers that lead to the outputs. Another
+            program's checkpoint may then hold only a backbone, to start a training from.
 
     Raises:
-        UsageError: weights are missing, or the prototxt stands where they belong.
-        WeightsError: layers without weights (unless `origin` allows it) or with values that are not finite,
-            or a checkpoint of another program that does not fit.
+        UsageError: weights are missing, or prototxt and weights are swapped.
+        WeightsError: layers have no weights (unless `origin` allows it) or values that are not finite, or
+            another program's checkpoint does not fit.
     """
     prototxt, weights = Path(origin.prototxt), origin.weights
     if weights is None:
         raise UsageError("weights are missing", where=prototxt, expected="the prototxt, then its weights")
     if kinds.by_name(weights) == kinds.PROTOTXT != kinds.by_name(prototxt):
         raise UsageError(
-            "net and weights stand the other way round",
+            "net and weights are swapped",
             where=prototxt,
             found=f"{prototxt.name}, then {Path(weights).name}",
             expected="the prototxt, then its weights",
@@ -113,7 +113,7 @@ def _name_and_hash(path: Path) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hexadecimal."""
+    """The hash of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -122,7 +122,7 @@ def sha256(path: Path) -> str:
 
 
 def _fill(net: Net, origin: NetOrigin, kind: str | None, whole: bool) -> tuple[Coverage, tuple[str, ...]]:
-    """Copies the weights into the net: by layer name, or as the program that wrote them names its tensors."""
+    """Copies the weights into the net, by layer name or by the writing program's tensor names."""
     where = str(origin.weights)
     model = load_weights(where, kind)
     if isinstance(model, TensorFile) and not model.is_ours:

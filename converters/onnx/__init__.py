@@ -1,1 +1,1 @@
-"""A net as an ONNX file: the graph, what is put before and behind it, and precision."""
+"""A net as an ONNX file: the graph, the steps added before and after it, and precision."""

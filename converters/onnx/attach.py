@@ -1,7 +1,7 @@
-"""What is put before and behind a net inside an ONNX file: photos in, label maps out.
+"""Adds steps before and after a net inside an ONNX file: photos in, label maps out.
 
-The pieces are written in ONNX's own text form. They compute in the order of operations of
-`Preprocess.apply` and `evaluation.upsample`, so that their results are the same numbers.
+The pieces are written in ONNX's text form. They keep the order of operations of `Preprocess.apply` and
+`evaluation.upsample`, so that they give the same numbers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Head = Literal["scores", "softmax", "argmax"]
 IMAGE, LABELS, PROBABILITIES, SCORES = "image", "labels", "probabilities", "full_scores"
-BYTE_CLASSES = 256  # up to so many, labels are uint8
-LABEL_TYPES = {True: 2, False: 7}  # ONNX's numbers of uint8 and int64
+BYTE_CLASSES = 256  # up to this many, labels are uint8
+LABEL_TYPES = {True: 2, False: 7}  # ONNX's numbers for uint8 and int64
 SOFTMAX = "{result} = Softmax <axis = 1> ({scores})"
 ARGMAX = """
 best = ArgMax <axis = 1, keepdims = 0, select_last_index = 1> ({scores})
@@ -42,7 +42,7 @@ beyond = Sub (padded, size)
 pads = Concat <axis = 0> (no_pads, beyond)
 {data} = Pad (planes, pads)
 """
-# One direction of Caffe's Interp: source and target lengths, and how many of the target's places are kept.
+# One axis of Caffe's Interp: source and target lengths, and how many of the target's positions to keep.
 PLACES = """
 {a}_source = Shape <start = {axis}, end = {next}> ({scores})
 {a}_target = Gather (target, {a}_first)
@@ -81,13 +81,13 @@ kept = Shape <start = {axis}, end = {end}> ({image})
 
 @dataclass(frozen=True)
 class Ends:
-    """What a file holds besides the net.
+    """The steps that a file adds before and after the net.
 
     Attributes:
-        head: what it returns: scores, their softmax, or label maps (of equal scores the larger id wins).
-        upsample: scores are brought to the input's size by Caffe's Interp rule.
-        preprocess: how photos become the net's input, where that is inside. The input is then uint8
-            [N, H, W, 3], red first; the output has the photos' own size.
+        head: what it returns: scores, their softmax, or label maps (among equal scores, the larger id wins).
+        upsample: whether scores are resized to the input's size by Caffe's Interp rule.
+        preprocess: how photos become the net's input, if that is inside. The input is then uint8
+            [N, H, W, 3], red first, and the output has the photos' size.
     """
 
     head: Head = "scores"
@@ -95,17 +95,17 @@ class Ends:
     preprocess: Preprocess | None = None
 
     def require_preprocess(self) -> Preprocess:
-        """How photos become the net's input; raises ValueError where that is not inside."""
+        """How photos become the net's input; raises ValueError if that is not inside."""
         if self.preprocess is None:
             raise ValueError("the file takes the net's input, not photos")
         return self.preprocess
 
 
 def attach(model: ModelProto, ends: Ends, num_classes: int | None) -> tuple[str, str]:
-    """Puts the ends before and behind a model of one input and one output, in place.
+    """Adds the ends before and after a model with one input and one output, in place.
 
     Returns:
-        The names of the input and of the output.
+        The names of the input and the output.
     """
     data, scores = model.graph.input[0].name, model.graph.output[0].name
     source, result = data, scores
@@ -144,7 +144,7 @@ def _put_photo_before(model: ModelProto, data: str, preprocess: Preprocess) -> s
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *old])
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param or "batch"
-    # Not called height and width: those are the net's input's, which is padded.
+    # Not "height" and "width", which are the size of the net's input, after padding.
     shape: list[str | int | None] = [batch, "photo_height", "photo_width", 3]
     del model.graph.input[:]
     model.graph.input.append(helper.make_tensor_value_info(image, TensorProto.UINT8, shape))
@@ -201,7 +201,7 @@ def _declare_output(model: ModelProto, ends: Ends, result: str, num_classes: int
 
 
 class _Names:
-    """Names that are not taken in a graph."""
+    """Finds names that are still free in a graph."""
 
     def __init__(self, model: ModelProto) -> None:
         graph = model.graph
@@ -223,10 +223,10 @@ class _Names:
 def _nodes(
     model: ModelProto, names: _Names, text: str, constants: dict[str, np.ndarray], **values: str
 ) -> list[NodeProto]:
-    """Nodes of the text, its inner values renamed where their names are taken; constants join the model.
+    """The text's nodes, with inner values renamed if their names are taken; adds constants to the model.
 
     Args:
-        values: the model's names for the {placeholders}.
+        values: the model's names for the text's {placeholders}.
     """
     from onnx import numpy_helper, parser
 

@@ -1,4 +1,4 @@
-"""torch.onnx.export of a net's deployed part: one graph whose values have the blobs' names."""
+"""Runs torch.onnx.export on a net's deployed part: one graph whose values have the blobs' names."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 OPSET = 18
 AXES = {0: "batch", 2: "height", 3: "width"}
-_END = "rlossctl.end."  # what inputs and outputs are called during the export
+_END = "rlossctl.end."  # prefix of the names of inputs and outputs during the export
 
 
 def export(deploy: Deploy, size: tuple[int, int], *, dynamic: bool) -> tuple[ModelProto, list[Value]]:
     """The deployed part as an ONNX graph.
 
-    Every blob is an output of what torch exports, so that it keeps its identity and gets its name; then only
-    the net's outputs are left as the graph's.
+    During torch's export, every blob is an output, so that it stays a separate value and gets its name.
+    Afterwards, only the net's outputs remain outputs of the graph.
 
     Args:
         size: height and width of the example image.
         dynamic: whether height and width may vary (the batch always may).
 
     Returns:
-        The model, and the values that the graph holds under their names, in order.
+        The model, and the values that are in the graph under their names, in order.
 
     Raises:
-        NetError: a layer that torch cannot export.
+        NetError: torch cannot export a layer.
     """
     values = named_values(deploy)
     axes = AXES if dynamic else {0: "batch"}
@@ -77,11 +77,11 @@ class _AllValues(nn.Module):
 def _torch_export(
     module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, str], outputs: int
 ) -> ModelProto:
-    for name in ("torch.onnx", "torch.fx", "torch.export"):  # they print how they work things out
+    for name in ("torch.onnx", "torch.fx", "torch.export"):  # they log every step
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # torch's exporter deprecates parts of itself
+            warnings.simplefilter("ignore")  # torch's exporter warns about its own deprecated parts
             program = torch.onnx.export(
                 module.eval(),
                 (torch.zeros(shape),),
@@ -98,15 +98,15 @@ def _torch_export(
             "cannot be exported to ONNX",
             found=_reason(error),
             expected="layers that torch.onnx.export supports",
-            advice="name an output that comes before the layer that fails (--output BLOB)",
+            advice="choose an output before the layer that fails (--output BLOB)",
         ) from error
     if program is None:
-        raise NetError("cannot be exported to ONNX", found="an exporter that gives no program")
+        raise NetError("cannot be exported to ONNX", found="an exporter that does not return a program")
     return program.model_proto
 
 
 def _reason(error: Exception) -> str:
-    """The line of torch's long report that says what is wrong."""
+    """The line in torch's long report that says what is wrong."""
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     summary = [number for number, line in enumerate(lines) if line.startswith("## Exception summary")]
     chosen = lines[summary[0] + 1 :][:2] if summary else lines[:1]
@@ -114,7 +114,7 @@ def _reason(error: Exception) -> str:
 
 
 def rename(model: ModelProto, names: Mapping[str, str]) -> None:
-    """Gives values the blobs' names, and another name to what else is called so."""
+    """Gives values the blobs' names; other values with such a name get a different one."""
     graph = model.graph
     names = {name: f"{name}.inner" for name in names.values()} | dict(names)
     values: list[ValueInfoProto | TensorProto] = [*graph.input, *graph.output, *graph.value_info]
@@ -124,7 +124,7 @@ def rename(model: ModelProto, names: Mapping[str, str]) -> None:
 
 
 def _rename_in(nodes: Sequence[NodeProto], names: Mapping[str, str]) -> None:
-    """Renames what nodes read and write, those of loops' bodies included."""
+    """Renames what nodes read and write, including nodes in loop bodies."""
     for node in nodes:
         for values in (node.input, node.output):
             values[:] = [names.get(name, name) for name in values]
@@ -136,7 +136,7 @@ def _rename_in(nodes: Sequence[NodeProto], names: Mapping[str, str]) -> None:
 
 
 def _leave_outputs(model: ModelProto, deploy: Deploy, owners: Mapping[str, str]) -> None:
-    """Keeps the deployed part's outputs, the rest as values inside; a copy where one tensor has two names."""
+    """Keeps the deployed part's outputs; others become inner values. A tensor with two names is copied."""
     from onnx import helper
 
     graph = model.graph
@@ -152,7 +152,7 @@ def _leave_outputs(model: ModelProto, deploy: Deploy, owners: Mapping[str, str])
 
 
 def _name_axes(model: ModelProto, axes: Mapping[int, str]) -> None:
-    """Gives torch's symbols (s77) the names of what they measure, in expressions too."""
+    """Renames torch's symbols (s77) to the axes that they measure, also inside expressions."""
     dimensions = model.graph.input[0].type.tensor_type.shape.dim
     names = {dimensions[axis].dim_param: name for axis, name in axes.items()}
     symbol = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names if name) or r"(?!)")

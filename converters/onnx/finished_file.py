@@ -1,4 +1,4 @@
-"""The finished file, run as its users will run it, against what evaluation predicts from the net."""
+"""Compares the finished file, run as users will run it, with what evaluation predicts from the net."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rlossctl.converters.onnx.attach import Ends
 from rlossctl.converters.verifying.blob_streams import TorchModel
 from rlossctl.converters.verifying.comparison import Comparison, compare
 from rlossctl.converters.verifying.graph_pieces import session_options
-from rlossctl.converters.verifying.index_blobs import compare_worth
+from rlossctl.converters.verifying.index_blobs import compare_choices
 from rlossctl.converters.verifying.trials import Trial, read_photos
 from rlossctl.data.images import read_image
 from rlossctl.errors import NetError
 from rlossctl.evaluation.predicting.upsample import upsample
 
-BESIDE = "session.model_external_initializers_file_folder_path"  # where a model in memory has its weights
+BESIDE = "session.model_external_initializers_file_folder_path"  # the folder of an in-memory model's weights
 FUSIONS = ["ConvBNFusion", "ConvMulFusion", "ConvAddFusion"]
-PHOTO_SIZES = ((48, 64), (75, 90), (130, 101))  # of random photos, besides one larger than the crop
+PHOTO_SIZES = ((48, 64), (75, 90), (130, 101))  # sizes of random photos; one more is larger than the crop
 
 
 def compare_trials(net: TorchModel, path: Path, ends: Ends, trials: Iterable[Trial]) -> Iterator[Comparison]:
-    """A file without preprocessing, on images that are prepared already."""
+    """Compares a file without preprocessing, on images that are already prepared."""
     file = _File(path, net)
     for trial in trials:
         size = trial.image.shape[2:]
@@ -38,7 +38,7 @@ def compare_trials(net: TorchModel, path: Path, ends: Ends, trials: Iterable[Tri
 def compare_photos(
     net: TorchModel, path: Path, ends: Ends, photos: Iterable[tuple[str, np.ndarray]]
 ) -> Iterator[Comparison]:
-    """A file with the preprocessing inside, on photos: uint8 [H, W, 3], blue first, as they are read."""
+    """Compares a file with the preprocessing inside, on photos: uint8 [H, W, 3], blue first, as read."""
     file = _File(path, net)
     for name, photo in photos:
         pixels, size = ends.require_preprocess().apply(photo)
@@ -47,7 +47,7 @@ def compare_photos(
 
 
 def random_photos(ends: Ends, fixed: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """Noise of several sizes, the same each time; one is larger than the crop where the net allows it."""
+    """Noise in several sizes, the same each time; one is larger than the crop if the net allows it."""
     generator = np.random.default_rng(1)
     crop = ends.require_preprocess().crop or (64, 64)
     sizes = [size for size in PHOTO_SIZES if not fixed or (size[0] <= crop[0] and size[1] <= crop[1])]
@@ -64,17 +64,17 @@ def listed_photos(list_file: str, root: str) -> Iterator[tuple[str, np.ndarray]]
 
 
 def best_class(scores: np.ndarray) -> np.ndarray:
-    """[N, C, H, W] to [N, H, W]: of equal scores the larger id, as in Caffe's ArgMax."""
+    """[N, C, H, W] to [N, H, W]; among equal scores the larger id wins, as in Caffe's ArgMax."""
     return scores.shape[1] - 1 - scores[:, ::-1].argmax(1)
 
 
 class _File:
-    """A finished file, run as its users run it, but that the indices which it chooses can be seen."""
+    """A finished file, run as users run it, except that the indices it chooses are also returned."""
 
     def __init__(self, path: Path, net: TorchModel) -> None:
         self._path, self._session = path, open_session(path, net.choices)
         self._names = [output.name for output in self._session.get_outputs()]
-        self.answers = dict(zip(net.outputs, self._names, strict=False))  # blob -> the output made of it
+        self.answers = dict(zip(net.outputs, self._names, strict=False))  # blob -> the output made from it
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Everything that the session returns, by name."""
@@ -93,10 +93,10 @@ class _File:
 def _compare_pass(
     net: TorchModel, file: _File, ends: Ends, trial: Trial, pixels: np.ndarray, keep: tuple[int, int]
 ) -> Iterator[Comparison]:
-    """The file's input in `trial`, the net's in `pixels`; `keep` is the size of the file's answer.
+    """Compares one pass; `trial` has the file's input, `pixels` the net's, `keep` the size of the answer.
 
-    Where the file's choices are as good as the net's, the net goes on with them: what one window of a pooling
-    layer takes from another place, Upsample puts to another place.
+    If the file's choices are as good as the net's, the net continues with them, because later layers depend
+    on them: Upsample writes each value to the position that pooling took it from.
     """
     found = file.run(trial.image)
     for blob in net.blobs(pixels, net.choices | set(net.outputs)):
@@ -131,26 +131,26 @@ def _compare(
 def compare_labels(
     trial: str, blob: str, found: np.ndarray, scores: np.ndarray, layer: str = ""
 ) -> Comparison:
-    """Holds label maps to scores: the error is how much less than the best the chosen label scores.
+    """Compares label maps with scores: the error is how far the chosen label's score is below the best.
 
-    Two programs' scores differ in their last digits, so that the label of a pixel may be either of two whose
-    scores are as good as equal. Such pixels count as disagreement, not as error.
+    The scores of two programs differ in their last digits. If a pixel's two best scores are nearly equal,
+    either label is right. Such pixels count as disagreement, not as error.
     """
     expected = best_class(scores)
     if found.shape != expected.shape or found.max(initial=0) >= scores.shape[1]:
         return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
-    worth = np.take_along_axis(scores, found[:, None].astype(np.int64), 1)[:, 0]
-    return compare_worth(trial, blob, found, expected, worth, scores.max(1), layer)
+    chosen = np.take_along_axis(scores, found[:, None].astype(np.int64), 1)[:, 0]
+    return compare_choices(trial, blob, found, expected, chosen, scores.max(1), layer)
 
 
 def open_session(path: Path, also: Collection[str] = ()) -> Any:
-    """A session on the CPU with ONNX Runtime's own rewriting of the graph, as users have it.
+    """A session on the CPU with ONNX Runtime's graph optimizations, as users have it.
 
-    Only what would copy a shared weight for each of its uses is left out (FUSIONS): for nets of several
-    scales the copies are larger than all the rest.
+    Only optimizations that would copy a shared weight for each use are disabled (FUSIONS): in nets with
+    several scales, the copies are larger than everything else.
 
     Args:
-        also: values inside that are returned behind the outputs, those of them that the file has.
+        also: inner values to return after the outputs, if the file has them.
     """
     import onnxruntime
 
@@ -165,7 +165,7 @@ def open_session(path: Path, also: Collection[str] = ()) -> Any:
 
 
 def _with_outputs(path: Path, names: Collection[str]) -> bytes:
-    """The model with more outputs; weights that lie beside the file stay there."""
+    """The model with more outputs; external weights stay beside the file."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)

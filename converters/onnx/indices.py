@@ -1,4 +1,4 @@
-"""Indices in ONNX graphs: Caffe's blobs are floats, so whole numbers pass through floats on their way."""
+"""Keeps indices in ONNX graphs as integers, although Caffe's blobs are floats."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from rlossctl.converters.verifying.graph_pieces import names_read
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-MOVES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")  # they change no value
+MOVES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")  # they do not change values
 
 
-def keep_whole(model: ModelProto) -> ModelProto:
-    """The model with types of its values, where integers that become floats and integers again stay integers.
+def keep_integers(model: ModelProto) -> ModelProto:
+    """The model with inferred types, in which integers that are cast to float and back stay integers.
 
-    A pooling mask is such a value: int64 as MaxPool gives it, float32 as a blob, int64 where Upsample needs
-    it. Half precision holds whole numbers up to 2048 only, so the way must not lead through it. The float
-    stays where anything else reads it, and where it is an output.
+    A pooling mask is such a value: MaxPool gives int64, the blob is float32, and Upsample needs int64. Half
+    precision holds whole numbers only up to 2048, so a mask must not pass through it. The float value stays
+    if other nodes read it or if it is an output.
     """
     from onnx import TensorProto, helper, shape_inference
 
     model = shape_inference.infer_shapes(model)
     graph = model.graph
     types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
-    whole: dict[str, str] = {}  # a float's name -> that of the integer it was
+    whole: dict[str, str] = {}  # a float value's name -> the name of the integer that it came from
     nodes: list[NodeProto] = []
     for node in graph.node:
         source, to = next(iter(node.input), ""), _cast_to(node)
@@ -48,14 +48,14 @@ def keep_whole(model: ModelProto) -> ModelProto:
 
 
 def _cast_to(node: NodeProto) -> int | None:
-    """The type that a Cast gives; None for other nodes."""
+    """The target type of a Cast; None for other nodes."""
     if node.op_type != "Cast":
         return None
     return next(entry.i for entry in node.attribute if entry.name == "to")
 
 
 def _needed(nodes: list[NodeProto], names: set[str]) -> list[NodeProto]:
-    """The nodes, in order, that lead to some values."""
+    """The nodes that these values depend on, in order."""
     kept, names = [], set(names)
     for node in reversed(nodes):
         if not names.isdisjoint(node.output):

@@ -1,11 +1,10 @@
-"""What can be asked of an ONNX file."""
+"""The options for an ONNX file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlossctl.converters.verifying.comparison import TOLERANCE
 from rlossctl.data.modelcard import Head
 from rlossctl.errors import UsageError
 
@@ -16,29 +15,30 @@ Ranges = Literal["minmax", "percentile", "entropy"]
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """How an ONNX file is made.
+    """How to make an ONNX file.
 
     Attributes:
-        fold: BatchNorm, Scale, Bias and BN are folded into the linear layers before them.
-        head: what the model returns; None: scores, or label maps with the preprocessing inside.
-        upsample: scores are brought to the input's size, corners aligned.
-        preprocessing: photos in, of any size: uint8 [N, H, W, 3], red first; out comes their own size.
-        mean, scale, rgb: how photos become the net's input, in place of what its data layer says (mean: blue,
+        fold: fold BatchNorm, Scale, Bias and BN into the linear layers before them.
+        head: what the model returns; None means scores, or label maps with the preprocessing inside.
+        upsample: resize scores to the input's size, with corners aligned.
+        preprocessing: take photos of any size, uint8 [N, H, W, 3], red first; the output has the same size.
+        mean, scale, rgb: how photos become the net's input; replace the data layer's settings (mean: blue,
             green, red; rgb: the net takes red first).
-        precision: of weights and arithmetic; inputs and outputs stay as they are.
-        calibrate: list of images whose ranges int8 is made for.
-        ranges: how int8 takes a blob's range from their values: all of it, all but the outermost 0.001 % on
-            both sides, or what loses least information.
-        activations: what int8 makes of blobs' values. ONNX Runtime multiplies uint8 fastest on x86; on CPUs
-            without VNNI its sums may saturate.
+        precision: precision of weights and arithmetic; inputs and outputs do not change.
+        calibrate: list of images that give the ranges for int8.
+        ranges: how int8 chooses a blob's range from its values: all values, all but the outermost 0.001 % on
+            either side, or the range that loses the least information.
+        activations: the type of the blobs' values in int8. ONNX Runtime multiplies uint8 fastest on x86; on
+            CPUs without VNNI, its sums may saturate.
         keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
-        verify: whether the file is compared with the net.
-        tolerance: largest difference to the net that is accepted, as a share of the blob's largest magnitude.
-        verify_images: list of images to compare on, besides random ones.
-        root: folder of the names in both lists.
+        verify: compare the file with the net.
+        tolerance: the largest difference from the net to accept, as a share of the blob's largest magnitude;
+            None for `comparison.TOLERANCE`.
+        verify_images: list of images for the comparison, besides random ones.
+        root: root folder of both lists.
 
     Raises:
-        UsageError: options that do not go together.
+        UsageError: options do not go together.
     """
 
     fold: bool = False
@@ -54,7 +54,7 @@ class OnnxOptions:
     activations: Activations = "uint8"
     keep: tuple[str, ...] = ()
     verify: bool = True
-    tolerance: float = TOLERANCE
+    tolerance: float | None = None
     verify_images: str | None = None
     root: str = ""
 
@@ -70,28 +70,28 @@ class OnnxOptions:
             if given and self.precision != "int8":
                 raise UsageError(f"{option} is for int8", found=self.precision, advice="add --precision int8")
         if self.verify_images and not self.verify:
-            raise UsageError("--verify-images and --no-verify exclude each other")
+            raise UsageError("--verify-images and --no-verify contradict each other")
 
     def require_calibrate(self) -> str:
         """The list of images that int8 needs.
 
         Raises:
-            UsageError: there is none.
+            UsageError: the list is missing.
         """
         if not self.calibrate:
             raise UsageError(
-                "int8 needs images to see how large the blobs' values are",
-                expected="a list of images like those that the model will meet, 100 or more",
+                "int8 needs images to find the ranges of the blobs' values",
+                expected="a list of 100 or more images like those that the model will see in use",
                 advice="add --calibrate LIST --root DIR",
             )
         return self.calibrate
 
     @property
     def none(self) -> bool:
-        """Whether nothing is asked for that only an ONNX file can give."""
+        """Whether no option is set that only an ONNX file supports."""
         return replace(self, root="") == OnnxOptions()
 
     @property
     def has_ends(self) -> bool:
-        """Whether anything is put before or behind the net."""
+        """Whether anything is added before or after the net."""
         return self.preprocessing or self.upsample or self.head not in (None, "scores")

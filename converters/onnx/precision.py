@@ -1,4 +1,4 @@
-"""Half precision and 8-bit integers: ONNX Runtime's own converters, and what they cost in accuracy."""
+"""Half precision and 8-bit integers: runs ONNX Runtime's converters and measures the loss of accuracy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlossctl.converters.onnx.finished_file import open_session
-from rlossctl.converters.onnx.indices import keep_whole
+from rlossctl.converters.onnx.indices import keep_integers
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import quantize
 from rlossctl.converters.verifying.comparison import compare
@@ -38,15 +38,15 @@ def reduce(
     options: OnnxOptions,
     preprocess: Preprocess | None,
 ) -> ModelProto:
-    """The model in the precision that is asked for; its input and outputs stay float32.
+    """The model in the requested precision; its inputs and outputs stay float32.
 
     Args:
-        blobs: name of each value that is a blob -> its layer.
+        blobs: for each value that is a blob, name -> layer.
         keep: layers that int8 leaves in float32.
 
     Raises:
         NetError: ONNX Runtime cannot convert it.
-        UsageError: int8 without knowing how photos are prepared.
+        UsageError: int8 needs to know how to prepare photos.
         DataError: a list or a photo cannot be read.
     """
     try:
@@ -58,10 +58,10 @@ def reduce(
         raise
     except Exception as error:  # the converters raise many types
         raise NetError(
-            f"cannot be brought to {options.precision}",
+            f"cannot be converted to {options.precision}",
             found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            expected="a graph that ONNX Runtime's converter takes",
-            advice="leave --precision out",
+            expected="a graph that ONNX Runtime's converter supports",
+            advice="leave out --precision",
         ) from error
 
 
@@ -69,7 +69,7 @@ def _to_half(model: ModelProto) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    half = convert_float_to_float16(keep_whole(model), keep_io_types=True, disable_shape_infer=True)
+    half = convert_float_to_float16(keep_integers(model), keep_io_types=True, disable_shape_infer=True)
     OnnxModel.graph_topological_sort(
         half.graph
     )  # the converter puts its casts last, which ONNX does not allow
@@ -78,7 +78,7 @@ def _to_half(model: ModelProto) -> ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The converters advise at length through the root logger, print, and warn of values that round to 0."""
+    """Silences the converters, which log long advice, print, and warn about values that round to 0."""
     before = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:
@@ -92,11 +92,11 @@ def _quiet() -> Iterator[None]:
 def change(
     single: Path, reduced: Path, options: OnnxOptions, inputs: Iterable[tuple[str, np.ndarray]]
 ) -> list[str]:
-    """What the precision costs, in sentences: in mIoU on a list with labels, else in labels that differ.
+    """Sentences on the cost of the precision: in mIoU on a list with labels, else in labels that differ.
 
     Args:
-        single, reduced: the float32 file and the other, with the same head.
-        inputs: random inputs of both, for a conversion without a list.
+        single, reduced: the float32 file and the reduced one, with the same head.
+        inputs: random inputs for both, for a conversion without a list.
     """
     sizes = [f"{path.stat().st_size / 1e6:.1f} MB" for path in (single, reduced)]
     size = f"{options.precision}: {sizes[1]}, float32 {sizes[0]}"
@@ -119,14 +119,14 @@ def _listed_change(single: Path, reduced: Path, options: OnnxOptions, list_file:
         if sample.label is not None and Path(sample.label).is_file():
             labelled += 1
             truth = read_label(sample.label, listed=f"{list_file}:{sample.line}")
-            truth[truth >= predictors[0].num_classes] = IGNORED  # whatever id the data set marks them with
+            truth[truth >= predictors[0].num_classes] = IGNORED  # whichever id the data set uses for ignored
             for confusion, labels in zip(counts, maps, strict=True):
                 confusion.add(truth, labels, sample.label)
     photos = counted(len(samples), "image")
-    text = f"on {list_file} ({photos}) labels differ from float32's on {different / pixels:.3%}"
+    text = f"on {list_file} ({photos}), labels differ from float32's on {different / pixels:.3%}"
     before, after = (confusion.miou() for confusion in counts)
     if before is None or after is None:
-        return f"{options.precision}: {text} of the pixels; no labels to measure mIoU by"
+        return f"{options.precision}: {text} of the pixels; without labels, mIoU cannot be measured"
     cost = round(100 * (after - before), 2) + 0.0  # not -0.00
     return (
         f"{options.precision}: {text} of the pixels; mIoU {100 * before:.2f} -> {100 * after:.2f} "
@@ -143,14 +143,14 @@ def _random_change(single: Path, reduced: Path, name: str, inputs: Iterable[tupl
     worst = max(comparisons, key=lambda entry: entry.error)
     different = max(entry.disagreement for entry in comparisons)
     return (
-        f"{name}: on {len(comparisons)} random images off from float32 by up to {worst.error:.2g} of the "
-        f"output's magnitude, argmax differs on up to {different:.3%} "
-        "(name a list to measure mIoU: --verify-images)"
+        f"{name}: on {len(comparisons)} random images, outputs differ from float32's by up to "
+        f"{worst.error:.2g} of their magnitude, argmax on up to {different:.3%} "
+        "(to measure mIoU, give a list with --verify-images)"
     )
 
 
 def _segments(path: Path) -> bool:
-    """Whether evaluation can run a file: one image in, a map of scores or labels out, preparation known."""
+    """Whether evaluation can run a file: one image in, scores or labels out, and known preprocessing."""
     try:
         Predictor(open_onnx(path, "cpu"))
     except NetError:

@@ -1,4 +1,4 @@
-"""Eight bits: ONNX Runtime's static quantization, and the layers that are left out of it."""
+"""8-bit integers: ONNX Runtime's static quantization, and the layers that it leaves out."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def quantize(
     options: OnnxOptions,
     preprocess: Preprocess | None,
 ) -> ModelProto:
-    """QDQ form: int8 weights with a scale for each output channel, one scale for each blob's values.
+    """The model in QDQ form: int8 weights with a scale for each output channel, and one scale for each blob.
 
     Args:
-        blobs: name of each value that is a blob -> its layer.
+        blobs: for each value that is a blob, name -> layer.
         keep: layers that stay in float32.
 
     Raises:
-        UsageError: nothing says how photos are prepared, or one is larger than the net takes.
+        UsageError: it is unknown how to prepare photos, or a photo is larger than the net takes.
         DataError: the list or a photo cannot be read.
     """
     import onnx
@@ -60,11 +60,11 @@ def quantize(
             weight_type=QuantType.QInt8,
             calibrate_method=methods[options.ranges],
             nodes_to_exclude=_nodes_of(model, blobs, keep),
-            # Photo by photo (for every method, whatever the name says): histograms need all values of a pass.
+            # One photo at a time (for every method, despite the name): histograms need all values of a pass.
             extra_options={"CalibStridedMinMax": 1},
         )
         quantized = onnx.load(target)
-    # A blob is what the next layer reads; what ONNX Runtime left under its name may lack a ReLU.
+    # The blob is what the next layer reads; the value that ONNX Runtime left with its name may lack a ReLU.
     made = {name for node in quantized.graph.node for name in node.output}
     read = {f"{blob}_DequantizeLinear_Output": blob for blob in blobs}
     rename(quantized, {name: blob for name, blob in read.items() if name in made})
@@ -72,7 +72,7 @@ def quantize(
 
 
 class _Photos:
-    """ONNX Runtime's CalibrationDataReader: the photos of a list, prepared when they are asked for."""
+    """ONNX Runtime's CalibrationDataReader: the photos of a list, prepared on demand."""
 
     def __init__(self, model: ModelProto, options: OnnxOptions, preprocess: Preprocess | None) -> None:
         image = model.graph.input[0]
@@ -86,7 +86,7 @@ class _Photos:
         return self._count
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        """The next photos, as many as this; ranges follow one another."""
+        """Selects the next photos, as many as the range has; ranges are consecutive."""
         self._left = end_index - start_index
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -98,10 +98,10 @@ class _Photos:
 
 
 def chosen_layers(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
-    """The layers that names or patterns (`conv1_*`) mean.
+    """The layers that match names or patterns (`conv1_*`).
 
     Raises:
-        UsageError: one means none.
+        UsageError: one of them does not match a layer.
     """
     names, chosen = list(dict.fromkeys(names)), set()
     for pattern in patterns:
@@ -109,7 +109,7 @@ def chosen_layers(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
         if not fitting:
             close = get_close_matches(pattern, names, n=5, cutoff=0.5) or names[:5]
             raise UsageError(
-                f"--int8-keep: no layer is called {pattern!r}",
+                f"--int8-keep: no layer matches {pattern!r}",
                 found=pattern,
                 expected=f"one of {len(names)} layers, for example {', '.join(close)}",
                 advice="correct the name (rlossctl inspect NET.prototxt lists them)",
@@ -119,9 +119,9 @@ def chosen_layers(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
 
 
 def _nodes_of(model: ModelProto, blobs: Mapping[str, str], layers: Collection[str]) -> list[str]:
-    """Names of the nodes that compute the blobs of some layers."""
+    """Names of the nodes that compute the blobs of these layers."""
     found, owner = [], dict(blobs)
-    for node in reversed(model.graph.node):  # what leads to a layer's blob only is part of the layer
+    for node in reversed(model.graph.node):  # a node that only leads to a layer's blob is part of the layer
         layer = next((owner[name] for name in node.output if name in owner), None)
         if layer in layers:
             found.append(node.name)

@@ -1,4 +1,4 @@
-"""ONNX: one file, dynamic sizes, compared with the net blob by blob before it gets its name."""
+"""Writes ONNX: one file, dynamic sizes, compared with the net blob by blob before it gets its name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import chosen_layers
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
-from rlossctl.converters.verifying.comparison import Comparison, Verification, accept
+from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask
 from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
 from rlossctl.data.modelcard import KEY, ModelCard
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input size
-HASH = 16  # hexadecimal digits of it in a name
-LARGEST = 2**31 - 2**20  # bytes of one protobuf message, and room for what is not weights
+HASH = 16  # hexadecimal digits of the hash in a name
+LARGEST = 2**31 - 2**20  # bytes of weights that fit in one protobuf message with everything else
 
 
 def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) -> Verification:
-    """Exports the scores (or the named outputs) as a function of the image batch; see OnnxOptions.
+    """Exports the scores (or the chosen outputs) as a function of the image batch; see OnnxOptions.
 
-    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file,
-    `<out>.HASH.data`, whose name tells its content: whatever ends the program, a graph never meets weights
-    that are not its own. Those of the file that is overwritten are removed behind it.
+    The file's metadata is a `ModelCard`. Models of 2 GB and more get a second file, `<out>.HASH.data`. Its
+    name identifies its content, so that even after a crash a graph never meets another graph's weights. The
+    weights of an overwritten file are removed afterwards.
 
     Raises:
         NetError: a layer cannot be exported.
-        UsageError: options that the net does not go with.
-        VerificationError: ONNX Runtime computes something else; nothing is written then.
+        UsageError: options do not fit the net.
+        VerificationError: ONNX Runtime computes something else; then nothing is written.
     """
     job = _Job(trained, options or OnnxOptions())
     try:
@@ -59,10 +59,10 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
     except NetError as error:
         if not job.dynamic:
             raise
-        job = _Job(trained, job.options, fixed=f"sizes that vary cannot be exported ({error.found})")
+        job = _Job(trained, job.options, fixed=f"variable sizes cannot be exported ({error.found})")
         model, card = job.export()
     found = job.compare_blobs(model, card.blobs)
-    accept(Verification(str(out), "", job.options.tolerance, tuple(found)), job.rounding)
+    accept(Verification(str(out), "", job.tolerance, tuple(found)), job.rounding)
     with atomic_path(out) as written:
         notes = [*job.notes, *job.finish(model, card, written)]
         found += job.compare_file(written)
@@ -73,12 +73,12 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
 
 
 def takes_any_size(deploy: Deploy) -> bool:
-    """Whether no layer is made for one size of image."""
+    """Whether the net takes images of any size: no layer needs a fixed size."""
     return not any(layer.type in FIXED_SIZE_TYPES for layer in deploy.layers)
 
 
 class _Job:
-    """One conversion: what is decided once, and its steps."""
+    """One conversion: decisions made once, and its steps."""
 
     def __init__(self, trained: TrainedNet, options: OnnxOptions, fixed: str = "") -> None:
         self.trained, self.options = trained, options
@@ -103,10 +103,10 @@ class _Job:
             self.notes.append(f"note: height and width are fixed at {rows} x {columns} {reason}")
 
     def export(self) -> tuple[ModelProto, ModelCard]:
-        """The net in float32, and what its file will say."""
+        """The net in float32, and its file's metadata."""
         part = self.deploy
         into: dict[str, str] = {}
-        if self.options.fold or self.options.precision == "int8":  # int8 in between would only lose digits
+        if self.options.fold or self.options.precision == "int8":  # more int8 layers would cost precision
             part, into = fold_scale(self.deploy)
             self.keep = {into.get(name, name) for name in self.keep}
         if self.options.fold or into:
@@ -117,14 +117,14 @@ class _Job:
         return model, self._card({value.name: value.layer for value in values}, len(into))
 
     def compare_blobs(self, model: ModelProto, blobs: dict[str, str]) -> list[Comparison]:
-        """Every blob of the graph, without the ends and in float32, against the net's."""
+        """Compares every blob of the graph, without the ends and in float32, with the net's."""
         if not self.options.verify:
             return []
         graph = OnnxModel(model, blobs, self.preprocess)
         return list(trials.compare_models(self.net, graph, self._trials()))
 
     def finish(self, model: ModelProto, card: ModelCard, written: Path) -> list[str]:
-        """Precision, ends and metadata; writes the file, and says what the precision costs."""
+        """Adds precision, ends and metadata, writes the file, and says what the precision costs."""
         if self.options.precision == "fp32":
             self.outputs.append(_save(model, self.ends, card, written))
             return []
@@ -135,7 +135,7 @@ class _Job:
         return precision.change(single, written, self.options, self._inputs())
 
     def compare_file(self, written: Path) -> list[Comparison]:
-        """The finished float32 file, as its users run it, against what is predicted from the net."""
+        """Compares the finished float32 file, run as users run it, with predictions from the net."""
         if not self.options.verify or self.options.precision != "fp32":
             return []
         if self.ends.preprocess is None:
@@ -143,19 +143,23 @@ class _Job:
         return list(finished_file.compare_photos(self.net, written, self.ends, self._photos()))
 
     def verification(self, out: Path, found: list[Comparison], notes: list[str]) -> Verification:
-        """What the command prints."""
+        """The result that the command prints."""
         import onnxruntime
 
         method = f"ONNX Runtime {onnxruntime.__version__} on the CPU against {self.net.label}"
         if self.options.precision != "fp32":
-            method = f"before it was brought to {self.options.precision}: {method}"
+            method = f"before the conversion to {self.options.precision}: {method}"
         if not found:
             method = "nothing was compared with the net (--no-verify)"
-        tolerance = self.options.tolerance
-        return Verification(str(out), method, tolerance, tuple(found), tuple(notes), tuple(self.outputs))
+        return Verification(str(out), method, self.tolerance, tuple(found), tuple(notes), tuple(self.outputs))
+
+    @property
+    def tolerance(self) -> float:
+        """The difference that is accepted."""
+        return TOLERANCE if self.options.tolerance is None else self.options.tolerance
 
     def rounding(self, bad: Comparison) -> float | None:
-        """The net's own rounding, where that explains a difference."""
+        """The net's own rounding, if it explains a difference."""
         trial = next((trial for trial in self._trials() if trial.name == bad.trial), None)
         softmax = self.ends.head == "softmax"
         own = None if trial is None else own_rounding(self.net, trial, bad.blob, softmax)
@@ -167,9 +171,9 @@ class _Job:
                 if self.options.precision == "fp16" and is_mask(layer, index) and top in self.outputs:
                     raise layer.module.error(
                         f"its mask {top!r} cannot be an output in half precision",
-                        found="places in the plane",
-                        expected="whole numbers up to 2048, all that fp16 holds",
-                        advice="name another output (--output BLOB), or use --precision int8 or fp32",
+                        found="positions in the plane",
+                        expected="whole numbers up to 2048, the limit of fp16",
+                        advice="choose another output (--output BLOB), or use --precision int8 or fp32",
                     )
 
     @property
@@ -196,26 +200,26 @@ class _Job:
         names, shape = self.deploy.output_names, self.trained.net.shapes[self.deploy.output_names[0]]
         if len(names) != 1 or len(shape) != 4:
             raise UsageError(
-                "heads, upsampling and preprocessing are for nets with one map of scores",
+                "heads, upsampling and preprocessing need a net with one map of scores",
                 where=self.trained.prototxt,
                 found=", ".join(f"{name} {self.trained.net.shapes[name]}" for name in names),
                 expected="one output (N, C, H, W)",
-                advice="name the scores with --output BLOB, or leave these options out",
+                advice="choose the scores with --output BLOB, or leave out these options",
             )
         if head == "softmax" and self.deploy.layers[-1].type == "Softmax":
             raise UsageError(
-                "the net's output is a softmax already",
+                "the net's output is already a softmax",
                 where=self.trained.prototxt,
                 found=f"layer {self.deploy.layers[-1].name!r} (Softmax)",
-                advice="leave --head out, or name the scores before it with --output BLOB",
+                advice="leave out --head, or choose the scores before the softmax with --output BLOB",
             )
         if inside and (self.preprocess is None or self.deploy.input_shape[1] != 3):
             raise UsageError(
-                "nothing says how photos become the net's input",
+                "it is unknown how photos become the net's input",
                 where=self.trained.prototxt,
                 found=f"input {self.deploy.input_name!r} of shape {self.deploy.input_shape}",
                 expected="three channels, and a data layer that reads photos, or the mean",
-                advice="add --mean B,G,R (and --scale, --rgb where they differ from Caffe's)",
+                advice="add --mean B,G,R (and --scale, --rgb if they differ from Caffe's)",
             )
         return Ends(head, options.upsample or inside, self.preprocess if inside else None)
 
@@ -273,19 +277,19 @@ def _refuse_unexportable(deploy: Deploy) -> None:
                 "this type cannot be exported to ONNX",
                 found=layer.module.unexportable or layer.type,
                 expected="layers that compute their tops from the image alone",
-                advice="name an output that comes before this layer (--output BLOB)",
+                advice="choose an output before this layer (--output BLOB)",
             )
         if layer.module.unexportable:
             raise layer.module.error(
                 "this layer cannot be exported to ONNX",
                 found=layer.module.unexportable,
                 expected="layers that give one answer, computed from the image alone",
-                advice="change or delete what is named, or name an output before this layer (--output BLOB)",
+                advice="change or delete what was found, or choose an earlier output (--output BLOB)",
             )
 
 
 def _save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
-    """Attaches the ends and the card, and writes the file; large ones with their weights beside.
+    """Attaches the ends and the card, and writes the file; a large file gets its weights in a second one.
 
     Returns:
         The name of the (first) output.
@@ -306,7 +310,7 @@ def _save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
 
 
 def _content_hash(model: ModelProto) -> str:
-    """Tells the weights of a model from all others."""
+    """A hash that identifies a model's weights."""
     digest = hashlib.sha256()
     for tensor in model.graph.initializer:
         digest.update(f"{tensor.name} {tensor.data_type} {len(tensor.raw_data)}\n".encode())
@@ -315,13 +319,13 @@ def _content_hash(model: ModelProto) -> str:
 
 
 def _data_beside(path: Path, called: str) -> list[Path]:
-    """Files of weights in the folder of `path` that belong to a model of some name."""
+    """The weights files in the folder of `path` that belong to a model called `called`."""
     pattern = re.compile(rf"{re.escape(called)}\.[0-9a-f]{{{HASH}}}\.data")
     return [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
 
 
 def _place_data(written: Path, out: Path) -> tuple[list[str], Path | None]:
-    """Moves the weights that lie beside a large file to its folder, before the file itself gets its name.
+    """Moves a large file's separate weights to its folder, before the file itself gets its name.
 
     Returns:
         Notes, and the file with the weights.
@@ -332,14 +336,12 @@ def _place_data(written: Path, out: Path) -> tuple[list[str], Path | None]:
     (data,) = found
     target = out.with_name(data.name)
     give_name(data, target)
-    words = (
-        f"note: above 2 GB, the most that one ONNX file can hold: the weights are in {data.name}, beside it"
-    )
+    words = f"note: one ONNX file holds at most 2 GB, so the weights are in {data.name}, beside it"
     return [words], target
 
 
 def _remove_older_data(out: Path, data: Path | None) -> None:
-    """Removes the weights of files that had the name of `out` before it."""
+    """Removes the weights of earlier files called `out`."""
     for file in _data_beside(out, out.name):
         if file != data:
             file.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""The comparison that every converted file must pass, and `rlossctl verify` for any two models."""
+"""The comparison that every converted file must pass, also used by `rlossctl verify` for any two models."""

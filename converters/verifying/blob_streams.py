@@ -1,4 +1,4 @@
-"""Models as streams of named blobs, whatever runs them: what the comparison of two models needs."""
+"""Models as streams of named blobs, whatever runs them, so that two models can be compared."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Shape = tuple[int | None, ...]
 
 
 class BlobModel(Protocol):
-    """A model that shows what it computes on the way.
+    """A model that shows its intermediate results.
 
     Attributes:
         label: what runs it, in words.
         values: name of every blob that it can show -> name of its layer, in order of computation.
-        outputs: those that it returns.
+        outputs: the blobs that it returns.
         input_shape: (N, C, H, W), None for sizes that may vary.
-        preprocess: how photos become its input, where it says so.
+        preprocess: how photos become its input, or None if it does not say.
     """
 
     label: str
@@ -40,7 +40,7 @@ class BlobModel(Protocol):
     preprocess: Preprocess | None
 
     def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
-        """Runs a batch (float32 [N, C, H, W]); gives the named blobs one by one, in order of computation.
+        """Runs a batch (float32 [N, C, H, W]) and yields the named blobs in order of computation.
 
         Raises:
             NetError: the model does not take images of this size.
@@ -49,7 +49,7 @@ class BlobModel(Protocol):
 
 
 class TorchModel:
-    """A net's deployed part, run layer by layer; blobs are dropped after their last reader.
+    """A net's deployed part, run layer by layer. A blob is dropped after its last reader.
 
     Attributes:
         choices: names of the blobs that come with a `Choice`.
@@ -67,7 +67,7 @@ class TorchModel:
         self.preprocess = preprocess
 
     def doubled(self) -> TorchModel:
-        """The same, computed in double precision."""
+        """The same model in double precision."""
         twin = copy.copy(self)
         twin._deploy = copy.deepcopy(self._deploy).double()
         return twin
@@ -82,7 +82,7 @@ class TorchModel:
                     step = next(walk)
             except StopIteration:
                 return
-            except RuntimeError as error:  # torch's word for sizes that do not go together
+            except RuntimeError as error:  # torch raises it for sizes that do not match
                 raise NetError(
                     "the net does not take images of this size",
                     found=f"{str(error).splitlines()[0]} (batch of shape {image.shape})",
@@ -108,7 +108,7 @@ class OnnxModel:
 
         self._segments = Segments(model, list(values), folder)
         self.label = f"ONNX Runtime {onnxruntime.__version__} on the CPU"
-        made = {name for node in model.graph.node for name in node.output}  # others are weights
+        made = {name for node in model.graph.node for name in node.output}  # the others are weights
         self.values = {name: layer for name, layer in values.items() if name in made}
         self.outputs = [output.name for output in model.graph.output]
         sizes = model.graph.input[0].type.tensor_type.shape.dim

@@ -1,4 +1,4 @@
-"""What was written, compared with what was read: blob by blob, so that a mismatch has a place."""
+"""Compares the written model with the original blob by blob, so that an error can say where they differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from rlossctl.errors import VerificationError
 from rlossctl.words import counted
 
-TOLERANCE = 1e-4  # of a blob's largest magnitude, for float32 run by another library
+TOLERANCE = 1e-4  # as a share of a blob's largest magnitude, for float32 in another library
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Comparison:
 
     Attributes:
         trial: the image, in words.
-        layer: the layer that computes the blob, where that is known.
+        layer: the layer that computes the blob, if known.
         absolute: largest absolute difference.
-        error: the same divided by the reference's largest magnitude.
+        error: the same, divided by the reference's largest magnitude.
         disagreement: share of positions whose argmax over axis 1 differs (0 for blobs without channels).
-        position: where the largest difference is, with both values there.
+        position: where the difference is largest; `found` and `expected` are the values there.
     """
 
     trial: str
@@ -42,20 +42,20 @@ class Comparison:
         return f"blob {self.blob!r}" + (f" of layer {self.layer!r}" if self.layer else "")
 
     def values(self) -> str:
-        """Both values where they differ most, in words."""
+        """Both values at the largest difference, in words."""
         if self.found is None:
             return f"shape {self.shape}"
-        return f"{self.found:.9g} in place of {self.expected:.9g} at {list(self.position)}"
+        return f"{self.found:.9g} instead of {self.expected:.9g} at {list(self.position)}"
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of a conversion's check.
+    """The result of checking a conversion.
 
     Attributes:
-        method: how the check was done, in words.
-        tolerance: allowed `error`; 0 means bit for bit.
-        comparisons: in order; none if nothing was checked.
+        method: how it was checked, in words.
+        tolerance: the largest `error` allowed; 0 means bit for bit.
+        comparisons: in order; empty if nothing was checked.
         outputs: blobs that the model returns.
     """
 
@@ -68,11 +68,11 @@ class Verification:
 
     @property
     def worst(self) -> Comparison:
-        """The comparison of the largest error."""
+        """The comparison with the largest error."""
         return max(self.comparisons, key=lambda comparison: comparison.error)
 
     def lines(self) -> list[str]:
-        """For people: what was compared, and how far apart it was."""
+        """The result as text: what was compared, and how much it differed."""
         return [f"wrote {self.out}", self._result(), *self.notes]
 
     def _result(self) -> str:
@@ -83,12 +83,12 @@ class Verification:
         return f"verified: {self.method}: {summary(self.comparisons, self.tolerance, self.outputs)}"
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The result for JSON."""
         return asdict(self)
 
 
 def summary(comparisons: Iterable[Comparison], tolerance: float, outputs: Iterable[str] = ()) -> str:
-    """How far apart two models are, in a sentence."""
+    """One sentence on how much two models differ."""
     comparisons = tuple(comparisons)
     worst = max(comparisons, key=lambda comparison: comparison.error)
     blobs = len({comparison.blob for comparison in comparisons})
@@ -106,12 +106,12 @@ def summary(comparisons: Iterable[Comparison], tolerance: float, outputs: Iterab
 
 
 def compare(trial: str, blob: str, found: np.ndarray, expected: np.ndarray, layer: str = "") -> Comparison:
-    """Compares a model's value with the reference's; another shape or a NaN counts as infinite error."""
+    """Compares a model's value with the reference's; a different shape or NaN is an infinite error."""
     if found.shape != expected.shape:
         return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
     if not expected.size:
         return Comparison(trial, blob, tuple(expected.shape), 0.0, 0.0, 0.0, layer)
-    difference = np.asarray(np.abs(found.astype(np.float64) - expected))  # of one value, too
+    difference = np.asarray(np.abs(found.astype(np.float64) - expected))  # an array even for a single value
     difference[~np.isfinite(difference)] = np.inf
     index = np.unravel_index(int(difference.argmax()), difference.shape)
     absolute = float(difference[index])
@@ -144,10 +144,10 @@ def accept(
     """Returns the verification if every comparison is within tolerance.
 
     Args:
-        rounding: for a comparison that is not, how large the net's own rounding is, if that explains it.
+        rounding: gives the net's own rounding for a bad comparison, or None if that does not explain it.
 
     Raises:
-        VerificationError: names the first blob that is not, its layer, and both values.
+        VerificationError: a blob is not; the error names the first one, its layer and both values.
     """
     bad = first_bad(verification.comparisons, verification.tolerance)
     if bad is not None:
@@ -156,8 +156,8 @@ def accept(
         if own is not None and np.isfinite(verification.worst.error):
             enough = float(f"{1.5 * verification.worst.error:.0e}")
             advice = (
-                "nothing was written. This is rounding that the net amplifies, not a fault: the net's own "
-                f"float32 is {own:.2g} of the blob's largest magnitude away from float64. --tolerance "
+                "nothing was written. This is not a fault, but rounding that the net amplifies: float32 and "
+                f"float64 differ by {own:.2g} of the blob's largest magnitude in the net itself. --tolerance "
                 f"{enough:g} accepts it"
             )
         raise mismatch(bad, verification.tolerance, verification.out, "the net", advice)
@@ -167,13 +167,13 @@ def accept(
 def mismatch(
     bad: Comparison, tolerance: float, where: str, reference: str, advice: str | None = None
 ) -> VerificationError:
-    """The error that names the first bad blob."""
+    """The error for the first bad blob."""
     return VerificationError(
-        f"{bad.place()} is the first that differs from {reference} ({bad.trial})",
+        f"{bad.place()} is the first to differ from {reference} ({bad.trial})",
         where=where,
         found=f"{bad.values()}: relative error {bad.error:.3g}, argmax differs on {bad.disagreement:.3%}, "
         f"shape {bad.shape}",
-        expected=f"relative error of at most {tolerance:g} of the blob's largest magnitude",
+        expected=f"an error of at most {tolerance:g} of the blob's largest magnitude",
         advice=advice,
     )
 
@@ -181,7 +181,7 @@ def mismatch(
 def compare_params(
     found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
 ) -> Iterator[Comparison]:
-    """Blob by blob, for formats that hold weights only; a missing blob counts as infinite error."""
+    """Compares weights blob by blob, for formats with only weights; a missing blob is an infinite error."""
     for name, array in expected.items():
         if name not in found:
             yield Comparison("read back", name, (), np.inf, np.inf, 1.0)

@@ -1,4 +1,4 @@
-"""Runs an ONNX graph in short pieces, so that every value can be looked at and few are held at a time."""
+"""Runs an ONNX graph in short pieces, so that every value can be inspected with few in memory at a time."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from rlossctl.errors import NetError
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-VALUES = 24  # named values of one piece
-LARGE = 1024  # values, from which on a weight is kept once for all pieces
+VALUES = 24  # named values in one piece
+LARGE = 1024  # a weight with at least this many values is kept once for all pieces
 
 
 class Segments:
-    """A graph cut into consecutive pieces, each run as it is written, without ONNX Runtime's rewriting,
-    by a session that lives for one pass: many at a time would hold as many working memories.
+    """A graph cut into consecutive pieces, each run without ONNX Runtime's graph optimizations.
+
+    A piece's session lives for one pass only: many sessions at a time would each hold working memory.
 
     Args:
-        model: the whole model; it is read when a piece runs for the first time, and not changed.
-        values: names of the values that can be looked at, in the graph's order.
-        folder: of the file, for weights that are stored beside it.
+        model: the whole model; it is read when a piece runs for the first time, and is not changed.
+        values: names of the values that can be inspected, in the graph's order.
+        folder: the file's folder, for weights stored beside it.
     """
 
     def __init__(self, model: ModelProto, values: Sequence[str], folder: str = "") -> None:
@@ -46,7 +47,7 @@ class Segments:
         self._last = last
 
     def run(self, image: np.ndarray, names: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
-        """One pass: the named values, in the graph's order.
+        """Runs one pass and yields the named values in the graph's order.
 
         Raises:
             NetError: ONNX Runtime fails, for example on a size that the graph does not take.
@@ -105,7 +106,7 @@ class Segments:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
 
     def _shared(self, tensor: TensorProto) -> Any:
-        """The values of a weight, once for all pieces that read it."""
+        """The values of a weight, kept once for all pieces that read it."""
         import onnxruntime
         from onnx import numpy_helper
 
@@ -117,7 +118,7 @@ class Segments:
 
 
 class _Piece:
-    """Consecutive nodes: what they read from outside, what they make."""
+    """Consecutive nodes, the names that they read from outside, and the names that they make."""
 
     def __init__(self, nodes: list[NodeProto]) -> None:
         self.nodes = nodes
@@ -132,7 +133,7 @@ def _is_large(tensor: TensorProto) -> bool:
 
 
 def _without_values(tensor: TensorProto) -> TensorProto:
-    """The same weight, its values given to the session by name."""
+    """The same weight without its values, which the session gets by name."""
     twin = type(tensor)(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
     twin.data_location = twin.EXTERNAL
     twin.external_data.add(key="location", value="memory")
@@ -140,7 +141,7 @@ def _without_values(tensor: TensorProto) -> TensorProto:
 
 
 def session_options() -> Any:
-    """Quiet, with as many threads as torch uses."""
+    """Options for a session without log output, with as many threads as torch uses."""
     import onnxruntime
     import torch
 
@@ -164,7 +165,7 @@ def _cut(nodes: Iterable[NodeProto], wanted: Collection[str]) -> Iterator[list[N
 
 
 def names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:
-    """Names that nodes read, those that loops' bodies take from outside included."""
+    """The names that nodes read, including those that loop bodies take from outside."""
     for node in nodes:
         yield from (name for name in node.input if name)
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""Blobs of indices: where two candidates are as good as equal, two programs may rightly choose either."""
+"""Compares blobs of indices: if two candidates are nearly equal, two programs may choose differently."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Choice:
     """One blob of indices in a pass of the net.
 
     Attributes:
-        candidates: what is chosen from, along `axis`; the other axes are the indices' own.
-        best: the largest of each window, of the indices' shape.
+        candidates: the values to choose from, along `axis`; the other axes are the same as for the indices.
+        best: the largest value of each window, in the indices' shape.
         step: the layer in the pass, whose top `follow` replaces.
-        top: which of its tops the blob is.
-        window: (width of the plane, kernel) for the masks of pooling: how far two of one window may be apart.
+        top: which of the layer's tops the blob is.
+        window: (width of the plane, kernel) for pooling masks: limits how far apart two indices may be.
     """
 
     candidates: Tensor
@@ -35,7 +35,7 @@ class Choice:
     window: tuple[int, tuple[int, int]] | None
 
     def compare(self, trial: str, blob: str, found: np.ndarray, layer: str) -> Comparison:
-        """The error is how much less than the best the other program's choices are worth."""
+        """Compares indices; the error is how far the other program's chosen values are below the best."""
         own = self.step.tops[self.top]
         other = torch.from_numpy(np.array(found)).to(own.dtype)
         count = self.candidates.shape[self.axis]
@@ -43,13 +43,13 @@ class Choice:
         if wrong or not self._of_one_window(own, other):
             return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
         index = other.flatten(2) if self.window else other
-        worth = self.candidates.gather(self.axis, index.long()).reshape(other.shape)
-        return compare_worth(
-            trial, blob, found, own.numpy(), worth.numpy(), self.best.reshape(own.shape).numpy(), layer
+        chosen = self.candidates.gather(self.axis, index.long()).reshape(other.shape)
+        return compare_choices(
+            trial, blob, found, own.numpy(), chosen.numpy(), self.best.reshape(own.shape).numpy(), layer
         )
 
     def follow(self, trial: str, blob: str, found: np.ndarray, layer: str) -> Comparison:
-        """Compares, and lets the pass go on with the other program's choices, so that what follows stays
+        """Compares, then continues the pass with the other program's choices, so that later blobs stay
         comparable."""
         comparison = self.compare(trial, blob, found, layer)
         if np.isfinite(comparison.error):
@@ -67,7 +67,7 @@ class Choice:
 
 
 class Blob(NamedTuple):
-    """A named blob of a pass; `choice` where it holds indices."""
+    """A named blob of a pass; `choice` is set if it holds indices."""
 
     name: str
     array: np.ndarray
@@ -75,7 +75,7 @@ class Blob(NamedTuple):
 
 
 def choice_of(step: Step, top: int) -> Choice | None:
-    """The choice that a top is, or None for a top of plain values."""
+    """The choice behind a top of indices, or None for a top of plain values."""
     if not is_choice(step.layer, top):
         return None
     module, candidates = step.layer.module, step.bottoms[0]
@@ -98,21 +98,21 @@ def is_choice(layer: LayerNode, top: int) -> bool:
 
 
 def is_mask(layer: LayerNode, top: int) -> bool:
-    """Whether a top holds flat places in a plane: the second of MAX pooling."""
+    """Whether a top holds flat positions in a plane: the second top of MAX pooling."""
     return isinstance(layer.module, Pooling) and top == 1
 
 
-def compare_worth(
+def compare_choices(
     trial: str,
     blob: str,
     found: np.ndarray,
     expected: np.ndarray,
-    worth: np.ndarray,
+    chosen: np.ndarray,
     best: np.ndarray,
     layer: str,
 ) -> Comparison:
-    """Compares choices by what they are worth; `disagreement` is the share of other choices."""
-    loss = np.abs(best.astype(np.float64) - worth)
+    """Compares choices by their values; `disagreement` is the share of positions with different indices."""
+    loss = np.abs(best.astype(np.float64) - chosen)
     index = np.unravel_index(int(loss.argmax()), loss.shape)
     magnitude = float(np.abs(best).max())
     absolute = float(loss[index])

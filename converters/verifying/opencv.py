@@ -1,7 +1,8 @@
-"""OpenCV's Caffe importer as a third opinion: it shares no code with PyTorch, ONNX Runtime or this program.
+"""OpenCV's Caffe importer as a third opinion: it shares no code with PyTorch, ONNX Runtime or this package.
 
-To be trusted for convolution, pooling, LRN, BatchNorm with Scale, softmax, Eltwise, Crop and Interp by zoom
-or size; not for Interp that shrinks or pads, pooling with a kernel below its stride, ArgMax, and losses.
+Trust it for convolution, pooling, LRN, BatchNorm with Scale, softmax, Eltwise, Crop and Interp by zoom or
+size. Do not trust it for Interp that shrinks or pads, pooling with a kernel below its stride, ArgMax, and
+losses.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class OpenCvModel:
             "--runtime opencv needs OpenCV",
             net.file.path,
             error=NetError,
-            otherwise="leave --runtime out (OpenCV 5 has no Caffe importer: opencv-python-headless<5)",
+            otherwise="leave out --runtime (OpenCV 5 has no Caffe importer: opencv-python-headless<5)",
         )
         if not hasattr(cv2.dnn, "readNetFromCaffe"):
             raise NetError(
-                "this OpenCV reads no Caffe nets",
+                "this OpenCV cannot read Caffe nets",
                 found=f"OpenCV {cv2.__version__}",
                 expected="OpenCV 4",
                 advice="pip install 'opencv-python-headless<5'",
@@ -61,7 +62,7 @@ class OpenCvModel:
         self.input_shape: Shape = (None, deploy.input_shape[1], *deploy.input_shape[2:])
 
     def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
-        """See BlobModel. OpenCV names what a layer gives after the layer."""
+        """See BlobModel. OpenCV names a layer's output after the layer."""
         for name, layer in self.values.items():
             if name in names:
                 try:
@@ -90,7 +91,7 @@ class OpenCvModel:
 
 
 def write_deployed(net: Net, deploy: Deploy, prototxt: Path, weights: Path) -> None:
-    """The deployed part as a prototxt with an input of its own, and all of the net's weights."""
+    """Writes the deployed part as a prototxt with its own input, and all of the net's weights."""
     kept = {id(layer.message) for layer in deploy.layers}
     param = NetParameter()
     param.name = net.param.name

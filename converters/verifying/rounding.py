@@ -1,8 +1,8 @@
-"""Whether a difference is a fault, or rounding that the net itself amplifies.
+"""Decides whether a difference is a fault, or rounding that the net itself amplifies.
 
-Two libraries round the last digits differently. A net may make much of that: the softmax of scores around
-1e4, which float32 knows to 1e-3, is known to 1e-3 of its largest value, ten times what is allowed. How much
-shows in the net alone, run in single and in double precision.
+Two libraries round the last digits differently, and a net may amplify that. For example, float32 has an error
+of 1e-3 for scores around 1e4, so their softmax has an error of 1e-3 of its largest value, ten times what is
+allowed. To see how large the effect is, the net alone is run in single and in double precision.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from rlossctl.converters.verifying.comparison import Comparison, compare
 from rlossctl.converters.verifying.trials import Trial
 from rlossctl.errors import RlossError
 
-_SHARE = 0.1  # of a difference: what the net's own rounding must explain at least
+_SHARE = 0.1  # the net's own rounding must explain at least this share of a difference
 
 
 def is_rounding(bad: Comparison, own: float | None) -> bool:
-    """Whether the net's own rounding is of the size of a difference."""
+    """Whether the net's own rounding is about as large as a difference."""
     return own is not None and np.isfinite(bad.error) and own >= _SHARE * bad.error
 
 
 def own_rounding(net: TorchModel, trial: Trial, blob: str, softmax: bool) -> float | None:
-    """How far a blob of the net in float32 is from the same in float64, as a share of its largest magnitude.
+    """How much a blob of the net differs in float32 and float64, as a share of its largest magnitude.
 
     Args:
-        blob: one of the net's, or another name for what a file makes of the scores.
-        softmax: whether it makes their softmax of them.
+        blob: one of the net's blobs, or the name of the output that a file makes from the scores.
+        softmax: whether that output is the scores' softmax.
 
     Returns:
-        None where the net cannot be run in double precision.
+        None if the net cannot run in double precision.
     """
     name = blob if blob in net.values else net.outputs[0]
     try:
         single = _value(net, trial.image, name)
         double = _value(net.doubled(), trial.image.astype(np.float64), name)
-    except (RlossError, RuntimeError, TypeError):  # a layer that knows single precision only
+    except (RlossError, RuntimeError, TypeError):  # a layer that supports only single precision
         return None
     if name != blob and softmax:
         single, double = _softmax(single), _softmax(double)

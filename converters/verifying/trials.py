@@ -1,4 +1,4 @@
-"""Two models on the same images, every blob that both have, in order."""
+"""Runs two models on the same images and compares every blob that both have, in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlossctl.data.lists import Sample, find_label_dir, read_list
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 
-DEVIATION = 60  # of random pixels: the magnitude of photos without their mean
+DEVIATION = 60  # standard deviation of random pixels: about the magnitude of photos without their mean
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Trial:
     """A batch to run both models on.
 
     Attributes:
-        name: for people.
+        name: its name in messages.
         image: float32 [N, C, H, W].
-        optional: whether models may refuse its size, which is then left out.
+        optional: whether models may refuse its size; the trial is then skipped.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Trial:
 
 
 def random_trials(shape: Shape, preprocess: Preprocess | None) -> Iterator[Trial]:
-    """Random images, the same each time: batches of 1 and 2, sizes by the size rule and one against it."""
+    """Random images, the same each time: batches of 1 and 2, all sizes but one by the net's size rule."""
     generator = np.random.default_rng(0)
     fixed = None in shape[2:]
     sizes = list(trial_sizes(preprocess)) if fixed or len(shape) < 4 else [tuple(shape[2:])]
@@ -46,7 +46,7 @@ def random_trials(shape: Shape, preprocess: Preprocess | None) -> Iterator[Trial
 
 
 def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
-    """Small heights and widths that the net's size rule allows, and one that it does not."""
+    """Small heights and widths that the net's size rule allows, and one pair that it does not."""
     stride, offset = (preprocess.stride, preprocess.offset) if preprocess else (1, 0)
     for rows, columns in ((64, 64), (96, 72), (72, 128)):
         yield rows // stride * stride + offset, columns // stride * stride + offset
@@ -54,21 +54,21 @@ def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
 
 
 def photo_trials(list_file: str, root: str, preprocess: Preprocess | None, shape: Shape) -> Iterator[Trial]:
-    """The photos of a list, prepared as the net wants them, one at a time.
+    """The photos of a list, prepared for the net, one at a time.
 
     Args:
-        shape: (N, C, H, W) that the net takes, None for sizes that may vary.
+        shape: the net's input shape (N, C, H, W), None for sizes that may vary.
 
     Raises:
-        UsageError: nothing says how photos are prepared, or a photo is larger than the net takes.
+        UsageError: it is unknown how to prepare photos, or a photo is larger than the net takes.
         DataError: the list or a photo cannot be read.
     """
     if preprocess is None:
         raise UsageError(
-            "nothing says how photos become the net's input",
+            "it is unknown how photos become the net's input",
             where=list_file,
             expected="a data layer that reads photos, or the mean",
-            advice="add --mean B,G,R (and --scale, --rgb, --crop where they differ from Caffe's)",
+            advice="add --mean B,G,R (and --scale, --rgb, --crop if they differ from Caffe's)",
         )
     for sample in read_photos(list_file, root):
         photo = read_image(sample.image, listed=f"{list_file}:{sample.line}")
@@ -78,14 +78,14 @@ def photo_trials(list_file: str, root: str, preprocess: Preprocess | None, shape
                 "the photo is larger than the net takes",
                 where=f"{list_file}:{sample.line}: {sample.image}",
                 found=f"{photo.shape[1]} x {photo.shape[0]} (width x height)",
-                expected=f"at most {shape[3]} x {shape[2]}, at which the net is fixed",
+                expected=f"at most {shape[3]} x {shape[2]}, the net's fixed size",
                 advice="list smaller photos, or change the input's size in the prototxt",
             )
         yield Trial(sample.image, pixels[None])
 
 
 def read_photos(list_file: str, root: str) -> list[Sample]:
-    """A list of photos: bare VOC ids, or lines of an image name that a label's name may follow."""
+    """Reads a list of photos: bare VOC ids, or lines with an image name and, optionally, a label name."""
     label_dir = find_label_dir(list_file, root)
     return read_list(list_file, root, labels="optional", label_dir=label_dir)
 
@@ -93,19 +93,19 @@ def read_photos(list_file: str, root: str) -> list[Sample]:
 def compare_models(
     reference: BlobModel, candidate: BlobModel, trials: Iterable[Trial]
 ) -> Iterator[Comparison]:
-    """Every blob that both models have, trial by trial, in the reference's order of computation.
+    """Compares every blob that both models have, trial by trial, in the reference's order of computation.
 
-    Blobs are taken one by one from both sides: neither holds all of them at a time.
+    Both sides yield blobs one by one, so that neither holds all of them at a time.
 
     Raises:
-        NetError: no blob has a name that both know, or a model fails on a trial.
+        NetError: the models share no blob name, or a model fails on a trial.
     """
     common = {name for name in reference.values if name in candidate.values}
     if not common:
         raise NetError(
             "the two models have no blob in common",
             found=f"{_some(reference.values)} and {_some(candidate.values)}",
-            expected="blobs of one name in both",
+            expected="blobs with the same name in both",
             advice="compare two forms of one net",
         )
     for trial in trials:
@@ -125,7 +125,7 @@ def _pairs(
     reference: BlobModel, candidate: BlobModel, image: np.ndarray, names: set[str]
 ) -> Iterator[tuple[Blob, np.ndarray]]:
     others = candidate.blobs(image, names)
-    early: dict[str, np.ndarray] = {}  # where the two compute in another order
+    early: dict[str, np.ndarray] = {}  # blobs that the candidate computes earlier than the reference
     for blob in reference.blobs(image, names):
         while blob.name not in early:
             other = next(others)

@@ -1,1 +1,1 @@
-"""Measuring the filter and the loss under it: what `rlossctl bench` runs."""
+"""Measures the filter and the loss built on it, for `rlossctl bench`."""

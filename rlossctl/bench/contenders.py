@@ -1,4 +1,4 @@
-"""What can filter here: our kernels, and other packages where they are installed."""
+"""The filters to compare: our kernels, and other packages if installed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Contender:
     """A filter: `apply(values, image, sigma_xy, sigma_rgb)`.
 
     `loss(values, mask, image, sigma_xy, sigma_rgb)` is the whole DenseCRF loss, forward and backward, and
-    returns the gradient. `apply` may return None where a package does not hand the filtered values out.
+    returns the gradient. `apply` may return None if a package does not expose the filtered values.
     """
 
     name: str
     what: str
     apply: Filter
     loss: Loss | None = None
-    most_pixels: int | None = None  # it takes too long on larger images
-    mode: str = "lattice"  # whose result it should be: this or "exact"
+    most_pixels: int | None = None  # larger images take too long
+    mode: str = "lattice"  # the mode whose result it should match: "lattice" or "exact"
 
 
 def contenders(twin: bool = True) -> list[Contender]:
-    """The native kernel first, as far as it is built, then what it is compared with."""
+    """The native kernel first, if it is built, then the filters to compare it with."""
     found = []
     native = choice.find_native().module
     if native is not None:
@@ -52,7 +52,7 @@ def contenders(twin: bool = True) -> list[Contender]:
     if twin:
         found.append(Contender("twin", "the same lattice in torch operations", *_with_kernel("twin")))
     if _installed("pydensecrf.densecrf"):
-        what = "a lattice by Kraehenbuehl; with the softmax of one step, its values stay inside"
+        what = "Kraehenbuehl's lattice, including one step's softmax; it does not expose the filtered values"
         found.append(Contender("pydensecrf", what, _pydensecrf))
     if _installed("pykeops.torch"):
         found.append(Contender("pykeops", "the Gaussian sum", _pykeops, most_pixels=129 * 129, mode="exact"))
@@ -68,7 +68,7 @@ def _installed(module: str) -> bool:
 
 
 def _with_kernel(kernel: str) -> tuple[Filter, Loss]:
-    """The public filter and loss with one kernel forced."""
+    """The public filter and loss, forced to use one kernel."""
 
     def apply(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.Tensor:
         os.environ[choice.VARIABLE] = kernel
@@ -90,7 +90,7 @@ def _exact(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb
 
 
 def _features(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.Tensor:
-    """[5, P] of one image [3, H, W]."""
+    """The features [5, P] of one image [3, H, W]."""
     height, width = image.shape[1:]
     y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
     return torch.cat([torch.stack([x, y]) / sigma_xy, image / sigma_rgb]).flatten(1)

@@ -1,4 +1,4 @@
-"""Times contenders by turns, so that whatever else the machine does slows all of them."""
+"""Times contenders in turn, so that other work on the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rlossctl.bench.contenders import Contender, Filter, Loss
 from rlossctl.bench.samples import picture, scores
 from rlossctl.bilateral import bilateral_filter, choice
 
-PICTURES = 8  # different ones: of one alone, a processor learns by heart which branch comes next
+PICTURES = 8  # different ones: with a single picture, a processor would learn every branch
 TURN_SECONDS = 1.0
 
-Run = Callable[[torch.Tensor], object]  # with the images of a batch
+Run = Callable[[torch.Tensor], object]  # takes the images of a batch
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is filtered, and how often."""
+    """What to filter, and how often."""
 
     size: int
     kind: str
@@ -38,7 +38,7 @@ class Job:
     sigma_xy: float = 100
     sigma_rgb: float = 15
     repeats: int = 7
-    on_the_clock: bool = False  # even with one thread, where processor time is disturbed less
+    on_the_clock: bool = False  # use wall-clock time even with one thread; processor time is less disturbed
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -51,10 +51,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """Of one contender: times in ms per image, extra bytes of one call, distance from the reference.
+    """One contender's times in ms per image, extra bytes per call, and distance from the reference.
 
-    `difference` is the relative L2 distance from its mode's twin in double precision; None where there is
-    nothing to compare. `loss` and `memory` are None where they were not measured.
+    `difference` is the relative L2 distance from its mode's twin in double precision; None if there is
+    nothing to compare. `loss` and `memory` are None if they were not measured.
     """
 
     name: str
@@ -68,18 +68,16 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
     """One result per contender that takes images of this size."""
     batches, values = pictures(job), scores(job.batch, job.channels, job.size)
     mask = torch.ones(job.batch, 1, job.size, job.size)
-    taking_part = [c for c in contenders if c.most_pixels is None or job.size**2 <= c.most_pixels]
-    with kernel_variable_kept(), threads(job.threads):
+    chosen = [c for c in contenders if c.most_pixels is None or job.size**2 <= c.most_pixels]
+    with restoring_kernel_variable(), threads(job.threads):
         os.environ[choice.VARIABLE] = "twin"
-        references = {
-            mode: _reference(values, batches[0], job, mode) for mode in {c.mode for c in taking_part}
-        }
-        filters = {c.name: _filter_run(c.apply, values, job) for c in taking_part}
-        losses = {c.name: _loss_run(c.loss, values, mask, job) for c in taking_part if c.loss is not None}
-        difference = {c.name: _distance(filters[c.name](batches[0]), references[c.mode]) for c in taking_part}
+        references = {mode: _reference(values, batches[0], job, mode) for mode in {c.mode for c in chosen}}
+        filters = {c.name: _filter_run(c.apply, values, job) for c in chosen}
+        losses = {c.name: _loss_run(c.loss, values, mask, job) for c in chosen if c.loss is not None}
+        difference = {c.name: _distance(filters[c.name](batches[0]), references[c.mode]) for c in chosen}
         memory = {name: extra_bytes(functools.partial(run, batches[0])) for name, run in filters.items()}
-        filter_times = by_turns(filters, batches, job)
-        loss_times = by_turns(losses, batches, job)
+        filter_times = time_in_turns(filters, batches, job)
+        loss_times = time_in_turns(losses, batches, job)
     return [
         Result(
             name,
@@ -95,9 +93,9 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
 def filter_ms(contender: Contender, job: Job) -> float:
     """The time of the filter alone, in ms per image."""
     values = scores(job.batch, job.channels, job.size)
-    with kernel_variable_kept(), threads(job.threads):
+    with restoring_kernel_variable(), threads(job.threads):
         run = _filter_run(contender.apply, values, job)
-        return by_turns({"": run}, pictures(job), job)[""]
+        return time_in_turns({"": run}, pictures(job), job)[""]
 
 
 def _filter_run(
@@ -111,16 +109,16 @@ def _loss_run(loss: Loss, values: torch.Tensor, mask: torch.Tensor, job: Job) ->
 
 
 def pictures(job: Job) -> tuple[torch.Tensor, ...]:
-    """The batches that a turn goes through, each [batch, 3, size, size]."""
+    """The batches of one turn, each [batch, 3, size, size]."""
     return picture(job.kind, PICTURES * job.batch, job.size).split(job.batch)
 
 
-def by_turns(runs: Mapping[str, Run], batches: Sequence[torch.Tensor], job: Job) -> dict[str, float]:
+def time_in_turns(runs: Mapping[str, Run], batches: Sequence[torch.Tensor], job: Job) -> dict[str, float]:
     """The time of each run in ms per image, the median of its turns.
 
-    They take turns, so that whatever else the machine does slows all of them. A turn is a call with each
-    batch, or with as many as TURN_SECONDS allow, after a call that does not count: so each run finds the
-    caches as it has left them itself.
+    The runs alternate, so that other work on the machine slows all of them alike. In a turn, a run is called
+    with each batch, or with as many as TURN_SECONDS allow. One call before the turn does not count, so that
+    each run finds the caches as it left them itself.
     """
     turns: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(job.repeats):
@@ -131,7 +129,7 @@ def by_turns(runs: Mapping[str, Run], batches: Sequence[torch.Tensor], job: Job)
 
 
 def _turn(run: Run, batches: Sequence[torch.Tensor], clock: Callable[[], float]) -> float:
-    """Seconds of a call, the mean of a turn."""
+    """Seconds per call, the mean over a turn."""
     start, calls = clock(), 0
     while calls < len(batches) and clock() - start < TURN_SECONDS:
         run(batches[calls])
@@ -140,17 +138,17 @@ def _turn(run: Run, batches: Sequence[torch.Tensor], clock: Callable[[], float])
 
 
 def extra_bytes(run: Callable[[], object]) -> int | None:
-    """How far one call on one thread raises the process' resident memory, its result included (Linux)."""
+    """How much one call on one thread raises the process's resident memory, including its result (Linux)."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
     rise = []
 
-    def watch() -> None:  # in a thread of its own, which begins without memory kept from earlier calls
+    def watch() -> None:  # in its own thread, which starts without memory kept from earlier calls
         torch.set_num_threads(1)
         with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).malloc_trim(0)  # free memory goes back first, or it would hide the rise
-        reset.write_text("5")  # the peak begins anew
+            ctypes.CDLL(None).malloc_trim(0)  # give back free memory first, or it would hide the rise
+        reset.write_text("5")  # reset the peak
         before = _status(status, "VmRSS")
         run()
         rise.append(max(0, _status(status, "VmHWM") - before))
@@ -172,8 +170,8 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def kernel_variable_kept() -> Iterator[None]:
-    """Leaves RLOSSCTL_BILATERAL as it was."""
+def restoring_kernel_variable() -> Iterator[None]:
+    """Restores RLOSSCTL_BILATERAL afterwards."""
     before = os.environ.get(choice.VARIABLE)
     try:
         yield
@@ -184,7 +182,7 @@ def kernel_variable_kept() -> Iterator[None]:
 
 
 def _reference(values: torch.Tensor, image: torch.Tensor, job: Job, mode: str) -> torch.Tensor:
-    some = values[:, : min(job.channels, 4)].double()  # double takes the twin; a few channels tell enough
+    some = values[:, : min(job.channels, 4)].double()  # double runs the twin; a few channels are enough
     return bilateral_filter(some, image.double(), *job.sigmas, mode=mode)
 
 

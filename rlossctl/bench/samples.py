@@ -1,4 +1,4 @@
-"""Generated images and scores to measure with: no file is needed and everybody gets the same."""
+"""Generated images and scores for measurements: the same for everybody, without any files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ KINDS = ("smooth", "textured")
 def picture(kind: str, batch: int, size: int) -> torch.Tensor:
     """Images [batch, 3, size, size] of 0..255: patches of colour, with less or more detail.
 
-    At 257 pixels and sigmas (50, 15) `smooth` has about as many lattice vertices and distinct simplices as
-    photos of streets (CamVid), `textured` as photos of all kinds (VOC); see docs/filter.md.
+    At 257 pixels and sigmas (50, 15), `smooth` has about as many lattice vertices and distinct simplices as
+    street photos (CamVid), and `textured` about as many as photos of all kinds (VOC); see docs/filter.md.
     """
     generator = torch.Generator().manual_seed(size)
 
@@ -20,7 +20,7 @@ def picture(kind: str, batch: int, size: int) -> torch.Tensor:
         coarse = torch.rand(batch, channels, max(cells, 2), max(cells, 2), generator=generator)
         return functional.interpolate(coarse, size=(size, size), mode="bicubic") - 0.5
 
-    grey = noise(5, 1) + 0.5 * noise(12, 1)  # the channels of a photo go together
+    grey = noise(5, 1) + 0.5 * noise(12, 1)  # the channels of a photo vary together
     if kind == "smooth":
         shades = 0.9 * grey + 0.1 * noise(6, 3) + 0.06 * noise(size // 2, 1)
     else:

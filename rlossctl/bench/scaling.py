@@ -1,4 +1,4 @@
-"""A picture of how the native filter's time grows with threads, classes and pixels."""
+"""Draws how the native filter's time changes with threads, classes and pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = {"smooth": (0, 114, 178), "textured": (213, 94, 0)}
 
 
 def scaling(path: Path, contender: Contender, most_threads: int, job: Job) -> list[str]:
-    """Measures, draws three panels into `path` (PNG) and returns the measurements as lines."""
+    """Measures, draws three panels to `path` (PNG), and returns the measurements as lines."""
     threads = [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= most_threads]
     variations = {
         "threads, 8 images of 129x129": [
@@ -42,7 +42,7 @@ def scaling(path: Path, contender: Contender, most_threads: int, job: Job) -> li
 
 
 def panel(title: str, curves: dict[str, Curve]) -> Image.Image:
-    """Milliseconds per image over something, both from 0 to their largest."""
+    """A plot of milliseconds per image over something else, both axes from 0 to the largest value."""
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(image)
     largest_x = max(x for curve in curves.values() for x, _ in curve)

@@ -14,17 +14,17 @@ HEAD += f"{'difference':>12}{'extra MB':>10}"
 
 
 def table(contenders: list[Contender], sizes: list[int], job: Job) -> Iterator[str]:
-    """Lines, as they are measured: the job at each size, on each kind of image."""
-    clock = "processor time" if job.threads == 1 else "time on the clock"
+    """Yields lines as they are measured: the job at each size, on each kind of image."""
+    clock = "processor time" if job.threads == 1 else "wall-clock time"
     yield (
         f"classes {job.channels}, batch {job.batch}, threads {job.threads}, sigmas "
-        f"{job.sigma_xy:g} and {job.sigma_rgb:g}; ms per image, mean of {PICTURES} images "
-        f"in the median of {job.repeats} turns, {clock}"
+        f"{job.sigma_xy:g} and {job.sigma_rgb:g}; ms per image, mean over {PICTURES} images, "
+        f"median of {job.repeats} turns, {clock}"
     )
     yield from (f"{c.name:>12}: {c.what}" for c in contenders)
     yield (
-        "times: of the first line's; loss: forward and backward; difference: from the twin of the lattice or "
-        "of the Gaussian sum in double precision; extra MB: one call on one thread, result included"
+        "times: relative to the first line; loss: forward and backward; difference: from the twin of the "
+        "lattice or of the Gaussian sum, in double precision; extra MB: a call on one thread, and its result"
     )
     yield HEAD
     for size in sizes:

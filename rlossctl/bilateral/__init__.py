@@ -1,4 +1,4 @@
-"""The bilateral filter under the DenseCRF loss: one operator, a kernel for each device."""
+"""The bilateral filter behind the DenseCRF loss: one operator, and a kernel for each device."""
 
 from rlossctl.bilateral.choice import Backend, FallbackWarning, backend
 from rlossctl.bilateral.filter import bilateral_filter

@@ -1,4 +1,4 @@
-"""Which kernel filters on which device, and why a better one is missing."""
+"""Chooses the kernel for a device, and says why a better one is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TWIN = "torch-twin"
 
 
 class FallbackWarning(UserWarning):
-    """The native kernel was expected but is missing; the slower torch twin runs instead."""
+    """The native kernel is missing, so the slower torch twin runs instead."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Backend:
 
 
 def backend(device: torch.device | str) -> Backend:
-    """Returns the kernel that filters float32 tensors on `device` (float64 always takes the twin).
+    """Returns the kernel that filters float32 tensors on `device` (float64 always uses the twin).
 
     The environment variable RLOSSCTL_BILATERAL=twin|native forces one.
 
     Raises:
-        UsageError: the variable has another value, or forces a kernel that does not exist here; or
-            RLOSSCTL_SIMD names an instruction set that this processor does not run.
+        UsageError: the variable has another value, or forces a kernel that is missing here; or RLOSSCTL_SIMD
+            names an instruction set that this processor does not support.
     """
     kind = torch.device(device).type
     forced = os.environ.get(VARIABLE, "")
@@ -63,20 +63,20 @@ def backend(device: torch.device | str) -> Backend:
             where=f"environment variable {VARIABLE}",
             found=missing,
             expected="the compiled module for the tensor's device, rlossctl._native or rlossctl._native_cuda",
-            advice="install rlossctl with a C++ compiler (for CUDA also nvcc) present, or unset the variable",
+            advice="install rlossctl with a C++ compiler (and nvcc for CUDA), or unset the variable",
         )
     return Backend(TWIN, missing)
 
 
 def announce(chosen: Backend, device: torch.device) -> None:
-    """Warns, once per process, that the CPU has to do without its native kernel."""
+    """Warns, once per process, that the CPU's native kernel is missing."""
     if chosen.name == TWIN and device.type == "cpu" and _why_not_native("cpu") == chosen.reason:
         _warn_once(chosen.reason)
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled module; None where it cannot be used, and why not."""
+    """A compiled module, or None and the reason why it cannot be used."""
 
     module: ModuleType | None
     missing: str = ""
@@ -94,7 +94,7 @@ class Compiled:
 
 @functools.cache
 def find_native() -> Compiled:
-    """The kernel for the CPU."""
+    """The CPU kernel."""
     try:
         from rlossctl import _native
     except ImportError as error:
@@ -108,7 +108,7 @@ def find_cuda() -> Compiled:
     try:
         from rlossctl import _native_cuda
     except ImportError as error:
-        why = f"the CUDA module cannot be imported, it is built where nvcc is found ({error})"
+        why = f"the CUDA module cannot be imported; it is only built if nvcc is found ({error})"
         return Compiled(None, why)
     unusable = _native_cuda.why_unusable()
     return (
@@ -119,7 +119,7 @@ def find_cuda() -> Compiled:
 
 
 def _instruction_set() -> str:
-    """avx512, avx2 or plain, as the native kernel will run."""
+    """The instruction set that the native kernel will use: avx512, avx2 or plain."""
     try:
         return find_native().needed().simd()
     except ValueError as error:
@@ -134,22 +134,22 @@ def _instruction_set() -> str:
 
 def _why_not_native(kind: str) -> str | None:
     if kind not in ("cpu", "cuda"):
-        return f"there is no native kernel for {kind}; the torch twin runs on the device itself"
+        return f"no native kernel for {kind}; the torch twin runs on the device"
     return (find_native() if kind == "cpu" else find_cuda()).missing or None
 
 
 @functools.cache
 def _warn_once(reason: str) -> None:
     warnings.warn(
-        f"the bilateral filter runs as plain torch operations, many times slower than compiled: {reason}. "
-        "Install rlossctl with a C++ compiler present to get the native kernel.",
+        f"the bilateral filter runs in plain torch operations, many times slower than compiled: {reason}. "
+        "Install rlossctl on a machine with a C++ compiler to get the native kernel.",
         FallbackWarning,
         stacklevel=_level_outside(),
     )
 
 
 def _level_outside() -> int:
-    """The stacklevel at which `warnings.warn` names the first caller outside this package and torch."""
+    """The stacklevel that makes `warnings.warn` name the first caller outside this package and torch."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in ("rlossctl", "torch"):
         level, frame = level + 1, frame.f_back

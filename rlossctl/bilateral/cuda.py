@@ -1,9 +1,9 @@
-"""The calls into the CUDA kernels: outputs and workspace on the tensors' device, work on its current stream.
+"""Calls the CUDA kernels: outputs and workspace on the tensors' device, work on its current stream.
 
-Nothing here waits for the device or copies to the host, so every call may be recorded in a CUDA graph. What
-only the device can know raises no error: where an image holds NaN or infinity, or sigma is too small for the
-keys (`packing.pack` says so on the CPU), the outputs of all images that share its pass become NaN. All
-tensors are contiguous float32 on one device.
+Nothing here waits for the device or copies to the host, so every call may be recorded in a CUDA graph.
+Problems that only the device can see do not raise an error: if an image holds NaN or infinity, or sigma is
+too small for the keys (`packing.pack` says so on the CPU), the outputs of all images in the same pass become
+NaN. All tensors are contiguous float32 on one device.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ def lattice_filter(
     """A applied to values [N, K, H, W] over image [N, C, H, W], C from 0 to 4.
 
     Args:
-        order: of the blur's axes: twin.FORWARD as the original, BACKWARD for the transpose, MEAN of both.
-        deterministic: gives the same bits in every run; None follows torch.use_deterministic_algorithms. Sums
-            run over 64-bit integers then, in units of at most 2^-33 of the channel's largest magnitude, and a
-            NaN in a channel spreads over all of it.
+        order: order of the blur's axes: twin.FORWARD as in the original, BACKWARD for the transpose, MEAN for
+            the mean of both.
+        deterministic: give the same bits in every run; None follows torch.use_deterministic_algorithms. Sums
+            then use 64-bit integers, in units of at most 2^-33 of the channel's largest magnitude, and a NaN
+            spreads over its whole channel.
 
     Returns:
         [N, K, H, W].
 
     Raises:
-        ValueError: sizes beyond the kernel's counters.
+        ValueError: sizes are beyond the kernel's counters.
         RuntimeError: a launch failed.
     """
     filtered = torch.empty_like(values)
@@ -71,16 +72,16 @@ def densecrf(
     deterministic: bool | None = None,
     with_gradient: bool = True,
 ) -> tuple[torch.Tensor | Any, torch.Tensor]:
-    """The energies of the DenseCRF loss and their gradient from one filter pass, with s = values * mask.
+    """The energies of the DenseCRF loss and their gradient, from one filter pass; s = values * mask.
 
     Args:
         values: [N, K, H, W]; mask: [N, 1, H, W]; image: [N, C, H, W].
-        factor: of the gradient, -2 / N for the loss.
-        with_gradient: False leaves the gradient out.
+        factor: scales the gradient, -2 / N for the loss.
+        with_gradient: False leaves out the gradient.
 
     Returns:
-        factor * mask * (A s), [N, K, H, W], or None; and s_n^T A_n s_n, float64 [N]. The energies are added
-        up in one order, so that they have the same bits in every run where A s has them.
+        factor * mask * (A s), [N, K, H, W], or None; and s_n^T A_n s_n, float64 [N]. The energies are always
+        summed in the same order, so they have the same bits in every run if A s does.
 
     Raises:
         As `lattice_filter`.
@@ -108,10 +109,10 @@ def densecrf(
 def exact_filter(
     values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, cutoff: float
 ) -> torch.Tensor:
-    """sum over j of exp(-|f_i - f_j|^2 / 2) values_j for every pixel i, itself included: [N, K, H, W].
+    """The sum over j of exp(-|f_i - f_j|^2 / 2) values_j for every pixel i, including j = i: [N, K, H, W].
 
-    Pairs of 16x16 tiles whose weights are all below `cutoff` are left out (0: none). The same bits in every
-    run. Pixels that are not finite become NaN, and with them whatever they weigh.
+    Leaves out pairs of 16x16 tiles whose weights are all below `cutoff` (0 keeps all). Every run gives the
+    same bits. Pixels that are not finite become NaN, and so does every pixel that they contribute to.
     """
     filtered = torch.empty_like(values)
     sizes = _sizes(values, image)
@@ -134,9 +135,9 @@ class Lattices:
     """The lattices of the images [N, C, H, W], C from 0 to 4, kept to filter many times.
 
     They are built on the current stream, in memory for the most vertices that the images can have: some 500
-    bytes per pixel with three colours, until the object goes. A large batch is cut into several parts. As
-    with every tensor, another stream that filters has to wait for the one that built, and a CUDA graph that
-    filters needs the object as long as it is replayed.
+    bytes per pixel with three colours, for as long as the object lives. A large batch is cut into parts. As
+    with any tensor, another stream must wait for the one that built the lattices before it filters. A CUDA
+    graph that filters needs the object for as long as the graph is replayed.
 
     Raises:
         As `lattice_filter`.
@@ -152,7 +153,7 @@ class Lattices:
     def filter(
         self, values: torch.Tensor, order: int = FORWARD, deterministic: bool | None = None
     ) -> torch.Tensor:
-        """A applied to values [N, K, H, W] of the images' N, H and W; the rest as for `lattice_filter`."""
+        """A applied to values [N, K, H, W], with the images' N, H and W; the rest as for `lattice_filter`."""
         images, colours, height, width = self._shape
         if (len(values), *values.shape[2:]) != (images, height, width):
             raise ValueError(f"values of shape {tuple(values.shape)} for images {(images, height, width)}")
@@ -179,7 +180,7 @@ class Lattices:
 
 
 def _build(image: torch.Tensor, sigma_xy: float, sigma_rgb: float, stream: int) -> torch.Tensor:
-    """The memory of one lattice, for all images [N, C, H, W]."""
+    """The memory of one lattice for all images [N, C, H, W]."""
     kept = _memory(_kernel().lattice_bytes(*image.shape), image.device)
     _kernel().build_lattice(image.data_ptr(), *image.shape, sigma_xy, sigma_rgb, *_span(kept), stream)
     return kept
@@ -191,10 +192,10 @@ def _kernel() -> ModuleType:
 
 @contextmanager
 def _current_stream(device: torch.device, *kept: torch.Tensor) -> Iterator[int]:
-    """Makes `device` the current one; gives the address of its current stream.
+    """Makes `device` current; gives the address of its current stream.
 
-    Memory in `kept` may come from another stream: if it is freed, it is not used anew before this one is
-    through with it.
+    Memory in `kept` may come from another stream: if it is freed, it is not reused before this stream is done
+    with it.
     """
     with torch.cuda.device(device):
         stream = torch.cuda.current_stream(device)
@@ -204,7 +205,7 @@ def _current_stream(device: torch.device, *kept: torch.Tensor) -> Iterator[int]:
 
 
 def _memory(size: int, device: torch.device) -> torch.Tensor:
-    """So many bytes of torch's allocator, which gives them to later work on the same stream alone."""
+    """`size` bytes from torch's allocator, which reuses them only for later work on the same stream."""
     return torch.empty(size, dtype=torch.uint8, device=device)
 
 

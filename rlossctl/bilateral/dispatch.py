@@ -1,4 +1,4 @@
-"""Runs the kernel that device, float type and mode ask for; ops.py checks and differentiates."""
+"""Runs the kernel for a device, float type and mode; ops.py checks and differentiates."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rlossctl.bilateral.choice import CUDA, NATIVE, TWIN, announce, backend
 from rlossctl.bilateral.packing import colour_range
 
 EXACT = "exact"
-# How the blur of the lattice runs in each mode; "transposed" is A^T of "lattice", the derivative's operator.
+# The order of the lattice's blur in each mode; "transposed" is A^T of "lattice", used for the derivative.
 ORDERS = {"lattice": twin.FORWARD, "transposed": twin.BACKWARD, "symmetric": twin.MEAN}
 
 
 def filtered(
     values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str
 ) -> torch.Tensor:
-    """A values: [N, K, H, W] over image [N, C, H, W], contiguous and of one float type and device."""
+    """A applied to values [N, K, H, W] over image [N, C, H, W]; both contiguous, of one type and device."""
     if values.numel() == 0:
         return torch.empty_like(values)
     kernel = _kernel(image)
@@ -38,13 +38,13 @@ def energy(
     mode: str,
     factor: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """factor * mask * (A s) and, for each image, sum over k of s_k^T A s_k, with s = values * mask.
+    """factor * mask * (A s) and, for each image, the sum over k of s_k^T A s_k, where s = values * mask.
 
     Args:
         mask: [N, 1, H, W]; the others as for `filtered`.
 
     Returns:
-        [N, K, H, W], and [N] in float64: the terms are many and of one sign.
+        [N, K, H, W], and [N] in float64, because the sum has many terms of one sign.
     """
     kernel = _kernel(image) if mode != EXACT and values.numel() else TWIN
     if kernel == CUDA:
@@ -53,7 +53,7 @@ def energy(
         return native.densecrf(values, mask, image, sigma_xy, sigma_rgb, factor, ORDERS[mode])
     masked = values * mask
     result = filtered(masked, image, sigma_xy, sigma_rgb, mode)
-    # By image, to keep the products small.
+    # One image at a time, to keep the products small.
     energies = [(s * a).sum(dtype=torch.float64) for s, a in zip(masked, result, strict=True)]
     return result.mul_(mask * factor), torch.stack(energies)
 
@@ -61,7 +61,7 @@ def energy(
 def prepare(
     image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """`filtered` for these images, with what does not depend on the values computed now."""
+    """`filtered` for these images; everything that does not depend on the values is computed now."""
     kernel = _kernel(image)
     sigmas = sigma_xy, sigma_rgb
     if mode == EXACT or 0 in (len(image), *image.shape[2:]):
@@ -71,14 +71,14 @@ def prepare(
 
 
 def _lattice_module(kernel: str) -> ModuleType:
-    """Where the kernel's lattice_filter and Lattices are."""
+    """The module with the kernel's lattice_filter and Lattices."""
     return {CUDA: cuda, NATIVE: native, TWIN: twin}[kernel]
 
 
 def _exact(
     kernel: str, values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float
 ) -> torch.Tensor:
-    if image.device.type == "cpu":  # elsewhere looking would wait for the device
+    if image.device.type == "cpu":  # a check on another device would wait for it
         colour_range(image)
     cutoff = exact.cutoff(values)
     if kernel == CUDA:
@@ -89,7 +89,7 @@ def _exact(
 
 
 def _kernel(image: torch.Tensor) -> str:
-    """The name of the kernel for tensors like `image`; says so where a better one was expected."""
+    """The name of the kernel for tensors like `image`; warns if a better one is missing."""
     if image.dtype == torch.float64:
         return TWIN
     chosen = backend(image.device)

@@ -1,4 +1,4 @@
-"""The public filter: brings its arguments into the form that the operator takes."""
+"""The public filter: converts its arguments for the operator."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ def bilateral_filter(
 ) -> torch.Tensor:
     """Filters every channel of `values` with the operator A of the DenseCRF loss.
 
-    A weighs pairs of pixels by exp(-|f_i - f_j|^2 / 2) with features f = (x / sigma_xy, y / sigma_xy,
-    colour / sigma_rgb), unnormalised and with the self term. The mode says how exactly:
+    A weighs pairs of pixels by exp(-|f_i - f_j|^2 / 2), unnormalised and including the self term. Features
+    are f = (x / sigma_xy, y / sigma_xy, colour / sigma_rgb). The mode says how exact A is:
 
     - "lattice": the original's permutohedral lattice (Adams et al. 2010, in the form of Kraehenbuehl and
-      Koltun 2011), about 0.6 times the exact sum and symmetric to 1 to 7 %. Features are not shifted, so
-      adding a constant to the image changes the result a little. As in the original, the vertices around
-      feature zero belong to the lattice of an image whose height x width is no multiple of 4 (its SSE code
-      fills the last group of four pixels with zeros); this moves results by up to 0.4 %.
+      Koltun 2011), about 0.6 times the exact sum and symmetric up to 1 to 7 %. Features are not shifted, so
+      adding a constant to the image changes the result a little. If height x width is not a multiple of 4,
+      the lattice includes the vertices around feature zero, as in the original, whose SSE code fills the last
+      group of four pixels with zeros. This changes results by up to 0.4 %.
     - "symmetric": the mean of that lattice and its transpose.
     - "exact": the Gaussian sum, up to 1e-6 (float64: 1e-12) of each channel's largest magnitude. Its time
       grows with the square of the number of pixels.
 
-    docs/densecrf.md tells when to use which. The gradient with respect to `values` is A^T times the gradient
-    from above; the image gets none. On the CPU the lattice's result does not depend on the number of threads.
+    docs/densecrf.md says when to use which mode. The gradient with respect to `values` is A^T times the
+    upstream gradient; the image gets none. On the CPU, the lattice's result does not depend on the number of
+    threads.
 
     Args:
         values: [N, K, H, W], any number of channels; half types are computed and returned in float32, also
             under autocast.
         image: [N, C, H, W], 0 to 4 colour channels on the same device, in the units of sigma_rgb; without
-            channels A depends on the position alone.
+            channels, A depends only on the position.
         sigma_xy: standard deviation in pixels.
         sigma_rgb: standard deviation in the image's own units.
         mode: "lattice", "symmetric" or "exact".
@@ -41,10 +42,10 @@ def bilateral_filter(
         A applied to each channel, [N, K, H, W]. The inputs are not changed.
 
     Raises:
-        NetError: shapes or devices that do not fit, an unknown mode, a sigma that is not positive or (for the
-            lattice) too small for the image's range of colours, NaN or infinity in the image, a
-            torch.export or ONNX export, which have no such operator. The CUDA kernel never makes the host
-            wait and gives NaN for what only the image's values tell.
+        NetError: shapes or devices do not fit; the mode is unknown; a sigma is not positive or (for the
+            lattice) too small for the image's range of colours; the image has NaN or infinity; or a
+            torch.export or ONNX export is running, which has no such operator. The CUDA kernel never makes
+            the host wait, so for errors in the image's values it gives NaN instead.
     """
     if not (values.is_floating_point() and image.is_floating_point()):
         raise NetError(

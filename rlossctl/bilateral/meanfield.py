@@ -9,8 +9,8 @@ import torch
 from rlossctl.bilateral.kernel import Kernel
 from rlossctl.errors import NetError
 
-LEAST_EXPONENT = -20.0  # the original's exp gives 0 below
-NOTHING = 1e-20  # added to the norms, as in the original
+LEAST_EXPONENT = -20.0  # below this, the original's exp gives 0
+EPSILON = 1e-20  # added to the norms, as in the original
 
 
 @torch.no_grad()
@@ -22,25 +22,25 @@ def mean_field(
     pos: Sequence[tuple[float, float]] = (),
     bi: Sequence[tuple[float, float, float]] = (),
 ) -> torch.Tensor:
-    """Class probabilities that follow the edges of the image: what the DenseCRF layer computes.
+    """Class probabilities that follow the edges of the image, as the DenseCRF layer computes them.
 
-    Q starts as softmax(scores); `iterations` times Q = softmax(scores + sum w K Q / K 1), where K is the
-    lattice filter over position, or over position and colour (dense_crf_layer.cpp of the rloss fork). As
-    there, exp counts as 0 below -20.
+    Q starts as softmax(scores). Each iteration sets Q = softmax(scores + sum w K Q / K 1), where K is the
+    lattice filter over position, or over position and colour (dense_crf_layer.cpp in the rloss fork). As in
+    the fork, exp is 0 below -20.
 
     Args:
         scores: [N, K, H, W] scores before the softmax, or log probabilities.
-        image: [N, C, H, W] colours in the units of the potentials (0..255), raw or mean-subtracted; may be
-            left out without `bi`.
-        iterations: updates of Q, 0 for the softmax alone; the layer's default is 10.
-        pos: (sigma_xy in pixels, weight) of each potential over position.
-        bi: (sigma_xy in pixels, sigma_rgb, weight) of each potential over position and colour.
+        image: [N, C, H, W] colours in the units of the potentials (0..255), raw or mean-subtracted; not
+            needed without `bi`.
+        iterations: number of updates of Q, 0 for the softmax alone; the layer's default is 10.
+        pos: (sigma_xy in pixels, weight) of each position potential.
+        bi: (sigma_xy in pixels, sigma_rgb, weight) of each position and colour potential.
 
     Returns:
         Q, [N, K, H, W] float32 (float64 for float64 scores). No gradient is recorded.
 
     Raises:
-        NetError: shapes that do not fit, `bi` without an image, or what `bilateral_filter` refuses.
+        NetError: shapes do not fit, `bi` has no image, or as for `bilateral_filter`.
     """
     _check(scores, image, iterations, bi)
     scores = scores.to(torch.float64 if scores.dtype == torch.float64 else torch.float32)
@@ -48,7 +48,7 @@ def mean_field(
     kernels = [(Kernel(colours[:, :0], xy, 1.0), weight) for xy, weight in pos]
     kernels += [(Kernel(colours, xy, rgb), weight) for xy, rgb, weight in bi]
     ones = torch.ones_like(scores[:, :1])
-    factors = [weight / (kernel(ones) + NOTHING) for kernel, weight in kernels]
+    factors = [weight / (kernel(ones) + EPSILON) for kernel, weight in kernels]
     q = cut_softmax(scores)
     for _ in range(iterations if kernels else 0):
         energy = scores
@@ -59,7 +59,7 @@ def mean_field(
 
 
 def cut_softmax(x: torch.Tensor) -> torch.Tensor:
-    """Softmax over axis 1 in which terms more than 20 below the greatest count as 0."""
+    """Softmax over axis 1; terms more than 20 below the greatest count as 0."""
     below = x - x.amax(1, keepdim=True)
     powers = below.exp().where(below >= LEAST_EXPONENT, 0)
     return powers / powers.sum(1, keepdim=True)
@@ -69,14 +69,14 @@ def _check(scores: torch.Tensor, image: torch.Tensor | None, iterations: int, bi
     if scores.dim() != 4 or not scores.is_floating_point():
         raise _error("the scores cannot be used", f"{scores.dtype} {tuple(scores.shape)}", "(N, K, H, W)")
     if image is None and bi:
-        raise _error("potentials over colour need an image", "image None", "an image (N, 3, H, W)")
+        raise _error("colour potentials need an image", "image None", "an image (N, 3, H, W)")
     if image is not None and (
         image.dim() != 4 or len(image) != len(scores) or image.shape[2:] != scores.shape[2:]
     ):
         found = f"image {tuple(image.shape)}, scores {tuple(scores.shape)}"
         raise _error("image and scores do not fit together", found, "equal batch, height and width")
     if iterations < 0:
-        raise _error("the number of iterations is none", iterations, "0 or more")
+        raise _error("the number of iterations is negative", iterations, "0 or more")
 
 
 def _error(message: str, found: object, expected: str) -> NetError:

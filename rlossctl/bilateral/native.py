@@ -1,8 +1,8 @@
-"""The calls into the compiled kernels: addresses, sizes and the number of threads, nothing else.
+"""Calls the compiled kernels: passes addresses, sizes and the number of threads, and nothing else.
 
 All tensors are contiguous float32 on the CPU: values [N, K, H, W], image [N, C, H, W], mask [N, 1, H, W].
-`order` is the order of the blur's axes: FORWARD as the original, BACKWARD for the transpose, MEAN of both for
-a symmetric operator. Every call uses torch's number of threads; no result depends on it.
+`order` is the order of the blur's axes: FORWARD as in the original, BACKWARD for the transpose, MEAN for the
+mean of both, a symmetric operator. Every call uses torch's number of threads; results do not depend on it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def densecrf(
     factor: float,
     order: int = FORWARD,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """With s = values * mask: factor * mask * (A s) [N, K, H, W], and s_n^T A_n s_n [N] in float64."""
+    """factor * mask * (A s) [N, K, H, W], and s_n^T A_n s_n [N] in float64, where s = values * mask."""
     gradient = torch.empty_like(values)
     energies = torch.empty(len(values), dtype=torch.float64)
     sigmas = sigma_xy, sigma_rgb
@@ -61,7 +61,7 @@ def densecrf(
 def exact_filter(
     values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, cutoff: float
 ) -> torch.Tensor:
-    """The Gaussian sum itself, [N, K, H, W]; what `cutoff` leaves out is at most cutoff * sum |values|."""
+    """The Gaussian sum, [N, K, H, W]; terms left out by `cutoff` are at most cutoff * sum |values|."""
     filtered = torch.empty_like(values)
     _kernel().exact_filter(
         *_addresses(values, image, filtered),
@@ -89,7 +89,7 @@ class Lattices:
             raise
 
     def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
-        """A applied to values [N, K, H, W] of the images' N, H and W."""
+        """A applied to values [N, K, H, W], with the images' N, H and W."""
         images, channels, height, width = values.shape
         if (images, height, width) != self._shape:
             raise ValueError(f"values of shape {tuple(values.shape)} for images {self._shape}")
@@ -100,7 +100,7 @@ class Lattices:
 
     @property
     def vertices(self) -> int:
-        """How many vertices the lattices have together."""
+        """How many vertices the lattices have in total."""
         return self._kept.vertices
 
 
@@ -109,7 +109,7 @@ def _kernel() -> ModuleType:
 
 
 def _explain(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
-    """Raises the NetError of an image that has no keys: the kernel lays them out by `pack`'s rules."""
+    """Raises the NetError for an image that keys do not fit: the kernel follows the rules of `pack`."""
     for colours in image:
         pack(colours, sigma_xy, sigma_rgb)
 

@@ -1,7 +1,7 @@
-"""`torch.ops.rlossctl.bilateral_filter`: the filter as an operator that torch.compile and autograd know.
+"""`torch.ops.rlossctl.bilateral_filter`: the filter as an operator for torch.compile and autograd.
 
-A is linear, so its derivative with respect to the values is A^T, again this operator: the lattice's
-transpose runs the blur's axes the other way round, the other modes are symmetric.
+A is linear, so its derivative with respect to the values is A^T, which is this operator again: the transpose
+of the lattice blurs along the axes in reverse order, and the other modes are symmetric.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ OP = "rlossctl::bilateral_filter"
 
 
 def operator(name: str, arguments: str, results: str) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: makes a function of real tensors an operator of torch; gives the operator.
+    """Decorator that turns a function of real tensors into a torch operator, which it returns.
 
-    What torch.library.custom_op does, without its checks at each call: they would take as long as the kernel
-    needs for a small image.
+    It does the same as torch.library.custom_op, but without checks at each call, which would take as long as
+    the kernel takes for a small image.
     """
 
     def define(function: Callable[..., Any]) -> Any:
@@ -41,9 +41,9 @@ def operator(name: str, arguments: str, results: str) -> Callable[[Callable[...,
 def differentiable(
     op: Any, setup_context: Callable[..., None], backward: Callable[..., tuple[torch.Tensor | None, ...]]
 ) -> None:
-    """Gives an operator its derivative: `torch.library.register_autograd` with half its time at each call.
+    """Gives an operator its derivative, as `torch.library.register_autograd` does, in half the time per call.
 
-    That one asks the operator's schema for the defaults of arguments, of which ours have none.
+    That function looks up default arguments in the operator's schema; our operators do not have any.
     """
 
     def forward(ctx: Any, *arguments: Any) -> Any:
@@ -68,7 +68,7 @@ def differentiable(
 def filter_op(
     values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str
 ) -> torch.Tensor:
-    """See `rlossctl.bilateral.bilateral_filter`. Both tensors float32 or float64; mode also "transposed"."""
+    """See `rlossctl.bilateral.bilateral_filter`. Tensors are float32 or float64; mode may be "transposed"."""
     check(values, image, sigma_xy, sigma_rgb, mode)
     return dispatch.filtered(values.contiguous(), image.contiguous(), sigma_xy, sigma_rgb, mode)
 
@@ -101,18 +101,18 @@ for _device in ("cpu", "cuda"):
 
 
 def working_type(values: torch.Tensor) -> torch.dtype:
-    """The float type that `values` are filtered in: float64 as it is, all others in float32."""
+    """The float type for filtering `values`: float64 stays, all others become float32."""
     return torch.float64 if values.dtype == torch.float64 else torch.float32
 
 
 def check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str) -> None:
-    """Raises a NetError for what cannot be filtered, from shapes and types alone, and while exporting."""
+    """Raises a NetError if shapes, types or parameters do not allow filtering, and during an export."""
     if torch.compiler.is_exporting() or (torch.jit.is_tracing() and torch.onnx.is_in_onnx_export()):
         raise _error(
             "cannot be exported",
             "torch.export or torch.onnx.export",
-            "a model without the filter, for no other runtime has it",
-            "export the network alone; the DenseCRF loss is for training, and a CRF runs after the network",
+            "a model without the filter, which other runtimes do not have",
+            "export only the network: the DenseCRF loss is for training, and a CRF runs after the network",
         )
     check_parameters(sigma_xy, sigma_rgb, mode)
     fits = values.dim() == 4 and image.dim() == 4 and values.shape[0] == image.shape[0]
@@ -125,19 +125,19 @@ def check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb:
         )
     if values.dtype != image.dtype or values.device != image.device or working_type(values) != values.dtype:
         raise _error(
-            "values and image must be of one type and on one device",
+            "values and image must have the same type and device",
             f"values {values.dtype} on {values.device}, image {image.dtype} on {image.device}",
-            "two tensors of float32 or of float64 on one device",
+            "two float32 or two float64 tensors on one device",
             "convert them with .to(device, dtype)",
         )
 
 
 def check_parameters(sigma_xy: float, sigma_rgb: float, mode: str) -> None:
-    """Raises a NetError for a sigma that is none, or an unknown mode."""
+    """Raises a NetError for a sigma that is not a positive number, or an unknown mode."""
     for name, sigma in (("sigma_xy", sigma_xy), ("sigma_rgb", sigma_rgb)):
         if not 0 < sigma < float("inf"):
             raise _error(
-                f"{name} is no standard deviation",
+                f"{name} is not a standard deviation",
                 sigma,
                 "a finite number above 0",
                 "sigma_xy is in pixels, sigma_rgb in the units of the image",

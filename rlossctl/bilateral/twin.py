@@ -1,10 +1,9 @@
 """The filter in plain torch operations: the readable definition, for every device and float type.
 
-Written from the mathematics of the permutohedral lattice (Adams, Baek, Davis: Fast High-Dimensional
-Filtering Using the Permutohedral Lattice, 2010). The order of the float operations and the breaking of
-ties are those of the original filter, so that a pixel on the border of two simplices falls to the same
-side. Shapes: P pixels, d features, E = d + 1 lattice coordinates and vertices of a simplex, V distinct
-vertices, K channels.
+It follows the mathematics of the permutohedral lattice (Adams, Baek, Davis: Fast High-Dimensional Filtering
+Using the Permutohedral Lattice, 2010). Float operations keep the original filter's order, and ties are broken
+in the same way, so that a pixel on the border of two simplices falls to the same side. Shapes: P pixels, d
+features, E = d + 1 lattice coordinates and vertices of a simplex, V distinct vertices, K channels.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ FORWARD, BACKWARD, MEAN = range(3)  # the blur's axes 0..d (the original), d..0 
 
 @dataclass(frozen=True)
 class Lattice:
-    """The lattice of one image, which does not depend on what is filtered.
+    """The lattice of one image; it does not depend on the values to filter.
 
     Attributes:
-        index: [P, E] row numbers of the vertices around each pixel.
-        weights: [P, E] the barycentric weight of each.
-        links: per axis the row numbers of the vertices one step along it and against it, each [V].
+        index: [P, E], row numbers of the vertices around each pixel.
+        weights: [P, E], the barycentric weight of each vertex.
+        links: for each axis, the row numbers of the vertices one step along it and against it, each [V].
     """
 
     index: torch.Tensor
@@ -34,7 +33,7 @@ class Lattice:
 
     @classmethod
     def build(cls, colours: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Lattice:
-        """From the image colours [C, H, W]."""
+        """Builds the lattice from the image's colours [C, H, W]."""
         packing = pack(colours, sigma_xy, sigma_rgb)
         points = features(colours, sigma_xy, sigma_rgb)  # [P, d]
         count = len(points)
@@ -63,7 +62,7 @@ class Lattices:
         self._kept = [Lattice.build(colours, sigma_xy, sigma_rgb) for colours in image]
 
     def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
-        """A applied to values [N, K, H, W] of the images' N, H and W."""
+        """A applied to values [N, K, H, W], with the images' N, H and W."""
         pairs = zip(self._kept, values, strict=True)
         return torch.stack([lattice.filter(one, order) for lattice, one in pairs])
 
@@ -83,10 +82,10 @@ def lattice_filter(
 
 
 def features(colours: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.Tensor:
-    """The features of each pixel of colours [C, H, W]: (x, y) / sigma_xy, colours / sigma_rgb: [P, d]."""
+    """The features (x, y) / sigma_xy, colours / sigma_rgb of each pixel of colours [C, H, W]: [P, d]."""
     height, width = colours.shape[1:]
-    # By tensors on the device: by a number, CUDA multiplies with the reciprocal, which rounds in another way,
-    # and a pixel on the border of two simplices would fall to the other side.
+    # Divide by tensors on the device. To divide by a number, CUDA multiplies by the reciprocal, which rounds
+    # differently, so a pixel on the border of two simplices would fall to the other side.
     of_place, of_colour = colours.new_full((), sigma_xy), colours.new_full((), sigma_rgb)
     x = torch.arange(width, dtype=colours.dtype, device=colours.device) / of_place
     y = torch.arange(height, dtype=colours.dtype, device=colours.device) / of_place
@@ -95,16 +94,16 @@ def features(colours: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.
 
 
 def with_phantom(points: torch.Tensor) -> torch.Tensor:
-    """Adds a point of feature zero to points [P, d] when P is no multiple of 4.
+    """Adds a point with feature zero to points [P, d] if P is not a multiple of 4.
 
-    The original works on four pixels at a time and fills the last group with zeros, which puts the
-    vertices around feature zero into the lattice: no pixel writes to them, but the blur passes through.
+    The original processes four pixels at a time and fills the last group with zeros. That adds the vertices
+    around feature zero to the lattice: no pixel writes to them, but the blur passes through them.
     """
     return torch.cat([points, torch.zeros_like(points[: min(1, len(points) % 4)])])  # [P or P + 1, d]
 
 
 def elevate(points: torch.Tensor) -> torch.Tensor:
-    """Maps features [P, d] onto the plane of E coordinates that add up to 0: [P, E]."""
+    """Maps features [P, d] to the plane where E coordinates add up to 0: [P, E]."""
     count = points.shape[1]
     scaled = points * points.new_tensor(scales(count))  # [P, d]
     total = torch.zeros_like(scaled[:, 0])  # [P]
@@ -120,18 +119,18 @@ def embed(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     """Finds the simplex around each point [P, d].
 
     Returns:
-        quotients [P, E]: coordinates / E of the simplex' vertex of remainder 0, whole numbers;
-        ranks [P, E]: 0 for the coordinate that lies farthest above that vertex, d for the farthest below;
-        weights [P, E]: barycentric weight of the vertices of remainder 0..d.
+        quotients [P, E]: coordinates / E of the simplex's vertex with remainder 0, whole numbers;
+        ranks [P, E]: 0 for the coordinate that is farthest above that vertex, d for the farthest below;
+        weights [P, E]: barycentric weights of the vertices with remainder 0..d.
     """
     elevated = elevate(points)  # [P, E]
     edge = elevated.shape[1]
-    quotients = (elevated * (1 / edge)).round()  # [P, E] nearest vertex of remainder 0, if it is one
+    quotients = (elevated * (1 / edge)).round()  # [P, E] nearest vertex with remainder 0, if it is a vertex
     order = (elevated - quotients * edge).argsort(dim=1, descending=True, stable=True)  # [P, E]
     ranks = torch.empty_like(order).scatter_(
         1, order, torch.arange(edge, device=order.device).expand_as(order)
     )
-    # Where the quotients do not add up to 0, the coordinates at the end of the order step back by one.
+    # If the quotients do not add up to 0, the coordinates at the end of the order step back by one.
     ranks = ranks + quotients.sum(dim=1, keepdim=True).long()  # [P, E] in -d..2d
     step = (ranks < 0).long() - (ranks >= edge).long()  # [P, E]
     ranks = ranks + step * edge
@@ -144,7 +143,7 @@ def embed(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 
 def vertex_keys(quotients: torch.Tensor, ranks: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """Keys of the E vertices of each simplex, [P, E]; vertex r has lowered the r last ranks by one."""
+    """Keys of the E vertices of each simplex, [P, E]; in vertex r, the last r ranks are lower by one."""
     edge = quotients.shape[1]
     remainders = torch.arange(edge, device=quotients.device)  # [E]
     keys = remainders.expand(len(quotients), edge).clone()  # [P, E]
@@ -155,7 +154,7 @@ def vertex_keys(quotients: torch.Tensor, ranks: torch.Tensor, packing: Packing) 
 
 
 def splat(pixels: torch.Tensor, index: torch.Tensor, weights: torch.Tensor, count: int) -> torch.Tensor:
-    """Adds each pixel's channels [P, K] to its vertices; row `count` stays 0 for missing neighbours."""
+    """Adds each pixel's channels [P, K] to its vertices; row `count` stays 0, for missing neighbours."""
     rows = pixels.new_zeros(count + 1, pixels.shape[1])  # [V + 1, K]
     for r in range(index.shape[1]):
         rows.index_add_(0, index[:, r], pixels * weights[:, r, None])
@@ -164,18 +163,18 @@ def splat(pixels: torch.Tensor, index: torch.Tensor, weights: torch.Tensor, coun
 
 def blur(rows: torch.Tensor, links: tuple[tuple[torch.Tensor, torch.Tensor], ...]) -> torch.Tensor:
     """One pass of [1/2, 1, 1/2] along each lattice axis in turn, in place. The order matters: each pass is
-    symmetric, but where vertices are missing two passes do not commute."""
+    symmetric, but two passes do not commute if vertices are missing."""
     for up, down in links:
         rows[:-1] += (rows[up] + rows[down]) / 2
     return rows
 
 
 def neighbours(vertices: torch.Tensor, axis: int, packing: Packing) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row numbers of the vertices one step along and against `axis`; V where there is none.
+    """Row numbers of the vertices one step along and against `axis`; V if the vertex is missing.
 
-    A step along the axis adds d to its coordinate and takes 1 from all the others. In remainder and
-    quotients: 1 off the remainder and 1 onto the axis' quotient; or, at remainder 0, on to remainder d
-    with 1 off every other quotient.
+    A step along the axis adds d to its coordinate and subtracts 1 from all others. In terms of remainder and
+    quotients, it subtracts 1 from the remainder and adds 1 to the axis's quotient. At remainder 0, it goes to
+    remainder d and subtracts 1 from every other quotient.
     """
     units = [1 << shift for shift in packing.shifts]
     units.append(0)  # the last coordinate follows from the others and is not in the key
@@ -196,7 +195,7 @@ def _find(keys: torch.Tensor, vertices: torch.Tensor) -> torch.Tensor:
 
 
 def slice_rows(rows: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Reads each pixel back from its vertices, [P, K]; the factor undoes the gain of the blur."""
+    """Reads each pixel back from its vertices, [P, K]; the factor cancels the gain of the blur."""
     edge = index.shape[1]
     pixels = rows.new_zeros(len(index), rows.shape[1])  # [P, K]
     for r in range(edge):

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import warnings
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import click
 
@@ -85,7 +85,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `rlossctl` script."""
-    warnings.showwarning = _show_warning
+    warnings.formatwarning = _warning_line
     try:
         cli.main(prog_name="rlossctl", standalone_mode=False)
         sys.stdout.flush()  # so that a full disk is reported here, not while Python exits
@@ -108,17 +108,12 @@ def main() -> None:
         _fail(escaped.explained(error))
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Shows our own warnings as a sentence, and those of other packages with their category."""
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Shows our own warnings as a sentence, and those of other packages with their type."""
     text = f"{message}" if issubclass(category, RlossWarning) else f"{category.__name__}: {message}"
-    click.echo(f"warning: {text}", err=True)
+    return f"warning: {text}\n"
 
 
 def _fail(error: RlossError) -> NoReturn:

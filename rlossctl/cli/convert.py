@@ -88,9 +88,7 @@ _ONNX = (
         click.option(
             "--tolerance",
             type=click.FloatRange(min=0, max=1),
-            default=1e-4,
-            show_default=True,
-            help="Largest difference from the net, as a share of the blob's largest magnitude.",
+            help="Largest difference from the net, as a share of the blob's magnitude.  [default: 0.0001]",
         ),
         click.option("--verify-images", metavar="LIST", help="Compare on these photos as well."),
     ),
@@ -111,7 +109,7 @@ def _onnx_options(
     activations: Activations,
     keep: tuple[str, ...],
     verify: bool,
-    tolerance: float,
+    tolerance: float | None,
     verify_images: str | None,
 ) -> OnnxOptions:
     from rlossctl.converters.onnx.options import OnnxOptions

@@ -1,4 +1,4 @@
-"""Scores and pictures: runners, predictions, matrices, tables and reports. ONNX models need no torch here."""
+"""Scores and pictures: runners, predictions, matrices, tables and reports. ONNX models run without torch."""
 
 from rlossctl.counts import CaffeScores
 from rlossctl.evaluation.evaluate import evaluate

@@ -52,28 +52,29 @@ def evaluate(
         runner: the model.
         samples: lines of a list; each needs a label image.
         preprocess: replaces the runner's own.
-        protocol: how photos are presented; whole, once, by default.
+        protocol: how photos are shown to the model; by default whole and once.
         rule: how probabilities become predictions; argmax by default.
-        class_names: replace the runner's own; "class 0", ... where neither has any.
+        class_names: replace the runner's own; "class 0", ... if there are none.
         ignore: label of pixels that are not scored.
-        interest: ids of the classes that means are taken over; all by default.
-        band: count boundaries, too, of this width as a share of the diagonal (0.02 in the paper).
+        interest: ids of the classes to average over; all by default.
+        band: also count boundaries of this width, given as a share of the diagonal (0.02 in the paper).
         list_name: the list's name, for errors.
-        pictures: predict this many images again for a report, half of them those with the lowest image-wise
-            IoU, half those with the highest; or the images at these places of the list.
+        pictures: predict this many images again for a report, half with the lowest image-wise IoU and half
+            with the highest; or the images at these places in the list.
         workers: how many threads decode and prepare images.
-        decoders: "processes" has as many processes decode for them; see `decoders.decoding`.
-        state: go on from this file, and save to it now and then, and when anything stops the pass.
-        shard: this process's part of the list; the result is that of the whole list in every process.
-        progress: a bar on a terminal, plain lines elsewhere.
+        decoders: "processes" adds as many processes, which decode for the threads; see `decoders.decoding`.
+        state: resume from this file, and save to it now and then and whenever the pass stops.
+        shard: this process's part of the list; every process gets the result for the whole list.
+        progress: show a bar on a terminal, plain lines elsewhere.
         upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
-        skip_broken: leave out up to so many photos and labels that cannot be read or do not fit each other.
+        skip_broken: leave out at most this many photos and labels that cannot be read or do not fit each
+            other.
 
     Raises:
-        DataError: a file that cannot be read, or a label that does not fit; names the list's line.
-        NetError: the model fails, gives other than `num_classes` scores or no numbers, or no preprocessing
-            is known.
-        UsageError: options that do not go together, or a state of another evaluation.
+        DataError: a file cannot be read, or a label does not fit; the error names the line of the list.
+        NetError: the model fails, does not give `num_classes` scores, gives NaN, or its preprocessing is
+            unknown.
+        UsageError: options do not go together, or the state belongs to another evaluation.
     """
     return evaluate_list(
         Predictor(runner, preprocess, protocol, rule),
@@ -98,18 +99,19 @@ def evaluate_list(
     options: EvalOptions,
     rescue: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
-    """What `evaluate` does, with its arguments as values; raises as it does.
+    """Does the work of `evaluate`, with the arguments grouped into values; raises the same errors.
 
     Args:
-        rescue: gets the evaluation of what was counted where an error stops the pass, before it is raised.
+        rescue: if an error stops the pass, gets the evaluation of the images counted so far before the error
+            is raised.
     """
     names = names_for(predictor.runner, options.class_names)
     counting.check(predictor.num_classes)
     if options.pictures and predictor.rule.output == "masks":
         raise UsageError(
-            "masks that may overlap cannot be drawn as one picture",
+            "masks can overlap, so they cannot be drawn as one picture",
             expected="one class per pixel for a report",
-            advice="leave --masks or --report out",
+            advice="leave out --masks or --report",
         )
     work = ListPass(predictor, listed, counting, options)
     try:
@@ -160,7 +162,7 @@ def _evaluation(
 
 
 def _rotated(work: ListPass, listed: Listed) -> Iterator[Suspicion]:
-    """Reports photos that are lying on their side, as the model has seen them."""
+    """Reports photos that the model saw without their EXIF rotation."""
     if work.rotated:
         first = listed.samples[min(work.rotated)].image
         found = f"{counted(len(work.rotated), 'photo')}, the first is {first}; --upright turns them"

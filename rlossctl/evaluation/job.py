@@ -1,4 +1,4 @@
-"""What `rlossctl eval` does: open each model, evaluate it on the list, compare."""
+"""The work of `rlossctl eval`: open each model, evaluate it on the list, compare."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from rlossctl.evaluation.scoring.state import State
 
 @dataclass(frozen=True)
 class Job:
-    """Models, their list, and how they are scored.
+    """Models, the list to score them on, and how to score them.
 
     Attributes:
-        models: at least one; the first one is what the others are compared with.
+        models: at least one; the others are compared with the first.
         images: the list.
         device: auto, cpu, cuda or cuda:N.
-        overrides: in place of the models' own preprocessing.
+        overrides: replace the models' own preprocessing.
         protocol, rule: as for `Predictor`.
-        counting: what is counted.
-        options: as for `evaluate_list`; each model gets a state and the pictures of its own.
-        metric: "caffe" prints SegAccuracy's numbers, too.
+        counting: what to count.
+        options: as for `evaluate_list`; each model gets its own state and pictures.
+        metric: "caffe" also prints SegAccuracy's numbers.
         upright: turn photos as their EXIF orientation says; None leaves it to the model's data layer.
-        rescue: gets the evaluations so far where an error stops a pass, the last one of a part of the list;
-            not where several processes share it.
-        state: a file to go on from, or None. Several models, and several processes, each get their own beside
-            it, with their name before the suffix.
+        rescue: if an error stops a pass, gets the evaluations so far, the last one for a part of the list;
+            not called if several processes share the list.
+        state: a file to resume from, or None. With several models or processes, each gets its own file next
+            to this one, with its name before the suffix.
     """
 
     models: Sequence[Named]
@@ -70,19 +70,20 @@ class Job:
     def __post_init__(self) -> None:
         if self.metric == "caffe" and self.rule.output == "masks":
             raise UsageError(
-                "Caffe's numbers come from one class per pixel",
-                expected="no --masks with --metric caffe",
+                "Caffe's numbers need one class per pixel",
+                expected="--metric caffe without --masks",
             )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Evaluations by model name, the same list for all, and each one's difference of mIoU to the first.
+    """Evaluations by model name, all on the same list, and how far each model's mIoU is from the first's.
 
     Attributes:
         list_name: the list's name.
-        differences: of all models but the first; None where one of the two has no mIoU, or other images.
-        first: whether this process is the one that prints and writes.
+        differences: one for every model but the first; None if either model has no mIoU, or if their images
+            differ.
+        first: whether this is the process that prints and writes.
     """
 
     evaluations: dict[str, Evaluation]
@@ -95,7 +96,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     """Evaluates every model of a job, one after the other.
 
     Raises:
-        UsageError: the models are of different classes, or their lists differ.
+        UsageError: the models' classes or lists differ.
         RlossError: as for `open_model` and `evaluate`.
     """
     shard = shards.from_environment()
@@ -120,7 +121,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
 def _difference(
     result: Evaluation, baseline: Evaluation, interest: Sequence[int] | None
 ) -> Difference | None:
-    """None as well where not both could count the same images."""
+    """The difference; None also if the two could not count the same images."""
     if result.image_names != baseline.image_names:
         return None
     return bootstrap.compare(result.counts, baseline.counts, interest)
@@ -133,7 +134,7 @@ def _one(
     say: Callable[[str], None],
     others: Mapping[str, Evaluation],
 ) -> tuple[Evaluation, str]:
-    """The evaluation of one model, and the name of the list that it was made on."""
+    """The evaluation of one model, and the name of its list."""
     opened = open_model(named, job.device, job.images)
     list_name = opened.images.file or ""
     upright = opened.upright if job.upright is None else job.upright
@@ -143,7 +144,7 @@ def _one(
     options = dataclasses.replace(
         job.options,
         class_names=job.options.class_names or _check_same(opened, listed.samples, others),
-        pictures=_shown(job, others),
+        pictures=_pictures(job, others),
         state=_state(job, named, shard, opened.fingerprint),
         shard=shard,
     )
@@ -151,7 +152,7 @@ def _one(
     rescue = _rescuing(job, named.name, others) if shard.count == 1 else None
     with naming_weights(named):
         result = evaluate_list(predictor, listed, job.counting, options, rescue)
-    weights = tuple(Suspicion("layers without weights", text, fatal=True) for text in opened.warnings)
+    weights = tuple(Suspicion("missing weights", text, fatal=True) for text in opened.warnings)
     result = dataclasses.replace(result, warnings=(*weights, *result.warnings))
     parts = (
         table.format_warnings(result),
@@ -167,8 +168,8 @@ def _rescuing(job: Job, name: str, others: Mapping[str, Evaluation]) -> Callable
     return None if rescue is None else lambda part: rescue({**others, name: part})
 
 
-def _shown(job: Job, others: Mapping[str, Evaluation]) -> int | Sequence[int]:
-    """How many images the first model's report shows, or which ones: the same for every model."""
+def _pictures(job: Job, others: Mapping[str, Evaluation]) -> int | Sequence[int]:
+    """How many images the report shows, for the first model; for the others, the images chosen then."""
     first = next(iter(others.values()), None)
     return job.options.pictures if first is None else [picture.index for picture in first.pictures]
 
@@ -185,7 +186,7 @@ def _state(job: Job, named: Named, shard: Shard, fingerprint: str) -> State | No
 def _check_same(
     opened: OpenedModel, samples: Sequence[Sample], others: Mapping[str, Evaluation]
 ) -> list[str] | None:
-    """The class names of the first model, which all others must share; a model without names takes them."""
+    """The first model's class names. All others must share them; a model without names takes them over."""
     if not others:
         return None
     first, entry = next(iter(others.items()))
@@ -198,7 +199,7 @@ def _check_same(
             found=f"{len(samples)} images, {count} classes ({', '.join(names[:3])}, ...); with {first} "
             f"{entry.images} images, {len(entry.class_names)} ({', '.join(entry.class_names[:3])}, ...)",
             expected="the same classes in the same order, and the same list",
-            advice="name one list for all of them: --data LIST --root DIR, and --classes where names differ",
+            advice="give one list for all models with --data LIST --root DIR, and --classes if names differ",
         )
     return entry.class_names
 

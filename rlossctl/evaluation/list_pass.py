@@ -1,4 +1,4 @@
-"""The images of a list that are not counted yet, through a predictor and into one tally."""
+"""One pass over a list: predicts the images that are not counted yet and adds them to one tally."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ class _Broken:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """How a list is gone through; nothing here changes the counts.
+    """How to work through a list; nothing here changes the counts.
 
     Attributes:
-        class_names: replace the model's own; "class 0", ... where neither has any.
-        pictures: predict this many images again for a report, half of them those with the lowest image-wise
-            IoU, half those with the highest; or the images at these places of the list.
+        class_names: replace the model's own; "class 0", ... if there are none.
+        pictures: predict this many images again for a report, half with the lowest image-wise IoU and half
+            with the highest; or the images at these places in the list.
         decoding: who reads and prepares images.
-        state: go on from this file, and save to it now and then, and when anything stops the pass.
-        shard: this process's part of the list; the result is that of the whole list in every process.
-        progress: a bar on a terminal, plain lines elsewhere.
-        skip_broken: leave out up to so many photos and labels that cannot be read or do not fit each other.
+        state: resume from this file, and save to it now and then and whenever the pass stops.
+        shard: this process's part of the list; every process gets the result for the whole list.
+        progress: show a bar on a terminal, plain lines elsewhere.
+        skip_broken: leave out at most this many photos and labels that cannot be read or do not fit each
+            other.
     """
 
     class_names: Sequence[str] | None = None
@@ -64,9 +65,9 @@ class ListPass:
     """One pass over a list.
 
     Attributes:
-        tally: what is counted so far.
+        tally: the counts so far.
         broken: places of the images that this process left out -> why.
-        rotated: places of the photos that are not upright, as far as this process read them.
+        rotated: places of the photos that this process read and that are not upright.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ListPass:
             self._counter = _DeviceCounter(predictor, self._saving, predictor.on_device)
 
     def run(self) -> None:
-        """Counts what is not counted, then adds up the shards."""
+        """Counts the images that are still missing, then adds up the shards."""
         self._saving.start()
         shard, done = self._options.shard, self.tally.done
         places = [place for place in range(len(done)) if shard.takes(place) and not done[place]]
@@ -101,8 +102,8 @@ class ListPass:
         return [int(place) for place in np.flatnonzero(self.tally.done)]
 
     def pictures(self, positions: Sequence[int]) -> list[Picture]:
-        """The images at these positions among those counted, predicted again; none in processes that write
-        nothing."""
+        """The images at these positions among the counted ones, predicted again; an empty list in processes
+        that write nothing."""
         places, kept = self.counted(), []
         position = {places[index]: index for index in positions} if self._options.shard.first else {}
         for item in self._whole(self._loaded(position)):
@@ -112,7 +113,7 @@ class ListPass:
         return kept
 
     def _whole(self, items: Iterable[Loaded | _Broken]) -> Iterator[Loaded]:
-        """The items that could be read; others are noted, as many as the user allows."""
+        """The items that could be read; notes the others, as many as the user allows."""
         for item in items:
             if isinstance(item, Loaded):
                 self.rotated += [item.index] if item.rotated else []
@@ -138,7 +139,7 @@ class ListPass:
             )
 
     def _key(self) -> dict[str, Any]:
-        """What the counts belong to, for a state: model, list, and every option that changes them."""
+        """Identifies the counts in a state: the model, the list, and every option that changes them."""
         if self._options.state is None:
             return {}
         predictor = self._predictor
@@ -165,25 +166,25 @@ def decision_on(predictor: Predictor, item: Loaded, answers: Iterable[Any], igno
 
 
 class _Saving:
-    """The tally, saved to a state now and then, if there is one."""
+    """A tally, and the state (if any) that it is saved to now and then."""
 
     def __init__(self, tally: Tally, state: State | None, key: dict[str, Any]) -> None:
         self.tally, self._state, self._key = tally, state, key
         self._start = 0.0
 
     def start(self) -> None:
-        """Goes on from the state's file; the clock too."""
+        """Resumes from the state's file, the clock included."""
         if self._state:
             self._state.load(self.tally, self._key)
         self._start = time.perf_counter() - self.tally.seconds
 
     def now_and_then(self, flush: Callable[[], None]) -> None:
-        """Saves where it is time to."""
+        """Saves if it is time to."""
         if self._state and self._state.due():
             self.save(flush)
 
     def save(self, flush: Callable[[], None]) -> None:
-        """Brings what waits to the tally, and the tally to the file."""
+        """Adds waiting counts to the tally and writes the tally to the file."""
         try:
             flush()
         finally:
@@ -193,19 +194,19 @@ class _Saving:
 
 
 class _Counter(typing.Protocol):
-    """What predicts items and counts the predictions."""
+    """Predicts items and counts the predictions."""
 
     def count(self, items: Iterable[Loaded]) -> None:
         """Counts all of them."""
         ...
 
     def flush(self) -> None:
-        """Brings counts that wait elsewhere to the tally."""
+        """Adds counts that wait elsewhere to the tally."""
         ...
 
 
 class _HostCounter:
-    """Counts in numpy, beside the model."""
+    """Counts in numpy, in a thread beside the model."""
 
     def __init__(self, predictor: Predictor, saving: _Saving) -> None:
         self._predictor, self._saving = predictor, saving
@@ -218,10 +219,10 @@ class _HostCounter:
                 answers = self._predictor.run([view for item in group for view in item.views])
                 for item in group:
                     mine = itertools.islice(answers, len(item.views))
-                    if len(item.views) > 1:  # as they come: all of them would need much memory
+                    if len(item.views) > 1:  # one at a time: all answers at once would need much memory
                         self._count(item, mine)
                         continue
-                    # The model is done with the image: the rest runs beside it on the next one.
+                    # The model is done with this image: count it while the model runs the next one.
                     waiting.append(pool.submit(self._count, item, list(mine)))
                     if len(waiting) > 2:
                         waiting.popleft().result()
@@ -229,7 +230,7 @@ class _HostCounter:
                 future.result()
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Does nothing: nothing waits elsewhere."""
 
     def _count(self, item: Loaded, answers: Iterable[np.ndarray]) -> None:
         tally = self._saving.tally
@@ -239,7 +240,7 @@ class _HostCounter:
 
 
 class _DeviceCounter:
-    """Counts class ids where the model leaves them."""
+    """Counts class ids on the device where the model leaves them."""
 
     def __init__(self, predictor: Predictor, saving: _Saving, device: torch.device) -> None:
         from rlossctl.evaluation.scoring.device_counts import DeviceCounts
@@ -257,5 +258,5 @@ class _DeviceCounter:
             self._saving.now_and_then(self.flush)
 
     def flush(self) -> None:
-        """Brings the counts to the tally."""
+        """Adds the device's counts to the tally."""
         self._counts.flush()

@@ -1,4 +1,4 @@
-"""One file's content as a report, whatever its format (`rlossctl inspect`)."""
+"""A report on the content of one file of any format (`rlossctl inspect`)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def inspect(
     """Reads a file of any format.
 
     Args:
-        placeholders: values for `${NAME}`; those in strings may stay unset.
-        image_shape: for nets whose data layers would look at their images to know the size.
-        draw: SVG file for a drawing of a net.
+        placeholders: values for `${NAME}`; placeholders in strings may stay unset.
+        image_shape: the size of the images, for nets whose data layers would have to read them to know it.
+        draw: the SVG file for a drawing of a net.
 
     Raises:
         PrototxtError, NetError, WeightsError: as the readers raise them.
-        UsageError: a drawing of something that is not a net.
+        UsageError: a drawing was requested of a file that is not a net.
     """
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:

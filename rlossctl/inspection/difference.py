@@ -1,6 +1,6 @@
-"""What differs between two files: layers and their parameters, blobs' shapes and values, a solver's fields.
+"""Compares two files: layers and their parameters, the shapes and values of blobs, a solver's fields.
 
-Files of different formats are compared in what both of them hold: a prototxt has layers, a safetensors file
+Files of different formats are compared in the parts that both have: a prototxt has layers, a safetensors file
 has blobs, a binary caffemodel has both.
 """
 
@@ -31,10 +31,10 @@ Thing = TypeVar("Thing")
 
 @dataclasses.dataclass(frozen=True)
 class Blob:
-    """A blob's shape, and its values as float32 when asked for.
+    """A blob's shape, and a function that reads its values as float32.
 
     Attributes:
-        legacy: whether the file states four dimensions whatever the blob has, as old ones do.
+        legacy: whether the file gives four dimensions for every blob, as old files do.
     """
 
     shape: tuple[int, ...]
@@ -42,7 +42,7 @@ class Blob:
     legacy: bool = False
 
     def fits(self, other: Blob) -> bool:
-        """Whether the shapes are equal, or as good as equal where a file cannot tell: (1, 1, 1, 4) is (4)."""
+        """Whether the shapes are equal, or may be equal if one is a legacy shape: (1, 1, 1, 4) is (4)."""
         if self.legacy or other.legacy:
             return squeezed(self.shape) == squeezed(other.shape)
         return self.shape == other.shape
@@ -50,14 +50,14 @@ class Blob:
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """What of a file is compared; None for what its format does not hold.
+    """The parts of a file that can be compared; None for a part that its format does not have.
 
     Attributes:
         layers: name -> type and parameters as `field: value`.
         blobs: `<layer>/<index>` -> blob.
-        owners: layers whose shared blobs lie under another layer's name, which HDF5 does not tell; None for
-            formats that repeat them.
-        fields: of a solver.
+        owners: layers whose shared blobs are stored under another layer's name, which HDF5 does not record;
+            None for formats that repeat shared blobs.
+        fields: a solver's fields.
     """
 
     layers: Mapping[str, Mapping[str, str]] | None = None
@@ -72,7 +72,7 @@ class Difference:
 
     Attributes:
         changes: one line each: `-` only in the first file, `+` only in the second, `~` in both.
-        compared: how many of what were compared, in words.
+        compared: how many parts of each kind were compared, in words.
     """
 
     changes: tuple[str, ...]
@@ -84,12 +84,12 @@ class Difference:
         return not self.changes
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The result as text, line by line."""
         found = counted(len(self.changes), "difference") if self.changes else "no differences"
         return [*self.changes, f"{found} in {self.compared}"]
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The result for JSON."""
         return {"equal": self.equal, **dataclasses.asdict(self)}
 
 
@@ -103,8 +103,8 @@ def difference(
     """Compares two files.
 
     Args:
-        placeholders: for prototxts; both are filled alike, and those in strings may stay unset.
-        tolerance: values count as equal up to this part of the blob's largest magnitude; 0: bit for bit.
+        placeholders: values for prototxts, the same for both; placeholders in strings may stay unset.
+        tolerance: values count as equal up to this share of the blob's largest magnitude; 0 compares bits.
 
     Raises:
         UsageError: the formats have nothing in common.
@@ -130,7 +130,7 @@ def difference(
 
 
 def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") -> Content:
-    """What a file of any format holds."""
+    """Reads the comparable parts of a file of any format."""
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:
         return _prototxt(path, placeholders, dialect)
@@ -151,17 +151,17 @@ def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") 
 
 
 def _with_shared(old: Content, new: Content) -> tuple[Mapping[str, Blob] | None, Mapping[str, Blob] | None]:
-    """The blobs of both, where a format that stores shared ones once has them under every name as well."""
+    """The blobs of both; a format that stores shared blobs once gets them under every name."""
     if old.blobs is None or new.blobs is None:
         return old.blobs, new.blobs
     return _shared(old, new.blobs), _shared(new, old.blobs)
 
 
 def _shared(once: Content, repeated: Mapping[str, Blob]) -> Mapping[str, Blob]:
-    """The blobs of a file that stores shared ones once, with those that the other one shows to be shared.
+    """The blobs of a file that stores shared blobs once, plus those that the other file shows to be shared.
 
-    A blob that is missing from a layer of the file is shared if in the other file it has the same bits as
-    another one, which this file has.
+    A blob that is missing from a layer is shared if, in the other file, it has the same bits as a blob that
+    this file has.
     """
     blobs = dict(once.blobs or {})
     for name, blob in repeated.items():
@@ -206,7 +206,7 @@ def _weights(path: Path, kind: str, dialect: str) -> Content:
         return Content(blobs=blobs, owners=frozenset(layer.name for layer in model.layers))
     param, name, _ = wire.decode_net(model.message_bytes(), model.path, dialect)
     layers = _layers(net_file(param, str(path), dialect=name).param)
-    # What was made of HDF5 has names and blobs, as HDF5 has, and so nothing to compare layers by.
+    # A caffemodel made from HDF5 has only names and blobs, like HDF5, so its layers cannot be compared.
     return Content(layers=layers if any(layers.values()) else None, blobs=blobs)
 
 
@@ -229,7 +229,7 @@ def _onnx(path: Path) -> Content:
 
 
 def _layers(net: NetParameter) -> dict[str, dict[str, str]]:
-    """Layers by name; further ones of the same name (one for each phase) get a number behind it."""
+    """Layers by name; if a name repeats (one layer for each phase), later ones get a number after it."""
     layers: dict[str, dict[str, str]] = {}
     for layer in net.layer:
         name, number = layer.name, 2
@@ -240,7 +240,7 @@ def _layers(net: NetParameter) -> dict[str, dict[str, str]]:
 
 
 def _fields(message: Message, prefix: str = "") -> dict[str, str]:
-    """The set fields of a message, inner ones with dotted names."""
+    """The fields that are set in a message; nested ones have dotted names."""
     out: dict[str, str] = {}
     for field, value in message.ListFields():
         if prefix + field.name in ("name", "blobs"):
@@ -267,7 +267,7 @@ def _compare(
     title: Callable[[str, Thing], str],
     changes: Callable[[Thing, Thing], Iterator[str]],
 ) -> Difference | None:
-    """What differs between things of one kind; None where one of the files does not hold that kind."""
+    """The differences in one kind of part; None if one of the files does not have it."""
     if before is None or after is None:
         return None
     lines: list[str] = []
@@ -306,7 +306,7 @@ def _layer_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Itera
 
 
 def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
-    """Shapes first; shapes that differ by 1s in front, as legacy ones do, still have values to compare."""
+    """The shape, then the values, which can be compared even if a legacy shape has extra 1s in front."""
     if not before.fits(after):
         yield f"{_size(before.shape)} -> {_size(after.shape)}"
         if math.prod(before.shape) != math.prod(after.shape):
@@ -316,7 +316,7 @@ def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
         return
     if old.dtype.kind != "f" or new.dtype.kind != "f":
         yield (
-            f"values differ ({old.dtype} and {new.dtype})" if not np.array_equal(old, new) else "other types"
+            f"values differ ({old.dtype} and {new.dtype})" if not np.array_equal(old, new) else "types differ"
         )
         return
     with np.errstate(invalid="ignore", over="ignore"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build(file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | None) -> Net:
-    """A net without memory for its weights; `phase` None: as it is for prediction."""
+    """A net without memory for its weights; `phase` None builds it as for prediction."""
     from rlossctl.net import DataOverrides
     from rlossctl.net.build import build_inference_net, build_phase
 

@@ -1,4 +1,4 @@
-"""What `rlossctl net` prints: the networks that come with rlossctl, and one of them."""
+"""The output of `rlossctl net`: all networks that come with rlossctl, or one of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = ("network", "parameters", "multiply-adds", "classes", "image", "can start
 
 
 NOTE = (
-    f"any: as many as NUM_LABELS says; the figures are for {CLASSES} classes and one image of the size shown"
+    f"any: NUM_LABELS sets the number; the figures are for {CLASSES} classes and one image of the size shown"
 )
 
 
@@ -24,12 +24,12 @@ def rows() -> list[tuple[str, ...]]:
 
 
 def listing() -> list[str]:
-    """All networks as a table, a line for each."""
+    """All networks as a table, one line each."""
     return [*table(HEAD, rows(), right=(1, 2, 3)), "", NOTE]
 
 
 def description(name: str) -> list[str]:
-    """A network's line of the table, its texts and their placeholders; or one text.
+    """A network's row of the table, its texts and their placeholders; or one text.
 
     Raises:
         UsageError: neither a network nor one of its texts has this name.
@@ -53,7 +53,7 @@ def description(name: str) -> list[str]:
 
 
 def _defaults(key: str, defaults: Sequence[Mapping[str, str]]) -> str:
-    """Solvers of one network may have different ones."""
+    """The default or defaults: solvers of one network may have different ones."""
     return " or ".join(dict.fromkeys(each[key] for each in defaults if key in each)) or "(none)"
 
 

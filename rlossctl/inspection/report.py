@@ -1,4 +1,4 @@
-"""A report: a dict for JSON, lines for people."""
+"""A report: a dict for JSON, and lines of text."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _LONGEST_CELL = 300  # characters
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, as a dict for JSON and as lines for people."""
+    """A report, as a dict for JSON and as lines of text."""
 
     content: Mapping[str, object]
     lines: list[str]
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The report for JSON."""
         return dict(self.content)
 
     def as_text(self) -> str:
-        """For a terminal."""
+        """The report for a terminal."""
         return "\n".join(map(shortened, self.lines))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Plain aligned columns; `right` lists the columns aligned to the right. Endless cells are cut."""
+    """Plain aligned columns; `right` lists the columns aligned to the right. Very long cells are cut."""
     rows = [[shortened(cell, _LONGEST_CELL) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
@@ -42,7 +42,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """A number of bytes with a readable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -51,5 +51,5 @@ def size(count: float) -> str:
 
 
 def dims(shape: Iterable[object]) -> str:
-    """A shape for people."""
+    """A shape as text, such as 64x3x3x3."""
     return "x".join(map(str, shape)) or "scalar"

@@ -1,6 +1,6 @@
 """Reports on weights: caffemodels, HDF5, solver states, means, safetensors and PyTorch checkpoints.
 
-Values are read only to find those that are not finite.
+Values are read only to find any that are not finite.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _not_finite(model: CaffeModel | Hdf5Model) -> list[NotFinite]:
 
 
 def _broken_lines(broken: list[NotFinite]) -> list[str]:
-    """What is said of values that are not finite: nothing where there are none."""
+    """The line about values that are not finite; empty if there are none."""
     if not broken:
         return []
     return [
@@ -95,7 +95,7 @@ def _broken_lines(broken: list[NotFinite]) -> list[str]:
 
 
 def _form(model: CaffeModel) -> str:
-    """V2, V1 or V0, by the messages of the layers; "empty" without any."""
+    """V2, V1 or V0, from the types of the layers' messages."""
     kinds_of = {layer.message_type for layer in model.layers}
     if kinds_of == {"V1LayerParameter"} and all(_is_v0(layer.message_bytes()) for layer in model.layers):
         return "V0"
@@ -107,7 +107,7 @@ def _is_v0(message: bytes) -> bool:
 
 
 def _dialect(model: CaffeModel) -> tuple[str, str]:
-    """By the types; where SegNet's and ENet's forks share one, their field numbers tell."""
+    """The dialect and how it was found: by types, or by field numbers if SegNet and ENet share a type."""
     from rlossctl.prototxt import dialect
 
     found = dialect.by_types(model.layers)
@@ -191,7 +191,7 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
 
 
 def _source(file: TensorFile) -> str | None:
-    """The name of the weights that a file was made of, if it is told."""
+    """The name of the weights that a file was made from, if it says so."""
     try:
         weights = json.loads(file.metadata.get("source", "{}"))["weights"]
         return str(weights["name"])
@@ -200,7 +200,7 @@ def _source(file: TensorFile) -> str | None:
 
 
 def _origin(file: TensorFile) -> str:
-    """Whose tensors these are, in a line."""
+    """One line on which program wrote the tensors."""
     if file.is_ours:
         return f"written by rlossctl convert, from {_source(file) or 'an unknown file'}"
     from rlossctl.converters import importers
@@ -208,7 +208,7 @@ def _origin(file: TensorFile) -> str:
     try:
         program = importers.recognise(file)
     except WeightsError:
-        return "not a program's that rlossctl convert knows"
+        return "not from a program that rlossctl convert knows"
     network, placeholders, words = importers.fit(file)
     values = "".join(f", {name} {value}" for name, value in placeholders.items())
     words = f" ({words})" if words else ""

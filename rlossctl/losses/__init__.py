@@ -1,4 +1,4 @@
-"""Regularized losses: functional mathematics and torch modules, usable without any prototxt.
+"""Regularized losses as functions and torch modules, usable without a prototxt.
 
 Each name is imported when it is first used.
 """

@@ -13,19 +13,19 @@ from rlossctl.losses.ops import densecrf_op, error
 class DenseCRFLoss(torch.nn.Module):
     """weight * DenseCRF loss of softmax scores: the module that many repositories copy from rloss/pytorch.
 
-    All three inputs are first resized by `scale_factor` (image and ROI nearest, segmentation bilinear
-    with align_corners False) and sigma_xy is multiplied by it. The loss is a negative number and a sum
+    All three inputs are first resized by `scale_factor` (image and ROI with nearest neighbour, segmentation
+    bilinearly with align_corners False), and sigma_xy is multiplied by it. The loss is negative and a sum
     over pairs of pixels, so the right weight depends on crop and scale_factor (paper: 2e-9 for 513 at 0.5).
-    Runs on the segmentation's device, where image and ROI are brought if they lie elsewhere, in float32
-    (float64 for a float64 segmentation), also under autocast. No input is changed. Inputs that can hardly be
-    meant (an image scaled to 0..1, scores without a softmax, an empty ROI) give a LossInputWarning, each
+    It runs on the segmentation's device, to which image and ROI are moved if necessary, in float32 (float64
+    for a float64 segmentation), also under autocast. Inputs are not changed. Inputs that are probably a
+    mistake (an image scaled to 0..1, scores without a softmax, an empty ROI) give a LossInputWarning, each
     kind once.
 
     Args:
         weight: factor of the loss.
         sigma_rgb: standard deviation in colour, in the image's units.
         sigma_xy: standard deviation in pixels before scaling.
-        scale_factor: resizing of the inputs, 1 for none.
+        scale_factor: resizes the inputs; 1 keeps their size.
         mode: "lattice", "symmetric" or "exact"; published weights belong to "lattice".
     """
 
@@ -34,7 +34,7 @@ class DenseCRFLoss(torch.nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < scale_factor < float("inf"):
-            raise error("scale_factor is not a factor", scale_factor, "a number above 0, 1 for no resizing")
+            raise error("scale_factor is not a factor", scale_factor, "a number above 0; 1 does not resize")
         self.weight = weight
         self.sigma_rgb = sigma_rgb
         self.sigma_xy = sigma_xy
@@ -48,10 +48,10 @@ class DenseCRFLoss(torch.nn.Module):
         Args:
             images: [N, C, H, W] colours 0..255 in any channel order, not normalised.
             segmentations: [N, K, H, W] softmax scores; the only input that gets a gradient.
-            rois: [N, H, W] or [N, 1, H, W], 1 where the loss looks, 0 for padding.
+            rois: [N, H, W] or [N, 1, H, W], 1 for pixels that count, 0 for padding.
 
         Raises:
-            NetError: shapes that do not fit, NaN, a sigma that is not positive or too small.
+            NetError: shapes do not fit, a value is NaN, or a sigma is not positive or too small.
         """
         rois = _roi_planes(rois, segmentations)
         device, dtype = segmentations.device, working_type(segmentations)
@@ -86,28 +86,28 @@ def densecrf_loss(
 ) -> torch.Tensor:
     """-(1/N) sum over images n and classes k of s_nk^T A_n s_nk, with s = seg * mask; Caffe's DenseCRFLoss.
 
-    A is the operator of `rlossctl.bilateral`, built from all pixels, masked ones too. The gradient given to
-    `seg` is the original's, -(2/N) mask * (A s). It takes A for symmetric, which the original's lattice is
-    not quite (1 to 7 % of A s), so with it the gradient is close to, not equal to, the derivative of the
-    value; in the modes "symmetric" and "exact" it is the derivative. One filter pass gives both; until the
-    backward pass the gradient, as large as `seg`, is kept.
+    A is the operator from `rlossctl.bilateral`, built from all pixels, including masked ones. The gradient
+    for `seg` is the original's, -(2/N) mask * (A s). It treats A as symmetric. The original's lattice is not
+    quite symmetric (1 to 7 % of A s), so in mode "lattice" the gradient is close to the derivative of the
+    value, but not equal to it; in the modes "symmetric" and "exact" it is the derivative. One filter pass
+    gives loss and gradient. The gradient, as large as `seg`, is kept until the backward pass.
 
     Args:
         image: [N, C, H, W] colours as the net sees them; no gradient.
         seg: [N, K, H, W] soft segmentation.
-        mask: [N, 1, H, W] or [N, H, W], 1 for pixels that count, 0 for the others; no gradient.
+        mask: [N, 1, H, W] or [N, H, W], 1 for pixels that count, 0 for others; no gradient.
         sigma_xy: standard deviation in pixels.
         sigma_rgb: standard deviation in the image's units.
         mode: "lattice" (the original's), "symmetric" or "exact"; see `bilateral_filter`.
-        upstream: the gradient expected from above, such as a loss weight. If it comes so, the backward pass
-            has nothing to compute on the CPU; another one is as right.
+        upstream: the upstream gradient to expect, such as a loss weight. If it is right, the backward pass
+            has nothing to compute on the CPU; any other gradient gives correct results, too.
 
     Returns:
         The loss, a 0-d float32 tensor (float64 for float64 `seg`), also under autocast.
 
     Raises:
-        NetError: shapes that do not fit, an unknown mode, a sigma that is not positive or too small for the
-            image, NaN (CPU), an export to ONNX or by torch.export.
+        NetError: shapes do not fit, the mode is unknown, a sigma is not positive or too small for the image,
+            a value is NaN (CPU), or an export to ONNX or by torch.export is running.
     """
     mask = _roi_planes(mask, seg)
     dtype = working_type(seg)
@@ -127,14 +127,14 @@ def densecrf_loss(
 def caffe_mask(data: torch.Tensor) -> torch.Tensor:
     """The pixels that Caffe's DenseCRFLoss layer counts: [N, 1, H, W] of 0 and 1 from data [N, C, H, W].
 
-    The layer takes for padding what truncates to the integer 0 in every channel of the mean-subtracted
-    image. So real pixels within 1 of the mean in all channels are left out too.
+    The layer treats a pixel as padding if every channel of the mean-subtracted image truncates to the integer
+    0. So it also leaves out real pixels that are within 1 of the mean in all channels.
     """
     return (data.detach().abs() >= 1).any(dim=1, keepdim=True).to(data.dtype)
 
 
 def _fixed(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """As `dtype` and without gradient; itself if it is so, for even a step that does nothing takes time."""
+    """Converts to `dtype` and detaches, only if necessary: even a step that does nothing takes time."""
     return tensor if tensor.dtype == dtype and not tensor.requires_grad else tensor.detach().to(dtype)
 
 

@@ -16,10 +16,10 @@ class DiceLoss(torch.nn.Module):
     """`dice_loss` with its settings.
 
     Args:
-        smooth: added above and below the fraction, 0 or more.
+        smooth: added to numerator and denominator, 0 or more.
         activation: "softmax" or "sigmoid".
         reduction: "batch", "image" or "class".
-        log_cosh: ln cosh of the loss in its place.
+        log_cosh: use ln cosh of the loss instead.
         ignore_label: the label of positions that do not count, None if all do.
     """
 

@@ -68,7 +68,7 @@ def unlabelled_weights(
 
     Args:
         prob: [N, C, H, W], for the shape and type.
-        label: [N, H, W] or [N, 1, H, W], ignore_label where there is none.
+        label: [N, H, W] or [N, 1, H, W], ignore_label for pixels without a label.
         distance: in pixels, above 0. None: all pixels without a label count alike. An image without any label
             then counts in full, with a distance not at all.
 
@@ -94,7 +94,7 @@ def unlabelled_weights(
 
 
 def stroke_distance(labelled: Tensor, reach: int) -> Tensor:
-    """Euclidean distance in pixels to the nearest True of [N, H, W], infinite where there is none.
+    """Euclidean distance in pixels to the nearest True in [N, H, W]; infinite if there is none.
 
     Distances above `reach` may come out larger than they are. First along each column, then the smallest
     squared sum along the rows.
@@ -109,7 +109,7 @@ def stroke_distance(labelled: Tensor, reach: int) -> Tensor:
 
 
 def _since(labelled: Tensor) -> Tensor:
-    """Rows since the last True above in the same column of [N, H, W], infinite before the first."""
+    """Rows since the last True above in the same column of [N, H, W]; infinite before the first."""
     rows = torch.arange(labelled.shape[1], device=labelled.device, dtype=torch.float32)[:, None]
     last = rows.expand(labelled.shape).where(labelled, -torch.inf).cummax(1).values
     return rows - last

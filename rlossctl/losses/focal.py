@@ -105,7 +105,7 @@ def _sigmoid_terms(given: Labelled, gamma: float, weights: Tensor | None) -> Ten
 
 
 def _modulated(wrong: Tensor, entropy: Tensor, gamma: float) -> Tensor:
-    """wrong^gamma * entropy; the slope of a power below 1 is infinite at 0, and that times 0 is NaN."""
+    """wrong^gamma * entropy; a power below 1 has an infinite slope at 0, which times 0 would be NaN."""
     return entropy if gamma == 0 else wrong.clamp(min=torch.finfo(wrong.dtype).tiny) ** gamma * entropy
 
 

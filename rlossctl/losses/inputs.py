@@ -1,4 +1,4 @@
-"""Inputs of the DenseCRF loss that give a number, but not the loss that is meant."""
+"""Warns about inputs of the DenseCRF loss that give a number, but not the intended loss."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import warnings
 
 import torch
 
-LOOKS = 3  # calls that are looked at: on a GPU, a look waits for the device
-TOLERANCE, SHARE = 0.02, 0.01  # how far from 1 a pixel's scores may sum, and for what share of the pixels
+LOOKS = 3  # how many calls to check: on a GPU, a check waits for the device
+TOLERANCE, SHARE = 0.02, 0.01  # how far from 1 a pixel's scores may sum, and for which share of the pixels
 
 
 class LossInputWarning(UserWarning):
-    """Inputs that a loss computes with, although they can hardly be meant."""
+    """A loss gets inputs that are probably a mistake."""
 
 
 class InputCheck:
-    """Warns of suspicious inputs, of each kind once, in the first calls of one loss.
+    """Warns about suspicious inputs in the first calls of one loss, once for each kind.
 
     Args:
         name: whose inputs they are, for the message.
@@ -32,7 +32,7 @@ class InputCheck:
 
     @torch.no_grad()
     def look(self, image: torch.Tensor, seg: torch.Tensor, mask: torch.Tensor) -> None:
-        """Looks at the inputs of one call: image [N, C, H, W], seg [N, K, H, W], mask [N, 1, H, W]."""
+        """Checks the inputs of one call: image [N, C, H, W], seg [N, K, H, W], mask [N, 1, H, W]."""
         if self.looks >= LOOKS or torch.compiler.is_compiling() or not _has_values(image, seg, mask):
             return
         self.looks += 1
@@ -73,6 +73,6 @@ class InputCheck:
 
 
 def _has_values(*tensors: torch.Tensor) -> bool:
-    """Not so of meta tensors, and of those that torch makes up to trace a program."""
+    """False for meta tensors, and for tensors that torch invents to trace a program."""
     kinds = (torch.Tensor, torch.nn.Parameter)
     return all(type(tensor) in kinds and not tensor.is_meta and tensor.numel() for tensor in tensors)

@@ -91,7 +91,7 @@ def _hinge(scores: Tensor, label: Tensor, per_image: bool, ignore_label: int | N
             expected="(N, 1, H, W)",
             advice="use the softmax form for more classes",
         )
-    # Against a second class with score 0, so that the labels 0 and 1 are checked as any others.
+    # Add a second class with score 0, so that the labels 0 and 1 are checked like any others.
     given = labelled(LOSS, torch.cat([torch.zeros_like(scores), scores], 1), label, ignore_label)
     own = given.one_hot()[:, 1:]
     z = given.scores[:, 1:]
@@ -116,7 +116,7 @@ def _extension(errors: Tensor, own: Tensor, valid: Tensor, per_image: bool) -> t
 
 
 def _jaccard_steps(own: Tensor) -> Tensor:
-    """How much 1 - IoU grows with each position [..., P] that is got wrong, in this order; no gradient."""
+    """How much 1 - IoU grows with each wrong position [..., P], in this order; no gradient."""
     total = own.sum(-1, keepdim=True)
     found = own.cumsum(-1)  # whole numbers: exact up to 2^24 positions in float32
     beyond = (1 - own).cumsum(-1)

@@ -1,4 +1,4 @@
-"""What the filter's modes make of the DenseCRF loss, and how a loss weight goes from one to another."""
+"""Compares the DenseCRF loss in the filter's modes, and converts a loss weight from one to another."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LATTICE = MODES[0]
 
 @dataclass(frozen=True)
 class ModeFigures:
-    """One mode beside the original's.
+    """One mode compared with the original's.
 
     Attributes:
         loss: the loss without weight.
-        factor: multiply a weight for the lattice by it, and the weighted loss keeps its value.
-        residual: ||g - factor g_mode|| / ||g|| for the lattice's gradient g: what the factor cannot mend.
+        factor: multiply a weight for the lattice by this to keep the value of the weighted loss.
+        residual: ||g - factor g_mode|| / ||g|| for the lattice's gradient g: what the factor cannot correct.
     """
 
     loss: float
@@ -33,8 +33,8 @@ class Comparison:
     """All modes on the same images.
 
     Attributes:
-        asymmetry: how far the original's gradient -(2/N) A s is from the loss' derivative -(1/N) (A + A^T) s,
-            relative to the derivative; 0 in the other modes.
+        asymmetry: how far the original's gradient -(2/N) A s is from the loss's derivative
+            -(1/N) (A + A^T) s, relative to the derivative; 0 in the other modes.
         modes: mode -> its figures.
     """
 
@@ -51,19 +51,19 @@ def weight_factor(
     old: str = "lattice",
     new: str = "exact",
 ) -> float:
-    """The factor that carries a loss weight from one mode to another: loss(old) / loss(new) on these images.
+    """The factor that converts a loss weight between modes: loss(old) / loss(new) on these images.
 
-    A weight tuned for the lattice, as all published ones are, times this factor (about 0.6 for "exact")
-    keeps the weighted loss at its value. It depends on the images' size and texture, so measure it on your
-    own: `rlossctl visualize modes` does.
+    All published weights are tuned for the lattice. Multiply one by this factor (about 0.6 for "exact") to
+    keep the value of the weighted loss. The factor depends on the size and texture of the images, so measure
+    it on your own: `rlossctl visualize modes` does.
 
     Args:
-        image, seg, mask, sigma_xy, sigma_rgb: as for `densecrf_loss`, at the size that the loss sees; ones
-            for `seg` where there are no scores.
+        image, seg, mask, sigma_xy, sigma_rgb: as for `densecrf_loss`, at the size that the loss sees; use
+            ones for `seg` without scores.
         old, new: modes.
 
     Raises:
-        NetError: what `densecrf_loss` refuses, or a loss of 0.
+        NetError: as for `densecrf_loss`, or a loss is 0.
     """
     with torch.no_grad():
         before, after = (densecrf_loss(image, seg, mask, sigma_xy, sigma_rgb, m).item() for m in (old, new))

@@ -81,7 +81,7 @@ def normalized_cut_loss(
 
 
 class _NormalizedCut(torch.autograd.Function):
-    """The value, with the gradient from the same pass of the filter."""
+    """The value, with the gradient from the same filter pass."""
 
     @staticmethod
     def forward(ctx: Any, seg: Tensor, image: Tensor, mask: Tensor, *settings: Any) -> Tensor:
@@ -93,7 +93,7 @@ class _NormalizedCut(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         *given, slope = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is to be differentiated in turn
+        if torch.is_grad_enabled():  # the gradient itself will be differentiated
             _, slope = _value_and_slope(*given, *ctx.settings)
         return upstream * slope, None, None, None, None, None, None
 
@@ -101,7 +101,7 @@ class _NormalizedCut(torch.autograd.Function):
 def _value_and_slope(
     seg: Tensor, image: Tensor, mask: Tensor, sigma_xy: float, sigma_rgb: float, mode: str, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """The loss and its gradient [N, K, H, W] by operations that can be differentiated."""
+    """The loss and its gradient [N, K, H, W], in operations that can be differentiated."""
     soft = seg * mask
     filtered = bilateral_filter(torch.cat([soft, mask], 1), image, sigma_xy, sigma_rgb, mode) * mask
     within, degree = filtered[:, :-1], filtered[:, -1:]  # W S [N, K, H, W] and d [N, 1, H, W]

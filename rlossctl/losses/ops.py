@@ -1,4 +1,4 @@
-"""`torch.ops.rlossctl.densecrf`: loss and gradient in one pass, as torch.compile and autograd know it."""
+"""`torch.ops.rlossctl.densecrf`: loss and gradient in one pass, for torch.compile and autograd."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def densecrf_op(
         image: [N, C, H, W].
         seg: [N, K, H, W]; image, seg and mask all float32 or all float64.
         mask: [N, 1, H, W].
-        upstream: the gradient that will come from above; the second result is then already `seg`'s gradient.
+        upstream: the upstream gradient to expect; the second result already includes it.
 
     Returns:
-        The loss (0-d) and the gradient [N, K, H, W], which is linear in `seg` and has a derivative in turn.
+        The loss (0-d) and the gradient [N, K, H, W], which is linear in `seg` and itself differentiable.
     """
     _check(image, seg, mask, sigma_xy, sigma_rgb, mode)
     seg, mask, image = seg.contiguous(), mask.contiguous(), image.contiguous()
     factor = -2 * upstream / len(seg)
     gradient, energies = dispatch.energy(seg, mask, image, sigma_xy, sigma_rgb, mode, factor)
-    if energies.device.type != "cpu":  # looking would wait for the device
+    if energies.device.type != "cpu":  # a check would wait for the device
         return (energies.sum() / -len(seg)).to(seg.dtype), gradient
     loss = sum(energies.tolist()) / -len(seg)
     if math.isnan(loss):
@@ -70,7 +70,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor
     ctx.set_materialize_grads(False)
     image, seg, mask, *ctx.rest = inputs
     ctx.save_for_backward(image, seg, mask)
-    ctx.gradient = output[1].detach()  # not saved like the others: it is given away, not copied
+    ctx.gradient = output[1].detach()  # not saved like the others: it is handed over, not copied
 
 
 def _backward(
@@ -86,21 +86,21 @@ def _backward(
 
 
 def _first(ctx: Any, upstream: torch.Tensor) -> torch.Tensor:
-    """The gradient of the loss: the one at hand, or the same again, or one that can be differentiated."""
+    """The gradient of the loss: as kept, computed again, or computed so that it can be differentiated."""
     if torch.is_grad_enabled():
         gradient = _through(ctx, ctx.saved_tensors[1], ctx.rest[2])
-    elif ctx.gradient is None:  # given away by an earlier backward pass over a kept graph
+    elif ctx.gradient is None:  # handed over by an earlier backward pass over a retained graph
         gradient = densecrf_op(*ctx.saved_tensors, *ctx.rest)[1]
     else:
         gradient = ctx.gradient
     if _is(upstream, ctx.rest[-1]):
-        ctx.gradient = None  # who gets it may change it
+        ctx.gradient = None  # the receiver may change it
         return gradient
     return gradient * (upstream / ctx.rest[-1])
 
 
 def _through(ctx: Any, values: torch.Tensor, mode: str) -> torch.Tensor:
-    """-(2/N) expected * mask * (A (mask * values)) as operations that can be differentiated."""
+    """-(2/N) expected * mask * (A (mask * values)), in operations that can be differentiated."""
     image, _, mask = ctx.saved_tensors
     sigma_xy, sigma_rgb, _, expected = ctx.rest
     filtered = ops.filter_op(mask * values, image, sigma_xy, sigma_rgb, mode)
@@ -108,10 +108,10 @@ def _through(ctx: Any, values: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def _is(upstream: torch.Tensor, expected: float) -> bool:
-    """Whether the gradient from above is as expected, so that the classes' planes need not be multiplied.
+    """Whether the upstream gradient is as expected, so that the classes' planes need not be multiplied.
 
-    Asked only where the answer is at hand: not on a device, not while torch.compile traces, not where the
-    product has to be differentiated in turn.
+    False if the answer would cost time: on a device, while torch.compile traces, or if the product itself has
+    to be differentiated.
     """
     if upstream.device.type != "cpu" or type(upstream) is not torch.Tensor or torch.is_grad_enabled():
         return False
@@ -142,6 +142,6 @@ def _check(
 
 
 def error(message: str, found: object, expected: str) -> NetError:
-    """What is wrong with the loss' arguments."""
+    """The error for wrong arguments of the loss."""
     advice = "see the documentation of rlossctl.losses.densecrf_loss"
     return NetError(message, where="DenseCRF loss", found=found, expected=expected, advice=advice)

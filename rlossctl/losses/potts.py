@@ -128,7 +128,7 @@ def directed(
 
 
 def ends(planes: Tensor, offset: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The first and second pixels of all pairs in [N, C, H, W]; rows is 0 or more, columns of any sign."""
+    """The first and second pixels of all pairs in [N, C, H, W]; rows is 0 or more, columns has any sign."""
     rows, columns = offset
     height, width = planes.shape[2:]
     first = planes[:, :, : max(height - rows, 0), max(-columns, 0) : max(width - max(columns, 0), 0)]

@@ -24,7 +24,7 @@ BARRIERS = ("quadratic", "log")
 
 @dataclass(frozen=True)
 class SizeBounds:
-    """Where the least and the greatest size of each class come from.
+    """Where each class's smallest and largest size come from.
 
     constant: low and high as they are. tag: the same for a class that an image has, 0 for one that it lacks.
     precise: the size in the label, -/+ margin, at least 0. precise_upper: at most that, and at least one
@@ -72,13 +72,13 @@ class SizeBounds:
 
     @property
     def precise(self) -> bool:
-        """Whether the label tells the sizes, so that its ignored pixels cannot count."""
+        """Whether the sizes come from the label, so that its ignored pixels cannot count."""
         return self.source in ("precise", "precise_upper")
 
     def of(
         self, prob: Tensor, label: Tensor | None, mask: Tensor, ignore_label: int | None
     ) -> tuple[Tensor, Tensor]:
-        """Least and greatest sizes in pixels, [N, K] each for K constrained classes.
+        """The smallest and largest sizes in pixels, each [N, K] for K constrained classes.
 
         Args:
             prob: [N, C, H, W].
@@ -88,7 +88,7 @@ class SizeBounds:
         """
         low, high = (prob.new_tensor(list(limits)).expand(len(prob), -1) for limits in self.limits())
         if self.source in ("constant", "tag") and self.unit == "fraction":
-            area = mask.sum((1, 2, 3)).unsqueeze(1)  # of an empty mask 0 * inf would be NaN
+            area = mask.sum((1, 2, 3)).unsqueeze(1)  # with an empty mask, 0 * inf would be NaN
             low, high = low * area, torch.where(high.isinf(), high, high * area)
         if self.source == "constant":
             return low, high

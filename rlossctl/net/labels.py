@@ -62,6 +62,18 @@ def refuse_weights(setup: Setup) -> None:
         )
 
 
+def refuse_unread(setup: Setup, read: tuple[str, ...]) -> None:
+    """Refuses fields of loss_param that a layer would not go by.
+
+    Raises:
+        NetError: the layer has others than `read`.
+    """
+    unread = [field.name for field, _ in setup.message.loss_param.ListFields() if field.name not in read]
+    if unread:
+        expected = " and ".join(read) + " alone"
+        raise setup.error("does not go by all of its loss_param", found=", ".join(unread), expected=expected)
+
+
 def loss_norm(normalization: int, valid: Tensor, outer: int) -> Tensor | int:
     """The divisor of a loss, at least 1: VALID counts valid positions, FULL all; BATCH_SIZE is `outer`."""
     if normalization == VALID:

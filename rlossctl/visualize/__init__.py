@@ -1,4 +1,4 @@
-"""What the DenseCRF loss does to an image, as pictures and numbers, from the rooms below."""
+"""Shows what the DenseCRF loss does to an image, in pictures and numbers."""
 
 from rlossctl.visualize.gradient import Gradient, measure_gradient, write_pictures
 from rlossctl.visualize.modes import Row, format_rows, measure_modes

@@ -19,25 +19,25 @@ from rlossctl.visualize.maps import GREY, Panel, sheet, signed_scale
 from rlossctl.visualize.scores import Scored
 from rlossctl.words import counted
 
-SHOWN = 6  # classes of the montage
+SHOWN = 6  # the most classes in a montage
 EXPLANATION = (
-    "Blue: the gradient is below 0, so a training step raises the class here. Red: it lowers the class.",
-    "On probabilities it is never above 0; on the scores before the softmax the classes compete.",
-    "Each colour bar has a range of its own.",
+    "Blue: the gradient is below 0, so a training step raises the class here. Red: a step lowers the class.",
+    "The gradient on probabilities is never above 0; on the scores before the softmax, classes compete.",
+    "Each colour bar has its own range.",
 )
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """The loss of one photo and what it does to the classes.
+    """The loss on one photo, and its gradients for the classes.
 
     Attributes:
-        loss: weighted.
+        loss: the loss, with its weight.
         setting: parameters and mode, in words.
-        kernel: what computed the filter, and why.
-        probabilities: [K, H, W] as given.
-        on_probabilities: [K, H, W], the gradient that the loss gives to them.
-        on_scores: [K, H, W], that gradient taken back through the softmax.
+        kernel: which kernel filtered, and why.
+        probabilities: [K, H, W], as given.
+        on_probabilities: [K, H, W], the loss's gradient on the probabilities.
+        on_scores: [K, H, W], the same gradient, propagated back through the softmax.
     """
 
     loss: float
@@ -49,13 +49,13 @@ class Gradient:
 
 
 def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str | torch.device = "cpu") -> Gradient:
-    """Runs the loss on one photo, all pixels counted; `device` is where the filter runs."""
+    """Runs the loss on all pixels of one photo; the filter runs on `device`."""
     place = torch.device(device)
     image, seg = (torch.from_numpy(array)[None].to(place) for array in (scored.colours, scored.probabilities))
     seg.requires_grad_()
     value = loss(image, seg, torch.ones_like(image[:, :1]))
     (gradient,) = torch.autograd.grad(value, seg)
-    pull = seg.detach() * (gradient - (seg.detach() * gradient).sum(1, keepdim=True))
+    on_scores = seg.detach() * (gradient - (seg.detach() * gradient).sum(1, keepdim=True))
     chosen = backend(place)
     setting = (
         f"mode {loss.mode}, sigma_xy {loss.sigma_xy:g}, sigma_rgb {loss.sigma_rgb:g}, "
@@ -67,15 +67,15 @@ def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str | torch.dev
         f"{chosen.name} on {place} ({chosen.reason})",
         scored.probabilities,
         gradient[0].cpu().numpy(),
-        pull[0].cpu().numpy(),
+        on_scores[0].cpu().numpy(),
     )
 
 
 def write_pictures(folder: str | os.PathLike[str], name: str, scored: Scored, result: Gradient) -> list[Path]:
-    """Writes one PNG per class and montage.png with those that occur.
+    """Writes one PNG per class, and montage.png with the classes that occur.
 
     Returns:
-        What was written, the montage first.
+        The files written, the montage first.
 
     Raises:
         RlossError: the folder cannot be written.
@@ -90,7 +90,7 @@ def write_pictures(folder: str | os.PathLike[str], name: str, scored: Scored, re
 
 
 def montage(name: str, scored: Scored, result: Gradient) -> Image.Image:
-    """The photo, the most probable class of each pixel, and a row for each class that is so somewhere."""
+    """The photo, its most probable classes, and a row for each class that is most probable at some pixel."""
     ids = result.probabilities.argmax(0).astype(np.uint8)
     counts = np.bincount(ids.ravel(), minlength=len(scored.classes))
     shown = sorted(index for index in np.argsort(-counts, kind="stable")[:SHOWN] if counts[index])
@@ -101,7 +101,7 @@ def montage(name: str, scored: Scored, result: Gradient) -> Image.Image:
     left_out = len(scored.classes) - len(shown)
     if left_out:
         others = counted(left_out, "class", "classes")
-        lines.append(f"Files of their own: {others} most probable at fewer pixels, or at none.")
+        lines.append(f"In separate files only: {others} most probable at fewer pixels, or at none.")
     return sheet(f"Gradient of the DenseCRF loss: {name}", lines, rows)
 
 
@@ -128,7 +128,7 @@ def _class(index: int, scored: Scored) -> str:
 
 
 def _limit(values: np.ndarray) -> float:
-    """The end of a scale that one pixel in a thousand exceeds, so that single pixels do not pale the rest."""
+    """The scale's end: one pixel in a thousand exceeds it, so that a few pixels do not make the rest pale."""
     return float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max())
 
 

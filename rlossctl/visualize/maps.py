@@ -1,4 +1,4 @@
-"""Numbers as colours: panels with a caption and a colour bar, and sheets of them."""
+"""Draws numbers as colours: panels with a caption and a colour bar, and sheets of panels."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Blue below 0, red above, near white at 0: ColorBrewer's RdBu, told apart with any colour vision.
+# ColorBrewer's RdBu: blue below 0, nearly white at 0, red above; distinct with any colour vision.
 _SIGNED = (
     (5, 48, 97), (33, 102, 172), (67, 147, 195), (146, 197, 222), (209, 229, 240), (247, 247, 247),
     (253, 219, 199), (244, 165, 130), (214, 96, 77), (178, 24, 43), (103, 0, 31),
 )  # fmt: skip
 _GREY = ((0, 0, 0), (255, 255, 255))
-_NARROWEST = 300  # pixels; smaller maps are enlarged by a whole factor
+_NARROWEST = 300  # pixels; narrower maps are enlarged by an integer factor
 _GAP, _CAPTION, _BAR, _TICKS = 12, 24, 14, 84
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What colours mean: values from `low` to `high`, evenly along `colours`."""
+    """Maps values from `low` to `high` evenly to `colours`."""
 
     low: float
     high: float
     colours: tuple[tuple[int, int, int], ...]
 
     def paint(self, values: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] for values [H, W]; those outside get the colour of the nearer end."""
+        """uint8 [H, W, 3] for values [H, W]; values outside the range get the colour of the nearer end."""
         place = (values - self.low) / ((self.high - self.low) or 1.0)
         stops = np.linspace(0, 1, len(self.colours))
         channels = [np.interp(place, stops, channel) for channel in np.array(self.colours).T]
@@ -35,7 +35,7 @@ class Scale:
 
 
 def signed_scale(limit: float) -> Scale:
-    """From -limit (blue) over 0 (white) to limit (red)."""
+    """From -limit (blue) through 0 (white) to limit (red)."""
     return Scale(-limit, limit, _SIGNED)
 
 
@@ -44,7 +44,7 @@ GREY = Scale(0.0, 1.0, _GREY)  # 0 black, 1 white
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture (uint8 [H, W, 3] RGB) with a caption, and the scale of its colour bar if it has one."""
+    """A picture (uint8 [H, W, 3] RGB) with a caption, and a scale if it has a colour bar."""
 
     caption: str
     picture: np.ndarray
@@ -57,7 +57,7 @@ class Panel:
 
 
 def sheet(title: str, lines: Sequence[str], rows: Sequence[Sequence[Panel]]) -> Image.Image:
-    """Panels of one size in a grid under a title and lines of explanation."""
+    """Panels of one size in a grid, below a title and lines of explanation."""
     height, width = enlarge(rows[0][0].picture).shape[:2]
     columns = max(len(row) for row in rows)
     cell_x, cell_y = width + _BAR + _TICKS + 2 * _GAP, height + _CAPTION + _GAP
@@ -78,7 +78,7 @@ def sheet(title: str, lines: Sequence[str], rows: Sequence[Sequence[Panel]]) -> 
 
 
 def enlarge(picture: np.ndarray) -> np.ndarray:
-    """A picture at least 300 pixels wide, its pixels left square."""
+    """Enlarges a picture to at least 300 pixels wide; pixels stay square."""
     factor = -(-_NARROWEST // picture.shape[1])
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 

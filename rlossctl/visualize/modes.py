@@ -1,4 +1,4 @@
-"""The filter's modes on somebody's own images: how a loss weight is carried from one to another."""
+"""Compares the filter's modes on the user's images: how to convert a loss weight from one to another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIST_SUFFIX = ".txt"
 
 @dataclass(frozen=True)
 class Row:
-    """The modes on one image: its name, the size (width, height) that was measured, and the figures."""
+    """The modes on one image: its name, the measured size (width, height), and the figures."""
 
     name: str
     size: tuple[int, int]
@@ -32,16 +32,16 @@ class Row:
 def measure_modes(
     samples: Iterable[Sample], sigma_xy: float, sigma_rgb: float, crop: int | None = None, soften: float = 0.1
 ) -> Iterator[Row]:
-    """Compares the modes on each image, with its label softened as scores, or all ones without a label.
+    """Compares the modes on each image. The scores are its softened label, or all ones without a label.
 
     Args:
         samples: images, with or without labels.
-        sigma_xy, sigma_rgb: the loss', in pixels and grey levels.
-        crop: side of the centre that is measured, the crop of the training; None measures whole images.
+        sigma_xy, sigma_rgb: the loss's sigmas, in pixels and grey levels.
+        crop: measure only a central square of this side, such as the training crop; None measures all.
         soften: share of each labelled pixel that is spread over all classes.
 
     Raises:
-        DataError: an image or label that cannot be read or does not fit.
+        DataError: an image or label cannot be read or does not fit.
     """
     for sample in samples:
         photo = read_image(sample.image)
@@ -66,10 +66,10 @@ def measure_modes(
 
 
 def find_samples(names: Sequence[str], root: str = "") -> list[Sample]:
-    """Photos as they are named, and the lines of lists (text files), whose names follow `root`.
+    """The named photos, and the photos in lists (text files), whose names are relative to `root`.
 
     Raises:
-        DataError: a list that cannot be read.
+        DataError: a list cannot be read.
     """
     samples: list[Sample] = []
     for name in names:
@@ -81,7 +81,7 @@ def find_samples(names: Sequence[str], root: str = "") -> list[Sample]:
 
 
 def centre(array: np.ndarray, crop: int | None) -> np.ndarray:
-    """The middle `crop` x `crop` of [C, H, W], or all of a smaller side."""
+    """The central `crop` x `crop` of [C, H, W]; a smaller side stays whole."""
     height, width = array.shape[1:]
     rows, columns = min(height, crop or height), min(width, crop or width)
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -89,7 +89,7 @@ def centre(array: np.ndarray, crop: int | None) -> np.ndarray:
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """A table with a line per image and the factors over all of them."""
+    """A table with one line per image, and the factors over all images."""
     names = max(5, *(len(row.name) for row in rows))
     head = f"{'image':<{names}}  {'size':>9}{'loss (lattice)':>16}{'factor':>9}"
     lines = [f"{head}{'residual':>10}{'asymmetry':>11}"]
@@ -108,7 +108,7 @@ def format_rows(rows: Sequence[Row]) -> str:
             *lines,
             "",
             f"EXACT: multiply a weight for LATTICE by {totals['lattice'] / totals['exact']:.3f} "
-            f"(single images {min(factors):.3f} to {max(factors):.3f})",
-            "SYMMETRIC: the same weight, for its value is that of LATTICE",
+            f"(single images: {min(factors):.3f} to {max(factors):.3f})",
+            "SYMMETRIC: use the same weight, since its loss equals LATTICE's",
         )
     )

@@ -1,4 +1,4 @@
-"""Class probabilities of one photo: from a file of arrays, from a label image, or from a model."""
+"""Class probabilities of one photo, from an array file, a label image or a model."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Scored:
-    """A photo with what the loss needs beside it.
+    """A photo with the loss's other inputs.
 
     Attributes:
         photo: uint8 [H, W, 3], blue first.
-        colours: float32 [3, H, W], as the loss sees the photo.
-        probabilities: float32 [K, H, W], adding up to 1 over the classes.
+        colours: float32 [3, H, W], the photo as the loss sees it.
+        probabilities: float32 [K, H, W], summing to 1 over the classes.
         classes: K names.
         origin: where the probabilities come from, in words.
-        seen: what `colours` are, in words.
+        seen: what `colours` contains, in words.
         notes: sentences that the user should read.
     """
 
@@ -63,16 +63,16 @@ def open_scores(
 
     Args:
         image: the photo.
-        scores: .npy or .npz of one array [K, H, W] (or [1, K, H, W]), probabilities or scores before the
+        scores: .npy or .npz with one array [K, H, W] (or [1, K, H, W]), probabilities or scores before the
             softmax; a label PNG; an ONNX model; or a prototxt with `weights`.
         device, placeholders, dialect: for a model, as for `evaluation.open_model`.
-        mean: blue, green, red, in place of the model's own.
+        mean: blue, green, red; replaces the model's own.
         classes: names, one for each class.
         soften: share of each pixel of a label image that is spread over all classes.
         allow_missing: let a prototxt's weights lack layers of the net.
 
     Raises:
-        RlossError: a file that cannot be read or does not fit.
+        RlossError: a file cannot be read or does not fit.
     """
     photo = read_image(image)
     suffix = Path(scores).suffix.lower()
@@ -92,17 +92,17 @@ def open_scores(
         probabilities, how = read_probabilities(scores)
         probabilities, note = _fit(probabilities, photo)
         return _raw(photo, probabilities, classes, f"{Path(scores).name}, {how}", note)
-    # The photo stands for the list that evaluation would go through.
+    # The photo takes the place of the list that an evaluation would need.
     named = Named("", str(scores), weights, placeholders or {}, dialect, allow_missing)
     opened = open_model(named, device, ImageList(str(image)))
     return _from_model(photo, opened, mean, classes, Path(scores).name)
 
 
 def read_probabilities(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
-    """An array of class probabilities [K, H, W] and how it was read, in words.
+    """An array of class probabilities [K, H, W], and how it was read, in words.
 
     Raises:
-        DataError: no such array, or values that are not finite.
+        DataError: the file has no such array, or values are not finite.
     """
     try:
         with open(path, "rb") as file:
@@ -122,11 +122,11 @@ def read_probabilities(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
     sums = array.sum(0)
     if array.min() >= 0 and np.abs(sums - 1).max() <= _SUM_TOLERANCE:
         return array / sums, "probabilities"
-    return _softmax(array), "scores, taken through the softmax"
+    return _softmax(array), "scores, passed through the softmax"
 
 
 def soft_labels(label: np.ndarray, classes: int, soften: float) -> np.ndarray:
-    """float32 [K, H, W] from ids [H, W]: soften / K everywhere, the rest for the label; 255: all alike."""
+    """float32 [K, H, W] from ids [H, W]: soften / K for every class, the rest for the label; 255: 1 / K."""
     ids = np.arange(classes)[:, None, None]
     known = label != UNLABELLED
     return np.where(known, (1 - soften) * (label == ids) + soften / classes, 1 / classes).astype(np.float32)
@@ -161,7 +161,7 @@ def _from_model(
 
 
 def _as_the_net_sees(photo: np.ndarray, preprocess: Preprocess) -> tuple[np.ndarray, str]:
-    """The photo without padding, in grey levels (a scale of the net's input would change sigma_rgb)."""
+    """The photo without padding, in grey levels (the net's input scale would change sigma_rgb)."""
     mean = np.asarray(preprocess.mean_bgr, dtype=np.float32)
     shifted = (photo.astype(np.float32) - mean).transpose(2, 0, 1)
     order = "blue, green, red" if preprocess.channel_order == "bgr" else "red, green, blue"
@@ -175,7 +175,7 @@ def _fit(probabilities: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, str 
     if probabilities.shape[1:] == size:
         return probabilities, None
     found = f"{probabilities.shape[2]}x{probabilities.shape[1]}"
-    note = f"the probabilities are {found}: brought to the photo's {size[1]}x{size[0]} with bilinear weights"
+    note = f"the probabilities are {found}, resized bilinearly to the photo's {size[1]}x{size[0]}"
     return upsample(probabilities[None], size)[0], note
 
 
@@ -215,7 +215,7 @@ def _names(classes: Sequence[str] | None, count: int, where: object) -> list[str
             where=where,
             found=f"{len(classes)} names",
             expected=f"{count}",
-            advice="name every class with --classes FILE, one per line",
+            advice="list every class, one per line, in a file for --classes FILE",
         )
     return list(classes)
 
@@ -227,7 +227,7 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 
 def _no_array(path: object, found: str) -> DataError:
     return DataError(
-        "there are no class probabilities",
+        "the file does not hold class probabilities",
         where=path,
         found=found,
         expected="one float array of shape [classes, height, width]",

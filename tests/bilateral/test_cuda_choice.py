@@ -43,7 +43,7 @@ def test_twin_where_the_module_is_not_built(monkeypatch) -> None:
     monkeypatch.delattr("rlossctl._native_cuda", raising=False)
     chosen = backend("cuda")
     assert chosen.name == "torch-twin"
-    assert "built where nvcc is found" in chosen.reason
+    assert "built if nvcc is found" in chosen.reason
 
 
 def test_the_built_module_can_be_imported_without_a_gpu() -> None:

@@ -147,7 +147,7 @@ def test_nothing_to_filter(kernel) -> None:
     ("sigma_xy", "sigma_rgb"), [(0, 15), (30, -1), (float("nan"), 15), (30, float("inf"))]
 )
 def test_sigma_that_is_none(sigma_xy, sigma_rgb) -> None:
-    with pytest.raises(NetError, match="no standard deviation"):
+    with pytest.raises(NetError, match="not a standard deviation"):
         bilateral_filter(torch.ones(1, 1, 4, 4), torch.ones(1, 3, 4, 4), sigma_xy, sigma_rgb)
 
 

@@ -122,5 +122,5 @@ def test_onnx_export_is_refused(sample, tmp_path) -> None:
     ],
 )
 def test_operator_refuses_what_would_be_read_wrongly(values, image) -> None:
-    with pytest.raises(NetError, match="one type and on one device"):
+    with pytest.raises(NetError, match="the same type and device"):
         filter_op(values, image, 20.0, 40.0, "lattice")

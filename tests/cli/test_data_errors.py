@@ -51,7 +51,7 @@ def data(folder):
         ("data prepare voc . -o out", 1, "the photos are missing"),
         ("data prepare camvid a.jpg -o out", 1, "a.jpg: cannot be read"),
         ("predict none.onnx a.jpg -o out", 1, "none.onnx"),
-        ("predict net.prototxt w.caffemodel a.jpg -o out --set LABELS=3", 1, "how its images are prepared"),
+        ("predict net.prototxt w.caffemodel a.jpg -o out --set LABELS=3", 1, "how to prepare its images"),
         ("predict net.prototxt w.caffemodel 'x*' -o out --set LABELS=3", 1, "no photo found"),
     ],
 )
@@ -101,7 +101,8 @@ def test_photos_of_every_kind_are_predicted_as_they_are_stored(invoke, data, kin
         "LABELS=3",
         "--mean",
         "0,0,0",
+        "--no-upright",
     )
     assert code == 0, error
     with Image.open(data / "out/p.png") as image:
-        assert image.size == (24, 20), "width and height as in the file; a rotation in EXIF is not applied"
+        assert image.size == (24, 20), "width and height as in the file; --no-upright applies no rotation"

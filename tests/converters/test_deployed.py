@@ -363,7 +363,7 @@ def test_options_of_eight_bits_are_for_eight_bits(options, what):
 
 
 def test_a_layer_that_is_not_there(material, labelled, tmp_path):
-    with pytest.raises(UsageError, match="no layer is called 'conv'") as refused:
+    with pytest.raises(UsageError, match="no layer matches 'conv'") as refused:
         eight_bits(material, labelled, tmp_path, keep=("conv",))
     assert "conv1" in str(refused.value), "names that are like it"
 

@@ -158,7 +158,7 @@ def test_output_stride_8_is_what_the_user_says(program, tmp_path):
     compare(source.net, module, 41)
     with implied_net(NetOrigin(path)) as assumed:
         assert assumed.reason.endswith(
-            "(output stride 16 assumed, which no tensor tells; or --set OUTPUT_STRIDE=8)"
+            "(output stride 16 assumed, since tensors do not show it; or --set OUTPUT_STRIDE=8)"
         )
 
 
@@ -173,7 +173,7 @@ def test_what_the_files_own_config_says(tmp_path):
     module = randomize(Segmentation("resnet50", stride=8))
     config = {"arch": {"args": {"output_stride": 8}}, "train_loader": {"type": "VOC"}}
     implied, source = opened(save(module, tmp_path / "best_model.pth", config=config))
-    assert "_os8" in implied.reason and "as the file's config says" in implied.reason
+    assert "_os8" in implied.reason and "from the file's config" in implied.reason
     assert "colours normalised as for VOC" in source.notes
     compare(source.net, module, 41, **VOC)
 
@@ -277,7 +277,7 @@ def test_fixed_zooms_mix_no_channels(tmp_path):
 @pytest.mark.parametrize("stride", ["4", "eight"])
 def test_another_output_stride_is_refused(mobilenet, tmp_path, stride):
     torch.save(mobilenet, tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="no net of this output stride") as caught:
+    with pytest.raises(UsageError, match="does not have a net with this output stride") as caught:
         rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "o.pt", placeholders={"OUTPUT_STRIDE": stride})
     assert caught.value.found == stride
 
@@ -368,7 +368,7 @@ def test_a_copy_that_differs(mobilenet, tmp_path):
     tensors = dict(mobilenet)
     tensors["backbone.low_level_features.0.0.weight"] = tensors["backbone.features.0.0.weight"] + 1
     torch.save(tensors, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"low_level_features\.0\.0\.weight' is not equal"):
+    with pytest.raises(WeightsError, match=r"low_level_features\.0\.0\.weight' differs from"):
         rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "out.caffemodel")
 
 

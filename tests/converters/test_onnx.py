@@ -151,7 +151,7 @@ def test_weights_changed_in_the_file_are_found(material, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_format, "export", export_then_break)
     out = tmp_path / "broken.onnx"
     out.write_bytes(b"what was there before")
-    with pytest.raises(VerificationError, match=r"of layer '\w+' is the first that differs"):
+    with pytest.raises(VerificationError, match=r"of layer '\w+' is the first to differ"):
         rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
     assert [path.name for path in tmp_path.iterdir()] == ["broken.onnx"]
     assert out.read_bytes() == b"what was there before"
@@ -251,7 +251,7 @@ def test_rounding_that_the_net_amplifies_is_told_from_a_fault(large_scores, tmp_
     out = tmp_path / "large.onnx"
     with pytest.raises(VerificationError) as caught:
         rlossctl.convert(*files, out, onnx_options=options)
-    assert "rounding that the net amplifies, not a fault" in caught.value.advice and not out.exists()
+    assert "not a fault, but rounding that the net amplifies" in caught.value.advice and not out.exists()
     enough = float(caught.value.advice.split("--tolerance ")[1].split()[0])
     verification = rlossctl.convert(*files, out, onnx_options=replace(options, tolerance=enough))
     assert f"(allowed {enough:g})" in verification.lines()[1]

@@ -210,7 +210,7 @@ def test_errors_name_the_streams(tmp_path):
 
 
 def test_net_and_weights_the_other_way_round(lenet, tmp_path):
-    with pytest.raises(UsageError, match="the other way round") as refused:
+    with pytest.raises(UsageError, match="are swapped") as refused:
         rlossctl.convert(lenet, tmp_path / "net.prototxt", tmp_path / "a.onnx")
     assert str(refused.value).endswith(f"write {tmp_path / 'net.prototxt'} {lenet}")
 
@@ -225,7 +225,7 @@ def test_a_caffemodel_of_today_is_copied_byte_for_byte(odd, golden, tmp_path):
 
 def test_a_part_of_a_shared_layer_needs_the_net(tmp_path):
     save_file({"a/1": np.ones(2, "f4")}, tmp_path / "w.safetensors")
-    with pytest.raises(UsageError, match="the net must say which"):
+    with pytest.raises(UsageError, match="only the net says"):
         rlossctl.convert(tmp_path / "w.safetensors", None, tmp_path / "w.caffemodel")
 
 

@@ -51,7 +51,7 @@ def verify(material, *arguments: object):
 def test_a_folded_model_agrees_in_every_blob_that_it_has(files, material):
     result = verify(material, *files[:2])
     assert result.exit_code == 0, result.output
-    assert "2 blobs of A have no blob of that name in B" in result.output, "conv1 and bn1 before scale1"
+    assert "2 blobs of A are missing in B" in result.output, "conv1 and bn1 before scale1"
     assert "argmax of 'up' differs on 0.0000%" in result.output
 
 
@@ -72,7 +72,7 @@ def test_the_layer_with_other_weights_is_named(files, material, tmp_path):
     report = tmp_path / "report.json"
     result = verify(material, files[1], f"{material.test},{tmp_path}/other.caffemodel", "--report", report)
     assert isinstance(result.exception, VerificationError) and result.exception.exit_code == 3
-    assert "of layer 'twin_a' is the first that differs" in str(result.exception)
+    assert "of layer 'twin_a' is the first to differ" in str(result.exception)
     content = json.loads(report.read_text())
     bad = [entry for entry in content["comparisons"] if entry["error"] > 1e-4]
     assert bad[0]["layer"] == "twin_a" and bad[0]["found"] != bad[0]["expected"]
@@ -81,7 +81,7 @@ def test_the_layer_with_other_weights_is_named(files, material, tmp_path):
 
 def test_half_a_model_is_a_usage_error(material):
     result = verify(material, material.test, material.test)
-    assert isinstance(result.exception, UsageError) and "half of a model" in str(result.exception)
+    assert isinstance(result.exception, UsageError) and "half a model" in str(result.exception)
 
 
 def relu(*, inputs: dict[str, tuple[int, list[int]]], reads: str = "data", card: str = "") -> onnx.ModelProto:
@@ -130,7 +130,7 @@ def test_files_that_are_no_models(files, material, tmp_path):
         result = verify(material, files[0], tmp_path / name)
         assert isinstance(result.exception, WeightsError), (name, result.output)
     result = verify(material, files[0], f"{material.test},{files[1]}")
-    assert isinstance(result.exception, UsageError) and "goes without a net" in str(result.exception)
+    assert isinstance(result.exception, UsageError) and "already has its net" in str(result.exception)
 
 
 def test_external_data_outside_of_the_folder_is_not_read(files, material, tmp_path):

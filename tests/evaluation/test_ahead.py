@@ -81,7 +81,7 @@ def test_an_error_in_a_process_names_the_line(tiny_model, voc_folder):
 
 
 def test_a_process_that_dies_is_told():
-    with pytest.raises(RlossError, match="ended before its time"), decoding("processes", 1) as call:
+    with pytest.raises(RlossError, match="ended unexpectedly"), decoding("processes", 1) as call:
         call(os._exit, 3)
 
 

@@ -96,7 +96,7 @@ def test_models_are_named_as_the_user_says():
     ("arguments", "names", "message"),
     [
         (["w.caffemodel"], None, "neither"),
-        (["a.onnx", "w.caffemodel"], None, "complete"),
+        (["a.onnx", "w.caffemodel"], None, "weights inside"),
         (["t.prototxt"], None, "without weights"),
         (["t.prototxt", "a.onnx"], None, "without weights"),
         (["a.onnx", "a.onnx"], None, "the same"),
@@ -183,7 +183,7 @@ def test_prediction_options_reach_the_result(tiny_model, voc_folder, tmp_path):
     assert content["classes_of_interest"] == [1, 2]
     assert content["confusion"] is None
     assert content["miou"] == pytest.approx(np.mean([row["iou"] for row in content["classes"][1:]]))
-    assert "tiles of 32x32, at least 50% shared; scales 0.5, 1; mirrored too; temperature 30" in text
+    assert "tiles of 32x32, overlapping by at least 50%; scales 0.5, 1; also mirrored; temperature 30" in text
     assert "rankiou, by moment2, classes up to 0.3 left out, masks may overlap" in text
 
 

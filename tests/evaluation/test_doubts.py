@@ -61,7 +61,7 @@ def test_a_class_that_no_label_has_is_named(scored, voc_folder):
 def test_a_model_that_predicts_one_class_only(make_model, voc_folder, tmp_path):
     model = make_model(tmp_path / "flat.onnx", np.zeros((3, 3)), None)
     text = evaluate(model, "--data", voc_folder / "pairs.txt", "--root", voc_folder, "--mean", "0,0,0")
-    assert "warning  one class predicted: every pixel is given class 2 (class 2)" in text
+    assert "warning  one class predicted: every pixel gets class 2 (class 2)" in text
 
 
 def test_labels_of_all_classes_raise_no_doubt(scored):
@@ -88,7 +88,7 @@ def test_rotated_photos_are_named_and_turned_if_asked(scored, voc_folder):
     assert str(file) in text and content["miou"] != plain["miou"]
     for decoders in ("threads", "processes"):
         text, content = scored("--upright", "--decoders", decoders)
-        assert "photos turned upright as EXIF says" in text
+        assert "photos turned upright, as EXIF says" in text
         assert content["warnings"] == [] and content["confusion"] == plain["confusion"]
 
 
@@ -115,7 +115,7 @@ def test_broken_photos_are_left_out_up_to_a_number(scored, tiny_model, voc_folde
     breaks(voc_folder, 0)
     (voc_folder / "SegmentationClassAug" / "2007_000002.png").unlink()
     text, content = scored("--skip-broken", "2", "--report", tmp_path / "report")
-    assert "warning  2 images left out, the scores are over 1 image:" in text
+    assert "warning  2 images left out; the scores are for 1 image:" in text
     assert [entry["image"].rpartition("/")[2] for entry in content["skipped"]] == [
         "2007_000000.png",
         "2007_000002.png",

@@ -75,7 +75,7 @@ def test_report_option_writes_the_page(tiny_model, voc_folder, tmp_path):
     ("arguments", "message"),
     [
         (["{model}"], "no list of images"),
-        (["{model}", "weights.caffemodel"], "an ONNX file is complete"),
+        (["{model}", "weights.caffemodel"], "an ONNX file has its weights inside"),
         (["net.prototxt"], "without weights"),
     ],
 )

@@ -234,7 +234,7 @@ def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, voc_folder):
     onnx.save(model, str(tmp_path / "odd.onnx"))
     assert run(tmp_path / "odd.onnx", voc_folder).images == 3
     crop = Preprocess(crop=(64, 64), stride=2, offset=1)
-    with pytest.raises(NetError, match=r"sides of 2 k \+ 1 fit this net"):
+    with pytest.raises(NetError, match=r"this net takes sides of 2 k \+ 1"):
         run(tmp_path / "odd.onnx", voc_folder, preprocess=crop)
 
 

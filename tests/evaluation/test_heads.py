@@ -132,7 +132,7 @@ def test_a_rank_rule_warns_of_other_losses(make, voc_folder, tmp_path, tail, rul
     for model in ([str(out)], [str(prototxt), str(weights), "--set", f"ROOT={voc_folder}"]):
         result = CliRunner().invoke(command, [*model, *listed, "--rule", rule])
         assert result.exception is None, result.output
-        assert (f"note     {rule} takes probabilities as they are" in result.output) == warned
+        assert (f"note     {rule} relies on the probabilities" in result.output) == warned
         assert ("EuclideanLoss (not strictly proper)" in result.output) == warned
 
 

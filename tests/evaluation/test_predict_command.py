@@ -84,7 +84,7 @@ def test_rules_and_protocols_are_those_of_eval(predict, photos, tmp_path):
     one = photos / "2007_000000.png"
     code, out, _ = predict(one, "--out", "a", "--flip", "--rule", "threshold", "--threshold", 0.9,
                            "--unassigned", "void")  # fmt: skip
-    assert code == 0 and "mirrored too" in out and "threshold, at 0.9" in out
+    assert code == 0 and "also mirrored" in out and "threshold, at 0.9" in out
     assert 255 in read_label(tmp_path / "a/2007_000000.png")
     code, _, _ = predict(one, "--out", "b", "--rule", "threshold", "--masks", "--write", "npz")
     with np.load(tmp_path / "b/2007_000000.npz") as content:
@@ -124,7 +124,7 @@ def test_broken_photos_are_listed_and_the_others_done(predict, photos, tmp_path)
     for name in ("2007_000001.png: ", "2007_000009.jpg: ", "missing.png: no such file"):
         assert name in out
     assert len(list((tmp_path / "out").iterdir())) == 2
-    assert not (tmp_path / "r.tgz").exists() and "is not written" in out
+    assert not (tmp_path / "r.tgz").exists() and "was not written" in out
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -189,7 +189,7 @@ def test_what_names_nothing_or_too_much(photos, voc_folder, tmp_path):
     with pytest.raises(DataError, match="list cannot be read"):
         find_inputs([str(tmp_path / "none.txt")])
     labels = voc_folder / "SegmentationClassAug/2007_000000.png"
-    with pytest.raises(UsageError, match="one output"):
+    with pytest.raises(UsageError, match="the same output"):
         find_inputs([str(photos / "2007_000000.png"), str(labels)])
 
 
@@ -226,8 +226,8 @@ def test_photos_are_predicted_upright(predict, photos, tmp_path, decoders):
     with Image.open(photos / "2007_000000.png") as image:
         image.transpose(Image.Transpose.ROTATE_90).save(photos / "2007_000000.png", exif=exif)
     code, out, _ = predict(photos, "--out", "out", "--decoders", decoders)
-    assert code == 0 and "1 photo turned upright as EXIF says" in out
+    assert code == 0 and "1 photo turned upright, as EXIF says" in out
     np.testing.assert_array_equal(read_label(tmp_path / "out" / "2007_000000.png"), expected)
     _, out, _ = predict(photos, "--out", "raw", "--no-upright", "--decoders", decoders)
-    assert "1 photo not turned, though EXIF says so; the first is" in out and "2007_000000.png" in out
+    assert "1 photo not turned, although EXIF says so; the first is" in out and "2007_000000.png" in out
     np.testing.assert_array_equal(read_label(tmp_path / "raw" / "2007_000000.png"), np.rot90(expected))

@@ -163,7 +163,7 @@ def test_large_images_take_one_sort_and_no_square():
 
 
 def test_solvers_that_do_not_exist_or_do_not_fit_are_refused():
-    with pytest.raises(UsageError, match="one for Dice"):
+    with pytest.raises(UsageError, match="only for Dice"):
         rank.choose(maps([[0.9]]), "iou", "trna")
     with pytest.raises(UsageError, match="square"):
         curve(np.full(rank.EXACT_LIMIT + 1, 0.5), "dice", "exact")

@@ -74,9 +74,9 @@ def test_what_is_no_probability_is_refused(bad):
     p = P.copy()
     p[1, 0, 2] = bad
     for rule in (Rule(), Rule("threshold"), Rule("rankdice")):
-        with pytest.raises(DataError, match="no class probabilities"):
+        with pytest.raises(DataError, match="not class probabilities"):
             decide(p, rule)
-    with pytest.raises(DataError, match="no class probabilities"):
+    with pytest.raises(DataError, match="not class probabilities"):
         decide(P[0], Rule())
 
 

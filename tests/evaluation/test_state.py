@@ -89,7 +89,7 @@ def test_states_of_other_evaluations_are_refused(runner, samples, tmp_path, mode
     path = tmp_path / "state"
     evaluate(runner, samples, state=State(path, "m"), progress=False)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=f"another evaluation\n  found:    another .*{named}"):
+    with pytest.raises(UsageError, match=f"another evaluation\n  found:    a different .*{named}"):
         evaluate(runner, samples, state=State(path, model), progress=False, **options)
     assert path.read_bytes() == before
 
@@ -97,7 +97,7 @@ def test_states_of_other_evaluations_are_refused(runner, samples, tmp_path, mode
 def test_states_of_other_lists_are_refused(runner, samples, tmp_path):
     path = tmp_path / "state"
     evaluate(runner, samples[:2], state=State(path, "m"), progress=False)
-    with pytest.raises(UsageError, match="another list"):
+    with pytest.raises(UsageError, match="a different list"):
         evaluate(runner, samples, state=State(path, "m"), progress=False)
 
 
@@ -107,12 +107,12 @@ def test_files_that_are_no_states_are_refused_and_kept(runner, samples, tmp_path
     whole = path.read_bytes()
     for content in (b"", b"text", whole[: len(whole) // 2], whole[:-30]):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="no state"):
+        with pytest.raises(DataError, match="not the state"):
             evaluate(runner, samples, state=State(path, "m"), progress=False)
         assert path.read_bytes() == content
     with path.open("wb") as file:
         np.savez(file, key=json.dumps([1]), seconds=1.0)
-    with pytest.raises(DataError, match="no state"):
+    with pytest.raises(DataError, match="not the state"):
         evaluate(runner, samples, state=State(path, "m"), progress=False)
 
 

@@ -115,7 +115,7 @@ def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, weights, voc_f
     opened = open_model(
         Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
     )
-    with pytest.raises(NetError, match=r"PyTorch failed on a batch(.|\n)*sides of 2 k \+ 0 fit"):
+    with pytest.raises(NetError, match=r"PyTorch failed on a batch(.|\n)*this net takes sides of 2 k \+ 0"):
         evaluate(
             opened.runner,
             opened.images.read(),

@@ -69,7 +69,7 @@ def test_tensors(tmp_path):
     torch.save({"state_dict": {"x.y": torch.zeros(4)}, "epoch": 3, "optimizer": {"a": 1}}, tmp_path / "w.pth")
     found = content(tmp_path / "w.pth")
     assert found["others"] == {"epoch": "3", "optimizer": "dict of 1"} and found["values"] == 4
-    assert found["origin"] == "not a program's that rlossctl convert knows"
+    assert found["origin"] == "not from a program that rlossctl convert knows"
 
 
 def test_a_known_program(tmp_path):

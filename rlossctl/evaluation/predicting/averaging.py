@@ -1,4 +1,4 @@
-"""From the scores of a photo's views to class probabilities: activation, average, dense CRF."""
+"""Turns the scores of a photo's views into class probabilities: activation, average, dense CRF."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Averaging:
     """How the scores of one photo's views become its class probabilities.
 
     Attributes:
-        protocol: the activation, which is not "auto" here, and the CRF.
-        preprocess: the mean that the CRF's colours are without.
-        num_classes: channels of the scores.
+        protocol: gives the activation, which must not be "auto" here, and the CRF.
+        preprocess: gives the mean that is subtracted from the CRF's colours.
+        num_classes: the number of score channels.
     """
 
     protocol: Protocol
@@ -32,14 +32,14 @@ class Averaging:
     def probabilities(
         self, photo: np.ndarray, views: Sequence[View], scores: Iterable[np.ndarray]
     ) -> np.ndarray:
-        """Float32 [C, H, W] of the photo's size; with Caffe's protocol of the crop's.
+        """Float32 [C, H, W] at the photo's size; with Caffe's protocol, at the crop's.
 
         Args:
             photo: uint8 [H, W, 3] BGR.
-            scores: float32 [C, h, w] of each view.
+            scores: float32 [C, h, w], one array per view.
 
         Raises:
-            NetError: scores that are NaN, or probabilities already.
+            NetError: scores are NaN, or are already probabilities.
         """
         averages: dict[tuple[int, int], _Average] = {}
         for view, own in zip(views, scores, strict=True):
@@ -54,7 +54,7 @@ class Averaging:
         return mean if self.protocol.crf is None else self._refine(mean, photo, self.protocol.crf)
 
     def _refine(self, probabilities: np.ndarray, photo: np.ndarray, crf: Crf) -> np.ndarray:
-        """The dense CRF's probabilities; colours are mean-subtracted, as the layer gets them."""
+        """The dense CRF's probabilities; the mean is subtracted from the colours, as in the layer's input."""
         from rlossctl.evaluation.predicting.crf import refine
 
         colours = photo.astype(np.float32) - np.asarray(self.preprocess.mean_bgr, np.float32)
@@ -62,7 +62,7 @@ class Averaging:
 
 
 def activate(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """Probabilities of scores [C, h, w] under the protocol's activation and temperature."""
+    """Applies the protocol's temperature and activation to scores [C, h, w]."""
     kind, temperature = protocol.activation, np.float32(protocol.temperature)
     if kind == "none":
         return scores
@@ -70,9 +70,9 @@ def activate(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
         return 1 / (1 + np.exp(-np.clip(scores / temperature, -80, 80)))
     if scores.min() >= 0 and np.abs(scores.sum(axis=0) - 1).max() < 1e-3:
         raise NetError(
-            "the model's scores are probabilities already",
-            found="values of at least 0 that sum to 1 in every pixel",
-            expected="scores, which a softmax makes probabilities of",
+            "the model's scores are already probabilities",
+            found="values of at least 0 that sum to 1 at every pixel",
+            expected="scores before the softmax",
             advice="use --activation none",
         )
     powers = np.exp((scores - scores.max(axis=0)) / temperature)
@@ -88,7 +88,7 @@ class _Average:
         self._count = np.zeros(size, np.float32)
 
     def add(self, view: View, values: np.ndarray) -> None:
-        """Adds [C, *view.keep] at the view's place, mirrored back."""
+        """Adds [C, *view.keep] at the view's place; undoes the mirroring."""
         place = np.s_[view.top : view.top + view.keep[0], view.left : view.left + view.keep[1]]
         self._sum[:, place[0], place[1]] += values[:, :, ::-1] if view.flipped else values
         self._count[place] += 1

@@ -1,4 +1,4 @@
-"""The dense CRF after a net, on the house's own filter. Needs torch."""
+"""The dense CRF after a net, built on this package's own filter. Needs torch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def refine(probabilities: np.ndarray, colours: np.ndarray, crf: Crf) -> np.ndarr
 
     Args:
         probabilities: float32 [C, H, W], in 0..1.
-        colours: float32 [H, W, 3] in grey levels, mean-subtracted as the fork's layer gets them.
+        colours: float32 [H, W, 3] in grey levels, with the mean subtracted, as in the fork's layer.
 
     Returns:
-        float32 [C, H, W] that sum to 1 over C.
+        float32 [C, H, W], summing to 1 over C.
     """
     scores = torch.from_numpy(probabilities)[None].clamp(min=SMALLEST).log()
     image = torch.from_numpy(np.ascontiguousarray(colours.transpose(2, 0, 1)))[None]

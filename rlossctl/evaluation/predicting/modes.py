@@ -1,9 +1,9 @@
 """The ways from a model's inputs to a prediction; `choose_mode` picks one when a predictor is made.
 
-* `Labels`: the model answers with classes;
-* `Classes`: the best class of one view's scores, in numpy;
-* `ClassesOnDevice`: the same where the scores are, with torch;
-* `Probabilities`: everything that needs probabilities, of one or many views.
+* `Labels`: the model itself gives classes;
+* `Classes`: the best class from one view's scores, in numpy;
+* `ClassesOnDevice`: the same in torch, on the device that holds the scores;
+* `Probabilities`: everything that needs probabilities, from one or more views.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Answer = TypeVar("Answer")
 
 
 class Mode(typing.Protocol[Answer]):
-    """One way from a photo's views to a prediction; an Answer is what the model says of one view.
+    """One way from a photo's views to a prediction; an Answer is the model's output for one view.
 
     Attributes:
-        protocol: as asked for, with the activation settled.
-        preprocess: as asked for, else the model's; None where it prepares photos itself.
-        presentation: which views a photo has.
-        device: where answers are torch tensors of class ids, or None.
+        protocol: the caller's, with "auto" replaced by the activation.
+        preprocess: the caller's, else the model's; None if the model prepares photos itself.
+        presentation: makes the views of a photo.
+        device: the device of the answers if they are torch tensors of class ids, else None.
     """
 
     protocol: Protocol
@@ -53,24 +53,24 @@ class Mode(typing.Protocol[Answer]):
     device: torch.device | None
 
     def run(self, views: Sequence[View]) -> Iterator[Answer]:
-        """The model's answers in the views' order, `protocol.batch` neighbours of one size at a time."""
+        """The model's answers in the order of the views; up to `protocol.batch` of one size run together."""
         ...
 
     def finish(
         self, photo: np.ndarray, views: Sequence[View], answers: Iterable[Answer], valid: np.ndarray | None
     ) -> Decision:
-        """The prediction from the answers to all views of a photo; `valid` as for `rules.decide`."""
+        """The prediction from the answers for all views of a photo; `valid` as for `rules.decide`."""
         ...
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
-        """Float32 [C, h, w] of each view."""
+        """Float32 [C, h, w] for each view."""
         ...
 
     def probabilities(self, photo: np.ndarray) -> np.ndarray:
         """Class probabilities float32 [C, H, W]."""
         ...
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         ...
 
@@ -78,15 +78,15 @@ class Mode(typing.Protocol[Answer]):
 def choose_mode(
     runner: Runner | LabelRunner, preprocess: Preprocess | None, protocol: Protocol, rule: Rule
 ) -> Mode:
-    """The way in which a model predicts under a protocol and a rule.
+    """The mode for a model, a protocol and a rule.
 
     Args:
         preprocess: replaces the runner's own.
 
     Raises:
-        NetError: no preprocessing is known.
-        UsageError: the model gives labels only, and protocol or rule need probabilities; tiles or Caffe's
-            protocol without a size.
+        NetError: the preprocessing is unknown.
+        UsageError: the model gives only labels, but the protocol or the rule needs probabilities; or tiles or
+            Caffe's protocol have no size.
     """
     if isinstance(runner, LabelRunner):
         _refuse_more_than_labels(runner, preprocess, protocol, rule)
@@ -94,14 +94,14 @@ def choose_mode(
     settled = _Settled(runner, _known(preprocess or runner.preprocess), _with_activation(protocol, runner))
     if not (rule.name == "argmax" and protocol.single):
         return Probabilities(settled, rule)
-    # No probabilities are needed: the activation keeps the order of one view's scores.
+    # Probabilities are not needed: the activation keeps the order of one view's scores.
     if isinstance(runner, DeviceRunner):
         return ClassesOnDevice(settled, runner)
     return Classes(settled)
 
 
 class Labels:
-    """The model answers with class ids, uint8 [H, W]."""
+    """For models that give class ids, uint8 [H, W]."""
 
     preprocess: Preprocess | None = None
     device: torch.device | None = None
@@ -122,26 +122,26 @@ class Labels:
         answers: Iterable[np.ndarray],
         valid: np.ndarray | None,
     ) -> Decision:
-        """The answer."""
+        """The model's answer, unchanged."""
         (labels,) = answers
         return Decision(labels=labels)
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
-        """Raises UsageError: there are none."""
+        """Raises UsageError: the model does not give scores."""
         raise _labels_only(self._runner, "anything but a prediction")
 
     def probabilities(self, photo: np.ndarray) -> np.ndarray:
-        """Raises UsageError: there are none."""
+        """Raises UsageError: the model does not give probabilities."""
         raise _labels_only(self._runner, "probabilities")
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
-        """Raises UsageError: there are no probabilities."""
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+        """Raises UsageError: the model does not give probabilities."""
         raise _labels_only(self._runner, "probabilities")
 
 
 @dataclass(frozen=True)
 class _Settled:
-    """A model that gives scores, and what is settled about it."""
+    """A model that gives scores, with the preprocessing and the protocol chosen for it."""
 
     runner: Runner
     preprocess: Preprocess
@@ -149,7 +149,7 @@ class _Settled:
 
 
 class _FromScores:
-    """What the modes share whose models give scores."""
+    """The common part of the modes for models that give scores."""
 
     device: torch.device | None = None
 
@@ -160,7 +160,7 @@ class _FromScores:
         self._averaging = Averaging(settled.protocol, settled.preprocess, settled.runner.num_classes)
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
-        """Float32 [C, h, w] of each view; raises NetError where there are not as many as classes."""
+        """Float32 [C, h, w] for each view; raises NetError if C is not the number of classes."""
         for batch in batches(views, self.protocol.batch):
             scores = self._runner.scores(stacked(batch))
             check_scores(scores.shape, len(batch), self._runner.num_classes)
@@ -173,7 +173,7 @@ class _FromScores:
 
 
 class Classes(_FromScores):
-    """The best class of one view's scores, in numpy; answers are scores float32 [C, h, w]."""
+    """The best class from one view's scores, in numpy; answers are scores, float32 [C, h, w]."""
 
     def run(self, views: Sequence[View]) -> Iterator[np.ndarray]:
         """Scores of each view."""
@@ -186,12 +186,12 @@ class Classes(_FromScores):
         answers: Iterable[np.ndarray],
         valid: np.ndarray | None,
     ) -> Decision:
-        """The class of greatest score; raises NetError where one is NaN."""
+        """The class with the greatest score; raises NetError if a score is NaN."""
         (view,), (scores,) = views, answers
-        # Plane by plane: enlarged scores of all classes together would leave the cache.
+        # Plane by plane: the enlarged scores of all classes together would not fit in the cache.
         return Decision(labels=best_class(view.enlarged(plane[None])[0] for plane in scores))
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         views = self.presentation.views(photo)
         scores = list(self.scores(views))
@@ -200,14 +200,14 @@ class Classes(_FromScores):
 
 
 class ClassesOnDevice(_FromScores):
-    """The best class of one view's scores, taken where they are; answers are uint8 [h, w] on the device."""
+    """The best class from one view's scores, taken on the device; answers are uint8 [h, w] there."""
 
     def __init__(self, settled: _Settled, runner: DeviceRunner) -> None:
         super().__init__(settled)
         self._on_device, self.device = runner, runner.device
 
     def run(self, views: Sequence[View]) -> Iterator[torch.Tensor]:
-        """Class ids of each view with its padding, on the device; VOID where a score is NaN."""
+        """Class ids of each view including its padding, on the device; VOID where a score is NaN."""
         for batch in batches(views, self.protocol.batch):
             yield from self._on_device.best_classes([view.pixels for view in batch])
 
@@ -218,14 +218,14 @@ class ClassesOnDevice(_FromScores):
         answers: Iterable[torch.Tensor],
         valid: np.ndarray | None,
     ) -> Decision:
-        """The answer without padding; raises NetError where a score was NaN."""
+        """The answer without padding; raises NetError if a score was NaN."""
         (view,), (answer,) = views, answers
         labels = answer[: view.keep[0], : view.keep[1]].cpu().numpy()
         if (labels == VOID).any():
             raise not_numbers()
         return Decision(labels=labels)
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         views = self.presentation.views(photo)
         scores, answers = self._on_device.scores_and_classes([view.pixels for view in views])
@@ -234,7 +234,7 @@ class ClassesOnDevice(_FromScores):
 
 
 class Probabilities(_FromScores):
-    """Class probabilities, then a rule; answers are scores float32 [C, h, w] of any number of views."""
+    """Class probabilities, then a rule; answers are scores, float32 [C, h, w], for any number of views."""
 
     def __init__(self, settled: _Settled, rule: Rule) -> None:
         super().__init__(settled)
@@ -251,10 +251,10 @@ class Probabilities(_FromScores):
         answers: Iterable[np.ndarray],
         valid: np.ndarray | None,
     ) -> Decision:
-        """What the rule makes of the probabilities."""
+        """The rule's prediction from the probabilities."""
         return decide(self._averaging.probabilities(photo, views, answers), self._rule, valid)
 
-    def both(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
+    def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         probabilities = self.probabilities(photo)
         return decide(probabilities, self._rule), probabilities
@@ -263,15 +263,15 @@ class Probabilities(_FromScores):
 def _known(preprocess: Preprocess | None) -> Preprocess:
     if preprocess is None:
         raise NetError(
-            "the model does not say how its images are prepared",
+            "the model does not say how to prepare its images",
             expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
-            advice="name the mean: --mean B,G,R (--scale, --rgb, --crop where they are not Caffe's)",
+            advice="give the mean with --mean B,G,R (and --scale, --rgb, --crop if they differ from Caffe's)",
         )
     return preprocess
 
 
 def _with_activation(protocol: Protocol, runner: Runner) -> Protocol:
-    """The protocol with the activation that the model asks for, where it is "auto"."""
+    """The protocol, with an activation of "auto" replaced by the one that the model needs."""
     if protocol.activation != "auto":
         return protocol
     return replace(protocol, activation="none" if runner.activated else "softmax")
@@ -287,15 +287,15 @@ def _refuse_more_than_labels(
     if preprocess is not None:
         raise UsageError(
             "the model prepares images itself",
-            expected="no --mean, --scale, --rgb or --crop",
+            expected="a command without --mean, --scale, --rgb and --crop",
             advice="leave them out",
         )
 
 
 def _labels_only(runner: LabelRunner, what: str) -> UsageError:
     return UsageError(
-        f"{what} needs class scores, and the model gives labels only",
+        f"class scores are needed for {what}, but the model gives only labels",
         found=runner.backend,
-        expected="a model whose output is scores, for anything but argmax of whole photos",
-        advice="convert the net without its preprocessing and argmax inside",
+        expected="a model that gives scores, for anything but argmax on whole photos",
+        advice="convert the net without putting its preprocessing and argmax inside",
     )

@@ -1,20 +1,21 @@
-"""Expected Dice by normal approximations of the number of true pixels: T-RNA and BA, as published."""
+"""Expected Dice with the number of true pixels approximated as normal: T-RNA and BA, as published."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-_TAIL = 4.0  # standard deviations on either side; what lies beyond has less than 1e-4
-_CELLS = 1 << 22  # of the largest intermediate array
+_TAIL = 4.0  # standard deviations on either side; less than 1e-4 of the mass is beyond them
+_CELLS = 1 << 22  # in the largest intermediate array
 
 
 def dice(p: np.ndarray, g: float, refined: bool) -> np.ndarray:
-    """D(0..d) of rlossctl.evaluation.predicting.rank, with approximated distributions.
+    """D(0..d) from rlossctl.evaluation.predicting.rank, with approximate distributions.
 
     Args:
-        p: float64 [d], sorted downwards.
-        refined: T-RNA, a refined normal distribution for each Gamma_-j; else BA, the one of Gamma for all.
+        p: float64 [d], in descending order.
+        refined: T-RNA, a refined normal distribution for each Gamma_-j; else BA, Gamma's distribution for
+            all.
     """
     mean, variance, third = _moments(p)
     deviation = max(np.sqrt(variance), 1e-6)
@@ -46,7 +47,7 @@ def _moments(p: np.ndarray) -> tuple[float, float, float]:
 def _left_out(
     counts: np.ndarray, q: np.ndarray, mean: float, variance: float, third: float, size: int
 ) -> np.ndarray:
-    """P(Gamma_-j = counts) for each left out probability q_j, [len(q), len(counts)]."""
+    """P(Gamma_-j = counts) for each left-out probability q_j, [len(q), len(counts)]."""
     v = q * (1 - q)
     return _mass(counts, mean - q, variance - v, third - v * (1 - 2 * q), size - 1)
 
@@ -64,7 +65,7 @@ def _mass(
     mass = np.diff(np.clip(distribution, 0, 1), axis=1).clip(min=0)
     mass[:, counts > largest] = 0
     total = mass.sum(axis=1, keepdims=True)
-    # Nothing is random: all of the mass lies at the nearest number.
+    # Nothing is random: the nearest number gets all of the mass.
     nearest = np.abs(counts - mean[:, None])
     certain = (nearest == nearest.min(axis=1, keepdims=True)).astype(float)
     return np.where(total > 0, mass / np.where(total > 0, total, 1), certain)

@@ -1,8 +1,8 @@
-"""Expected Dice and IoU for few true pixels, by an integral over the generating function.
+"""Expected Dice and IoU for few true pixels, from an integral over the generating function.
 
-For a number X >= 0 of independent successes with generating function G(s) = prod (1 - p_j + p_j s),
-E[1 / (a + X)] is the integral of s^(a-1) G(s) over 0..1. The integrand is smooth, so Gauss-Legendre nodes
-give it to rounding error where they are dense enough for its width 1 / (a + E[X]) at s = 1.
+Let X >= 0 be a number of independent successes with generating function G(s) = prod (1 - p_j + p_j s). Then
+E[1 / (a + X)] is the integral of s^(a-1) G(s) over 0..1. The integrand is smooth. Gauss-Legendre nodes
+integrate it to rounding error if they are dense enough for its width 1 / (a + E[X]) at s = 1.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 NODES = 64
-# Pixels below it are summed up by their power series; with x = p (1 - s), the error is below x^4 / 4 each.
+# Smaller probabilities are summed by their power series; with x = p (1 - s), the error is below x^4 / 4 each.
 _SMALL = 1e-3
 
 
 def dice(p: np.ndarray, g: float, last: int) -> np.ndarray:
-    """D(0..last) of rlossctl.evaluation.predicting.rank; p float64 [d] sorted downwards."""
+    """D(0..last) from rlossctl.evaluation.predicting.rank; p float64 [d] in descending order."""
     s, weights = _nodes()
     whole = np.exp(_log_generating(p, s))
     # Leaving pixel j out divides the generating function by its own factor.
@@ -30,7 +30,7 @@ def dice(p: np.ndarray, g: float, last: int) -> np.ndarray:
 
 
 def iou(p: np.ndarray, g: float, last: int) -> np.ndarray:
-    """I(0..last) of rlossctl.evaluation.predicting.rank; p float64 [d] sorted downwards."""
+    """I(0..last) from rlossctl.evaluation.predicting.rank; p float64 [d] in descending order."""
     s, weights = _nodes()
     logs = np.zeros((last + 1, s.size))
     logs[:last] = np.cumsum(np.log1p(-p[:last, None] * (1 - s))[::-1], axis=0)[::-1]
@@ -43,7 +43,7 @@ def iou(p: np.ndarray, g: float, last: int) -> np.ndarray:
 
 
 def _nothing_taken(p: np.ndarray, g: float) -> float:
-    """g E[1 / (g + X)], integrated by parts: s^(g-1) has a pole at 0 for g below 1."""
+    """g E[1 / (g + X)], integrated by parts because s^(g-1) has a pole at 0 for g below 1."""
     s, weights = _nodes()
     x = 1 - s
     large, small = p[p >= _SMALL], p[p < _SMALL]

@@ -1,4 +1,4 @@
-"""The photos that a user names: files, folders, patterns, lists, names on standard input."""
+"""Finds the photos that a user names: files, folders, patterns, lists, names on standard input."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """A photo, and what its outputs are called: the path below the output folder, without suffix."""
+    """A photo, and the name of its outputs: a path below the output folder, without suffix."""
 
     path: Path
     name: str
 
 
 def find_inputs(arguments: Sequence[str], root: str = "", stdin: Iterable[str] = ()) -> list[Input]:
-    """The photos that arguments name, in their order, each once.
+    """The photos named by the arguments, in order, each once.
 
-    An argument is a photo; a folder, whose photos are taken at any depth and keep their place below it; a
-    pattern with *, ? or [...] (** for any depth); a .txt list whose lines start with a name, or with a VOC id
-    where `root` has JPEGImages; or `-` for names on standard input, one per line.
+    An argument is a photo; a folder, searched at any depth, whose outputs keep the same subfolders; a pattern
+    with *, ? or [...] (** for any depth); a .txt list whose lines start with a name, or with a VOC id if
+    `root` has JPEGImages; or `-` for names on standard input, one per line.
 
     Args:
         root: put before the names of lists and of standard input (see `join_root`).
         stdin: the lines of standard input.
 
     Raises:
-        DataError: an argument that names nothing.
-        UsageError: two photos whose outputs would have one name.
+        DataError: an argument matches nothing.
+        UsageError: the outputs of two photos would have the same name.
     """
     found: dict[Path, Input] = {}
     for argument in arguments:
@@ -52,14 +52,14 @@ def find_inputs(arguments: Sequence[str], root: str = "", stdin: Iterable[str] =
                 where="standard input" if argument == STDIN else argument,
                 found="nothing",
                 expected=f"files that end in {', '.join(SUFFIXES)}",
-                advice="check the name; quote patterns so that the shell leaves them alone",
+                advice="check the name; quote patterns so that the shell does not expand them",
             )
     _check_names(found.values())
     return list(found.values())
 
 
 def check_outputs(inputs: Sequence[Input], outputs: Iterable[Path]) -> None:
-    """Raises UsageError where an output would go over an input, or over another output."""
+    """Raises UsageError if an output would overwrite an input or another output."""
     mine = {os.path.realpath(entry.path) for entry in inputs}
     seen: set[Path] = set()
     for path in outputs:
@@ -68,15 +68,15 @@ def check_outputs(inputs: Sequence[Input], outputs: Iterable[Path]) -> None:
                 "two outputs would have this name",
                 where=path,
                 expected="photos whose names do not end in _overlay or in a class id",
-                advice="write the kinds in separate runs, to folders of their own",
+                advice="write each kind in a separate run, to its own folder",
             )
         seen.add(path)
         if os.path.realpath(path) in mine:
             raise UsageError(
                 "an output would overwrite its input",
                 where=path,
-                expected="an output folder that holds none of the photos",
-                advice="name another folder with --out",
+                expected="an output folder without any of the photos",
+                advice="choose another folder with --out",
             )
 
 
@@ -112,13 +112,13 @@ def _lines(path: Path) -> list[str]:
 
 
 def _named(lines: Iterable[str], root: str) -> Iterator[Input]:
-    """Photos by name: a line of a list holds a label behind the photo, a line without spaces none."""
+    """Photos by name. A line may have a label after the photo, separated by a space."""
     ids = (Path(root) / "JPEGImages").is_dir()
     for line in lines:
         words = line.split()
         if not words:
             continue
-        # Only a list separates by spaces; a name on standard input may have some.
+        # A list separates names by spaces; a name on standard input may contain them.
         name = line.strip() if os.path.exists(join_root(root, line.strip())) else words[0]
         if ids and not os.path.splitext(name)[1]:
             stem = os.path.join(root, "JPEGImages", name)
@@ -134,9 +134,9 @@ def _check_names(found: Iterable[Input]) -> None:
         other = names.setdefault(entry.name, entry)
         if other is not entry:
             raise UsageError(
-                "two photos would have one output",
+                "two photos would have the same output",
                 where=entry.name,
                 found=f"{other.path} and {entry.path}",
-                expected="names that differ, without their suffixes",
-                advice="name their common folder, below which outputs keep their places, or run twice",
+                expected="names that differ even without their suffixes",
+                advice="give their common folder, so that outputs keep their subfolders, or run twice",
             )

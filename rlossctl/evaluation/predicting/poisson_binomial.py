@@ -6,7 +6,7 @@ import numpy as np
 
 
 def distribution(p: np.ndarray) -> np.ndarray:
-    """P(number of successes = 0..d) of independent trials with probabilities p, float64 [d + 1]."""
+    """P(number of successes = 0..d) for independent trials with probabilities p, float64 [d + 1]."""
     f = np.zeros(p.size + 1)
     f[0] = 1.0
     for count, q in enumerate(p, start=1):
@@ -16,7 +16,7 @@ def distribution(p: np.ndarray) -> np.ndarray:
 
 
 def dice(p: np.ndarray, g: float) -> np.ndarray:
-    """D(0..d) of rlossctl.evaluation.predicting.rank; p float64 [d] sorted downwards."""
+    """D(0..d) from rlossctl.evaluation.predicting.rank; p float64 [d] in descending order."""
     whole = distribution(p)
     counts = np.arange(p.size + 1)
     mixture = np.zeros(p.size)  # sum_{j<=t} p_j P(Gamma_-j = l)
@@ -30,7 +30,7 @@ def dice(p: np.ndarray, g: float) -> np.ndarray:
 
 
 def iou(p: np.ndarray, g: float) -> np.ndarray:
-    """I(0..d) of rlossctl.evaluation.predicting.rank; p float64 [d] sorted downwards."""
+    """I(0..d) from rlossctl.evaluation.predicting.rank; p float64 [d] in descending order."""
     d = p.size
     mass = np.concatenate([[0.0], np.cumsum(p)])
     values = np.zeros(d + 1)
@@ -48,7 +48,7 @@ def iou(p: np.ndarray, g: float) -> np.ndarray:
 
 
 def _without(whole: np.ndarray, q: float) -> np.ndarray:
-    """The distribution without one trial of probability q: deconvolution from its stable end."""
+    """The distribution without one trial of probability q: a deconvolution from its stable end."""
     d = whole.size - 1
     f = np.zeros(d)
     if q <= 0.5:

@@ -1,4 +1,4 @@
-"""What `rlossctl predict` does: photos through a predictor, into label PNGs, overlays and probabilities."""
+"""The work of `rlossctl predict`: photos to label PNGs, overlays and files of probabilities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rlossctl.files import atomic_path, atomic_write, make_folder
 from rlossctl.progress import track
 from rlossctl.words import counted
 
-# Where the VOC server looks for the results of the test set, trained on any data.
+# Where the VOC server looks for results on the test set by models trained on any data.
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 KINDS = ("labels", "overlay", "npz", "png16")
 
@@ -37,9 +37,9 @@ class Outputs:
     """Where predictions go.
 
     Attributes:
-        folder: of the files, or None for no files but the archive.
-        kinds: of the files, from KINDS: NAME.png (palette, class ids), NAME_overlay.png, NAME.npz
-            (`probabilities` float16 [C, H, W], `classes` their names, and `masks` bool [C, H, W] where the
+        folder: the files' folder, or None to write only the archive.
+        kinds: the kinds of files, from KINDS: NAME.png (palette, class ids), NAME_overlay.png, NAME.npz
+            (`probabilities` float16 [C, H, W], `classes` with their names, and `masks` bool [C, H, W] if the
             rule gives masks), NAME_CLASS.png (one for each class id: 16 bits, 65535 times the probability).
         archive: a .tgz for the VOC evaluation server, or None.
     """
@@ -64,11 +64,11 @@ class Outputs:
 
 @dataclass
 class Summary:
-    """How many photos were predicted, and those that could not be, with the reason.
+    """How many photos were predicted, and which could not be read and why.
 
     Attributes:
         turned: how many of them were made upright first.
-        rotated: those that EXIF says are not upright, and that nothing has turned.
+        rotated: photos that are not upright according to EXIF and were not turned.
     """
 
     done: int = 0
@@ -87,18 +87,18 @@ def predict_photos(
     upright: bool = True,
     progress: bool = True,
 ) -> Summary:
-    """Predicts every photo; one that cannot be read is noted, and the others go on.
+    """Predicts every photo. One that cannot be read goes into the summary; the rest are still predicted.
 
     Args:
         predictor: the model with its protocol and rule.
         inputs: see `find_inputs`.
-        outputs: where to, and what.
+        outputs: what to write, and where.
         workers: how many threads decode, and how many write.
-        decoders: "processes" has as many processes decode; see `decoders.decoding`.
+        decoders: "processes" adds as many processes, which decode; see `decoders.decoding`.
         upright: turn photos as their EXIF orientation says, before they are predicted.
 
     Raises:
-        UsageError: an output would overwrite an input; outputs that the rule or the model does not give.
+        UsageError: an output would overwrite an input, or the rule or the model does not give an output.
         NetError: the model fails.
         RlossError: a file cannot be written.
     """
@@ -129,29 +129,29 @@ def predict_photos(
 
 
 def format_summary(summary: Summary, outputs: Outputs) -> str:
-    """How many files are where, and what could not be predicted."""
+    """Where the predictions are, how many there are, and which photos could not be read."""
     places = [str(place) for place in (outputs.folder, outputs.archive) if place]
     lines = [f"{counted(summary.done, 'image')} predicted, in {' and '.join(places)}"]
     if summary.turned:
         lines.append(
-            f"{counted(summary.turned, 'photo')} turned upright as EXIF says; --no-upright leaves them"
+            f"{counted(summary.turned, 'photo')} turned upright, as EXIF says; --no-upright leaves them"
         )
     if summary.rotated:
         lines.append(
-            f"warning: {counted(len(summary.rotated), 'photo')} not turned, though EXIF says so; "
+            f"warning: {counted(len(summary.rotated), 'photo')} not turned, although EXIF says so; "
             f"the first is {summary.rotated[0]}"
         )
     if summary.failed:
         lines.append(f"{counted(len(summary.failed), 'image')} could not be read:")
         lines += [f"  {path}: {error.found}" for path, error in summary.failed]
         if outputs.archive:
-            lines.append(f"{outputs.archive} is not written: the server wants every image")
+            lines.append(f"{outputs.archive} was not written: the server wants every image")
     return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the model says of a photo; probabilities where a file of `files` holds them."""
+    """The prediction for a photo, with probabilities if one of `files` needs them."""
 
     photo: Photo
     decision: Decision
@@ -185,7 +185,7 @@ def _answers(
 
 
 def _write(predictor: Predictor, answer: _Answer | DataError) -> _Answer | DataError:
-    """Writes the files of an answer, and hands it on."""
+    """Writes an answer's files and passes the answer on."""
     if isinstance(answer, DataError):
         return answer
     for paths in answer.files.values():
@@ -224,37 +224,37 @@ def _check(predictor: Predictor, outputs: Outputs) -> None:
     values = {"npz", "png16"} & set(outputs.kinds)
     if values and predictor.gives_labels:
         raise UsageError(
-            "the model gives labels only",
+            "the model gives only labels",
             found=f"--write {', '.join(sorted(values))}",
-            expected="a model whose output is scores, for probabilities",
-            advice="leave it out",
+            expected="a model that gives scores, for probabilities",
+            advice="leave out these kinds",
         )
     if predictor.protocol.name == "caffe":
         raise UsageError(
             "Caffe's protocol predicts a crop, not the photo",
             found="--protocol caffe",
             expected="whole or tiles",
-            advice="leave it out; `rlossctl eval` takes it",
+            advice="leave the option out; `rlossctl eval` takes it",
         )
     if predictor.rule.drop_ignored:
-        raise UsageError("photos have no truth to leave ignored pixels out by", found="--drop-ignored")
+        raise UsageError("without labels, it is unknown which pixels are ignored", found="--drop-ignored")
     labels = outputs.archive or {"labels", "overlay"} & set(outputs.kinds)
     if predictor.rule.output == "masks" and labels:
         raise UsageError(
-            "masks that may overlap do not fit one label per pixel",
+            "masks can overlap, so they do not fit one label per pixel",
             found="--masks with labels, overlays or the archive",
             expected="--write npz with --masks",
-            advice="leave --masks out, or write npz alone",
+            advice="leave out --masks, or write only npz",
         )
 
 
 class _IncompleteError(Exception):
-    """Raised and caught here alone, so that an archive without all images never gets its name."""
+    """Raised and caught only here, so that an incomplete archive never gets its name."""
 
 
 @contextlib.contextmanager
 def _archive(path: Path | None, summary: Summary) -> Iterator[tarfile.TarFile | None]:
-    """The VOC server's archive, which gets its name when all images are in it."""
+    """The VOC server's archive, which gets its name only once it holds every image."""
     if path is None:
         yield None
         return
@@ -267,7 +267,7 @@ def _archive(path: Path | None, summary: Summary) -> Iterator[tarfile.TarFile | 
 
 
 def _add(archive: tarfile.TarFile, name: str, labels: np.ndarray) -> None:
-    """One image, as a palette PNG."""
+    """Adds one image as a palette PNG."""
     image = Image.fromarray(labels)
     image.putpalette(voc_palette().tobytes())
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""From a photo to class probabilities and a prediction: a runner under a protocol, then a rule."""
+"""Turns a photo into class probabilities and a prediction: a runner, a protocol, then a rule."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """A model with all that decides what it predicts.
+    """A model with everything that decides what it predicts.
 
-    `prepare` runs in any thread; `run` calls the model; `finish` needs neither. `probabilities` and `predict`
-    do all three for one photo. How they do it is one of `modes`, chosen here once.
+    `prepare` and `finish` may run in any thread; only `run` calls the model. `probabilities` and `predict` do
+    all three steps for one photo. One of `modes`, chosen once at the start, does the work.
 
     Args:
         runner: the model.
         preprocess: replaces the runner's own.
-        protocol: how photos are presented, and how scores become probabilities; whole, once, by default.
+        protocol: how photos are shown to the model, and how scores become probabilities; by default whole and
+            once.
         rule: how probabilities become a prediction; argmax by default.
 
     Attributes:
-        preprocess: how images are prepared; None where the model does it itself.
-        protocol: its activation is never "auto" where the model gives scores.
+        preprocess: how to prepare images; None if the model does it itself.
+        protocol: its activation is never "auto" if the model gives scores.
 
     Raises:
-        NetError: no preprocessing is known.
-        UsageError: the model gives labels only, and protocol or rule need probabilities; tiles or Caffe's
-            protocol without a size.
+        NetError: the preprocessing is unknown.
+        UsageError: the model gives only labels, but the protocol or the rule needs probabilities; or tiles or
+            Caffe's protocol have no size.
     """
 
     def __init__(
@@ -54,16 +55,16 @@ class Predictor:
 
     @property
     def gives_labels(self) -> bool:
-        """Whether the model answers with label maps in place of scores."""
+        """Whether the model gives label maps instead of scores."""
         return isinstance(self._mode, Labels)
 
     @property
     def on_device(self) -> torch.device | None:
-        """Where `run` leaves class ids as torch tensors, or None: its answers are numpy's."""
+        """The device where `run` leaves class ids as torch tensors; None if its answers are numpy arrays."""
         return self._mode.device
 
     def require_preprocess(self) -> Preprocess:
-        """How images are prepared; raises UsageError where the model does it itself."""
+        """How to prepare images; raises UsageError if the model does it itself."""
         if self.preprocess is None:
             raise UsageError(
                 "the model prepares images itself",
@@ -84,46 +85,46 @@ class Predictor:
             photo: uint8 [H, W, 3], blue first.
 
         Returns:
-            float32 [C, H, W]; with Caffe's protocol of the crop's size.
+            float32 [C, H, W]; with Caffe's protocol, at the crop's size.
 
         Raises:
-            UsageError: the model gives labels only.
-            NetError: it fails, or its scores are no numbers or of another number than its classes.
+            UsageError: the model gives only labels.
+            NetError: it fails, its scores are NaN, or their number differs from its number of classes.
         """
         return self._mode.probabilities(photo)
 
     def predict(self, photo: np.ndarray, valid: np.ndarray | None = None) -> Decision:
-        """The prediction for one photo (uint8 [H, W, 3] BGR): labels or masks of its size.
+        """The prediction for one photo (uint8 [H, W, 3] BGR): labels or masks of the same size.
 
-        `valid` is bool [H, W]: pixels that the rank rules may use.
+        `valid` is bool [H, W]: the pixels that the rank rules may use.
         """
         views = self.prepare(photo)
         return self.finish(photo, views, self.run(views), valid)
 
     def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
-        """What `predict` and `probabilities` give of a photo, from one pass; raises as they do."""
-        return self._mode.both(photo)
+        """The results of `predict` and `probabilities`, from one pass; raises the same errors."""
+        return self._mode.predict_with_probabilities(photo)
 
     def prepare(self, photo: np.ndarray) -> list[View]:
-        """Every input that the protocol makes of a photo."""
+        """Every input that the protocol makes from a photo."""
         return self._mode.presentation.views(photo)
 
     def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
-        """Photo and label at the size of the prediction: themselves, or padded and cut as Caffe does.
+        """Photo and label at the size of the prediction: unchanged, or padded and cut as Caffe does.
 
         Args:
             photo: uint8 [H, W, 3].
             label: uint8 [H, W].
-            ignore: what padding is labelled with.
+            ignore: the label for padding.
         """
         return self._mode.presentation.shown(photo, label, ignore)
 
     def run(self, views: Sequence[View]) -> Iterator[Any]:
-        """The model's answers in the views' order, for `finish`; neighbours of one size go together."""
+        """The model's answers in the order of the views, for `finish`; batches neighbours of one size."""
         return self._mode.run(views)
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
-        """The model's scores in the views' order, float32 [C, h, w] each."""
+        """The model's scores in the order of the views, float32 [C, h, w] each."""
         return self._mode.scores(views)
 
     def finish(
@@ -133,5 +134,5 @@ class Predictor:
         answers: Iterable[Any],
         valid: np.ndarray | None = None,
     ) -> Decision:
-        """The prediction from the model's answers to `views`, those that `prepare` gave for `photo`."""
+        """The prediction from the model's answers for `views`, which `prepare` made from `photo`."""
         return self._mode.finish(photo, views, answers, valid)

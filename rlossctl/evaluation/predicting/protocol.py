@@ -1,4 +1,4 @@
-"""How a photo is presented to a model: whole, in tiles, at several scales, mirrored, at Caffe's crop."""
+"""How a photo is shown to a model: whole, in tiles, at several scales, mirrored, or at Caffe's crop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rlossctl.errors import UsageError
 
 @dataclass(frozen=True)
 class Crf:
-    """Parameters of the dense CRF that follows a net, named as in the fork's DenseCRF layer.
+    """Parameters of the dense CRF after a net, named as in the fork's DenseCRF layer.
 
-    The defaults are those of the DenseCRF layer that stands commented out in the rloss experiment's test
-    prototxt of DeepLab-MSc-LargeFOV. The other three nets' files have others: DeepLab searched them for each
-    net on a part of the training set.
+    The defaults come from the commented-out DenseCRF layer in the rloss experiment's test prototxt of
+    DeepLab-MSc-LargeFOV. The files of the other three nets have different values: DeepLab searched them for
+    each net on a part of the training set.
 
     Attributes:
-        iterations: of the mean field.
-        pos_w, pos_xy_std: weight and standard deviation (pixels) of the potential over position.
+        iterations: number of mean-field iterations.
+        pos_w, pos_xy_std: weight and standard deviation (pixels) of the position potential.
         bi_w, bi_xy_std, bi_rgb_std: weight and standard deviations (pixels, grey levels of 0..255) of the
-            potential over position and colour.
+            position and colour potential.
     """
 
     iterations: int = 10
@@ -44,23 +44,23 @@ class Crf:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How class probabilities of a photo are computed; see docs/evaluation.md.
+    """How the class probabilities of a photo are computed; see docs/evaluation.md.
 
     Attributes:
         name: "whole" (the photo, padded to the crop), "tiles" (overlapping windows of the tile's size) or
-            "caffe" (padded to the crop and cut to its centre, as Caffe's TEST phase; so is the label).
+            "caffe" (photo and label padded to the crop and cut to its centre, as in Caffe's TEST phase).
         tile: (height, width) of the windows; None takes the crop of the preprocessing.
-        overlap: least share of a tile that the next one covers again, 0 to below 1.
-        scales: factors by which the photo is resized; probabilities are averaged.
-        flip: average with the mirrored photo, too.
-        crf: what follows the averaged probabilities, or None.
-        activation: what turns scores into probabilities; "none" where the model gives probabilities; "auto"
-            is none where the model says that it does, else softmax.
-        temperature: scores are divided by it before the activation.
+        overlap: neighbouring tiles share at least this part of a tile, 0 to below 1.
+        scales: resize the photo by each of these factors and average the probabilities.
+        flip: also average with the mirrored photo.
+        crf: the CRF applied to the averaged probabilities, or None.
+        activation: turns scores into probabilities. Use "none" if the model gives probabilities; "auto" means
+            none if the model says that it does, else softmax.
+        temperature: divides the scores before the activation.
         batch: how many tiles or photos of one size go through the model at once.
 
     Raises:
-        UsageError: values that are out of range or do not go together.
+        UsageError: values are out of range or do not go together.
     """
 
     name: Literal["whole", "tiles", "caffe"] = "whole"
@@ -86,38 +86,36 @@ class Protocol:
         )
         if not sound:
             raise UsageError(
-                "there is no such evaluation protocol",
+                "this is not a valid evaluation protocol",
                 found=self,
                 expected="whole, tiles or caffe; overlap 0 to below 1; scales above 0 and up to 16; "
                 "a positive temperature",
             )
         if self.tile is not None and self.name != "tiles":
-            raise UsageError(
-                "a tile needs the protocol tiles", found=self.name, advice="add --protocol tiles"
-            )
+            raise UsageError("--tile needs --protocol tiles", found=self.name, advice="add --protocol tiles")
         if self.name == "caffe" and (self.scales != (1.0,) or self.flip or self.crf):
             raise UsageError(
                 "Caffe's protocol has one scale, no flip and no CRF",
-                advice="use --protocol whole or tiles with them",
+                advice="use --protocol whole or tiles for these options",
             )
         if self.activation == "none" and self.temperature != 1:
             raise UsageError(
-                "a temperature divides scores, and the model gives probabilities",
+                "a temperature divides scores, but the model gives probabilities",
                 found=f"temperature {self.temperature:g}, activation none",
-                advice="leave --temperature out",
+                advice="leave out --temperature",
             )
 
     @property
     def single(self) -> bool:
-        """Whether each photo passes once and its scores need no averaging."""
+        """Whether each photo runs through the model once, so that nothing is averaged."""
         return self.name != "tiles" and self.scales == (1.0,) and not self.flip and self.crf is None
 
 
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
-    """First rows (or columns) of the windows along one side: evenly spread, the last one ends at the border.
+    """First rows (or columns) of the windows along one side, evenly spread; the last ends at the border.
 
     Args:
-        length: of the side; a side up to `tile` has one window, which is padded.
+        length: the side's length; a side up to `tile` has one padded window.
         overlap: neighbours share at least this part of a tile.
     """
     if length <= tile:

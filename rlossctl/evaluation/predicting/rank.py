@@ -1,19 +1,19 @@
-"""The mask of greatest expected Dice or IoU, for each class of an image (RankDice, RankIoU).
+"""The mask with the greatest expected Dice or IoU, for each class of an image (RankDice, RankIoU).
 
-Pixels are taken as independent given the image, with probabilities p. The best mask consists of the tau most
-probable pixels (Dai and Li, "RankSEG", JMLR 2023); what has to be found is tau. With p sorted downwards,
-C_t the sum of the first t, Gamma the number of true pixels (a Poisson-binomial number), Gamma_-j the same
-without pixel j, R_t the number of true pixels beyond the first t, and a smoothing g:
+Pixels are assumed independent given the image, with probabilities p. The best mask is the tau most probable
+pixels (Dai and Li, "RankSEG", JMLR 2023), so only tau has to be found. Let p be in descending order, C_t the
+sum of the first t, Gamma the number of true pixels (a Poisson-binomial number), Gamma_-j the same without
+pixel j, R_t the number of true pixels beyond the first t, and g a smoothing:
 
     Dice  D(t) = sum_{j<=t} 2 p_j E[1 / (t + g + 1 + Gamma_-j)] + g E[1 / (t + g + Gamma)]
     IoU   I(t) = (C_t + g) E[1 / (t + g + R_t)]
 
 Both are exact. (The published T-RNA code has +2 and +1 where D has +1 and +0.) `curve` evaluates them for
-every t by one of SOLVERS:
+every t with one of SOLVERS:
 
-* moment2, the default: E[1/X] = 1/m + v/m^3 from mean and variance; where only few true pixels are expected,
-  and these are not enough, the exact integral of rlossctl.evaluation.predicting.pgf. One pass over sorted p.
-* exact: from the whole distribution, O(d^2): up to EXACT_LIMIT pixels.
+* moment2, the default: E[1/X] = 1/m + v/m^3 from mean and variance. If few true pixels are expected, two
+  moments are not enough, and rlossctl.evaluation.predicting.pgf integrates exactly. One pass over sorted p.
+* exact: from the whole distribution, in O(d^2), for up to EXACT_LIMIT pixels.
 * trna: the refined normal approximation of each Gamma_-j (Dice); ba: Gamma in place of Gamma_-j (Dice);
   rma: 1 / E[X]. For comparison with published figures.
 """
@@ -30,9 +30,9 @@ from rlossctl.evaluation.predicting import pgf, poisson_binomial
 DEFAULT = "moment2"
 SOLVERS = ("moment2", "exact", "trna", "ba", "rma")
 EXACT_LIMIT = 4096
-# Below this many expected true pixels two moments can choose a mask that is worse by 1e-4 and more.
+# Below this many expected true pixels, two moments can choose a mask that is worse by 1e-4 or more.
 FEW = 64.0
-# And beyond this many pixels of the mask they are enough again.
+# Beyond this many pixels in the mask, two moments are enough again.
 FEW_PIXELS = 512
 
 
@@ -42,8 +42,8 @@ class Chosen:
 
     Attributes:
         masks: bool [C, H, W], which may overlap.
-        sizes: int64 [C], the number of pixels of each.
-        pruned: bool [C], classes that were left out because nothing is probable enough.
+        sizes: int64 [C], the number of pixels in each.
+        pruned: bool [C], classes left out because no pixel is probable enough.
     """
 
     masks: np.ndarray
@@ -52,12 +52,12 @@ class Chosen:
 
 
 def check(metric: str, solver: str) -> None:
-    """Raises UsageError for a solver that a metric does not have."""
+    """Raises UsageError if the solver does not support the metric."""
     if metric == "iou" and solver in ("trna", "ba"):
         raise UsageError(
-            f"the solver {solver} is one for Dice",
+            f"the solver {solver} works only for Dice",
             expected="moment2, exact or rma with rankiou",
-            advice="leave --solver out",
+            advice="leave out --solver",
         )
 
 
@@ -69,18 +69,18 @@ def choose(
     smooth: float = 0.0,
     valid: np.ndarray | None = None,
 ) -> Chosen:
-    """The masks of greatest expected Dice or IoU, each class by itself.
+    """The masks with the greatest expected Dice or IoU, each class on its own.
 
-    Of equal expectations the smallest mask is taken; of pixels that are equally probable the first ones.
+    Among equal expectations, the smallest mask wins; among equally probable pixels, the first ones.
 
     Args:
         probabilities: float [C, H, W] in 0..1.
         metric: "dice" or "iou".
-        prune: classes whose greatest probability is not above it get an empty mask; 0 keeps all.
+        prune: classes whose greatest probability is not above this get an empty mask; 0 keeps all.
         valid: bool [H, W], pixels that count; masks are empty elsewhere.
 
     Raises:
-        UsageError: the exact solver on too many pixels, or a solver that the metric does not have.
+        UsageError: too many pixels for the exact solver, or the solver does not support the metric.
     """
     check(metric, solver)
     classes, *size = probabilities.shape
@@ -104,7 +104,7 @@ def curve(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0
     """The expected Dice or IoU of the first t pixels, t = 0..d.
 
     Args:
-        p: float [d], sorted downwards, in 0..1.
+        p: float [d], in 0..1, in descending order.
 
     Returns:
         float64 [d + 1].
@@ -112,7 +112,7 @@ def curve(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0
     p = np.asarray(p, np.float64)
     if solver == "exact" and p.size > EXACT_LIMIT:
         raise UsageError(
-            "the exact solver takes the square of the number of pixels",
+            "the exact solver's time grows with the square of the number of pixels",
             found=f"{p.size} pixels",
             expected=f"at most {EXACT_LIMIT}",
             advice="use --solver moment2",
@@ -132,14 +132,15 @@ def curve(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0
 
 
 def marginal_gains(probabilities: np.ndarray, chosen: Chosen, metric: str, smooth: float) -> np.ndarray:
-    """What a class would gain in expected Dice or IoU (mean approximation) from each pixel.
+    """How much each pixel would add to a class's expected Dice or IoU (mean approximation).
 
-    With mu the class's expected number of pixels, mu_s and t_s the expected and the real number of pixels
-    that only its mask has: Dice 2 [(mu_s + p + g) / (den + 1) - (mu_s + g) / den], den = t_s + mu + 1 + g;
-    IoU (mu_s + p + g) / (den - p + 1) - (mu_s + g) / den, den = t_s + mu - mu_s + g.
+    Let mu be the class's expected number of pixels, and t_s and mu_s the actual and the expected number of
+    pixels that only its mask has. Dice gains 2 [(mu_s + p + g) / (den + 1) - (mu_s + g) / den] with
+    den = t_s + mu + 1 + g; IoU gains (mu_s + p + g) / (den - p + 1) - (mu_s + g) / den with
+    den = t_s + mu - mu_s + g.
 
     Returns:
-        float64 [C, H, W]; -inf for classes that were pruned, unless all were: then the probabilities.
+        float64 [C, H, W]; -inf for pruned classes. If all classes are pruned, the probabilities.
     """
     if chosen.pruned.all():
         return probabilities.astype(np.float64)
@@ -172,7 +173,7 @@ def _moments(p: np.ndarray, metric: str, g: float, second: bool) -> np.ndarray:
         values[0] = g * _reciprocal(g + mean, variances.sum() if second else 0.0) if g else 0.0
         return values
     total = variances.sum()
-    # The mean of Gamma_-j over j <= t, weighted by p_j; RMA leaves no pixel out.
+    # The mean of Gamma_-j over j <= t, weighted by p_j; RMA does not leave out a pixel.
     share = np.cumsum(p * p) / np.maximum(mass, np.finfo(float).tiny)
     lost = np.cumsum(p * variances) / np.maximum(mass, np.finfo(float).tiny)
     m = t + g + 1 + mean - (share if second else 0.0)

@@ -1,4 +1,4 @@
-"""From class probabilities to a prediction: argmax, a threshold, or the mask of best expected Dice or IoU."""
+"""Turns class probabilities into a prediction: argmax, a threshold, or the best expected Dice or IoU."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting import rank
 from rlossctl.evaluation.running.answers import VOID, not_numbers
 
-# Losses whose expectation is least where the probabilities are the true ones, and nowhere else.
+# Losses whose expectation is lowest at the true probabilities and only there.
 _STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
-SLACK = 1e-5  # what rounding may add to a probability that was interpolated
+SLACK = 1e-5  # how much rounding may add to an interpolated probability
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,19 @@ class Rule:
 
     Attributes:
         name: "argmax"; "threshold" (every class whose probability reaches `threshold`); "rankdice" or
-            "rankiou" (per image and class the mask of greatest expected Dice or IoU).
-        output: "labels" gives one class per pixel, "masks" one mask per class that may overlap.
-        threshold: of the rule "threshold", 0 to 1.
-        solver: of the rank rules, one of `rank.SOLVERS`.
+            "rankiou" (for each image and class, the mask with the greatest expected Dice or IoU).
+        output: "labels" gives one class per pixel, "masks" gives one mask per class, which may overlap.
+        threshold: for the rule "threshold", 0 to 1.
+        solver: for the rank rules, one of `rank.SOLVERS`.
         prune: a class whose greatest probability in the image is not above this is left out (rank rules);
-            0 leaves none out.
-        smooth: added to both sides of the Dice or IoU fraction (rank rules).
-        unassigned: label of a pixel in no mask: "max_score" (the class of greatest marginal gain, or of
-            greatest probability with a threshold) or "void" (255, which counts as wrong).
-        drop_ignored: leave ignored pixels out before masks are chosen (rank rules). This looks at the truth.
+            0 keeps all.
+        smooth: added to numerator and denominator of Dice or IoU (rank rules).
+        unassigned: the label of a pixel outside all masks: "max_score" (the class with the greatest marginal
+            gain, or with a threshold the most probable class) or "void" (255, which counts as wrong).
+        drop_ignored: leave out ignored pixels before choosing masks (rank rules). This looks at the truth.
 
     Raises:
-        UsageError: values that do not exist or are out of range.
+        UsageError: values are unknown or out of range.
     """
 
     name: Literal["argmax", "threshold", "rankdice", "rankiou"] = "argmax"
@@ -56,7 +56,7 @@ class Rule:
         )
         if not (in_range and known and self.solver in rank.SOLVERS):
             raise UsageError(
-                "there is no such prediction rule",
+                "this is not a valid prediction rule",
                 found=self,
                 expected="argmax, threshold, rankdice or rankiou; threshold and prune in 0..1, smooth >= 0",
             )
@@ -64,7 +64,7 @@ class Rule:
             raise UsageError(
                 "argmax gives one class per pixel, not overlapping masks",
                 expected="threshold, rankdice or rankiou with masks",
-                advice="leave --masks out",
+                advice="leave out --masks",
             )
         if self.name.startswith("rank"):
             rank.check(self.name.removeprefix("rank"), self.solver)
@@ -89,24 +89,24 @@ class Decision:
 
     @property
     def label_map(self) -> np.ndarray:
-        """The labels; raises ValueError where the rule gave masks."""
+        """The labels; raises ValueError if the rule gave masks."""
         if self.labels is None:
-            raise ValueError("masks that may overlap are not one class per pixel")
+            raise ValueError("masks can overlap, so they are not one class per pixel")
         return self.labels
 
 
 def calibration_note(rule: Rule, losses: Sequence[str]) -> str | None:
-    """A warning where a rank rule takes probabilities seriously that training had no reason to make true.
+    """A warning if a rank rule relies on probabilities that training had no reason to make true.
 
     Args:
-        losses: types of the loss layers that the model was trained with; empty where nobody knows.
+        losses: types of the loss layers that the model was trained with; empty if unknown.
     """
     improper = [kind for kind in losses if kind not in _STRICTLY_PROPER]
     if not (rule.ranks and improper):
         return None
     return (
-        f"{rule.name} takes probabilities as they are, and training with {', '.join(improper)} (not strictly "
-        "proper) bends them; compare with argmax"
+        f"{rule.name} relies on the probabilities, but training with {', '.join(improper)} (not strictly "
+        "proper) distorts them; compare with argmax"
     )
 
 
@@ -115,11 +115,11 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
 
     Args:
         probabilities: float [C, H, W], each in 0..1; rows over C need not sum to 1 (sigmoid outputs).
-        valid: bool [H, W], pixels that the rank rules may use; elsewhere masks are empty and labels those of
-            the greatest probability.
+        valid: bool [H, W], pixels that the rank rules may use; elsewhere masks are empty, and the label is
+            the most probable class.
 
     Raises:
-        DataError: probabilities outside 0..1, NaN, or of another shape.
+        DataError: probabilities are outside 0..1, NaN, or of another shape.
     """
     check_probabilities(probabilities)
     if rule.name == "argmax":
@@ -138,7 +138,7 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
 
 
 def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
-    """The class of each pixel's greatest score; of equal ones the larger id wins (Caffe's SegAccuracy).
+    """The class with each pixel's greatest score; among equal ones, the larger id wins (Caffe's SegAccuracy).
 
     Args:
         scores: float [C, H, W] with C up to 255, or its planes [H, W] one by one.
@@ -155,7 +155,7 @@ def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
     wins = np.empty(best.shape, bool)
     ids = wins.view(np.uint8)
     for index, plane in enumerate(planes, start=1):
-        # Ids only grow, so a maximum of bytes puts the winner's in: an eighth of the time of a masked copy.
+        # Ids only grow, so a maximum of bytes writes the winner's id, in an eighth of a masked copy's time.
         np.greater_equal(plane, best, out=wins)
         np.multiply(ids, np.uint8(index), out=ids)
         np.maximum(labels, ids, out=labels)
@@ -166,11 +166,11 @@ def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
-    """Raises DataError unless these are values in 0..1 (but for rounding) of shape [C, H, W]."""
+    """Raises DataError unless these are values in 0..1 (up to rounding) with shape [C, H, W]."""
     low, high = (probabilities.min(), probabilities.max()) if probabilities.size else (np.nan, np.nan)
     if probabilities.ndim != 3 or not (low >= -SLACK and high <= 1 + SLACK):  # NaN fails both
         raise DataError(
-            "these are no class probabilities",
+            "these are not class probabilities",
             found=f"shape {probabilities.shape}, values from {low:g} to {high:g}",
             expected="[classes, height, width], values from 0 to 1",
             advice="scores need --activation softmax or sigmoid",
@@ -178,7 +178,7 @@ def check_probabilities(probabilities: np.ndarray) -> None:
 
 
 def _label_by(masks: np.ndarray, scores: np.ndarray, unassigned: str) -> np.ndarray:
-    """One class per pixel: the only mask's, else of the masks there (of all where none is) the best score."""
+    """One class per pixel: among the masks that cover it (all classes if none does), the best score."""
     count = masks.sum(axis=0, dtype=np.uint8)
     labels = best_class(np.where(masks | (count == 0), scores, -np.inf))
     if unassigned == "void":

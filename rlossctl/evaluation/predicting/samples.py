@@ -1,4 +1,4 @@
-"""Photos and labels of a list, decoded and prepared for the model."""
+"""Decodes the photos and labels of a list and prepares them for the model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rlossctl.evaluation.running.decoders import Call
 
 @dataclass(frozen=True)
 class Listed:
-    """A list that was read.
+    """A list, already read.
 
     Attributes:
         samples: its lines; each needs a label image.
-        name: what errors call it.
+        name: its name in errors.
         upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
     """
 
@@ -31,13 +31,13 @@ class Listed:
     upright: bool = False
 
     def read(self, index: int, call: Call) -> Pair:
-        """Photo and label of a line; see `read_pair`. `call` is what decodes; see `decoders.decoding`."""
+        """Photo and label of a line; see `read_pair`. `call` decodes; see `decoders.decoding`."""
         pair: Pair = call(read_pair, self.samples[index], self.name, self.upright)
         return pair
 
 
 class Pair(NamedTuple):
-    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of one size."""
+    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of the same size."""
 
     photo: Photo
     truth: np.ndarray
@@ -52,7 +52,7 @@ class Loaded:
         photo: uint8 [H, W, 3] BGR.
         truth: uint8 [H, W], class ids and the ignore label.
         views: the model's inputs.
-        rotated: whether EXIF says that the photo is not upright, and nothing has turned it.
+        rotated: whether the photo is not upright according to EXIF, and was not turned.
     """
 
     index: int
@@ -67,8 +67,8 @@ def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Ca
     """Decodes and prepares one sample.
 
     Args:
-        ignore: what padding is labelled with.
-        call: what decodes; see `decoders.decoding`.
+        ignore: the label for padding.
+        call: decodes; see `decoders.decoding`.
 
     Raises:
         DataError: as for `read_pair`.
@@ -80,18 +80,18 @@ def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Ca
 
 
 def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
-    """Photo and label of a line of a list.
+    """Photo and label of one line of a list.
 
     Args:
         upright: as for `read_image`.
 
     Raises:
-        DataError: no label is named, a file cannot be read, or the two differ in size.
+        DataError: the line has no label, a file cannot be read, or the two differ in size.
     """
     listed = f"{list_name}:{sample.line}"
     if sample.label is None:
         raise DataError(
-            "the line names no label",
+            "the line has no label",
             where=listed,
             found=sample.image,
             expected="`image label`, two names separated by a space",
@@ -113,9 +113,9 @@ def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
 
 
 def groups(items: Iterable[Loaded], size: int) -> Iterator[Sequence[Loaded]]:
-    """Neighbours whose single views have one shape, up to `size` of them; all others alone.
+    """Groups up to `size` neighbours that each have one view of the same shape; any other item is alone.
 
-    An error of `items` comes behind what was read before it.
+    An error in `items` is raised after the items before it.
     """
     group: list[Loaded] = []
     try:

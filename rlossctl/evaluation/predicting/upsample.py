@@ -1,4 +1,4 @@
-"""Bilinear resizing of score maps in numpy, so that evaluating an ONNX file needs no torch."""
+"""Bilinear resizing of score maps in numpy, so that an ONNX file can be evaluated without torch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def upsample(
     *,
     corners: bool = True,
 ) -> np.ndarray:
-    """Interp (zoom or height/width): bilinear, by default with corners aligned, as Caffe's layer does it.
+    """Resizes bilinearly, by default with corners aligned, like Caffe's Interp (zoom or height/width).
 
     Args:
         scores: float32 [N, C, h, w].
         size: (H, W) to enlarge (or shrink) to.
         keep: compute only the first (rows, columns) of the result; all by default.
-        corners: align the corner pixels' centres; False aligns the images' edges (OpenCV's and PIL's way),
-            which is what brings the scores of a resized photo back to the photo's own pixels.
+        corners: align the corner pixels' centres; False aligns the images' edges, as OpenCV and PIL do, which
+            maps the scores of a resized photo back to the photo's own pixels.
 
     Returns:
-        float32 [N, C, *keep]; `scores` itself, cut, where the size is already right.
+        float32 [N, C, *keep]; a slice of `scores` if the size is already right.
     """
     rows, columns = keep or size
     if scores.shape[2:] == tuple(size):
@@ -38,7 +38,7 @@ def upsample(
 
 
 def _aligned(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index and float32 weight of the next one for the first `count` of `wanted` positions."""
+    """For the first `count` of `wanted` positions: the index before, and the next one's float32 weight."""
     ratio = np.float32((given - 1) / (wanted - 1)) if wanted > 1 else np.float32(0)
     position = np.arange(count, dtype=np.float32) * ratio
     index = np.minimum(position.astype(np.int64), given - 1)
@@ -46,7 +46,7 @@ def _aligned(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _centred(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `_aligned`, for pixels as areas: centres lie half a pixel inside the edges."""
+    """As `_aligned`, but pixels are areas, with centres half a pixel inside the edges."""
     position = (np.arange(count) + 0.5) * (given / wanted) - 0.5
     position = np.clip(position, 0, given - 1).astype(np.float32)
     index = position.astype(np.int64)

@@ -1,4 +1,4 @@
-"""How a photo becomes the inputs of a model: whole, scaled, in tiles, mirrored, cut as Caffe does."""
+"""Turns a photo into a model's inputs: whole, scaled, in tiles, mirrored, or cut as Caffe does."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class View:
     """One input of the model: a whole photo, or a tile of it, at one scale, mirrored or not.
 
     Attributes:
-        pixels: float32 [3, h, w], preprocessed and padded at the bottom and the right; for models that take
-            photos themselves uint8 [h, w, 3].
-        keep: (height, width) of the part that is photo.
-        scaled: (height, width) of the resized photo that the view is a part of.
-        top, left: where the view lies in it.
+        pixels: float32 [3, h, w], preprocessed and padded at the bottom and right; uint8 [h, w, 3] for models
+            that take photos.
+        keep: (height, width) of the view without padding.
+        scaled: (height, width) of the resized photo that the view is cut from.
+        top, left: the view's position in the resized photo.
         flipped: whether the view is mirrored left-right.
     """
 
@@ -44,10 +44,10 @@ class View:
 
 
 class Presentation(typing.Protocol):
-    """What the model sees of a photo, and which pixels its prediction is about."""
+    """Which views of a photo the model sees, and which pixels its prediction covers."""
 
     def views(self, photo: np.ndarray) -> list[View]:
-        """Every input that is made of a photo, uint8 [H, W, 3] BGR."""
+        """Every input made from a photo, uint8 [H, W, 3] BGR."""
         ...
 
     def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,15 +64,15 @@ class WholePhotos:
         return [View(photo, size, size)]
 
     def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
-        """Both as they are."""
+        """Both unchanged."""
         return photo, label
 
 
 class Windows(WholePhotos):
-    """The photo, or overlapping tiles of it, at each of the protocol's scales, mirrored too where it says so.
+    """The photo, or overlapping tiles of it, at each of the protocol's scales, and mirrored if it says so.
 
     Args:
-        preprocess: of a window; its crop is the tile's size where there are tiles.
+        preprocess: prepares a window; with tiles, its crop is the tile's size.
         tile: (height, width) of the tiles, or None for whole photos.
     """
 
@@ -80,7 +80,7 @@ class Windows(WholePhotos):
         self._preprocess, self._protocol, self._tile = preprocess, protocol, tile
 
     def views(self, photo: np.ndarray) -> list[View]:
-        """Scale by scale, from the top left on, each window before its mirror image."""
+        """Scale by scale, starting at the top left, each window before its mirror image."""
         return [view for scale in self._protocol.scales for view in self._at_scale(photo, scale)]
 
     def _at_scale(self, photo: np.ndarray, scale: float) -> Iterator[View]:
@@ -116,10 +116,10 @@ class CaffeCrop:
 
 
 def presentation(protocol: Protocol, preprocess: Preprocess) -> Presentation:
-    """How photos are presented under a protocol.
+    """How a protocol shows photos to the model.
 
     Raises:
-        UsageError: tiles or Caffe's protocol without a size.
+        UsageError: tiles or Caffe's protocol have no size.
     """
     if protocol.name == "whole":
         return Windows(preprocess, protocol, None)
@@ -129,7 +129,7 @@ def presentation(protocol: Protocol, preprocess: Preprocess) -> Presentation:
             f"the protocol {protocol.name} needs a size",
             found="a model without a crop",
             expected="--tile H,W for tiles, --crop H,W for Caffe's protocol",
-            advice="name the size that the net was trained with",
+            advice="give the size that the net was trained with",
         )
     if protocol.name == "tiles":
         return Windows(replace(preprocess, crop=size), protocol, size)
@@ -137,7 +137,7 @@ def presentation(protocol: Protocol, preprocess: Preprocess) -> Presentation:
 
 
 def batches(views: Sequence[View], size: int) -> Iterator[Sequence[View]]:
-    """Runs of neighbours whose pixels have one shape, at most `size` long."""
+    """Runs of up to `size` neighbours whose pixels have the same shape."""
     batch: list[View] = []
     for view in views:
         if batch and (len(batch) == size or view.pixels.shape != batch[0].pixels.shape):
@@ -149,7 +149,7 @@ def batches(views: Sequence[View], size: int) -> Iterator[Sequence[View]]:
 
 
 def stacked(batch: Sequence[View]) -> np.ndarray:
-    """The pixels of views of one shape as one array; those of a single view are not copied."""
+    """The pixels of views of one shape, as one array; a single view is not copied."""
     return np.stack([view.pixels for view in batch]) if len(batch) > 1 else batch[0].pixels[None]
 
 

@@ -1,4 +1,4 @@
-"""Which images of a list a report shows: the worst and the best."""
+"""Chooses the images that a report shows: the worst and the best."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from rlossctl.counts import ClassCounts
 
 
 def image_scores(counts: ClassCounts, of: Sequence[int] | None = None) -> np.ndarray:
-    """The mean IoU of each image over the classes that it has in truth or prediction, [N].
+    """Each image's mean IoU over the classes that occur in its truth or prediction, [N].
 
     Args:
         counts: [N, C].
         of: the classes that count, all by default.
 
     Returns:
-        float64 in 0..1, NaN for images without a scored pixel of these classes.
+        float64 in 0..1; NaN for images without scored pixels of these classes.
     """
     return np.where(counts.truth.sum(axis=1) > 0, counts.mious(of), np.nan)
 
 
 def choose(scores: np.ndarray, count: int) -> list[int]:
-    """Positions of `count` images in the order of the list: half of them the worst, half the best.
+    """Positions of `count` images in the order of the list, half of them the worst and half the best.
 
-    Of an odd number one more is from the worst; equal scores come in the list's order, and images without a
+    An odd count takes one more of the worst. Equal scores keep the order of the list, and images without a
     score are left out.
     """
     order = np.argsort(scores, kind="stable")

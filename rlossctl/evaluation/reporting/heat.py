@@ -1,4 +1,4 @@
-"""The confusion matrix as a heat map of HTML cells, in colours that everybody can tell apart and read."""
+"""The confusion matrix as a heat map of HTML cells, in colours that everybody can read and tell apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from rlossctl.counts import ratio
 
 STEPS = 21
-# From the page's background to one hue: the lightness alone carries the value.
+# From the page's background to one hue: lightness alone shows the value.
 RAMPS = {"light": ((255, 255, 255), (8, 48, 107)), "dark": ((20, 24, 28), (158, 202, 255))}
 _WORST = 8  # confusions listed below the map
 
@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 
 
 def heat_style() -> str:
-    """CSS classes h0 to h20 for both themes: background, and black or white text, whichever reads better."""
+    """CSS classes h0 to h20 for both themes: background, and black or white text, whichever is clearer."""
     light, dark = (list(_rules(theme)) for theme in ("light", "dark"))
     chosen = "\n".join(f':root[data-theme="dark"] {rule}' for rule in dark)
     preferred = "\n".join(f'  :root:not([data-theme="light"]) {rule}' for rule in dark)
@@ -34,13 +34,13 @@ def step_colours(theme: str, step: int) -> tuple[Colour, Colour]:
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """WCAG's contrast ratio of two colours, 1 to 21."""
+    """The WCAG contrast ratio of two colours, 1 to 21."""
     dark, light = sorted((_luminance(one), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
 
 def heat_map(matrix: np.ndarray, names: Sequence[str], title: str) -> str:
-    """A table of the shares of each true class that were predicted as each class, in percent.
+    """A table of how much of each true class was predicted as each class, in percent.
 
     Args:
         matrix: [C, C] counts, truth in rows.
@@ -74,7 +74,7 @@ def _luminance(colour: Colour) -> float:
 
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
-    """Rows that sum to 1; NaN where a class has no pixels."""
+    """Rows that sum to 1; NaN if a class has no pixels."""
     return ratio(matrix, matrix.sum(axis=1, keepdims=True))
 
 
@@ -88,12 +88,12 @@ def _cell(share: float, true: int, guess: int, names: Sequence[str]) -> str:
 
 
 def _largest(matrix: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> str:
-    """The confusions that cost most pixels, as a sentence."""
+    """A sentence with the confusions that cost the most pixels."""
     wrong = np.where(np.eye(len(names), dtype=bool), 0, matrix)
     order = np.argsort(wrong, axis=None)[::-1][:_WORST]
     parts = [
-        f"{escape(names[true])} as {escape(names[guess])} ({100 * shares[true, guess]:.1f} % of it)"
+        f"{escape(names[true])} as {escape(names[guess])} ({100 * shares[true, guess]:.1f} % of the class)"
         for true, guess in zip(*np.unravel_index(order, wrong.shape), strict=True)
         if wrong[true, guess]
     ]
-    return f'<p class="legend">Most pixels are lost to: {", ".join(parts)}.</p>' if parts else ""
+    return f'<p class="legend">Largest confusions: {", ".join(parts)}.</p>' if parts else ""

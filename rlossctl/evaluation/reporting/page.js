@@ -1,5 +1,5 @@
 "use strict";
-// Without this script the page shows everything; with it, images can be filtered and put in order.
+// The page shows everything without this script; with it, images can be filtered and sorted.
 const root = document.documentElement;
 const theme = document.getElementById("theme");
 theme.hidden = false;

@@ -1,4 +1,4 @@
-"""The report's page: one HTML text with styles, script and pictures inside, and no link to anywhere."""
+"""The report's page: one HTML text with styles, script and pictures inside, and without external links."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rlossctl.evaluation.scoring import results
 from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.results import percent
 
-_WIDEST = 420  # pixels of a panel on the page; the PNG files keep the full size
+_WIDEST = 420  # a panel's width on the page, in pixels; the PNG files keep the full size
 _HERE = Path(__file__).parent
-# Nothing is fetched from anywhere, whatever a class is called.
+# The page fetches nothing, whatever a class is called.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-# The key of each of these scores in results.means; others are in the JSON beside the page.
+# Keys of the scores in results.means that the page shows; the JSON beside the page has the rest.
 _SUMMARY = ("miou", "mdice", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_miou")
 _PER_CLASS = {
     "dice": "Dice",
@@ -41,10 +41,10 @@ class Example:
 
     Attributes:
         index: its place in the list, from 0.
-        name: what to call it.
-        rows: captioned RGB panels.
+        name: its name on the page.
+        rows: RGB panels with captions.
         classes: the class ids that occur in it.
-        scores: image-wise IoU by model, NaN where it has none.
+        scores: image-wise IoU by model, NaN if undefined.
     """
 
     index: int
@@ -101,14 +101,14 @@ def _summary(evaluations: Mapping[str, Evaluation]) -> str:
         )
     heads = ("model", *(results.MEANS[key] for key in keys), "images", "seconds")
     note = (
-        "Percent, over all scored pixels of the set; image-wise: the mean of the images' own. Classes that "
-        "neither labels nor predictions hold are left out of means."
+        "In percent, over all scored pixels of the set; image-wise: the mean over single images. Means leave "
+        "out classes that occur neither in labels nor in predictions."
     )
     return f"<h2>Summary</h2>\n{_table(note, heads, rows)}\n{_ways(evaluations)}"
 
 
 def _ways(evaluations: Mapping[str, Evaluation]) -> str:
-    """How the models were run, once for all that were run alike."""
+    """How the models were run; models that were run alike share one entry."""
     ways: dict[str, list[str]] = {}
     for name, entry in evaluations.items():
         texts = {
@@ -145,7 +145,8 @@ def _per_class(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> s
             f"<td>{scores[0][index].pixels:,}</td></tr>"
         )
     heads = ("class", *titles, *more.values(), "labelled pixels")
-    return f"<h2>IoU of each class</h2>\n{_table('Percent, over all scored pixels of the set.', heads, rows)}"
+    note = "In percent, over all scored pixels of the set."
+    return f"<h2>IoU of each class</h2>\n{_table(note, heads, rows)}"
 
 
 def _confusion(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> str:
@@ -157,8 +158,8 @@ def _confusion(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> s
     if not maps:
         return ""
     return (
-        '<h2>Confusion</h2>\n<p class="legend">Of each true class (row) the percentage that was predicted as '
-        f'each class (column).</p>\n<div class="maps">{"".join(maps)}</div>'
+        '<h2>Confusion</h2>\n<p class="legend">How much of each true class (row) was predicted as each class '
+        f'(column), in percent.</p>\n<div class="maps">{"".join(maps)}</div>'
     )
 
 
@@ -172,12 +173,12 @@ def _table(note: str, heads: Sequence[str], rows: Sequence[str]) -> str:
 
 def _score_cell(values: Sequence[float | None], index: int, bar: bool = False) -> str:
     value = values[index]
-    shown = [round(entry, 4) for entry in values if entry is not None]  # of two equal figures none is better
+    shown = [round(entry, 4) for entry in values if entry is not None]  # figures that look equal are equal
     best = value is not None and round(value, 4) == max(shown) > min(shown)
     classes = [name for name, wanted in (("bar", bar), ("best", best)) if wanted]
     share = f' style="--share:{100 * (value or 0):.1f}%"' if bar else ""
     name = f' class="{" ".join(classes)}"' if classes else ""
-    # The best of a row is bold; who cannot see that hears it.
+    # The best of a row is bold; screen readers say so.
     return f"<td{name}{share}>{percent(value)}{'<span class=unseen> (best)</span>' if best else ''}</td>"
 
 
@@ -192,9 +193,9 @@ def _examples(examples: Sequence[Example], models: Sequence[str], names: Sequenc
     articles = "\n".join(_example(example, names) for example in examples)
     return (
         '<h2 id="images" tabindex="-1">Images</h2>\n'
-        "<p>Those with the lowest and the highest image-wise IoU"
+        "<p>The images with the lowest and the highest image-wise IoU"
         f"{f' of {escape(models[0])}' if len(models) > 1 else ''}.</p>\n{_error_legend()}"
-        '<div id="controls" class="controls" hidden><label>With the class '
+        '<div id="controls" class="controls" hidden><label>Contains class '
         f'<select id="class"><option value="">any</option>{classes}</select></label>'
         f'<label>Order <select id="order">{orders}<option value="list">as in the list</option></select>'
         "</label>"

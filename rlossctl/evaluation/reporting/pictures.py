@@ -1,4 +1,4 @@
-"""Where a prediction is wrong, as a picture."""
+"""A picture of where a prediction is wrong."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from rlossctl.data.drawing import blend, grey
 
-# Vermilion, which people with any colour vision tell from the grey of the rest.
+# Vermilion: people with any colour vision can tell it from the grey of the rest.
 WRONG = (213, 94, 0)
 RIGHT = (86, 130, 160)
 
 
 def error_map(photo: np.ndarray, truth: np.ndarray, prediction: np.ndarray, ignore: int = 255) -> np.ndarray:
-    """Wrong pixels in vermilion, right ones in dim blue, ignored ones left light, over the grey photo.
+    """The grey photo with wrong pixels in vermilion, right ones in dim blue and ignored ones light.
 
     Returns:
         uint8 [H, W, 3] RGB.

@@ -23,23 +23,23 @@ from rlossctl.files import atomic_write, make_folder
 def write_report(
     folder: str | Path, evaluations: Mapping[str, Evaluation], title: str = "Evaluation"
 ) -> Path:
-    """Writes what one or several models did on the same list.
+    """Writes a report on one or more models on the same list.
 
-    The folder gets `index.html` (everything inside it, readable from file:// without a network),
+    The folder gets `index.html` (self-contained, so it opens from file:// without a network),
     `results.json`, `images/NAME.png` (photo, truth and each model's prediction and errors side by side) and
-    `predictions/MODEL/NAME.png` (palette PNGs whose pixel values are class ids). Pictures are those that
-    the evaluations kept.
+    `predictions/MODEL/NAME.png` (palette PNGs whose pixel values are class ids). The pictures are the ones
+    that the evaluations kept.
 
     Args:
-        folder: made where it does not exist; files of an earlier report with the same names are replaced.
+        folder: created if missing; files of an earlier report with the same names are replaced.
         evaluations: model name -> its evaluation.
-        title: heading of the page.
+        title: the page's heading.
 
     Returns:
         The path of index.html.
 
     Raises:
-        UsageError: the evaluations are of different classes or kept different images.
+        UsageError: the evaluations have different classes or kept different images.
         RlossError: the folder cannot be written.
     """
     _check_same(evaluations)
@@ -54,7 +54,7 @@ def write_report(
 
 
 def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[Example]:
-    """Writes the files of each kept image, and yields what the page shows of it."""
+    """Writes the files of each kept image, and yields its entry on the page."""
     first = next(iter(evaluations.values()))
     scores = {model: image_scores(entry.counts, entry.interest) for model, entry in evaluations.items()}
     for index, name in enumerate(_picture_names(first.pictures)):
@@ -79,7 +79,7 @@ def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[E
 def _panels(
     pictures: Mapping[str, Picture], right: Mapping[str, float | None], ignore: int
 ) -> list[list[Panel]]:
-    """Photo, truth, prediction, errors in a row; with several models a second row for truth and errors.
+    """One row: photo, truth, prediction, errors. With several models, truth and errors get a second row.
 
     Args:
         right: each model's pixel accuracy on the image.
@@ -100,7 +100,7 @@ def _panels(
 
 
 def _classes_in(pictures: Mapping[str, Picture], evaluation: Evaluation) -> list[int]:
-    """Ids that occur in the truth or in any prediction of an image, for its legend."""
+    """Ids that occur in an image's truth or in any prediction of it, for its legend."""
     ids: set[int] = set()
     for picture in pictures.values():
         ids.update(np.unique(picture.truth).tolist(), np.unique(picture.prediction).tolist())
@@ -108,7 +108,7 @@ def _classes_in(pictures: Mapping[str, Picture], evaluation: Evaluation) -> list
 
 
 def _picture_names(pictures: list[Picture]) -> list[str]:
-    """File names without folder and suffix; made distinct by a number where two are equal."""
+    """File names without folder and suffix; a number keeps equal ones apart."""
     names: list[str] = []
     for index, picture in enumerate(pictures):
         stem = _file_name(Path(picture.name).stem)
@@ -130,8 +130,8 @@ def _check_same(evaluations: Mapping[str, Evaluation]) -> None:
             raise UsageError(
                 "the models cannot be shown on one page",
                 where=name,
-                found="other classes or other images than the first model's",
-                expected="evaluations over the same list with the same classes",
+                found="classes or images that differ from the first model's",
+                expected="evaluations on the same list with the same classes",
                 advice="evaluate them on one list, or write a report for each",
             )
     if len({_file_name(name) for name in evaluations}) != len(evaluations):

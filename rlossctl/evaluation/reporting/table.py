@@ -1,4 +1,4 @@
-"""The results as text for a terminal."""
+"""Results as text for a terminal."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rlossctl.words import counted
 
 
 def format_header(opened: OpenedModel, predictor: Predictor, listing: Listed) -> str:
-    """What is evaluated, by what, how images are prepared and predicted, and on which list."""
+    """The model, what runs it, how it prepares and predicts images, and the list."""
     below = f", below {opened.images.root}" if opened.images.root else ""
-    turned = ", photos turned upright as EXIF says" if listing.upright else ""
+    turned = ", photos turned upright, as EXIF says" if listing.upright else ""
     listed = f"{opened.images.file} ({counted(len(listing.samples), 'image')}{below}{turned})"
     return f"{format_run(opened, predictor)}\nlist     {listed}"
 
 
 def format_run(opened: OpenedModel, predictor: Predictor) -> str:
-    """What runs, by what, how images are prepared and predicted."""
+    """The model, what runs it, and how it prepares and predicts images."""
     preprocess = predictor.preprocess
     warning = calibration_note(predictor.rule, opened.runner.losses)
     notes = (*opened.notes, *([warning] if warning else []))
@@ -42,11 +42,11 @@ def format_run(opened: OpenedModel, predictor: Predictor) -> str:
 
 
 def format_warnings(evaluation: Evaluation) -> str:
-    """Reasons to doubt the scores, one a line; "" where there are none."""
+    """Reasons to doubt the scores, one per line; "" if there are none."""
     lines = [f"warning  {kind}: {found}" for kind, found, _ in evaluation.warnings]
     if evaluation.skipped:
         out, left = counted(len(evaluation.skipped), "image"), counted(evaluation.images, "image")
-        lines.append(f"warning  {out} left out, the scores are over {left}:")
+        lines.append(f"warning  {out} left out; the scores are for {left}:")
         lines += [f"         {name}: {why}" for name, why in evaluation.skipped.items()]
     return "\n".join(lines)
 
@@ -86,12 +86,12 @@ def format_table(evaluation: Evaluation, metric: str = "standard") -> str:
 def format_comparison(
     evaluations: Mapping[str, Evaluation], differences: Mapping[str, Difference | None]
 ) -> str:
-    """Several models side by side: one line each, with the difference of mIoU to the first one's."""
+    """Several models, one line each, with the difference of its mIoU from the first one's."""
     width = max(len("model"), *map(len, evaluations))
     keys = ("miou", "mean_accuracy", "pixel_accuracy", "miou_images")
     titles = "  ".join(f"{results.MEANS[key]:>15}" for key in keys)
     first = next(iter(evaluations))
-    lines = [f"{'model':<{width}}  {titles}  mIoU minus that of {first}: 95 % interval"]
+    lines = [f"{'model':<{width}}  {titles}  mIoU minus {first}'s: 95 % interval"]
     for name, evaluation in evaluations.items():
         values = results.means(evaluation).by_key()
         cells = "  ".join(f"{percent(values.get(key)):>15}" for key in keys)
@@ -107,11 +107,11 @@ def format_speed(evaluation: Evaluation) -> str:
 
 
 def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
-    """One line that says how photos are presented."""
+    """One line on how photos are shown to the model."""
     parts = {
         "whole": "whole images, scored at their own size",
-        "caffe": "Caffe's: padded to the crop, cut to its centre, and so is the label",
-        "tiles": "tiles of {}x{}, at least {:.0%} shared".format(
+        "caffe": "Caffe's: photo and label padded to the crop and cut to its centre",
+        "tiles": "tiles of {}x{}, overlapping by at least {:.0%}".format(
             *(protocol.tile or (preprocess and preprocess.crop) or (0, 0)), protocol.overlap
         ),
     }
@@ -119,7 +119,7 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
     if protocol.scales != (1.0,):
         text.append(f"scales {', '.join(f'{scale:g}' for scale in protocol.scales)}")
     if protocol.flip:
-        text.append("mirrored too")
+        text.append("also mirrored")
     if protocol.activation == "none":
         text.append("the model gives probabilities")
     if protocol.activation == "sigmoid":
@@ -136,7 +136,7 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
 
 
 def describe_rule(rule: Rule) -> str:
-    """One line that says how probabilities become a prediction."""
+    """One line on how probabilities become a prediction."""
     text: list[str] = [rule.name]
     if rule.name == "threshold":
         text.append(f"at {rule.threshold:g}")
@@ -154,7 +154,7 @@ def describe_rule(rule: Rule) -> str:
 
 
 def describe_preprocess(preprocess: Preprocess | None) -> str:
-    """One line that says how images become input."""
+    """One line on how images become input."""
     if preprocess is None:
         return "photos, which the model prepares itself"
     mean = ", ".join(f"{value:g}" for value in preprocess.mean_bgr)

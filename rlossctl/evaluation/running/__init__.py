@@ -1,1 +1,1 @@
-"""Running models on photos: ONNX Runtime, PyTorch, and reading photos ahead of them."""
+"""Runs models on photos with ONNX Runtime or PyTorch, and reads photos ahead of them."""

@@ -1,18 +1,18 @@
-"""What a model's answers must be, wherever they are computed."""
+"""Checks of a model's answers, wherever they are computed."""
 
 from __future__ import annotations
 
 from rlossctl.errors import NetError
 
 VOID = 255  # the label of a pixel that got no class
-MOST_CLASSES = 255  # labels are bytes, and VOID is none of the classes
+MOST_CLASSES = 255  # labels are bytes, and VOID is not a class
 
 
 def check_scores(shape: tuple[int, ...], count: int, classes: int) -> None:
-    """Raises NetError unless `shape` is that of scores of so many images and classes."""
+    """Raises NetError unless scores for `count` images and `classes` classes have this shape."""
     if shape[:2] != (count, classes):
         raise NetError(
-            "the model gives another number of scores than it has classes",
+            "the model's number of scores differs from its number of classes",
             found=f"scores of shape {shape}",
             expected=f"shape ({count}, {classes}, h, w)",
             advice="check which blob holds the scores, and the number of classes",
@@ -20,13 +20,13 @@ def check_scores(shape: tuple[int, ...], count: int, classes: int) -> None:
 
 
 class NotNumbers(NetError):
-    """Scores that are NaN."""
+    """The scores are NaN."""
 
 
 def not_numbers() -> NotNumbers:
     """The error for scores that are NaN."""
     return NotNumbers(
         "the model's scores are not numbers (NaN)",
-        advice="run rlossctl inspect on the weights, which names blobs that are not finite (the training may "
-        "have diverged); if they are finite, check the preprocessing",
+        advice="run rlossctl inspect on the weights, which lists blobs that are not finite (the training may "
+        "have diverged); if all are finite, check the preprocessing",
     )

@@ -1,4 +1,4 @@
-"""ONNX Runtime on a GPU, with its input and its scores in torch's memory there."""
+"""ONNX Runtime on a GPU, with its input and scores in torch tensors on the same GPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rlossctl.evaluation.running.sessions import Session
 
 
 def on_gpu(model: Session) -> OnnxRunner:
-    """The runner for a session on a GPU: a BoundRunner where torch reaches the same GPU.
+    """The runner for a session on a GPU: a BoundRunner if torch reaches the same GPU.
 
-    Elsewhere scores are copied, and classes taken and counted on the CPU; `backend` says which.
+    If not, scores are copied to the CPU, and classes are taken and counted there; `backend` says so.
     """
     if model.gpu is not None and model.gpu < torch.cuda.device_count():
         return BoundRunner(model, torch.device("cuda", model.gpu))
@@ -25,12 +25,12 @@ def on_gpu(model: Session) -> OnnxRunner:
 class BoundRunner(OnDevice, OnnxRunner):
     """`OnnxRunner` whose session reads and writes torch tensors on its own device.
 
-    Both buffers serve all batches of one size. When a size is new, ONNX Runtime allocates the scores once,
-    since their size is not known before.
+    Both buffers serve all batches of one size. For a new size, ONNX Runtime allocates the scores once, since
+    their size is not known in advance.
 
     Args:
-        model: an opened file that gives scores.
-        device: the session's device as torch calls it; "cpu" for a session on the CPU.
+        model: an open file that gives scores.
+        device: torch's name for the session's device; "cpu" for a session on the CPU.
     """
 
     def __init__(self, model: Session, device: torch.device) -> None:
@@ -47,7 +47,7 @@ class BoundRunner(OnDevice, OnnxRunner):
         with self._session.failing(shape):
             if batch is not self._bound:
                 self._bind(batch)
-            if self.device.type == "cuda":  # the session has a stream of its own
+            if self.device.type == "cuda":  # the session has its own stream
                 torch.cuda.current_stream(self.device).synchronize()
             self._session.session.run_with_iobinding(self._binding)
             self._binding.synchronize_outputs()
@@ -63,7 +63,7 @@ class BoundRunner(OnDevice, OnnxRunner):
         self._bound, self._answer = batch, None
 
     def _keep_answer(self) -> torch.Tensor:
-        """The first scores of a size, in a tensor that the session writes to from now on."""
+        """The first scores of a new size, in a tensor that the session writes to from now on."""
         (first,) = self._binding.copy_outputs_to_cpu()
         answer = torch.from_numpy(first).to(self.device, copy=True)
         place, number = self.device.type, self.device.index or 0

@@ -1,4 +1,4 @@
-"""Work done ahead of the model and handed out in order, and where pictures are decoded."""
+"""Runs work ahead of the model and hands it out in order; decides where pictures are decoded."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ Call = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Decoding:
-    """Who decodes and prepares pictures beside the model.
+    """Who decodes and prepares pictures while the model runs.
 
     Attributes:
-        workers: how many threads do; 2 by default, see benchmarks/evaluation.py.
-        decoders: "processes" has as many processes decode for them; see `decoding`.
+        workers: how many threads; 2 by default, see benchmarks/evaluation.py.
+        decoders: "processes" adds as many processes, which decode for the threads; see `decoding`.
     """
 
     workers: int = 2
     decoders: Decoders = "threads"
 
     def started(self) -> contextlib.AbstractContextManager[Call]:
-        """`decoding` of this many."""
+        """Starts `decoding` with these settings."""
         return decoding(self.decoders, self.workers)
 
 
 def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R]:
-    """Yields `work(job)` of every job in order, while `workers` threads work on the next ones.
+    """Yields `work(job)` for every job in order, while `workers` threads work on the next ones.
 
-    What was begun is finished before an error leaves: files that `work` writes are not lost by a later job.
+    Work that has begun is finished before an error is raised, so a failing job never costs the files that
+    `work` writes for earlier ones.
 
     Raises:
         Exception: whatever `work` or `jobs` raises, when its turn comes.
@@ -57,17 +58,17 @@ def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R
 
 @contextlib.contextmanager
 def decoding(decoders: Decoders, workers: int) -> Iterator[Call]:
-    """Gives `call(function, *arguments)`, by which the threads of `ahead` have something decoded.
+    """Gives `call(function, *arguments)`, which the threads of `ahead` use to decode.
 
     Args:
-        decoders: "threads" decodes in the calling thread: Pillow's decoders and numpy leave the interpreter
-            lock, so that two threads read twice what one does, and nothing is copied. "processes" decodes in
-            `workers` processes, which send the decoded bytes: for so many cores that the lock itself becomes
-            the limit.
+        decoders: "threads" decodes in the calling thread. Pillow's decoders and numpy release the interpreter
+            lock, so two threads read twice as much as one, and nothing is copied. "processes" decodes in
+            `workers` processes, which send the decoded bytes. It is for machines with so many cores that the
+            lock becomes the limit.
 
     Raises:
-        UsageError: there are no such decoders.
-        RlossError: a process has ended before its time.
+        UsageError: `decoders` is unknown.
+        RlossError: a process ended unexpectedly.
     """
     if decoders not in DECODERS:
         raise UsageError("unknown decoders", found=decoders, expected=" or ".join(DECODERS))

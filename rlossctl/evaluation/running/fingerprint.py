@@ -1,4 +1,4 @@
-"""What tells one model from another, whatever its files are called."""
+"""A hash that identifies a model, whatever its files are called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 
 def hash_files(files: Iterable[str | os.PathLike[str]], settings: Mapping[str, object] | None = None) -> str:
-    """SHA-256 over the content of files and over settings."""
+    """SHA-256 of the content of files and of settings."""
     digest = hashlib.sha256(json.dumps(settings or {}, sort_keys=True, default=str).encode())
     for name in files:
         with open(name, "rb") as file:

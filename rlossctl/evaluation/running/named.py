@@ -1,4 +1,4 @@
-"""The models that a command line names: ONNX files, and prototxts followed by their weights."""
+"""The models named on a command line: ONNX files, and prototxts followed by their weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rlossctl.weights import kinds
 
 @dataclass(frozen=True)
 class Named:
-    """A model as the command line names it: an ONNX file, or a prototxt with weights.
+    """A model as named on the command line: an ONNX file, or a prototxt with weights.
 
     Attributes:
-        name: what to call it; "" calls it by its file's name without folder and suffix.
-        model: a file; `.onnx` is run by ONNX Runtime, anything else is read as a prototxt.
-        weights: of the prototxt.
+        name: what to call it; "" means the file's name without folder and suffix.
+        model: a file; ONNX Runtime runs `.onnx`, anything else is read as a prototxt.
+        weights: the prototxt's weights.
         placeholders: values for the prototxt.
-        dialect: whose Caffe the prototxt is for.
+        dialect: the Caffe fork that the prototxt is for.
         allow_missing: whether the weights may lack layers of the prototxt.
     """
 
@@ -40,10 +40,10 @@ class Named:
 def with_settings(
     models: Sequence[Named], placeholders: Mapping[str, object], dialect: str, allow_missing: bool = False
 ) -> list[Named]:
-    """The models with what the command line says about prototxts.
+    """The models with the command line's settings for prototxts.
 
-    Placeholders beside ONNX files only are a mistake, which `open_model` names; beside a prototxt they are
-    the prototxt's.
+    Placeholders belong to prototxts. If all models are ONNX files, placeholders are a mistake, which
+    `open_model` reports.
     """
     prototxts = [model for model in models if model.weights] or models
     changes = {model.name: placeholders for model in prototxts}
@@ -59,14 +59,14 @@ def with_settings(
 
 
 def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) -> list[Named]:
-    """What the arguments of a command name: ONNX files, and prototxts followed by one or more weights.
+    """The models in a command's arguments: ONNX files, and prototxts followed by one or more weights.
 
-    Several weights after one prototxt are several models. A model is called by its file's name without
-    suffix, by that of the weights where a prototxt has several, and with its folder where two would share
-    a name.
+    Several weights after one prototxt are several models. A model is named after its file, without the
+    suffix. If a prototxt has several weights, each model is named after its weights. If two names would be
+    the same, they include the folder.
 
     Args:
-        names: call them so instead, in this order.
+        names: use these names instead, in this order.
 
     Raises:
         UsageError: weights without a prototxt, a prototxt without weights, or names that do not fit.
@@ -88,18 +88,20 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
         else:
             after_onnx = bool(models)
             raise UsageError(
-                "an ONNX file is complete" if after_onnx else "this is neither an ONNX file nor a prototxt",
+                "an ONNX file has its weights inside"
+                if after_onnx
+                else "neither an ONNX file nor a prototxt",
                 where=argument,
                 found="weights without a prototxt before them",
                 expected="NET.onnx, or NET.prototxt followed by its weights",
-                advice="name the prototxt before its weights, or leave them out",
+                advice="name the prototxt before its weights, or leave the weights out",
             )
     _check_used(prototxt, used)
     return _name(models, names)
 
 
 def split_weights(model: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The weights of a model that is a prototxt, and the rest of the arguments behind it.
+    """The weights (if the model is a prototxt), and the rest of the arguments after the model.
 
     Raises:
         UsageError: nothing is left.
@@ -108,7 +110,7 @@ def split_weights(model: str, arguments: Sequence[str]) -> tuple[str | None, lis
         return None, list(arguments)
     if len(arguments) < 2:
         raise UsageError(
-            "weights and photos are needed behind a prototxt",
+            "weights and photos must follow a prototxt",
             where=model,
             found=", ".join(arguments),
             expected="PROTOTXT WEIGHTS INPUT...",
@@ -143,5 +145,5 @@ def _name(models: list[Named], names: Sequence[str] | None) -> list[Named]:
     if len(set(called)) < len(called):
         called = [str(Path(model.weights or model.model).with_suffix("")) for model in models]
     if len(set(called)) < len(called):
-        raise UsageError("two models are the same", found=", ".join(called), advice="name each once")
+        raise UsageError("two models are the same", found=", ".join(called), advice="name each model once")
     return [dataclasses.replace(model, name=name) for model, name in zip(models, called, strict=True)]

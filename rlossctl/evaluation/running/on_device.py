@@ -1,6 +1,6 @@
-"""Scores that stay where they were computed: the best class is taken there, with torch.
+"""Scores that stay on the device: torch takes the best class there.
 
-What crosses over are the images, each once to its place in a buffer that batches of equal size share.
+Only the images are copied, each once, to its place in a buffer that all batches of one size share.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ class OnDevice:
         self._buffer = torch.empty(0, device=device)
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to float32 [N, C, h, w], the caller's own."""
+        """Float32 [N, 3, H, W] to float32 [N, C, h, w], which the caller may keep."""
         return self._run(list(batch)).to("cpu", copy=True).numpy()
 
     @torch.inference_mode()
     def best_classes(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """The class of greatest score of every pixel, on the device.
+        """The class with the greatest score at every pixel, on the device.
 
         Args:
             images: N of one size, float32 [3, H, W] each.
 
         Returns:
-            uint8 [N, H, W]: what `rules.best_class` gives of the enlarged scores; VOID where one is NaN.
+            uint8 [N, H, W]: what `rules.best_class` gives for the upsampled scores; VOID if any is NaN.
         """
         return best_classes(self._run(images), images[0].shape[1:])
 
     @torch.inference_mode()
     def scores_and_classes(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
-        """What `scores` and `best_classes` give, from one pass."""
+        """The results of `scores` and `best_classes`, from one pass."""
         scores = self._run(images)
         labels = best_classes(scores, images[0].shape[1:])
         return scores.to("cpu", copy=True).numpy(), labels
@@ -68,13 +68,13 @@ class OnDevice:
 
 
 def best_classes(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """`OnDevice.best_classes` of scores [N, C, h, w]; torch's own argmax takes the first of equal scores."""
+    """`OnDevice.best_classes` for scores [N, C, h, w]; torch's own argmax takes the first of equal scores."""
     if scores.shape[2:] != size:
         scores = nn.functional.interpolate(scores, size, mode="bilinear", align_corners=True)
     best = scores[:, 0].clone()
     labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
     for index in range(1, scores.shape[1]):
-        # Ids only grow, so a maximum puts the winner's in (see `rules.best_class`).
+        # Ids only grow, so the maximum writes the winner's id (see `rules.best_class`).
         wins = (scores[:, index] >= best).to(torch.uint8)
         torch.maximum(labels, wins.mul_(index), out=labels)
         torch.maximum(best, scores[:, index], out=best)

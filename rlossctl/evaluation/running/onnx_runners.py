@@ -1,4 +1,4 @@
-"""ONNX files as runners: ONNX Runtime behind the interfaces of `runners`."""
+"""Runners for ONNX files: ONNX Runtime behind the interfaces in `runners`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OnnxRunner:
     names in their metadata.
 
     Args:
-        path: the file, or a model that `open_onnx` has opened.
+        path: the file, or a session that `open_onnx` has opened.
         device: as for `open_onnx`.
     """
 
@@ -48,8 +48,9 @@ class OnnxRunner:
 class OnnxLabelRunner:
     """A model that gives class ids, [N, h, w], whole numbers; see `open_model.open_onnx`.
 
-    Its input is photos, uint8 [N, H, W, 3], red first where its metadata says that the preprocessing is
-    inside, else blue first; or a float image [N, 3, H, W], which the metadata say how to make.
+    Its input is either photos, uint8 [N, H, W, 3], or a float image [N, 3, H, W]. Photos are red first if the
+    metadata says that the model does the preprocessing, else blue first. For a float image, the metadata says
+    how to prepare it.
     """
 
     def __init__(self, model: Session) -> None:
@@ -72,7 +73,7 @@ class OnnxLabelRunner:
             self._preprocess = card.preprocess if card else None
             if self._preprocess is None:
                 raise _no_such_blob(
-                    model.path, "input", inputs, "photos, or metadata that say how to make its input of them"
+                    model.path, "input", inputs, "photos, or metadata that says how to prepare its input"
                 )
         self.backend = model.backend
         self.classes: list[str] | None = card.classes if card else None
@@ -83,7 +84,7 @@ class OnnxLabelRunner:
         """Photos uint8 [N, H, W, 3], blue first, to uint8 [N, H, W].
 
         Raises:
-            NetError: a photo larger than the model takes, ids that do not fit, or as for `OnnxRunner.scores`.
+            NetError: a photo is larger than the model takes, ids do not fit, or as for `OnnxRunner.scores`.
         """
         height, width = batch.shape[1:3]
         if self._largest and (height > self._largest[0] or width > self._largest[1]):
@@ -91,14 +92,14 @@ class OnnxLabelRunner:
                 "the photo is larger than the model takes",
                 where=self._session.path,
                 found=f"{width} x {height}",
-                expected=f"at most {self._largest[1]} x {self._largest[0]}, at which the net inside is fixed",
+                expected=f"at most {self._largest[1]} x {self._largest[0]}, the fixed size of the net inside",
                 advice="make the photo smaller, or convert the net with a larger input",
             )
         ids = self._session.run(self._input, self._output, self._prepared(batch))
         ids = ids[:, : batch.shape[1], : batch.shape[2]]  # without the padding
         if ids.shape != batch.shape[:3] or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
             raise NetError(
-                "the model's answer is no map of class ids",
+                "the model's answer is not a map of class ids",
                 where=self._session.path,
                 found=f"shape {ids.shape}" + (f", ids {ids.min()}..{ids.max()}" if ids.size else ""),
                 expected=f"shape {batch.shape[:3]}, ids 0..{self.num_classes - 1}",
@@ -131,11 +132,11 @@ def _score_output(session: Any, name: str | None, path: Path) -> Any:
 
 def _no_such_blob(path: Path, kind: str, found: list[Any], expected: str) -> NetError:
     return NetError(
-        f"the model's {kind}s are not those of a segmentation net",
+        f"a segmentation net does not have such {kind}s",
         where=path,
         found=", ".join(f"{entry.name} {entry.type}{entry.shape}" for entry in found),
         expected=expected,
-        advice="convert the net with `rlossctl convert`, which leaves the data layer and the metrics out",
+        advice="convert the net with `rlossctl convert`, which leaves out the data layer and the metrics",
     )
 
 

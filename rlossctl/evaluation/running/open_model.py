@@ -1,4 +1,4 @@
-"""From what a user names (a model, a list, overrides) to what `evaluate` takes."""
+"""Opens what a user names (a model, a list, overrides) for `evaluate`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from rlossctl.evaluation.running.runners import LabelRunner, Runner
 from rlossctl.evaluation.running.sessions import Session
 from rlossctl.weights.finite import NotFinite, describe
 
-_WHOLE = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
+_INTEGERS = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """A list file of images and labels, as far as a user names it.
+    """A list file of images and labels; what the user does not name is None.
 
     Attributes:
-        file: the list's name, or None where nobody names one.
-        root: put before the list's names, or None for what the model's data layer says.
-        label_dir: folder of the labels below the root, for lists of bare VOC ids; None looks for it.
-        limit: take only so many images, or None for all.
+        file: the list's name, or None if nobody names one.
+        root: put before the list's names; None takes it from the model's data layer.
+        label_dir: the labels' folder below the root, for lists of bare VOC ids; None looks for it.
+        limit: take only this many images; None takes all.
     """
 
     file: str | None = None
@@ -47,11 +47,11 @@ class ImageList:
 
 @dataclass(frozen=True)
 class PreprocessOverrides:
-    """What a user says about preprocessing, in place of what the model says; None leaves the model's.
+    """The user's preprocessing, which replaces the model's; None keeps the model's.
 
     Attributes:
         mean: of blue, green and red, 0 to 255.
-        scale: what values are multiplied by after the mean.
+        scale: the factor applied after the mean is subtracted.
         rgb: feed red first.
         crop: (height, width) to pad images to.
     """
@@ -62,7 +62,7 @@ class PreprocessOverrides:
     crop: tuple[int, int] | None = None
 
     def apply(self, base: Preprocess | None) -> Preprocess | None:
-        """The model's preprocessing with this in place; None where neither says a mean."""
+        """The model's preprocessing with these changes; None if neither has a mean."""
         if base is None and self.mean is None:
             return None
         changes: dict[str, Any] = {"mean_bgr": self.mean and tuple(self.mean), "scale": self.scale}
@@ -78,9 +78,9 @@ class OpenedModel:
     Attributes:
         name: what to call the model.
         fingerprint: a hash of the model's content, for a state file.
-        images: the list and the folder of its names, as the caller or else the data layer says.
+        images: the list and its root, from the caller or else from the data layer.
         notes: sentences that the user should read.
-        warnings: reasons to doubt the result, to stand above it.
+        warnings: reasons to doubt the result, to print above it.
         upright: whether the data layer turns photos as their EXIF orientation says.
     """
 
@@ -94,7 +94,7 @@ class OpenedModel:
 
     @property
     def preprocess(self) -> Preprocess | None:
-        """How the model says that images are prepared; None where it does not, or prepares them itself."""
+        """How to prepare images, as the model says; None if it does not say, or prepares them itself."""
         return None if isinstance(self.runner, LabelRunner) else self.runner.preprocess
 
 
@@ -103,12 +103,12 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
 
     Args:
         device: auto, cpu, cuda or cuda:N.
-        images: the list; what it leaves open is taken from the prototxt's data layer, and a list must be
-            named here or there. None needs no list.
+        images: the list; anything unset comes from the prototxt's data layer, and one of the two must name a
+            list. None if no list is needed.
 
     Raises:
         UsageError: weights are missing or too many, or no list is named.
-        RlossError: whatever is wrong with the files.
+        RlossError: something is wrong with the files.
     """
     open_it = _open_onnx if named.is_onnx else _open_prototxt
     opened = open_it(named, device, images or ImageList())
@@ -124,9 +124,9 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
 
 @contextlib.contextmanager
 def naming_weights(named: Named) -> Iterator[None]:
-    """Adds to the error for scores that are NaN which weights of an ONNX file are not finite.
+    """If scores are NaN, the error inside this context names an ONNX file's weights that are not finite.
 
-    Those of a prototxt are looked at before; an ONNX file may rightly hold infinity, as a mask.
+    A prototxt's weights are checked earlier. An ONNX file may contain infinity on purpose, as a mask.
     """
     try:
         yield
@@ -139,8 +139,7 @@ def naming_weights(named: Named) -> Iterator[None]:
             where=named.model,
             found=f"weights that are not finite numbers: {describe(found)}",
             expected="finite numbers",
-            advice="convert the weights of an earlier snapshot: the training diverged after it, or this file "
-            "is damaged",
+            advice="convert an earlier snapshot: the training diverged after it, or this file is damaged",
         ) from error
 
 
@@ -151,17 +150,17 @@ def _not_finite(path: Path) -> list[NotFinite]:
 
 
 def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner | OnnxLabelRunner:
-    """The runner for an ONNX file: OnnxLabelRunner where it gives whole numbers, else OnnxRunner.
+    """The runner for an ONNX file: OnnxLabelRunner if it gives whole numbers, else OnnxRunner.
 
     Args:
-        device: "cpu", "cuda", "cuda:1", "tensorrt", "tensorrt:1", or "auto" (CUDA where it works, else the
-            CPU, and why is said).
+        device: "cpu", "cuda", "cuda:1", "tensorrt", "tensorrt:1", or "auto" (CUDA if it works, else the CPU;
+            `backend` says why).
 
     Raises:
-        NetError: the file is no usable model, or the device was asked for and not obtained.
+        NetError: the file is not a usable model, or the requested device is not available.
     """
     model = Session(Path(path), device)
-    if any(entry.type in _WHOLE for entry in model.session.get_outputs()):
+    if any(entry.type in _INTEGERS for entry in model.session.get_outputs()):
         return OnnxLabelRunner(model)
     if model.gpu is not None:
         from rlossctl.evaluation.running.bound_runner import on_gpu
@@ -173,7 +172,7 @@ def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner 
 def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
     if named.weights or named.placeholders:
         raise UsageError(
-            "an ONNX file is complete",
+            "an ONNX file has its weights and settings inside",
             where=named.model,
             found=f"weights {named.weights}" if named.weights else "--set",
             expected="the ONNX file alone",
@@ -211,13 +210,13 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
     warning = coverage.warning(runner.layers)
     source = image_source(net)
     if source is not None and net.param.state.phase != Phase.TRAIN:
-        # A training net's list is never taken without being named: its scores would mean nothing.
+        # A training net's list must be named: scores on training images would mean nothing.
         images = dataclasses.replace(
             images,
             file=source.source if images.file is None else images.file,
             root=source.root if images.root is None else images.root,
         )
-    # The net as it is after placeholders and phase rules, whatever file it came from.
+    # The net after placeholders and phase rules, whatever file it came from.
     fingerprint = hash_files([weights], {"net": str(net.param), "dialect": named.dialect})
     return OpenedModel(
         _called(named),
@@ -235,14 +234,14 @@ def _called(named: Named) -> str:
 
 
 def open_list(file: str, root: str | os.PathLike[str] = "", label_dir: str | None = None) -> list[Sample]:
-    """Reads a list of `image label` lines, or one of bare VOC ids.
+    """Reads a list of `image label` lines, or of bare VOC ids.
 
     Args:
         file: the list's name.
         root: put before the names.
-        label_dir: folder of the labels below root, for bare ids; found where it has one of VOC's names.
+        label_dir: the labels' folder below root, for bare ids; found if it has one of VOC's names.
 
     Raises:
-        DataError: as for `read_list`: a missing list, a line of one column, ...
+        DataError: as for `read_list`: a missing list, a line with one column, ...
     """
     return read_list(file, root, label_dir=label_dir or find_label_dir(file, root))

@@ -1,4 +1,4 @@
-"""What runs a model: the small interfaces that evaluation needs."""
+"""The small interfaces that evaluation needs to run a model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Model(Protocol):
     """What every model says about itself.
 
     Attributes:
-        backend: what really computes, in words ("ONNX Runtime 1.31.1, CPUExecutionProvider, 2 threads").
+        backend: what actually computes, in words ("ONNX Runtime 1.31.1, CPUExecutionProvider, 2 threads").
         num_classes: how many classes it knows.
-        classes: their names, or None where the model does not carry them.
-        losses: types of the loss layers that it was trained with, as far as it says; none where it does not.
+        classes: their names, or None if the model does not carry them.
+        losses: types of the loss layers that it was trained with; empty if it does not say.
     """
 
     backend: str
@@ -34,8 +34,8 @@ class Runner(Model, Protocol):
     """A model that turns preprocessed images into class scores.
 
     Attributes:
-        preprocess: how the model's own data layer prepares images, or None where nothing says it.
-        activated: whether the model says that its scores are probabilities already.
+        preprocess: how the model's own data layer prepares images, or None if unknown.
+        activated: whether the model says that its scores are already probabilities.
     """
 
     preprocess: Preprocess | None
@@ -61,13 +61,13 @@ class DeviceRunner(Runner, Protocol):
         ...
 
     def scores_and_classes(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
-        """What `scores` and `best_classes` give, from one pass."""
+        """The results of `scores` and `best_classes`, from one pass."""
         ...
 
 
 @runtime_checkable
 class LabelRunner(Model, Protocol):
-    """A model that takes photos and answers with classes: preprocessing and argmax are inside it."""
+    """A model that takes photos and gives classes: it does preprocessing and argmax itself."""
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
         """Photos uint8 [N, H, W, 3], blue first, to class ids uint8 [N, H, W]."""
@@ -78,7 +78,7 @@ def names_for(model: Model, class_names: Sequence[str] | None = None) -> list[st
     """The class names to print: the caller's, else the model's, else numbers.
 
     Raises:
-        DataError: there are more or fewer names than classes.
+        DataError: the number of names differs from the number of classes.
     """
     names = class_names or model.classes or [f"class {index}" for index in range(model.num_classes)]
     if len(names) != model.num_classes:
@@ -86,6 +86,6 @@ def names_for(model: Model, class_names: Sequence[str] | None = None) -> list[st
             "the class names do not fit the model",
             found=f"{len(names)} names",
             expected=f"{model.num_classes}",
-            advice="name them with --classes FILE, one per line",
+            advice="list the names, one per line, in a file for --classes FILE",
         )
     return list(names)

@@ -1,4 +1,4 @@
-"""An ONNX file as a session on the device that was asked for, and calls that fail with the house's errors."""
+"""An ONNX Runtime session on the requested device; failures become this package's errors."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionPro
 
 
 class Session:
-    """A session on one device, and what its file says about itself.
+    """A session on one device, with the file's metadata.
 
     Attributes:
-        path: of the file.
-        session: ONNX Runtime's.
-        backend: what really computes, in words.
+        path: the file.
+        session: ONNX Runtime's session.
+        backend: what actually computes, in words.
         gpu: the number of the GPU that it runs on, or None for the CPU.
-        card: the file's metadata, or None where it has none of rlossctl's.
+        card: the file's rlossctl metadata, or None.
 
     Args:
-        device: as for `runners.open_onnx`.
+        device: as for `open_model.open_onnx`.
 
     Raises:
-        NetError: the file is no usable model, or the device was asked for and not obtained.
-        UsageError: there is no such device.
+        NetError: the file is not a usable model, or the requested device is not available.
+        UsageError: the device is unknown.
     """
 
     def __init__(self, path: Path, device: str) -> None:
@@ -47,7 +47,7 @@ class Session:
         self.card = _card(self.session, path)
 
     def run(self, entry: Any, output: Any, batch: np.ndarray) -> np.ndarray:
-        """One input to one output, both in the machine's memory.
+        """Runs one input to one output, both in the CPU's memory.
 
         Raises:
             NetError: the model does not take this size, or fails while it runs.
@@ -63,7 +63,7 @@ class Session:
             return binding.copy_outputs_to_cpu()[0]
 
     def check_size(self, entry: Any, shape: tuple[int, ...]) -> None:
-        """Raises NetError where an input's fixed sizes are others than those of `shape`."""
+        """Raises NetError if `shape` differs from an input's fixed sizes."""
         for axis, size in enumerate(entry.shape):
             if isinstance(size, int) and size != shape[axis]:
                 raise NetError(
@@ -71,12 +71,12 @@ class Session:
                     where=self.path,
                     found=f"a batch of shape {shape}",
                     expected=f"shape {entry.shape}",
-                    advice="name the size with --crop H,W, or convert with dynamic sizes",
+                    advice="give the size with --crop H,W, or convert with dynamic sizes",
                 )
 
     @contextlib.contextmanager
     def failing(self, shape: tuple[int, ...]) -> Iterator[None]:
-        """Makes NetErrors of what ONNX Runtime raises while it runs a batch of this shape."""
+        """Turns what ONNX Runtime raises while it runs a batch of this shape into NetErrors."""
         try:
             yield
         except Exception as error:  # ONNX Runtime raises its own types, one per status code
@@ -87,10 +87,10 @@ class Session:
 def failed(
     what: str, where: object, error: Exception, shape: tuple[int, ...], rule: Preprocess | None
 ) -> NetError:
-    """The error for a model that breaks off on a batch; `rule` is its own preprocessing, if known."""
+    """The error for a model that fails on a batch; `rule` is its own preprocessing, if known."""
     advice = "try --device cpu and a smaller --batch; if that fails too, check or convert the model again"
     if rule and any((side - rule.offset) % rule.stride for side in shape[2:]):
-        advice = f"sides of {rule.stride} k + {rule.offset} fit this net: name such a --tile or --crop"
+        advice = f"this net takes sides of {rule.stride} k + {rule.offset}: choose such a --tile or --crop"
     return NetError(
         f"{what} failed on a batch",
         where=where,
@@ -101,17 +101,17 @@ def failed(
 
 
 def _open(path: Path, kind: str, index: int) -> tuple[Any, str, str]:
-    """The session, the provider that it really uses, and why CUDA is not used where it might have been."""
+    """The session, the provider that it actually uses, and why it is not CUDA where it could have been."""
     import onnxruntime
 
-    # Its log would print provider errors in several lines of colour; they are reported as errors here.
+    # Its log would print provider errors in several coloured lines; they are raised as errors here.
     onnxruntime.set_default_logger_severity(4)
     wanted = _PROVIDERS.get("cuda" if kind == "auto" else kind)
     if wanted is None:
         return _session(path, [_CPU]), _CPU, ""
     reason = f"this onnxruntime is built without {wanted}"
     if wanted in onnxruntime.get_available_providers():
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find
             getattr(onnxruntime, "preload_dlls", lambda: None)()
         try:
             gpu = dict.fromkeys((wanted, _PROVIDERS["cuda"]))  # CUDA for what TensorRT does not take
@@ -138,10 +138,10 @@ def _session(path: Path, providers: list[Any]) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    # Its own choice counts the machine's cores, not those that this process may use.
+    # Its default counts all cores of the machine, not only those that this process may use.
     options.intra_op_num_threads = cpu_threads()
-    # Threads that wait in a loop for each other keep the cores from those that decode and count; this long
-    # is enough between two operators. (Versions before this option leave it alone.)
+    # Threads that spin while they wait keep the cores from the threads that decode and count; 10 us of
+    # spinning is enough between two operators. (Older versions ignore this option.)
     options.add_session_config_entry("session.intra_op.spin_duration_us", "10")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
@@ -156,7 +156,7 @@ def _session(path: Path, providers: list[Any]) -> Any:
 
 
 def cpu_threads() -> int:
-    """How many CPUs this process may use; processes that torchrun has started share them."""
+    """How many CPUs this process may use; processes started by torchrun share them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 

@@ -1,4 +1,4 @@
-"""A Net as a runner: PyTorch behind the same interface as ONNX Runtime."""
+"""The runner for a Net: PyTorch behind the same interface as ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from rlossctl.words import counted
 
 
 class TorchRunner(OnDevice):
-    """Runs the part of a net that leads from the image to the scores, with PyTorch.
+    """Runs the part of a net from the image to the scores, with PyTorch.
 
     Args:
-        net: a TEST net; its data layer, if it reads photos, says how they are prepared.
-        device: "cpu", "cuda", "cuda:1", or "auto" (CUDA where there is one).
+        net: a TEST net; a data layer that reads photos says how to prepare them.
+        device: "cpu", "cuda", "cuda:1", or "auto" (CUDA if available).
 
     Attributes:
         layers: names of the layers that lead to the scores.
 
     Raises:
-        NetError: the net has no scores, or CUDA was asked for and is not there.
+        NetError: the net has no scores, or CUDA was requested and is not available.
     """
 
     def __init__(self, net: Net, device: str = "auto") -> None:
@@ -40,7 +40,7 @@ class TorchRunner(OnDevice):
             raise NetError(
                 "the net has no blob of scores",
                 where=net.file.path,
-                found=", ".join(deploy.output_names) or "no output that needs the image alone",
+                found=", ".join(deploy.output_names) or "no output that depends on the image alone",
                 expected="a blob (N, classes, H, W) read by SegAccuracy or a loss, or as the net's output",
                 advice="check the phase and the net's last layers",
             )
@@ -56,22 +56,22 @@ class TorchRunner(OnDevice):
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
         try:
             return self._module(batch)[0].float()
-        except RuntimeError as error:  # sizes that do not meet again, or a GPU's memory
+        except RuntimeError as error:  # branches whose sizes do not match, or a GPU out of memory
             raise failed("PyTorch", self._path, error, tuple(batch.shape), self.preprocess) from error
 
 
 def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
-    """What the net's first layer that reads photos with label images reads, or None."""
+    """The source of the net's first layer that reads photos with label images, or None."""
     kinds = (ImageSegSource, DenseImageSource)
     return next((source for source in net.sources.values() if isinstance(source, kinds)), None)
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device that "auto", "cpu", "cuda" or "cuda:1" means.
+    """The torch device for "auto", "cpu", "cuda" or "cuda:1".
 
     Raises:
-        UsageError: another name.
-        NetError: CUDA was asked for and is not there.
+        UsageError: the name is unknown.
+        NetError: CUDA was requested and is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -83,7 +83,7 @@ def pick_device(name: str) -> torch.device:
         raise UsageError("unknown device", found=name, expected="auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise NetError(
-            "CUDA was asked for, but PyTorch cannot use it",
+            "CUDA was requested, but PyTorch cannot use it",
             found=f"{torch.cuda.device_count()} CUDA devices, PyTorch {torch.__version__}",
             expected=name,
             advice="install a CUDA build of PyTorch, or use --device cpu",

@@ -1,7 +1,7 @@
-"""Processes that run functions of this package for others, over pipes.
+"""Worker processes that run this package's functions and answer over pipes.
 
-Not multiprocessing: its fresh processes import from the working directory first, where anybody's files may
-lie, run the caller's main module again, and outlive a caller that is killed.
+Why not multiprocessing: its new processes import from the working directory first, where there may be
+anybody's files. They also run the caller's main module again, and outlive a caller that is killed.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import IO, Any
 
 from rlossctl.errors import RlossError
 
-# Isolated (-I): no working directory and no PYTHONPATH among the folders that modules come from. What the
-# caller imports from is handed over, so that an installation, a checkout and a zip are found alike.
+# Isolated (-I): modules come neither from the working directory nor from PYTHONPATH. The caller's own paths
+# are handed over, so that an installation, a checkout and a zip all work.
 _START = "import sys; sys.path[:] = {paths!r}; from rlossctl.evaluation.running.workers import serve; serve()"
 
 
 class Workers:
-    """A number of processes; `call` may be used from several threads. Close it, or use it as a context.
+    """A pool of processes; several threads may use `call`. Close it, or use it as a context manager.
 
     Args:
-        count: how many calls may run at a time.
+        count: how many calls may run at the same time.
     """
 
     def __init__(self, count: int) -> None:
@@ -42,7 +42,7 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """Ends the processes: what they still work on is dropped."""
+        """Ends the processes and drops their unfinished work."""
         for process in self._all:
             process.kill()
             for pipe in (process.stdin, process.stdout):
@@ -51,10 +51,10 @@ class Workers:
             process.wait()
 
     def call(self, function: Callable[..., Any], *arguments: object) -> Any:
-        """function(*arguments), computed by the next process that is free.
+        """function(*arguments), computed by the next free process.
 
         Args:
-            function: found by its name in a module that can be imported from the caller's folders.
+            function: must be importable by name from the caller's folders.
 
         Raises:
             RlossError: the process has ended.
@@ -67,10 +67,10 @@ class Workers:
             worked, result = pickle.load(process.stdout)
         except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise RlossError(
-                "a process that decodes pictures has ended before its time",
+                "a process that decodes pictures ended unexpectedly",
                 found=f"exit status {process.poll()}" if process.poll() is not None else str(error),
                 expected="processes that run until the list is done",
-                advice="look for lack of memory, or decode in threads",
+                advice="check whether memory ran out, or decode in threads",
             ) from error
         finally:
             self._idle.put(process)
@@ -96,10 +96,10 @@ def _send(pipe: IO[bytes], message: object) -> None:
 
 
 def serve() -> None:
-    """What such a process does: it answers calls until its caller closes the pipe, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends it; Ctrl-C reaches every process
+    """The loop of a worker process: answers calls until its caller closes the pipe or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the caller ends this one
     calls, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what is printed meanwhile must not get among the answers
+    os.dup2(2, 1)  # anything printed meanwhile must not mix with the answers
     while True:
         try:
             function, arguments = pickle.load(calls)

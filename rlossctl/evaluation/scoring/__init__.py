@@ -1,1 +1,1 @@
-"""From predictions to figures: counts, scores, their intervals, states and shards of them."""
+"""Turns predictions into figures: counts, scores, intervals, saved states and shards."""

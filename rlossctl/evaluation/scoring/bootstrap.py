@@ -1,4 +1,4 @@
-"""Whether two models really differ: a paired bootstrap over the images of the list."""
+"""Tests whether two models really differ: a paired bootstrap over the images of the list."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from rlossctl.counts import ClassCounts
 
 SAMPLES = 2000
-_CELLS = 1 << 22  # of the largest array of draws
+_CELLS = 1 << 22  # in the largest array of draws
 
 
 @dataclass(frozen=True)
 class Difference:
-    """mIoU of one model minus that of another on the same images, as shares.
+    """One model's mIoU minus another's on the same images, as a share.
 
     Attributes:
-        value: of the list itself.
-        low, high: the middle 95 % of the differences on lists drawn from it.
+        value: the difference on the list itself.
+        low, high: bounds of the middle 95 % of the differences on lists drawn from it.
         samples: how many lists were drawn.
     """
 
@@ -29,7 +29,7 @@ class Difference:
     samples: int
 
     def text(self) -> str:
-        """In points of percent: +1.23 (+0.40 to +2.06)."""
+        """In percentage points: +1.23 (+0.40 to +2.06)."""
         return f"{100 * self.value:+.2f} ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
 
 
@@ -40,21 +40,21 @@ def compare(
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> Difference | None:
-    """The difference of the set's mIoU, with a percentile interval.
+    """The difference in the set's mIoU, with a percentile interval.
 
-    Lists of as many images are drawn from the list with replacement, the same ones for both models, and mIoU
-    is computed from the sums of their counts. The interval speaks of other images of this kind, not of
-    another training run.
+    Lists of the same length are drawn from the list with replacement, the same for both models, and mIoU is
+    computed from the sums of their counts. The interval is about other images of this kind, not about another
+    training run.
 
     Args:
-        model, other: counts per image [N, C], of the same images in the same order.
+        model, other: counts per image [N, C], for the same images in the same order.
         of: the classes of interest, all by default.
 
     Returns:
-        None where one of the two has no mIoU.
+        None if either model has no mIoU.
     """
     chosen = slice(None) if of is None else list(of)
-    # Images that neither model counts on say nothing, but are part of the list that is drawn from.
+    # Images without counts for either model add nothing, but they stay in the list that is drawn from.
     first, second = (counts.to_array()[:, :, chosen].astype(np.float64) for counts in (model, other))
     number = len(first)
     value = float(_mious(first.sum(axis=0)) - _mious(second.sum(axis=0)))
@@ -74,10 +74,10 @@ def compare(
 
 
 def _drawn(draws: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Sums of the drawn images' counts: [samples, 3, C]."""
+    """The summed counts of the drawn images: [samples, 3, C]."""
     return (draws @ counts.reshape(len(counts), -1)).reshape(len(draws), *counts.shape[1:])
 
 
 def _mious(sums: np.ndarray) -> np.ndarray:
-    """Of sums [..., 3, C], over the classes that occur."""
+    """mIoU from sums [..., 3, C], over the classes that occur."""
     return ClassCounts.from_array(sums).mious()

@@ -1,11 +1,11 @@
 """Boundary IoU (Cheng et al., CVPR 2021): IoU of the bands along the inside of the contours.
 
-The band of a mask is what erosion by a square of 2 d + 1 pixels takes away, with everything outside the image
-counted as outside the mask, and d = ratio * diagonal of the image, rounded, at least 1. The authors erode d
-times by a 3x3 square, which is the same; here all classes of a label map are done at once.
+A mask's band is the part that erosion by a square of 2 d + 1 pixels removes. Everything outside the image
+counts as outside the mask, and d = ratio * diagonal of the image, rounded, at least 1. The authors erode d
+times by a 3x3 square, which gives the same; here all classes of a label map are eroded at once.
 
-Ignored pixels belong to no mask, neither of the truth nor of the prediction: both bands follow the ignored
-region's border in the same way. Counts are summed over the set, as for mIoU.
+Ignored pixels belong neither to the true masks nor to the predicted ones, so both bands follow the border of
+the ignored region in the same way. Counts are summed over the set, as for mIoU.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def width(size: tuple[int, int], ratio: float) -> int:
 def count_labels(
     truth: np.ndarray, prediction: np.ndarray, num_classes: int, ignore: int, ratio: float
 ) -> ClassCounts:
-    """Band pixels per class of one image.
+    """The band pixels of one image, per class.
 
     Args:
-        truth, prediction: uint8 [H, W]; ids from `num_classes` on belong to no mask.
-        ratio: of the diagonal, 0.02 in the paper.
+        truth, prediction: uint8 [H, W]; ids from `num_classes` on do not belong to a mask.
+        ratio: the band's width as a share of the diagonal, 0.02 in the paper.
     """
     ignored = truth == ignore
     distance = width(truth.shape, ratio)
@@ -47,7 +47,7 @@ def count_labels(
 
 
 def count_masks(truth: np.ndarray, masks: np.ndarray, ignore: int, ratio: float) -> ClassCounts:
-    """As `count_labels` for masks bool [C, H, W] that may overlap."""
+    """Like `count_labels`, for masks, bool [C, H, W], that may overlap."""
     valid = truth != ignore
     distance = width(truth.shape, ratio)
     rows = []
@@ -60,7 +60,7 @@ def count_masks(truth: np.ndarray, masks: np.ndarray, ignore: int, ratio: float)
 
 
 def _is_band(ids: np.ndarray, distance: int) -> np.ndarray:
-    """Where the square of 2 d + 1 pixels around a pixel holds another id, or leaves the image."""
+    """Where the square of 2 d + 1 pixels around a pixel contains another id or leaves the image."""
     out = np.ones(ids.shape, bool)
     if min(ids.shape) > 2 * distance:
         inner = slice(distance, -distance), slice(distance, -distance)
@@ -69,7 +69,7 @@ def _is_band(ids: np.ndarray, distance: int) -> np.ndarray:
 
 
 def _slide(ids: np.ndarray, distance: int, extreme: np.ufunc) -> np.ndarray:
-    """Least or greatest value of each square that lies inside the image: [H - 2 d, W - 2 d]."""
+    """The least or greatest value of each square inside the image: [H - 2 d, W - 2 d]."""
     for _ in range(2):
         window, length = ids, 1
         while 2 * length <= 2 * distance + 1:  # a window of 2 L from two of L

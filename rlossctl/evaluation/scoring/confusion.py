@@ -1,7 +1,7 @@
 """One confusion matrix over a whole set, and every score that follows from it.
 
-The matrix is filled image by image and scored once at the end. Averages of single images' scores are other
-numbers than most papers print; rlossctl.counts has them.
+The matrix is filled image by image and scored once at the end. Averages over the scores of single images are
+different numbers, which most papers do not print; rlossctl.counts computes them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Scores of one class, each in [0, 1], or None where its denominator is zero.
+    """Scores of one class, each in [0, 1], or None if its denominator is zero.
 
     Attributes:
         iou: intersection over union.
-        accuracy: the share of the class's true pixels that were predicted as the class (recall).
-        pixels: how many pixels have the class as truth.
-        dice: twice the intersection over the sum of both.
+        accuracy: the share of the class's true pixels that are predicted as the class (recall).
+        pixels: how many true pixels the class has.
+        dice: twice the intersection, over the sum of true and predicted pixels.
         precision: the share of the pixels predicted as the class that are right.
     """
 
@@ -43,8 +43,8 @@ class Confusion:
 
     Attributes:
         matrix: (C, C) int64, truth in rows, prediction in columns.
-        unassigned: (C,) int64, pixels by true class that the prediction gave no class (VOID): they are wrong,
-            and no class's false alarms.
+        unassigned: (C,) int64, pixels by true class whose prediction is VOID: they are wrong, but do not
+            count as false positives of any class.
         ignored: how many pixels had the ignore label.
     """
 
@@ -64,12 +64,12 @@ class Confusion:
 
         Args:
             truth: class ids of any shape and number type, each in [0, C) or the ignore label.
-            prediction: class ids of the same shape, each in [0, C) or VOID where the truth is not ignored.
+            prediction: class ids of the same shape; where the truth is not ignored, each in [0, C) or VOID.
             where: the label file's name, for errors.
 
         Raises:
-            DataError: the shapes differ, or ids are fractions or out of range (Caffe's SegAccuracy aborts
-                there, too).
+            DataError: the shapes differ, or ids are fractions or out of range (Caffe's SegAccuracy also
+                aborts).
         """
         if truth.shape != prediction.shape:
             raise DataError(
@@ -82,14 +82,14 @@ class Confusion:
         if truth.dtype != np.uint8 or prediction.dtype != np.uint8:  # a cast would fold 300 and -1 into ids
             self._check(truth, prediction, where)
             truth, prediction = truth.astype(np.uint8), _bytes(prediction)
-        # One count of byte pairs; ids that do not belong are looked for in its margins, not in the maps.
+        # Count byte pairs once, and look for invalid ids in the margins of that table, not in the maps.
         self._add(byte_pairs(truth, prediction), where, (truth, prediction))
 
     def add_pairs(self, pairs: np.ndarray, where: object = None) -> None:
-        """Counts what somebody else has counted.
+        """Adds pairs that are already counted.
 
         Args:
-            pairs: integers [256, up to 256], how often each id of the truth met each of the prediction.
+            pairs: integers [256, up to 256], how often each true id meets each predicted id.
             where: as for `add`.
 
         Raises:
@@ -102,7 +102,7 @@ class Confusion:
     def _add(
         self, pairs: np.ndarray, where: object, maps: tuple[np.ndarray, np.ndarray] | None = None
     ) -> None:
-        """Counts pairs [256, 256], the caller's own; `maps` is where they are from, for errors."""
+        """Adds pairs [256, 256], and may overwrite them; `maps` are the maps behind them, for errors."""
         classes, ignore = self.num_classes, self.ignore
         ignored = pairs[ignore].copy()
         pairs[ignore] = 0
@@ -115,7 +115,7 @@ class Confusion:
         self.ignored += int(ignored.sum())
 
     def _check(self, truth: np.ndarray, prediction: np.ndarray, where: object) -> None:
-        """Raises DataError for ids that are not allowed; a prediction may be anything where it is ignored."""
+        """Raises DataError for invalid ids; where the truth is ignored, a prediction may be anything."""
         _check_ids(truth, self.num_classes, self.ignore, where)
         name = f"prediction for {where or 'this image'}"
         _check_ids(prediction[truth != self.ignore], self.num_classes, VOID, name)
@@ -136,31 +136,32 @@ class Confusion:
         return class_scores(self.counts())
 
     def miou(self, of: Sequence[int] | None = None, absent: Absent = "skip") -> float | None:
-        """Mean IoU over the classes that occur in the truth or in the prediction; None when none does.
+        """Mean IoU over the classes that occur in the truth or the prediction; None if none does.
 
-        `of` names the classes that count (all by default); `absent` says what one that never occurs counts.
+        `of` gives the classes to average over (all by default); `absent` says how to count a class that never
+        occurs.
         """
         return self.counts().miou(of, absent)
 
     def mean_accuracy(self, of: Sequence[int] | None = None) -> float | None:
-        """Mean recall over the classes that occur in the truth; None when none does."""
+        """Mean recall over the classes that occur in the truth; None if none does."""
         return class_mean(self.counts().recall(), of)
 
     def pixel_accuracy(self) -> float | None:
-        """The share of counted pixels that are right; None when nothing was counted."""
+        """The share of counted pixels that are right; None if nothing was counted."""
         return self.counts().pixel_accuracy()
 
     def frequency_weighted_iou(self) -> float | None:
-        """The mean of the classes' IoU weighted by their true pixels; None when nothing was counted."""
+        """The classes' mean IoU, weighted by their true pixels; None if nothing was counted."""
         return self.counts().frequency_weighted_iou()
 
     def caffe_scores(self) -> CaffeScores:
-        """What the rloss / DeepLab fork's SegAccuracy layer prints for the same pixels."""
+        """The numbers that the rloss / DeepLab fork's SegAccuracy layer prints for the same pixels."""
         return caffe_scores(self.counts())
 
 
 def class_scores(counts: ClassCounts) -> list[ClassScore]:
-    """Scores per class of counts [C]."""
+    """The scores of each class from counts [C]."""
     values = (counts.iou(), counts.recall(), counts.truth, counts.dice(), counts.precision())
     return [
         ClassScore(number(iou), number(recall), int(pixels), number(dice), number(precision))
@@ -193,5 +194,5 @@ def _check_ids(ids: np.ndarray, classes: int, ignore: int, where: object) -> Non
 
 
 def _bytes(ids: np.ndarray) -> np.ndarray:
-    """A checked prediction as bytes; what lies outside a byte is where the truth is ignored."""
+    """A checked prediction as bytes; values outside a byte occur only where the truth is ignored."""
     return np.where((ids >= 0) & (ids < BYTES), ids, VOID).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What of a list is counted."""
+"""Which pixels and classes to count."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from rlossctl.errors import UsageError
 
 @dataclass(frozen=True)
 class Counting:
-    """Which pixels count, for which classes, and whether boundaries do too.
+    """Which pixels count, for which classes, and whether to count boundaries.
 
     Attributes:
         ignore: label of pixels that are not scored.
-        interest: ids of the classes that means are taken over, or None for all.
-        band: count boundaries, too, of this width as a share of the diagonal (0.02 in the paper), or None.
+        interest: ids of the classes to average over, or None for all.
+        band: also count boundaries of this width, given as a share of the diagonal (0.02 in the paper); None
+            leaves them out.
     """
 
     ignore: int = 255
@@ -22,11 +23,11 @@ class Counting:
     band: float | None = None
 
     def check(self, num_classes: int) -> None:
-        """Raises UsageError where a model of so many classes cannot be counted so."""
+        """Raises UsageError if these settings do not fit a model with `num_classes` classes."""
         interest = self.interest
         if interest is not None and not (interest and set(interest) <= set(range(num_classes))):
             raise UsageError(
-                "the classes of interest are not the model's",
+                "the model does not have these classes of interest",
                 found=", ".join(map(str, interest)) or "none",
                 expected=f"ids from 0 to {num_classes - 1}",
             )

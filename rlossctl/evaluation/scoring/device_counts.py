@@ -1,6 +1,6 @@
-"""Counts of label maps that stay on the device where they were computed, with torch.
+"""Counts label maps with torch, on the device that computed them.
 
-What crosses over are the labels' bytes, and now and then a small table of counts.
+Only the true labels' bytes are copied to the device, and now and then a small table of counts back.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from rlossctl.evaluation.running.answers import not_numbers
 from rlossctl.evaluation.scoring.confusion import BYTES
 from rlossctl.evaluation.scoring.tally import Tally
 
-_MOST_COUNTS = 1 << 24  # bytes of counts that wait on the device
+_MOST_COUNTS = 1 << 24  # at most this many bytes of counts wait on the device
 
 
 class DeviceCounts:
-    """Counts label maps on their device, and hands them on to a tally in one copy for many images.
+    """Counts label maps on their device, and passes the counts of many images to a tally in one copy.
 
     Args:
-        tally: what the counts go to.
+        tally: receives the counts.
         device: where the label maps are.
     """
 
@@ -40,8 +40,8 @@ class DeviceCounts:
             where: the label file's name, for errors.
 
         Raises:
-            DataError: ids are out of range, in this image or in one before it.
-            NetError: the scores were no numbers.
+            DataError: ids are out of range, in this image or an earlier one.
+            NetError: the scores were NaN.
         """
         rows = torch.from_numpy(truth).to(labels.device).to(torch.int64) * self._columns
         pairs = rows + labels.clamp(max=self._columns - 1)
@@ -54,7 +54,7 @@ class DeviceCounts:
 
     @torch.inference_mode()
     def flush(self) -> None:
-        """Brings all that was counted to the tally; raises as `add` does."""
+        """Passes all counts to the tally; raises the same errors as `add`."""
         counted, self._waiting = self._waiting, []
         if not counted:
             return

@@ -1,4 +1,4 @@
-"""Reasons to doubt scores that look fine: a mask of 0 and 255 gives mIoU 100.00 to any model."""
+"""Finds reasons to doubt scores that look fine: masks of 0 and 255 give any model an mIoU of 100.00."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rlossctl.evaluation.scoring.tally import Tally
 
 
 def doubts(tally: Tally, names: Sequence[str], interest: Sequence[int] | None = None) -> list[Suspicion]:
-    """What is suspicious about the labels and predictions that were counted.
+    """What is suspicious about the counted labels and predictions.
 
     Args:
-        names: of the model's classes.
+        names: the names of the model's classes.
         interest: ids of the classes that count; None for all.
     """
     counts = tally.counts().sum()
@@ -30,10 +30,8 @@ def doubts(tally: Tally, names: Sequence[str], interest: Sequence[int] | None = 
 
 
 def _one_prediction(predicted: np.ndarray, names: Sequence[str]) -> Iterator[Suspicion]:
-    """Reports a model that gives every pixel one class."""
+    """Reports a model that gives every pixel the same class."""
     given = np.flatnonzero(predicted)
     if len(given) == 1 and len(names) > 1:
         only = int(given[0])
-        yield Suspicion(
-            "one class predicted", f"every pixel is given class {only} ({names[only]})", fatal=True
-        )
+        yield Suspicion("one class predicted", f"every pixel gets class {only} ({names[only]})", fatal=True)

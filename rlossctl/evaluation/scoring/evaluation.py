@@ -1,4 +1,4 @@
-"""What one pass over a list gave."""
+"""The results of one pass over a list."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Picture:
     """One evaluated image, for reports.
 
     Attributes:
-        index: its place among the images that were counted, from 0.
-        name: the image file as the list leads to it.
+        index: its place among the counted images, from 0.
+        name: the image file, found through the list.
         photo: uint8 [H, W, 3] BGR.
         truth: uint8 [H, W] class ids and the ignore label.
         prediction: uint8 [H, W] class ids, 255 where the rule gave none.
@@ -37,22 +37,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one pass gave.
+    """The results of one pass.
 
     Attributes:
-        confusion: counts over all scored pixels of all images; None where masks may overlap.
+        confusion: counts over all scored pixels of all images; None if masks may overlap.
         class_names: one for each class.
         images: how many images were evaluated.
-        seconds: wall-clock time of the whole pass, reading included, with the runs before an interruption.
+        seconds: wall-clock time of the whole pass, including reading and any runs before an interruption.
         backend: what computed the scores.
-        preprocess: how the images were prepared; None where the model does it itself.
-        counts: hits, truth and predicted pixels of each image, [images, C].
+        preprocess: how the images were prepared; None if the model does it itself.
+        counts: hits, true pixels and predicted pixels of each image, [images, C].
         image_names: image files, in the order of `counts`.
         protocol, rule: how probabilities and predictions were made.
-        interest: the classes that means are taken over, or None for all.
+        interest: the classes to average over, or None for all.
         boundary: the counts of each image's boundary, [images, C], or None.
         band: the boundary's width as a share of the diagonal, or None.
-        pictures: the images that were asked to be kept.
+        pictures: the images kept for a report.
         warnings: reasons to doubt the scores.
         skipped: images that were left out -> why.
         stopped: what ended the pass before the end of the list, or "".
@@ -77,15 +77,15 @@ class Evaluation:
     stopped: str = ""
 
     def require_confusion(self) -> Confusion:
-        """The confusion matrix; raises UsageError where masks may overlap, which have none."""
+        """The confusion matrix; raises UsageError for masks, which may overlap and have no such matrix."""
         if self.confusion is None:
             raise UsageError(
-                "masks that may overlap have no confusion matrix",
+                "masks can overlap, so they have no confusion matrix",
                 expected="one class per pixel",
-                advice="leave --masks out",
+                advice="leave out --masks",
             )
         return self.confusion
 
     def miou(self) -> float | None:
-        """Mean IoU of the set over the classes of interest that occur; None when none does."""
+        """The set's mean IoU over the classes of interest that occur; None if none does."""
         return self.counts.sum().miou(self.interest)

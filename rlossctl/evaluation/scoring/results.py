@@ -17,7 +17,7 @@ from rlossctl.evaluation.scoring.bootstrap import Difference
 from rlossctl.evaluation.scoring.confusion import ClassScore, class_scores, number
 from rlossctl.evaluation.scoring.evaluation import Evaluation
 
-# The order of tables; what a matrix alone gives is missing where masks may overlap.
+# In the order of the tables. Scores that need a confusion matrix are missing if masks may overlap.
 MEANS = {
     "miou": "mIoU",
     "mdice": "mDice",
@@ -35,7 +35,7 @@ MEANS = {
 
 @dataclass(frozen=True)
 class LabelMeans:
-    """What one class per pixel has, and masks that may overlap have not."""
+    """The scores that exist for one class per pixel, but not for masks, which may overlap."""
 
     pixel_accuracy: float | None
     frequency_weighted_iou: float | None
@@ -43,17 +43,17 @@ class LabelMeans:
 
 @dataclass(frozen=True)
 class BoundaryMeans:
-    """What is known where boundaries were counted."""
+    """The scores that exist if boundaries were counted."""
 
     boundary_miou: float | None
 
 
 @dataclass(frozen=True)
 class Means:
-    """Every mean over the classes of interest: shares, None where undefined.
+    """Every mean over the classes of interest, as a share; None if undefined.
 
     Attributes:
-        labels, boundary: None where the evaluation does not have them.
+        labels, boundary: None if the evaluation does not have them.
     """
 
     miou: float | None
@@ -65,7 +65,7 @@ class Means:
     boundary: BoundaryMeans | None
 
     def by_key(self) -> dict[str, float | None]:
-        """Those that the evaluation has, in the order of MEANS."""
+        """The means that the evaluation has, in the order of MEANS."""
         parts = (self, self.images, self.labels, self.boundary)
         values = {key: value for part in parts if part is not None for key, value in vars(part).items()}
         return {key: values[key] for key in MEANS if key in values}
@@ -73,13 +73,13 @@ class Means:
 
 @dataclass(frozen=True)
 class ClassFigures(ClassScore):
-    """Scores of one class with its name and its boundary IoU, None where that is undefined or not counted."""
+    """One class's scores, name and boundary IoU, which is None if undefined or not counted."""
 
     name: str
     boundary_iou: float | None
 
     def as_dict(self, boundary: bool) -> dict[str, Any]:
-        """For JSON and CSV; `boundary` says whether boundaries were counted."""
+        """The values for JSON and CSV; `boundary` says whether boundaries were counted."""
         values = dataclasses.asdict(self)
         edge = {"boundary_iou": values.pop("boundary_iou")} if boundary else {}
         return {"name": values.pop("name"), **{key: values[key] for key in _CLASS_KEYS}, **edge}
@@ -118,7 +118,7 @@ def classes(evaluation: Evaluation) -> list[ClassFigures]:
 def to_json(evaluation: Evaluation, metric: str = "standard") -> dict[str, Any]:
     """Plain values for a JSON file; scores of classes that do not occur are null.
 
-    With metric "caffe" the key `caffe` holds the three numbers of Caffe's SegAccuracy, too.
+    With metric "caffe", the key `caffe` also holds the three numbers of Caffe's SegAccuracy.
     """
     content: dict[str, Any] = {
         **means(evaluation).by_key(),
@@ -147,7 +147,7 @@ def to_json(evaluation: Evaluation, metric: str = "standard") -> dict[str, Any]:
 def all_to_json(
     evaluations: Mapping[str, Evaluation], differences: Mapping[str, Difference | None], metric: str
 ) -> dict[str, Any]:
-    """`to_json` of the one model; of several, `models` by name and their `differences` to the first."""
+    """One model: `to_json`. Several: `models` by name and their `differences` from the first."""
     if len(evaluations) == 1:
         return to_json(next(iter(evaluations.values())), metric)
     return {
@@ -159,9 +159,9 @@ def all_to_json(
 
 
 def to_csv(evaluations: Mapping[str, Evaluation]) -> str:
-    """One line per model and class, and one per model for its means: columns model, scope, name, then scores.
+    """One line per model and class, and one per model for its means. Columns: model, scope, name, scores.
 
-    Scores are shares in full precision, empty where undefined.
+    Scores are shares in full precision; undefined ones are empty.
     """
     rows = [row for name, evaluation in evaluations.items() for row in _csv_rows(name, evaluation)]
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -176,7 +176,7 @@ def to_markdown(evaluations: Mapping[str, Evaluation], differences: Mapping[str,
     """Tables for a paper: the means of each model, and the IoU of each class, in percent.
 
     Args:
-        differences: model -> its difference of mIoU to the first model's.
+        differences: model -> how far its mIoU is from the first model's.
     """
     rows = {name: means(evaluation).by_key() for name, evaluation in evaluations.items()}
     keys = [key for key in MEANS if any(key in row for row in rows.values())]
@@ -195,7 +195,7 @@ def to_markdown(evaluations: Mapping[str, Evaluation], differences: Mapping[str,
 
 
 def percent(value: float | None) -> str:
-    """A share as percent with two digits, or a dash where it is not defined."""
+    """A share in percent with two decimals, or a dash if undefined."""
     return "-" if value is None else f"{100 * value:.2f}"
 
 

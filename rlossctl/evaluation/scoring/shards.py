@@ -1,4 +1,4 @@
-"""An evaluation spread over processes: torchrun's, or any that have RANK and WORLD_SIZE."""
+"""Spreads an evaluation over processes: torchrun's, or any others with RANK and WORLD_SIZE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlossctl.evaluation.scoring.tally import Tally
 
 @dataclass(frozen=True)
 class Shard:
-    """Which of `count` processes this is; each takes every `count`-th image from its `rank` on."""
+    """Which of `count` processes this is; each takes every `count`-th image, starting at its `rank`."""
 
     rank: int = 0
     count: int = 1
@@ -23,11 +23,11 @@ class Shard:
         return self.rank == 0
 
     def takes(self, index: int) -> bool:
-        """Whether an image is one of this process's."""
+        """Whether this process evaluates the image."""
         return index % self.count == self.rank
 
     def sum(self, tally: Tally) -> None:
-        """Adds up the counts of all processes, in each of them. Counts are whole numbers: no rounding."""
+        """Gives every process the sum of all counts. Counts are whole numbers, so nothing is rounded."""
         if self.count == 1:
             return
         import torch
@@ -44,10 +44,10 @@ class Shard:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Shard:
-    """The shard that RANK and WORLD_SIZE name; all of the list where WORLD_SIZE is not set or 1.
+    """The shard given by RANK and WORLD_SIZE; the whole list if WORLD_SIZE is unset or 1.
 
     Raises:
-        UsageError: they are no such numbers.
+        UsageError: they are not numbers that name a process.
     """
     count, rank = environment.get("WORLD_SIZE", "1"), environment.get("RANK", "0")
     if not (count.isdigit() and rank.isdigit() and int(rank) < int(count)):
@@ -61,7 +61,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Shard:
 
 
 def close() -> None:
-    """Leaves the group of processes, where one was joined."""
+    """Leaves the process group, if this process joined one."""
     from torch import distributed
 
     if distributed.is_initialized():

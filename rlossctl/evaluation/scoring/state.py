@@ -1,4 +1,4 @@
-"""A file from which an interrupted evaluation goes on."""
+"""A file that lets an interrupted evaluation resume."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SECONDS_BETWEEN_SAVES = 30.0
 
 @dataclass
 class State:
-    """Where an evaluation keeps what it has counted, and for what.
+    """The file of an evaluation's counts so far, and of what they belong to.
 
-    The file is an npz archive: the tally's arrays and `key`, JSON that names the model's content, the list's
-    and every option that changes the counts.
+    It is an npz archive with the tally's arrays and `key`, a JSON text that identifies the model's content,
+    the list's content and every option that changes the counts.
 
     Attributes:
-        path: of the file.
+        path: the file.
         model: a hash of the model's files and settings (`running.fingerprint.hash_files`).
     """
 
@@ -39,18 +39,18 @@ class State:
     _saved: float = field(default_factory=time.monotonic, init=False)
 
     def key(self, samples: Sequence[Sample], options: Mapping[str, Any]) -> dict[str, Any]:
-        """What the counts belong to."""
+        """Identifies what the counts belong to."""
         lines = "\n".join(f"{sample.image} {sample.label}" for sample in samples)
         listed = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-        # Through JSON once, so that it equals what is read back.
+        # Through JSON once, so that it equals the key that is read back.
         return json.loads(json.dumps({"model": self.model, "list": listed, **options}))
 
     def load(self, tally: Tally, key: Mapping[str, Any]) -> None:
-        """Fills `tally` from the file where there is one.
+        """Fills `tally` from the file, if it exists.
 
         Raises:
             UsageError: the file belongs to another model, list or options.
-            DataError: it is no such file.
+            DataError: it is not the state of an evaluation.
         """
         if not self.path.exists():
             return
@@ -62,7 +62,7 @@ class State:
             found = json.loads(str(parts.pop("key")))
             seconds = float(parts.pop("seconds"))
             if not isinstance(found, dict):
-                raise ValueError("its key is no JSON object")
+                raise ValueError("its key is not a JSON object")
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise self._damaged(error) from error
         if found != key:
@@ -70,13 +70,13 @@ class State:
             raise UsageError(
                 "the state belongs to another evaluation",
                 where=self.path,
-                found=f"another {', '.join(names)}",
+                found=f"a different {', '.join(names)}",
                 expected="the same model, list and options",
-                advice="repeat the command that wrote it, or name another file to start anew",
+                advice="repeat the command that wrote it, or choose another file to start afresh",
             )
         shapes = {name: (part.shape, part.dtype) for name, part in tally.arrays().items()}
         if {name: (part.shape, part.dtype) for name, part in parts.items()} != shapes:
-            raise self._damaged("arrays of other shapes")
+            raise self._damaged("arrays with other shapes")
         tally.update(parts)
         tally.seconds = seconds
 
@@ -90,11 +90,11 @@ class State:
 
     def _damaged(self, reason: object) -> DataError:
         return DataError(
-            "this is no state of an evaluation",
+            "this is not the state of an evaluation",
             where=self.path,
             found=reason,
-            expected="what `rlossctl eval --state` wrote",
-            advice="name another file, or remove this one",
+            expected="a file written by `rlossctl eval --state`",
+            advice="choose another file, or remove this one",
         )
 
     def due(self) -> bool:

@@ -1,4 +1,4 @@
-"""What an evaluation counts: the matrix of the set, and a few numbers per class for every image."""
+"""The counts of an evaluation: one matrix for the set, and a few numbers per class for every image."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rlossctl.evaluation.scoring.confusion import Confusion
 
 
 class Tally:
-    """Counts of a set whose size is known beforehand; memory does not grow while it is filled.
+    """The counts of a set of known size, so memory does not grow while it is filled.
 
     Args:
         total: how many images the list has.
-        masks: predictions are masks that may overlap: counts per class, no matrix.
-        band: the boundary's width as a share of the diagonal, or None to leave boundary IoU out.
+        masks: whether predictions are masks, which may overlap: counts per class, without a matrix.
+        band: the boundary's width as a share of the diagonal, or None to leave out boundary IoU.
 
     Attributes:
         done: bool [total], the images that have been counted.
-        rows: int32 [total, 3 or 6, C]: hits, truth, predicted of each image, then the same of its boundary.
-        seconds: wall-clock time spent so far, this run and those before it.
+        rows: int32 [total, 3 or 6, C]: hits, truth, predicted for each image, then the same for its boundary.
+        seconds: wall-clock time spent so far, in this run and earlier ones.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Tally:
 
     @property
     def confusion(self) -> Confusion | None:
-        """Of the set; None with masks."""
+        """The set's confusion matrix; None with masks."""
         return None if self._masks else self._confusion
 
     def add(self, index: int, truth: np.ndarray, decision: Decision, where: object = None) -> None:
@@ -51,7 +51,7 @@ class Tally:
         self.done[index] = True
 
     def add_pairs(self, index: int, pairs: np.ndarray, where: object = None) -> None:
-        """Counts one image whose byte pairs are counted; see `Confusion.add_pairs`. Not for boundaries.
+        """Adds one image's counted byte pairs; see `Confusion.add_pairs`. Does not count boundaries.
 
         Raises:
             DataError: as for `Confusion.add_pairs`.
@@ -63,15 +63,15 @@ class Tally:
         self.done[index] = True
 
     def counts(self) -> ClassCounts:
-        """Of each image: [total, C]."""
+        """The counts of each image: [total, C]."""
         return ClassCounts.from_array(self.rows[:, :3])
 
     def boundary(self) -> ClassCounts | None:
-        """Of each image's boundary: [total, C]."""
+        """The counts of each image's boundary: [total, C]; None without a band."""
         return None if self.band is None else ClassCounts.from_array(self.rows[:, 3:])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that was counted, in arrays that add up over disjoint parts of a set; see `update`."""
+        """All counts, in arrays that add up over disjoint parts of a set; see `update`."""
         parts: dict[str, np.ndarray] = {"done": self.done.astype(np.uint8), "rows": self.rows}
         if not self._masks:
             parts["matrix"] = self._confusion.matrix
@@ -80,7 +80,7 @@ class Tally:
         return parts
 
     def update(self, parts: dict[str, np.ndarray]) -> None:
-        """Replaces what was counted by `arrays()` of another tally of the same set."""
+        """Replaces the counts with `arrays()` of another tally of the same set."""
         self.done = parts["done"].astype(bool)
         self.rows = parts["rows"]
         if not self._masks:
@@ -94,7 +94,7 @@ class Tally:
             image.add(truth, decision.label_map, where)
             self._confusion.merge(image)
             return image.counts()
-        image.add(truth, np.zeros_like(truth), where)  # for its check of the label's ids
+        image.add(truth, np.zeros_like(truth), where)  # only to check the label's ids
         return ClassCounts.of_masks(truth, decision.masks, self.ignore)
 
     def _count_boundary(self, truth: np.ndarray, decision: Decision, band: float) -> ClassCounts:
