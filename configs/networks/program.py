@@ -24,19 +24,19 @@ IMAGES = 10582  # in VOC's augmented training list, which the programs' epochs g
 
 @dataclass(frozen=True)
 class Training:
-    """How a program trains, by its own settings for VOC: SGD, momentum 0.9, a rate that falls with power 0.9.
+    """A program's own training settings for VOC: SGD, momentum 0.9, a rate that falls with power 0.9.
 
     Attributes:
-        about: whose settings they are, for the head of the solvers.
+        about: the origin of the settings, for the header of the solvers.
         crop: side of the training crops.
         batch: images in a batch.
-        base_lr: the rate that the program's settings name.
-        backbone, rest: rates of the backbone and of all else, in units of it.
-        weight_decay: of every learned blob, norms and biases too.
+        base_lr: the rate in the program's settings.
+        backbone, rest: rates of the backbone and of all other layers, in units of base_lr.
+        weight_decay: weight decay of every learned blob, including norms and biases.
         max_iter: updates.
-        divided: whether the cross-entropy, a mean already, is divided by the batch size.
-        densecrf_weight: default weight of the DenseCRF loss; "" where there is no net with it.
-        remark: what a training net's header has to say besides.
+        divided: whether the cross-entropy, already a mean, is also divided by the batch size.
+        densecrf_weight: default weight of the DenseCRF loss; "" if there is no net with it.
+        remark: a further remark for the header of the training nets.
     """
 
     about: str
@@ -53,7 +53,7 @@ class Training:
 
 
 def epochs(count: int, batch: int) -> int:
-    """Updates in `count` epochs, each of which ends with a smaller batch."""
+    """Updates in `count` epochs; each epoch ends with a smaller batch."""
     return count * math.ceil(IMAGES / batch)
 
 

@@ -111,7 +111,7 @@ def main() -> None:
 def _warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """Our own warnings as a sentence; those of other packages with their type."""
+    """Shows our own warnings as a sentence, and those of other packages with their type."""
     text = f"{message}" if issubclass(category, RlossWarning) else f"{category.__name__}: {message}"
     return f"warning: {text}\n"
 

@@ -42,9 +42,9 @@ Examples:
 \b
 JSON keys for one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou,
 accuracy, pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric,
-warnings (kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and
-caffe with --metric caffe. For several models: models (name -> the same keys) and differences. Shares are 0 to
-1, or null if undefined. docs/evaluation.md defines every score.
+warnings (kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and with
+the option --metric caffe also caffe. For several models: models (name -> the same keys) and differences.
+Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
 """
 
 
