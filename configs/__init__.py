@@ -1,7 +1,7 @@
 """The networks that come with rlossctl, by name: `deeplab_largeFOV/train`, `imagenet/resnet50`.
 
-Each is defined in networks/ and becomes prototxt text when it is asked for. The texts of the
-experiments' nets and of two small ones also lie here as files, which `configs/make.py` writes.
+Each is defined in networks/ and becomes prototxt text on request. The texts of the experiments' nets
+and of two small nets are also here as files, which `configs/make.py` writes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NETWORKS: dict[str, Network] = {network.name: network for network in _networks()
 
 
 def name_of(network: Network, which: str) -> str:
-    """What commands call one of a network's texts."""
+    """The name of one of a network's texts in commands."""
     alone = network.name.rpartition("/")[2] == which  # imagenet/resnet50 has one text
     return network.name if alone else f"{network.name}/{which}"
 
@@ -45,23 +45,23 @@ def names() -> list[str]:
 
 
 def has(name: str) -> bool:
-    """Whether a net or solver of this name comes with rlossctl; `.prototxt` behind it changes nothing."""
+    """Whether a net or solver of this name comes with rlossctl; a `.prototxt` at the end is ignored."""
     return name.removesuffix(".prototxt") in _TEXTS
 
 
 @cache
 def text(name: str) -> str:
-    """The prototxt text of this name.
+    """The prototxt text with this name.
 
     Raises:
-        KeyError: there is none, see `has`.
+        KeyError: there is none; see `has`.
     """
     network, which = _TEXTS[name.removesuffix(".prototxt")]
     return network.text(which, f"{network.name} of rlossctl, defined in configs/{network.file}.")
 
 
 def named(name: str) -> Network | str:
-    """The network of this name, or the text of one.
+    """The network with this name, or one of its texts.
 
     Raises:
         UsageError: nothing has this name.
@@ -74,17 +74,17 @@ def named(name: str) -> Network | str:
     raise UsageError(
         "no network of this name comes with rlossctl",
         found=name,
-        expected="one of those that rlossctl net --list shows, or one text of it (demo/train)",
+        expected="a name that rlossctl net --list shows, or one of its texts (demo/train)",
         advice=f"did you mean {' or '.join(close)}?" if close else "take a name from rlossctl net --list",
     )
 
 
 def write(name: str, folder: Path) -> list[Path]:
-    """Writes a network's texts, or the one that is named, below `folder`; returns the files.
+    """Writes a network's texts, or only the named one, below `folder`; returns the files.
 
     Raises:
         UsageError: nothing has this name.
-        RlossError: a file of the same name holds something else, or the folder cannot be written.
+        RlossError: a file with the same name has other content, or the folder cannot be written.
     """
     found = named(name)
     if isinstance(found, str):
@@ -95,7 +95,7 @@ def write(name: str, folder: Path) -> list[Path]:
     for file, content in files.items():
         if file.exists() and file.read_bytes() != content:
             raise RlossError(
-                "a file of this name with other content is there",
+                "a file with this name already exists and has other content",
                 where=file,
                 expected="a folder without it",
                 advice="name another folder with --out, or move the file away",
@@ -107,7 +107,7 @@ def write(name: str, folder: Path) -> list[Path]:
 
 
 def similar(name: str) -> list[str]:
-    """Names that may be meant: the texts of a network of this name, or those that are spelt much like it."""
+    """Names that the user may mean: the texts of a network with this name, or names spelt much like it."""
     asked = name.removeprefix("./").removeprefix("configs/").removesuffix(".prototxt")
     inside = [known for known in _TEXTS if known.rpartition("/")[0] == asked]
     return (

@@ -1,4 +1,4 @@
-"""The figures of every network, as `configs/make.py` measured them, which takes a minute."""
+"""The figures of every network. `configs/make.py` measures them, which takes a minute."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Figures:
     """A network's net for inference in figures.
 
     Attributes:
-        parameters: how many; shared ones count once. With 21 classes where `classes` is None.
-        multiply_adds: of one forward pass of one image of size `image`, with as many classes.
-        classes: how many; None where NUM_LABELS says it.
+        parameters: their number, counting shared ones once; for 21 classes if `classes` is None.
+        multiply_adds: for one forward pass of one image of size `image`, with the same number of classes.
+        classes: the number of classes; None if NUM_LABELS sets it.
         image: channels, height and width of the image.
-        texts: SHA-256 of each of the network's texts without its first line, by name, which shows what a
-            change of a definition changes.
+        texts: the SHA-256 of each of the network's texts without its first line, by name. It shows which
+            texts a change to a definition affects.
     """
 
     parameters: int
@@ -34,6 +34,6 @@ class Figures:
 
 @cache
 def figures() -> dict[str, Figures]:
-    """The figures by the network's name."""
+    """The figures by network name."""
     content = json.loads(FILE.read_text("utf-8"))
     return {name: Figures(**{**entry, "image": tuple(entry["image"])}) for name, entry in content.items()}

@@ -1,7 +1,7 @@
-"""Writes what is generated in this folder: the prototxts kept as text, and the figures of every network.
+"""Writes the generated files in this folder: the prototxts kept as text, and the figures of every network.
 
-`python configs/make.py` writes those that differ from the definitions in networks/; with --check it writes
-nothing, names them and exits with status 1 if there are any.
+`python configs/make.py` writes the files that differ from the definitions in networks/. With --check it
+writes nothing, lists these files, and exits with status 1 if there are any.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from rlossctl.configs.networks.network import Network
 from rlossctl.prototxt import template
 
 HERE = Path(__file__).resolve().parent
-# The nets of the experiments, to be read beside the originals, and the two small ones that the guides use.
+# The nets of the experiments, for reading beside the originals, and the two small nets that the guides use.
 AS_TEXT = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101", "demo", "camvid")
 
 
 def all_files() -> Iterator[tuple[Path, str]]:
-    """What belongs into this folder: path and text."""
+    """The files that belong in this folder: path and text."""
     for name in AS_TEXT:
         network = configs.NETWORKS[name]
         header = f"Written by configs/make.py from configs/{network.file}: change it there."
@@ -38,7 +38,7 @@ def all_files() -> Iterator[tuple[Path, str]]:
 
 
 def _figures(network: Network, known: Figures | None) -> Figures:
-    """Measured anew where the net for inference is not as it was."""
+    """Measures a network again if its net for inference has changed."""
     texts = {which: sha256(write().encode()).hexdigest() for which, write in network.writers.items()}
     if known is not None and known.texts.get(network.inference) == texts[network.inference]:
         return replace(known, texts=texts)
@@ -46,7 +46,7 @@ def _figures(network: Network, known: Figures | None) -> Figures:
 
 
 def measure(network: Network) -> Figures:
-    """The figures of a network's net for inference, which is built without memory for its weights."""
+    """The figures of a network's net for inference, built without memory for its weights."""
     from rlossctl.net.build import load_inference_net
     from rlossctl.net.origin import NetOrigin
     from rlossctl.net.summary import summarize
@@ -70,7 +70,7 @@ def measure(network: Network) -> Figures:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--check", action="store_true", help="only compare; write nothing")
     check = parser.parse_args().check
     stale = 0
     for path, text in all_files():

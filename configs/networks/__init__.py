@@ -1,1 +1,1 @@
-"""The definitions of the networks that come with rlossctl: one file for each, or for each family."""
+"""The definitions of the networks that come with rlossctl: one file per network or family."""

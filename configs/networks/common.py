@@ -1,4 +1,4 @@
-"""What the networks have in common: the data layers, rates and fillers, losses and evaluation."""
+"""Parts that the networks share: data layers, rates and fillers, losses and evaluation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def preset(name: str, value: object) -> str:
 
 EXP = "${EXP}"
 DATA_ROOT = preset("DATA_ROOT", "./")
-FC8 = f"fc8_{EXP}"  # the classifier's name holds EXP, so that it is learnt anew for another data set
+FC8 = f"fc8_{EXP}"  # the classifier's name contains EXP, so that it is learnt anew for another data set
 
 
 def train_data(
     n: NetSpec, *, batch_size: int | str, data_dim: bool = False, exp: str = EXP, **transform: object
 ) -> None:
-    """Random crops (321 x 321), mirrored at random; `transform` holds further transform_param fields."""
+    """Random crops (321 x 321), mirrored at random; `transform` gives further transform_param fields."""
     tops = _image_seg_data(
         ntop=3 if data_dim else 2,
         include=TRAIN_ONLY,
@@ -63,7 +63,7 @@ def _image_seg_data(*, ntop: int, include: dict, transform: dict, **image_data: 
 
 
 def rates(rate: int | None) -> dict[str, object]:
-    """Learning rate `rate` for the weights, twice that and no decay for the bias; None for test nets."""
+    """Learning rate `rate` for the weights; twice that, and no decay, for the bias. None in test nets."""
     if rate is None:
         return {}
     return {"param": [{"lr_mult": rate, "decay_mult": 1}, {"lr_mult": 2 * rate, "decay_mult": 0}]}
@@ -78,7 +78,7 @@ def gaussian(std: float) -> dict[str, object]:
 
 
 def shrink(n: NetSpec, name: str, blob: Top, factor: int) -> None:
-    """Every `factor`-th pixel of the label map: exact where factor divides (size - 1), as it does in 321."""
+    """Every `factor`-th pixel of the label map: exact if factor divides (size - 1), as it does for 321."""
     n[name] = L.Interp(blob, shrink_factor=factor, pad_beg=0, pad_end=0)
 
 
@@ -108,8 +108,8 @@ def densecrf_loss(
 ) -> None:
     """The DenseCRF loss on the softmax of a full-resolution score map.
 
-    `weight` is the default of DENSECRF_LOSS_WEIGHT. The layer ignores loss_param; the originals of three of
-    the networks state it all the same.
+    `weight` is the default of DENSECRF_LOSS_WEIGHT. The layer ignores loss_param, but three of the original
+    networks set it.
     """
     softmax = f"{blob}_softmax"
     n[softmax] = L.Softmax(n[blob])
@@ -135,7 +135,7 @@ def solver(
 ) -> dict[str, object]:
     """A solver of the experiments: SGD with momentum on the GPU, a snapshot every 1000 iterations.
 
-    Snapshots go to a folder called as the net, `net_id`.
+    Snapshots go to a folder named after the net, `net_id`.
     """
     return {
         "train_net": f"{net}.prototxt",

@@ -1,8 +1,8 @@
 """DeepLab-MSc-LargeFOV: LargeFOV, frozen, with five small branches that add detail to its scores.
 
-The branches read the image and the first four pools. In training their first convolution has the stride
-that brings them to the resolution of the scores; in the test net they keep their own resolution and each is
-zoomed to the image's.
+The branches read the image and the first four pools. In training, the stride of their first convolution
+brings them to the resolution of the scores. In the test net they keep their own resolution, and each is
+zoomed to the size of the image.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ NET_ID = common.preset("NET_ID", NAME)
 class Branch(NamedTuple):
     """A side branch: what it reads, the stride of its first convolution in training, its zoom in the test.
 
-    Its three convolutions differ in small ways between the branches, and are kept as in the original:
-    `fc_stride` states a stride of 1 for the second, `fc_std` is its filler, `score_filler` says whether the
-    third has one (pool3's has not, so it starts from zero).
+    The three convolutions differ a little between the branches, as in the original. `fc_stride` writes out a
+    stride of 1 for the second, `fc_std` is its filler, and `score_filler` says whether the third has a filler
+    (pool3's has none, so it starts from zero).
     """
 
     source: str
@@ -95,7 +95,7 @@ def _branch(n: NetSpec, branch: Branch, training: bool) -> None:
     rate = common.rates(1 if training else None)
     first = {"pad": 1, "kernel_size": 3, "stride": branch.stride if training else 1}
     second = {"kernel_size": 1, **({"stride": 1} if branch.fc_stride else {})}
-    fill_second = training or branch is POOLS[4]  # the original test net states pool4's fillers, too
+    fill_second = training or branch is POOLS[4]  # the original test net has pool4's fillers, too
 
     x = n[source]
     for name, convolution, filler in (

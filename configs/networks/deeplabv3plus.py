@@ -1,7 +1,7 @@
 """DeepLab v3+: a dilated backbone, atrous spatial pyramid pooling, a decoder that adds features at stride 4.
 
-The networks of the rloss program for PyTorch, of pytorch-segmentation and of the Gated CRF loss, layer by
-layer, named after the modules of the first. `rlossctl convert` reads their checkpoints (docs/import.md).
+The networks of rloss's PyTorch program, pytorch-segmentation and the Gated CRF loss, layer by layer. Layers
+are named after the modules of rloss's program. `rlossctl convert` reads their checkpoints (docs/import.md).
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ class Design:
     """One network of this kind.
 
     Attributes:
-        trunk: adds the backbone; returns its features and those at stride 4.
-        stride: of the features (16 or 8).
-        low_first: the decoder joins the features at stride 4 before the others, not behind them.
-        aligned: zooms align corners; otherwise they take pixel areas.
-        any_size: zooms go to the size of the blob that they meet; otherwise by a factor, for sizes 16k + 1.
-        training: how its program trains it.
-        dropout: of the ASPP's result and of the decoder's two convolutions; 0 for none.
+        trunk: adds the backbone; returns its features and its features at stride 4.
+        stride: the stride of the features (16 or 8).
+        low_first: the decoder puts the features at stride 4 before the others, not after them.
+        aligned: zooms align corners; if False they align pixel areas.
+        any_size: zooms match the size of the blob they are joined with; if False they use a factor, for sizes
+            16k + 1.
+        training: the program's training settings.
+        dropout: after the ASPP and after the decoder's two convolutions; 0 for none.
     """
 
     trunk: Trunk
@@ -64,7 +65,7 @@ def _scores(n: NetSpec, design: Design) -> None:
 
 
 def aspp(n: NetSpec, x: Top, rates: Sequence[int]) -> Top:
-    """Atrous spatial pyramid pooling: a convolution of 1 x 1, dilated ones, and the mean of the image."""
+    """Atrous spatial pyramid pooling: a 1 x 1 convolution, dilated ones, and the mean over the image."""
     branches = []
     for number, rate in enumerate((0, *rates), start=1):
         n.comment(f"ASPP, branch {number}: " + (f"dilation {rate}" if rate else "1 x 1"))
@@ -88,7 +89,7 @@ def _dropout(n: NetSpec, x: Top, name: str, ratio: float) -> Top:
 
 
 def _zoom(n: NetSpec, x: Top, name: str, factor: int, like: Top, design: Design) -> Top:
-    """Bilinear by `factor`, or to the size of `like`."""
+    """Bilinear zoom by `factor`, or to the size of `like`."""
     if design.any_size:
         return resize(n, x, name, like, design.aligned)
     n[name] = L.Interp(x, zoom_factor=factor)
@@ -104,7 +105,7 @@ _STRIDES = {16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}  # of a ResNet's stages
 def _both(
     name: str, backbone: str, source: str, start: str, design: Callable[[int], Design]
 ) -> Iterator[Network]:
-    """The nets of output stride 16 and 8; `design` tells that of one of them."""
+    """The nets with output strides 16 and 8; `design` gives the design for a stride."""
     for stride in (16, 8):
         about = _ABOUT.format(backbone, stride, source)
         yield _network(name + ("_os8" if stride == 8 else ""), about, start, design(stride))

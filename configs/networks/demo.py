@@ -1,4 +1,4 @@
-"""The net of `rlossctl demo`: a few minutes of CPU time on generated images of 97 x 129 pixels."""
+"""The net of `rlossctl demo`: trains in a few minutes of CPU time on generated images of 97 x 129 pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dilated residual network D-54, output stride 8: convolutions before and behind four bottleneck stages."""
+"""Dilated residual network D-54, output stride 8: convolutions before and after four bottleneck stages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""DeepLab v3+ with hybrid dilated convolutions in its ResNet-101 and dense upsampling: the scores of 4 x 4
-pixels come as channels.
+"""DeepLab v3+ with hybrid dilated convolutions in its ResNet-101, and with dense upsampling: channels hold
+the scores of 4 x 4 pixels.
 
-The network of pytorch-segmentation with its own settings, layer by layer. `rlossctl convert` reads its
+This is pytorch-segmentation's network with its default settings, layer by layer. `rlossctl convert` reads its
 checkpoints (docs/import.md).
 """
 
@@ -36,7 +36,7 @@ def _scores(n: NetSpec) -> None:
 
 
 def _dense(n: NetSpec, x: Top, name: str, channels: int | str, factor: int) -> Top:
-    """Dense upsampling: channels to pixels."""
+    """Dense upsampling: turns channels into pixels."""
     x = conv_norm(n, x, f"{name}.conv", f"{name}.bn", channels, kernel_size=1)
     n[name] = L.PixelShuffle(x, upscale_factor=factor)
     return n[name]

@@ -1,7 +1,7 @@
-"""ENet: bottlenecks at strides 4 and 8, and back by unpooling.
+"""ENet: bottlenecks at strides 4 and 8, then unpooling back to full size.
 
-The network of pytorch-segmentation, layer by layer, for sizes 8k. Its first block puts the pooled image
-beside a convolution of it, so that here the image's channels are brought into that program's order.
+This is pytorch-segmentation's network, layer by layer, for sizes 8k. Its first block puts the pooled image
+beside a convolution of it, so here the image's channels are first brought into that program's order.
 `rlossctl convert` reads its checkpoints (docs/import.md).
 """
 
@@ -15,10 +15,10 @@ from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 
 class Block(NamedTuple):
-    """A bottleneck: channels before and behind it, and what its convolution in the middle does.
+    """A bottleneck: channels before and after it, and the settings of its middle convolution.
 
     Attributes:
-        ratio: of the dropout.
+        ratio: the dropout ratio.
         learnt: whether its ReLUs have a learnt slope.
     """
 
@@ -71,11 +71,11 @@ def _initial(n: NetSpec, x: Top) -> Top:
 
 
 def _down(n: NetSpec, x: Top, block: Block) -> tuple[Top, Top]:
-    """Halves the size; the mask of its pooling comes second."""
+    """Halves the size; also returns the mask of its pooling."""
     name = f"{block.name}.pool"
     n[name], n[f"{name}_mask"] = L.Pooling(x, ntop=2, name=name, pool="MAX", kernel_size=2, stride=2)
     n[f"{block.name}.zeros"] = zeros = L.Power(n[name], scale=0)
-    missing = (block.out - block.inside) // block.inside  # blobs of zeros to the channels that are wanted
+    missing = (block.out - block.inside) // block.inside  # blobs of zeros that fill up the channels
     n[f"{block.name}.padded"] = shortcut = L.Concat(n[name], *[zeros] * missing)
     y = _normed(n, x, block, "1", block.inside // 4, kernel_size=2, stride=2)
     return _join(n, _middle(n, y, block), shortcut, block), n[f"{name}_mask"]
@@ -99,7 +99,7 @@ def _up(n: NetSpec, x: Top, mask: Top, block: Block) -> Top:
 
 
 def _spread(n: NetSpec, x: Top, name: str, width: int | str) -> Top:
-    """A deconvolution to twice the size and one pixel more, of which a crop leaves what the program has."""
+    """A deconvolution to twice the size plus one pixel, cropped to what the program computes."""
     n[name] = L.Deconvolution(
         x, num_output=width, bias_term=False, kernel_size=3, stride=2, weight_filler={"type": "msra"}
     )

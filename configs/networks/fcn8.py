@@ -1,7 +1,7 @@
 """FCN-8s on VGG-16: scores at strides 32, 16 and 8, added and zoomed by fixed deconvolutions.
 
-The network of pytorch-segmentation, layer by layer: a border of 100 pixels lets every image pass the 7 x 7
-convolution, and crops take it off again. `rlossctl convert` reads its checkpoints (docs/import.md).
+This is pytorch-segmentation's network, layer by layer. A border of 100 pixels makes every image large enough
+for the 7 x 7 convolution; crops remove it again. `rlossctl convert` reads its checkpoints (docs/import.md).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _zoom(n: NetSpec, x: Top, name: str, factor: int) -> Top:
 
 
 def _added(n: NetSpec, x: Top, pool: Top, name: str, scale: float, offset: int) -> Top:
-    """The scores of an earlier pool, cropped to those that came so far, and their sum."""
+    """Adds the scores of an earlier pool, cropped to the size of the scores so far."""
     n[f"{name}_scaled"] = L.Power(pool, scale=scale)
     n[f"{name}_crop"] = L.Crop(classifier(n, n[f"{name}_scaled"], f"adj_{name}"), x, offset=offset)
     n[f"{name}_sum"] = L.Eltwise(n[f"{name}_crop"], x, operation="SUM")

@@ -1,6 +1,6 @@
 """Global Convolutional Network: convolutions of 11 x 1 and 1 x 11 on the four stages of a ResNet-50.
 
-The network of pytorch-segmentation with its own settings, layer by layer. `rlossctl convert` reads its
+This is pytorch-segmentation's network with its default settings, layer by layer. `rlossctl convert` reads its
 checkpoints (docs/import.md).
 """
 
@@ -35,7 +35,7 @@ def _scores(n: NetSpec) -> None:
 
 
 def _global(n: NetSpec, x: Top, name: str) -> Top:
-    """Columns then rows, rows then columns, and the sum of both."""
+    """The sum of two branches: columns then rows, and rows then columns."""
     column = {"kernel_h": SIZE, "kernel_w": 1, "pad_h": SIZE // 2, "pad_w": 0}
     row = {"kernel_h": 1, "kernel_w": SIZE, "pad_h": 0, "pad_w": SIZE // 2}
     left = _convolution(n, _convolution(n, x, f"{name}.conv11", column), f"{name}.conv12", row)
@@ -45,7 +45,7 @@ def _global(n: NetSpec, x: Top, name: str) -> Top:
 
 
 def _refined(n: NetSpec, x: Top, name: str) -> Top:
-    """Boundary refinement: two convolutions beside the scores."""
+    """Boundary refinement: two convolutions, added to the scores."""
     spatial = {"kernel_size": 3, "pad": 1}
     y = relu(n, _convolution(n, x, f"{name}.conv1", spatial), f"{name}.relu2")
     n[name] = L.Eltwise(_convolution(n, y, f"{name}.conv2", spatial), x, operation="SUM")

@@ -1,4 +1,4 @@
-"""Classifiers of torchvision, whose released weights start the backbones: a prototxt each, no training."""
+"""Torchvision's classifiers. Backbones start from their released weights. One prototxt each, no training."""
 
 from __future__ import annotations
 

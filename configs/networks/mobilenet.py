@@ -1,5 +1,5 @@
-"""MobileNetV2: inverted residuals, padded before the depthwise convolution or, as in the rloss and
-pytorch-deeplab-xception programs, before the expansion."""
+"""MobileNetV2: inverted residuals, padded before the depthwise convolution, or before the expansion as in the
+rloss and pytorch-deeplab-xception programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOW = 3  # the last block at stride 4
 def trunk(
     n: NetSpec, x: Top, prefix: str = "", *, output_stride: int = 32, pad_first: bool = False
 ) -> tuple[Top, Top]:
-    """Stem and blocks. Where the stride would pass `output_stride`, later blocks are dilated instead.
+    """Stem and blocks. When the stride would exceed `output_stride`, blocks are dilated instead.
 
     Returns:
         The 320 channels of the last block, and the 24 channels at stride 4.

@@ -1,4 +1,4 @@
-"""What a definition gives: the texts of a network's nets and solvers, by name."""
+"""A network's definition: the texts of its nets and solvers, by name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Network:
     """A network that comes with rlossctl.
 
     Attributes:
-        name: what commands call it, and its folder where it is written out.
+        name: its name in commands, and of the folder that it is written to.
         module: the `__name__` of the file that defines it.
-        start: the weights that its training can start from; "" for random ones.
-        writers: the name of each text, as in `NAME/train`, and what makes the text.
+        start: the weights that its training can start from; "" for random weights.
+        writers: the name of each text, as in `NAME/train`, and the function that makes the text.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Network:
 
     @property
     def inference(self) -> str:
-        """The name of the text that is the net for inference."""
+        """The name of the text with the net for inference."""
         return "test" if "test" in self.writers else next(iter(self.writers))
 
     def text(self, which: str, header: str) -> str:
-        """One of its prototxts, below a comment that says where it is from."""
+        """One of its prototxts, with a comment above that says where it comes from."""
         return f"# {header}\n{self.writers[which]()}"
 
 
@@ -49,13 +49,12 @@ def network(
     solvers: Mapping[str, Mapping[str, object]],
     schedule: str = "",
 ) -> Network:
-    """A network that is trained: a training net for each solver, and a test net.
+    """A network with a training net for each solver, and a test net.
 
     Args:
         train_net: makes the training net, with the DenseCRF loss or without it.
-        solvers: `solver`, and `solverwithdensecrfloss` where there is a net for it, by the fields of a
-            SolverParameter.
-        schedule: where the solvers' settings are from, for their head.
+        solvers: the SolverParameter fields of `solver`, and of `solverwithdensecrfloss` if there is one.
+        schedule: the origin of the solvers' settings, for their header.
     """
     densecrf = {"trainwithdensecrfloss": lambda: net_text(train_net(True))}
     writers: dict[str, Callable[[], str]] = {
@@ -73,5 +72,5 @@ def _solver_text(fields: Mapping[str, object], about: str) -> str:
 
 
 def net_text(net: NetSpec) -> str:
-    """The text of a net, whose own header stands apart from the line above it."""
+    """The text of a net, with a blank line above its own header."""
     return f"#\n{net.to_text()}"

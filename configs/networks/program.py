@@ -1,4 +1,4 @@
-"""A network of a program for PyTorch: the data, losses and solvers around its scores."""
+"""A network from a PyTorch program: the data, losses and solvers around its scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlossctl.configs.networks.common import preset
 from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
-EXP = preset("EXP", "pascal_scribble")  # no layer is called after it
+EXP = preset("EXP", "pascal_scribble")  # no layer is named after it
 SCALES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
 FULL_RESOLUTION = "cross-entropy at full resolution, as scribbles are thin"
 DIVIDED = """
@@ -24,19 +24,19 @@ IMAGES = 10582  # in VOC's augmented training list, which the programs' epochs g
 
 @dataclass(frozen=True)
 class Training:
-    """How a program trains, by its own settings for VOC: SGD, momentum 0.9, a rate that falls with power 0.9.
+    """A program's own training settings for VOC: SGD, momentum 0.9, a rate that falls with power 0.9.
 
     Attributes:
-        about: whose settings they are, for the head of the solvers.
+        about: the origin of the settings, for the header of the solvers.
         crop: side of the training crops.
         batch: images in a batch.
-        base_lr: the rate that the program's settings name.
-        backbone, rest: rates of the backbone and of all else, in units of it.
-        weight_decay: of every learned blob, norms and biases too.
+        base_lr: the rate in the program's settings.
+        backbone, rest: rates of the backbone and of all other layers, in units of base_lr.
+        weight_decay: weight decay of every learned blob, including norms and biases.
         max_iter: updates.
-        divided: whether the cross-entropy, a mean already, is divided by the batch size.
-        densecrf_weight: default weight of the DenseCRF loss; "" where there is no net with it.
-        remark: what a training net's header has to say besides.
+        divided: whether the cross-entropy, already a mean, is also divided by the batch size.
+        densecrf_weight: default weight of the DenseCRF loss; "" if there is no net with it.
+        remark: a further remark for the header of the training nets.
     """
 
     about: str
@@ -53,7 +53,7 @@ class Training:
 
 
 def epochs(count: int, batch: int) -> int:
-    """Updates in `count` epochs, each of which ends with a smaller batch."""
+    """Updates in `count` epochs; each epoch ends with a smaller batch."""
     return count * math.ceil(IMAGES / batch)
 
 
@@ -112,14 +112,14 @@ def program(
     """One network of a program.
 
     Args:
-        name, module, start: as of a Network.
+        name, module, start: see Network.
         about: the header of the prototxts.
-        scores: adds the layers from the image to the blob "score", which has its size.
-        size: side to which test images are padded.
+        scores: adds the layers from the image to the blob "score", which has the size of the image.
+        size: test images are padded to this side.
         training: the program's settings.
-        crop: side of the training crops, where the network cannot take the program's.
-        backbone: how the names of the layers begin that learn at the backbone's rate.
-        auxiliary: blobs at the image's size, and the weight of their cross-entropy in training.
+        crop: side of the training crops, if the network cannot take the program's.
+        backbone: prefixes of the names of layers that learn at the backbone's rate.
+        auxiliary: blobs of the image's size, and the weight of their cross-entropy in training.
     """
     weights = auxiliary or {}
     net_id = preset("NET_ID", name)
@@ -167,7 +167,7 @@ def _cross_entropy(n: NetSpec, training: Training) -> None:
 
 
 def _densecrf_loss(n: NetSpec, weight: str) -> None:
-    """As in the rloss program for PyTorch, whose deviation of 100 pixels is 50 in the halved image."""
+    """As in rloss's PyTorch program, whose deviation of 100 pixels is 50 in the half-size image."""
     n.comment("DenseCRF loss at half the size: deviations are in pixels of that image")
     n.data_half = L.Interp(n.data, shrink_factor=2)
     n.score_half = L.Interp(n.score, shrink_factor=2)

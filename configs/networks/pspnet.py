@@ -1,6 +1,6 @@
-"""PSPNet: a ResNet of stride 8, and the means of the image over 1, 4, 9 and 36 bins beside its features.
+"""PSPNet: a ResNet of stride 8, with the means over 1, 4, 9 and 36 bins of the image beside its features.
 
-The network of pytorch-segmentation, on Hang Zhang's ResNets with a deep stem, layer by layer. `rlossctl
+This is pytorch-segmentation's network on Hang Zhang's ResNets with a deep stem, layer by layer. `rlossctl
 convert` reads its checkpoints (docs/import.md).
 """
 
@@ -35,7 +35,7 @@ def _scores(n: NetSpec, depth: int) -> None:
 
 
 def pyramid(n: NetSpec, x: Top, name: str, bins: Sequence[int], width: int, out: int) -> Top:
-    """The features beside their means over bins of several sizes, and a convolution to `out` channels."""
+    """The features and their means over bins of several sizes, joined; a convolution to `out` channels."""
     parts = [x]
     for index, size in enumerate(bins):
         n.comment(f"pyramid, level {index + 1}: the means of {size} x {size} bins")

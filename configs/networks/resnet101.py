@@ -1,6 +1,6 @@
-"""DeepLab on ResNet-101: one network applied at three scales, whose scores are fused by their maximum.
+"""DeepLab on ResNet-101: one network applied at three scales; the maximum of the three scores counts.
 
-The three copies share their weights by the names of their parameters. Batch normalisation is frozen.
+The three copies share their weights by parameter name. Batch normalisation is frozen.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _block(n: NetSpec, x: Top, stage: Stage, block: str, scale: str) -> Top:
 
 
 def _convolution(n: NetSpec, x: Top, name: str, norm: str, scale: str, **convolution: int) -> Top:
-    """A convolution without bias, and its frozen batch normalisation and scale."""
+    """A convolution without bias, then frozen batch normalisation and scale."""
     n[f"{name}{scale}"] = x = L.Convolution(
         x, param={"name": f"{name}_0", "lr_mult": 1, "decay_mult": 1}, bias_term=False, **convolution
     )

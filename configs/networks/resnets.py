@@ -1,4 +1,4 @@
-"""ResNets with the stride in the 3 x 3 convolution, as PyTorch has them, and their dilated variants."""
+"""ResNets with the stride in the 3 x 3 convolution, as in PyTorch, and their dilated variants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class Block(NamedTuple):
-    """A residual block: its module's path, inner channels, and what its spatial convolution does."""
+    """A residual block: its module's path, inner channels, and the settings of its spatial convolution."""
 
     name: str
     width: int
@@ -54,13 +54,13 @@ def trunk(
 
 
 def stem(n: NetSpec, x: Top, prefix: str) -> Top:
-    """A convolution of 7 x 7 and a pool: stride 4."""
+    """A 7 x 7 convolution and a pool: stride 4."""
     x = conv_norm(n, x, f"{prefix}conv1", f"{prefix}bn1", 64, **dilated(7, 1, 2))
     return max_pool(n, x, f"{prefix}maxpool")
 
 
 def deep_stem(n: NetSpec, x: Top, prefix: str) -> Top:
-    """Hang Zhang's (PyTorch-Encoding): three convolutions of 3 x 3 in its place, and 128 channels."""
+    """Hang Zhang's stem (PyTorch-Encoding): three 3 x 3 convolutions instead of a 7 x 7, and 128 channels."""
     for index, width, stride in ((0, 64, 2), (3, 64, 1)):
         name, bn = (f"{prefix}conv1.{number}" for number in (index, index + 1))
         x = conv_norm(n, x, name, bn, width, **dilated(3, 1, stride))
@@ -69,7 +69,7 @@ def deep_stem(n: NetSpec, x: Top, prefix: str) -> Top:
 
 
 def encoding(n: NetSpec, x: Top, depth: int, prefix: str) -> list[Top]:
-    """Hang Zhang's ResNet of stride 8: a dilated stage's first block has the rate of the stage before."""
+    """Hang Zhang's ResNet of stride 8: a dilated stage's first block keeps the rate of the previous stage."""
     third, fourth = BLOCKS[depth][2:]
     dilations = (1, 1, (1, *[2] * (third - 1)), (2, *[4] * (fourth - 1)))
     return stages(n, deep_stem(n, x, prefix), depth, prefix, (1, 2, 1, 1), dilations)

@@ -1,13 +1,13 @@
 """A small network that trains from random weights on a CPU: the nets of demo/ and camvid/.
 
 Convolutions of stride 2 bring the image to the working resolution, where dilated residual blocks widen the
-field of view. The blocks start close to the identity, which makes them trainable without batch
-normalisation. Every resolution gives scores; from the coarsest to the finest they are zoomed by 2 and added,
-and the last zoom brings them to the image's resolution. Image sizes must be 2^k m + 1, k being the number of
-strides, so that all of this aligns.
+field of view. The blocks start close to the identity, so they can be trained without batch normalisation.
+Every resolution gives scores. From the coarsest to the finest they are zoomed by 2 and added; the last zoom
+brings them to full resolution. Image sizes must be 2^k m + 1, where k is the number of strides, so that all
+of this aligns.
 
-Cross-entropy is taken at full resolution: scribbles are a few pixels wide, and a subsampled label map would
-lose most of them.
+Cross-entropy is computed at full resolution: scribbles are a few pixels wide, and a subsampled label map
+would lose most of them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Design(NamedTuple):
         name: the net's name.
         about: the header of the prototxts.
         widths: channels after each convolution of stride 2.
-        dilations: of the residual blocks at the working resolution.
-        num_output: classes, or a placeholder.
+        dilations: dilations of the residual blocks at the working resolution.
+        num_output: number of classes, or a placeholder.
         batch_size: images in a training batch.
         train_crop: side of the random training crops.
         test_size: height and width to which test images are padded.
-        weight: the default of the DenseCRF loss's.
+        weight: default weight of the DenseCRF loss.
     """
 
     name: str
@@ -116,7 +116,7 @@ def _data(**fields: Any) -> tuple[Top, ...]:
 
 
 def _score(n: NetSpec, design: Design) -> None:
-    n.comment("the image divided by 60, about its standard deviation; the DenseCRF loss reads it undivided")
+    n.comment("the image divided by 60, about its standard deviation; the DenseCRF loss reads the original")
     n.scaled = x = L.Scale(
         n.data,
         param={"lr_mult": 0, "decay_mult": 0},
@@ -151,7 +151,7 @@ def _score(n: NetSpec, design: Design) -> None:
 
 
 def _block(n: NetSpec, x: Top, name: str, width: int, dilation: int) -> Top:
-    """x + two dilated convolutions, the second of which starts near zero."""
+    """x + two dilated convolutions; the second starts near zero."""
     spatial = {"kernel_size": 3, "pad": dilation, "dilation": dilation}
     n[f"{name}_a"] = y = _convolution(x, width, **spatial, weight_filler=_MSRA)
     n[f"{name}_a_relu"] = y = L.ReLU(y, in_place=True)

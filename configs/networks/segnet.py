@@ -1,9 +1,9 @@
 """SegNet: VGG-16 with batch normalisation, and its mirror image, which puts values back to where pooling
 found them.
 
-The network of pytorch-segmentation, layer by layer, for sizes 32k. There the decoder's layers are those of
-the encoder where both have one width; here each has blobs of its own. `rlossctl convert` reads its
-checkpoints (docs/import.md).
+This is pytorch-segmentation's network, layer by layer, for sizes 32k. There, decoder layers reuse encoder
+layers of the same width; here each layer has its own blobs. `rlossctl convert` reads its checkpoints
+(docs/import.md).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Blocks of networks that were first written for PyTorch. Layers are named after the modules of the original,
-so that a checkpoint's tensors find them by name: `X_scale` beside a BatchNorm X holds its weight and bias.
+"""Blocks of networks that were first written for PyTorch. Layers are named after the original's modules, so
+that a checkpoint's tensors find them by name: `X_scale` after a BatchNorm X holds its weight and bias.
 
-The image comes as Caffe's data layers give it, BGR with ImageNet's mean subtracted; a frozen Scale divides it
-by the standard deviations, and moves it where a program has another mean. Pooling rounds down, as in PyTorch.
+The image comes as Caffe's data layers give it, BGR with ImageNet's mean subtracted. A frozen Scale divides it
+by the standard deviations, and shifts it if a program has another mean. Pooling rounds down, as in PyTorch.
 
-Nothing here says how fast a layer learns: that is the training program's, see `set_rates`.
+Learning rates are not set here: the training program sets them, see `set_rates`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BIAS = {
 
 def scaled(n: NetSpec, data: Top) -> Top:
     """The image divided by the standard deviation of its colours."""
-    n.comment("the image in units of its standard deviation; losses read it undivided")
+    n.comment("the image divided by its standard deviation; losses read the original")
     n.scaled = L.Scale(
         data,
         param=[{"lr_mult": 0, "decay_mult": 0}] * 2,
@@ -37,7 +37,7 @@ def scaled(n: NetSpec, data: Top) -> Top:
 
 
 def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, top: str = "", **fields: Any) -> Top:
-    """A convolution without bias, unless `fields` say otherwise; its blob is called as it is, or `top`."""
+    """A convolution without bias, unless `fields` say otherwise; its blob has its name, or is named `top`."""
     fields = {"bias_term": False, "weight_filler": {"type": "msra"}, **fields}
     if fields["bias_term"]:
         del fields["bias_term"]
@@ -47,7 +47,7 @@ def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, top: str =
 
 
 def norm(n: NetSpec, x: Top, name: str) -> Top:
-    """Batch normalisation in place; the running statistics move as PyTorch's with momentum 0.1."""
+    """Batch normalisation in place; the running statistics change as PyTorch's do with momentum 0.1."""
     n[name] = x = L.BatchNorm(x, in_place=True, moving_average_fraction=0.9)
     n[f"{name}_scale"] = x = L.Scale(x, in_place=True, bias_term=True)
     return x
@@ -75,7 +75,7 @@ def conv_norm(
 
 
 def dilated(kernel_size: int, dilation: int = 1, stride: int = 1, **fields: int) -> dict[str, Any]:
-    """Fields of a convolution that keeps the size (over the stride)."""
+    """Fields of a convolution that keeps the size (divided by the stride)."""
     out: dict[str, Any] = {"kernel_size": kernel_size, "pad": dilation * (kernel_size // 2), "stride": stride}
     return {**out, **({"dilation": dilation} if dilation > 1 else {}), **fields}
 
@@ -87,19 +87,19 @@ def max_pool(n: NetSpec, x: Top, name: str) -> Top:
 
 
 def resize(n: NetSpec, x: Top, name: str, like: Top, aligned: bool = True) -> Top:
-    """Bilinear to the size of `like`: corners aligned, or pixels as areas, as PyTorch has it by default."""
+    """Bilinear zoom to the size of `like`: aligns corners, or pixel areas as PyTorch does by default."""
     n[name] = L.Interp(x, like, **({} if aligned else {"align_corners": False}))
     return n[name]
 
 
 def dropout(n: NetSpec, x: Top, name: str, ratio: float, **fields: Any) -> Top:
-    """Dropout in place; with whole_channels PyTorch's Dropout2d."""
+    """Dropout in place; with whole_channels it is PyTorch's Dropout2d."""
     n[name] = L.Dropout(x, in_place=True, dropout_ratio=ratio, **fields)
     return n[name]
 
 
 def classifier(n: NetSpec, x: Top, name: str, **fields: Any) -> Top:
-    """The convolution that gives the scores, of 1 x 1 unless `fields` say otherwise."""
+    """The convolution that gives the scores, 1 x 1 unless `fields` say otherwise."""
     fields = {"kernel_size": 1, "bias_term": True, **fields}
     return convolution(n, x, name, "${NUM_LABELS}", **fields)
 

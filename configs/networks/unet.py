@@ -1,9 +1,9 @@
-"""UNet: four poolings, four deconvolutions, and what was before each pooling beside what comes back; and its
-variant on a ResNet-50.
+"""UNet: four poolings and four deconvolutions, with a skip connection at each level; and its variant on a
+ResNet-50.
 
-The networks of pytorch-segmentation, layer by layer. It has had two UNets: the one until October 2020 is for
-sizes 16k, where nothing has to be padded; today's takes any size. `rlossctl convert` reads their checkpoints
-and tells them apart (docs/import.md).
+These are pytorch-segmentation's networks, layer by layer. It has had two UNets: the one until October 2020
+is for sizes 16k, which need no padding; today's takes any size. `rlossctl convert` reads the checkpoints of
+both and distinguishes them (docs/import.md).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _scores(n: NetSpec) -> None:
 
 
 def _scores_2020(n: NetSpec) -> None:
-    """Today's: pools behind the convolutions, and a zoom where rounded-up halves are a pixel too large."""
+    """Today's UNet: pools after the convolutions, and a zoom if rounded-up halves are a pixel too large."""
     copies = [_pair(n, scaled(n, n.data), "start_conv", 64, inner=32)]
     for level, width in enumerate((*WIDTHS[1:], 1024), start=1):
         x = _pair(n, copies[-1], f"down{level}.down_conv", width, inner=width // 2)
@@ -62,14 +62,14 @@ def _scores_2020(n: NetSpec) -> None:
 
 
 def _pair(n: NetSpec, x: Top, name: str, width: int, inner: int = 0, **fields: Any) -> Top:
-    """Two convolutions of 3 x 3, the first with `inner` channels where that is given."""
+    """Two 3 x 3 convolutions, the first with `inner` channels if given."""
     for index, channels in ((0, inner or width), (3, width)):
         x = conv_norm(n, x, f"{name}.{index}", f"{name}.{index + 1}", channels, **dilated(3), **fields)
     return x
 
 
 def _resnet_scores(n: NetSpec) -> None:
-    """Nothing rectifies the decoder: each step is a convolution and a deconvolution to twice the size."""
+    """The decoder has no ReLU: each step is a convolution and a deconvolution to twice the size."""
     first, second, third, x = resnets.encoding(n, scaled(n, n.data), 50, "backbone.")
     for number, widths, copy in ((1, (192, 128), third), (2, (128, 96), second), (3, (96, 64), first)):
         x = resize(n, _step(n, x, number, *widths), f"up{number}", copy)

@@ -1,6 +1,6 @@
 """UperNet: a pyramid of pooled features behind a ResNet-101 of stride 16, and a pyramid of its stages.
 
-The network of pytorch-segmentation (the head for objects), layer by layer. One convolution smooths three
+This is pytorch-segmentation's network (the head for objects), layer by layer. One convolution smooths three
 levels. `rlossctl convert` reads its checkpoints (docs/import.md).
 """
 
@@ -27,7 +27,7 @@ def _scores(n: NetSpec) -> None:
     x = resnets.stem(n, scaled(n, n.data), "backbone.")
     stages = resnets.stages(n, x, 101, "backbone.", strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
     stages[-1] = pyramid(n, stages[-1], "PPN", BINS, 512, 2048)
-    n.comment("the stages, each with the next coarser one")
+    n.comment("each stage, plus the next coarser one")
     for index in (1, 2, 3):
         name = f"FPN.conv1x1.{index - 1}"
         stages[index] = convolution(n, stages[index], name, WIDTH, kernel_size=1, bias_term=True)

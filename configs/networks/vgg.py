@@ -1,4 +1,4 @@
-"""The trunk of three of the networks: VGG-16 made fully convolutional, with stride 8.
+"""The trunk that three of the networks share: VGG-16 made fully convolutional, with stride 8.
 
 All pools are 3 x 3 with padding 1, so that sizes 8k+1 map to k+1 and scores align with pixels. The last two
 pools keep the resolution, and the convolutions between them are dilated to make up for it.
@@ -30,7 +30,7 @@ STAGES = (
 
 
 def trunk(n: NetSpec, rate: int | None) -> Top:
-    """All five stages; `rate` is lr_mult of the weights, None in test nets. Returns pool5."""
+    """All five stages; `rate` is the lr_mult of the weights, None in test nets. Returns pool5."""
     x = n.data
     for each in STAGES:
         x = stage(n, x, each, rate)
@@ -51,7 +51,7 @@ def stage(n: NetSpec, x: Top, stage: Stage, rate: int | None) -> Top:
 
 
 def average_pool(n: NetSpec) -> Top:
-    """The pool that largeFOV has after pool5."""
+    """LargeFOV's pool after pool5."""
     n.pool5a = L.Pooling(n.pool5, pool="AVE", kernel_size=3, stride=1, pad=1)
     return n.pool5a
 

@@ -1,7 +1,7 @@
 """Aligned Xception: separable convolutions, strides in place of pooling.
 
-A block's first ReLU works in place in the originals, so its shortcut too reads the rectified input: here the
-ReLU stands before the block.
+In the originals a block's first ReLU works in place, so its shortcut reads the rectified input, too. Here the
+ReLU comes before the block.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def trunk(
     """Returns 2048 channels at stride 16 or 8, and the 128 channels at stride 4.
 
     Args:
-        plain: pytorch-segmentation's variant: no ReLU before block 1, the low-level features are taken before
-            the ReLU behind it, and block 20 is dilated throughout.
+        plain: pytorch-segmentation's variant: no ReLU before block 1, low-level features from before the ReLU
+            that follows it, and a block 20 that is dilated throughout.
     """
     rate = 16 // output_stride  # of the middle blocks
     x = conv_norm(n, x, f"{prefix}conv1", f"{prefix}bn1", 32, **dilated(3, 1, 2))

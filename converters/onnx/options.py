@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlossctl.converters.verifying.comparison import TOLERANCE
 from rlossctl.data.modelcard import Head
 from rlossctl.errors import UsageError
 
@@ -33,7 +32,8 @@ class OnnxOptions:
             CPUs without VNNI, its sums may saturate.
         keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
         verify: compare the file with the net.
-        tolerance: the largest difference from the net to accept, as a share of the blob's largest magnitude.
+        tolerance: the largest difference from the net to accept, as a share of the blob's largest magnitude;
+            None for `comparison.TOLERANCE`.
         verify_images: list of images for the comparison, besides random ones.
         root: root folder of both lists.
 
@@ -54,7 +54,7 @@ class OnnxOptions:
     activations: Activations = "uint8"
     keep: tuple[str, ...] = ()
     verify: bool = True
-    tolerance: float = TOLERANCE
+    tolerance: float | None = None
     verify_images: str | None = None
     root: str = ""
 

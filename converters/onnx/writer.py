@@ -21,7 +21,7 @@ from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import chosen_layers
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
-from rlossctl.converters.verifying.comparison import Comparison, Verification, accept
+from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask
 from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
 from rlossctl.data.modelcard import KEY, ModelCard
@@ -62,7 +62,7 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         job = _Job(trained, job.options, fixed=f"variable sizes cannot be exported ({error.found})")
         model, card = job.export()
     found = job.compare_blobs(model, card.blobs)
-    accept(Verification(str(out), "", job.options.tolerance, tuple(found)), job.rounding)
+    accept(Verification(str(out), "", job.tolerance, tuple(found)), job.rounding)
     with atomic_path(out) as written:
         notes = [*job.notes, *job.finish(model, card, written)]
         found += job.compare_file(written)
@@ -151,8 +151,12 @@ class _Job:
             method = f"before the conversion to {self.options.precision}: {method}"
         if not found:
             method = "nothing was compared with the net (--no-verify)"
-        tolerance = self.options.tolerance
-        return Verification(str(out), method, tolerance, tuple(found), tuple(notes), tuple(self.outputs))
+        return Verification(str(out), method, self.tolerance, tuple(found), tuple(notes), tuple(self.outputs))
+
+    @property
+    def tolerance(self) -> float:
+        """The difference that is accepted."""
+        return TOLERANCE if self.options.tolerance is None else self.options.tolerance
 
     def rounding(self, bad: Comparison) -> float | None:
         """The net's own rounding, if it explains a difference."""

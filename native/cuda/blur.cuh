@@ -5,7 +5,7 @@
 
 namespace rlossctl::cuda {
 
-// The row's four channels, 0 where there is no vertex.
+// The row's four channels, 0 if there is no vertex.
 __device__ __forceinline__ float4 row_or_zero(const float4* rows, int vertex, int groups, std::size_t group) {
     if (vertex < 0) return float4{0, 0, 0, 0};
     return rows[std::size_t(vertex) * groups + group];
@@ -18,8 +18,8 @@ __device__ __forceinline__ void add_half(float4& sum, const float4& a, const flo
     sum.w += 0.5f * (a.w + b.w);
 }
 
-// From one buffer of rows into another; a missing neighbour counts as 0. Where `other` is not null, the result
-// is the mean of it and the blurred rows.
+// Blurs one buffer of rows into another; a missing neighbour counts as 0. If `other` is not null, the result is the
+// mean of it and the blurred rows.
 __global__ static void blur_axis(Batch batch, const Layout* layout, Lattice lattice, int axis, const float4* rows,
                                  const float4* other, float4* blurred) {
     if (!layout->valid) return;

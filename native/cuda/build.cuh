@@ -7,13 +7,13 @@
 
 namespace rlossctl::cuda {
 
-// The distinct vertices of a tile. Neighbouring pixels share most of theirs, so that the table in global memory
-// sees only a small part of the look-ups.
+// The distinct vertices of a tile. Neighbouring pixels share most of theirs, so only a small part of the look-ups
+// reaches the table in global memory.
 struct TileTable {
     static constexpr int capacity = 2048;
     unsigned long long keys[capacity];
     unsigned short place[capacity]; // in the tile's list, of the vertex in each slot
-    unsigned short fresh[capacity]; // slots of the vertices that this tile has put into the global table
+    unsigned short fresh[capacity]; // slots of the vertices that this tile has added to the global table
     int count, fresh_count, first_number;
 };
 static_assert(TileTable::capacity > max_tile_vertices);

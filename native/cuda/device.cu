@@ -11,7 +11,7 @@ std::string why_unusable() {
     if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) return "no CUDA device: there is no driver";
     const cudaError_t status = cudaGetDeviceCount(&devices);
     if (status != cudaSuccess) {
-        cudaGetLastError(); // the error is told here, not by the next call
+        cudaGetLastError(); // the error is reported here, not by the next call
         return cudaGetErrorString(status);
     }
     return devices > 0 ? "" : "no CUDA device";

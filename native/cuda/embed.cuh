@@ -1,5 +1,5 @@
-// Where a pixel lies in the permutohedral lattice: the keys of its vertices and its barycentric weights.
-// The mathematics, in readable form, is rlossctl/bilateral/twin.py; names are the same. The order of the float
+// A pixel's position in the permutohedral lattice: the keys of its vertices and its barycentric weights.
+// The mathematics, in readable form, is in rlossctl/bilateral/twin.py, with the same names. The order of the float
 // operations decides ties, so this code must be compiled without contraction to fused multiply-adds.
 #pragma once
 

@@ -1,7 +1,7 @@
-// CUDA's words on the CPU, so that the kernels can be held against the torch twin without a GPU. Blocks run one
-// after another, the threads of a block as fibers that change at barriers, in an order that set_schedule varies:
-// a kernel that lacks a barrier shows it. With RLOSSCTL_EMULATE_THREADS they are real threads, two blocks at a
-// time, for a race detector. Warps, and what depends on them, do not exist; the kernels use none.
+// CUDA's keywords on the CPU, so that the kernels can be compared with the torch twin without a GPU. Blocks run one
+// after another; the threads of a block are fibers that switch at barriers, in an order that set_schedule varies, so
+// that a missing barrier shows. With RLOSSCTL_EMULATE_THREADS they are real threads, two blocks at a time, for a race
+// detector. There are no warps; the kernels do not use them.
 #pragma once
 
 #include <cmath>
@@ -78,9 +78,9 @@ namespace rlossctl::cuda {
 
 namespace emulation {
 
-constexpr std::size_t shared_bytes = 48 * 1024; // as a block has on every card
+constexpr std::size_t shared_bytes = 48 * 1024; // that a block has on every card
 
-void* shared_memory();                // of this thread's block; holds rubbish at first, as it may on a card
+void* shared_memory();                // of this thread's block; holds garbage at first, as it may on a card
 void set_schedule(unsigned long seed); // the order of blocks and threads from now on
 void run(dim3 blocks, unsigned threads, const std::function<void()>& kernel);
 

@@ -1,7 +1,7 @@
-// The Gaussian sum itself, every pixel with every other. Tiles of 16x16 pixels meet tile by tile; a pair of
-// tiles is left out where even the closest corners of the boxes around their features weigh less than the
-// cutoff. Plain float arithmetic, one exponential and some 40 operations for a pair of pixels and 24 channels:
-// tensor cores would be many times faster, but need the features split into two halves of 16 bits.
+// The Gaussian sum itself, every pixel with every other. It takes pairs of tiles of 16x16 pixels, and skips a pair if
+// even the closest corners of the boxes around their features weigh less than the cutoff. Plain float arithmetic, with
+// one exponential and about 40 operations for a pair of pixels and 24 channels. Tensor cores would be many times
+// faster, but need the features split into two halves of 16 bits.
 #include <cmath>
 #include <stdexcept>
 
@@ -15,7 +15,7 @@ namespace {
 
 constexpr int exact_channels = 24; // summed in registers together
 
-// Such that the weight of a pair is 2^-(squared distance).
+// Scaled so that the weight of a pair is 2^-(squared distance).
 struct Units {
     float xy, rgb;
 };
@@ -36,7 +36,7 @@ __device__ void find_features(const Batch& batch, const Units& units, const floa
 
 using BoxSides = float[2][tile_pixels];
 
-// One block per tile and image. A feature that is not finite makes the box endless, so that no pair is left out.
+// One block per tile and image. A feature that is not finite makes the box infinite, so that no pair is skipped.
 template <int D>
 __global__ void find_boxes(Batch batch, Units units, const float* image, Box* boxes) {
     RLOSSCTL_SHARED(BoxSides, side);
@@ -73,7 +73,7 @@ struct Sources {
     float4 values[exact_channels / 4][tile_pixels];
 };
 
-// Brings the tile that `pixel` belongs to into shared memory; pixels outside the image get the value 0.
+// Loads the tile of `pixel` into shared memory; pixels outside the image get the value 0.
 template <int D>
 __device__ void load_sources(const Batch& batch, const Units& units, const float* image, const float* values,
                              const Pixel& pixel, int first, Sources& sources) {
@@ -109,7 +109,7 @@ __device__ void add_sources(const Sources& sources, const float (&features)[D], 
     }
 }
 
-// One block per tile, image and 24 channels. The tiles come in one order, so that every run gives the same bits.
+// One block per tile, image and 24 channels. The order of the tiles is fixed, so that every run gives the same bits.
 template <int D>
 __global__ void sum_pairs(Batch batch, Units units, float reach, const float* image, const float* values,
                           const Box* boxes, float* filtered) {
@@ -157,7 +157,7 @@ void exact_filter(const float* values, const float* image, float* filtered, cons
         throw std::invalid_argument("too many images or channels for one call of the exact filter");
     const double unit = std::sqrt(0.5 / std::log(2.0)); // e^(-d^2 / 2) is 2^-(unit d)^2
     const Units units{static_cast<float>(unit / sigmas.xy), static_cast<float>(unit / sigmas.rgb)};
-    const auto reach = static_cast<float>(-std::log2(cutoff)); // endless for a cutoff of 0
+    const auto reach = static_cast<float>(-std::log2(cutoff)); // infinite for a cutoff of 0
     const auto run_for = batch.colours == 0   ? run<2>
                          : batch.colours == 1 ? run<3>
                          : batch.colours == 2 ? run<4>

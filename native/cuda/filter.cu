@@ -17,8 +17,8 @@ namespace rlossctl::cuda {
 
 namespace {
 
-// A kept lattice is made before its values are known: as many images share it as would share a pass with so many
-// channels. More channels take more memory.
+// A kept lattice is made before its values are known. It takes as many images as a pass with this many channels;
+// more channels take more memory.
 constexpr std::int64_t expected_channels = 24;
 
 Features make_features(const Batch& batch, const Sigmas& sigmas) {
@@ -89,7 +89,7 @@ private:
                           static_cast<unsigned>(batch_.images));
         fill_bytes(rows.largest, 0, sizeof(*rows.largest) * batch_.images * batch_.groups * 4, stream_);
         launch(find_largest, planes, block_threads, stream_, batch_, inputs.values, inputs.mask, rows.largest);
-        auto* sums = reinterpret_cast<Integers*>(rows.rows[1]); // both spare pieces together
+        auto* sums = reinterpret_cast<Integers*>(rows.rows[1]); // both spare pieces as one
         over_vertices(batch_.groups, clear_rows<Integers>, sums);
         launch(splat_tiles<long long>, tiles_, tile_pixels, stream_, batch_, pieces_.layout, inputs, pieces_.lattice,
                rows.largest, sums);
@@ -115,7 +115,7 @@ private:
                outputs);
     }
 
-    // A kernel that strides over at most `each` items per vertex.
+    // Launches a kernel that strides over at most `each` items per vertex.
     template <class... Parameters, class... Arguments>
     void over_vertices(int each, void (*kernel)(Batch, const Layout*, Lattice, Parameters...),
                        Arguments... arguments) const {
@@ -152,7 +152,7 @@ Arena open(const Memory& memory, std::size_t needed, const char* complaint) {
     return Arena(memory.start);
 }
 
-// What the images of a pass take together, lattice and rows.
+// The memory for the images of a pass, lattice and rows.
 std::size_t pass_workspace(const Batch& pass, const Options& options) {
     Arena arena(nullptr);
     take_lattice(arena, pass);
@@ -160,7 +160,7 @@ std::size_t pass_workspace(const Batch& pass, const Options& options) {
     return arena.used();
 }
 
-// Builds and applies the lattices of one pass after the other, all in the same workspace.
+// Builds and applies the lattices pass by pass, all in the same workspace.
 void run(const float* image, const Inputs& inputs, float* filtered, double* energies, float factor, const Sizes& sizes,
          const Sigmas& sigmas, const Options& options, const Workspace& workspace) {
     const Batch largest = plan_pass(sizes, options);

@@ -1,7 +1,7 @@
-// The filters as the host sees them. Every pointer is a device address, every call only puts work on the
-// stream: it allocates nothing, waits for nothing and may be recorded in a CUDA graph. Errors of the arguments
-// and of the launches are thrown; what can only be known on the device (an image that is not finite, a sigma
-// too small for the keys) makes the outputs NaN, of all images that are filtered in one pass.
+// The filters as the host sees them. Every pointer is a device address. A call only puts work on the stream: it
+// allocates nothing, waits for nothing and may be recorded in a CUDA graph. It throws if an argument is wrong or a
+// launch fails. Errors that only the device can see (an image that is not finite, a sigma too small for the keys)
+// make the outputs of all images in the same pass NaN.
 #pragma once
 
 #include <cstddef>
@@ -48,14 +48,14 @@ void lattice_filter(const float* values, const float* image, float* filtered, co
                     const Sigmas& sigmas, const Options& options, const Workspace& workspace);
 
 // With s = values * mask, mask [images, height, width]: energies[n] = sum of s_n * (A_n s_n), float64, and
-// gradient = factor * mask * (A s), left out where `gradient` is null.
+// gradient = factor * mask * (A s), left out if `gradient` is null.
 void densecrf(const float* values, const float* mask, const float* image, float* gradient, double* energies,
               const Sizes& sizes, const Sigmas& sigmas, const Options& options, float factor,
               const Workspace& workspace);
 
 // Kept lattices: `build_lattice` once, then `apply_lattice` for any values, each time with a workspace for the rows
-// alone. The lattice's own memory has `lattice_bytes`. It takes all images given: the caller cuts a batch into parts
-// of at most `kept_images`. The number of channels only counts where there are values.
+// only. The lattice's own memory has `lattice_bytes`. It takes all given images: the caller cuts a batch into parts
+// of at most `kept_images`. The number of channels matters only for calls with values.
 std::int64_t kept_images(const Sizes& sizes);
 std::size_t lattice_bytes(const Sizes& sizes);
 void build_lattice(const float* image, const Sizes& sizes, const Sigmas& sigmas, const Workspace& lattice);
@@ -65,7 +65,7 @@ void apply_lattice(const float* values, float* filtered, const Sizes& sizes, con
 
 std::size_t exact_workspace(const Sizes& sizes);
 
-// The Gaussian sum itself; pairs of tiles whose weights are all below `cutoff` are left out.
+// The Gaussian sum itself; pairs of tiles whose weights are all below `cutoff` are skipped.
 void exact_filter(const float* values, const float* image, float* filtered, const Sizes& sizes,
                   const Sigmas& sigmas, double cutoff, const Workspace& workspace);
 

@@ -1,4 +1,4 @@
-// What one pass over some images of the batch holds in the workspace.
+// The contents of the workspace in one pass over some images of the batch.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ constexpr int tile_side = 16, tile_pixels = tile_side * tile_side; // one thread
 static_assert(tile_pixels == block_threads);
 
 constexpr int max_edge = max_features + 1; // vertices of a simplex
-// A tile touches at most so many vertices; one simplex more for the phantom point (see embed_tiles).
+// The most vertices that a tile can touch, with one more simplex for the phantom point (see embed_tiles).
 constexpr int max_tile_vertices = (tile_pixels + 1) * max_edge;
 
 // Sizes of the images that are filtered together, as the kernels use them.
@@ -32,22 +32,22 @@ struct Features {
     double sigma_xy, sigma_rgb;
 };
 
-// Where each quotient lies in a 64-bit key; see packing.py.
+// The place of each quotient in a 64-bit key; see packing.py.
 struct Layout {
     unsigned highest[max_colours], lowest[max_colours]; // see layout.cuh
     int low[max_features], shift[max_features];
-    int valid; // 0: the keys cannot tell the vertices apart, all outputs of the pass are NaN
+    int valid; // 0: the keys cannot distinguish the vertices, and all outputs of the pass are NaN
 };
 
 struct Lattice {
     // The hash table: `capacity` slots for each image.
     unsigned long long* keys;
-    int* numbers; // of the vertex in each slot, numbered through all images
+    int* numbers; // of the vertex in each slot, counted across all images
     unsigned capacity;
     // The vertices.
     int* count;
     unsigned* slots;          // of each vertex
-    int* neighbours;          // [edge][2][max_vertices], -1 where there is none
+    int* neighbours;          // [edge][2][max_vertices], -1 if there is none
     std::size_t max_vertices; // of all images together
     // The tiles, [images][tiles][...]; a pixel names its vertices by their places in the tile's list.
     int* tile_counts;
@@ -59,7 +59,7 @@ struct Lattice {
 // The pixel of this thread in a tile of the block's image, by default the block's own tile; the grid is
 // (tiles, images).
 struct Pixel {
-    std::size_t tile; // counted through all images
+    std::size_t tile; // counted across all images
     int image, x, y, index;
     bool inside;
 
@@ -72,7 +72,7 @@ struct Pixel {
           index(y * batch.width + x), inside(x < batch.width && y < batch.height) {}
 };
 
-// Where the entries of this thread's pixel start in `places` and `weights`; the next vertex is tile_pixels on.
+// Where the entries of this thread's pixel start in `places` and `weights`; vertices are tile_pixels apart.
 __device__ __forceinline__ std::size_t pixel_entry(const Batch& batch, std::size_t tile) {
     return tile * batch.edge * tile_pixels + threadIdx.x;
 }

@@ -1,4 +1,4 @@
-// The layout of the keys, made on the device: packing.py does the same on the host and would have to wait.
+// The layout of the keys, computed on the device: on the host, as in packing.py, it would have to wait.
 #pragma once
 
 #include "lattice.cuh"
@@ -12,8 +12,8 @@ struct Range {
     unsigned above, below;
 };
 
-// How far a channel of all images of the pass reaches above and below 0. Bits of floats that are not negative have
-// the floats' own order; NaN counts as infinity. One row of blocks per channel; the ranges start as 0.
+// How far a channel reaches above and below 0 in all images of the pass. The bits of non-negative floats have the
+// same order as the floats; NaN counts as infinity. One row of blocks per channel; the ranges start at 0.
 __global__ static void find_ranges(int images, int colours, int pixels, const float* image, Layout* layout) {
     RLOSSCTL_SHARED(Range, widest);
     const int colour = static_cast<int>(blockIdx.y);
@@ -55,7 +55,7 @@ __global__ static void lay_out_keys(int colours, int height, int width, Features
         // The room for rounding and neighbours is explained in packing.py.
         low = floor(low / (count + 1) - 3.5);
         high = ceil(high / (count + 1) + 3.5);
-        if (!(fmax(-low, high) <= max_quotient)) { // also where infinity, or NaN made of it, came in
+        if (!(fmax(-low, high) <= max_quotient)) { // also true after infinity, or NaN made of it
             valid = false;
             break;
         }

@@ -1,5 +1,5 @@
-// The door to Python: device addresses, sizes, options and a stream. Checks and meaning live in
-// rlossctl/bilateral/cuda.py; nothing here knows torch.
+// The Python interface: device addresses, sizes, options and a stream. Checks and explanations are in
+// rlossctl/bilateral/cuda.py; nothing here depends on torch.
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
@@ -87,9 +87,9 @@ void exact_filter(Address values, Address image, Address filtered, Size images, 
 
 } // namespace
 
-// Calls only put work on the stream, so the interpreter's lock is kept.
+// Calls only put work on the stream, so they keep the interpreter's lock.
 PYBIND11_MODULE(RLOSSCTL_MODULE, module) {
-    module.doc() = "CUDA kernels of rlossctl.bilateral. Addresses are of device memory: float32 values and filtered "
+    module.doc() = "CUDA kernels of rlossctl.bilateral. Addresses are device addresses: float32 values and filtered "
                    "[N,K,H,W], image [N,C,H,W], mask [N,H,W], gradient [N,K,H,W] or 0, float64 energies [N].";
     using py::arg;
     module.def("why_unusable", &cuda::why_unusable, "Why nothing can run here; empty if something can.");

@@ -1,4 +1,4 @@
-// How a batch is cut into passes and where everything lies in the workspace.
+// How a batch is cut into passes, and where everything is in the workspace.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace rlossctl::cuda {
 
-// Hands out aligned pieces of a memory; over null it only counts.
+// Hands out aligned pieces of a memory block; with null it only counts bytes.
 class Arena {
 public:
     explicit Arena(void* memory) : memory_(static_cast<char*>(memory)) {}
@@ -26,23 +26,23 @@ private:
     std::size_t used_ = 0;
 };
 
-// What a pass works with, in two parts. Nobody knows beforehand how many vertices an image has, and nothing may be
-// allocated later, so there is room for the most there can be.
+// The memory of a pass, in two parts. The number of vertices is not known in advance and nothing may be allocated
+// later, so there is room for the largest possible number.
 
-// What the images alone decide: it may be kept, whatever is filtered over them.
+// The part that depends only on the images: it may be kept for any values.
 struct LatticePieces {
     Layout* layout;
     Lattice lattice;
 };
 
-// What one filtering needs.
+// The part for one filtering.
 struct RowPieces {
     float4* rows[3];   // [max_vertices][groups]; with the deterministic sums rows[1] and [2] are one piece
     unsigned* largest; // [images][4 * groups], see sums.cuh
     double* energies;  // [images][tiles]
 };
 
-// Throws std::invalid_argument where the sizes are none or too large to count.
+// Throws std::invalid_argument if the sizes are invalid or too large to count.
 Batch make_batch(const Sizes& sizes);
 
 // The largest pass of a batch: as many images as fit into `pass_bytes` with both parts, at least one.

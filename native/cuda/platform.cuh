@@ -1,4 +1,4 @@
-// What the kernels need of their surroundings: CUDA itself or, to prove them without a GPU, emulate.hpp.
+// What the kernels need from their platform: CUDA itself or, to test them without a GPU, emulate.hpp.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +47,7 @@ namespace rlossctl::cuda {
 
 constexpr unsigned block_threads = 256;
 
-// Blocks for a kernel that strides over at most `most` items, where only the device knows how many there are.
+// Blocks for a kernel that strides over at most `most` items, when only the device knows their number.
 inline dim3 spread(std::size_t most) {
     const std::size_t blocks = (most + block_threads - 1) / block_threads;
     return dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks < spread_limit ? blocks : spread_limit));

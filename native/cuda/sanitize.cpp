@@ -1,5 +1,5 @@
 // Runs every kernel over small random images in emulation, for sanitizers: the command is in docs/cuda.md.
-// Workspaces have exactly the promised size, and the two deterministic runs must agree in every bit.
+// Workspaces have exactly the promised size, and two deterministic runs must agree bit for bit.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -29,7 +29,7 @@ struct Result {
     std::vector<double> energies;
 };
 
-// Memory of exactly so many bytes, which every promise rounds up to a multiple of 8.
+// Memory of exactly this many bytes; every promised size is a multiple of 8.
 class Space {
 public:
     explicit Space(std::size_t bytes) : words_(bytes / 8) {}
@@ -49,7 +49,7 @@ Result run_loss(const cuda::Sizes& sizes, const cuda::Sigmas& sigmas, const cuda
     return result;
 }
 
-// Kept lattices, each filtered twice in other rows, must give the filter's own bits.
+// Kept lattices, each used twice with different rows, must give the same bits as the filter.
 bool kept_give_the_same(const cuda::Sizes& sizes, const std::vector<float>& values, const std::vector<float>& image) {
     const cuda::Options options{cuda::Order::mean, true};
     const std::int64_t pixels = sizes.height * sizes.width;

@@ -1,4 +1,4 @@
-// Slicing: each pixel reads the filtered values back from its vertices; with it the loss and its gradient.
+// Slicing: each pixel reads the filtered values back from its vertices. Also computes the loss and its gradient.
 #pragma once
 
 #include "lattice.cuh"
@@ -9,12 +9,12 @@ namespace rlossctl::cuda {
 struct Outputs {
     float* filtered;  // [images, channels, pixels] or null
     double* energies; // [images, tiles] or null
-    float factor;     // of what is written to `filtered`, where there is a mask
+    float factor;     // for the values written to `filtered`, if there is a mask
 };
 
 using Partial = double[block_threads];
 
-// The sum of one number per thread, added up in a fixed order; thread 0 gets it.
+// The sum of one number per thread, added in a fixed order; thread 0 gets it.
 __device__ inline double sum_block(double* partial, double own) {
     partial[threadIdx.x] = own;
     for (unsigned half = block_threads / 2; half > 0; half /= 2) {

@@ -1,4 +1,4 @@
-// Splatting: each vertex takes the weighted sum of the pixels around it.
+// Splatting: each vertex gets the weighted sum of the pixels around it.
 #pragma once
 
 #include "lattice.cuh"
@@ -13,7 +13,7 @@ struct SplatTile {
     static constexpr int groups = 4; // of channels, treated together
     float weight[entries];
     unsigned char pixel[entries];
-    int start[per_thread * tile_pixels]; // where the entries of each vertex begin; more than there are vertices
+    int start[per_thread * tile_pixels]; // where the entries of each vertex begin; has room for more than the vertices
     int partial[tile_pixels];
     float4 values[tile_pixels * groups];
 };
@@ -35,8 +35,8 @@ __device__ inline void accumulate_starts(SplatTile& tile) {
     for (int i = 0; i < SplatTile::per_thread; ++i) own[i] += before;
 }
 
-// Sorts the entries by vertex: counts, places of the ends, then every entry steps one to the front of its end.
-// Within a vertex their order depends on which thread comes first.
+// Sorts the entries by vertex: counts them, finds the ends, then fills each vertex's range from its end. Within a
+// vertex the order depends on which thread comes first.
 __device__ inline void sort_entries(SplatTile& tile, const Batch& batch, const Pixel& pixel, const Lattice& lattice) {
     const std::size_t entry = pixel_entry(batch, pixel.tile);
     for (int i = threadIdx.x; i < SplatTile::per_thread * tile_pixels; i += tile_pixels) tile.start[i] = 0;
@@ -67,7 +67,7 @@ __device__ inline float masked_value(const Batch& batch, const Inputs& inputs, c
     return value * inputs.mask[std::size_t(pixel.image) * batch.pixels + pixel.index];
 }
 
-// The rows of all vertices become 0.
+// Sets the rows of all vertices to 0.
 template <class Row>
 __global__ void clear_rows(Batch batch, const Layout* layout, Lattice lattice, Row* rows) {
     if (!layout->valid) return;

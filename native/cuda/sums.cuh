@@ -1,19 +1,19 @@
-// How contributions of many tiles to one vertex are added up: as floats, in whatever order they come, or as
-// 64-bit integers in units of a power of two, whose sum has the same bits in every order.
+// How the contributions of many tiles to one vertex are added up: as floats, in the order in which they arrive, or as
+// 64-bit integers in units of a power of two, whose sum has the same bits in any order.
 #pragma once
 
 #include "lattice.cuh"
 
 namespace rlossctl::cuda {
 
-// A NaN behaves as the largest magnitude: its bits lie above those of infinity.
+// A NaN counts as the largest magnitude: its bits are above those of infinity.
 __device__ __forceinline__ unsigned magnitude_bits(float value) {
     return static_cast<unsigned>(__float_as_int(value)) & 0x7FFFFFFFu;
 }
 
-// Exponent of the unit's inverse for a channel whose largest magnitude has these bits: the weights of a pixel
-// add up to 1, so that no sum of `pixels` contributions reaches 2^62. At least 2^-33 of the largest magnitude
-// remains as the unit for any image that fits into memory.
+// Exponent of the unit's inverse for a channel whose largest magnitude has these bits. The weights of a pixel add up
+// to 1, so no sum of `pixels` contributions reaches 2^62. For any image that fits into memory, the unit is at most
+// 2^-33 of the largest magnitude.
 __device__ inline int unit_exponent(unsigned largest, int pixels) {
     int room = 61;
     for (int left = pixels - 1; left > 0; left >>= 1) --room;
@@ -97,7 +97,7 @@ __global__ static void find_largest(Batch batch, const float* values, const floa
     if (threadIdx.x == 0) atomicMax(&largest[image * batch.groups * 4 + channel], widest);
 }
 
-// Turns the integer sums into rows of floats. A channel that holds NaN or infinity becomes NaN as a whole.
+// Turns the integer sums into rows of floats. A channel with any NaN or infinity becomes NaN as a whole.
 __global__ static void round_sums(Batch batch, const Layout* layout, Lattice lattice, const unsigned* largest,
                                   const long long* sums, float* rows) {
     if (!layout->valid) return;

@@ -1,5 +1,5 @@
-// A set of 64-bit keys with open addressing, filled by many threads at once: one compare-and-swap claims a
-// slot, so nothing is locked and no key stands twice. The caller keeps it from filling up.
+// A set of 64-bit keys with open addressing, filled by many threads at once. One compare-and-swap claims a slot, so
+// nothing is locked and no key is stored twice. The caller makes sure that it does not fill up.
 #pragma once
 
 #include "platform.cuh"
@@ -15,12 +15,12 @@ __device__ __forceinline__ unsigned home_slot(unsigned long long key, unsigned c
 
 struct Found {
     unsigned slot;
-    bool fresh; // this call has put it there
+    bool fresh; // this call has added it
 };
 
 __device__ inline Found insert_key(unsigned long long* keys, unsigned capacity, unsigned long long key) {
     for (unsigned slot = home_slot(key, capacity);; slot = slot + 1 == capacity ? 0 : slot + 1) {
-        unsigned long long held = load_relaxed(&keys[slot]); // most keys are there already
+        unsigned long long held = load_relaxed(&keys[slot]); // most keys are already there
         if (held == empty_key) held = atomicCAS(&keys[slot], empty_key, key);
         if (held == empty_key || held == key) return {slot, held == empty_key};
     }
@@ -28,7 +28,7 @@ __device__ inline Found insert_key(unsigned long long* keys, unsigned capacity, 
 
 constexpr unsigned not_found = ~0u;
 
-// Only while nobody inserts.
+// Only when no thread is inserting.
 __device__ inline unsigned find_key(const unsigned long long* keys, unsigned capacity, unsigned long long key) {
     for (unsigned slot = home_slot(key, capacity);; slot = slot + 1 == capacity ? 0 : slot + 1) {
         if (keys[slot] == key) return slot;

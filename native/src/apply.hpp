@@ -18,8 +18,7 @@ void Lattice<D>::blur(const Rows& rows, bool backward) const {
     }
 }
 
-// The result is in part.blurred, which is part.rows itself where neither an energy nor the mean of two blurs is
-// asked for.
+// The result is in part.blurred. This is part.rows itself unless an energy or the mean of two blurs is requested.
 template <int D>
 void Lattice<D>::splat_and_blur(const Task& task, const Part& part) const {
     const auto& [planes, offset, rows, blurred, sums] = part;

@@ -1,4 +1,4 @@
-// Memory that grows and is kept: a filter call after the first asks the system for nothing.
+// Memory that grows and is kept: only the first filter call allocates.
 #pragma once
 
 #include <cstddef>

@@ -20,7 +20,7 @@ inline int bit_length(std::uint64_t number) {
     return bits;
 }
 
-// What the pixels of an image say, before anything is numbered. Kept by each thread for its next image.
+// The simplices of an image's pixels, before anything is numbered. Each thread keeps this for its next image.
 template <int D>
 class Pixels {
 public:
@@ -67,14 +67,14 @@ private:
     int base_bits_ = 0;
 };
 
-// Numbers simplices and vertices and links the vertices. Kept by each thread for its next image.
+// Numbers simplices and vertices and links the vertices. Each thread keeps this for its next image.
 template <int D, class Slot>
 class Builder {
 public:
     static constexpr int E = D + 1;
     static constexpr int order_bits = 3 * D;
 
-    // Whether keys and numbers fit into the slots; a vertex may lie a step beyond the bases.
+    // Whether keys and numbers fit into the slots; a vertex may be one step beyond the bases.
     static bool fits(int base_bits, std::int64_t pixels) {
         const int simplex = base_bits - 3 + order_bits + bit_length(pixels + 1);
         const int vertex = base_bits + 2 + bit_length(E * (pixels + 1));
@@ -93,13 +93,13 @@ private:
         std::uint32_t order;
     };
 
-    // The remainder of a base is 0, so the order takes its place.
+    // The remainder of a base is 0, so the order is stored in its place.
     static typename Slot::Key simplex_key(std::uint64_t base, std::uint32_t order) {
         return Slot::key(base >> 3, order, order_bits);
     }
     static typename Slot::Key vertex_key(std::uint64_t key) { return Slot::key(key, 0, 0); }
 
-    // Neighbouring pixels mostly share simplices, so that one look-up per pixel replaces D + 1.
+    // Neighbouring pixels mostly share simplices, so one look-up per pixel replaces D + 1.
     void number_simplices(Lattice<D>& lattice, const Pixels<D>& pixels) {
         const std::int64_t count = lattice.pixels_, blocks = lattice.blocks();
         simplex_table_.clear(count, bit_length(count + 1));
@@ -127,7 +127,7 @@ private:
         vertex_table_.clear(E * count, bit_length(E * count));
         vertices_.ensure(E * count + 1);
         lattice.simplices_.ensure(count + 1);
-        constexpr int together = 8; // simplices, so that their slots come while keys are made
+        constexpr int together = 8; // simplices, so that their slots are fetched while keys are made
         for (std::int64_t start = 0; start < count; start += together) {
             const int used = static_cast<int>(std::min<std::int64_t>(together, count - start));
             std::uint64_t numbers[together][E];
@@ -147,7 +147,7 @@ private:
         lattice.count_ = vertex_table_.count() + 1;
     }
 
-    // From one vertex to the next the coordinate of the last rank but r goes down: see twin.vertex_keys.
+    // From one vertex to the next, the coordinate of the last rank but r decreases: see twin.vertex_keys.
     static void vertex_numbers(const NewSimplex& simplex, const KeyLayout& layout, std::uint64_t (&numbers)[E]) {
         std::uint64_t unit[8] = {}; // of the coordinate at each rank; the last coordinate is not in the key: unit 0
         for (int i = 0; i < D; ++i) unit[simplex.order >> (3 * i) & 7] = std::uint64_t{1} << layout.shift[i];
@@ -186,14 +186,14 @@ private:
         });
     }
 
-    // A vertex without neighbours is left as it is by the blur, and left out here.
+    // The blur does not change a vertex without neighbours, so it is left out here.
     static void follow_chains(std::int32_t* up, unsigned char* inner, std::int32_t* heads, std::int64_t count,
                               Buffer<std::int32_t>& chains, std::int64_t& length) {
         std::fill(inner, inner + count, static_cast<unsigned char>(0));
         up[0] = 0;
         for (std::int64_t v = 1; v < count; ++v) inner[up[v]] = 1;
         std::int64_t chain_count = 0;
-        for (std::int64_t v = 1; v < count; ++v) { // without a branch, which no processor would guess
+        for (std::int64_t v = 1; v < count; ++v) { // without a branch, which no processor could predict
             heads[chain_count] = static_cast<std::int32_t>(v);
             chain_count += (up[v] != 0) & (inner[v] == 0);
         }
@@ -201,7 +201,7 @@ private:
         length = 0;
         for (std::int64_t i = 0; i < chain_count; ++i) {
             std::int32_t at = heads[i];
-            do { // four at once without a branch, for most chains are no longer; behind the last one come zeros
+            do { // four at once without a branch: most chains are not longer; zeros follow the last one
                 const std::int32_t second = up[at], third = up[second], fourth = up[third];
                 const std::int32_t next[] = {at, second, third, fourth};
                 std::copy(next, next + 4, &chains[length]);
@@ -217,7 +217,7 @@ private:
     Buffer<std::uint64_t> vertices_; // their keys
     Buffer<std::int32_t> up_;        // [E][vertices + 1] number of the next vertex along each axis, or 0
     Buffer<std::int32_t> heads_;     // [E][vertices + 1] first vertices of chains
-    Buffer<unsigned char> inner_;    // [E][vertices + 1] 1 where a vertex precedes along the axis
+    Buffer<unsigned char> inner_;    // [E][vertices + 1] 1 if a vertex precedes along the axis
 };
 
 template <int D>

@@ -1,4 +1,4 @@
-// What depends on the compiler, and nothing else.
+// Everything that depends on the compiler.
 #pragma once
 
 #if !defined(__GNUC__)

@@ -15,7 +15,7 @@ namespace {
 constexpr int side = 8;
 static_assert(side * side == tile_pixels);
 
-// The pixels of one image, tile by tile. Places beyond the border repeat the last pixel, with values of zero.
+// The pixels of one image, tile by tile. Positions beyond the border repeat the last pixel, with values of zero.
 template <int D>
 class Tiling {
 public:
@@ -34,7 +34,7 @@ public:
     const Tile<D>& operator[](std::int64_t t) const { return tiles_[t]; }
     const float* values(std::int64_t t) const { return values_.data() + t * tile_floats(); }
 
-    // The sums [tile_pixels][groups * group] of tile t, brought to their pixels.
+    // Writes the sums [tile_pixels][groups * group] of tile t to their pixels.
     void put(std::int64_t t, const double* sums, float* filtered) const {
         for (int i = 0; i < tile_pixels; ++i) {
             const std::int64_t x = t % across_ * side + i % side, y = t / across_ * side + i / side;
@@ -72,7 +72,7 @@ private:
     Buffer<float> values_; // [count][tile_pixels][groups * group]
 };
 
-// The largest value of -|f_i - f_j|^2 / 2 over two tiles, or more.
+// An upper bound of -|f_i - f_j|^2 / 2 over two tiles.
 template <int D>
 double nearest_exponent(const Tile<D>& a, const Tile<D>& b, const float* falloff) {
     double exponent = 0.0;

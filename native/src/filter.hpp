@@ -1,6 +1,6 @@
 // The bilateral filter of the DenseCRF loss: everything that Python may call. Tensors are contiguous float32
-// on the CPU; no result depends on the number of threads. Where a lattice is built, std::domain_error says that the
-// image is not finite or that a sigma is too small for it.
+// on the CPU; no result depends on the number of threads. Functions that build a lattice throw std::domain_error if
+// the image is not finite or a sigma is too small for it.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Sigmas {
 };
 
 // The blur runs along one axis after the other, so A depends a little on their order: axes 0 to d as in the
-// original, d to 0, which gives the transpose of A, or the mean of both, which is symmetric.
+// original; d to 0, which gives the transpose of A; or the mean of both, which is symmetric.
 enum class Order { forward, backward, mean };
 
 // filtered[n] = A_n values[n]; values and filtered [images, channels, height, width], image
@@ -35,8 +35,8 @@ void bilateral_filter(const float* values, const float* image, float* filtered, 
 void densecrf(const float* values, const float* mask, const float* image, float* gradient, double* energies,
               const Sizes& sizes, Sigmas sigmas, Order order, float factor, int threads);
 
-// The exact Gaussian sum, filtered_i = sum_j exp(-|f_i - f_j|^2 / 2) values_j, j = i included. Groups of pixels
-// between which the kernel is below `cutoff` everywhere are skipped; with 0 none is.
+// The exact Gaussian sum, filtered_i = sum_j exp(-|f_i - f_j|^2 / 2) values_j, j = i included. Pairs of pixel groups
+// are skipped if the kernel between them is below `cutoff` everywhere; with 0 nothing is skipped.
 void exact_filter(const float* values, const float* image, float* filtered, const Sizes& sizes, Sigmas sigmas,
                   double cutoff, int threads);
 
@@ -56,8 +56,8 @@ private:
     std::vector<std::unique_ptr<AnyLattice>> lattices_;
 };
 
-// The instruction set that runs: "avx512", "avx2" or "plain"; the environment variable RLOSSCTL_SIMD asks for a
-// lower one. Throws std::invalid_argument if it holds anything else.
+// The instruction set in use: "avx512", "avx2" or "plain"; the environment variable RLOSSCTL_SIMD selects a lower
+// one. Throws std::invalid_argument if it has any other value.
 const char* simd();
 
 } // namespace rlossctl

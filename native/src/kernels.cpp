@@ -32,7 +32,7 @@ const Kernels& kernels() {
     const char* asked = std::getenv("RLOSSCTL_SIMD");
     const Kernels* found = find(asked == nullptr || *asked == '\0' ? nullptr : asked);
     if (found == nullptr)
-        throw std::invalid_argument("RLOSSCTL_SIMD is '" + std::string(asked) + "', and the best that runs here is '" +
+        throw std::invalid_argument("RLOSSCTL_SIMD is '" + std::string(asked) + "', but the best that runs here is '" +
                                     find(nullptr)->name + "'");
     return *found;
 }

@@ -1,4 +1,4 @@
-// The inner loops, compiled once for each instruction set (kernels_*.cpp) and chosen while running.
+// The inner loops, compiled once for each instruction set (kernels_*.cpp) and chosen at run time.
 #pragma once
 
 #include <cstdint>
@@ -12,25 +12,25 @@ namespace rlossctl {
 
 constexpr int lanes = 16;     // pixels that go through a loop together
 constexpr int group = 8;      // floats; rows of channels are whole groups
-constexpr int max_groups = 4; // of a part of the channels, so that a row of it stays in registers
+constexpr int max_groups = 4; // in a part of the channels, so that a row of it stays in registers
 
-// The room of a row of groups: three take that of four, for then rows begin where cache lines do.
+// Space of a row of groups: three take the space of four, so that rows are aligned to cache lines.
 constexpr int row_floats(int groups) { return (groups == 3 ? 4 : groups) * group; }
 
-// What is remembered of `lanes` pixels with D features.
+// What is stored for `lanes` pixels with D features.
 template <int D>
 struct Block {
     float weights[D + 1][lanes];
     std::int32_t simplex[lanes]; // number of the simplex
 };
 
-// What tells the simplices of `lanes` pixels.
+// What identifies the simplices of `lanes` pixels.
 struct BlockKeys {
     std::uint64_t base[lanes];  // key of the simplex' vertex of remainder 0
     std::uint32_t order[lanes]; // ranks of coordinates 0..D-1, 3 bits each
 };
 
-// Vertices of a simplex by remainder, padded so that the place of one is a shift away.
+// Vertices of a simplex by remainder, padded so that a shift gives the place of one.
 template <int D>
 struct Simplex {
     std::int32_t vertices[8];
@@ -53,15 +53,15 @@ struct Planes {
     int groups;
 };
 
-// Values of `groups` groups of channels at each vertex, one row after another. Vertex 0 is none and holds zeros.
+// Values of `groups` groups of channels at each vertex, row by row. Vertex 0 means "no vertex" and holds zeros.
 struct Rows {
     float* data;
     int groups;
 };
 
-constexpr int tile_pixels = 64; // of the exact filter
+constexpr int tile_pixels = 64; // in the exact filter
 
-// Some pixels near each other. Features are not yet divided by sigma, so that their differences are exact.
+// Some neighbouring pixels. Features are not yet divided by sigma, so that their differences are exact.
 template <int D>
 struct Tile {
     float features[D][tile_pixels];
@@ -97,7 +97,7 @@ struct Kernels {
 
 extern const Kernels avx512_kernels, avx2_kernels, plain_kernels;
 
-// The best that compiler and processor have, or the one that RLOSSCTL_SIMD asks for. Read at each call.
+// The best that compiler and processor support, or the one that RLOSSCTL_SIMD selects. Read at each call.
 const Kernels& kernels();
 
 } // namespace rlossctl

@@ -10,8 +10,8 @@
 
 namespace rlossctl {
 
-// A key and its number in one word, where they fit (see Builder::fits), so that a table is half as large. No key is
-// 0, for the layout leaves room below each quotient.
+// A key and its number in one word, if they fit (see Builder::fits), so that a table is half as large. A key is never
+// 0, because the layout leaves room below each quotient.
 struct NarrowSlot {
     using Key = std::uint64_t;
     static Key key(std::uint64_t base, std::uint32_t tag, int tag_bits) { return base << tag_bits | tag; }
@@ -58,7 +58,7 @@ class KeyTable {
 public:
     using Key = typename Slot::Key;
 
-    // Forgets all keys and keeps the memory. At most `limit` keys will come; numbers have id_bits.
+    // Removes all keys and keeps the memory. At most `limit` keys will be added; numbers have id_bits.
     void clear(std::int64_t limit, int id_bits) {
         id_bits_ = id_bits;
         count_ = 0;
@@ -71,8 +71,8 @@ public:
 
     void prefetch(Key key) const { RLOSSCTL_PREFETCH(&slots_[home(key)]); }
 
-    // Most keys lie in the first two slots from their home on, and no processor can guess which do not. So N keys
-    // are looked up there first, without a branch, and the others one by one after that.
+    // Most keys are in their home slot or the next one, and no processor can predict which are not. So N keys are
+    // looked up there first, without a branch, and the others afterwards one by one.
     template <int N>
     void find(const Key (&keys)[N], std::int32_t (&ids)[N]) const {
         const std::uint64_t limit = std::uint64_t{1} << id_bits_;
@@ -89,7 +89,7 @@ public:
         }
     }
 
-    // Calls added(i) for each keys[i] that is new, in their order; its number is then count().
+    // Calls added(i) for each new keys[i], in order; its number is then count().
     template <int N, class Added>
     void find_or_add(const Key (&keys)[N], std::int32_t (&ids)[N], const Added& added) {
         const std::uint64_t limit = std::uint64_t{1} << id_bits_;

@@ -1,4 +1,4 @@
-// The permutohedral lattice of one image: built once, then splat, blur and slice as often as wished.
+// The permutohedral lattice of one image: built once, then used for any number of splats, blurs and slices.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct Task {
     const float* values; // [channels][pixels]
     const float* mask;   // [pixels], or null for ones
     float* filtered;     // [channels][pixels] factor * mask * A (mask * values)
-    double* energy;      // of s^T A s, or null where nobody asks
+    double* energy;      // of s^T A s, or null if not requested
     std::int64_t channels;
     Order order;
     float factor;
@@ -57,7 +57,7 @@ private:
     void blur(const Rows& rows, bool backward) const;
 
     std::int64_t pixels_ = 0;
-    std::int64_t count_ = 0;          // of vertices, and 1 for vertex 0
+    std::int64_t count_ = 0;          // of vertices, plus 1 for vertex 0
     Buffer<Block<D>> block_;
     Buffer<Simplex<D>> simplices_;    // numbers start at 1
     Buffer<std::int32_t> chains_[E];  // per axis: vertices with a neighbour, from end to end, 0 after each chain

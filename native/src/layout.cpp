@@ -12,7 +12,7 @@ namespace {
 
 constexpr int remainder_bits = 3, max_bits = 63, max_quotient = 1 << 15;
 
-// Of some colours; 0 is always inside, for the lattice may hold the vertices around it (see twin.with_phantom).
+// The range of some colours. It always includes 0, as the lattice may have vertices there (see twin.with_phantom).
 struct Range {
     float low = 0, high = 0;
     bool finite = true;
@@ -23,7 +23,7 @@ struct Range {
 };
 
 Range range_of(const float* colours, std::int64_t count) {
-    constexpr int lanes = 16; // side by side, or the compiler would keep the order of the comparisons
+    constexpr int lanes = 16; // in parallel, or the compiler would keep the order of the comparisons
     float low[lanes] = {}, high[lanes] = {}, odd[lanes] = {};
     const auto look = [&](int l, float colour) {
         low[l] = colour < low[l] ? colour : low[l];

@@ -1,4 +1,4 @@
-// How a lattice vertex becomes one 64-bit key: rlossctl/bilateral/packing.py says it in words.
+// How a lattice vertex becomes one 64-bit key: rlossctl/bilateral/packing.py explains it.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ struct KeyLayout {
     std::int32_t shift[max_features];
 };
 
-// The layout for one image [colours, height, width]. Throws std::domain_error where colours are not finite or
-// features lie too far apart for 64-bit keys.
+// The layout for one image [colours, height, width]. Throws std::domain_error if colours are not finite or features
+// are too far apart for 64-bit keys.
 KeyLayout lay_out_keys(const float* image, const Sizes& sizes, Sigmas sigmas, int threads);
 
 } // namespace rlossctl

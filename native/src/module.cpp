@@ -1,5 +1,5 @@
-// The door to Python: addresses, sizes and the number of threads. Tensors are checked in rlossctl/bilateral;
-// what is checked here is what would otherwise lead outside their memory. Nothing here knows torch.
+// The Python interface: addresses, sizes and the number of threads. rlossctl/bilateral checks the tensors; here are
+// only the checks that prevent accesses outside their memory. Nothing here depends on torch.
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
@@ -40,7 +40,7 @@ Sizes checked(const Sizes& sizes) {
 }
 
 Sigmas checked(double xy, double rgb) {
-    require(xy > 0 && rgb > 0 && std::isfinite(xy) && std::isfinite(rgb), "a sigma is no finite number above 0");
+    require(xy > 0 && rgb > 0 && std::isfinite(xy) && std::isfinite(rgb), "a sigma is not a finite number above 0");
     return {xy, rgb};
 }
 
@@ -95,8 +95,8 @@ PYBIND11_MODULE(_native, module) {
     module.doc() =
         "Compiled kernels of rlossctl.bilateral. Arguments are addresses of contiguous float32 arrays values, filtered, "
         "gradient [N,K,H,W], image [N,C,H,W], mask [N,1,H,W], and of float64 energies [N]; then sizes, sigmas, order "
-        "(0 as the original, 1 its transpose, 2 their mean) and the number of threads. ValueError: arguments that no "
-        "caller should give; or the image is not finite, or a sigma too small for it.";
+        "(0 as in the original, 1 its transpose, 2 their mean) and the number of threads. ValueError: invalid "
+        "arguments, an image that is not finite, or a sigma that is too small for it.";
     const auto values = py::arg("values"), image = py::arg("image"), filtered = py::arg("filtered"),
                images = py::arg("images"), channels = py::arg("channels"), colours = py::arg("colours"),
                height = py::arg("height"), width = py::arg("width"), sigma_xy = py::arg("sigma_xy"),
@@ -109,7 +109,7 @@ PYBIND11_MODULE(_native, module) {
     module.def("exact_filter", &exact_filter, values, image, filtered, images, channels, colours, height, width,
                sigma_xy, sigma_rgb, py::arg("cutoff"), threads,
                "filtered = the exact Gaussian sum of values; kernels below cutoff may be left out.");
-    module.def("simd", &rlossctl::simd, "The instruction set that runs: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
+    module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
 
     py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")
         .def(py::init([](Address image, std::int64_t images, std::int64_t colours, std::int64_t height,

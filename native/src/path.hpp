@@ -1,6 +1,6 @@
 // All inner loops in one namespace. kernels_*.cpp define RLOSSCTL_PATH, the name of an instruction set, and are
-// compiled for it. Nothing here may come out of a header of templates or inline functions that other files
-// use too: the linker keeps one copy of each, and might keep one that not every processor runs.
+// compiled for it. Nothing here may come from a header with templates or inline functions that other files also
+// use: the linker keeps one copy of each, which might be a copy that not every processor can run.
 #include <cstdint>
 #include <cstring>
 #if defined(__AVX2__)

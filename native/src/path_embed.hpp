@@ -1,6 +1,6 @@
-// Where pixels lie in the lattice: simplices and barycentric weights. Included once for each instruction set.
-// The mathematics, in readable form, is rlossctl/bilateral/twin.py; names are the same. Compiled without fused
-// multiply-add, so that a pixel on the border of two simplices falls to the same side everywhere.
+// Positions of pixels in the lattice: simplices and barycentric weights. Included once for each instruction set.
+// The mathematics, in readable form, is in rlossctl/bilateral/twin.py, with the same names. Compiled without fused
+// multiply-add, so that a pixel on the border of two simplices goes to the same side everywhere.
 
 // Round to nearest, ties to even, for |x| < 2^22.
 RLOSSCTL_INLINE Floats nearest(Floats x) {
@@ -80,14 +80,14 @@ std::uint64_t embed_blocks(const Picture& picture, std::int64_t first, std::int6
     for (std::int64_t b = first; b < last; ++b) {
         const std::int64_t start = b * lanes, count = pixels - start < lanes ? pixels - start : lanes;
         alignas(64) float scaled[D][lanes];
-        if (x + lanes <= width) { // most blocks lie in one row
+        if (x + lanes <= width) { // most blocks are within one row
             std::memcpy(scaled[0], picture.position + x, sizeof scaled[0]);
             for (int l = 0; l < lanes; ++l) scaled[1][l] = picture.position[width + y];
             for (int c = 2; c < D; ++c)
                 std::memcpy(scaled[c], picture.image + (c - 2) * pixels + start, sizeof scaled[c]);
             x += lanes;
         } else {
-            for (int l = 0; l < lanes; ++l) { // behind the last pixel it is repeated
+            for (int l = 0; l < lanes; ++l) { // beyond the last pixel, that pixel is repeated
                 if (x == width) x = 0, ++y;
                 scaled[0][l] = picture.position[x];
                 scaled[1][l] = picture.position[width + y];

@@ -36,7 +36,7 @@ RLOSSCTL_INLINE void gaussians(const Tile<D>& target, const Tile<D>& source, con
 // sums[i] += sum over j of weights[i][j] values[j], for G groups of channels.
 template <int G>
 void weigh(const float (&weights)[tile_pixels][tile_pixels], const float* values, std::int64_t stride, double* sums) {
-    constexpr int together = 4; // targets, to use each row of values that often
+    constexpr int together = 4; // targets, so that each row of values is used this often
     for (int i = 0; i < tile_pixels; i += together) {
         Row<G> sum[together];
         for (int k = 0; k < together; ++k) sum[k] = Row<G>::zeros();

@@ -1,8 +1,8 @@
 // Splat, blur and slice of G groups of channels. Included once for each instruction set.
 
-constexpr std::int64_t ahead = 4 * lanes; // pixels whose planes are fetched while others are worked on
+constexpr std::int64_t ahead = 4 * lanes; // pixels whose planes are prefetched
 
-// tile[l][c] = mask[l] * planes[c][l] for the `count` pixels of a block; zero for channels and pixels that are not.
+// tile[l][c] = mask[l] * planes[c][l] for the `count` pixels of a block; zero for channels and pixels beyond.
 template <int G>
 RLOSSCTL_INLINE void gather_tile(const float* planes, const float* mask, std::int64_t pixels, std::int64_t channels,
                                  std::int64_t count, float (&tile)[lanes][row_floats(G)]) {
@@ -135,7 +135,7 @@ void dot_groups(const Rows& a, const Rows& b, std::int64_t count, double* sums) 
     for (int c = 0; c < G * group; ++c) sums[c] = sum[c];
 }
 
-// The same for a number of groups known while running.
+// The same for a number of groups known at run time.
 template <int D>
 void splat(const float* values, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
            const Rows& rows) {

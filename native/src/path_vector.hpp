@@ -1,5 +1,5 @@
-// Lanes of pixels; and eight floats, and rows of eights, in the widest registers of an instruction set. Included
-// once for each.
+// Lanes of pixels, eight floats, and rows of eights, in the widest registers of an instruction set. Included once
+// for each instruction set.
 
 #if defined(__AVX512F__)
 constexpr int wide = 16;
@@ -86,8 +86,8 @@ RLOSSCTL_INLINE void transpose(Eight (&rows)[8]) {
 }
 #endif
 
-// G eights; pairs of them in one register where there are such and rows are whole pairs (others would lie across
-// two cache lines).
+// G eights. Pairs of them share a register if it is wide enough and rows are whole pairs (others would cross two
+// cache lines).
 template <int G>
 struct Row {
 #if defined(__AVX512F__)

@@ -26,7 +26,7 @@ std::atomic<bool> forked{false};
 
 thread_local bool inside = false; // a part of run_parts runs on this thread
 
-// One call of run_parts. No exception may leave a parallel region: the first one is kept.
+// One call of run_parts. An exception must not leave a parallel region: the first one is kept.
 struct Job {
     void (*work)(void*, int);
     void* what;
@@ -55,7 +55,7 @@ void run_team(Job& job, int parts, int team) {
 
 #else
 
-// With fewer threads than wished, because the system gives no more, the caller does the rest itself.
+// If the system gives fewer threads than requested, the caller does the rest itself.
 void run_team(Job& job, int parts, int team) {
     std::atomic<int> next{0};
     const auto take_parts = [&] {

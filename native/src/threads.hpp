@@ -1,12 +1,12 @@
-// Parts of a job on several threads: OpenMP's, or plain ones where there is no OpenMP.
+// Runs the parts of a job on several threads: OpenMP's, or plain ones without OpenMP.
 #pragma once
 
 namespace rlossctl {
 
-// Calls work(0) .. work(parts - 1), in no order, on at most `threads` threads, the caller's among them: each
-// call's own affair, no setting of the process. Returns when all are done; rethrows the first exception. Within
-// `work` it takes one thread. So it does in a forked process (a DataLoader's worker, say): OpenMP's threads do not
-// survive a fork, and waiting for them would hang.
+// Calls work(0) .. work(parts - 1), in any order, on at most `threads` threads, including the caller's. The number
+// applies to this call only; it changes no setting of the process. Returns when all are done; rethrows the first
+// exception. Within `work` it uses one thread. It also does so in a forked process (such as a DataLoader's worker):
+// OpenMP's threads do not survive a fork, and waiting for them would hang.
 void run_parts(int parts, int threads, void (*work)(void* what, int part), void* what);
 
 template <class Work>

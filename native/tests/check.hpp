@@ -1,4 +1,4 @@
-// CHECK(condition) and a list of tests, no more.
+// CHECK(condition) and a list of tests.
 #pragma once
 
 #include <cstdio>

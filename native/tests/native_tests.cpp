@@ -1,4 +1,4 @@
-// The native filter by its own rules: every instruction set, odd sizes, many threads, a fork.
+// Tests the native filter against its own rules: every instruction set, odd sizes, many threads, a fork.
 #include <sys/wait.h>
 #include <unistd.h>
 

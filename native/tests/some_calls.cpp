@@ -1,4 +1,4 @@
-// Computes the DenseCRF loss of one image some times: some_calls FILE SIZE CHANNELS CALLS SIGMA_XY SIGMA_RGB.
+// Computes the DenseCRF loss of one image CALLS times: some_calls FILE SIZE CHANNELS CALLS SIGMA_XY SIGMA_RGB.
 // FILE holds the image [3, SIZE, SIZE] (float32), as instructions.py writes it.
 #include <cstdio>
 #include <cstdlib>

@@ -1,7 +1,7 @@
-"""The command line: one file per subcommand, loaded when it is asked for.
+"""The command line: one file per subcommand, loaded on demand.
 
-A command parses its arguments and calls one function of the rest of the house. House errors become one
-paragraph on stderr and the error's exit code: 1 failure, 2 usage, 3 verification mismatch.
+A command parses its arguments and calls one function elsewhere in the package. A RlossError becomes one
+paragraph on stderr and an exit code: 1 failure, 2 usage, 3 verification mismatch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import warnings
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import click
 
@@ -23,13 +23,13 @@ COMMANDS = {
     "bench": "Measure this machine: the filter and the loss under it.",
     "convert": "Convert nets and weights: caffemodel, HDF5, safetensors, PyTorch checkpoints, ONNX.",
     "data": "Prepare and check data: layouts, weak labels, statistics.",
-    "demo": "Run the whole job on a generated data set: train, convert, evaluate.",
+    "demo": "Train, convert and evaluate on a generated data set.",
     "diff": "Compare two nets, solvers or weights files of any format.",
     "doctor": "Check the installation: packages, devices, sessions, and what is missing.",
     "eval": "Evaluate models: IoU, Dice and accuracy per class, and their means.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
-    "net": "Show the networks that come with rlossctl, or write their prototxts out.",
-    "predict": "Predict photos: label images, overlays, probabilities.",
+    "net": "Show the networks that come with rlossctl, or write out their prototxts.",
+    "predict": "Predict the classes of photos: label images, overlays, probabilities.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
     "verify": "Compare two models blob by blob.",
@@ -65,7 +65,7 @@ class LazyGroup(groups.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except EOFError as error:  # click would take the end of some file for that of the terminal
+        except EOFError as error:  # click would take it for Ctrl-D in the terminal
             raise escaped.explained(error) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -80,15 +80,15 @@ class LazyGroup(groups.Group):
 )
 @click.version_option(rlossctl.__version__, prog_name="rlossctl")
 def cli() -> None:
-    """Caffe's segmentation nets and regularized losses, run, trained, converted and evaluated."""
+    """Train, convert and evaluate Caffe's segmentation nets, with regularized losses."""
 
 
 def main() -> None:
     """Entry point of the `rlossctl` script."""
-    warnings.showwarning = _show_warning
+    warnings.formatwarning = _warning_line
     try:
         cli.main(prog_name="rlossctl", standalone_mode=False)
-        sys.stdout.flush()  # a full disk under it is told here, and not while Python exits
+        sys.stdout.flush()  # so that a full disk is reported here, not while Python exits
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -101,32 +101,27 @@ def main() -> None:
         _fail(RlossError(error.format_message()))
     except RlossError as error:
         _fail(error)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of the pipe has stopped reading
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
         _fail(escaped.explained(error))
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Our own warnings as a sentence; those of other packages with their place."""
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Shows our own warnings as a sentence, and those of other packages with their type."""
     text = f"{message}" if issubclass(category, RlossWarning) else f"{category.__name__}: {message}"
-    click.echo(f"warning: {text}", err=True)
+    return f"warning: {text}\n"
 
 
 def _fail(error: RlossError) -> NoReturn:
-    # A name may hold bytes that are not text; a stream, characters that it cannot write.
+    # A name may contain bytes that are not text, and a stream may be unable to write some characters.
     text = f"error: {error}".encode(errors="backslashreplace").decode()
     click.echo(text, err=True)
     try:
         sys.stdout.flush()
-    except OSError:  # what it still holds goes nowhere, so that Python does not complain about it again
+    except OSError:  # discard its buffer, so that Python does not complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(error.exit_code)

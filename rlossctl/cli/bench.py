@@ -1,4 +1,4 @@
-"""`rlossctl bench`: parses, and hands over to rlossctl.bench."""
+"""`rlossctl bench`: parses its arguments and calls rlossctl.bench."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command() -> None:
         multiple=True,
         default=[41, 129, 257, 321, 513],
         show_default=True,
-        help="Side of the images; may be given several times.",
+        help="Side of the images. Repeatable.",
     ),
     click.option("--channels", type=click.IntRange(1), default=21, show_default=True, help="Classes."),
     click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at once."),
@@ -49,7 +49,7 @@ def command() -> None:
     click.option(
         "--scaling",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Also draw how the time grows with threads, classes and pixels, as a PNG.",
+        help="Also draw a PNG of how the time grows with threads, classes and pixels.",
     ),
 )
 def filter_(
@@ -65,9 +65,9 @@ def filter_(
 ) -> None:
     """Time the bilateral filter and the DenseCRF loss, with their accuracy and memory.
 
-    Compares the native kernel with its torch twin, and with pydensecrf and pykeops where they are installed,
-    on generated images (smooth like a street, textured like most photos). Each round times every filter once.
-    With one thread processor time is measured, which other programs disturb less.
+    Compares the native kernel with its torch twin, and with pydensecrf and pykeops if they are installed, on
+    generated images (smooth like a street, textured like most photos). Each round times every filter once.
+    With one thread it measures processor time, which other programs disturb less.
     """
     from rlossctl.bench.contenders import contenders
     from rlossctl.bench.measure import Job

@@ -24,7 +24,7 @@ _ONNX = (
             "--with-preprocessing",
             "preprocessing",
             is_flag=True,
-            help="Take photos (uint8 RGB [N,H,W,3], any size), and answer at their size.",
+            help="Take photos (uint8 RGB [N,H,W,3]) of any size, and return results of the same size.",
         ),
         click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the data layer's."),
         click.option("--scale", type=float, help="Instead of the data layer's scale (after the mean)."),
@@ -50,7 +50,7 @@ _ONNX = (
             type=click.Choice(["fp32", "fp16", "int8"]),
             default="fp32",
             show_default=True,
-            help="Of weights and arithmetic; its cost in mIoU is printed.",
+            help="Precision of weights and arithmetic; its cost in mIoU is printed.",
         ),
         click.option("--calibrate", metavar="LIST", help="Images that set the value ranges of int8."),
         click.option(
@@ -59,7 +59,7 @@ _ONNX = (
             type=click.Choice(["minmax", "percentile", "entropy"]),
             default="minmax",
             show_default=True,
-            help="How int8 derives ranges from these images' values.",
+            help="How int8 derives the ranges from these images.",
         ),
         click.option(
             "--int8-activations",
@@ -74,7 +74,7 @@ _ONNX = (
             "keep",
             multiple=True,
             metavar="LAYER",
-            help="Layer that stays in float32; a pattern (conv1_*) means all that match. Repeatable.",
+            help="Layer to keep in float32, or a pattern such as conv1_*. Repeatable.",
         ),
     ),
     groups.option_group(
@@ -88,9 +88,7 @@ _ONNX = (
         click.option(
             "--tolerance",
             type=click.FloatRange(min=0, max=1),
-            default=1e-4,
-            show_default=True,
-            help="Largest difference to the net, as a share of the blob's largest magnitude.",
+            help="Largest difference from the net, as a share of the blob's magnitude.  [default: 0.0001]",
         ),
         click.option("--verify-images", metavar="LIST", help="Compare on these photos as well."),
     ),
@@ -111,7 +109,7 @@ def _onnx_options(
     activations: Activations,
     keep: tuple[str, ...],
     verify: bool,
-    tolerance: float,
+    tolerance: float | None,
     verify_images: str | None,
 ) -> OnnxOptions:
     from rlossctl.converters.onnx.options import OnnxOptions
@@ -192,14 +190,14 @@ def command(
 ) -> None:
     """Write NET.prototxt with WEIGHTS in the format that the suffix of --out names.
 
-    Everything written is compared with what was read before the file gets its name: ONNX against PyTorch,
-    every blob in order, on random images of several sizes (and on photos: --verify-images); the other formats
-    bit for bit. A mismatch exits with status 3 and names the first layer that is wrong.
+    The result is compared with the input before the file gets its name: ONNX against PyTorch, blob by blob,
+    on random images of several sizes (and on photos: --verify-images); the other formats bit for bit. A
+    mismatch exits with status 3 and names the first layer that is wrong.
 
-    One file alone: a prototxt of any age (V0, V1; net or solver) is upgraded to today's form; a caffemodel
-    too, or it is copied byte for byte; weights become another weights file, and back again; a PyTorch
-    checkpoint of a known program becomes the weights of its net (rlossctl net --list). The table is in
-    docs/formats.md.
+    With one file only: an old prototxt (V0 or V1, net or solver) is upgraded to today's form; a caffemodel is
+    upgraded, too, or copied byte for byte; a weights file is converted to another weights format, and back;
+    a PyTorch checkpoint of a known program becomes the weights of its net (rlossctl net --list).
+    docs/formats.md has the table.
 
     \b
     Examples:

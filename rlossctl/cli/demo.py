@@ -1,4 +1,4 @@
-"""`rlossctl demo`: the whole job on generated data."""
+"""`rlossctl demo`: trains, converts and evaluates on generated data."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rlossctl.cli import groups
 def command(out: Path, seed: int) -> None:
     """Generate data, train with scribbles, with DenseCRFLoss and with full masks, convert and evaluate.
 
-    Takes a few minutes on two CPU cores; downloads nothing. Three runs train the same net for the same number
-    of updates. Prints a table, and the path of a report with pictures.
+    This takes a few minutes on two CPU cores and downloads nothing. The three runs train the same net for the
+    same number of updates. A table and the path of a report with pictures are printed.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ DIFFERENT, TROUBLE = 1, 2  # as diff(1) has it
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="Difference that counts as equal, as a share of the blob's largest magnitude.",
+    help="Largest difference that counts as equal, as a share of the blob's largest magnitude.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Compare what two files have in common: layers and their parameters, blobs, a solver's fields.
 
-    Formats may differ: a prototxt has layers, safetensors, HDF5 and PyTorch files have blobs, a binary
+    Formats may differ: a prototxt has layers; safetensors, HDF5 and PyTorch files have blobs; a binary
     caffemodel has both. Lines start with - (only in FIRST), + (only in SECOND) or ~ (different).
 
     Exit status, as diff's: 0 equal, 1 different, 2 trouble (a file cannot be read, wrong arguments).

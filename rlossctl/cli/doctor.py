@@ -17,11 +17,11 @@ from rlossctl.cli import groups, options
     help="Write everything as JSON instead of the table (- for stdout).",
 )
 def command(json_file: str | None) -> None:
-    """Try what rlossctl needs on this machine, and say what is missing and how to get it.
+    """Check what rlossctl needs on this machine, and say what is missing and how to get it.
 
-    Packages are imported, devices and the filter compute something, and ONNX Runtime opens a session on every
-    provider that it offers. Exit status 0 if everything essential works, else 1; optional packages and a GPU
-    may be missing.
+    It imports the packages, computes something on each device and with the filter, and opens an ONNX Runtime
+    session on every provider. Exit status 0 if everything essential works, else 1; optional packages and a
+    GPU may be missing.
 
     \b
     Examples:

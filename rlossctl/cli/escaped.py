@@ -1,4 +1,4 @@
-"""What is told of an exception that no room of the house has turned into an error of its own."""
+"""What the user is told about an exception that is not a RlossError."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import rlossctl
 from rlossctl.errors import RlossError
 
-TRACEBACK = "RLOSSCTL_TRACEBACK"  # environment variable: print the traceback besides
+TRACEBACK = "RLOSSCTL_TRACEBACK"  # environment variable: also print the traceback
 
 _PACKAGE = Path(rlossctl.__file__).parent
 # How torch, numpy and the allocator say that there is not enough memory, in exceptions of several types.
@@ -25,7 +25,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def explained(error: BaseException) -> RlossError:
-    """The paragraph for an exception: lack of memory, a full disk, files, or a fault of rlossctl itself."""
+    """The paragraph for an exception: lack of memory, a full disk, a file, or a bug in rlossctl."""
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _MEMORY):
@@ -38,14 +38,14 @@ def explained(error: BaseException) -> RlossError:
         "rlossctl met an error that it does not know",
         where=_place(error),
         found=f"{type(error).__name__}: {_first_line(error)}",
-        expected="no error, or one that says what to mend",
+        expected="no error, or one that says what to do",
         advice=f"please report it with the command and its traceback, which {TRACEBACK}=1 prints",
     )
 
 
 def _memory(error: BaseException) -> RlossError:
     return RlossError(
-        "the memory is not enough",
+        "there is not enough memory",
         where=_place(error),
         found=_first_line(error) or "no memory left",
         expected="images, batches and nets that fit",
@@ -66,7 +66,7 @@ def _file(error: OSError) -> RlossError:
 
 def _text(error: UnicodeError) -> RlossError:
     return RlossError(
-        "a name or a text holds characters that cannot be written",
+        "a name or text contains characters that cannot be written",
         where=_place(error),
         found=ascii(_first_line(error)),
         expected="text in UTF-8",
@@ -75,7 +75,7 @@ def _text(error: UnicodeError) -> RlossError:
 
 
 def _place(error: BaseException) -> str | None:
-    """The innermost line of this package that the exception passed."""
+    """The innermost line of this package in the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).resolve().parents]
     ours = ours or [frame for frame in frames if "rlossctl" in frame.filename]
@@ -85,5 +85,5 @@ def _place(error: BaseException) -> str | None:
 
 
 def _first_line(error: BaseException) -> str:
-    """What the exception says, without further lines: other packages advise what has no use here."""
+    """The first line of the exception's text: the advice that other packages add does not apply here."""
     return str(error).strip().partition("\n")[0][:300]

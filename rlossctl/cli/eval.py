@@ -1,4 +1,4 @@
-"""`rlossctl eval`: parses its arguments and hands them to rlossctl.evaluation.job."""
+"""`rlossctl eval`: parses its arguments and calls rlossctl.evaluation.job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  # what `rlossctl convert` wrote: the file itself knows how images are prepared
+  # a file that `rlossctl convert` wrote: it says itself how images are prepared
   rlossctl eval net.onnx --data val.txt --root VOC2012 --classes voc --json result.json --report out
 \b
   # an original test prototxt: list and root come from its data layer
@@ -40,11 +40,11 @@ Examples:
   # a model from elsewhere, fed with red, green, blue in 0..1
   rlossctl eval other.onnx --data val.txt --root CamVid --mean 0,0,0 --scale 0.00392157 --rgb
 \b
-JSON of one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou, accuracy,
-pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric, warnings
-(kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and caffe with
---metric caffe. Of several: models (name -> the same) and differences. Shares are 0 to 1, null where
-undefined. docs/evaluation.md defines every score.
+JSON keys for one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou,
+accuracy, pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric,
+warnings (kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and with
+the option --metric caffe also caffe. For several models: models (name -> the same keys) and differences.
+Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
 """
 
 
@@ -79,9 +79,7 @@ undefined. docs/evaluation.md defines every score.
     options.dialect,
     options.allow_missing,
     options.python_layers,
-    click.option(
-        "--names", metavar="A,B,...", help="What to call the models.  [default: their files' names]"
-    ),
+    click.option("--names", metavar="A,B,...", help="Names for the models.  [default: their files' names]"),
 )
 @prediction.input_options
 @prediction.protocol_options
@@ -93,7 +91,7 @@ undefined. docs/evaluation.md defines every score.
         type=click.Choice(["standard", "caffe"]),
         default="standard",
         show_default=True,
-        help="caffe adds SegAccuracy's three numbers (an empty class counts 1).",
+        help="caffe adds SegAccuracy's three numbers (an empty class counts as 1).",
     ),
     click.option(
         "--classes-of-interest",
@@ -106,7 +104,7 @@ undefined. docs/evaluation.md defines every score.
         "band",
         type=click.FloatRange(0, 1, min_open=True),
         metavar="RATIO",
-        help="Boundary IoU as well, with a band of this share of the diagonal (usually 0.02).",
+        help="Also boundary IoU, with a band of this share of the diagonal (usually 0.02).",
     ),
 )
 @groups.option_group(
@@ -120,7 +118,7 @@ undefined. docs/evaluation.md defines every score.
         metavar="N",
         help="Leave out up to N photos and labels that cannot be read or differ in size, and list them.",
     ),
-    click.option("--state", metavar="FILE", help="Continue from this file, and keep it up to date."),
+    click.option("--state", metavar="FILE", help="Continue from this file if it exists, and update it."),
 )
 @groups.option_group(
     "Output",
@@ -130,7 +128,7 @@ undefined. docs/evaluation.md defines every score.
         type=click.IntRange(min=0),
         default=12,
         show_default=True,
-        help="Images in the report, worst and best.",
+        help="Number of images in the report, the worst and the best.",
     ),
     click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout)."),
     click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV (- for stdout)."),
@@ -175,8 +173,8 @@ def command(
 
     MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its weights (run by PyTorch);
     several weights after one prototxt are several models. Images are padded with the mean and scored at
-    their own size; one confusion matrix counts the whole list. The runtime that is really used and the
-    preprocessing are printed.
+    their own size; one confusion matrix counts the whole list. The runtime in use and the preprocessing are
+    printed.
     """
     from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation import job, write_report
@@ -217,7 +215,7 @@ def command(
 
 
 def _check_outputs(report: str | None, *files: str | None) -> None:
-    """Fails before the models run, not behind them."""
+    """Fails before the models run, not afterwards."""
     from rlossctl.files import check_writable, make_folder
 
     if report:
@@ -228,7 +226,7 @@ def _check_outputs(report: str | None, *files: str | None) -> None:
 
 
 def _rescue(metric: str, json_file: str | None, evaluations: dict[str, Evaluation]) -> None:
-    """Writes what was counted before an error; `stopped` in the JSON says that it is not the whole list."""
+    """Writes the counts up to an error; `stopped` in the JSON says that the list is not complete."""
     from rlossctl.evaluation.scoring import results
 
     if json_file and next(reversed(evaluations.values())).images:

@@ -1,4 +1,4 @@
-"""What click lacks here: options under headings, suggestions for commands, usage errors as one paragraph."""
+"""Additions to click: options under headings, suggestions for commands, usage errors as one paragraph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Command(click.Command):
     """A command whose help shows its options under the headings of `option_group`."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the groups in the order of their first options, then what has no group."""
+        """Writes the groups in the order of their first options, then the options without a group."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -39,7 +39,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, which names the nearest ones when it is asked for one that it lacks."""
+    """A group of such commands. For an unknown name it suggests similar ones."""
 
     command_class: type[click.Command] | None = Command
 
@@ -61,30 +61,30 @@ class Group(click.Group):
 
 
 class NoSuchCommand(click.UsageError):
-    """The name of a command that a group lacks, with those that are spelled nearly so."""
+    """A name that the group does not have, with similar names."""
 
     def __init__(self, name: str, known: list[str], ctx: click.Context) -> None:
         super().__init__(f"No such command {name!r}.", ctx)
         self.possibilities = difflib.get_close_matches(name, known)
 
     def format_message(self) -> str:
-        """The sentence with the suggestion, for those who run click's own error display."""
+        """The sentence with the suggestion, for click's own error display."""
         near = " or ".join(map(repr, self.possibilities))
         return f"{self.message} Did you mean {near}?" if near else self.message
 
 
 def command(name: str, epilog: str | None = None) -> Callable[[Callable[..., Any]], Command]:
-    """Makes a command of a function whose options may have headings."""
+    """Makes a function a command whose options may have headings."""
     return click.command(name, cls=Command, epilog=epilog)
 
 
 def group(name: str) -> Callable[[Callable[..., Any]], Group]:
-    """Makes a group of commands of a function."""
+    """Makes a function a group of commands."""
     return click.group(name, cls=Group)
 
 
 def option_group(heading: str, *options: Decorator) -> Decorator:
-    """Adds options that stand together under a heading of the help."""
+    """Adds options and puts them under one heading of the help."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -98,7 +98,7 @@ def option_group(heading: str, *options: Decorator) -> Decorator:
 
 
 def gathered(name: str, build: Callable[..., object], *options: Decorator) -> Decorator:
-    """Adds options of which `build` makes one value; the command gets that value as the argument `name`."""
+    """Adds options; `build` makes one value of them, which the command gets as the argument `name`."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -114,20 +114,21 @@ def gathered(name: str, build: Callable[..., object], *options: Decorator) -> De
         for parameter in parameters(result)[known:]:
             assert parameter.name
             keys.append(parameter.name)
-            parameter.name = f"{name}_{parameter.name}"  # two such values may have a part of the same name
+            parameter.name = f"{name}_{parameter.name}"  # two such values may have options with the same name
         return result
 
     return decorate
 
 
 def parameters(function: Callable[..., Any]) -> list[click.Parameter]:
-    """What click's decorators have added to a function so far, the last one first in the help."""
+    """The parameters that click's decorators have added to a function so far; the help shows the last one
+    first."""
     found: list[click.Parameter] = getattr(function, "__click_params__", [])
     return found
 
 
 def explained(error: click.UsageError) -> UsageError:
-    """A wrong command line as one paragraph: what is wrong, what would be right, where the help is."""
+    """A usage error as one paragraph: what is wrong, what would be right, where the help is."""
     near: list[str] = list(getattr(error, "possibilities", None) or ())
     message = error.message if near else error.format_message()
     context = error.ctx
@@ -138,5 +139,5 @@ def explained(error: click.UsageError) -> UsageError:
         message[:1].lower() + message[1:].rstrip("."),
         where=where,
         expected=" ".join(usage.split()) if usage and not near else None,
-        advice=f"did you mean {' or '.join(near)}? {hint} lists them all" if near else f"see {hint}",
+        advice=f"did you mean {' or '.join(near)}? {hint} lists all" if near else f"see {hint}",
     )

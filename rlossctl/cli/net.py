@@ -10,14 +10,14 @@ from rlossctl.cli import groups
 
 EPILOG = """\b
 Examples:
-  # all of them: parameters, multiply-adds, classes, image, what their training can start from
+  # all networks: parameters, multiply-adds, classes, image, initial weights
   rlossctl net --list
 \b
-  # the texts and placeholders of one of them; one text
+  # the texts and placeholders of one network; one text
   rlossctl net deeplabv3plus_resnet101
   rlossctl net deeplabv3plus_resnet101/test
 \b
-  # its prototxts as files, to be changed
+  # its prototxts as files, for editing
   rlossctl net deeplabv3plus_resnet101 -o mine
 """
 
@@ -29,14 +29,14 @@ Examples:
     "-o",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write the network's prototxts, or the one that is named, to this folder.",
+    help="Write the network's prototxts, or only the named one, to this folder.",
 )
 @click.option("--list", "listed", is_flag=True, help="Show all networks.")
 def command(name: str | None, out: Path | None, listed: bool) -> None:
-    """Show a network that comes with rlossctl, or write its prototxts out.
+    """Show a network that comes with rlossctl, or write out its prototxts.
 
-    Every command takes the name of such a net where it takes a prototxt: deeplabv3plus_resnet101/test. A file
-    of that name counts first.
+    Every command that takes a prototxt also takes the name of such a net: deeplabv3plus_resnet101/test. A
+    file with that name comes first.
     """
     from rlossctl import configs
     from rlossctl.inspection import networks

@@ -18,7 +18,7 @@ from rlossctl.trust import python_layers_allowed
 def parse_placeholders(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
-    """Turns repeated NAME=VALUE into a dict."""
+    """Turns repeated NAME=VALUE arguments into a dict."""
     placeholders = {}
     for value in values:
         name, equals, content = value.partition("=")
@@ -47,7 +47,7 @@ def unread_paths(
     """Lets placeholders of --set stay unset in strings that the command does not read.
 
     Args:
-        replaced: argument -> the string fields that are not read when it is given.
+        replaced: argument -> the string fields that are not read if it is given.
         always: string fields that are never read.
     """
 
@@ -70,7 +70,7 @@ def unread_paths(
 def classes(
     words: str = "Class names", default: str | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--classes`: those of a data set that is known by its name, or of a file."""
+    """`--classes`: the classes of a known data set, or from a file."""
     from rlossctl.data.sets.registry import data_sets
 
     return click.option(
@@ -83,7 +83,7 @@ def classes(
 
 
 class Numbers(click.ParamType):
-    """As many numbers, separated by commas, as `names` has names."""
+    """Numbers separated by commas, one for each name in `names`."""
 
     def __init__(self, names: str, kind: type[int] | type[float]) -> None:
         self.name = names
@@ -108,7 +108,7 @@ def image_shape(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--image-shape",
         type=Numbers("C,H,W", int),
-        help="Size of the images, for a net that would otherwise read its data to know it.",
+        help="Size of the images, for a net that would otherwise read its data to learn it.",
     )(command)
 
 
@@ -126,7 +126,7 @@ def decoding(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["threads", "processes"]),
         default="threads",
         show_default=True,
-        help="How images are decoded: threads copy nothing, processes do not share Python's lock.",
+        help="How to decode images: threads avoid copies, processes avoid Python's lock.",
     )(command)
     return click.option(
         "--workers",
@@ -144,8 +144,8 @@ def dialect(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["auto", "bvlc", "rloss", "segnet", "enet", "fcn"]),
         default="auto",
         show_default=True,
-        help="Caffe fork that the net is written for; auto: told by the layer types that only one fork has; "
-        "fcn: the branch of FCN and HED, whose Crop follows coordinates.",
+        help="Caffe fork that the net is written for; auto: from layer types that only one fork has; fcn: "
+        "the branch of FCN and HED, whose Crop follows coordinates.",
     )(command)
 
 
@@ -159,7 +159,7 @@ def allow_missing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def python_layers(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--allow-python-layers`, which holds for the whole command."""
+    """Adds `--allow-python-layers`, which applies to the whole command."""
 
     def allow(context: click.Context, parameter: click.Parameter, given: bool) -> None:
         if given:
@@ -180,7 +180,7 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole text file in UTF-8 or nothing; `-` is standard output."""
+    """Writes a text file in UTF-8, completely or not at all; `-` is standard output."""
     if str(path) == "-":
         sys.stdout.write(text)
         return

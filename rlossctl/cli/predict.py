@@ -1,4 +1,4 @@
-"""`rlossctl predict`: parses, opens the model, and hands over to rlossctl.evaluation."""
+"""`rlossctl predict`: parses its arguments, opens the model and calls rlossctl.evaluation."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Examples:
   # a palette PNG and a picture for every photo of a folder
   rlossctl predict net.onnx photos --out predictions --write labels,overlay
 \b
-  # Caffe's files; a pattern
+  # Caffe's files, with a pattern for the photos
   rlossctl predict test.prototxt train_iter_9000.caffemodel 'JPEGImages/2007_*.jpg' --out predictions \\
       --set NUM_LABELS=21 --set EXP=voc
 \b
-  # names from another program; probabilities
+  # names from another program, probabilities as output
   find . -name '*.jpg' | rlossctl predict net.onnx - --out predictions --write npz
 \b
-  # what the VOC evaluation server takes
+  # an archive for the VOC evaluation server
   rlossctl predict net.onnx VOC2012/ImageSets/Segmentation/test.txt --root VOC2012 \\
       --voc-archive results.tgz
 \b
-NAME.png holds class ids, in VOC's colours; NAME_overlay.png shows them on the photo; NAME.npz has
-probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) 65535 times the
-probability of class ID in 16 bits. Photos of a folder keep their places below it.
+NAME.png has class ids, in VOC's colours; NAME_overlay.png shows them on the photo; NAME.npz has
+probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) has 65535 times the
+probability of class ID in 16 bits. Photos in subfolders go to the same subfolders of the output.
 """
 
 
@@ -126,8 +126,8 @@ def command(
     MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its WEIGHTS (run by PyTorch). INPUT
     is a photo, a folder, a pattern in quotes, a .txt list, or - for names on standard input.
 
-    Photos that cannot be read are left out and listed at the end; the exit status is then 1. No input is
-    ever overwritten.
+    Photos that cannot be read are left out and listed at the end; the exit status is then 1. Input files are
+    never overwritten.
     """
     from rlossctl.evaluation.predicting import prediction_files
     from rlossctl.evaluation.predicting.photos import find_inputs

@@ -1,4 +1,4 @@
-"""Options that say how a model predicts: for `eval` and every other command that runs one on photos."""
+"""Options that say how a model predicts, for `eval` and every other command that runs a model on photos."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class ClassIds(click.ParamType):
 
 
 _INPUT = groups.option_group(
-    "Preprocessing, where it differs from the model's",
+    "Preprocessing, if it differs from the model's",
     click.option("--mean", type=Numbers("B,G,R", float), help="Mean to subtract (0 to 255), blue first."),
     click.option("--scale", type=float, help="Factor after the mean is subtracted."),
     click.option("--rgb", is_flag=True, help="Feed red, green, blue instead of Caffe's blue, green, red."),
-    click.option("--crop", type=Numbers("H,W", int), help="Size that images are padded to."),
+    click.option("--crop", type=Numbers("H,W", int), help="Size to which images are padded."),
 )
 _PROTOCOL = (
     groups.option_group(
@@ -79,7 +79,7 @@ _PROTOCOL = (
             "--overlap",
             type=click.FloatRange(0, 1, max_open=True),
             default=1 / 3,
-            help="Share of a tile that its neighbour covers as well.  [default: 1/3]",
+            help="Share of a tile that its neighbour also covers.  [default: 1/3]",
         ),
         click.option("--scales", type=Scales(), help="Average over the photo resized by these factors."),
         click.option("--flip", is_flag=True, help="Average with the mirrored photo."),
@@ -88,7 +88,7 @@ _PROTOCOL = (
             type=click.IntRange(min=1),
             default=1,
             show_default=True,
-            help="Images or tiles of one size that go through the model at once.",
+            help="Number of equal-sized images or tiles in a batch.",
         ),
     ),
     groups.option_group(
@@ -98,7 +98,7 @@ _PROTOCOL = (
             type=click.Choice(["auto", "softmax", "sigmoid", "none"]),
             default="auto",
             show_default=True,
-            help="auto: none where the model says that it returns probabilities, else softmax.",
+            help="auto: none if the model says that it returns probabilities, else softmax.",
         ),
         click.option("--temperature", type=float, default=1.0, show_default=True, help="Divides the scores."),
         click.option("--crf", is_flag=True, help="Refine the probabilities with a dense CRF."),
@@ -143,7 +143,7 @@ _RULE = groups.option_group(
         type=click.FloatRange(0, 1),
         default=0.5,
         show_default=True,
-        help="Rank rules leave out classes whose probability exceeds this at no pixel.",
+        help="Rank rules leave out classes whose probability never exceeds this.",
     ),
     click.option(
         "--smooth", type=float, default=0.0, show_default=True, help="Smoothing of Dice or IoU (rank rules)."
@@ -153,11 +153,9 @@ _RULE = groups.option_group(
         type=click.Choice(["max_score", "void"]),
         default="max_score",
         show_default=True,
-        help="Pixels in no mask get the class that gains most, or none (counted as wrong).",
+        help="Pixels outside all masks get the class that gains most, or none (counted as wrong).",
     ),
-    click.option(
-        "--drop-ignored", is_flag=True, help="Rank rules look only at pixels that the truth labels."
-    ),
+    click.option("--drop-ignored", is_flag=True, help="Rank rules look only at pixels with a true label."),
 )
 
 
@@ -221,7 +219,7 @@ def _crf(
     if iterations is not None:
         changes["iterations"] = iterations
     if changes and not wanted:
-        raise UsageError("parameters of a CRF without --crf", found=changes, advice="add --crf")
+        raise UsageError("CRF parameters without --crf", found=changes, advice="add --crf")
     return Crf(**changes) if wanted else None
 
 

@@ -1,4 +1,4 @@
-"""`-` as a file: standard input and output, by way of a temporary file, as formats need to be sought in."""
+"""`-` as a file name: standard input and output go through a temporary file, because readers must seek."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rlossctl.errors import RlossError, UsageError
 
 
 def is_dash(path: Path | None) -> bool:
-    """Whether a file name stands for a stream."""
+    """Whether the file name is `-`, which means a stream."""
     return path is not None and str(path) == "-"
 
 
 @contextlib.contextmanager
 def read(path: Path | None) -> Iterator[Path | None]:
-    """The path itself, or for `-` a file with all of standard input."""
+    """The path itself, or for `-` a file with the whole of standard input."""
     if not is_dash(path):
         yield path
         return
@@ -33,7 +33,7 @@ def read(path: Path | None) -> Iterator[Path | None]:
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """The path itself, or for `-` a file that goes to standard output once it is complete."""
+    """The path itself, or for `-` a file that is copied to standard output once it is complete."""
     if not is_dash(path):
         yield path
         return
@@ -47,10 +47,10 @@ def written(path: Path) -> Iterator[Path]:
 
 
 def refuse_twice(*paths: Path | None) -> None:
-    """Standard input has one content only.
+    """Standard input can be read only once.
 
     Raises:
-        UsageError: it stands for two files.
+        UsageError: `-` is given for two files.
     """
     if sum(map(is_dash, paths)) > 1:
         raise UsageError(
@@ -63,7 +63,7 @@ def refuse_twice(*paths: Path | None) -> None:
 
 @contextlib.contextmanager
 def _called(file: Path, name: str) -> Iterator[None]:
-    """Errors name the stream, not the temporary file."""
+    """Makes errors name the stream, not the temporary file."""
     try:
         yield
     except RlossError as error:

@@ -52,7 +52,7 @@ def command(
     """Run batches of NET.prototxt's own test data with WEIGHTS; print every output and the means.
 
     This is `caffe test`, line by line, for any net with a data layer and outputs: classifiers, losses,
-    SegAccuracy. Segmentation models on a list of images are better served by `rlossctl eval`.
+    SegAccuracy. For segmentation models on a list of images, `rlossctl eval` is the better choice.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`rlossctl train`: parses and hands over to rlossctl.solver.training."""
+"""`rlossctl train`: parses its arguments and calls rlossctl.solver.training."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ Examples:
       --set NUM_LABELS=21 --set EXP=voc --set NET_ID=largeFOV --set DENSECRF_LOSS_WEIGHT=1e-8 \\
       --data train.txt --root VOC2012 --weights runs/phase1/train_iter_9000.caffemodel --out runs/phase2
 \b
-  # a run that was killed goes on from its last snapshot
+  # continue a run that was killed, from its last snapshot
   rlossctl train --prototxt solver.prototxt --out runs/a --resume auto
 \b
 OUT receives the snapshots (<prefix>_iter_N.caffemodel, .solverstate and .resume.json), train.log with
-Caffe's log lines, metrics.jsonl with one JSON object per iteration, and run.json with what the run was
-started from. It holds one run: another one is refused unless --overwrite deletes it. Ctrl-C and SIGTERM stop
-after a snapshot, with exit status 130 and 143; an error leaves a snapshot of the last whole iteration.
+Caffe's log lines, metrics.jsonl with one JSON object per iteration, and run.json with the origin of the
+run. OUT holds one run: another run is refused unless --overwrite deletes the old one. Ctrl-C and SIGTERM
+write a snapshot and stop, with exit status 130 and 143; an error leaves a snapshot of the last whole
+iteration.
 """
 
 
@@ -116,9 +117,9 @@ def command(
     """Train a net as Caffe's solver does: the same update rules, policies, snapshots and log lines.
 
     FILE may contain placeholders ${NAME}; --set and the environment give their values. A path that --data,
-    --root, --out or --prototxt replaces needs no values. Files that a solver names are looked up from the
-    working directory, as in Caffe, then from the solver's own folder. A terminal shows a progress bar, a
-    file or pipe gets Caffe's log lines.
+    --root, --out or --prototxt replaces needs no values. Files that a solver names are looked up in the
+    working directory, as in Caffe, then in the solver's own folder. A terminal shows a progress bar; a file
+    or pipe gets Caffe's log lines.
     """
     from rlossctl.net import DataOverrides
     from rlossctl.solver.files import SolverOrigin

@@ -17,13 +17,13 @@ from rlossctl.cli import groups, options
 @options.dialect
 @options.allow_missing
 @click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images.")
-@click.option("--root", metavar="DIR", default="", help="Folder of the list's names.")
+@click.option("--root", metavar="DIR", default="", help="Folder of the names in the list.")
 @click.option(
     "--runtime",
     type=click.Choice(["own", "opencv"]),
     default="own",
     show_default=True,
-    help="What runs B: PyTorch or ONNX Runtime, or OpenCV's Caffe importer (prototxt,caffemodel only).",
+    help="What runs B: PyTorch or ONNX Runtime (own), or OpenCV's Caffe importer (prototxt,caffemodel only).",
 )
 @click.option(
     "--tolerance",
@@ -46,11 +46,11 @@ def command(
     tolerance: float,
     report: Path | None,
 ) -> None:
-    """Compare models A and B on the same images, blob by blob where both have one of that name.
+    """Compare models A and B on the same images, blob by blob, for every blob name that both have.
 
-    A model is `NET.prototxt,WEIGHTS` (one argument, a comma between), an .onnx file, or weights that carry
-    their net (.safetensors, .pt of `rlossctl convert`). Exit status 3 if a blob differs: the first such blob
-    is named with its layer, and with both values where they differ most.
+    A model is `NET.prototxt,WEIGHTS` (one argument with a comma), an .onnx file, or weights that contain
+    their net (.safetensors or .pt from `rlossctl convert`). Exit status 3 if a blob differs: the first such
+    blob is named with its layer and with both values at the largest difference.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`rlossctl visualize`: parses, and hands over to rlossctl.visualize."""
+"""`rlossctl visualize`: parses its arguments and calls rlossctl.visualize."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _soften = click.option(
     type=click.FloatRange(0, 1),
     default=0.1,
     show_default=True,
-    help="Share of each labelled pixel's probability that is spread over all classes.",
+    help="Share of a labelled pixel's probability to spread over all classes.",
 )
 
 
@@ -108,7 +108,7 @@ def densecrf(
     allow_missing: bool,
     device: str,
 ) -> None:
-    """Draw the gradient of the DenseCRF loss for one IMAGE, a PNG per class and a montage.
+    """Draw the gradient of the DenseCRF loss for one IMAGE: a PNG per class and a montage.
 
     SCORES are class probabilities: an .npy or .npz file, a label PNG, an ONNX model, or a prototxt with its
     WEIGHTS. The loss, its mode and the kernel that computed it are printed.
@@ -173,14 +173,14 @@ def modes(
     soften: float,
     limit: int,
 ) -> None:
-    """Compare the modes of the loss on IMAGES: the factor by which a weight changes from mode to mode.
+    """Compare the modes of the loss on IMAGES, to find the factor that converts a weight between modes.
 
-    IMAGES are photos, or lists of `image label` lines. Labels stand in for scores; photos without labels
-    count all pixels alike. exact compares every pixel with every other: seconds per image.
+    IMAGES are photos, or lists of `image label` lines. Labels are used as scores; for photos without labels
+    all pixels count alike. exact compares every pixel with every other, which takes seconds per image.
 
     \b
     factor     loss(lattice) / loss(exact), which converts a weight
-    residual   what still differs between the two gradients after that factor
+    residual   the remaining difference between the two gradients after that factor
     asymmetry  how far the lattice's gradient is from the derivative of its loss
     """
     from rlossctl.bilateral import backend

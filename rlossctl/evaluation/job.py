@@ -152,7 +152,7 @@ def _one(
     rescue = _rescuing(job, named.name, others) if shard.count == 1 else None
     with naming_weights(named):
         result = evaluate_list(predictor, listed, job.counting, options, rescue)
-    weights = tuple(Suspicion("layers without weights", text, fatal=True) for text in opened.warnings)
+    weights = tuple(Suspicion("missing weights", text, fatal=True) for text in opened.warnings)
     result = dataclasses.replace(result, warnings=(*weights, *result.warnings))
     parts = (
         table.format_warnings(result),

@@ -1,4 +1,4 @@
-"""Activations and Dropout: one value in, one value out; all may be in place."""
+"""Activations and Dropout: one value in, one value out. All may run in place."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ELU(Layer):
 @register("SeLU", source="self-normalizing forks")
 @register("SeLu", source="self-normalizing forks")
 class SeLU(Layer):
-    """lambda x where x > 0, else lambda alpha (e^x - 1) (selu_layer.cpp of forks, which spell it so or so).
+    """lambda x where x > 0, else lambda alpha (e^x - 1) (selu_layer.cpp of forks, in two spellings).
 
     lambda defaults to 1.050700987, alpha to 1.67326324.
     """
@@ -130,9 +130,9 @@ class Dropout(Layer):
     """TRAIN: zero with probability dropout_ratio, the rest times 1 / (1 - ratio); TEST: identity.
 
     sample_weights_test (SegNet, ENet) keeps sampling in TEST: Bayesian SegNet averages many passes.
-    scale_train: false (detection forks) scales in TEST instead: TRAIN leaves the rest as it is, TEST is x
-    times 1 - ratio. whole_channels, a field of ours, drops channels of (N, C, H, W) instead of values:
-    PyTorch's Dropout2d.
+    scale_train: false (detection forks) scales in TEST instead: TRAIN does not scale the rest, and TEST is x
+    times 1 - ratio. whole_channels, a field of ours, drops whole channels of (N, C, H, W), as PyTorch's
+    Dropout2d does.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -140,7 +140,7 @@ class Dropout(Layer):
         param = setup.message.dropout_param
         self.ratio = param.dropout_ratio
         if not 0 < self.ratio < 1:
-            raise setup.error("dropout_ratio must lie between 0 and 1", found=self.ratio)
+            raise setup.error("dropout_ratio must be between 0 and 1", found=self.ratio)
         if param.whole_channels and len(setup.bottoms[0]) != 4:
             raise setup.error("whole_channels needs a 4-D bottom", found=setup.bottoms[0])
         self.scale = 1 if param.scale_train else 1 - self.ratio

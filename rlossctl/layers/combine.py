@@ -11,10 +11,10 @@ from rlossctl.net.registry import register
 
 @register("Eltwise", bottoms=(2, None))
 class Eltwise(Layer):
-    """PROD, SUM (with optional coefficients) or MAX of blobs of one shape (eltwise_layer.cpp).
+    """PROD, SUM (with optional coefficients) or MAX of blobs with the same shape (eltwise_layer.cpp).
 
-    MAX gives a tie between bottoms 0 and 1 to bottom 1; a later bottom wins only if strictly greater. The
-    gradient goes wholly to the winner.
+    MAX: a tie between bottoms 0 and 1 goes to bottom 1; a later bottom wins only if it is strictly greater.
+    The whole gradient goes to the winner.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -23,10 +23,10 @@ class Eltwise(Layer):
         self.operation = param.EltwiseOp.Name(param.operation)
         self.coefficients = list(param.coeff)
         if len(set(setup.bottoms)) != 1:
-            raise setup.error("bottoms must have one shape", found=list(setup.bottoms))
+            raise setup.error("bottoms must have the same shape", found=list(setup.bottoms))
         if self.coefficients and (self.operation == "PROD" or len(self.coefficients) != len(setup.bottoms)):
             raise setup.error(
-                "coeff must be given once per bottom, and not for PROD",
+                "coeff must be given once per bottom, but not for PROD",
                 found=f"{len(self.coefficients)} coefficients, {len(setup.bottoms)} bottoms",
             )
 
@@ -87,7 +87,7 @@ class Axpy(Layer):
         factor, x, y = setup.bottoms
         if len(x) != 4 or y != x or tuple(factor) not in ((*x[:2], 1, 1), tuple(x[:2])):
             raise setup.error(
-                "needs a value per channel and two blobs of one size",
+                "needs a value per channel and two blobs of the same size",
                 found=", ".join(map(str, setup.bottoms)),
                 expected="(N, C, 1, 1), (N, C, H, W) and (N, C, H, W)",
             )

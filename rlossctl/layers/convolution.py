@@ -1,4 +1,4 @@
-"""Convolution, its relatives, and InnerProduct: learned linear maps."""
+"""Convolution, its variants, and InnerProduct: learned linear maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECONVOLUTIONS = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_trans
 
 
 class _Windows(Layer):
-    """What the layers with a convolution_param read alike: the axes, kernel, stride, pad and dilation."""
+    """Reads what all layers with a convolution_param share: the axes, kernel, stride, pad and dilation."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -96,7 +96,7 @@ class Convolution(_Learned):
 @register("DepthwiseConvolution", source="MobileNet forks")
 @register("ConvolutionDepthwise", source="MobileNet forks")
 class ConvolutionDepthwise(Convolution):
-    """A Convolution of each channel by itself (conv_dw_layer.cpp and depthwise_conv_layer.cpp of MobileNet
+    """A separate Convolution for each channel (conv_dw_layer.cpp and depthwise_conv_layer.cpp of MobileNet
     forks). Blobs: weight (channels, 1, kernel...), bias (channels) when bias_term.
 
     num_output and group may be left out; if given, they must be the number of channels.
@@ -141,8 +141,8 @@ class Deconvolution(_Learned):
 
 @register("Im2col")
 class Im2col(_Windows):
-    """The windows of a Convolution as channels: (N, C kernel..., out...), kernel positions of one channel
-    side by side (im2col_layer.cpp). Positions in the padding are 0.
+    """The windows of a Convolution as channels: (N, C kernel..., out...), with the kernel positions of one
+    channel next to each other (im2col_layer.cpp). Positions in the padding are 0.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class Im2col(_Windows):
 
 @register("InnerProduct")
 class InnerProduct(Layer):
-    """y = x W^T + b over everything from `axis` on (inner_product_layer.cpp); W is (K, N) when transpose."""
+    """y = x W^T + b over all axes from `axis` on (inner_product_layer.cpp); W is (K, N) with transpose."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -188,7 +188,7 @@ class InnerProduct(Layer):
 def kernel_stride_pad(
     setup: Setup, param: ConvolutionParameter, spatial: int
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Reads kernel, stride and pad in either of Caffe's two spellings (repeated, or _h and _w)."""
+    """Reads kernel, stride and pad in either of Caffe's two forms (repeated, or _h and _w)."""
     return (
         _either(setup, param, "kernel_size", "kernel", spatial, None),
         _either(setup, param, "stride", "stride", spatial, 1),
@@ -213,7 +213,7 @@ def _either(
                 found=f"{repeated} {values}, {spatial} spatial axes",
             )
         both = tuple(getattr(param, name) for name in names)
-        # As in Caffe an absent half counts 0, which is an error for kernels and strides.
+        # As in Caffe, a missing half counts as 0, which is an error for kernels and strides.
         if default != 0 and 0 in both:
             raise setup.error(f"{pair}_h and {pair}_w must both be positive", found=both)
         return both
@@ -221,7 +221,7 @@ def _either(
 
 
 def _dilation(setup: Setup, param: ConvolutionParameter, spatial: int) -> tuple[int, ...]:
-    """dilation, or what DeepLab v1 calls it: hole, or hole_h and hole_w."""
+    """dilation, or DeepLab v1's names for it: hole, or hole_h and hole_w."""
     holes = [name for name in ("hole", "hole_h", "hole_w") if param.HasField(name)]
     if not holes:
         return per_axis(setup, "dilation", list(param.dilation), spatial, 1)

@@ -1,4 +1,4 @@
-"""Mean-field inference of a fully connected CRF: the rloss (DeepLab) fork's layer, and CRF-as-RNN's."""
+"""Mean-field inference in a fully connected CRF: the layers of the rloss (DeepLab) fork and of CRF-as-RNN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import MultiStageMeanfieldParameter
 
-NOTHING = 1e-20  # added to the norms of CRF-as-RNN, as there
+NOTHING = 1e-20  # added to the norms, as in CRF-as-RNN
 LATER = (  # fields of CRF-as-RNN's later version
     "spatial_filter_weights_str",
     "bilateral_filter_weights_str",
@@ -45,7 +45,7 @@ class DenseCRF(Layer):
         for lists, names in ((positions, "pos_xy_std, pos_w"), (colours, "bi_xy_std, bi_rgb_std, bi_w")):
             if len({len(values) for values in lists}) != 1:
                 raise setup.error(
-                    f"{names} must be given equally often",
+                    f"{names} must have the same number of values",
                     found=", ".join(str(len(values)) for values in lists),
                 )
         self.positions = list(zip(*positions, strict=True))
@@ -62,13 +62,13 @@ class DenseCRF(Layer):
             )
         if bool(image) != bool(self.colours):
             raise self.error(
-                "an image and bi_xy_std, bi_rgb_std, bi_w belong together",
+                "an image and bi_xy_std, bi_rgb_std, bi_w must be given together",
                 found=f"{len(self.setup.bottoms)} bottoms, {len(self.colours)} colour potentials",
-                expected="a third bottom exactly if there are colour potentials",
+                expected="a third bottom if, and only if, there are colour potentials",
             )
         if image and (len(image[0]) != 4 or image[0] != (scores[0], 3, *scores[2:])):
             raise self.error(
-                "image and scores must have equal batch, height and width",
+                "image and scores must have the same batch size, height and width",
                 found=f"image {image[0]}, scores {scores}",
                 expected=f"{(scores[0], 3, *scores[2:])}",
                 advice="resize the scores with Interp",
@@ -87,11 +87,11 @@ class DenseCRF(Layer):
         return top
 
     def _by_size(self, scores: Tensor, sizes: Tensor) -> dict[tuple[int, int], list[int]]:
-        """(height, width) of what is inferred -> the images of that size, which are inferred together."""
+        """(height, width) of the inferred part -> the images with that size, which are computed together."""
         rows, columns = scores.shape[2:]
         groups: dict[tuple[int, int], list[int]] = {}
         for index, size in enumerate(sizes.reshape(-1, 2).long().tolist()):
-            # A blob that fits inside the image is a crop of it; otherwise the image is padded to the blob.
+            # A blob that fits inside the image is a crop of it; otherwise the image is padded to its size.
             cropped = rows <= size[0] and columns <= size[1]
             height, width = (rows, columns) if cropped else size
             if not (0 < height <= rows and 0 < width <= columns):
@@ -109,14 +109,14 @@ class MultiStageMeanfield(Layer):
     """Mean-field inference whose kernel weights and class compatibilities are learned.
 
     multi_stage_meanfield.cpp and meanfield_iteration.cpp of torrvision's Caffe. Bottoms: unary scores
-    (N, C, H, W), the scores that Q starts from (usually the same), and the image (N, 3, H, W).
-    num_iterations times: Q = softmax, its messages m = W_s K_s Q + W_b K_b Q, and the scores
-    unary - M m, which the next softmax reads and the top gives at last, without a softmax. K_s is the
-    permutohedral filter of theta_gamma pixels, K_b that of theta_alpha pixels and theta_beta in colour, each
-    divided by what it makes of ones. Blobs, (1, 1, C, C): W_s and W_b, spatial_filter_weight and
-    bilateral_filter_weight on the diagonal, and M, -1 on the diagonal (POTTS). The gradient goes to the first
-    two bottoms and the blobs. Its later version, with weights in files, detections and superpixels (a fourth
-    bottom, a second top, seven blobs), is refused. Not reproduced: batches of one image only.
+    (N, C, H, W), the scores that Q starts from (usually the same), and the image (N, 3, H, W). Each of
+    num_iterations rounds computes Q = softmax(scores), its messages m = W_s K_s Q + W_b K_b Q, and new scores
+    unary - M m; the top holds the last scores, without a softmax. K_s is the permutohedral filter with
+    theta_gamma pixels, K_b the one with theta_alpha pixels and theta_beta in colour; each is divided by its
+    result for ones. Blobs, (1, 1, C, C): W_s and W_b, with spatial_filter_weight and bilateral_filter_weight
+    on the diagonal, and M, with -1 on the diagonal (POTTS). The gradient goes to the first two bottoms and
+    the blobs. The later version, with weights in files, detections and superpixels (a fourth bottom, a second
+    top, seven blobs), is refused. Not reproduced: batches of one image only.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -144,11 +144,11 @@ class MultiStageMeanfield(Layer):
         later = [name for name in LATER if param.HasField(name)]
         if later or len(self.setup.bottoms) != 3 or self.setup.tops != 1:
             raise self.error(
-                "is of the later version of CRF-as-RNN, which is not computed here",
+                "belongs to the later version of CRF-as-RNN, which is not computed here",
                 found=", ".join([*later, f"{len(self.setup.bottoms)} bottoms, {self.setup.tops} tops"]),
                 expected="three bottoms, one top, spatial_filter_weight and bilateral_filter_weight",
-                advice="its weights come from files, and detections and superpixels from others: end the net "
-                "before the layer, or write DenseCRF",
+                advice="its weights come from files, and detections and superpixels from other programs: "
+                "end the net before the layer, or write DenseCRF",
             )
         if param.compatibility_mode != MultiStageMeanfieldParameter.POTTS:
             raise self.error("compatibility_mode is not available", expected="POTTS")

@@ -25,7 +25,7 @@ class Input(DataLayer):
 
 @register("DummyData", bottoms=0, tops=(1, None), role="data")
 class DummyData(DataLayer):
-    """Filled blobs; constant fillers are drawn once, the others at every pass (dummy_data_layer.cpp)."""
+    """Filled blobs; constant fillers run once, the others in every pass (dummy_data_layer.cpp)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -58,7 +58,7 @@ class _Dummy:
         return batch
 
     def state(self) -> dict[str, object]:
-        """Nothing beyond torch's generator."""
+        """Empty: torch's generator is the only state."""
         return {}
 
     def restore(self, state: dict[str, object]) -> None:
@@ -70,8 +70,8 @@ class ImageSegData(SourceLayer):
     """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
 
     data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
-    before padding. The order of operations: rlossctl.data.seg_transform. Options of the caller (seed,
-    workers, source, root) take precedence over the prototxt.
+    before padding. rlossctl.data.seg_transform has the order of operations. The caller's options (seed,
+    workers, source, root) override the prototxt.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -83,8 +83,8 @@ class ImageSegData(SourceLayer):
 class ImageLabelmapData(DataLayer):
     """Images with edge maps from a list file, fed from outside: data (N, C, h, w), label (N, 1, h, w).
 
-    image_labelmap_data_layer.cpp of HED's fork. The shapes follow from image_shape, which the caller has to
-    give, and from new_height and new_width; nothing is read.
+    image_labelmap_data_layer.cpp of HED's fork. The shapes follow from image_shape, which the caller must
+    give, and from new_height and new_width. No file is read.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -95,9 +95,9 @@ class ImageLabelmapData(DataLayer):
             raise setup.error(
                 "its files are not read here",
                 found=param.source or None,
-                expected="the shape of its images, from outside",
-                advice="inspect and convert do without them (--image-shape C,H,W); to train, write "
-                "ImageSegData, whose label images hold class ids",
+                expected="the shape of its images, given by the caller",
+                advice="inspect and convert do not need them (--image-shape C,H,W); to train, write "
+                "ImageSegData, with label images that hold class ids",
             )
         channels, *size = given
         if param.new_height and param.new_width:

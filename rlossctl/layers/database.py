@@ -14,8 +14,8 @@ class Data(SourceLayer):
     """Datum messages of an LMDB in the order of its keys (data_layer.cpp): data (N, C, h, w), label (N,).
 
     LEVELDB is refused. Crop, mirror, mean (mean_file, mean_value) and scale of transform_param apply; the
-    old fields of the same names in data_param do not, as in Caffe. rand_skip counts in the dialect segnet
-    only: later Caffes ignore it.
+    old fields with the same names in data_param do not, as in Caffe. rand_skip is used only in the dialect
+    segnet; later Caffes ignore it.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -27,7 +27,7 @@ class Data(SourceLayer):
 
 @register("HDF5Data", bottoms=0, tops=(1, None), role="data")
 class HDF5Data(SourceLayer):
-    """Rows of the datasets with the tops' names, from a list of HDF5 files (hdf5_data_layer.cpp)."""
+    """Rows of the datasets named like the tops, from a list of HDF5 files (hdf5_data_layer.cpp)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -36,9 +36,9 @@ class HDF5Data(SourceLayer):
 
 @register("MemoryData", bottoms=0, tops=2, role="data")
 class MemoryData(SourceLayer):
-    """Arrays of the calling program (memory_data_layer.cpp): data (N, C, H, W), label (N,).
+    """Arrays from the calling program (memory_data_layer.cpp): data (N, C, H, W), label (N,).
 
-    `net.sources[name].feed(data, labels)` hands them over; or the tops are given to the net as inputs.
+    `net.sources[name].feed(data, labels)` passes them in; or give the tops to the net as inputs.
     """
 
     def __init__(self, setup: Setup) -> None:

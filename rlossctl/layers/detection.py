@@ -11,20 +11,21 @@ from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import PriorBoxParameter
 
-SAME = 1e-6  # aspect ratios closer than this are one
+SAME = 1e-6  # aspect ratios closer than this count as equal
 
 
 @register("PriorBox", source="SSD", bottoms=2, gradient=False)
 class PriorBox(Layer):
     """Boxes around the centre of every cell of bottom 0, in shares of the image (prior_box_layer.cpp of SSD).
 
-    Bottom 1 is the image; both give their sizes only. Top: (1, 2, H W K 4): corners x1, y1, x2, y2 of K boxes
-    for each cell, then the variance of each value (one or four `variance`; 0.1 without). For each min_size
-    come a square of its size, with max_size a square of sqrt(min_size max_size), and for every other
-    aspect_ratio a (with flip, the default, 1/a too) a box of min_size sqrt(a) by min_size / sqrt(a). Sizes in
-    pixels are cut to whole numbers, as SSD does and OpenCV does not. Cells are step pixels apart (step_w,
-    step_h; image / cells without), the first centre `offset` steps in. img_size (img_w, img_h) stands for the
-    image's size; clip cuts the corners at 0 and 1.
+    Bottom 1 is the image; only the sizes of both bottoms are used. Top: (1, 2, H W K 4): corners x1, y1, x2,
+    y2 of K boxes for each cell, then the variance of each value (one or four `variance`; 0.1 by default).
+    Each min_size gives a square of its size; with max_size also a square of sqrt(min_size max_size); and for
+    every other aspect_ratio a (with flip, the default, also 1/a) a box of min_size sqrt(a) by
+    min_size / sqrt(a).
+    Sizes in pixels are truncated to whole numbers, as in SSD but not in OpenCV. Cells are step pixels apart
+    (step_w, step_h; by default image / cells), and the first centre is `offset` steps in. img_size (img_w,
+    img_h) replaces the image's size; clip limits the corners to 0..1.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -83,7 +84,7 @@ class PriorBox(Layer):
 
 
 def _sizes(param: PriorBoxParameter) -> list[tuple[float, float]]:
-    """Width and height of the boxes of a cell, in SSD's order."""
+    """Width and height of a cell's boxes, in SSD's order."""
     ratios = [1.0]
     for ratio in param.aspect_ratio:
         if all(abs(ratio - other) >= SAME for other in ratios):
@@ -102,20 +103,20 @@ def _sizes(param: PriorBoxParameter) -> list[tuple[float, float]]:
 
 @register("DetectionOutput", source="SSD", bottoms=(3, 4), gradient=False, onnx=False)
 class DetectionOutput(Layer):
-    """Boxes that are left after decoding and non-maximum suppression (detection_output_layer.cpp of SSD).
+    """The boxes that remain after decoding and non-maximum suppression (detection_output_layer.cpp of SSD).
 
-    Bottoms: locations (N, P L 4), L = 1 or, with share_location: false, num_classes; scores (N, P C); and
-    PriorBox's top for P boxes (a fourth bottom, for drawing, is not used). Top: (1, 1, D, 7), each row image,
-    class, score, x1, y1, x2, y2. code_type (CORNER, CENTER_SIZE, CORNER_SIZE) and variance_encoded_in_target
-    say how locations become boxes. For each class but background_label_id: scores above confidence_threshold,
-    the top_k of nms_param, and of those every box that overlaps none before it by more than nms_threshold
-    (which sinks by eta while it is above 0.5). Then the keep_top_k best of the image. Without any detection
-    there is a row (image, -1, ..., -1) for every image. Nothing is drawn or written (visualize,
-    save_output_param). No gradient.
+    Bottoms: locations (N, P L 4), with L = 1 or, with share_location: false, num_classes; scores (N, P C);
+    and PriorBox's top for P boxes (a fourth bottom, for drawing, is not used). Top: (1, 1, D, 7); each row is
+    image, class, score, x1, y1, x2, y2. code_type (CORNER, CENTER_SIZE, CORNER_SIZE) and
+    variance_encoded_in_target say how locations become boxes. Each class except background_label_id keeps the
+    scores above confidence_threshold, of these the top_k of nms_param, and of these every box that does not
+    overlap an earlier one by more than nms_threshold (which is multiplied by eta while it is above 0.5). Then
+    the image's keep_top_k best boxes are kept. Without any detection there is a row (image, -1, ..., -1) for
+    every image. Nothing is drawn or written (visualize, save_output_param). No gradient.
     """
 
     unexportable = (
-        "the number of its rows depends on values; export what it reads (--output), and decode there"
+        "the number of its rows depends on values; export the blobs it reads (--output), and decode those"
     )
 
     def __init__(self, setup: Setup) -> None:
@@ -128,13 +129,13 @@ class DetectionOutput(Layer):
         count = priors // 8
         if self.classes < 1 or places != count * self.locations * 4 or scores != count * self.classes:
             raise setup.error(
-                "the bottoms do not belong together",
+                "the bottoms do not match",
                 found=f"{places} locations, {scores} scores, {count} boxes",
                 expected=f"{count * self.locations * 4} locations and {count * self.classes} scores for "
                 f"num_classes {self.classes}",
             )
         if param.nms_param.nms_threshold < 0 or not 0 < param.nms_param.eta <= 1:
-            raise setup.error("nms_threshold must not be negative, and eta lie in (0, 1]")
+            raise setup.error("nms_threshold must not be negative, and eta must be in (0, 1]")
 
     @torch.no_grad()
     def forward(self, places: Tensor, scores: Tensor, priors: Tensor, *unused: Tensor) -> Tensor:
@@ -181,11 +182,11 @@ class DetectionOutput(Layer):
         if -1 < most < len(found):
             best = torch.stack([row[2] for row in found]).argsort(descending=True, stable=True)[:most]
             found = [found[index] for index in best.tolist()]
-            found.sort(key=lambda row: row[1].item())  # by class, as a map in C++ has it; the order stays
+            found.sort(key=lambda row: row[1].item())  # by class, as in a C++ map; the sort is stable
         return found
 
     def _suppressed(self, boxes: Tensor, scores: Tensor) -> list[int]:
-        """Indices of the boxes of one class that are left, the best first."""
+        """Indices of the remaining boxes of one class, the best first."""
         least = self.param.confidence_threshold if self.param.HasField("confidence_threshold") else -math.inf
         order = scores.argsort(descending=True, stable=True)
         order = order[scores[order] > least]
@@ -200,7 +201,7 @@ class DetectionOutput(Layer):
 
 
 def _overlap(box: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union of a box (4,) with others (M, 4); boxes turned inside out have no area."""
+    """Intersection over union of a box (4,) with others (M, 4); inverted boxes have no area."""
     sides = (torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2])).clamp(min=0)
     common = sides.prod(1)
     areas = (others[:, 2:] - others[:, :2]).clamp(min=0).prod(1) + (box[2:] - box[:2]).clamp(min=0).prod()

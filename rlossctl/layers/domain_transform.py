@@ -1,4 +1,4 @@
-"""Layers of the rloss fork that multiply or smooth features by a map of one channel."""
+"""Layers of the rloss fork that use a one-channel map to multiply or smooth features."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class DomainTransform(Layer):
     """Edge-aware smoothing by num_iter rounds of four recursive filters (domain_transform_layer.cpp).
 
     Bottoms: features (N, C, H, W), reference gradient (N, 1, H, W), and height and width of each image
-    without its padding (N, 1, 1, 2); what lies outside stays as it is. Round i of T runs right, left, down
-    and up, y[p] += w (y[before] - y[p]), where w is that of the later of both pixels:
+    without its padding (N, 1, 1, 2); pixels outside do not change. Round i of T runs right, left, down and
+    up with y[p] += w (y[before] - y[p]), where w is the weight of the later pixel:
     exp(-sqrt(2) / sigma_i (1 + g spatial_sigma / range_sigma)), sigma_i = spatial_sigma sqrt(3) 2^(T-i-1) /
-    sqrt(4^T - 1), kept within min_weight..1. As in the original its gradient does not know of these bounds.
-    Gradients go to the features and the reference gradient.
+    sqrt(4^T - 1), limited to min_weight..1. As in the original, the gradient ignores these limits. Gradients
+    go to the features and the reference gradient.
     """
 
     bounded = True
@@ -66,7 +66,7 @@ class DomainTransform(Layer):
         )
 
     def _smooth(self, image: Tensor, edges: Tensor, size: list[int]) -> Tensor:
-        """One image: (C, H, W), edges (H, W), height and width that count."""
+        """Filters one image: (C, H, W), edges (H, W), height and width without padding."""
         height, width = size
         if not (0 < height <= image.shape[1] and 0 < width <= image.shape[2]):
             raise self.error(
@@ -108,7 +108,7 @@ class DomainTransformForwardOnly(DomainTransform):
 
 
 def recursive(y: Tensor, weights: Tensor) -> Tensor:
-    """Filters the rows of y (C, H, W) from left to right, then from right to left, by weights (H, W)."""
+    """Filters the rows of y (C, H, W) from left to right, then from right to left, with weights (H, W)."""
     columns, weight = list(y.unbind(2)), weights.unbind(1)
     for at in range(1, len(columns)):
         columns[at] = columns[at] + weight[at] * (columns[at - 1] - columns[at])
@@ -118,11 +118,11 @@ def recursive(y: Tensor, weights: Tensor) -> Tensor:
 
 
 def check_map(setup: Setup) -> None:
-    """Refuses a second bottom that is not one channel of the first one's size."""
+    """Refuses a second bottom that is not one channel of the first bottom's size."""
     x, other = setup.bottoms[:2]
     if len(x) != 4 or other != (x[0], 1, *x[2:]):
         raise setup.error(
-            "needs features and one channel of their size",
+            "needs features and a one-channel map of the same size",
             found=f"{x} and {other}",
             expected="(N, C, H, W) and (N, 1, H, W)",
         )

@@ -1,4 +1,4 @@
-"""Arithmetic of one value: AbsVal, Power, Exp, Log, Clip and Threshold; all may be in place."""
+"""Arithmetic on single values: AbsVal, Power, Exp, Log, Clip and Threshold. All may run in place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 
-NATURAL = -1.0  # Exp's and Log's `base` for e
+NATURAL = -1.0  # the `base` of Exp and Log that means e
 
 
 @register("AbsVal")
@@ -23,7 +23,7 @@ class AbsVal(Layer):
 
 @register("Power")
 class Power(Layer):
-    """(shift + scale x)^power; all three default to the identity (power_layer.cpp)."""
+    """(shift + scale x)^power; the defaults give the identity (power_layer.cpp)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -37,7 +37,7 @@ class Power(Layer):
 
 @register("Exp")
 class Exp(Layer):
-    """base^(shift + scale x); base -1, the default, stands for e (exp_layer.cpp)."""
+    """base^(shift + scale x); base -1, the default, means e (exp_layer.cpp)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -52,7 +52,7 @@ class Exp(Layer):
 
 @register("Log")
 class Log(Layer):
-    """log_base(shift + scale x); base -1, the default, stands for e (log_layer.cpp)."""
+    """log_base(shift + scale x); base -1, the default, means e (log_layer.cpp)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

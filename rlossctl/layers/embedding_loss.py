@@ -19,8 +19,8 @@ class SmoothL1Loss(Layer):
     """sum of w_out f(w_in (x - t)) / N, f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, else
     |d| - 1 / (2 sigma^2) (smooth_l1_loss_layer.cu of Fast R-CNN).
 
-    Bottoms of one count: x, t, and if given the weights w_in and w_out; sigma defaults to 1, N is the batch
-    size. With two or three bottoms it is SSD's, too. The gradient goes to x and t.
+    Bottoms, all with the same count: x, t, and optionally the weights w_in and w_out. sigma defaults to 1, N
+    is the batch size. With two or three bottoms it equals SSD's layer. The gradient goes to x and t.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -40,12 +40,13 @@ class SmoothL1Loss(Layer):
 
 @register("CenterLoss", source="caffe-face", bottoms=2, automatic_tops=1, loss_weight=1.0, role="loss")
 class CenterLoss(Layer):
-    """Half the mean squared distance of features from the learned centre of their class
+    """Half the mean squared distance between features and the learned centre of their class
     (center_loss_layer.cpp of caffe-face).
 
-    Bottoms: features (N, ...), all axes from `axis` (default 1) on as one; and a class id for each. Blob: the
-    centres (num_output, K), filled by center_filler. Their gradient is not the loss's: the sum of
-    (centre - feature) over a class's features, over their number plus 1, whatever the loss weight.
+    Bottoms: features (N, ...), with all axes from `axis` (default 1) on taken as one, and a class id for
+    each. Blob: the centres (num_output, K), filled by center_filler. Their gradient is not the loss's
+    gradient: it is the sum of (centre - feature) over a class's features, divided by their number plus 1,
+    whatever the loss weight.
     Not reproduced: with iter_size only the last pass reaches the centres' gradient (here: all).
     """
 
@@ -73,7 +74,7 @@ class CenterLoss(Layer):
 
 
 class _Centres(torch.autograd.Function):
-    """The loss, and the two gradients that do not belong together."""
+    """The loss with its two unrelated gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, centres: Tensor, ids: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from rlossctl.optional import needed
 class HDF5Output(Layer):
     """Writes its bottoms as the datasets `data` and `label` of file_name (hdf5_output_layer.cpp).
 
-    float32, four axes, one row per sample. The first pass replaces the file, further passes add their rows;
-    Caffe aborts at the second pass. Needs h5py (the extra hdf5).
+    float32, four axes, one row per sample. The first pass replaces the file; later passes add rows, where
+    Caffe aborts. Needs h5py (the extra hdf5).
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -33,7 +33,7 @@ class HDF5Output(Layer):
         check_rank(setup)
         data, label = setup.bottoms
         if data[:1] != label[:1] or not data:
-            raise setup.error("its bottoms must have one batch size", found=f"{data} and {label}")
+            raise setup.error("its bottoms must have the same batch size", found=f"{data} and {label}")
 
     def forward(self, data: Tensor, label: Tensor) -> tuple[Tensor, ...]:
         if data.is_meta:
@@ -66,7 +66,7 @@ class HDF5Output(Layer):
                 "rows cannot be added to the file",
                 where=self.path,
                 found=str(error),
-                expected="the file as the pass before left it, and blobs of the same size",
+                expected="the file as the previous pass left it, and blobs of the same size",
             ) from error
 
     def _h5py(self) -> ModuleType:
@@ -75,5 +75,5 @@ class HDF5Output(Layer):
             "HDF5Output needs h5py",
             self.setup.where,
             error=NetError,
-            otherwise="take the layer out of the prototxt",
+            otherwise="remove the layer from the prototxt",
         )

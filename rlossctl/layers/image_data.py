@@ -10,11 +10,11 @@ from rlossctl.net.registry import register
 
 @register("ImageData", bottoms=0, tops=2, role="data")
 class ImageData(SourceLayer):
-    """Images with a class each from a list file (image_data_layer.cpp): data (N, C, h, w), label (N,).
+    """Images from a list file, with one class each (image_data_layer.cpp): data (N, C, h, w), label (N,).
 
-    Lines are split at the last space in the dialect bvlc, so that names may hold spaces, and into two tokens
-    in the others. Crop, mirror, mean (mean_file, mean_value) and scale of transform_param apply; the old
-    fields of the same names in image_data_param do not, as in Caffe. A batch takes its first image's size.
+    The dialect bvlc splits a line at its last space, so that names may contain spaces; the others split it
+    into two tokens. Crop, mirror, mean (mean_file, mean_value) and scale of transform_param apply; the old
+    fields with the same names in image_data_param do not, as in Caffe. A batch has its first image's size.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -28,10 +28,10 @@ class ImageData(SourceLayer):
 class DenseImageData(SourceLayer):
     """Images with label images from a list file (dense_image_data_layer.cpp of SegNet's and ENet's forks).
 
-    data: (N, C, h, w), BGR; label: (N, 1, h, w). The layer's mirror and crop are random in TEST too. See
+    data: (N, C, h, w), BGR; label: (N, 1, h, w). The layer's mirror and crop are random in TEST, too. See
     `DenseImageSource`. Not reproduced: the forks read a palette label image as grey
-    levels (here: its indices), and move only the image by transform_param's mirror and crop (here: the label
-    too).
+    levels (here: its indices), and apply transform_param's mirror and crop only to the image (here: also to
+    the label).
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -43,7 +43,7 @@ class DenseImageData(SourceLayer):
 class WindowData(SourceLayer):
     """R-CNN's windows of images, warped to crop_size (window_data_layer.cpp): data (N, C, s, s), label (N,).
 
-    The first windows of a batch are background (label 0), the last fg_fraction of them foreground.
+    A batch begins with background windows (label 0); the last fg_fraction of it is foreground.
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -15,8 +15,8 @@ from rlossctl.prototxt.messages import LRNParameter
 class LRN(Layer):
     """x (k + alpha * mean of x^2 in a window)^-beta, the window centred and padded with 0 (lrn_layer.cpp).
 
-    ACROSS_CHANNELS: local_size channels, the mean over local_size. WITHIN_CHANNEL: local_size squared
-    pixels of one channel, the mean over local_size squared, and k is ignored: it is 1.
+    ACROSS_CHANNELS: the window has local_size channels and the mean divides by local_size. WITHIN_CHANNEL: it
+    has local_size x local_size pixels of one channel, the mean divides by their number, and k is always 1.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -41,11 +41,11 @@ class LRN(Layer):
 
 @register("MVN")
 class MVN(Layer):
-    """(x - mean) / (standard deviation + eps) of each channel, or of the whole image when across_channels;
-    x - mean alone when normalize_variance is false (mvn_layer.cpp). The deviation is the biased one.
+    """(x - mean) / (standard deviation + eps) of each channel, or of the whole image with across_channels;
+    only x - mean if normalize_variance is false (mvn_layer.cpp). The deviation is the biased one.
 
-    The gradient is Caffe's, (dy - mean(dy) - y mean(y dy)) / (deviation + eps). The exact derivative
-    differs from it by a factor (deviation + eps) / deviation in the last term.
+    The gradient is Caffe's, (dy - mean(dy) - y mean(y dy)) / (deviation + eps). The exact derivative has an
+    additional factor (deviation + eps) / deviation in the last term.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -64,7 +64,7 @@ class MVN(Layer):
         return y.reshape(x.shape)
 
     def _divisor(self, variance: Tensor) -> Tensor:
-        """sqrt(variance) + eps with the derivative 1 / (2 divisor) that Caffe's gradient comes down to."""
+        """sqrt(variance) + eps with the derivative 1 / (2 divisor), which gives Caffe's gradient."""
         with torch.no_grad():
             constant = (variance.sqrt() + self.eps).square() - variance
         return (variance + constant).sqrt()
@@ -74,9 +74,9 @@ class MVN(Layer):
 class Normalize(Layer):
     """x / sqrt(sum of x^2 + eps) times a learned scale (normalize_layer.cpp of the SSD fork).
 
-    The sum goes over the whole image when across_spatial (the default), else over the channels of each
-    pixel. Blob: one scale when channel_shared (the default), else one per channel; 1 by default. The
-    gradient is the exact one; SSD's own is wrong for scales that differ between channels.
+    The sum runs over the whole image with across_spatial (the default), else over the channels of each
+    pixel. Blob: one scale with channel_shared (the default), else one per channel; 1 by default. The
+    gradient is exact; SSD's own is wrong for scales that differ between channels.
     """
 
     def __init__(self, setup: Setup) -> None:

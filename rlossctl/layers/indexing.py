@@ -1,4 +1,4 @@
-"""Layers that find, or follow, indices: ArgMax, Embed, BatchReindex and Filter. Indices travel as floats."""
+"""Layers that find or use indices: ArgMax, Embed, BatchReindex and Filter. Indices are stored as floats."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rlossctl.net.registry import register
 
 @register("ArgMax", gradient=False)
 class ArgMax(Layer):
-    """Indices of the top_k largest values, best first; of equal values the larger index (argmax_layer.cpp).
+    """Indices of the top_k largest values, best first; ties go to the larger index (argmax_layer.cpp).
 
-    With `axis`, that axis holds the top_k indices, or the values when out_max_val. Without, everything but
-    the batch is one axis and the top is (N, 1, top_k), or (N, 2, top_k) of indices and values when
+    With `axis`, that axis holds the top_k indices, or the values with out_max_val. Without `axis`, all axes
+    but the batch count as one and the top is (N, 1, top_k), or (N, 2, top_k) of indices and values with
     out_max_val, with further axes of 1 up to the bottom's rank.
     """
 
@@ -41,7 +41,7 @@ class ArgMax(Layer):
         return torch.stack(rows, 1).reshape(-1, len(rows), self.top_k, *(1,) * (x.dim() - 3))
 
     def _largest(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """One by one, since torch.topk and torch.argmax do not say which of equal values they take."""
+        """One by one, because torch.topk and torch.argmax do not say which of equal values they take."""
         place = torch.arange(x.shape[axis], device=x.device).reshape(-1, *(1,) * (x.dim() - axis - 1))
         indices, values, free = [], [], None
         for _ in range(self.top_k):
@@ -58,8 +58,8 @@ class ArgMax(Layer):
 class Embed(Layer):
     """A learned row of num_output values for each index in the bottom (embed_layer.cpp).
 
-    Top: the bottom's shape and one axis more. Blobs: rows (input_dim, num_output), and a bias (num_output)
-    when bias_term. An index outside 0 .. input_dim-1 is an error. The bottom gets no gradient.
+    Top: the bottom's shape with one more axis. Blobs: rows (input_dim, num_output), and a bias (num_output)
+    with bias_term. An index outside 0 .. input_dim-1 is an error. The bottom gets no gradient.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -85,8 +85,9 @@ class Embed(Layer):
 
 @register("BatchReindex", bottoms=2)
 class BatchReindex(Layer):
-    """The items of bottom 0's batch that bottom 1, a list of indices, names, in its order
-    (batch_reindex_layer.cpp). Items named twice add up their gradients.
+    """The items of bottom 0's batch at the indices in bottom 1, in that order (batch_reindex_layer.cpp).
+
+    If an index occurs twice, the gradients add up.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -100,9 +101,9 @@ class BatchReindex(Layer):
 
 @register("Filter", bottoms=(2, None), tops=(1, None))
 class Filter(Layer):
-    """Of each bottom but the last, the batch items where the last (the selector) is not 0
-    (filter_layer.cpp). The tops' batch has the size that the selector's values give it; when the net is
-    built it is the full one, as in Caffe. The items left out get the gradient 0, the selector none.
+    """The batch items of each bottom but the last for which the last bottom (the selector) is not 0
+    (filter_layer.cpp). The selector's values decide the tops' batch size; when the net is built it is the
+    full size, as in Caffe. Items left out get the gradient 0; the selector gets none.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -115,7 +116,7 @@ class Filter(Layer):
         if any(size != 1 for size in selector[1:]):
             raise setup.error("the selector must hold one value per batch item", found=selector)
         if any(shape[:1] != selector[:1] for shape in bottoms):
-            raise setup.error("bottoms must have one batch size", found=list(setup.bottoms))
+            raise setup.error("bottoms must have the same batch size", found=list(setup.bottoms))
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         *values, selector = bottoms
@@ -126,7 +127,7 @@ class Filter(Layer):
 
 
 def _checked(layer: Layer, index: Tensor, count: int) -> Tensor:
-    """Indices as int64, refused outside 0 .. count-1 (Caffe only checks in debug builds)."""
+    """Indices as int64; refuses any outside 0 .. count-1 (Caffe checks only in debug builds)."""
     index = index.detach().long()
     if not index.is_meta and not torch.compiler.is_compiling():
         wrong = index[(index < 0) | (index >= count)]

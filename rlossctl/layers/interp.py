@@ -1,4 +1,4 @@
-"""Interp of the DeepLab fork: bilinear resizing with corners aligned, and its twin without."""
+"""Interp of the DeepLab fork: bilinear resizing, with or without aligned corners."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Interp(Layer):
 
     pad_beg and pad_end (<= 0) crop first. The output size follows the first rule whose fields are set:
     shrink_factor s: (e - 1) / s + 1; zoom_factor z: e + (e - 1)(z - 1); height and width; shrink, then zoom.
-    Labels go through the same code: exact subsampling only where s divides e - 1. Two additions of ours, for
-    networks of PyTorch: a second bottom gives its size, whatever that is, and gets no gradient;
-    align_corners: false takes pixels as areas, source = (target + 1/2) * in / out - 1/2, the border repeated.
+    Labels go through the same code: this is exact subsampling only if s divides e - 1. Two additions of ours,
+    for PyTorch's networks: a second bottom sets the size and gets no gradient; align_corners: false treats
+    pixels as areas, source = (target + 1/2) * in / out - 1/2, with the border repeated.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -53,7 +53,7 @@ class Interp(Layer):
     def _check_reference(self, setup: Setup, rules: list[object]) -> None:
         if rules:
             raise setup.error(
-                "has a size already, from its second bottom", found=rules, expected="no size of its own"
+                "already has a size, from its second bottom", found=rules, expected="no size of its own"
             )
         if any(len(shape) != 4 for shape in setup.bottoms):
             raise setup.error("needs 4-D bottoms", found=setup.bottoms)

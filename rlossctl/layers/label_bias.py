@@ -1,4 +1,4 @@
-"""Layers of the rloss fork that act on the labels present in an image."""
+"""Layers of the rloss fork that use the labels present in an image."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import BiasChannelParameter
 
-FILLER = -1  # fills label lists up to their fixed length
+FILLER = -1  # pads label lists to their fixed length
 
 
 @register("UniqueLabel", source="rloss", gradient=False, onnx=False)
 class UniqueLabel(Layer):
     """The distinct labels of each image in ascending order (unique_label_layer.cpp).
 
-    Bottom (N, 1, H, W), top (N, max_labels, 1, 1), filled up with -1. ignore_label (repeated) are left out,
-    force_label (repeated) are always in. No gradient.
+    Bottom (N, 1, H, W), top (N, max_labels, 1, 1), padded with -1. ignore_label (repeated): labels to leave
+    out. force_label (repeated): labels that are always included. No gradient.
 
     Raises:
         NetError: an image has more than max_labels labels.
@@ -32,7 +32,7 @@ class UniqueLabel(Layer):
         self.ignored, self.forced = list(param.ignore_label), list(param.force_label)
         if self.length <= len(set(self.forced)):
             raise setup.error(
-                "max_labels must leave room beside the forced labels",
+                "max_labels must leave room besides the forced labels",
                 found=f"max_labels {self.length}, {len(set(self.forced))} forced",
                 expected=f"at least {len(set(self.forced)) + 1}",
             )
@@ -59,7 +59,7 @@ class UniqueLabel(Layer):
 
 
 class LabelBias(Layer):
-    """Base of the layers that raise the scores of the labels present: (N, C, H, W), then the labels."""
+    """Base class of the layers that raise the scores of the labels present: (N, C, H, W), then the labels."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -67,7 +67,7 @@ class LabelBias(Layer):
         expected = (scores[0], 1, *scores[2:]) if self.by_pixel else (scores[0], *labels[1:2], 1, 1)
         if len(scores) != 4 or labels != expected:
             raise setup.error(
-                "scores and labels do not fit together",
+                "scores and labels do not match",
                 found=f"{scores} and {labels}",
                 expected="(N, C, H, W) and " + ("(N, 1, H, W)" if self.by_pixel else "(N, L, 1, 1)"),
             )
@@ -78,7 +78,7 @@ class LabelBias(Layer):
         return False
 
     def present(self, labels: Tensor, classes: int, ignored: list[int]) -> Tensor:
-        """How often each class is named, counted along axis 1 of labels: [N, C, ...] as int64."""
+        """How often each class occurs along axis 1 of labels: [N, C, ...] as int64."""
         ids = labels.detach().long()
         valid = ~torch.isin(ids, torch.tensor([FILLER, *ignored], device=ids.device))
         check_labels(self, ids, valid, classes, ignored[0] if ignored else FILLER)
@@ -90,10 +90,11 @@ class LabelBias(Layer):
 class BiasChannel(LabelBias):
     """Adds fg_bias to the scores of the labels present, bg_bias to the background's (bias_channel_layer.cpp).
 
-    label_type IMAGE: the labels are a list per image (N, L, 1, 1); label 0 is the background, a label that is
-    listed twice counts twice. PIXEL: a map (N, 1, H, W); only with background_label or bg_bias in the
-    prototxt is there a background (label 0 unless said), and its scores get bg_bias wherever there is a
-    label. -1 and ignore_label (repeated) count as no label. The gradient passes unchanged to the scores.
+    label_type IMAGE: the labels are a list per image (N, L, 1, 1); label 0 is the background, and a label
+    that is listed twice counts twice. PIXEL: the labels are a map (N, 1, H, W); there is a background only
+    with background_label or bg_bias in the prototxt (label 0 by default), and its scores get bg_bias at every
+    labelled pixel. -1 and ignore_label (repeated) count as no label. The gradient passes unchanged to the
+    scores.
 
     Raises:
         NetError: another label outside 0..C-1, or a negative bias.
@@ -113,7 +114,7 @@ class BiasChannel(LabelBias):
                 "biases must not be negative", found=f"bg_bias {self.bg_bias:g}, fg_bias {self.fg_bias:g}"
             )
         if not 0 <= self.background < setup.bottoms[0][1]:
-            raise setup.error("background_label names no channel", found=self.background)
+            raise setup.error("background_label is not a channel", found=self.background)
 
     @property
     def by_pixel(self) -> bool:
@@ -136,11 +137,12 @@ class AdaptiveBiasChannel(LabelBias):
     """Raises the scores of the labels present until each wins on its portion of the image.
 
     adaptive_bias_channel_layer.cpp. Labels: a list per image (N, L, 1, 1), -1 for none; an image without
-    labels stays as it is. suppress_others: scores of absent labels that exceed the least score of the present
-    ones are put margin_others below it. Then, num_iter times, each label present is raised by the percentile
-    bg_portion (label 0, always first) or fg_portion of what it lacks to the greatest score. Last, a constant
-    keeps the mean of the greatest score. No gradient. Not reproduced: the original shuffles the foreground
-    labels in each round; here they stay in ascending order, so that the result is the same every time.
+    labels does not change. suppress_others: if the score of an absent label exceeds the lowest score of the
+    present ones, it is set margin_others below that score. Then, num_iter times, each label present is raised
+    by a percentile of its distance to the highest score: bg_portion (label 0, always first) or fg_portion. In
+    the end a constant restores the mean of the highest score. No gradient. Not reproduced: the original
+    shuffles the foreground labels in each round; here they stay in ascending order, so that the result is the
+    same every time.
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -21,19 +21,19 @@ LOG_SMALLEST = math.log(torch.finfo(torch.float32).tiny)  # Caffe takes log(max(
 class SoftmaxWithLoss(Layer):
     """-sum log p[label] / norm over positions that are not ignored (softmax_loss_layer.cpp).
 
-    Bottoms: scores, and labels with one value per position (fractions are cut off). norm: VALID (default)
-    counts positions not ignored, FULL all, BATCH_SIZE the outer axes, NONE 1; never below 1, so an
-    all-ignored batch gives 0. The old `normalize` counts only without `normalization`. A second top holds
-    the probabilities.
+    Bottoms: scores, and labels with one value per position (fractions are truncated). norm: VALID (default)
+    counts positions that are not ignored, FULL counts all, BATCH_SIZE counts the outer axes, NONE is 1. It is
+    never below 1, so a batch without valid labels gives 0. The old `normalize` is used only without
+    `normalization`. A second top holds the probabilities.
 
-    A normalization of our own, in every dialect: WEIGHTS divides by the sum of the class weights of the
-    positions that are not ignored, as torch's cross_entropy does; 0 where that sum is 0. Without weights it
-    is VALID.
+    A normalization of ours, in every dialect: WEIGHTS divides by the sum of the class weights of the
+    positions that are not ignored, as torch's cross_entropy does; if that sum is 0, the loss is 0. Without
+    weights it equals VALID.
 
-    SegNet and ENet: `normalize` decides alone (VALID by default, false BATCH_SIZE; ENet reads
-    `normalization` and forgets it). With weight_by_label_freqs each position counts class_weighting[label]
-    times; the norm still counts positions. Not reproduced:
-    SegNet's NaN for a batch that is all ignored (here: 0).
+    SegNet and ENet: only `normalize` counts (VALID by default, false means BATCH_SIZE; ENet reads
+    `normalization` but does not use it). With weight_by_label_freqs each position counts
+    class_weighting[label] times; the norm still counts positions. Not reproduced:
+    SegNet's NaN for a batch without valid labels (here: 0).
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -52,7 +52,7 @@ class SoftmaxWithLoss(Layer):
             raise setup.error(
                 "class_weighting must be given once per class", found=len(weights), expected=classes
             )
-        # A plain attribute follows neither .to() nor the meta device, where layers are built.
+        # A plain attribute would follow neither .to() nor the meta device, where layers are built.
         self.class_weights = weights
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class SoftmaxWithLoss(Layer):
         check_labels(self, labels, valid, rows.shape[1], self.ignore)
         log_p = F.log_softmax(rows, 1)
         picked = log_p.gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)
-        # The value stops at log(FLT_MIN); Caffe's gradient p - 1 does not know of that.
+        # The value stops at log(FLT_MIN); Caffe's gradient p - 1 ignores that.
         picked = picked + (picked.detach().clamp(min=LOG_SMALLEST) - picked.detach())
         counted = valid.to(picked.dtype)
         if self.class_weights is not None and not scores.is_meta:
@@ -84,10 +84,10 @@ class DenseCRFLoss(Layer):
 
     Bottoms: the image as the net sees it (mean-subtracted), and a soft segmentation of the same size. s is
     the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A is
-    the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels, or what `mode` says, a
-    field of our own: LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no
-    default: it is 0 unless given. No gradient to the image. Inputs that can hardly be meant (an image scaled
-    to 0..1, scores without a softmax, no pixel that counts) give a warning, each kind once.
+    the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. `mode`, a field of ours,
+    selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no default: it is 0
+    unless given. No gradient to the image. Inputs that are probably a mistake (an image scaled to 0..1,
+    scores without a softmax, no pixel that counts) give a warning, each kind once.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -95,12 +95,12 @@ class DenseCRFLoss(Layer):
         param = setup.message.densecrf_loss_param
         self.sigma_xy, self.sigma_rgb = param.bi_xy_std, param.bi_rgb_std
         self.mode = param.Mode.Name(param.mode).lower()
-        # Multiplying by the weight is the builder's business; to know it saves the backward pass a product.
+        # The builder multiplies by the weight; knowing it here saves the backward pass a product.
         self.upstream = setup.message.loss_weight[0] if setup.message.loss_weight else 1.0
         image, seg = setup.bottoms
         if len(image) != 4 or len(seg) != 4 or image[0] != seg[0] or image[2:] != seg[2:]:
             raise setup.error(
-                "image and segmentation must have equal batch, height and width",
+                "image and segmentation must have the same batch size, height and width",
                 found=f"image {image}, segmentation {seg}",
                 advice="resize the segmentation with Interp",
             )

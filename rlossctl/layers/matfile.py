@@ -23,13 +23,13 @@ VARIABLE = "data"
 class MatWrite(Layer):
     """Writes its bottoms to <prefix><name>_blob_<index>.mat (mat_write_layer.cpp).
 
-    In every pass whose number (from 0) is a multiple of period; name is the first word of that line of
-    source without its last `strip` characters, or iter_<number> without a source. One file per bottom holds
-    the whole batch as the single-precision variable `data` of MAT 5, uncompressed, with the dimensions
-    (W, H, C, N). Needs scipy (the extra mat).
+    It writes in every pass whose number (from 0) is a multiple of period. name is the first word of the
+    pass's line of source, without its last `strip` characters; or iter_<number> without a source. One file
+    per bottom holds the whole batch as the single-precision variable `data` of MAT 5, uncompressed, with the
+    dimensions (W, H, C, N). Needs scipy (the extra mat).
 
     Raises:
-        DataError: the list is shorter than the run, or its names are shorter than `strip`.
+        DataError: the list has fewer lines than passes, or its names are shorter than `strip`.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -54,10 +54,10 @@ class MatWrite(Layer):
 
 @register("MatRead", source="rloss", bottoms=0, tops=(1, None), role="data")
 class MatRead(DataLayer):
-    """Reads its tops from files such as MatWrite writes with one image each (mat_read_layer.cpp).
+    """Reads its tops from files like MatWrite's, with one image each (mat_read_layer.cpp).
 
-    A pass takes batch_size names; a source is read again from its start after its end, without one the names
-    are iter_0, iter_1, ... All files of a top have the shape of the first. Needs scipy (the extra mat).
+    A pass takes batch_size names. A source starts again after its end; without a source the names are iter_0,
+    iter_1, ... All files of a top have the shape of the first. Needs scipy (the extra mat).
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -93,11 +93,11 @@ class MatSource:
         return batch
 
     def state(self) -> dict[str, int]:
-        """Where the next batch begins."""
+        """The position of the next batch."""
         return {"next": self._next}
 
     def restore(self, state: dict[str, int]) -> None:
-        """Continues where `state` was taken."""
+        """Continues from a `state()`."""
         self._next = int(state["next"])
 
     def _read(self, number: int, top: int) -> np.ndarray:
@@ -107,7 +107,7 @@ class MatSource:
         expected = self._shapes[top] if top < len(self._shapes) else (1, *array.shape[1:])
         if array.shape != expected:
             raise DataError(
-                "the variable `data` has another shape than needed",
+                "the variable `data` has the wrong shape",
                 where=path,
                 found=array.shape,
                 expected=f"{expected} as (N, C, H, W)",
@@ -123,7 +123,7 @@ class Names:
         self._where = setup.where
         if not param.HasField("prefix") or param.strip < 0:
             raise setup.error(
-                "needs a prefix, and a strip that is not negative",
+                "needs a prefix, and strip must not be negative",
                 found=f"prefix {param.prefix!r}, strip {param.strip}",
             )
 
@@ -131,7 +131,7 @@ class Names:
         """The file of blob `index` in pass `number`."""
         if self._source and number >= len(self._names):
             raise DataError(
-                "the list is shorter than the run",
+                "the list has fewer lines than passes",
                 where=self._source,
                 found=f"{len(self._names)} names, pass number {number + 1}",
                 expected="a name for every pass (not for every image of a batch)",
@@ -140,7 +140,7 @@ class Names:
         return f"{self._prefix}{name}_blob_{index}.mat"
 
     def wrapped(self, number: int) -> int:
-        """`number` with the list begun again after its end."""
+        """`number`, starting the list again after its end."""
         return number % len(self._names) if self._source else number
 
     @functools.cached_property
@@ -158,7 +158,7 @@ class Names:
         for number, name in enumerate(names, start=1):
             if len(name) <= self._strip:
                 raise DataError(
-                    "a name is no longer than what is stripped from it",
+                    "a name is too short to strip",
                     where=f"{self._source}:{number}",
                     found=repr(name),
                     expected=f"more than {self._strip} characters",
@@ -180,7 +180,7 @@ def read_mat(path: str | os.PathLike[str]) -> np.ndarray:
     """The variable `data` as float32 (N, C, H, W); missing dimensions are 1.
 
     Raises:
-        DataError: no such file, no MAT 5 file, or no real array `data` of up to 4 dimensions in it.
+        DataError: no such file, not a MAT 5 file, or without a real array `data` of up to 4 dimensions.
     """
     scipy = _scipy(path)
     try:
@@ -195,23 +195,23 @@ def read_mat(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def check_rank(setup: Setup) -> None:
-    """Refuses bottoms of more than 4 axes, which have no num, channels, height and width."""
+    """Refuses bottoms with more than 4 axes, which have no num, channels, height and width."""
     for shape in setup.bottoms:
         if len(shape) > 4:
-            raise setup.error("cannot write a blob of more than 4 axes", found=shape)
+            raise setup.error("cannot write a blob with more than 4 axes", found=shape)
 
 
 def legacy_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """num, channels, height, width of a blob of up to 4 axes; missing ones are 1 (Blob::LegacyShape)."""
+    """num, channels, height, width of a blob with up to 4 axes; missing ones are 1 (Blob::LegacyShape)."""
     return (*shape, *(1,) * (4 - len(shape)))
 
 
 def _unreadable(path: str | os.PathLike[str], found: str) -> DataError:
     return DataError(
-        "is no MATLAB file with a variable `data`",
+        "is not a MATLAB file with a variable `data`",
         where=os.fspath(path),
         found=found,
-        expected="a MAT 5 file with a real array `data` of up to 4 dimensions, as MatWrite writes",
+        expected="a MAT 5 file with a real array `data` of up to 4 dimensions, as written by MatWrite",
     )
 
 
@@ -221,5 +221,5 @@ def _scipy(path: str | os.PathLike[str]) -> ModuleType:
         "MATLAB files need scipy",
         os.fspath(path),
         error=NetError,
-        otherwise="take MatWrite and MatRead out of the prototxt",
+        otherwise="remove MatWrite and MatRead from the prototxt",
     )

@@ -15,8 +15,8 @@ from rlossctl.net.registry import register
 class SegAccuracy(Layer):
     """Pixel accuracy, mean class recall and mean IoU as a (1, 1, 1, 3) top (seg_accuracy_layer.cpp).
 
-    Equal scores go to the larger class. With reset: false the confusion matrix grows for the life of the
-    net. Recall averages classes that occur; IoU averages all classes and gives 1 to a class that neither
+    Ties go to the larger class. With reset: false the confusion matrix accumulates over the life of the net.
+    Recall averages the classes that occur; IoU averages all classes and gives 1 to a class that neither
     occurs nor is predicted. `metric` has no effect, as in the original.
     """
 
@@ -54,11 +54,11 @@ class SegAccuracy(Layer):
 class Accuracy(Layer):
     """Share of labels among the top_k scores; a second top gives it per class (accuracy_layer.cpp).
 
-    Ties: BVLC counts a label right only if at most top_k scores reach its score; the forks sort by
-    (score, index), descending. A class that does not occur gives 0, in SegNet 1, where the second top is
-    (C, 1, 1, 1). SegNet and ENet count labels beyond the classes as wrong: their published nets give 11
-    classes the unlabelled 11 without ignore_label; elsewhere such labels are an error. Not reproduced: the
-    NaN of SegNet and ENet for a batch without valid labels (here: 0, as in BVLC's).
+    Ties: BVLC counts a label as right only if at most top_k scores reach its score; the forks sort by
+    (score, index), descending. A class that does not occur gives 0, or 1 in SegNet, where the second top is
+    (C, 1, 1, 1). SegNet and ENet count labels beyond the classes as wrong: their published nets have 11
+    classes and use label 11 for unlabelled pixels, without ignore_label. In other dialects such labels are an
+    error. Not reproduced: the NaN of SegNet and ENet for a batch without valid labels (here: 0, as in BVLC).
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -106,13 +106,13 @@ class Accuracy(Layer):
 
 
 def _class_counts(confusion: Tensor) -> ClassCounts:
-    """Of a confusion matrix int64 [C, C], truth in rows."""
+    """The counts of each class in a confusion matrix int64 [C, C], with the truth in rows."""
     matrix = confusion.numpy()
     return ClassCounts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
 
 
 def largest_argmax(scores: Tensor, axis: int) -> Tensor:
-    """Index of the maximum; among equals the largest index, which torch.argmax does not promise."""
+    """Index of the maximum; ties go to the largest index, which torch.argmax does not guarantee."""
     shape = [1] * scores.dim()
     shape[axis] = scores.shape[axis]
     index = torch.arange(scores.shape[axis], device=scores.device).reshape(shape)

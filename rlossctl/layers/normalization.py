@@ -1,4 +1,4 @@
-"""BatchNorm, Scale and Bias: normalisation by stored statistics, and the affine map that follows it."""
+"""BatchNorm, Scale and Bias: normalisation with stored statistics, and the affine map after it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rlossctl.prototxt.messages import BiasParameter, FillerParameter, ScalePara
 class BatchNorm(Layer):
     """(x - mean) / sqrt(variance + eps) per channel; no affine part (batch_norm_layer.cpp).
 
-    Blobs: running sum of means, running sum of variances, and the scale that both are divided by (0 counts
-    as an infinite scale, so fresh statistics are 0). use_global_stats defaults to true in TEST and false in
-    TRAIN; with false the batch's own biased variance normalises and the sums are updated. The blobs never
-    get a gradient, and their lr_mult is 0 unless, in the rloss fork, a ParamSpec says otherwise. With
-    scale_bias, scale_filler or bias_filler it is NVCaffe's (`rlossctl.layers.running_statistics`), which has
-    scale and bias as two more blobs. Not reproduced: the rloss fork's path with batch statistics forgets the
-    variance (here: BVLC's), and its update_global_stats: true is refused.
+    Blobs: running sum of means, running sum of variances, and the scale that divides both (0 counts as an
+    infinite scale, so fresh statistics are 0). use_global_stats defaults to true in TEST and false in TRAIN;
+    with false the batch's own mean and biased variance are used and the sums are updated. The blobs never get
+    a gradient, and their lr_mult is 0, unless a ParamSpec in the rloss fork says otherwise. With scale_bias,
+    scale_filler or bias_filler it is NVCaffe's layer (`rlossctl.layers.running_statistics`), which has scale
+    and bias as two more blobs. Not reproduced: the rloss fork's path with batch statistics ignores the
+    variance (here: as in BVLC), and its update_global_stats: true is refused.
     """
 
     default_lr_mult = 0.0
@@ -39,7 +39,7 @@ class BatchNorm(Layer):
         param = setup.message.batch_norm_param
         specs = setup.message.param
         if setup.dialect == "bvlc":
-            # BVLC's upgrade zeroes the rates of exactly three entries; otherwise it refuses others than 0.
+            # BVLC's upgrade sets the rates of exactly three entries to 0; else it refuses any rate but 0.
             self.forced_lr_mult = 0.0
             if len(specs) != 3 and any(spec.lr_mult for spec in specs):
                 raise setup.error(
@@ -66,11 +66,11 @@ class BatchNorm(Layer):
             return F.batch_norm(x, *self.statistics(), eps=self.eps)
         if not x.is_meta:
             self._update(x.detach())
-        # Not F.batch_norm, which refuses one value per channel; in Caffe it is its own mean.
+        # Not F.batch_norm, which refuses a single value per channel; in Caffe that value is its own mean.
         return torch.batch_norm(x, None, None, None, None, True, 0.0, self.eps, False)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance, the stored sums divided by the stored scale."""
+        """Mean and variance: the stored sums divided by the stored scale."""
         if self.mean is not None:
             return self.mean, self.variance
         total_mean, total_variance, scale = self.blobs
@@ -79,7 +79,7 @@ class BatchNorm(Layer):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Divides the sums once and for all, so that an exported graph holds plain statistics."""
+        """Divides the sums once, so that an exported graph holds plain statistics."""
         if self.frozen:
             self.mean, self.variance = self.statistics()
 
@@ -96,8 +96,8 @@ class BatchNorm(Layer):
 
 
 class _Broadcast(Layer):
-    """Holds the second operand of Scale and Bias: a learned blob (1 bottom) or bottom 1, laid along the axes
-    of bottom 0 from `axis` on."""
+    """Holds the second operand of Scale and Bias: a learned blob (1 bottom) or bottom 1, along the axes of
+    bottom 0 from `axis` on."""
 
     def __init__(
         self, setup: Setup, param: ScaleParameter | BiasParameter, filler: FillerParameter | None
@@ -120,11 +120,11 @@ class _Broadcast(Layer):
         self.trailing = len(shape) - self.axis - len(self.size)
 
     def operand(self, bottom: Tensor | None) -> Tensor:
-        """The learned blob, or bottom 1 where there is one; see `spread`."""
+        """The learned blob, or bottom 1 if there is one; see `spread`."""
         return self.spread(self.blobs[0] if bottom is None else bottom)
 
     def spread(self, blob: Tensor) -> Tensor:
-        """With axes of 1 behind, so that it broadcasts over bottom 0."""
+        """Adds axes of 1 at the end, so that it broadcasts over bottom 0."""
         return blob.reshape(tuple(blob.shape) + (1,) * self.trailing)
 
 
@@ -132,8 +132,8 @@ class _Broadcast(Layer):
 class Scale(_Broadcast):
     """Product with a learned blob (1 bottom) or with bottom 1, broadcast from `axis` on (scale_layer.cpp).
 
-    The learned shape is the bottom's axes axis .. axis + num_axes - 1 (num_axes -1: to the end; 0: scalar),
-    filled with 1 by default. bias_term adds a learned bias of the same shape, 0 by default.
+    The learned blob has the bottom's axes axis .. axis + num_axes - 1 (num_axes -1: to the end; 0: scalar)
+    and is filled with 1 by default. bias_term adds a learned bias of the same shape, 0 by default.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -152,7 +152,7 @@ class Scale(_Broadcast):
 class Bias(_Broadcast):
     """Sum with a learned blob (1 bottom) or with bottom 1, broadcast from `axis` on (bias_layer.cpp).
 
-    The learned shape follows axis and num_axes as Scale's does; it is 0 by default.
+    The learned blob's shape follows axis and num_axes as in Scale; it is filled with 0 by default.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -164,5 +164,5 @@ class Bias(_Broadcast):
 
 def _covered(setup: Setup, shape: Shape, axis: int, num_axes: int) -> Shape:
     if num_axes < -1 or (num_axes > 0 and axis + num_axes > len(shape)):
-        raise setup.error("num_axes reaches beyond the bottom", found=num_axes, expected=f"bottom {shape}")
+        raise setup.error("num_axes goes beyond the bottom", found=num_axes, expected=f"bottom {shape}")
     return shape[axis:] if num_axes == -1 else shape[axis : axis + num_axes]

@@ -1,4 +1,4 @@
-"""Losses of the distance between two blobs: EuclideanLoss and ContrastiveLoss."""
+"""Losses on the distance between two blobs: EuclideanLoss and ContrastiveLoss."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ class EuclideanLoss(Layer):
 
 @register("ContrastiveLoss", bottoms=3, automatic_tops=1, loss_weight=1.0, role="loss")
 class ContrastiveLoss(Layer):
-    """Sum over pairs of d^2 if alike, else max(margin - d, 0)^2, / 2N (contrastive_loss_layer.cpp).
+    """Sum over pairs of d^2 if similar, else max(margin - d, 0)^2, / 2N (contrastive_loss_layer.cpp).
 
-    Bottoms: two blobs (N, C, 1, 1), and one value per pair, alike unless its whole part is 0. d is the
-    Euclidean distance; legacy_version takes max(margin - d^2, 0) for pairs that differ. As in Caffe the
-    gradient of the new version divides by d + 1e-4, so it stays finite at d = 0. No gradient to the labels.
+    Bottoms: two blobs (N, C, 1, 1), and one value per pair: the pair is similar unless its integer part is 0.
+    d is the Euclidean distance; legacy_version takes max(margin - d^2, 0) for dissimilar pairs. As in Caffe,
+    the gradient of the new version divides by d + 1e-4, so it stays finite at d = 0. No gradient to the
+    labels.
     """
 
     def __init__(self, setup: Setup) -> None:

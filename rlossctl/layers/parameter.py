@@ -10,7 +10,7 @@ from rlossctl.net.registry import register
 
 @register("Parameter", bottoms=0)
 class Parameter(Layer):
-    """A learned blob of parameter_param.shape, 0 at first, as the top (parameter_layer.hpp)."""
+    """Its top is a learned blob of shape parameter_param.shape, 0 at first (parameter_layer.hpp)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

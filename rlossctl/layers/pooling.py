@@ -10,7 +10,7 @@ from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import PoolingParameter, SPPParameter, UnpoolingParameter
 
-LOWEST = torch.finfo(torch.float32).min  # what Caffe starts a maximum from
+LOWEST = torch.finfo(torch.float32).min  # Caffe's start value for a maximum
 
 
 @register("Pooling", tops=(1, 2))
@@ -18,13 +18,13 @@ class Pooling(Layer):
     """Windows over height and width (pooling_layer.cpp).
 
     Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR, which older forks spell
-    ceil_mode: false); with any padding a last window that would start beyond the image and its leading
-    padding is dropped. MAX never takes padding and gives ties to the first in row-major order; a second top
-    holds the flat index in the plane. AVE divides by the window clipped to the padded image, so padding
-    counts. global_pooling takes the whole plane. STOCHASTIC, for values that are not negative and without
-    padding (pooling_layer.cu): in TRAIN one value of the window, drawn with a probability proportional to it,
-    in TEST their mean weighted by themselves; a window of zeros gives 0. (Caffe has it on the GPU only, and
-    no gradient of it in TEST.)
+    ceil_mode: false); with any padding, a last window that would start beyond the image and its leading
+    padding is dropped. MAX never takes padding, and ties go to the first value in row-major order; a second
+    top holds the flat index in the plane. AVE divides by the window clipped to the padded image, so padding
+    counts. global_pooling pools the whole plane. STOCHASTIC works on non-negative values without padding
+    (pooling_layer.cu): TRAIN draws one value of the window with a probability proportional to it; TEST gives
+    the mean of the values weighted by themselves; a window of zeros gives 0. (Caffe has it only on the GPU,
+    without a gradient in TEST.)
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -65,7 +65,7 @@ class Pooling(Layer):
         return y
 
     def _torch_agrees(self) -> bool:
-        """Whether torch's ceil_mode has Caffe's sizes: not for windows that Caffe lets start outside."""
+        """Whether torch's ceil_mode gives Caffe's sizes. It does not if Caffe lets windows start outside."""
         small_pad = all(pad <= kernel // 2 for kernel, pad in zip(self.kernel, self.pad, strict=True))
         inside = any(self.pad) or all(s <= k for k, s in zip(self.kernel, self.stride, strict=True))
         return small_pad and inside and not (self.floor and any(self.pad))
@@ -90,7 +90,7 @@ class Pooling(Layer):
         return mean.where(total > 0, 0).unflatten(2, out)
 
     def _windows(self, x: Tensor) -> tuple[Tensor, list[int]]:
-        """The values of every window, zeros where it leaves the image, and how many there are per axis."""
+        """The values of every window, with zeros outside the image, and the number of windows per axis."""
         out = [self._output_size(size, axis) for axis, size in enumerate(x.shape[2:])]
         ends = [(out[axis] - 1) * self.stride[axis] + self.kernel[axis] for axis in (0, 1)]
         padding = [max(0, end - size) for end, size in zip(ends, x.shape[2:], strict=True)]
@@ -109,7 +109,7 @@ class Pooling(Layer):
         return y, index.to(x.dtype)
 
     def _pool_padded(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The same from explicit padding, for the windows that torch does not have."""
+        """The same with explicit padding, for windows that torch does not support."""
         (top, left), size = self.pad, x.shape[2:]
         out = [self._output_size(size[axis], axis) for axis in (0, 1)]
         bottom, right = (
@@ -152,8 +152,8 @@ class Pooling(Layer):
 class SPP(Layer):
     """A pyramid of poolings to 1, 2, 4, ... bins per axis, flattened and joined (spp_layer.cpp).
 
-    Level i has windows of ceil(size / 2^i) without overlap; what they exceed the image by is padding, its
-    larger half before the image. MAX never takes padding, AVE counts it. A single level stays
+    Level i has windows of ceil(size / 2^i) without overlap. The part outside the image is padding, with its
+    larger half before the image. MAX never takes padding; AVE counts it. A single level keeps the shape
     (N, C, 1, 1). STOCHASTIC is refused, and so is an image too small for its last level.
     """
 
@@ -192,8 +192,8 @@ class SPP(Layer):
 class AdaptivePooling(Layer):
     """The means of output_size x output_size bins that cover the plane (PyTorch's AdaptiveAvgPool2d).
 
-    Bin i of b on an axis of n values is floor(i n / b) to ceil((i + 1) n / b): bins overlap where b does not
-    divide n. The same size comes out of every input.
+    Bin i of b on an axis of n values is floor(i n / b) to ceil((i + 1) n / b): bins overlap if b does not
+    divide n. Every input gives the same output size.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -209,7 +209,7 @@ class AdaptivePooling(Layer):
         return rows @ (x @ columns.T)
 
     def _weights(self, x: Tensor, axis: int) -> Tensor:
-        """(bins, n): 1 / the bin's length inside it, else 0. As a product the sizes may vary in ONNX."""
+        """(bins, n): 1 / the bin's length inside the bin, else 0. With a product, sizes may vary in ONNX."""
         size = x.shape[axis]
         number = torch.arange(self.bins, device=x.device)[:, None]
         place = torch.arange(size, device=x.device)[None]
@@ -222,7 +222,7 @@ class AdaptivePooling(Layer):
 
 
 def _draw(windows: Tensor) -> Tensor:
-    """One value of each window: the first at which the running sum reaches a random share of the whole."""
+    """One value of each window: the first at which the running sum reaches a random share of the total."""
     sums = windows.detach().cumsum(3)
     threshold = torch.rand_like(sums[..., -1:]) * sums[..., -1:]
     chosen = (sums >= threshold).to(torch.uint8).argmax(3, keepdim=True)  # argmax takes the first maximum
@@ -230,7 +230,7 @@ def _draw(windows: Tensor) -> Tensor:
 
 
 def _rounds_down(setup: Setup, param: PoolingParameter) -> bool:
-    """Whether the output size is rounded down: round_mode, or ceil_mode of the forks before it."""
+    """Whether the output size is rounded down, by round_mode or the older forks' ceil_mode."""
     floor = param.round_mode == PoolingParameter.FLOOR
     if not param.HasField("ceil_mode"):
         return floor
@@ -246,7 +246,7 @@ def _rounds_down(setup: Setup, param: PoolingParameter) -> bool:
 def window_pair(
     setup: Setup, param: PoolingParameter | UnpoolingParameter, single: str, pair: str, default: int | None
 ) -> tuple[int, int]:
-    """Rows and columns of a kernel, stride or pad in either of Caffe's spellings (single, or _h and _w)."""
+    """Rows and columns of a kernel, stride or pad in either of Caffe's forms (single, or _h and _w)."""
     height, width = f"{pair}_h", f"{pair}_w"
     if param.HasField(height) or param.HasField(width):
         if param.HasField(single):

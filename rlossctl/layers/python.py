@@ -1,4 +1,4 @@
-"""The Python layer: code of the user's in a net, and SpatialDropout, which ENet's fork ships as such code."""
+"""The Python layer: the user's code in a net, and SpatialDropout, which ENet's fork ships as such code."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BOXES = ("gt_boxes", "rois")
 class Python(Layer):
     """Runs the class `layer` of the user's `module` on numpy arrays, as pycaffe does (python_layer.hpp).
 
-    The module is a program: it is loaded only where that was allowed (--allow-python-layers, or with
+    The module is a program. It is loaded only with permission (--allow-python-layers, or with
     rlossctl.python_layers_allowed()), from PYTHONPATH, the prototxt's folder or the working directory, in
-    this order. It may `import caffe`: Layer, TRAIN and TEST are there. Without bottoms it is a data layer;
-    where the caller gives image_shape and no permission, nothing is run: the tops get shapes by their names
-    (see `FedData`) and are fed like an Input layer's. Never exported. ENet's spatial_dropout is built in and
-    needs no permission: whole channels are dropped with probability p; phase and p come from param_str, and
-    TEST multiplies by 1 / (1 - p) too. Not reproduced: ENet's gradient of every image goes to the channels
-    that the batch's last image kept.
+    this order. It may `import caffe`, which has Layer, TRAIN and TEST. Without bottoms it is a data layer. If
+    the caller gives image_shape but no permission, such a layer does not run: its tops get shapes by their
+    names (see `FedData`) and are fed like an Input layer's. Never exported. ENet's spatial_dropout is built
+    in and needs no permission: whole channels are dropped with probability p; phase and p come from
+    param_str, and TEST also multiplies by 1 / (1 - p). Not reproduced: ENet's gradient of every image goes to
+    the channels that the batch's last image kept.
     """
 
     def __new__(cls, setup: Setup) -> Any:  # one of the classes below
@@ -61,7 +61,7 @@ class SpatialDropout(Layer):
             self.ratio = 0.0
         if not 0 < self.ratio < 1:
             raise setup.error(
-                "its param_str does not say how to drop",
+                "its param_str does not say what to drop",
                 found=repr(text),
                 expected="{'phase': 'TRAIN' or 'TEST', 'p': a number between 0 and 1}",
             )
@@ -73,9 +73,9 @@ class SpatialDropout(Layer):
 
 
 class UserLayer(Layer):
-    """A Python layer with bottoms: the user's forward and backward as one step of autograd."""
+    """A Python layer with bottoms: the user's forward and backward are one autograd step."""
 
-    unexportable = "it runs code of the user's, which no converted model can hold"
+    unexportable = "it runs the user's code, which cannot be part of a converted model"
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -91,7 +91,7 @@ class UserLayer(Layer):
 
 
 class UserData(DataLayer):
-    """A Python layer without bottoms: the user's forward makes the batches."""
+    """A Python layer without bottoms: the user's forward supplies the batches."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -104,11 +104,11 @@ class UserData(DataLayer):
 
 
 class FedData(DataLayer):
-    """A Python layer without bottoms that is not run: its tops are given from outside, as Input's are.
+    """A Python layer without bottoms that is not run: its tops are given from outside, like Input's.
 
-    The first top is the image, (1, C, H, W) as image_shape says; so are tops called like one. What public
-    nets call their other tops tells their shapes: im_info (1, 3), boxes (1, 5). Everything else is taken for
-    labels, (1, 1, H, W) or as the loss that reads them needs them.
+    The first top is the image, (1, C, H, W) as image_shape says, and so is every top with an image's name.
+    The names that public nets use give the shapes of other tops: im_info (1, 3), boxes (1, 5). All other tops
+    count as labels, (1, 1, H, W) or the shape that the loss reading them needs.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -127,7 +127,7 @@ class FedData(DataLayer):
 
 
 class _Code:
-    """An object of the user's class with its blobs, called as Caffe calls it; a source of batches, too."""
+    """An object of the user's class with its blobs, called as Caffe calls it. Also a source of batches."""
 
     def __init__(self, setup: Setup) -> None:
         self._error = setup.error
@@ -143,14 +143,14 @@ class _Code:
         return self._layer.blobs
 
     def reshape(self, shapes: Sequence[Shape]) -> list[Shape]:
-        """Shapes of the tops for those of the bottoms."""
+        """Shapes of the tops for these shapes of the bottoms."""
         for bottom, shape in zip(self._bottoms, shapes, strict=True):
             bottom.reshape(*shape)
         self._call("reshape", self._bottoms, self._tops)
         return [top.shape for top in self._tops]
 
     def forward(self, bottoms: Sequence[np.ndarray], blobs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """One pass: the tops."""
+        """Runs one pass and returns the tops."""
         self.passes += 1
         for blob, values in zip(self.blobs, blobs, strict=True):
             blob.data[...] = values
@@ -162,7 +162,7 @@ class _Code:
         return [top.data.copy() for top in self._tops]
 
     def backward(self, number: int, diffs: Sequence[np.ndarray], down: list[bool]) -> list[np.ndarray]:
-        """Gradients of the bottoms and blobs for those of the tops, after pass `number`."""
+        """Gradients of the bottoms and blobs from the tops' gradients, after pass `number`."""
         if number != self.passes:
             raise self._error(
                 "a second forward pass came before the backward pass of the first",
@@ -182,7 +182,7 @@ class _Code:
         return self.forward([], [])
 
     def state(self) -> dict[str, object]:
-        """Nothing: what the user's code remembers is unknown; a resumed run starts it anew, as in Caffe."""
+        """Empty: the state of the user's code is unknown; a resumed run starts it again, as in Caffe."""
         return {}
 
     def restore(self, state: dict[str, object]) -> None:
@@ -196,7 +196,7 @@ class _Code:
 
 
 class _Run(torch.autograd.Function):
-    """The user's forward and backward; tensors travel through the CPU's memory."""
+    """The user's forward and backward; tensors pass through the CPU's memory."""
 
     @staticmethod
     def forward(ctx: Any, code: _Code, bottoms: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -230,7 +230,7 @@ def _load(setup: Setup) -> Any:
             f"{what} cannot be loaded",
             found=_told(error),
             expected="a class derived from caffe.Layer",
-            advice="set PYTHONPATH to the module's folder; bring code of Python 2 up to date",
+            advice="set PYTHONPATH to the module's folder; port Python 2 code to Python 3",
         ) from error
     return layer
 
@@ -241,7 +241,7 @@ def _copier(values: np.ndarray) -> Callable[[Tensor], object]:
 
 
 def _told(error: Exception) -> str:
-    """An exception of the user's code in one line, with its place."""
+    """An exception from the user's code in one line, with file and line."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         place = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"

@@ -1,4 +1,4 @@
-"""Recurrent layers of BVLC: LSTM, RNN and LSTMUnit. Time is the first axis, the batch the second."""
+"""BVLC's recurrent layers: LSTM, RNN and LSTMUnit. Time is the first axis, the batch the second."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Recurrent(Layer):
 
     Bottoms: x (T, N, ...), cont (T, N), an optional static input (N, ...), and with expose_hidden the first
     state(s), each (1, N, num_output). Tops: (T, N, num_output), and with expose_hidden the last state(s).
-    cont 0 begins a new sequence: the state before it is multiplied by cont. Without expose_hidden the last
-    state is where the next pass starts, zeros at first and after a change of N. As in Caffe no gradient
-    passes from one pass to another, nor through the exposed first and last states.
+    cont 0 begins a new sequence: the previous state is multiplied by cont. Without expose_hidden the next
+    pass starts from the last state; the first pass, and one after a change of N, starts from zeros. As in
+    Caffe, no gradient flows from one pass to another, or through the exposed first and last states.
     """
 
-    states: ClassVar[int]  # how many tensors are handed from step to step
+    states: ClassVar[int]  # how many tensors pass from step to step
     gates: ClassVar[int]  # rows of the input weights in units of num_output
 
     def __init__(self, setup: Setup) -> None:
@@ -62,7 +62,7 @@ class Recurrent(Layer):
         wrong_states = any(shape != state for shape in shapes[len(shapes) - self.exposed :])
         if len(x) < 2 or cont != x[:2] or wrong_static or wrong_states:
             raise self.error(
-                "its bottoms do not fit together",
+                "its bottoms do not match",
                 found=", ".join(map(str, shapes)),
                 expected="x (T, N, ...), cont (T, N), a static input (N, ...), states (1, N, num_output)",
             )
@@ -83,14 +83,14 @@ class Recurrent(Layer):
         return (top, *(state.detach() for state in states)) if self.exposed else top
 
     def step(self, inputs: Tensor, keep: Tensor, states: States) -> tuple[Tensor, States]:
-        """Output and states of one time step from transformed inputs (1, N, rows) and cont (1, N, 1)."""
+        """Output and states of one time step, from transformed inputs (1, N, rows) and cont (1, N, 1)."""
         raise TypeError(f"{type(self).__name__} has no step")
 
     def _last(self, x: Tensor) -> States:
         states = [getattr(self, f"last{index}") for index in range(self.states)]
         if x.is_meta or states[0].shape[1] != x.shape[1]:
             return tuple(x.new_zeros(1, x.shape[1], self.size) for _ in states)
-        return tuple(state.to(x) for state in states)  # a net may move between passes
+        return tuple(state.to(x) for state in states)  # a net may change its device between passes
 
 
 @register("LSTM", bottoms=(2, 5), tops=(1, 3), onnx=False)
@@ -134,8 +134,8 @@ class RNN(Recurrent):
 class LSTMUnit(Layer):
     """One step of an LSTM: c = cont f c_before + i g, h = o tanh(c) (lstm_unit_layer.cpp).
 
-    Bottoms: the cells before (1, N, D), the gates i, f, o, g before their sigmoids and tanh (1, N, 4 D), cont
-    (1, N). Tops: c and h. No gradient to cont.
+    Bottoms: the previous cells (1, N, D), the gates i, f, o, g before their sigmoids and tanh (1, N, 4 D),
+    and cont (1, N). Tops: c and h. No gradient to cont.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -143,7 +143,7 @@ class LSTMUnit(Layer):
         cells, gates, cont = setup.bottoms
         if len(cells) != 3 or gates != (1, cells[1], 4 * cells[2]) or cont != (1, cells[1]):
             raise setup.error(
-                "its bottoms do not fit together",
+                "its bottoms do not match",
                 found=f"{cells}, {gates}, {cont}",
                 expected="(1, N, D), (1, N, 4 D), (1, N)",
             )

@@ -1,4 +1,4 @@
-"""Reduction: many values to one."""
+"""Reduction: combines many values into one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlossctl.net.registry import register
 @register("Reduction")
 class Reduction(Layer):
     """coeff times the SUM, ASUM (of magnitudes), SUMSQ (of squares) or MEAN over `axis` (default 0) and all
-    axes after it, which disappear (reduction_layer.cpp). ASUM's derivative at 0 is 0.
+    axes after it, which are removed (reduction_layer.cpp). ASUM's derivative at 0 is 0.
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -8,13 +8,13 @@ from torch import Tensor
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 
-Bins = list[tuple[int, int]]  # start and end of each bin along one axis, cut at the image's border
+Bins = list[tuple[int, int]]  # start and end of each bin along one axis, clipped to the image
 
 
 class _Regions(Layer):
-    """What the two share: regions (R, 5) of batch index, x1, y1, x2, y2 in pixels of the net's image."""
+    """Base class of the two: regions (R, 5) of batch index, x1, y1, x2, y2 in pixels of the net's image."""
 
-    unexportable = "its windows depend on values; export what it reads, and pool regions in your program"
+    unexportable = "its windows depend on values; export the blobs it reads, and pool regions in your program"
 
     def __init__(self, setup: Setup, scale: float, rows: int, columns: int) -> None:
         super().__init__(setup)
@@ -39,7 +39,7 @@ class _Regions(Layer):
         rows = regions.detach().reshape(-1, 5).cpu()
         if len(rows) and not 0 <= int(rows[:, 0].min()) <= int(rows[:, 0].max()) < len(x):
             raise self.error(
-                "a region belongs to no image of the batch",
+                "a region does not belong to an image of the batch",
                 found=f"batch index {rows[:, 0].min():g} to {rows[:, 0].max():g}",
                 expected=f"0 to {len(x) - 1}",
             )
@@ -47,11 +47,11 @@ class _Regions(Layer):
         return torch.stack(pooled) if pooled else x.new_zeros((0, channels, *self.bins))
 
     def top_channels(self, channels: int) -> int:
-        """Channels of the top for those of the image."""
+        """Number of channels of the top for this number of channels of the image."""
         return channels
 
     def pool(self, image: Tensor, box: Tensor) -> Tensor:
-        """One image (C, H, W) and one box (4,) to (channels, rows, columns)."""
+        """Pools one box (4,) of one image (C, H, W) to (channels, rows, columns)."""
         raise TypeError(f"{type(self).__name__} has no pool")
 
 
@@ -60,8 +60,8 @@ class ROIPooling(_Regions):
     """The maximum of each of pooled_h x pooled_w bins of each region (roi_pooling_layer.cpp of Fast R-CNN).
 
     Bottoms: (N, C, H, W), and regions (R, 5): batch index, x1, y1, x2, y2, inclusive, in pixels of the net's
-    image; top (R, C, pooled_h, pooled_w). Corners times spatial_scale are rounded, a region is at least one
-    value wide and high, bins overlap where they do not divide it, and one outside the image gives 0. No
+    image; top (R, C, pooled_h, pooled_w). Corners times spatial_scale are rounded; a region is at least one
+    value wide and high; bins overlap if their number does not divide it; a bin outside the image gives 0. No
     gradient to the regions.
     """
 
@@ -93,13 +93,13 @@ class ROIPooling(_Regions):
 
 @register("PSROIPooling", source="R-FCN", bottoms=2, onnx=False)
 class PSROIPooling(_Regions):
-    """The mean of each of group_size x group_size bins of each region, every bin from channels of its own
+    """The mean of each of group_size x group_size bins of each region; each bin has its own channels
     (psroi_pooling_layer.cu of R-FCN).
 
-    Bottoms: (N, output_dim group_size^2, H, W), and regions as ROIPooling's; top (R, output_dim, group_size,
+    Bottoms: (N, output_dim group_size^2, H, W), and regions as in ROIPooling; top (R, output_dim, group_size,
     group_size), where bin (i, j) of channel c comes from channel (c group_size + i) group_size + j. Corners
-    are rounded before they are scaled, the right and lower ones plus 1; a region is at least 0.1 wide and
-    high; a bin outside the image gives 0. No gradient to the regions.
+    are rounded before they are scaled, and 1 is added to the right and lower ones; a region is at least 0.1
+    wide and high; a bin outside the image gives 0. No gradient to the regions.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -145,5 +145,5 @@ def _cut(starts: Tensor, ends: Tensor, limit: int) -> Bins:
 
 
 def _round(x: Tensor) -> Tensor:
-    """C's round: halves away from zero."""
+    """C's round: rounds halves away from zero."""
     return x.sign() * (x.abs() + 0.5).floor()

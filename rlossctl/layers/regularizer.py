@@ -11,6 +11,7 @@ from rlossctl.losses import SizeBounds, entropy_loss, normalized_cut_loss, potts
 from rlossctl.losses import SizeLoss as SizeModule
 from rlossctl.losses.entropy import unlabelled_weights
 from rlossctl.losses.labelled import counting
+from rlossctl.net.labels import refuse_unread
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import EntropyLossParameter, SizeLossParameter
@@ -30,6 +31,7 @@ class EntropyLoss(Layer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, loss_param = setup.message.entropy_loss_param, setup.message.loss_param
+        refuse_unread(setup, ("ignore_label",))
         self.unlabelled = param.region == EntropyLossParameter.UNLABELLED
         self.distance, self.ignore = param.distance or None, loss_param.ignore_label
         most = 3 if self.unlabelled else 2
@@ -75,6 +77,7 @@ class SizeLoss(Layer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, loss_param = setup.message.size_loss_param, setup.message.loss_param
+        refuse_unread(setup, ("ignore_label",))
         self.constant = param.source == SizeLossParameter.CONSTANT
         if len(setup.bottoms) == 1 and not self.constant:
             raise setup.error("needs a second bottom", found="1 bottom", expected="probabilities and labels")

@@ -11,19 +11,19 @@ from torch import Tensor
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.prototxt.messages import FillerParameter
 
-_STATISTICS = (0.0, 0.0)  # lr_mult and decay_mult of blobs that the solver leaves alone
+_STATISTICS = (0.0, 0.0)  # lr_mult and decay_mult of blobs that the solver does not change
 
 
 class RunningNorm(Layer):
     """(x - mean) / sqrt(variance + eps) * scale + shift per channel, with running statistics.
 
-    A subclass declares the blobs, names them (`scale`, `shift`, `running`) and sets eps, momentum and frozen:
-    whether the running statistics are used and kept, or the batch's own mean and biased variance.
+    A subclass declares the blobs, names them (`scale`, `shift`, `running`) and sets eps, momentum and frozen.
 
     Attributes:
         eps: added to the variance.
         momentum: the share of a running statistic that an update keeps.
-        frozen: the running statistics are used, and kept.
+        frozen: True uses the running statistics and does not change them; False uses the batch's own mean and
+            biased variance.
     """
 
     eps: float
@@ -39,7 +39,7 @@ class RunningNorm(Layer):
         raise TypeError(f"{type(self).__name__} names no blobs")
 
     def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:
-        """Declares blobs that the solver leaves alone."""
+        """Declares blobs that the solver does not change."""
         for filler in fillers:
             self.add_blob(shape, filler)
             self.blobs[-1].requires_grad_(False)
@@ -67,8 +67,9 @@ class RunningBN(RunningNorm):
 
     Blobs, (1, C): slope, bias, running mean, running variance, all filled with 0 unless slope_filler and
     bias_filler say otherwise. TEST, and TRAIN with frozen: true, use the running statistics; frozen also
-    keeps slope and bias. TRAIN without it takes the batch's own mean and biased variance, and the running
-    ones become momentum (default 0.9) of what they were and the rest of the batch's. eps defaults to 1e-5.
+    keeps slope and bias constant. TRAIN without frozen uses the batch's own mean and biased variance; a new
+    running statistic is momentum (default 0.9) times the old one plus 1 - momentum times the batch's. eps
+    defaults to 1e-5.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -78,10 +79,10 @@ class RunningBN(RunningNorm):
             raise setup.error("needs a bottom with channels (axis 1) and one top", found=shape)
         if param.HasField("scale_filler") or param.HasField("shift_filler") or param.HasField("bn_mode"):
             raise setup.error(
-                "mixes the fields of two layers",
+                "mixes the fields of two kinds of BN",
                 found="scale_filler, shift_filler or bn_mode beside slope_filler, bias_filler, momentum, "
                 "eps or frozen, or beside four param entries",
-                expected="those of SegNet's BN, or those of PSPNet's",
+                expected="the fields of SegNet's BN, or those of PSPNet's",
             )
         self.eps, self.momentum = param.eps, param.momentum
         self.frozen = param.frozen or setup.phase == "TEST"
@@ -102,10 +103,10 @@ class RunningBN(RunningNorm):
 class AffineBatchNorm(RunningNorm):
     """NVCaffe's BatchNorm with scale_bias, or scale_filler or bias_filler (batch_norm_layer.cpp of NVCaffe).
 
-    Blobs: mean, variance, a correction that is 1 and not used, scale (filled with 1) and bias (0). Unlike
-    Caffe's, the statistics are stored as they are, not as sums. The solver changes scale and bias with rates
-    of 1, whatever the param entries say. Not reproduced: the first two batches of a run replace the
-    statistics (here: moving_average_fraction counts from the start).
+    Blobs: mean, variance, a correction that is 1 and not used, scale (filled with 1) and bias (0). Unlike in
+    Caffe, the statistics are stored directly, not as sums. The solver changes scale and bias with rates of 1,
+    whatever the param entries say. Not reproduced: the first two batches of a run replace the statistics
+    (here: moving_average_fraction applies from the start).
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -1,4 +1,4 @@
-"""Losses of scores against class labels or targets, beside SoftmaxWithLoss."""
+"""Losses that compare scores with class labels or targets, other than SoftmaxWithLoss."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class SigmoidCrossEntropyLoss(Layer):
     """-sum t log s(x) + (1 - t) log(1 - s(x)) over all values / norm (sigmoid_cross_entropy_loss_layer.cpp).
 
     Bottoms: scores, and targets of the same count, usually 0..1; no gradient to the targets. norm in BVLC:
-    BATCH_SIZE (default), VALID, FULL or NONE as in SoftmaxWithLoss, `normalize` true for VALID; targets whose
-    whole part is ignore_label do not count. The forks divide by the batch size and ignore no label.
+    BATCH_SIZE (default), VALID, FULL or NONE as in SoftmaxWithLoss, or `normalize`, where true means VALID;
+    targets whose integer part is ignore_label do not count. The forks divide by the batch size and have no
+    ignore_label.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -67,9 +68,9 @@ class HingeLoss(Layer):
 
 @register("MultinomialLogisticLoss", bottoms=2, automatic_tops=1, loss_weight=1.0, role="loss")
 class MultinomialLogisticLoss(Layer):
-    """-sum log p[label] / N of given probabilities (multinomial_logistic_loss_layer.cpp).
+    """-sum log p[label] / N for given probabilities (multinomial_logistic_loss_layer.cpp).
 
-    Bottoms: probabilities (N, C), and one class id per sample. p counts as 1e-20 below that.
+    Bottoms: probabilities (N, C), and one class id per sample. p is at least 1e-20.
     """
 
     def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -82,11 +83,11 @@ class MultinomialLogisticLoss(Layer):
 class InfogainLoss(Layer):
     """-sum over positions and classes k of H[label, k] log p[k] / norm (infogain_loss_layer.cpp).
 
-    Bottoms: scores, labels, and H as (1, 1, C, C) unless infogain_loss_param.source names a file with it (a
-    binary BlobProto, read at the first pass). BVLC takes p from the softmax of the scores along `axis`,
-    default 1, and knows ignore_label, normalization (not the old `normalize`) and a second top for p. In the
-    forks, which are older, the scores themselves are the p of whole samples and norm is the batch size. p
-    counts as 1e-20 below that; BVLC's gradient does not know of it. No gradient to labels and H.
+    Bottoms: scores, labels, and H as (1, 1, C, C) unless infogain_loss_param.source names a file with H (a
+    binary BlobProto, read in the first pass). In BVLC, p is the softmax of the scores along `axis`, default
+    1, and ignore_label, normalization (not the old `normalize`) and a second top for p are supported. In the
+    forks, which are older, the scores themselves are the p of whole samples and norm is the batch size. p is
+    at least 1e-20; BVLC's gradient ignores this limit. No gradient to labels and H.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -139,7 +140,7 @@ class InfogainLoss(Layer):
             given = self.matrix.to(p.device)
         if given.numel() != classes**2:
             raise self.error(
-                "the infogain matrix does not fit the scores",
+                "the infogain matrix does not match the scores",
                 found=f"shape {tuple(given.shape)}" + ("" if self.matrix is None else f" in {self.source}"),
                 expected=f"(1, 1, {classes}, {classes})",
             )
@@ -153,7 +154,7 @@ def log_from(p: Tensor, smallest: float) -> Tensor:
 
 
 def class_ids(layer: Layer, scores: Tensor, labels: Tensor) -> Tensor:
-    """One checked class id per sample as int64 (N, 1); the classes are all of a sample's values."""
+    """One checked class id per sample, as int64 (N, 1); each of a sample's values is a class."""
     ids = flatten_labels(layer, labels, scores.shape[0], 1)
     check_labels(layer, ids, torch.ones_like(ids, dtype=torch.bool), scores.flatten(1).shape[1], None)
     return ids
@@ -171,9 +172,9 @@ def same_count(layer: Layer, other: Tensor, x: Tensor) -> Tensor:
 
 
 def size_error(layer: Layer, x: Tensor, other: Tensor) -> NetError:
-    """The bottoms of a loss do not belong together."""
+    """The error for bottoms of a loss that do not match."""
     return layer.error(
-        "its bottoms must have one batch size and one count",
+        "its bottoms must have the same batch size and count",
         found=f"{tuple(x.shape)} and {tuple(other.shape)}",
-        expected="two blobs of one size",
+        expected="two blobs of the same size",
     )

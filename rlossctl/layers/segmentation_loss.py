@@ -6,16 +6,23 @@ from torch import Tensor
 
 from rlossctl.losses import dice_loss, focal_loss, lovasz_loss
 from rlossctl.losses.labelled import not_below
-from rlossctl.net.labels import VALID, loss_norm
+from rlossctl.net.labels import VALID, loss_norm, refuse_unread, refuse_weights
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
 
 
 class LabelLoss(Layer):
-    """What the three share: bottoms (N, C, ...) scores and labels, and the ignore label of loss_param."""
+    """What the three share: bottoms (N, C, ...) scores and labels, and the ignore label of loss_param.
+
+    Attributes:
+        read: the fields of loss_param that the layer goes by.
+    """
+
+    read: tuple[str, ...] = ("ignore_label",)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        refuse_unread(setup, self.read)
         param = setup.message.loss_param
         self.ignore = param.ignore_label if param.HasField("ignore_label") else None
 
@@ -30,11 +37,14 @@ class FocalLoss(LabelLoss):
     default, is the mean over the positions that count and, with SIGMOID, the classes.
     """
 
+    read = ("ignore_label", "normalization")
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.focal_loss_param
         self.gamma, self.alpha = param.gamma, list(param.alpha) or None
         self.activation = param.Activation.Name(param.activation).lower()
+        refuse_weights(setup)
         self.normalization = setup.message.loss_param.normalization
         with self.naming():
             not_below("focal loss", "gamma", self.gamma, 0)

@@ -1,4 +1,4 @@
-"""BN and Upsample: what the forks of SegNet and ENet added to the layers."""
+"""BN and Upsample: the layers that the forks of SegNet and ENet added."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class BN(Layer):
     statistics.
 
     With slope_filler, bias_filler, momentum, eps, frozen or four param entries it is PSPNet's and ICNet's:
-    see `rlossctl.layers.running_statistics`. What follows is SegNet's. Blobs: scale and shift, (1, C, 1, 1),
-    filled with 0 unless a filler says otherwise. LEARN, the default, takes the batch's own mean and biased
-    variance, in TEST too; tops 2 and 3 give them, without a gradient. INFERENCE is scale * x + shift: the
-    statistics must have been folded into the blobs (`rlossctl convert --fold-bn`). Not reproduced: the
-    original takes the variance as E[x^2] - E[x]^2 (wrong by 2e-3 at a mean of 100 deviations, NaN where the
-    input is constant), and with iter_size only the last pass reaches its gradient.
+    see `rlossctl.layers.running_statistics`. The rest describes SegNet's. Blobs: scale and shift,
+    (1, C, 1, 1), filled with 0 unless a filler says otherwise. LEARN, the default, uses the batch's own mean
+    and biased variance, also in TEST; tops 2 and 3 hold them, without a gradient. INFERENCE is
+    scale * x + shift: the statistics must be folded into the blobs first (`rlossctl convert --fold-bn`). Not
+    reproduced: the original computes the variance as E[x^2] - E[x]^2 (wrong by 2e-3 at a mean of 100
+    deviations, NaN if the input is constant), and with iter_size only the last pass reaches its gradient.
     """
 
     def __new__(cls, setup: Setup) -> Any:
@@ -42,7 +42,7 @@ class BN(Layer):
             raise setup.error("needs a 4-D bottom", found=shape)
         self.learns = param.bn_mode != BNParameter.INFERENCE
         if setup.tops > 1 and not self.learns:
-            raise setup.error("has no statistics to give", found="bn_mode: INFERENCE", expected="one top")
+            raise setup.error("has no statistics to return", found="bn_mode: INFERENCE", expected="one top")
         for name in ("scale_filler", "shift_filler"):
             self.add_blob((1, shape[1], 1, 1), getattr(param, name) if param.HasField(name) else None)
 
@@ -50,7 +50,7 @@ class BN(Layer):
         scale, shift = self.blobs
         if not self.learns:
             return scale * x + shift
-        # The function, unlike F.batch_norm, takes a batch of one value too, as Caffe does.
+        # Unlike F.batch_norm, this function also takes a batch of one value, as Caffe does.
         y = torch.batch_norm(x, scale.flatten(), shift.flatten(), None, None, True, 0.0, EPSILON, False)
         if self.setup.tops == 1:
             return y
@@ -60,15 +60,15 @@ class BN(Layer):
 
 @register("Upsample", source="SegNet", bottoms=(1, 2))
 class Upsample(Layer):
-    """Zeros, with each value of bottom 0 put where bottom 1 says (upsample_layer.cpp); without bottom 1 every
-    value repeated.
+    """Zeros, with each value of bottom 0 at its index from bottom 1 (upsample_layer.cpp); without bottom 1
+    every value is repeated.
 
-    With one bottom it is darknet2caffe's layer of the same name (upsample_layer.cpp of YOLO's forks): each
-    value `scale` times in both directions (default 2; some call it stride), the nearest neighbour. Bottom 1
-    is the second top of a MAX Pooling layer: flat indices, read with the width of the *output* plane. Where
-    an index occurs twice the last value wins (on a GPU: one of them, as in Caffe), but the gradient goes to
-    all of them. Output size: upsample_h x upsample_w, else the bottom's times scale (or scale_h, scale_w;
-    default 2), less one where pad_out_h or pad_out_w is set. An index outside the plane is an error.
+    With one bottom it is darknet2caffe's layer of the same name (upsample_layer.cpp of YOLO's forks): it
+    repeats each value `scale` times in both directions (default 2; some call it stride). Bottom 1 is the
+    second top of a MAX Pooling layer: flat indices, read with the width of the *output* plane. If an index
+    occurs twice, the last value wins (on a GPU: one of them, as in Caffe), but the gradient goes to all of
+    them. Output size: upsample_h x upsample_w, else the bottom's size times scale (or scale_h, scale_w;
+    default 2), minus one if pad_out_h or pad_out_w is set. An index outside the plane is an error.
     """
 
     def __new__(cls, setup: Setup) -> Any:
@@ -79,7 +79,7 @@ class Upsample(Layer):
         param = setup.message.upsample_param
         x, mask = setup.bottoms
         if len(x) != 4 or x != mask:
-            raise setup.error("needs two 4-D bottoms of one shape", found=f"{x} and {mask}")
+            raise setup.error("needs two 4-D bottoms of the same shape", found=f"{x} and {mask}")
         self.size = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
         scales = (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale,) * 2
         self.scales, self.less = scales, (int(param.pad_out_h), int(param.pad_out_w))
@@ -119,10 +119,10 @@ class Nearest(Layer):
 
 
 def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advice: str) -> Tensor:
-    """Zeros of (N, C, *size) with each value of x where the mask's flat index says.
+    """Zeros (N, C, *size), with each value of x at the mask's flat index.
 
     Raises:
-        NetError: an index lies outside the plane; `advice` says how its size is set.
+        NetError: an index is outside the plane; `advice` says how its size is set.
     """
     index = mask.detach().flatten(2).long()
     height, width = size
@@ -135,7 +135,7 @@ def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advic
 def _check(layer: Layer, index: Tensor, size: int, advice: str) -> None:
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
         raise layer.error(
-            "an index of the mask lies outside the output",
+            "an index of the mask is outside the output",
             found=f"{int(index.min())} to {int(index.max())}",
             expected=f"0 to {size - 1}",
             advice=f"{advice} to the size of the pooling layer's bottom",

@@ -1,4 +1,4 @@
-"""Blobs cut, copied and laid out anew: Split, Slice, Crop, Flatten, Reshape, Tile, Permute, the shuffles."""
+"""Layers that cut, copy and rearrange blobs: Split, Slice, Crop, Flatten, Reshape, Tile, Permute, ..."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class Slice(Layer):
 @register("Crop", bottoms=2)
 class Crop(Layer):
     """The part of bottom 0 that starts at `offset` and has bottom 1's size, for `axis` (default 2) and the
-    axes after it (crop_layer.cpp). No offset means 0, one holds for all cropped axes, else one per axis.
-    Bottom 1 gives its size only: no gradient. The branches of FCN, HED and CRF-as-RNN know no offset: there
-    it follows from the coordinates of the layers between the bottoms (`rlossctl.prototxt.coordinates`). So it
-    does here in the dialect fcn, in V1 nets (BVLC's V1 has no CROP), and with by_coordinates, a field of
-    ours.
+    axes after it (crop_layer.cpp). No offset means 0, a single one applies to all cropped axes, else there is
+    one per axis. Only the size of bottom 1 is used: it gets no gradient. The branches of FCN, HED and
+    CRF-as-RNN have no offset: it follows from the coordinates of the layers between the bottoms
+    (`rlossctl.prototxt.coordinates`). This also happens here in the dialect fcn, in V1 nets (BVLC's V1 has no
+    CROP), and with by_coordinates, a field of ours.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -70,11 +70,11 @@ class Crop(Layer):
         param, (shape, reference) = setup.message.crop_param, setup.bottoms
         if param.by_coordinates:
             raise setup.error(
-                "its offset cannot be told from coordinates",
+                "its offset cannot be computed from coordinates",
                 found=f"bottoms {', '.join(setup.message.bottom)}",
-                expected="windows and layers that keep the place between the bottoms and a common ancestor, "
-                "on grids of one step",
-                advice="state the offset: crop_param { offset: N }",
+                expected="windows and layers that keep positions between the bottoms and a common ancestor, "
+                "on grids with the same step",
+                advice="give the offset: crop_param { offset: N }",
             )
         axis = canonical_axis(setup, param.axis, len(shape))
         count = len(shape) - axis
@@ -89,7 +89,7 @@ class Crop(Layer):
             offset + reference[axis] > shape[axis] for axis, offset in self.axes
         ):
             raise setup.error(
-                "bottom 1 at the offset does not lie inside bottom 0",
+                "bottom 1 at the offset is not inside bottom 0",
                 found=f"bottom 1 {reference}, offset {offsets}",
                 expected=f"inside {shape}",
             )
@@ -110,7 +110,7 @@ class Flatten(Layer):
         self.start = canonical_axis(setup, param.axis, rank)
         self.end = canonical_axis(setup, param.end_axis, rank)
         if self.start > self.end:
-            raise setup.error("end_axis lies before axis", found=f"{self.start} to {self.end}")
+            raise setup.error("end_axis comes before axis", found=f"{self.start} to {self.end}")
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(self.start, self.end)
@@ -120,8 +120,8 @@ class Flatten(Layer):
 class Reshape(Layer):
     """Replaces num_axes axes (default -1: all) from `axis` (default 0) on by `shape` (reshape_layer.cpp).
 
-    A dim of 0 copies the bottom's size at that place, one dim of -1 takes what is left. A negative axis
-    counts from the end, -1 being the place behind the last axis.
+    A dim of 0 copies the bottom's size at that place; one dim of -1 takes the remaining size. A negative axis
+    counts from the end; -1 is the place after the last axis.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -132,13 +132,13 @@ class Reshape(Layer):
         self.end = rank if param.num_axes == -1 else self.start + param.num_axes
         if not 0 <= self.start <= rank or not self.start <= self.end <= rank:
             raise setup.error(
-                "axis and num_axes reach beyond the bottom",
+                "axis and num_axes go beyond the bottom's axes",
                 found=f"axis {param.axis}, num_axes {param.num_axes}",
                 expected=f"bottom {setup.bottoms[0]}",
             )
         copied = [self.start + place for place, size in enumerate(self.dims) if size == 0]
         if self.dims.count(-1) > 1 or any(size < -1 for size in self.dims):
-            raise setup.error("shape takes sizes, 0, and -1 once", found=self.dims)
+            raise setup.error("shape takes sizes, 0, and at most one -1", found=self.dims)
         if any(axis >= rank for axis in copied):
             raise setup.error("a dim of 0 has no axis to copy", found=self.dims)
 
@@ -149,7 +149,7 @@ class Reshape(Layer):
 
 @register("Tile")
 class Tile(Layer):
-    """The bottom `tiles` times one after the other along `axis`, default 1 (tile_layer.cpp)."""
+    """The bottom repeated `tiles` times along `axis`, default 1 (tile_layer.cpp)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -165,14 +165,16 @@ class Tile(Layer):
 
 @register("Permute", source="SSD")
 class Permute(Layer):
-    """Axes in the order `order`; those it does not name follow (permute_layer.cpp of the SSD fork)."""
+    """Axes in the order `order`; axes it does not name follow (permute_layer.cpp of the SSD fork)."""
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         rank = len(setup.bottoms[0])
         order = list(setup.message.permute_param.order)
         if len(set(order)) != len(order) or any(axis >= rank for axis in order):
-            raise setup.error("order names axes at most once", found=order, expected=f"axes below {rank}")
+            raise setup.error(
+                "order must name each axis at most once", found=order, expected=f"axes below {rank}"
+            )
         self.order = order + [axis for axis in range(rank) if axis not in order]
 
     def forward(self, x: Tensor) -> Tensor:

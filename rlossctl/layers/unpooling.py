@@ -1,4 +1,4 @@
-"""Unpooling of DeconvNet: what a Pooling layer took away, given back its size."""
+"""Unpooling of DeconvNet: restores the size of a pooled blob."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from rlossctl.prototxt.messages import UnpoolingParameter
 
 @register("Unpooling", source="DeconvNet", bottoms=(1, 2))
 class Unpooling(Layer):
-    """Zeros, with each value of bottom 0 where bottom 1, the mask of a MAX Pooling layer, says
+    """Zeros, with each value of bottom 0 at its index from bottom 1, the mask of a MAX Pooling layer
     (unpooling_layer.cpp of HyeonwooNoh/caffe).
 
     Without a mask the value of window (i, j) goes to the window's first place, (stride i, stride j). AVE
-    gives every place of the window the value divided by their number, TILE the value itself; where windows
-    overlap the values add up. Output size: unpool_size, or unpool_h and unpool_w, else the greater of stride
-    (in - 1) + kernel and stride in + 1; windows are cut at its border. Padding is refused, as there. Not
-    reproduced: the original's AVE and TILE add to what the top's memory held before (here: to 0).
+    writes the value divided by the number of places to every place of the window, TILE the value itself; if
+    windows overlap, the values add up. Output size: unpool_size, or unpool_h and unpool_w, else the larger of
+    stride (in - 1) + kernel and stride in + 1; windows are clipped to it. Padding is refused, as in the
+    original. Not reproduced: the original's AVE and TILE add to the old contents of the top's memory (here:
+    to 0).
     """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, shape = setup.message.unpooling_param, setup.bottoms[0]
         if len(shape) != 4 or (len(setup.bottoms) == 2 and setup.bottoms[1] != shape):
-            raise setup.error("needs 4-D bottoms of one shape", found=setup.bottoms)
+            raise setup.error("needs 4-D bottoms of the same shape", found=setup.bottoms)
         if param.pad or param.pad_h or param.pad_w:
             raise setup.error("has no padding", found="pad", expected="pad: 0")
         self.method = param.unpool
@@ -65,7 +66,7 @@ class Unpooling(Layer):
         return (rows[:, None] * width + columns).expand(x.shape)
 
     def _extents(self, x: Tensor, axis: int, size: int) -> Tensor:
-        """How many places each window has inside the output."""
+        """The number of places of each window inside the output."""
         start = torch.arange(x.shape[2 + axis], device=x.device) * self.stride[axis]
         return ((start + self.kernel[axis]).clamp(max=size) - start).clamp(min=1).to(x.dtype)
 

@@ -1,4 +1,4 @@
-"""Messages to a runnable net: registry, graph, building, Net, summary. Importing the room loads no torch."""
+"""From messages to a net that runs: registry, graph, building, Net, summary. Loads no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to Net: graph, layers on the meta device, shapes, sharing, and only then memory."""
+"""Builds a Net from messages: graph, layers on the meta device, shapes, sharing, and only then memory."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def load_net(
         prototxt: file name; `${NAME}` placeholders are filled from keywords, then the environment.
         weights: caffemodel to copy from by layer name.
         phase: "TRAIN" or "TEST".
-        share: another net whose parameter storage layers of equal name use (a solver's test net).
-        device: where the weights go; "meta" builds without memory.
+        share: another net; layers with the same name use its parameters (as a solver's test net does).
+        device: where the weights go; "meta" allocates no memory.
         level, stages: the rest of Caffe's NetState.
-        data: settings for data layers: source, root (override the prototxt), seed, workers, and image_shape,
-            (C, H, W) of images that are not there to be looked at.
-        dialect: "bvlc", "rloss", "segnet", "enet" or "fcn", where forks give a type different meanings;
-            "auto" goes by the layer types that only one fork has.
-        missing: what is done about layers that `weights` lacks, which keep their fillers' values: "warn" (a
-            MissingWeights warning for a TEST net; a TRAIN net may well start so), "error" or "allow".
+        data: settings for data layers: source and root (which override the prototxt), seed, workers, and
+            image_shape, the (C, H, W) to assume when the images are missing.
+        dialect: "bvlc", "rloss", "segnet", "enet" or "fcn", for layer types that mean different things in
+            different forks; "auto" looks for layer types that only one fork has.
+        missing: what to do if `weights` lacks layers, which then keep their fillers' values: "warn" (a
+            MissingWeights warning for a TEST net; a TRAIN net may start so), "error" or "allow".
         placeholders: values for the template.
 
     Raises:
@@ -87,7 +87,7 @@ def load_origin(
     data: SourceOptions | None = None,
     missing: Missing = "warn",
 ) -> Net:
-    """`load_net` of a value that commands pass on; its placeholders may have any name."""
+    """`load_net` for a NetOrigin, as commands pass it on; its placeholders may have any name."""
     file = origin.read()
     net = build_phase(file, phase, level=level, stages=stages, share=share, device=device, data=data)
     if origin.weights is not None:
@@ -109,7 +109,7 @@ def build_phase(
     device: str | torch.device = "cpu",
     data: SourceOptions | None = None,
 ) -> Net:
-    """Builds the net that a file holds for one phase; see `load_net`."""
+    """Builds a file's net for one phase; see `load_net`."""
     state = phases.net_state(phase, file.param.state, level=level, stages=stages)
     return build_net(phases.filter_net(file, state), device=device, share=share, data=data)
 
@@ -117,17 +117,17 @@ def build_phase(
 def load_inference_net(
     origin: NetOrigin, data: DataOverrides | None = None, device: str | torch.device = "cpu"
 ) -> Net:
-    """Reads a net and builds it for prediction; the caller fills its weights, whose format it knows."""
+    """Reads a net and builds it for prediction; the caller, who knows the weights' format, fills them in."""
     return build_inference_net(origin.read(), data, device)
 
 
 def build_inference_net(
     file: NetFile, data: DataOverrides | None = None, device: str | torch.device = "cpu"
 ) -> Net:
-    """Builds a net for prediction: layers behave as in TEST whatever phase the prototxt was written for.
+    """Builds a net for prediction: layers behave as in TEST, whatever phase the prototxt was written for.
 
-    A training prototxt whose data layer exists only in TRAIN is filtered by TRAIN, so that its image input
-    is there, but its Dropout and BatchNorm layers behave as in TEST.
+    If the data layer exists only in TRAIN, the prototxt is filtered for TRAIN, so that the net keeps its
+    image input. Its Dropout and BatchNorm layers still behave as in TEST.
     """
     state = phases.net_state("TEST", file.param.state)
     if any(layer.include or layer.exclude for layer in file.param.layer) and not _feedable(file, state):
@@ -146,8 +146,8 @@ def build_net(
 ) -> Net:
     """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`).
 
-    `phase` makes the layers behave as in another phase than the state's. A file that shows no dialect has
-    that of the net it shares with.
+    `phase` makes the layers behave as in a phase other than the state's. A file that does not show its
+    dialect takes the dialect of the net it shares weights with.
     """
     phase = phase or Phase.Name(file.param.state.phase)
     dialect, reason = _dialect(file, share)
@@ -172,12 +172,12 @@ def build_net(
 
 def _dialect(file: NetFile, share: Net | None) -> tuple[str, str]:
     if share is not None and file.dialect_reason == dialects.NO_EVIDENCE:
-        return share.dialect, "as the net whose weights it shares"
+        return share.dialect, "like the net whose weights it shares"
     return file.dialect, file.dialect_reason
 
 
 def _feedable(file: NetFile, state: NetState) -> bool:
-    """Whether the state leaves the net an image: a net-level input, or a data layer."""
+    """Whether the net has an image in this state: a net-level input or a data layer."""
     kinds = registry.kinds()
     return bool(file.param.input) or any(
         layer.type in kinds and kinds[layer.type].role == "data" and phases.included(layer, state)
@@ -228,7 +228,7 @@ _CLASS_IDS = (
 
 
 def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Shapes that fit the scores, for the labels of a loss or metric whose shape was only guessed."""
+    """Shapes that fit the scores, for a loss's or metric's labels whose shape was only guessed."""
     if node.kind.role not in ("loss", "metric") or len(node.bottoms) < 2:
         return {}
     scores = shapes[node.bottoms[0]]
@@ -238,7 +238,7 @@ def _fitted(node: Node, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
 
 
 def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
-    """The layer's shapes; where data is missing, the error names the layer and says how to do without it."""
+    """The layer's shapes; if data is missing, the error names the layer and says how to do without it."""
     try:
         return layer.shapes()
     except DataError as error:
@@ -256,7 +256,7 @@ def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
 
 @torch.no_grad()
 def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
-    """Shapes of the tops: the layer's own forward on meta tensors."""
+    """Shapes of the tops, from running the layer's own forward on meta tensors."""
     bottoms = [torch.empty(shape, device="meta") for shape in setup.bottoms]
     try:
         tops = layer(*bottoms)
@@ -292,7 +292,7 @@ def _input_shapes(file: NetFile) -> dict[str, Shape]:
     complete = bool(param.input_shape) or len(param.input_dim) == 4 * len(names)
     if len(sizes) != len(names) or not complete or any(size < 0 for shape in sizes for size in shape):
         raise NetError(
-            "input and input_shape (or input_dim) do not go together",
+            "input and input_shape (or input_dim) do not match",
             where=file.path,
             found=f"{len(names)} input, sizes {sizes}",
             expected="one shape (or four input_dim) per input, no negative size",

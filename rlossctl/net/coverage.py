@@ -1,7 +1,7 @@
-"""Which layers of a net a weights file fills, and what becomes of those that it does not.
+"""Which layers of a net a weights file fills, and what happens to the others.
 
-Caffe copies weights by layer name and says nothing of layers that the file lacks. They keep what their
-fillers drew, and the scores of such a net mean nothing.
+Caffe copies weights by layer name and does not mention layers that the file lacks. They keep their fillers'
+values, and the scores of such a net mean nothing.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ _SHOWN = 8
 
 
 class MissingWeights(RlossWarning):
-    """Layers of a net that is used for prediction have no weights in the file."""
+    """Warns that the weights lack layers of a net that is used for prediction."""
 
 
 @dataclass(frozen=True)
 class Coverage:
     """How a weights file covers a net.
 
-    The experiments' classifiers carry the placeholder EXP in their names, so a wrong setting would leave just
+    The names of the experiments' classifiers contain the placeholder EXP, so a wrong value would leave only
     the classifier untrained.
 
     Attributes:
         where: the file's name.
         copied: layers that have the file's values.
         unused: layers of the file that the net lacks.
-        missing: layers of the net that keep what their fillers drew.
-        fixed: layers that are not in the file either, but have the same values in every run: what the
-            prototxt's fillers say, which nothing learns. A bilinear Deconvolution is one.
-        inherited: layers that the file has, but had no weights when it was made.
-        renamed: missing layer -> an unused one with blobs of the same shapes.
+        missing: layers of the net that keep their fillers' values.
+        fixed: layers that are not in the file either, but have the same values in every run: the prototxt's
+            fillers set them and they are not learned. A bilinear Deconvolution is an example.
+        inherited: layers that are in the file, but had no weights when it was made.
+        renamed: missing layer -> an unused layer with blobs of the same shapes.
     """
 
     where: str
@@ -60,15 +60,15 @@ class Coverage:
     renamed: Mapping[str, str] | None = None
 
     def require(self, allowed: bool = False, needed: Collection[str] | None = None) -> Coverage:
-        """This coverage, unless layers are missing that matter.
+        """This coverage, unless layers that matter are missing.
 
         Args:
-            allowed: let them be missing.
+            allowed: accept missing layers.
             needed: names of the layers that lead to the result; None for all.
 
         Raises:
-            WeightsError: lists them, the layers of the file that are not used, and which of them fit; or the
-                file has no layer in common with the net.
+            WeightsError: lists the missing layers and the unused layers of the file, and says which of these
+                fit; or the file has no layer in common with the net.
         """
         if self.missing and not self.copied:
             raise WeightsError(
@@ -93,7 +93,7 @@ class Coverage:
         return self
 
     def lacking(self, needed: Collection[str] | None = None) -> tuple[str, ...]:
-        """The missing layers, or those of them that are needed."""
+        """The missing layers, or only the needed ones."""
         return tuple(name for name in self.missing if needed is None or name in needed)
 
     def untrained(self, needed: Collection[str] | None = None) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class Coverage:
         return (*self.lacking(needed), *earlier)
 
     def warning(self, needed: Collection[str] | None = None) -> str:
-        """What stands above the result of a net with untrained layers; "" where there are none."""
+        """The warning above the result of a net with untrained layers; "" if there are none."""
         lacking = self.untrained(needed)
         if not lacking:
             return ""
@@ -112,7 +112,7 @@ class Coverage:
         )
 
     def notes(self, needed: Collection[str] | None = None) -> tuple[str, ...]:
-        """What else a user should know, which Caffe does not say."""
+        """What else a user should know, but Caffe does not say."""
         spare = tuple(name for name in self.missing if name not in self.lacking(needed))
         texts = {
             f"layers of {self.where} that the net lacks": self.unused,
@@ -147,7 +147,7 @@ def copy_covered(net: Net, model: Weights, where: str) -> Coverage:
         for blob, tensor in zip(layer.blobs, net.params[layer.name], strict=False)
         if blob is not None
     }
-    # Layers that share a blob hold the same tensor, and the file may have it under one name only.
+    # Layers that share a blob hold the same tensor, and the file may have it under only one name.
     empty = {
         layer.name: layer for layer in net.layers if any(id(b) not in filled for b in layer.module.blobs)
     }
@@ -177,7 +177,7 @@ def _inherited(model: Weights, net: Net) -> tuple[str, ...]:
 
 
 def require_finite_layers(net: Net, where: str, needed: Collection[str] | None = None) -> None:
-    """Raises WeightsError that names the layers' blobs with NaN or infinity, if there are any.
+    """Raises a WeightsError that names the blobs with NaN or infinity, if there are any.
 
     Args:
         needed: names of the layers to look at; None for all.
@@ -192,14 +192,14 @@ def require_finite_layers(net: Net, where: str, needed: Collection[str] | None =
 
 
 def is_fixed(layer: LayerNode) -> bool:
-    """Whether a layer has its values from the prototxt alone, the same in every run and never learnt.
+    """Whether a layer's values come from the prototxt alone, the same in every run and never learned.
 
-    Deconvolutions with a bilinear filler do (deploy prototxts leave their lr_mult 0 out), and layers whose
-    blobs all have lr_mult 0 and a constant filler that the prototxt writes. A frozen convolution without a
-    filler does not: it waits for weights.
+    This is so for Deconvolutions with a bilinear filler (deploy prototxts leave out their lr_mult 0), and for
+    layers whose blobs all have lr_mult 0 and a constant filler in the prototxt. It is not so for a frozen
+    convolution without a filler, which needs weights.
     """
     module = layer.module
-    if module.forced_lr_mult is not None:  # statistics, which another rule learns
+    if module.forced_lr_mult is not None:  # statistics, which are learned by another rule
         return False
     if any(_type(filler) == "bilinear" for filler in module.fillers):
         return all(filler is None or _type(filler) in ("bilinear", "constant") for filler in module.fillers)
@@ -210,7 +210,7 @@ def is_fixed(layer: LayerNode) -> bool:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first of the names, and how many there are."""
+    """The first names, and the number of all."""
     return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
 
 
@@ -223,7 +223,7 @@ def _is_written_constant(filler: Filler) -> bool:
 
 
 def _fitting(layer: LayerNode, spare: Mapping[str, Iterable[Blob | None]]) -> str | None:
-    """The first unused layer of the file whose blobs have a layer's shapes."""
+    """The first unused layer of the file whose blobs have the layer's shapes."""
     shapes = [tuple(blob.shape) for blob in layer.module.blobs]
     for name, blobs in spare.items():
         found = [blob for blob in blobs if blob is not None]

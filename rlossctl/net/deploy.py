@@ -1,4 +1,4 @@
-"""The part of a net that maps an image to scores: what is exported and evaluated."""
+"""The part of a net that maps an image to scores. This part is exported and evaluated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Deploy(nn.Module):
     Attributes:
         input_name: the image blob, (N, C, H, W).
         output_names: the blobs that a call returns, in order.
-        layers: the layers that are left.
+        layers: the remaining layers.
     """
 
     def __init__(self, net: Net, outputs: Sequence[str] | None = None) -> None:
@@ -47,7 +47,7 @@ class Deploy(nn.Module):
         self._check_inputs(net)
 
     def replaced(self, layers: Sequence[LayerNode]) -> Deploy:
-        """The same function of the image, made of other layers."""
+        """The same function of the image, computed by other layers."""
         twin = Deploy.__new__(Deploy)
         nn.Module.__init__(twin)
         twin.input_name, twin.input_shape = self.input_name, self.input_shape
@@ -56,18 +56,18 @@ class Deploy(nn.Module):
         return twin.train(self.training)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(N, C, H, W) as the data layer would give it, to the output blobs."""
+        """Maps an image, (N, C, H, W) as the data layer would give it, to the output blobs."""
         return self.run(image, self.output_names)
 
     def run(self, image: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
-        """The last values of `names`, any blobs of the cut net."""
+        """The final values of the blobs in `names`, which may be any blobs of this part of the net."""
         blobs = {self.input_name: image}
         for _ in walk(enumerate(self.layers), blobs, self._last_reader, kept=names):
             pass
         return tuple(blobs[name] for name in names)
 
     def walk(self, image: Tensor) -> Iterator[Step]:
-        """The same pass layer by layer: every layer's bottoms and tops, which may be replaced."""
+        """The same pass layer by layer: gives every layer's bottoms and tops; the tops may be replaced."""
         return walk(enumerate(self.layers), {self.input_name: image}, self._last_reader)
 
     def _take(self, layers: Iterable[LayerNode]) -> None:
@@ -83,7 +83,7 @@ class Deploy(nn.Module):
                     raise layer.module.error(
                         f"needs {bottom!r}, so the outputs cannot be computed from {self.input_name!r} alone",
                         found=", ".join(self.output_names),
-                        expected="outputs that depend on the image only",
+                        expected="outputs that depend only on the image",
                         advice="name other outputs (--output BLOB)",
                     )
             known.update(layer.tops)
@@ -105,8 +105,8 @@ def image_blob(net: Net) -> str:
 
 
 def score_blobs(net: Net) -> list[str]:
-    """The blobs a user wants from a net: the scores that its first metric reads, else its first loss, else
-    the outputs that need no labels. (In the original multi-scale nets the fused scores come first.)"""
+    """The blobs a user wants from a net: the scores that its first metric reads, or else its first loss, or
+    else the outputs that need no labels. (In the original multi-scale nets the fused scores come first.)"""
     for roles in (("metric",), ("loss",)):
         readers = [layer for layer in net.layers if layer.node.kind.role in roles]
         if readers:
@@ -125,7 +125,7 @@ _HEADS: dict[str, Head] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 
 
 def own_head(deploy: Deploy) -> Head:
-    """What the first output is: scores, or the probabilities of the net's own last layer."""
+    """What the first output holds: scores, or probabilities from the net's own last layer."""
     name = deploy.output_names[0]
     maker = next((layer.type for layer in reversed(deploy.layers) if name in layer.tops), "")
     return _HEADS.get(maker, "scores")
@@ -143,7 +143,7 @@ def _depends_on_image_only(net: Net, blob: str, image: str) -> bool:
     return blob in known
 
 
-# Data layers that read photos of any size; with a mean for every pixel (mean_file) photos have one size.
+# Data layers that read photos of any size. With a mean for every pixel (mean_file) all photos have one size.
 _PHOTO_LAYERS = ("ImageSegData", "DenseImageData", "ImageData")
 
 
@@ -158,11 +158,11 @@ def preprocess_of(net: Net, deploy: Deploy) -> Preprocess | None:
 
 @torch.no_grad()
 def size_rule(deploy: Deploy, largest: int = 64) -> tuple[int, int]:
-    """The padding rule under which scores have the image's size or an exact fraction of it.
+    """The padding rule that gives scores the size of the image, or an exact fraction of it.
 
     Returns:
-        (stride, offset): heights and widths of the form stride * k + offset keep corners aligned. (1, 0) when
-        the scores come at every input's own size, or when no such rule is found.
+        (stride, offset): heights and widths of the form stride * k + offset keep corners aligned. (1, 0) if
+        the scores always have the input's size, or if no such rule is found.
     """
     channels = deploy.input_shape[1]
 
@@ -186,7 +186,7 @@ def size_rule(deploy: Deploy, largest: int = 64) -> tuple[int, int]:
 
 
 def _on_meta(deploy: Deploy, image: Tensor) -> Tensor:
-    """One forward on meta tensors, whatever device the weights are on."""
+    """One forward pass on meta tensors, whatever device the weights are on."""
     named = (*deploy.named_parameters(), *deploy.named_buffers())  # tied blobs once
     state = {name: torch.empty_like(value, device="meta") for name, value in named}
     outputs = torch.func.functional_call(deploy, state, (image,))

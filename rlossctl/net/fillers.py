@@ -1,5 +1,5 @@
-"""Caffe's weight fillers (include/caffe/filler.hpp). Draws come from torch's generator: the distributions
-are Caffe's, the numbers are not (Caffe draws from boost's mt19937)."""
+"""Caffe's weight fillers (include/caffe/filler.hpp). Random numbers come from torch's generator, so the
+distributions are Caffe's but the numbers are not (Caffe draws from boost's mt19937)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Filler = FillerParameter | Callable[[Tensor], object] | None
 
 @torch.no_grad()
 def fill(blob: Tensor, filler: Filler, where: str, dialect: str = "bvlc") -> None:
-    """Fills `blob` in place as FillerParameter `filler` says; None fills zeros, a function does it itself.
+    """Fills `blob` in place as the FillerParameter `filler` says; None fills zeros, a function is called.
 
-    The rloss fork centres bilinear kernels of unusual sizes elsewhere than BVLC.
+    The rloss fork centres bilinear kernels of unusual sizes differently from BVLC.
 
     Raises:
         NetError: unknown type, or a blob that the filler cannot fill; `where` names the layer.
@@ -45,7 +45,7 @@ def fill(blob: Tensor, filler: Filler, where: str, dialect: str = "bvlc") -> Non
 
 
 def fan(blob: Tensor, filler: FillerParameter) -> float:
-    """n of xavier and msra: fan_in = count / dim 0, fan_out = count / dim 1, or their mean."""
+    """The n of xavier and msra: fan_in = count / dim 0, fan_out = count / dim 1, or their mean."""
     fan_in = blob.numel() / _num(blob)
     fan_out = blob.numel() / (blob.shape[1] if blob.dim() > 1 else 1)
     if filler.variance_norm == FillerParameter.AVERAGE:
@@ -108,7 +108,7 @@ def _bilinear(blob: Tensor, filler: FillerParameter, where: str, *, rloss: bool 
         )
     size = blob.shape[3]
     half = math.ceil(size / 2)
-    # Equal for kernels that suit a factor s: size = 2 s - s % 2.
+    # Both are equal for kernels that suit a factor s: size = 2 s - s % 2.
     centre = (2 * half - 1 - half % 2 if rloss else size - 1) / (2.0 * half)
     line = 1 - (torch.arange(size, dtype=torch.float64) / half - centre).abs()
     blob.copy_((line[:, None] * line[None, :]).to(blob.dtype))

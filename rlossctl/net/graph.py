@@ -1,6 +1,7 @@
-"""From a filtered NetParameter to nodes: names checked, automatic tops added, loss weights resolved.
+"""Turns a filtered NetParameter into nodes: checks names, adds automatic tops, resolves loss weights.
 
-Caffe's Net::Init without tensors. Blob names are values, not storage: an in-place layer rebinds its name.
+This is Caffe's Net::Init without tensors. Blob names are values, not storage: an in-place layer rebinds its
+name.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Node:
     Attributes:
         tops: automatic tops included, named "(automatic)", "(automatic)#1", ...
         loss_weights: one per top.
-        blocked: bottoms whose gradient propagate_down: false cuts.
+        blocked: bottoms that get no gradient because of propagate_down: false.
         where: file:line.
     """
 
@@ -39,7 +40,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in order, the net-level inputs, and the outputs (blobs that nobody reads, sorted as in Caffe)."""
+    """Nodes in order, the net-level inputs, and the outputs (blobs that no layer reads, in Caffe's order)."""
 
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]

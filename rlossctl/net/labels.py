@@ -1,4 +1,4 @@
-"""What layers that read labels share: their shape, their range, what a loss is divided by."""
+"""Shared by layers that read labels: shape and range of the labels, and the divisor of a loss."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ WEIGHTS = LossParameter.WEIGHTS
 
 
 def flatten_labels(layer: Layer, labels: Tensor, outer: int, inner: int) -> Tensor:
-    """Labels of any shape with one value per position as int64 (outer, inner); fractions are cut off."""
+    """Labels of any shape with one value per position, as int64 (outer, inner). Fractions are truncated."""
     if labels.numel() != outer * inner:
         raise layer.error(
             "needs one label per position",
             found=f"{labels.numel()} labels of shape {tuple(labels.shape)}",
             expected=f"{outer * inner} ({outer} x {inner})",
-            advice="bring scores and labels to one size (Interp), without a channel axis in the labels",
+            advice="resize scores and labels to one size (Interp); labels have no channel axis",
         )
     return labels.detach().reshape(outer, inner).long()
 
 
 def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, ignore: int | None) -> None:
-    """Refuses ids outside 0 .. classes-1 that are not ignored (Caffe only checks in debug builds).
+    """Refuses ids outside 0 .. classes-1 that are not ignored (Caffe checks only in debug builds).
 
     Raises:
         NetError: names the layer and the ids; its `samples` are the rows of the batch that hold them.
@@ -62,8 +62,20 @@ def refuse_weights(setup: Setup) -> None:
         )
 
 
+def refuse_unread(setup: Setup, read: tuple[str, ...]) -> None:
+    """Refuses fields of loss_param that a layer would not go by.
+
+    Raises:
+        NetError: the layer has others than `read`.
+    """
+    unread = [field.name for field, _ in setup.message.loss_param.ListFields() if field.name not in read]
+    if unread:
+        expected = " and ".join(read) + " alone"
+        raise setup.error("does not go by all of its loss_param", found=", ".join(unread), expected=expected)
+
+
 def loss_norm(normalization: int, valid: Tensor, outer: int) -> Tensor | int:
-    """What a loss is divided by, at least 1: VALID counts valid positions, FULL all, BATCH_SIZE is outer."""
+    """The divisor of a loss, at least 1: VALID counts valid positions, FULL all; BATCH_SIZE is `outer`."""
     if normalization == VALID:
         return valid.sum().clamp(min=1)
     return max(1, valid.numel() if normalization == FULL else outer if normalization == BATCH_SIZE else 1)

@@ -1,7 +1,7 @@
 """What every layer is: a constructor that reads its message, and a forward.
 
-The builder runs the forward on meta tensors to learn the tops' shapes, so a layer has no shape rules of
-its own. Loss weights, sharing, propagate_down and in-place names are the builder's business.
+The builder runs the forward on meta tensors to learn the tops' shapes, so a layer needs no shape rules of
+its own. The builder also handles loss weights, sharing, propagate_down and in-place names.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Shape = tuple[int, ...]
 
 
 class GuessedShape(tuple[int, ...]):
-    """A shape of labels that nobody states: the loss or metric that reads them gives them one that fits."""
+    """An unknown shape of labels: the loss or metric that reads them gives them a shape that fits."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a layer's constructor is told.
+    """The arguments of a layer's constructor.
 
     Attributes:
         message: the LayerParameter.
@@ -42,7 +42,7 @@ class Setup:
         phase: "TRAIN" or "TEST".
         dialect: "bvlc", "rloss", "segnet", "enet" or "fcn".
         where: file:line of the layer.
-        options: data-layer settings of the caller (seed, workers, source, root, image_shape).
+        options: the caller's settings for data layers (seed, workers, source, root, image_shape).
     """
 
     message: LayerParameter
@@ -56,7 +56,7 @@ class Setup:
     def error(
         self, message: str, *, found: object = None, expected: object = None, advice: str | None = None
     ) -> NetError:
-        """A NetError that names the layer, its type and its place."""
+        """A NetError that names the layer, its type and its line."""
         return layer_error(
             self.message.name,
             self.message.type,
@@ -78,23 +78,23 @@ def layer_error(
     expected: object = None,
     advice: str | None = None,
 ) -> NetError:
-    """The one form of errors about a layer."""
+    """The form of every error about a layer."""
     text = f"layer {name!r} ({kind}): {message}"
     return NetError(text, where=where, found=found, expected=expected, advice=advice)
 
 
 class Layer(nn.Module):
-    """Base of all layers.
+    """Base class of all layers.
 
-    A subclass has a `forward` from as many tensors as it has bottoms to a tensor, or to a tuple of its tops.
+    A subclass has a `forward` that takes one tensor per bottom and returns a tensor, or a tuple of its tops.
 
     Attributes:
         blobs: learned blobs in Caffe's order; on the meta device until the net allocates them.
         fillers: one FillerParameter (None for zeros, or a function that fills the tensor) per blob.
-        default_lr_mult: of blobs without a ParamSpec that sets it.
-        forced_lr_mult: of all blobs, whatever the prototxt says; None leaves it to the prototxt.
+        default_lr_mult: lr_mult of blobs whose ParamSpec does not set it.
+        forced_lr_mult: lr_mult of all blobs, whatever the prototxt says; None leaves it to the prototxt.
         forced_rates: lr_mult and decay_mult of single blobs, whatever the prototxt says.
-        unexportable: why no converted model can do what this layer does, "" where one can.
+        unexportable: why this layer cannot be in a converted model; "" if it can.
     """
 
     default_lr_mult = 1.0
@@ -121,10 +121,10 @@ class Layer(nn.Module):
         self.fillers.append(filler)
 
     def settle(self) -> None:
-        """Computes once what does not depend on the bottoms, before an export; later weights are not seen."""
+        """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""
 
     def window(self) -> tuple[float, float]:
-        """Receptive field of one output in inputs, and the step between outputs in inputs."""
+        """Receptive field of one output, and the step between outputs; both in inputs."""
         return 1.0, 1.0
 
     def error(
@@ -145,14 +145,14 @@ class Layer(nn.Module):
 
 
 class BatchSource(Protocol):
-    """What supplies the batches of a data layer."""
+    """Supplies the batches of a data layer."""
 
     def next_batch(self) -> Sequence[np.ndarray]:
         """The next batch: a float32 array for every top."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Where the batches stand, fit for JSON."""
+        """The position in the data, as values that JSON can hold."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -174,7 +174,7 @@ class DataLayer(Layer):
 
 
 class SourceLayer(DataLayer):
-    """A data layer whose tops have the shapes that its source tells."""
+    """A data layer whose source knows the shapes of its tops."""
 
     source: Source
 
@@ -183,8 +183,8 @@ class SourceLayer(DataLayer):
 
 
 def read_options(setup: Setup) -> SourceOptions:
-    """What a source takes from the caller (seed, workers; source and root in place of the prototxt's;
-    image_shape in place of looking at the data) and the place of the layer for its errors."""
+    """What a source takes from the caller: seed, workers, source and root (which replace the prototxt's),
+    image_shape (which replaces a look at the data), and the layer's name and line for errors."""
     given = setup.options
     return {
         "where": setup.where,
@@ -197,7 +197,7 @@ def read_options(setup: Setup) -> SourceOptions:
 
 
 def canonical_axis(setup: Setup, axis: int, rank: int) -> int:
-    """A possibly negative axis as 0..rank-1."""
+    """The axis as 0..rank-1; it may be given as negative."""
     if not -rank <= axis < rank:
         raise setup.error("axis out of range", found=axis, expected=f"{-rank} to {rank - 1}")
     return axis % rank

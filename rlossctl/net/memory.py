@@ -1,4 +1,4 @@
-"""How much memory a net needs at least and how much there is, known before any is taken."""
+"""How much memory a net needs at least and how much there is, computed before any is allocated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from rlossctl.net.layer import Layer, Shape
     from rlossctl.net.walk import LayerNode
 
-MAX_MEMORY = (
-    "RLOSSCTL_MAX_MEMORY"  # environment variable: bytes that a net may need, in place of the machine's
-)
+MAX_MEMORY = "RLOSSCTL_MAX_MEMORY"  # environment variable: bytes that a net may use, instead of the machine's
 MAX_VALUES = 2**60  # of one blob: beyond, torch cannot count the bytes
 FLOAT_BYTES = 4
 # Where Linux keeps the limit of a container: cgroups of version 2 and 1.
@@ -27,7 +25,7 @@ _CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_
 
 
 def shape_fault(shape: Sequence[int]) -> str | None:
-    """What is wrong with a blob's shape: negative, or more than MAX_VALUES; None if nothing is."""
+    """What is wrong with a blob's shape: negative, or more than MAX_VALUES; None if it is fine."""
     if any(size < 0 for size in shape):
         return "has a negative size"
     if prod(size for size in shape if size) > MAX_VALUES:
@@ -41,14 +39,13 @@ def require(
     blobs: Iterable[tuple[Layer, torch.Tensor]],
     device: torch.device,
 ) -> None:
-    """Refuses a net that cannot fit: its learned blobs and the largest other blob, which is the least that a
-    pass of it needs.
+    """Refuses a net that cannot fit. A pass needs at least its learned blobs and its largest other blob.
 
     Args:
         layers: all layers, with the names of their tops.
-        shapes: of the blobs by name, as the prototxt states them.
-        blobs: the learned blobs that would be allocated, with their layers.
-        device: where they would be.
+        shapes: shapes of the blobs by name, as the prototxt states them.
+        blobs: the learned blobs to allocate, with their layers.
+        device: the device for them.
 
     Raises:
         NetError: names the layer that needs most.
@@ -75,8 +72,8 @@ def require(
 
 
 def available(device: torch.device) -> int | None:
-    """Bytes that a net on `device` can have at most: RLOSSCTL_MAX_MEMORY, or what the machine or container
-    has with its swap space, or the GPU; None where that cannot be told.
+    """The most bytes that a net on `device` can use: RLOSSCTL_MAX_MEMORY, or the memory of the machine or
+    container with its swap space, or the GPU's memory; None if it is unknown.
 
     Raises:
         UsageError: the variable does not hold a number.
@@ -95,7 +92,7 @@ def available(device: torch.device) -> int | None:
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(
-            "the limit of memory is not a number",
+            "the memory limit is not a number",
             where=f"environment variable {MAX_MEMORY}",
             found=text,
             expected="a whole number of bytes, such as 16000000000",
@@ -121,7 +118,7 @@ def _swap() -> int:
 
 
 def _container(path: str) -> int | None:
-    with contextlib.suppress(OSError, ValueError):  # the word "max" where there is no limit
+    with contextlib.suppress(OSError, ValueError):  # the word "max" if there is no limit
         return int(Path(path).read_text())
     return None
 

@@ -1,4 +1,4 @@
-"""Net: a prototxt as a torch.nn.Module, with pycaffe's vocabulary."""
+"""Net: a prototxt as a torch.nn.Module, with pycaffe's names."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from rlossctl.weights import Weights, load_weights
 
 @dataclass
 class Result:
-    """What one pass gave.
+    """The results of one pass.
 
     Attributes:
         blobs: all blobs by name (the last writer's value), or only those still needed.
-        outputs: the blobs that nobody reads, in Caffe's alphabetical order.
+        outputs: the blobs that no layer reads, in Caffe's alphabetical order.
         loss: the objective, sum of loss_weight * sum(top) over all tops; a scalar tensor.
         losses: blob -> (sum of the top, loss weight) for every weighted top, automatic ones included.
     """
@@ -40,17 +40,17 @@ class Result:
 class Net(nn.Module):
     """A net as Caffe would run it, in one phase.
 
-    Made by `rlossctl.load_net`. Calling it with blobs by name returns the output blobs; tops of data layers
-    become inputs when tensors are given for them, otherwise their layers supply a batch.
+    Made by `rlossctl.load_net`. Call it with blobs by name to get the output blobs. You may also give the
+    tops of data layers; otherwise these layers supply a batch.
 
     Attributes:
         name, phase: as the prototxt says; phase is "TRAIN" or "TEST".
-        dialect, dialect_reason: whose Caffe the net is for, and how that is known.
+        dialect, dialect_reason: the Caffe fork that the net is for, and how that is known.
         file: the filtered NetParameter (`file.param`) and where it came from.
         layers: the built layers in order.
         inputs: net-level inputs and Input tops.
-        outputs: names of the blobs that nobody reads.
-        shapes: blob name -> shape for the sizes that the prototxt states.
+        outputs: names of the blobs that no layer reads.
+        shapes: blob name -> shape, for the sizes that the prototxt states.
         params: layer name -> list of blob tensors (sharers hold the same tensor).
         learnable: owned blobs with their rates, in the solver's order.
         sources: data layer name -> what supplies its batches.
@@ -107,15 +107,15 @@ class Net(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are (the CPU for a net without weights)."""
+        """The device of the weights (the CPU for a net without weights)."""
         return next((blob.device for blob in self.parameters()), torch.device("cpu"))
 
     def forward(self, **blobs: Tensor) -> dict[str, Tensor]:
-        """Input blobs by name to output blobs by name."""
+        """Takes input blobs by name and returns output blobs by name."""
         return self.run(blobs).outputs
 
     def forward_blobs(self, **blobs: Tensor) -> dict[str, Tensor]:
-        """As a call, but returns every blob; for in-place layers the last writer's value."""
+        """Like a call, but returns every blob; for in-place layers, the last writer's value."""
         return self.run(blobs, keep=True).blobs
 
     def run(
@@ -129,7 +129,7 @@ class Net(nn.Module):
         """One pass.
 
         Args:
-            inputs: blobs by name; data layers whose tops are all missing here are drawn from.
+            inputs: blobs by name; a data layer with none of its tops here supplies a batch.
             keep: keep every blob instead of dropping each after its last reader.
             until: run only the layers that these blobs need, and keep them.
             watch: sees every layer's bottoms and tops.
@@ -171,17 +171,17 @@ class Net(nn.Module):
         return needed
 
     def layer(self, name: str) -> LayerNode:
-        """The first layer of that name."""
+        """The first layer with this name."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
         raise NetError(f"has no layer {name!r}", where=self.file.path)
 
     def copy_from(self, path: str | Path) -> tuple[list[str], list[str]]:
-        """Copies weights by layer name from a caffemodel (binary or HDF5), or what `convert` made of one.
+        """Copies weights by layer name from a caffemodel (binary or HDF5), or a file converted from one.
 
         Returns:
-            Names of the layers copied, and of the file's layers that the net lacks.
+            Names of the layers copied, and of the file's layers that the net does not have.
 
         Raises:
             WeightsError: damaged file, or counts and shapes that do not fit (all listed, nothing copied).
@@ -189,18 +189,18 @@ class Net(nn.Module):
         return self.copy_model(load_weights(path), str(path))
 
     def copy_model(self, model: Weights, where: str) -> tuple[list[str], list[str]]:
-        """As `copy_from`, from opened weights; `where` names them in errors."""
+        """Like `copy_from`, from opened weights; `where` names them in errors."""
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_blobs(layers, self.params, where, complete=model.format == "binaryproto")
 
     def copy_fitting(self, path: str | Path) -> Fitted:
-        """As `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
+        """Like `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
         model = load_weights(path)
         layers = ((layer.name, layer.blobs) for layer in model.layers)
         return copy_fitting(layers, self.params, complete=model.format == "binaryproto")
 
     def _feed(self, blobs: dict[str, Tensor], drawn: list[str], layer: LayerNode) -> None:
-        """Draws a batch for a data layer none of whose tops was given, and its label files, if known."""
+        """Draws a batch for a data layer if none of its tops was given; notes its label files, if known."""
         source = layer.module.source if isinstance(layer.module, DataLayer) else None
         if source is None or any(name in blobs for name in layer.tops):
             return

@@ -1,4 +1,4 @@
-"""Where a net comes from, and what stands in place of its data layers' own: values that commands pass on."""
+"""Where a net comes from, and what replaces its data layers' settings: values that commands pass on."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class NetOrigin:
 
     Attributes:
         prototxt: the net prototxt.
-        weights: what its blobs are filled from, if anything.
+        weights: the file that fills its blobs, if any.
         placeholders: values for `${NAME}` in the prototxt; the environment fills the rest.
-        dialect: whose Caffe the net is for: auto, bvlc, rloss, segnet or enet.
+        dialect: the Caffe fork that the net is for: auto, bvlc, rloss, segnet or enet.
         allow_missing: whether the weights may lack layers that the result needs.
     """
 
@@ -42,12 +42,12 @@ class NetOrigin:
 
 @dataclass(frozen=True)
 class DataOverrides:
-    """What stands in place of the prototxt's own in a net's data layers; None leaves it as it is.
+    """Replaces settings of the prototxt's data layers; None leaves a setting as it is.
 
     Attributes:
-        list: the list file, in place of the layer's `source`.
-        root: the folder of the list's names, in place of `root_folder`.
-        image_shape: (C, H, W) of images that are not there to be looked at.
+        list: the list file, instead of the layer's `source`.
+        root: the folder of the list's names, instead of `root_folder`.
+        image_shape: the (C, H, W) to assume when the images are missing.
     """
 
     list: str | Path | None = None
@@ -55,7 +55,7 @@ class DataOverrides:
     image_shape: tuple[int, int, int] | None = None
 
     def options(self, *, seed: int = 0, workers: int = 0) -> SourceOptions:
-        """As a net's data layers take them, with the seed of their draws and their number of threads."""
+        """The form that a net's data layers take, with the seed of their draws and the number of threads."""
         return {
             "source": self.list,
             "root": self.root,

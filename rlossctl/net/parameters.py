@@ -1,4 +1,4 @@
-"""Learned blobs of a net: Caffe's sharing by name, the learnable list, and copying weights by layer name."""
+"""A net's learned blobs: Caffe's sharing by name, the learnable list, and copying weights by layer name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MISFIT = "the weights do not fit the net"
 
 @dataclass(frozen=True)
 class Learnable:
-    """One owned blob with its solver settings; sharers of a named blob appear once, at the owner."""
+    """One owned blob with its solver settings. A shared blob appears once, at its owner."""
 
     tensor: Tensor
     lr_mult: float
@@ -53,13 +53,13 @@ class _Owner:
 
 
 def param_spec(node: Node, index: int) -> ParamSpec:
-    """The ParamSpec of blob `index`; Caffe's defaults where the prototxt names fewer."""
+    """The ParamSpec of blob `index`; Caffe's defaults if the prototxt has fewer."""
     specs = node.message.param
     return specs[index] if index < len(specs) else ParamSpec()
 
 
 def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
-    """Ties blobs of equal ParamSpec names together, on the meta device, and lists the owners in order.
+    """Ties blobs with the same ParamSpec name together, on the meta device, and lists the owners in order.
 
     Raises:
         NetError: more specs than blobs, shapes that differ, or rates that contradict each other.
@@ -94,7 +94,7 @@ def materialize(
     """Allocates and fills every owned blob, and hands it to its sharers.
 
     Args:
-        given: storage of another net in place of new memory, by `id` of the meta blob (see `shared_blobs`).
+        given: another net's storage to use instead of new memory, by `id` of the meta blob (`shared_blobs`).
     """
     real = dict(given)
     for owner in owners:
@@ -112,14 +112,16 @@ def materialize(
 
 
 def learnable(owners: Iterable[_Owner]) -> list[Learnable]:
-    """The solver's list, in layer order, then blob order (the order of a solverstate's history)."""
+    """The solver's list: by layer, then by blob, which is also the order of a solverstate's history."""
     return [Learnable(owner.blob, *owner.rates(), owner.node.name, owner.index) for owner in owners]
 
 
 def shared_blobs(
     built: Iterable[tuple[Node, Layer]], params: Mapping[str, Sequence[nn.Parameter]]
 ) -> dict[int, nn.Parameter]:
-    """Another net's blobs for layers of equal name (Net::ShareTrainedLayersWith), by `id` of the meta blob.
+    """Another net's blobs for layers with the same name, by `id` of the meta blob.
+
+    As in Net::ShareTrainedLayersWith.
 
     Raises:
         NetError: shapes differ.
@@ -151,13 +153,14 @@ def copy_blobs(
         source: (layer name, blobs) of a weights file.
         target: the net's params.
         where: the file's name, for errors.
-        complete: every layer of the file holds all its blobs (not so in HDF5 files of nets that share).
+        complete: whether every layer of the file holds all its blobs (false for HDF5 files of sharing nets).
 
     Returns:
-        Names of the layers copied, and of the source layers that the net lacks ("Ignoring source layer").
+        Names of the layers copied, and of the source layers that the net does not have ("Ignoring source
+        layer").
 
     Raises:
-        WeightsError: lists every layer whose blob count or shape does not fit; nothing is copied then.
+        WeightsError: lists every layer whose blob count or shape does not fit; then nothing is copied.
     """
     found = _matched(source, target, complete)
     problems = [f"layer {name!r}{problem}" for name, each in found.misfits.items() for problem in each]
@@ -167,7 +170,7 @@ def copy_blobs(
             MISFIT,
             where=where,
             found="; ".join(shown),
-            expected="equal blob counts and shapes in layers of equal name",
+            expected="equal blob counts and shapes in layers with the same name",
             advice="use the prototxt that the file was trained with, or rename the layers that changed",
         )
     found.copy()
@@ -179,10 +182,10 @@ class Fitted:
     """What `copy_fitting` did.
 
     Attributes:
-        copied: layers that have the file's values now.
+        copied: layers that now have the file's values.
         ignored: layers of the file that the net lacks.
         anew: layers with parameters that keep their fillers' values -> why: sizes that differ, or "not in the
-            file". Layers that share all their blobs with a copied one are not among them.
+            file". Layers that share all their blobs with a copied layer are not included.
     """
 
     copied: tuple[str, ...]
@@ -196,10 +199,10 @@ def copy_fitting(
     *,
     complete: bool = True,
 ) -> Fitted:
-    """Copies the layers that fit by name, number of blobs and shapes, whole layers only, and tells the rest.
+    """Copies the layers that fit by name, number of blobs and shapes (whole layers only), and lists the rest.
 
-    For training that starts from a net with other classes: Caffe itself refuses such a file. Arguments are
-    those of `copy_blobs`.
+    For training that starts from a net with other classes; Caffe itself refuses such a file. Takes the same
+    arguments as `copy_blobs`.
     """
     found = _matched(source, target, complete)
     found.copy()
@@ -216,7 +219,7 @@ def copy_fitting(
 
 @dataclass
 class _Matched:
-    """A file's layers beside those of a net: what can be copied, and what cannot, with the reasons."""
+    """A file's layers matched with a net's: what can be copied, and what cannot, with the reasons."""
 
     pairs: list[tuple[Blob, Tensor]] = field(default_factory=list)
     copied: list[str] = field(default_factory=list)
@@ -254,7 +257,7 @@ def _matched(
 
 
 def _misfits(blobs: Sequence[Blob | None], tensors: Sequence[Tensor], complete: bool) -> list[str]:
-    """Why a layer's blobs cannot be copied, each to be read behind the layer's name."""
+    """Why a layer's blobs cannot be copied; each reason follows the layer's name."""
     if len(blobs) > len(tensors) or (len(blobs) < len(tensors) and complete):
         return [f": {len(blobs)} blobs in the file, {len(tensors)} in the net"]
     return [
@@ -266,7 +269,7 @@ def _misfits(blobs: Sequence[Blob | None], tensors: Sequence[Tensor], complete: 
 
 @torch.no_grad()
 def assign(tensor: Tensor, array: np.ndarray) -> None:
-    """Overwrites `tensor` with a (possibly read-only) array of the same count, without a second copy."""
+    """Overwrites `tensor` with an array of the same count, which may be read-only, without a second copy."""
     values = array.reshape(tuple(tensor.shape))
     if tensor.device.type == "cpu":
         np.copyto(tensor.detach().numpy(), values)
@@ -285,7 +288,7 @@ def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: ParamSpec) -
         )
     if mine.shape != shared.shape:
         raise layer.error(
-            f"parameter {spec.name!r} is shared with layer {owner.node.name!r} in another shape",
+            f"parameter {spec.name!r} is shared with layer {owner.node.name!r}, but its shape differs",
             found=_size(mine.shape),
             expected=_size(shared.shape),
             advice="share_mode: PERMISSIVE is available for equal shapes only",
@@ -310,7 +313,7 @@ def _rate_error(
         node.name,
         node.kind.type,
         node.where,
-        f"shared parameter {spec.name!r} has another {name} than in layer {owner.node.name!r}",
+        f"shared parameter {spec.name!r} has a different {name} in layer {owner.node.name!r}",
         found=f"{value:g}",
         expected=f"{before:g}",
     )

@@ -1,6 +1,6 @@
-"""What the code of a Python layer sees of Caffe: `caffe.Layer`, blobs of arrays, and a module `caffe`.
+"""The part of Caffe that a Python layer's code sees: `caffe.Layer`, blobs of arrays, and a module `caffe`.
 
-Written after pycaffe's interface (python/caffe/_caffe.cpp, python_layer.hpp).
+It follows pycaffe's interface (python/caffe/_caffe.cpp, python_layer.hpp).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rlossctl.prototxt.messages import LayerParameter, Phase
 from rlossctl.trust import allows_python_layers
 
 TRAIN, TEST = Phase.TRAIN, Phase.TEST
-BUILT_IN = ("spatial_dropout", "SpatialDropoutLayer")  # module and layer of ENet's, which nobody has to load
+BUILT_IN = ("spatial_dropout", "SpatialDropoutLayer")  # ENet's module and layer, which need no loading
 
 
 def needs_permission(message: LayerParameter, *, fed: bool) -> bool:
@@ -57,7 +57,7 @@ def check_permission(layers: Sequence[tuple[LayerParameter, str]]) -> None:
         expected="your permission",
         advice="read the module, then add --allow-python-layers (in Python: "
         "with rlossctl.python_layers_allowed())"
-        + ("; inspect and convert do without a data layer's program (--image-shape C,H,W)" if data else ""),
+        + ("; inspect and convert do not need a data layer's program (--image-shape C,H,W)" if data else ""),
     )
 
 
@@ -75,7 +75,7 @@ class Blob:
 
     @property
     def diff(self) -> np.ndarray:
-        """The gradient with respect to the values; memory is taken at the first use."""
+        """The gradient with respect to the values; allocated at the first use."""
         if self._diff is None or self._diff.shape != self._data.shape:
             self._diff = np.zeros(self._data.shape, np.float32)
         return self._diff
@@ -87,12 +87,12 @@ class Blob:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return self._data.size
 
     @property
     def num(self) -> int:
-        """The first of four axes; axes that are missing count 1."""
+        """The first of four axes; a missing axis counts as 1."""
         return self._legacy(0)
 
     @property
@@ -111,7 +111,7 @@ class Blob:
         return self._legacy(3)
 
     def reshape(self, *shape: int) -> None:
-        """Changes the shape; values are kept where their number stays the same, else they become 0."""
+        """Changes the shape; values are kept if their number stays the same, else they become 0."""
         sizes = tuple(int(size) for size in shape)
         if math.prod(sizes) == self._data.size:
             self._data = self._data.reshape(sizes)
@@ -132,7 +132,7 @@ class BlobVec(list):
 
 
 class Layer:
-    """Base of the classes in a Python layer's module; they define setup, reshape, forward and backward.
+    """Base class of the layers in a Python layer's module; they define setup, reshape, forward and backward.
 
     Attributes:
         param_str: python_param.param_str.
@@ -158,14 +158,14 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """From top[i].diff writes bottom[i].diff where propagate_down[i], and adds to blobs[i].diff."""
+        """Reads top[i].diff; writes bottom[i].diff if propagate_down[i], and adds to blobs[i].diff."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
 
 def import_module(name: str, folders: Sequence[Path]) -> ModuleType:
     """Imports a Python layer's module from the usual places, then from `folders`.
 
-    Where Caffe itself is not installed, `import caffe` gives the module this file stands for.
+    If Caffe itself is not installed, `import caffe` gives the module defined in this file.
     """
     if "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None:
         sys.modules["caffe"] = _caffe()

@@ -1,4 +1,4 @@
-"""The table of layer types. One decorator puts a class in; everybody else asks here.
+"""The table of layer types. A decorator adds a class; all other code looks it up here.
 
     @register("ReLU", source="BVLC")
     class ReLU(Layer): ...
@@ -30,18 +30,18 @@ _KINDS: dict[str, LayerKind] = {}
 
 @dataclass(frozen=True)
 class LayerKind:
-    """What the builder must know about a layer type before it makes one.
+    """What the builder must know about a layer type before it makes a layer.
 
     Attributes:
         type: the name that a prototxt's `type` field holds.
         cls: the Layer class.
-        source: whose Caffe defines it: BVLC, rloss, or the fork's name.
+        source: the Caffe that defines it: BVLC, rloss, or another fork's name.
         bottoms, tops: least and greatest number (None: no limit).
         automatic_tops: this many tops exist even if the prototxt names fewer (loss and data layers).
-        loss_weight: the weight of the first top when the prototxt gives none.
+        loss_weight: the weight of the first top if the prototxt gives none.
         role: "layer", "data" (fills blobs from outside), "loss" or "metric" (needs labels).
-        gradient: a gradient passes from its tops to its bottoms (data layers and metrics have none anyway).
-        onnx: it can be exported; False for layers with memory, and for those that read labels or sizes.
+        gradient: a gradient passes from its tops to its bottoms (never for data layers and metrics).
+        onnx: it can be exported; False for layers with memory, and for layers that read labels or sizes.
     """
 
     type: str
@@ -78,7 +78,7 @@ def register(
     gradient: bool = True,
     onnx: bool = True,
 ) -> Callable[[type[T]], type[T]]:
-    """Class decorator: makes the class the implementation of layer type `name` (see LayerKind)."""
+    """Class decorator: registers the class as the implementation of layer type `name` (see LayerKind)."""
 
     def add(cls: type[T]) -> type[T]:
         if name in _KINDS:
@@ -107,7 +107,7 @@ def kinds() -> dict[str, LayerKind]:
 
 
 def lookup(name: str) -> LayerKind:
-    """The kind of a type that `require` has accepted."""
+    """The LayerKind of a type that `require` has accepted."""
     _load_layers()
     return _KINDS[name]
 
@@ -139,7 +139,7 @@ def require(layers: Iterable[tuple[str, str, str]]) -> None:
 
 
 def _of(kind: str) -> str:
-    """Whose Caffe an unknown type is from, where that is known."""
+    """The Caffe fork that an unknown type comes from, if known."""
     fork = forks.of_type(kind)
     return f" (of {fork})" if fork else ""
 

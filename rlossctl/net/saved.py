@@ -1,4 +1,4 @@
-"""A net as the layers that Caffe saves: split-expanded, with phases, blobs by layer."""
+"""A net in the form in which Caffe saves it: splits inserted, with phases, blobs by layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlossctl.weights import LayerRecord
 
 
 def saved_param(net: Net) -> NetParameter:
-    """The NetParameter that Caffe writes (Net::ToProto): splits, phases, and what layers add to their own.
+    """The NetParameter that Caffe writes (Net::ToProto): with splits, phases, and what layers add themselves.
 
     A loss layer without loss_weight adds its default; BVLC's BatchNorm adds `lr_mult: 0` for each statistic.
     """
@@ -34,7 +34,7 @@ def saved_param(net: Net) -> NetParameter:
 
 
 def layer_records(net: Net, diffs: Mapping[int, Tensor] | None = None) -> Iterator[LayerRecord]:
-    """Every saved layer with all its blobs, for a binary caffemodel: sharers repeat the owner's.
+    """Every saved layer with all its blobs, for a binary caffemodel. Shared blobs are repeated in each layer.
 
     Args:
         diffs: by `id` of the blob, for snapshot_diff.

@@ -1,7 +1,7 @@
 """What `rlossctl inspect` says about a net: shapes, parameters, multiply-adds, memory, receptive field.
 
-Everything is measured on meta tensors: no weight is allocated, and the multiply-adds are counted by
-torch's own flop counter while the layers' forwards run.
+Everything is measured on meta tensors, so no weight is allocated. Torch's own flop counter counts the
+multiply-adds while the layers run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer. Multiply-adds are of one forward pass of the whole batch; receptive_field is the width in
-    input pixels that one value of the first top sees (None where the layer does not depend on the image)."""
+    """One layer. multiply_adds counts one forward pass of the whole batch. receptive_field is the width in
+    input pixels that one value of the first top sees (None if the layer does not depend on the image)."""
 
     name: str
     type: str
@@ -118,7 +118,7 @@ class _Fields:
         self._blobs = dict.fromkeys(inputs, (1.0, 1.0))
 
     def through(self, layer: LayerNode) -> tuple[float | None, float | None]:
-        """Field and stride of the layer's tops, which are remembered."""
+        """Field and stride of the layer's tops, which it remembers."""
         if isinstance(layer.module, DataLayer):
             self._blobs.update(dict.fromkeys(layer.tops[:1], (1.0, 1.0)))
             return None, None

@@ -1,5 +1,5 @@
-"""Names for everything that a pass of a net computes, in-place layers included: what two programs that run
-the same net are compared by."""
+"""Names for every tensor that a pass of a net computes, in-place layers included. With these names, two
+programs that run the same net can be compared."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Value:
     """One tensor of a pass.
 
     Attributes:
-        name: the blob's name; `<blob>@<layer>` where an in-place layer replaces the blob later.
-        names: all its names, where layers hand it on.
+        name: the blob's name; `<blob>@<layer>` if an in-place layer replaces the blob later.
+        names: all its names, if layers pass it on.
         layer: the layer that computes it.
-        number, top: where that layer stands among the deployed ones, and which of its tops this is.
+        number, top: that layer's index among the deployed layers, and the index of this top.
     """
 
     name: str
@@ -32,8 +32,8 @@ class Value:
 def named_values(deploy: Deploy) -> list[Value]:
     """Every tensor of a pass once, in order of computation.
 
-    A layer that hands its bottom on (Dropout, Split, ...) makes no tensor: the tensor has the name of the
-    blob that is there in the end, an output's name above all.
+    A layer that passes its bottom on (Dropout, Split, ...) makes no new tensor. The tensor is named after an
+    output if it is one, else after the blob that holds it in the end.
     """
     module = _Namer(deploy)
     named = (*module.named_parameters(), *module.named_buffers())  # tied blobs once
@@ -44,7 +44,7 @@ def named_values(deploy: Deploy) -> list[Value]:
 
 
 class _Namer(nn.Module):
-    """A module, so that `functional_call` can run it without the weights' memory."""
+    """A module, so that `functional_call` can run it without memory for the weights."""
 
     def __init__(self, deploy: Deploy) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Namer(nn.Module):
 
 
 def _version_names(deploy: Deploy) -> dict[tuple[int, int], str]:
-    """(layer number, top) -> a name that nothing else has."""
+    """(layer number, top) -> a unique name."""
     last = {
         top: (number, index)
         for number, layer in enumerate(deploy.layers)

@@ -1,7 +1,7 @@
-"""The one way through the layers of a net: binds blobs to names, drops each after its last reader.
+"""Runs the layers of a net in order: binds blobs to names, drops each after its last reader.
 
-Whatever runs layers goes through `walk`: a net's pass (`Net.run`), its deployed part (`Deploy.run`), and what
-looks at every tensor on the way (`Deploy.walk`).
+All code that runs layers uses `walk`: a net's pass (`Net.run`), its deployed part (`Deploy.run`), and code
+that looks at every tensor on the way (`Deploy.walk`).
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ class LayerNode:
 
 
 class Watch:
-    """Sees what layers read and give while a net runs. This one does nothing; derive from it."""
+    """Sees what layers read and return while a net runs. This base class does nothing; derive from it."""
 
     def bottoms(self, layer: LayerNode, values: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Before a layer: its bottoms, or what it is to read in their place."""
+        """Before a layer runs: returns its bottoms, or what it shall read instead."""
         return values
 
     def tops(self, layer: LayerNode, values: Mapping[str, Tensor]) -> None:
-        """After a layer: its tops by name; of a data layer, those that were fed or drawn."""
+        """After a layer has run: its tops by name; for a data layer, the tops that were given or drawn."""
 
 
 @dataclass(eq=False)
 class Step:
-    """One layer that has run. Its tops get their names when the next step is asked for; then it is empty."""
+    """One layer that has run. At the next step its tops get their names, and this object is emptied."""
 
     number: int
     layer: LayerNode
@@ -66,7 +66,7 @@ class Step:
     tops: tuple[Tensor, ...]
 
     def replace(self, top: int, value: Tensor) -> None:
-        """Lets the pass go on with another value of a top."""
+        """Continues the pass with another value for a top."""
         self.tops = (*self.tops[:top], value, *self.tops[top + 1 :])
 
 
@@ -79,18 +79,18 @@ def walk(
     feed: Callable[[LayerNode], object] | None = None,
     watch: Watch | None = None,
 ) -> Iterator[Step]:
-    """Runs layers in order, one for every step.
+    """Runs layers in order, one per step.
 
     Args:
         layers: with their numbers.
-        blobs: what is there; the tops are added, and each blob is taken out after its last reader.
-        last: layer number -> blobs that nobody reads after it (see `last_readers`).
-        kept: blobs that stay all the same.
+        blobs: the values so far; tops are added, and each blob is removed after its last reader.
+        last: layer number -> blobs that no later layer reads (see `last_readers`).
+        kept: blobs that are never removed.
         feed: fills the tops of a data layer into `blobs`; data layers make no step.
         watch: sees every layer's bottoms and tops.
 
     Raises:
-        NetError: a blob that a layer reads is not there.
+        NetError: a blob that a layer reads is missing.
     """
     watch = watch or Watch()
     for number, layer in layers:
@@ -109,7 +109,7 @@ def walk(
 
 
 def last_readers(layers: Iterable[LayerNode]) -> dict[int, list[str]]:
-    """Layer number -> blobs that nobody reads after it (outputs are never in the lists)."""
+    """Layer number -> blobs that no later layer reads (outputs are never in the lists)."""
     last: dict[str, int] = {}
     for number, layer in enumerate(layers):
         last.update(dict.fromkeys(layer.bottoms, number))
@@ -128,7 +128,7 @@ def _step(number: int, layer: LayerNode, blobs: Mapping[str, Tensor], watch: Wat
 
 
 def _bottoms(layer: LayerNode, blobs: Mapping[str, Tensor]) -> list[Tensor]:
-    """The layer's bottoms, without their history where propagate_down is false."""
+    """The layer's bottoms; detached if propagate_down is false."""
     try:
         values = [blobs[name] for name in layer.bottoms]
     except KeyError as error:
@@ -136,7 +136,7 @@ def _bottoms(layer: LayerNode, blobs: Mapping[str, Tensor]) -> list[Tensor]:
             f"its bottom {error.args[0]!r} was not given",
             found=", ".join(sorted(blobs)),
             expected=error.args[0],
-            advice="give all tops of the data layer, or run only a part: net.run(..., until=[blob])",
+            advice="give all tops of the data layer, or run only part of the net: net.run(..., until=[blob])",
         ) from None
     if torch.is_grad_enabled():
         for index in layer.node.blocked:

@@ -1,4 +1,4 @@
-"""Text to messages: templates, the schema, phase rules, dialects, and the way back to text and wire."""
+"""From text to messages and back to text and wire: templates, the schema, phase rules, dialects."""
 
 from __future__ import annotations
 

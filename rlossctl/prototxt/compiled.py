@@ -1,8 +1,8 @@
 """proto/rlossctl.proto in its compiled form, schema.desc.
 
-The build compiles it (native/CMakeLists.txt), and an installation reads what the build made. A checkout
-compiles it again as soon as the text has changed, so that a new field needs no new installation. Which text a
-compiled schema belongs to is told by the SHA-256 in the name that protoc gives the file in it.
+The build compiles it (native/CMakeLists.txt), and an installation reads the result. A checkout compiles it
+again when the text has changed, so a new field does not need a new installation. protoc stores a file name
+in the compiled schema; the SHA-256 in that name shows which text the schema was compiled from.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def descriptor_set() -> bytes:
     """The schema as a serialized FileDescriptorSet.
 
     Raises:
-        RlossError: it is missing, or belongs to another text and cannot be compiled again.
+        RlossError: it is missing, or was compiled from another text and cannot be compiled again.
     """
     built = resources.files("rlossctl.prototxt").joinpath("schema.desc")
     if not PROTO.is_file():
@@ -62,7 +62,7 @@ def _compile(digest: str, out: Path) -> None:
             where=PROTO,
             found=f"the package grpcio-tools, which compiles it, is not installed for {sys.executable}",
             expected="a schema.desc made from this text",
-            advice="pip install grpcio-tools (the next run then compiles it), or install rlossctl anew",
+            advice="pip install grpcio-tools (the next run then compiles it), or install rlossctl again",
         )
     with atomic_path(out) as path:
         folder = PROTO.parent
@@ -74,5 +74,5 @@ def _compile(digest: str, out: Path) -> None:
                 "the schema does not compile",
                 where=PROTO,
                 found=done.stderr.strip(),
-                advice="correct the text at the line named",
+                advice="correct the text in that line",
             )

@@ -1,9 +1,9 @@
 """Where a Crop without an offset crops: Caffe's FCN, HED and CRF-as-RNN branches take it from coordinates.
 
-A window layer maps row t of its top to row r = step * t + start of its bottom; the maps of layers in a row
-are composed, and two blobs with a common ancestor are brought together by one map and the inverse of the
-other. So do crop_layer.cpp and DiagonalAffineMap of those branches, and BVLC's python/caffe/coord_map.py when
-it writes an offset into a prototxt. Here the maps are exact fractions, of messages alone: no shape is needed.
+A window layer maps row t of its top to row r = step * t + start of its bottom. The maps of successive layers
+are composed; two blobs with a common ancestor are related by one map and the inverse of the other. This is
+what crop_layer.cpp and DiagonalAffineMap of those branches do, and BVLC's python/caffe/coord_map.py when it
+writes an offset into a prototxt. Here the maps are exact fractions and need only the messages, no shapes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DIALECT = "fcn"
 
-# Types whose tops lie where their bottoms do.
+# Types whose tops have the same coordinates as their bottoms.
 SAME_PLACE = frozenset(
     (
         "AbsVal",
@@ -69,11 +69,11 @@ class Map:
     start: Fraction = Fraction(0)
 
     def after(self, other: Map) -> Map:
-        """The map that goes through `other` first."""
+        """The map that applies `other` first."""
         return Map(self.step * other.step, self.step * other.start + self.start)
 
     def inverse(self) -> Map:
-        """The way back."""
+        """The inverse map."""
         return Map(1 / self.step, -self.start / self.step)
 
 
@@ -82,12 +82,12 @@ HERE: Maps = (Map(), Map())
 
 
 class Unrelated(ValueError):
-    """Two blobs that no map brings together; the text says why."""
+    """Two blobs are not related by a map; the text says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Value:
-    """What a blob's name stood for after a layer: the values that it was made of, and its maps to them."""
+    """A blob's value after a layer: the values from which it was computed, and its maps to them."""
 
     name: str
     sources: tuple[_Value, ...] = ()
@@ -95,24 +95,24 @@ class _Value:
 
 
 class Places:
-    """The maps between the blobs of a net, one layer after the other."""
+    """The maps between the blobs of a net, collected layer by layer."""
 
     def __init__(self) -> None:
         self._values: dict[str, _Value] = {}
 
     def add(self, layer: LayerParameter, offset: tuple[int, int] | None = None) -> None:
-        """Takes in a layer, a Crop with the offset found for it; one whose tops lie nowhere begins anew."""
+        """Adds a layer, a Crop with its offset. Tops without coordinates in the bottoms start afresh."""
         maps = places(layer) if offset is None else _cropped(offset)
-        # A Crop lies in its first bottom only; the second gives a size.
+        # A Crop is a part of its first bottom; the second only gives a size.
         bottoms = layer.bottom[:1] if layer.type == "Crop" else layer.bottom
         sources = () if maps is None else tuple(self._value(bottom) for bottom in bottoms)
         self._values.update({top: _Value(top, sources, maps or HERE) for top in layer.top})
 
     def offset(self, blob: str, reference: str) -> tuple[int, int]:
-        """The row and column of `blob` on which the first of `reference` lies.
+        """The row and column of `blob` at which `reference` begins.
 
         Raises:
-            Unrelated: no common ancestor, a coarser grid, or a place before the first row.
+            Unrelated: no common ancestor, a coarser grid, or a position before the first row.
         """
         mine, others = _ancestors(self._value(blob)), _ancestors(self._value(reference))
         common = next((value for value in mine if value in others), None)
@@ -131,7 +131,7 @@ class Places:
 
 
 def _ancestors(value: _Value) -> dict[_Value, Maps]:
-    """A value and all that it comes from, nearest first, with its maps to each; the first way counts."""
+    """A value and all its ancestors, nearest first, with its maps to each; the first path counts."""
     found, queue = {value: HERE}, [value]
     for one in queue:
         for source in one.sources:
@@ -142,10 +142,10 @@ def _ancestors(value: _Value) -> dict[_Value, Maps]:
 
 
 def resolved(net: NetParameter, dialect: str) -> tuple[NetParameter, tuple[str, ...]]:
-    """A net whose Crops have their offsets, and what was done in sentences; the argument is not changed.
+    """A net whose Crops have their offsets, and sentences on what was done; the argument is not changed.
 
-    An offset is filled in where crop_param says by_coordinates and, in the dialect fcn, where there is no
-    crop_param. A Crop that keeps Caffe's 0 although its coordinates say something else is noted.
+    An offset is filled in if crop_param has by_coordinates, and in the dialect fcn if there is no crop_param.
+    A note names each Crop that keeps Caffe's 0 although its coordinates say something else.
     """
     if not any(_is_open(layer) for layer in net.layer):
         return net, ()
@@ -173,12 +173,12 @@ def resolved(net: NetParameter, dialect: str) -> tuple[NetParameter, tuple[str, 
         param.ClearField("by_coordinates")
         param.offset[:] = offset
         told.append(_told(out.layer[number], offset))
-    notes.append(f"Crop without an offset, as in the FCN and HED branches: {_list(told)} by coordinates")
+    notes.append(f"Crop without an offset, as in the FCN and HED branches: {_list(told)}, from coordinates")
     return out, tuple(notes)
 
 
 def places(layer: LayerParameter) -> Maps | None:
-    """The maps from a layer's tops to its bottoms; None if its tops lie nowhere in them."""
+    """The maps from a layer's tops to its bottoms; None if its tops have no coordinates in them."""
     if layer.type in SAME_PLACE:
         return HERE
     if layer.type in ("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", "Im2col"):
@@ -199,7 +199,7 @@ def _cropped(offset: tuple[int, int]) -> Maps:
 
 
 def _is_open(layer: LayerParameter) -> bool:
-    """Whether a layer is a Crop that states no offset."""
+    """Whether a layer is a Crop without an offset."""
     return layer.type == "Crop" and len(layer.bottom) == 2 and not layer.crop_param.offset
 
 
@@ -246,7 +246,7 @@ def _pooling(param: PoolingParameter) -> Maps:
 
 
 def _window(extent: int, stride: int, pad: int) -> Map:
-    """From the top of a window layer to its bottom: the middle of window t."""
+    """The map from the top of a window layer to its bottom: the middle of window t."""
     return Map(Fraction(max(stride, 1)), Fraction(extent - 1, 2) - pad)
 
 
@@ -262,6 +262,6 @@ def _chain(maps: Maps, own: Maps) -> Maps:
 
 
 def _rounded(value: Fraction) -> int:
-    """To the nearest, halves away from zero, as C's round."""
+    """Rounds to the nearest integer, halves away from zero, as C's round does."""
     whole = int(abs(value) + Fraction(1, 2))
     return whole if value >= 0 else -whole

@@ -1,9 +1,9 @@
-"""Whose Caffe a net was written for: BVLC, the rloss / DeepLab fork, SegNet's, ENet's, or the FCN branch.
+"""Which Caffe a net was written for: BVLC, the rloss / DeepLab fork, SegNet's, ENet's, or the FCN branch.
 
-The FCN branch (longjon's, and HED and CRF-as-RNN after it) is an older Caffe whose Crop follows coordinates.
+The FCN branch (longjon's, then HED's and CRF-as-RNN's) is an older Caffe whose Crop follows coordinates.
 
-Forks give one layer type, and one field number, different meanings. The evidence is, in this order: an
-explicit choice, layer types that only one fork has, and otherwise BVLC.
+Different forks use the same layer type, or the same field number, with different meanings. The dialect
+follows from an explicit choice, else from layer types that only one fork has, else it is BVLC.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NO_EVIDENCE = "no layer of a fork"
 
 
 def choose(net: NetParameter, dialect: str = "auto") -> tuple[str, str]:
-    """The dialect and the reason: `dialect` where it is named, else what the net shows.
+    """The dialect and the reason: `dialect` if it is given, else what the net shows.
 
     Raises:
         UsageError: an unknown name.
@@ -52,7 +52,7 @@ def choose(net: NetParameter, dialect: str = "auto") -> tuple[str, str]:
         return detect(net)
     if dialect not in DIALECTS:
         raise UsageError("unknown dialect", found=dialect, expected=", ".join(("auto", *DIALECTS)))
-    return dialect, "as was asked for"
+    return dialect, "as requested"
 
 
 def detect(net: NetParameter) -> tuple[str, str]:
@@ -69,20 +69,20 @@ def detect(net: NetParameter) -> tuple[str, str]:
 
 
 def _of_others(layer: LayerParameter) -> bool:
-    """A BN as PSPNet has it, or an Upsample as YOLO's forks have it: no sign of SegNet's fork."""
+    """A BN like PSPNet's, or an Upsample like the one in YOLO's forks: not a sign of SegNet's fork."""
     if layer.type == "BN":
         return four_blobs(layer)
     return layer.type == "Upsample" and len(layer.bottom) == 1
 
 
 def four_blobs(layer: LayerParameter) -> bool:
-    """Whether a BN layer is PSPNet's, which learns slope and bias and keeps mean and variance."""
+    """Whether a BN layer is PSPNet's, which learns slope and bias and stores mean and variance."""
     names = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
     return any(layer.bn_param.HasField(name) for name in names) or len(layer.param) == 4
 
 
 class Typed(Protocol):
-    """A layer as far as its type goes."""
+    """A layer's name and type."""
 
     @property
     def name(self) -> str: ...
@@ -91,7 +91,7 @@ class Typed(Protocol):
 
 
 def by_types(layers: Iterable[Typed]) -> tuple[str, str]:
-    """As `detect`, by names and types alone, which do not tell SegNet's fork from ENet's."""
+    """Like `detect`, but from names and types alone, which do not distinguish SegNet's fork from ENet's."""
     known = list(layers)
     for layer in known:
         if layer.type in RLOSS_TYPES:

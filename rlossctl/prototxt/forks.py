@@ -1,4 +1,4 @@
-"""Which fork of Caffe a layer type or a field is from that rlossctl does not know: for messages only."""
+"""Which Caffe fork a layer type or field unknown to rlossctl comes from. Used only in messages."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ TYPES = {
     "Yolov3": YOLO,
 }
 
-# Fields that rlossctl does not know; what holds for a field of a message holds for all below it.
+# Fields that rlossctl does not know; an entry for a message field also covers all fields below it.
 FIELDS = {
     "LayerParameter": {
         "annotated_data_param": SSD,
@@ -84,7 +84,7 @@ FIELDS = {
         "correlation_param": FLOWNET,
         "deformable_convolution_param": "Deformable ConvNets",
         "deformable_psroi_pooling_param": "Deformable ConvNets",
-        "densecrf_param": "CCNN, whose DenseCRF is another layer than DeepLab's dense_crf_param",
+        "densecrf_param": "CCNN, whose DenseCRF is not the layer of DeepLab's dense_crf_param",
         "detectnet_augmentation_param": NVIDIA,
         "detectnet_groundtruth_param": NVIDIA,
         "detection_evaluate_param": SSD,
@@ -156,7 +156,7 @@ FIELDS = {
     },
 }
 
-# Fields of solvers that are read and have no effect: reports of the fork's own test, and how it computes.
+# Solver fields that are read but have no effect: reports of the fork's own test, and how it computes.
 SOLVER_WITHOUT_EFFECT = {
     "ap_version": SSD,
     "eval_type": SSD,
@@ -168,7 +168,7 @@ SOLVER_WITHOUT_EFFECT = {
 
 
 def solver_notes(param: SolverParameter) -> list[str]:
-    """What a solver sets that has no effect here, in sentences."""
+    """A sentence for each field of a solver that has no effect here."""
     return [
         f"{name}, a field of {fork}'s solver, has no effect: training does not depend on it"
         for name, fork in SOLVER_WITHOUT_EFFECT.items()
@@ -177,10 +177,10 @@ def solver_notes(param: SolverParameter) -> list[str]:
 
 
 def of_type(name: str) -> str:
-    """The fork that a layer type is from; "" where it is not known."""
+    """The fork that a layer type comes from; "" if it is not known."""
     return TYPES.get(name, "")
 
 
 def of_field(message: str, field: str) -> str:
-    """The fork that a field of a message is from; "" where it is not known."""
+    """The fork that a message's field comes from; "" if it is not known."""
     return FIELDS.get(message, {}).get(field, "")

@@ -1,8 +1,8 @@
 """The messages and enums of proto/rlossctl.proto: `from rlossctl.prototxt.messages import NetParameter`.
 
-Each is looked up in the schema when it is imported; `messages.pyi`, beside this file, tells type checkers and
-editors its fields. An enum has `Name(number)` and `Value(name)`; its values are attributes of the enum and of
-the message around it (`SolverParameter.GPU`).
+Each is looked up in the schema when it is imported; `messages.pyi`, next to this file, gives its fields to
+type checkers and editors. An enum has `Name(number)` and `Value(name)`; its values are attributes of the enum
+and of the message around it (`SolverParameter.GPU`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nets written as Python and printed as prototxt, in the manner of pycaffe's NetSpec.
+"""Nets written in Python and printed as prototxt, like pycaffe's NetSpec.
 
     n = NetSpec("LeNet", header="A small net.")
     n.data, n.label = L.Data(ntop=2, name="data", source="mnist_lmdb", batch_size=64)
@@ -8,9 +8,9 @@
     print(n.to_text())
 
 Assigning a layer's result to the net names the blob and, unless `name` is given, the layer. Layers are
-printed in the order of assignment. A keyword is a field of the layer or of the layer type's own message;
-which of them is looked up in the schema, and so are the types of the values. `${NAME}` placeholders may
-stand for a value of any type: the text is a template.
+printed in the order of assignment. A keyword is a field of the layer or of the layer type's own message; the
+schema decides which, and gives the types of the values. A `${NAME}` placeholder may replace a value of any
+type: the text is a template.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rlossctl.errors import PrototxtError
 from rlossctl.prototxt import schema
 from rlossctl.prototxt.template import PLACEHOLDER
 
-WIDTH = 100  # a message of scalars that fits this width is printed on one line
+WIDTH = 100  # a message of scalars that fits into this width is printed on one line
 
 # Types whose own message is not called <Type>Parameter.
 OWN_MESSAGE = {
@@ -50,7 +50,7 @@ _LABELS = {
 
 
 class Layer:
-    """One layer of a net in the making; made by `L.<Type>(...)`."""
+    """One layer of a net under construction; made by `L.<Type>(...)`."""
 
     def __init__(self, type_name: str, bottoms: Sequence[Top], in_place: bool, fields: dict[str, object]):
         self.type = type_name
@@ -72,7 +72,7 @@ class Layer:
         return "\n".join(_message("layer", {**head, **self._grouped(where)}, _layer_descriptor(), where, 0))
 
     def _grouped(self, where: str) -> dict[str, object]:
-        """The keywords, with those of the type's own message gathered under that message's name."""
+        """The keywords; those of the type's own message are grouped under that message's name."""
         layer_fields = _layer_descriptor().fields_by_name
         own_name = own_message(self.type)
         out = {key: value for key, value in self.fields.items() if key in layer_fields}
@@ -116,7 +116,7 @@ class Layers:
     """`L.Convolution(bottom, ..., num_output=64)`: one function for each layer type.
 
     Positional arguments are bottoms. Keywords: `ntop` (default 1; 0 for a layer without outputs), `in_place`
-    (the output overwrites the first bottom), `name` (where the layer is not called as its first output) and
+    (the output overwrites the first bottom), `name` (if the layer is not named after its first output) and
     the fields of the layer. Returns the Top, a tuple of Tops, or with ntop=0 the Layer, to be assigned.
     """
 
@@ -138,7 +138,7 @@ L = Layers()
 
 
 class NetSpec:
-    """A net in the making: outputs by attribute, or by item where the name is no identifier.
+    """A net under construction: outputs by attribute, or by item if the name is not an identifier.
 
     Args:
         name: the net's name.
@@ -169,10 +169,10 @@ class NetSpec:
         layer = value if isinstance(value, Layer) else value.layer
         if name in self._tops:
             raise PrototxtError(
-                "the net has two outputs of one name",
+                "the net has two outputs with the same name",
                 where=f"output {name!r}",
                 found=f"layers of type {self._tops[name].layer.type} and {layer.type}",
-                expected="a name of its own for each",
+                expected="a different name for each",
                 advice="rename one of them",
             )
         if layer.name is None:
@@ -240,11 +240,11 @@ def _fields(fields: Mapping[str, object], descriptor: Descriptor, where: str, de
         field = descriptor.fields_by_name.get(name)
         if field is None:
             raise PrototxtError(
-                f"{name} is no field of {descriptor.name}",
+                f"{name} is not a field of {descriptor.name}",
                 where=where,
                 found=f"{name}={value!r}",
                 expected=", ".join(descriptor.fields_by_name),
-                advice="check the spelling, and which message the field belongs to",
+                advice="check the spelling, and the message that the field belongs to",
             )
         for item in _items(field, value, where):
             if field.message_type is not None:
@@ -255,7 +255,7 @@ def _fields(fields: Mapping[str, object], descriptor: Descriptor, where: str, de
 
 
 def _items(field: FieldDescriptor, value: object, where: str) -> Sequence[object]:
-    """The values of a field: a list for a repeated field, where one value may stand alone."""
+    """The values of a field: a list for a repeated field, which may also be given as one value."""
     if not isinstance(value, list | tuple):
         return [value]
     if not schema.is_repeated(field):

@@ -32,8 +32,8 @@ def phase_number(name: str) -> Phase:
 def filter_net(net: NetFile, state: NetState) -> NetFile:
     """Keeps the layers that the state includes.
 
-    A layer without rules is kept; with exclude rules it goes if any matches; with include rules it stays
-    if any matches.
+    A layer without rules is kept. With exclude rules it is left out if any rule matches; with include rules
+    it is kept if any rule matches.
 
     Raises:
         PrototxtError: a layer has both kinds of rules.
@@ -50,7 +50,7 @@ def filter_net(net: NetFile, state: NetState) -> NetFile:
                 where=net.where(index),
                 found=f"{len(layer.include)} include, {len(layer.exclude)} exclude",
                 expected="one kind",
-                advice="state the condition with include or with exclude alone",
+                advice="write the condition with include or exclude alone",
             )
         if included(layer, state):
             param.layer.add().CopyFrom(layer)
@@ -69,7 +69,7 @@ def included(layer: LayerParameter, state: NetState) -> bool:
 
 
 def matches(rule: NetStateRule, state: NetState) -> bool:
-    """Whether all conditions that a NetStateRule sets hold in the state."""
+    """Whether the state meets all conditions of a NetStateRule."""
     return (
         (not rule.HasField("phase") or rule.phase == state.phase)
         and (not rule.HasField("min_level") or state.level >= rule.min_level)

@@ -1,7 +1,7 @@
 """The messages of proto/rlossctl.proto, without generated code.
 
 The compiled schema (compiled.py) is loaded into a private DescriptorPool, so that it works with every
-protobuf runtime and never clashes with a caffe_pb2 that the same process may hold.
+protobuf runtime and never clashes with a caffe_pb2 in the same process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
 
 @cache
 def message_class(name: str) -> type[Message]:
-    """The class of message `name`, for example "NetParameter"."""
+    """The class of the message `name`, for example "NetParameter"."""
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor(name))
     factory: Any = message_factory.MessageFactory(_pool())
@@ -37,13 +37,13 @@ def message_class(name: str) -> type[Message]:
 
 
 def descriptor(name: str) -> Descriptor:
-    """The descriptor of message `name`: its fields, numbers and defaults."""
+    """The descriptor of the message `name`: its fields, numbers and defaults."""
     return _pool().FindMessageTypeByName(f"{PACKAGE}.{name}")
 
 
 @cache
 def enum(name: str) -> EnumTypeWrapper:
-    """An enum that belongs to no message ("Phase"), with `Name(number)` and `Value(name)`."""
+    """An enum outside all messages ("Phase"), with `Name(number)` and `Value(name)`."""
     return EnumTypeWrapper(_pool().FindEnumTypeByName(f"{PACKAGE}.{name}"))
 
 

@@ -1,6 +1,6 @@
 """Caffe's InsertSplits: an explicit Split layer wherever a blob is read more than once.
 
-Our graph needs no copies, but the caffemodels that Caffe writes hold these layers, so ours do too.
+Our graph needs no copies, but Caffe's caffemodels contain these layers, so ours do, too.
 """
 
 from __future__ import annotations

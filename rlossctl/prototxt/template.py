@@ -1,9 +1,9 @@
 """`${NAME}` placeholders in prototxt text, as the experiments' shell scripts fill them.
 
-The original scripts pipe a template through sed, so a placeholder may stand anywhere, also outside
-quotes (`num_output: ${NUM_LABELS}`). `${NAME:-value}` brings a default, as in a shell; `value` is any text
-without braces and dollar signs. Values come from explicit settings first, from the environment second, and
-from the default last. Comments are left alone: the original files keep unused placeholders there.
+The original scripts pipe a template through sed, so a placeholder may be anywhere, even outside quotes
+(`num_output: ${NUM_LABELS}`). `${NAME:-value}` gives a default, as in a shell; `value` is any text without
+braces and dollar signs. Explicit settings come first, then the environment, then the default. Comments are
+not changed: the original files have unused placeholders there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from functools import partial
 
 from rlossctl.errors import PrototxtError
 
-_MARK = "${"  # what every placeholder starts with: most lines hold none and need no closer look
-# Quoted text in one line. Characters come in runs: a repeated group would keep a hundred bytes for each of
-# the millions that a string may have.
+_MARK = "${"  # the start of every placeholder: most lines have none and need no closer look
+# Quoted text in one line. Characters are matched in runs: a repeated group would keep a hundred bytes for
+# each of the millions that a string may have.
 STRING = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|\'[^\'\\\n]*(?:\\.[^\'\\\n]*)*\''
 PLACEHOLDER = re.compile(r"\$\{(\w+)(?::-([^{}$]*))?\}")
 
@@ -27,8 +27,8 @@ def fill(text: str, values: Mapping[str, object], where: str) -> str:
 
     Args:
         text: a prototxt template.
-        values: explicit settings; the environment fills what they lack, and defaults what both lack. A value
-            that is set and empty counts, unlike in a shell.
+        values: explicit settings. The environment fills in what they lack, then the defaults. A value that is
+            set but empty counts, unlike in a shell.
         where: the file's name, for errors.
 
     Raises:
@@ -64,7 +64,7 @@ def names(text: str) -> list[str]:
 
 
 def defaults(text: str) -> dict[str, str]:
-    """The placeholders that bring a default outside comments, with the first of each."""
+    """The placeholders outside comments that have a default, with the first default of each."""
     out: dict[str, str] = {}
     for name, default in _occurrences(text):
         if default is not None:

@@ -1,4 +1,4 @@
-"""Prototxt text to messages and back, with the line of every layer."""
+"""From prototxt text to messages and back, with the line of every layer."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _SOLVER_TYPES = {
     "ADADELTA": "AdaDelta",
     "ADAM": "Adam",
 }
-# Two backslashes are taken together, so that what follows them is not taken for escaped.
+# Two backslashes are matched together, so that what follows is not escaped.
 _UNKNOWN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?![\\abfnrtv?'\"0-7]|[xX][0-9a-fA-F]|u[0-9a-fA-F]{4}|U000)")
 
 
 @dataclass(frozen=True)
 class NetFile:
-    """A NetParameter with where it came from.
+    """A NetParameter and its origin.
 
     Attributes:
         param: the message.
         path: the file's name, for errors.
-        lines: the line on which each `param.layer` starts (0 where there is no text).
-        dialect: whose Caffe the whole file, all phases of it, is for.
+        lines: the line on which each `param.layer` starts (0 if there is no text).
+        dialect: the Caffe fork that the whole file, with all phases, is for.
         dialect_reason: why, in a few words.
-        notes: what the upgrade of an old net left out, and from which version it came.
-        filtered: blob -> the layer that makes it, of layers that the net's state leaves out.
+        notes: the version of an old net, and what its upgrade left out.
+        filtered: blob -> the layer that makes it, for layers that the net's state leaves out.
     """
 
     param: NetParameter
@@ -79,7 +79,7 @@ def load_net_file(
 
 
 def parse_net(text: str, where: str = "<text>", dialect: str = "auto") -> NetFile:
-    """Net text without placeholders to a NetFile; `where` names it in errors."""
+    """Parses net text without placeholders to a NetFile; `where` names it in errors."""
     param = parse(text, NetParameter, where)
     if param.layer and param.layers:
         raise _mixed(text, where)
@@ -87,7 +87,7 @@ def parse_net(text: str, where: str = "<text>", dialect: str = "auto") -> NetFil
 
 
 def _mixed(text: str, where: str) -> PrototxtError:
-    """`layer` and `layers` in one net: where the rarer of the two stand."""
+    """The error for `layer` and `layers` in the same net, with the lines of the rarer one."""
     lines: dict[str, list[int]] = {"layer": [], "layers": []}
     for name, line in _top_level(text, blocks_only=True):
         lines.get(name, []).append(line)
@@ -95,7 +95,7 @@ def _mixed(text: str, where: str) -> PrototxtError:
     form = 'layer { type: "Convolution" }' if usual == "layer" else "layers { type: CONVOLUTION }"
     places = ", ".join(map(str, lines[odd][:5])) + (", ..." if len(lines[odd]) > 5 else "")
     return PrototxtError(
-        "has both `layer` and `layers` blocks, so it is of no version",
+        "has both `layer` and `layers` blocks, which belong to different versions",
         where=f"{where}:{lines[odd][0]}",
         found=f"{len(lines['layer'])} `layer` and {len(lines['layers'])} `layers`; `{odd}` in line {places}",
         expected='either layer { type: "Convolution" } or layers { type: CONVOLUTION }',
@@ -104,7 +104,7 @@ def _mixed(text: str, where: str) -> PrototxtError:
 
 
 def net_file(param: NetParameter, where: str, lines: tuple[int, ...] = (), dialect: str = "auto") -> NetFile:
-    """A NetParameter of any age as a NetFile in today's form; `lines` are those of its layers as read."""
+    """A NetParameter of any age as a NetFile in today's form; `lines` are the lines of its layers as read."""
     upgraded = upgrade.upgrade(param, where)
     kept = tuple(lines[index] for index in upgraded.origin if index < len(lines))
     notes = upgraded.notes
@@ -149,14 +149,14 @@ def load_solver_parameter(
 
 
 def _filled(text: str, placeholders: Mapping[str, object] | None, path: str | Path) -> str:
-    """The text with its placeholders filled, but for those that the command lets stay unset."""
+    """The text with its placeholders filled, except those that may stay unset for this command."""
     if isinstance(placeholders, unset.Placeholders):
         placeholders = placeholders.of(text)
     return template.fill(text, placeholders or {}, str(path))
 
 
 def parse_solver(text: str, where: str) -> SolverParameter:
-    """Solver text without placeholders to its message; `where` names it in errors."""
+    """Parses solver text without placeholders to its message; `where` names it in errors."""
     param = parse(text, SolverParameter, where)
     if param.HasField("solver_type"):
         if param.HasField("type"):
@@ -173,19 +173,19 @@ def parse_solver(text: str, where: str) -> SolverParameter:
 
 
 def parse(text: str, kind: type[Kind], where: str) -> Kind:
-    """Text format to a message of `kind`; errors carry `where` and the line."""
+    """Parses text format to a message of `kind`; errors name `where` and the line."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of escapes that Caffe's protobuf refuses, Python's only warns
+            warnings.simplefilter("error")  # Python's protobuf only warns of escapes that Caffe's refuses
             return text_format.Parse(text, kind())
     except (UnicodeError, Warning) as error:
         line = _unknown_escape(text)
         raise PrototxtError(
-            "holds a string with an unknown escape sequence",
+            "has a string with an unknown escape sequence",
             where=f"{where}:{line}" if line else where,
             found=text.split("\n")[line - 1].strip()[:80] if line else str(error).split("\n")[0][:120],
             expected="letters, and after a backslash one of n t r \\ ' \" or a number",
-            advice="write a backslash twice, or / between the names of folders",
+            advice="write each backslash twice, or / between folder names",
         ) from error
     except text_format.ParseError as error:
         _refuse_unknown(text, kind, where)
@@ -220,7 +220,7 @@ def _refuse_unknown(text: str, kind: type[Message], where: str) -> None:
 
 
 def _instead(text: str, kind: type[Message]) -> str:
-    """What to do with a solver where a net is read."""
+    """The advice for a solver that was given instead of a net."""
     if kind is not NetParameter or not is_solver(text):
         return ""
     net = re.search(r"^[ \t]*(?:train_|test_)?net\s*:\s*[\"'](.+?)[\"']", text, re.MULTILINE)
@@ -228,7 +228,7 @@ def _instead(text: str, kind: type[Message]) -> str:
 
 
 def _unknown_escape(text: str) -> int:
-    """The line of the first string with a backslash before something that stands for nothing; 0 if unseen."""
+    """The line of the first string with a backslash before a character without a meaning; 0 if unknown."""
     line = 1
     for match in _TOKEN.finditer(text):
         token = match.group(0)
@@ -245,7 +245,7 @@ def read_text(path: str | Path) -> str:
     A byte order mark is left out; comments may have any encoding.
 
     Raises:
-        PrototxtError: neither, a file that is huge or binary, or something fetched in place of a prototxt.
+        PrototxtError: neither, a huge or binary file, or something that was downloaded instead of a prototxt.
     """
     if resources.is_named(path):
         return resources.named_text(path)
@@ -267,11 +267,11 @@ def read_text(path: str | Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-# What a file begins with that was fetched in place of a prototxt, what it is, and what to do.
+# The beginnings of files that were downloaded instead of a prototxt, what they are, and what to do.
 _FOREIGN = (
     (
         re.compile(r"version https://git-lfs"),
-        "a Git LFS pointer, not the file it stands for",
+        "a Git LFS pointer, not the file itself",
         "run `git lfs pull` in its repository",
     ),
     (
@@ -281,16 +281,16 @@ _FOREIGN = (
     ),
     (
         re.compile(r"(404: Not Found|\{\s*\"message\")"),
-        "a server's answer that there is no such file",
+        "a server's reply that there is no such file",
         "the download failed: check the address",
     ),
 )
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that no encoding of a prototxt has
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that do not occur in any encoding of a prototxt
 
 
 def _decoded(data: bytes, path: str | Path) -> str:
-    """The text of a file: UTF-8, UTF-16 that says so, or ASCII with comments in any other encoding."""
+    """The text of a file: UTF-8, UTF-16 with a byte order mark, or ASCII with comments in any encoding."""
     encoding = "utf-8"
     for mark, name in _MARKS:
         if data.startswith(mark):
@@ -307,7 +307,7 @@ def _decoded(data: bytes, path: str | Path) -> str:
 
 
 def _with_foreign_comments(data: bytes, path: str | Path) -> str:
-    """Text whose comments are not UTF-8, which Caffe skips without a look; elsewhere it has to be."""
+    """Text whose comments are not UTF-8. Caffe does not read comments; everything else must be UTF-8."""
     text = data.decode("latin-1")
     line = 1
     for match in _TOKEN.finditer(text):
@@ -315,7 +315,7 @@ def _with_foreign_comments(data: bytes, path: str | Path) -> str:
         line += token == "\n"
         if token[0] != "#" and not token.isascii():
             raise PrototxtError(
-                "holds a string that is not UTF-8",
+                "has a string that is not UTF-8",
                 where=f"{path}:{line}",
                 found=token[:80],
                 expected="UTF-8 text; only comments may have another encoding",
@@ -325,7 +325,7 @@ def _with_foreign_comments(data: bytes, path: str | Path) -> str:
 
 
 def _refuse_foreign(text: str, path: str | Path) -> None:
-    """Raises a PrototxtError that names what was fetched in place of a prototxt."""
+    """Raises a PrototxtError that names what was downloaded instead of a prototxt."""
     head = text.lstrip()
     for begins, kind, advice in _FOREIGN:
         if begins.match(head):
@@ -335,7 +335,7 @@ def _refuse_foreign(text: str, path: str | Path) -> None:
 
 
 def _meant(path: str | Path) -> str:
-    """What to give in place of a file that is not there."""
+    """What to give instead of a file that does not exist."""
     names = resources.similar_names(path)
     if names:
         return f"did you mean {' or '.join(names)}?"
@@ -348,7 +348,7 @@ def layer_lines(text: str) -> list[int]:
 
 
 def top_level_fields(text: str) -> list[str]:
-    """The field names at the top level of a text message, placeholders or not."""
+    """The field names at the top level of a text message, with or without placeholders."""
     return [name for name, _ in _top_level(text, blocks_only=False)]
 
 
@@ -358,14 +358,14 @@ def field_lines(text: str) -> dict[str, int]:
 
 
 def is_solver(text: str) -> bool:
-    """Whether a prototxt or template is a solver, by the field names that nets and solvers do not share."""
+    """Whether a prototxt or template is a solver, by field names that only nets or only solvers have."""
     solver, net = (set(kind.DESCRIPTOR.fields_by_name) for kind in (SolverParameter, NetParameter))
     names = set(top_level_fields(text))
     return bool(names & (solver - net)) and not names & (net - solver)
 
 
 def _top_level(text: str, *, blocks_only: bool) -> list[tuple[str, int]]:
-    """(name, line) of the words at depth 0; with `blocks_only` just those that open a block."""
+    """(name, line) of the words at depth 0; with `blocks_only` only words that open a block."""
     found = []
     line, depth, word, word_line = 1, 0, "", 1
     for match in _TOKEN.finditer(text):

@@ -1,7 +1,7 @@
-"""What a text holds that the schema does not know, all of it: fields, enum values, words in place of strings.
+"""Finds everything in a text that the schema does not know: fields, enum values, words instead of strings.
 
-protobuf's parser stops at the first. This one reads names, braces and values only, and does so for a text
-that the parser has refused; text that it cannot follow gives nothing.
+protobuf's parser stops at the first problem. This one reads only names, braces and values, in a text that the
+parser has refused. If it cannot follow the text, it finds nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _TOKEN = re.compile(
     r"|(?P<open>[{<])|(?P<close>[}>])|(?P<list>[\[\]])|(?P<colon>:)|(?P<word>[^\s{}<>\[\]:;,#\"']+)"
 )
 _WORD = re.compile(r"[A-Za-z_]\w*$")
-SHOWN = 20  # rows of a message; the rest is counted
+SHOWN = 20  # rows in a message; the others are counted
 
 
 @dataclass
 class _Layer:
-    """A layer block as far as it was read."""
+    """The part of a layer block that has been read."""
 
     line: int
     name: str = ""
@@ -36,11 +36,11 @@ class Unknown:
     """Something that the schema does not know.
 
     Attributes:
-        line: where it stands.
-        path: the fields down to it inside its layer, or inside the net or solver.
+        line: its line.
+        path: the fields that lead to it inside its layer, or inside the net or solver.
         message: the message that does not have it.
-        value: the value that the field cannot take; "" where the field itself is unknown.
-        layer: the layer that it stands in; None at the top.
+        value: the value that the field cannot take; "" if the field itself is unknown.
+        layer: the layer that contains it; None at the top.
     """
 
     line: int
@@ -51,7 +51,7 @@ class Unknown:
 
     @property
     def fork(self) -> str:
-        """Whose it is, as far as that is known."""
+        """The fork that it comes from, if known."""
         own = "" if self.value else forks.of_field(self.message, self.path.rpartition(".")[2])
         return own or (forks.of_type(self.layer.type) if self.layer else "")
 
@@ -62,7 +62,7 @@ class Unknown:
 
 
 def unknown(text: str, descriptor: Descriptor) -> list[Unknown]:
-    """Everything that a message does not know of a text; nothing where the text cannot be followed."""
+    """Everything in a text that a message does not know; nothing if the text cannot be followed."""
     try:
         reader = _Reader(text)
         found = reader.read(descriptor)
@@ -72,7 +72,7 @@ def unknown(text: str, descriptor: Descriptor) -> list[Unknown]:
 
 
 def _foreign_types(layers: list[_Layer], found: list[Unknown]) -> list[Unknown]:
-    """Layers of types that only other forks have, where nothing else was found in them."""
+    """Layers of types that only other forks have, if nothing else was found in them."""
     told = {id(one.layer) for one in found}
     return [
         Unknown(layer.line, "type", "LayerParameter", layer.type, layer)
@@ -82,7 +82,7 @@ def _foreign_types(layers: list[_Layer], found: list[Unknown]) -> list[Unknown]:
 
 
 def report(found: list[Unknown]) -> str:
-    """One row for each kind of thing, with its first place and the number of the others."""
+    """One row for each kind of finding, with its first place and the number of the others."""
     groups: dict[tuple[str, str], list[Unknown]] = {}
     for one in found:
         groups.setdefault((one.layer.type if one.layer else "", one.what), []).append(one)
@@ -107,7 +107,7 @@ def advice(found: list[Unknown]) -> str:
     if all(one.fork for one in found):
         return (
             "these layers are not computed here: cut the net before them, or leave out fields that the net "
-            "can do without"
+            "does not need"
         )
     return (
         "correct the spelling, leave out fields that the net can do without, or add the layer "
@@ -126,11 +126,11 @@ def _row(group: list[Unknown]) -> str:
 
 
 class _Lost(Exception):
-    """The text is not what a message is written like."""
+    """The text does not have the form of a message."""
 
 
 class _Reader:
-    """Walks through a text with the descriptors of its messages."""
+    """Goes through a text with the descriptors of its messages."""
 
     def __init__(self, text: str) -> None:
         self._tokens = list(_tokens(text))
@@ -191,7 +191,7 @@ class _Reader:
         if layer is not None and path in ("name", "type"):
             setattr(layer, path, value)
         if kind == "text":
-            while self._peek()[0] == "text":  # strings side by side are one
+            while self._peek()[0] == "text":  # adjacent strings are one
                 self._next()
         if not _fits(known, kind, value):
             message = known.containing_type.name if known.containing_type else ""
@@ -232,7 +232,7 @@ class _Reader:
 
 
 def _fits(known: FieldDescriptor, kind: str, value: str) -> bool:
-    """Whether a scalar is of the field's type, as far as words and strings tell."""
+    """Whether a scalar can have the field's type, judged by words and strings."""
     if known.enum_type is not None:
         number = kind == "word" and value.lstrip("-").isdigit()
         return number or (kind == "word" and value in known.enum_type.values_by_name)
@@ -241,7 +241,7 @@ def _fits(known: FieldDescriptor, kind: str, value: str) -> bool:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
-    """(kind, token, line) of everything that counts."""
+    """(kind, token, line) of everything but space and comments."""
     line, at = 1, 0
     while at < len(text):
         match = _TOKEN.match(text, at)

@@ -1,8 +1,8 @@
-"""Placeholders that may stay unset: those in strings that nothing reads.
+"""Placeholders that may stay unset, because they are in strings that are not read.
 
-A net's name, the list of a data layer that --data replaces, the folder of snapshots that --out replaces: such
-a placeholder is filled with itself, so that the text can be parsed. Every other one has to be set
-(`template.fill`).
+Examples are a net's name, the list of a data layer that --data replaces, and the snapshot folder that --out
+replaces. Such a placeholder is filled with itself, so that the text can be parsed. Every other placeholder
+must be set (`template.fill`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _STRING = re.compile(rf"\b(\w+)\s*:\s*({STRING})")
 
 @dataclass(frozen=True, eq=False)
 class Placeholders(Mapping[str, object]):
-    """Values for `${NAME}`, and where in a prototxt one without a value may stay unset.
+    """Values for `${NAME}`, and the places in a prototxt where one may stay unset.
 
     Attributes:
         given: explicit settings.
@@ -46,14 +46,14 @@ class Placeholders(Mapping[str, object]):
 def keep(
     texts: Iterable[str], values: Mapping[str, object], fields: Collection[str] | None = None
 ) -> dict[str, object]:
-    """The values, and for each unset placeholder that may stay so its own text.
+    """The values, plus its own text for each unset placeholder that may stay unset.
 
     Args:
         texts: the prototxts that are filled with the same values.
-        values: explicit settings; what the environment sets needs nothing either.
-        fields: string fields that nothing reads: `source`; `snapshot_prefix/` (its folders, but the last part
-            is read); `/name` (of the file's own message, not of the layers in it). None: no string matters.
-            A placeholder that also stands elsewhere is not kept.
+        values: explicit settings; placeholders that the environment sets are not kept either.
+        fields: string fields that are not read: `source`; `snapshot_prefix/` (its folders; its last part is
+            read); `/name` (of the file's own message, not of its layers). None: no string is read. A
+            placeholder that also occurs elsewhere is not kept.
     """
     unread: set[str] = set()
     read: set[str] = set()
@@ -66,9 +66,9 @@ def keep(
 
 
 def _occurrences(text: str) -> Iterator[tuple[str, bool, set[str]]]:
-    """Each placeholder: its name, whether it has no default, and how the field around it may be spelled.
+    """Each placeholder: its name, whether it has no default, and the possible names of the field around it.
 
-    There is no spelling outside of strings.
+    Outside strings there are no such names.
     """
     if not PLACEHOLDER.search(text):
         return

@@ -1,11 +1,11 @@
-"""Nets of older Caffes in today's form: upgrade_proto.cpp, for text and binary alike.
+"""Brings nets of older Caffes to today's form, text and binary alike, as upgrade_proto.cpp does.
 
-The steps, in Caffe's order: V0 layers (`layers { layer { type: "conv" } }`) to V1, their padding layers into
-the layers that read them; transform fields of V1 data layers to transform_param; V1 layers
-(`layers { type: CONVOLUTION }`) to V2. `upgrade` does these, and every net that is read goes through it.
+The steps, in Caffe's order: V0 layers (`layers { layer { type: "conv" } }`) become V1, and their padding
+layers are merged into the layers that read them; transform fields of V1 data layers go to transform_param;
+V1 layers (`layers { type: CONVOLUTION }`) become V2. `upgrade` does this for every net that is read.
 
-BVLC then turns `input` fields into an Input layer and zeroes the rates of BatchNorm statistics. A net is
-built without these two (inputs are native here, and the BatchNorm layer knows the dialect's rule);
+BVLC then turns `input` fields into an Input layer and sets the rates of BatchNorm statistics to 0. Building a
+net does not need these two steps (inputs are native here, and the BatchNorm layer knows the dialect's rule);
 `modernize` does them for files that are rewritten.
 """
 
@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt.messages import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
 
-# V0 type -> V1 enum name; the other V0 types are spelled as the enum, in lower case.
+# V0 type -> V1 enum name; the other V0 types are the enum's names in lower case.
 _V0_SPELLINGS = {
     "conv": "CONVOLUTION",
     "images": "IMAGE_DATA",
@@ -31,7 +31,7 @@ _V0_TYPES = (
     *("hdf5_output", "im2col", "images", "infogain_loss", "innerproduct", "lrn", "multinomial_logistic_loss"),
     *("pool", "relu", "sigmoid", "softmax", "softmax_loss", "split", "tanh", "window_data"),
 )
-# V1 enum name -> V2 type, where that is not the name in CamelCase.
+# V1 enum name -> V2 type, if that is not the name in CamelCase.
 _V1_SPELLINGS = {
     "NONE": "",
     "ABSVAL": "AbsVal",
@@ -98,10 +98,10 @@ class Upgraded:
     """A net in today's form.
 
     Attributes:
-        param: the NetParameter; the one that was given if it needed nothing.
-        version: what it was written in: "V0", "V1" or "V2".
+        param: the NetParameter; the given one if it needed no change.
+        version: the version it was written in: "V0", "V1" or "V2".
         origin: for each layer, its index among the layers that were read.
-        notes: what was left out, in sentences (Caffe's own error messages there are not fatal).
+        notes: sentences on what was left out (Caffe's own error messages for this are not fatal).
     """
 
     param: NetParameter
@@ -116,7 +116,7 @@ def camel_case(name: str) -> str:
 
 
 def upgrade(net: NetParameter, where: str) -> Upgraded:
-    """Brings V0 and V1 `layers` to V2; `input` fields stay as they are.
+    """Brings V0 and V1 `layers` to V2; `input` fields do not change.
 
     Args:
         net: a NetParameter; not changed.
@@ -130,7 +130,7 @@ def upgrade(net: NetParameter, where: str) -> Upgraded:
         return Upgraded(net, "V2", tuple(range(len(net.layer))))
     if net.layer:
         raise PrototxtError(
-            "has both `layer` and `layers` blocks, so it is of no version",
+            "has both `layer` and `layers` blocks, which belong to different versions",
             where=where,
             found=f"{len(net.layer)} `layer` and {len(net.layers)} `layers`",
             expected='either layer { type: "Convolution" } or layers { type: CONVOLUTION }',
@@ -151,9 +151,9 @@ def upgrade(net: NetParameter, where: str) -> Upgraded:
 
 
 def modernize(net: NetParameter, dialect: str) -> NetParameter:
-    """An upgraded net as the dialect's own newest Caffe writes it; the argument is not changed.
+    """An upgraded net as the dialect's newest Caffe writes it; the argument is not changed.
 
-    BVLC and ENet: `input` fields become one leading Input layer (without shapes they are dropped, as in
+    BVLC and ENet: `input` fields become one Input layer at the start (without shapes they are dropped, as in
     saved weights). BVLC: three `param` entries of a BatchNorm get lr_mult and decay_mult 0. The rloss and
     SegNet forks have no Input layer and keep `input`.
     """
@@ -187,7 +187,7 @@ def _input_layer(net: NetParameter) -> None:
 
 
 def _without_padding(net: NetParameter, where: str) -> tuple[list[V1LayerParameter], list[int]]:
-    """V0 layers whose padding layers went into the `pad` of their readers, and their indices in the net."""
+    """V0 layers, with padding layers merged into the `pad` of their readers, and their indices in the net."""
     producer: dict[str, int | None] = dict.fromkeys(net.input)
     kept, origin = [], []
     for index, old in enumerate(net.layers):
@@ -224,11 +224,11 @@ def _check_padding(layer: V1LayerParameter, padding: V1LayerParameter, where: st
 
 
 def _from_v0(connection: V1LayerParameter, where: str, notes: list[str]) -> V1LayerParameter:
-    """A V1 layer from the V0 layer inside it; what stands around the V0 layer stays."""
+    """A V1 layer made from the V0 layer inside it; the fields around the V0 layer are kept."""
     old = connection.layer
     if not connection.HasField("layer") or (old.HasField("type") and old.type not in _V0_TYPES):
         found = f"type {old.type!r}" if connection.HasField("layer") else "`layers` without `layer` inside"
-        raise _v0_error(connection, where, "has no layer type of V0", found, f"one of {', '.join(_V0_TYPES)}")
+        raise _v0_error(connection, where, "has no V0 layer type", found, f"one of {', '.join(_V0_TYPES)}")
     new = V1LayerParameter()
     new.CopyFrom(connection)
     new.ClearField("layer")
@@ -290,7 +290,7 @@ def _with_transform(layer: V1LayerParameter) -> V1LayerParameter:
 
 
 def _from_v1(old: V1LayerParameter, new: LayerParameter) -> None:
-    """Fills a LayerParameter from a V1LayerParameter: fields of equal name are of equal type."""
+    """Fills a LayerParameter from a V1LayerParameter: fields with the same name have the same type."""
     if old.HasField("type"):
         new.type = camel_case(V1LayerParameter.LayerType.Name(old.type))
     targets = new.DESCRIPTOR.fields_by_name
@@ -316,7 +316,7 @@ def _from_v1(old: V1LayerParameter, new: LayerParameter) -> None:
                 new.param.add()
             setattr(new.param[index], name, value)
     if new.type == "Crop" and not new.HasField("crop_param"):
-        # BVLC has no CROP in its V1: the branches that have it (FCN, HED, CRF-as-RNN) know no offset.
+        # BVLC's V1 has no CROP; the branches that have it (FCN, HED, CRF-as-RNN) have no offset.
         new.crop_param.by_coordinates = True
 
 

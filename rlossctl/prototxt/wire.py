@@ -1,8 +1,8 @@
-"""Between the private field numbers of our schema and the numbers that each fork writes.
+"""Translates between the private field numbers of our schema and the numbers that each fork writes.
 
-One LayerParameter of ours holds the fields of all forks, so the conflicting ones have private numbers.
-A binary layer is translated by its type and dialect: on writing, a private number becomes the fork's;
-on reading, the fork's number becomes ours where the layer's type says that the fork's field is meant.
+Our LayerParameter has the fields of all forks, so conflicting fields have private numbers. The layer's type
+and the dialect decide the translation: on writing, a private number becomes the fork's; on reading, the
+fork's number becomes ours if the layer's type shows that the fork's field is meant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RLOSS = {
 _SEGNET = {"Upsample": {137: 10137}, "DenseImageData": {138: 10138}}
 _ENET = {"Upsample": {147: 10137}, "DenseImageData": {46: 10138}}
 
-# Layers that many forks share; the numbers are those of the forks they come from.
+# Layers that many forks share, with the numbers of the forks they come from.
 _SHARED = {
     "ShuffleChannel": {164: 20164},
     "Permute": {202: 20202},
@@ -35,14 +35,14 @@ _SHARED = {
     "ReLU6": {100000: 21000},
     "PriorBox": {203: 20203},
     "DetectionOutput": {204: 20204},
-    # Where a fork changed its number the last is the one that is written.
+    # If a fork changed its number, the last one is written.
     "ROIPooling": {8266711: 20147, 150: 20147, 147: 20147},
     "SmoothL1Loss": {8266712: 20148, 148: 20148},
     "PSROIPooling": {149: 20149},
     "CenterLoss": {147: 20162},
     "SeLu": {161: 20161},
 }
-# PSPNet's BN has a number of its own for bn_param, and its fields have those of SegNet's.
+# PSPNet's BN has its own number for bn_param; its fields use the numbers of SegNet's fields.
 _PSPNET_BN, _BN_PARAM = 137, 45
 _PSPNET_BN_FIELDS = {number: 20000 + number for number in range(1, 7)}
 # In ConvolutionParameter: DeepLab v1's hole, hole_h and hole_w; 17 is BVLC's force_nd_im2col, a bool, 18 its
@@ -82,14 +82,14 @@ def decode_layer(data: bytes, layer_type: str, dialect: str) -> LayerParameter:
 
 
 def _holes(param: ConvolutionParameter) -> tuple[int, ...]:
-    """DeepLab v1's numbers that a reader can tell from BVLC's: 1, the default, it cannot."""
+    """DeepLab v1's numbers that a reader can distinguish from BVLC's; 1, the default, it cannot."""
     if param.hole > 1:
         return (_HOLE,)
     return (_HOLE_H, _HOLE_W) if param.hole_w > 1 else ()
 
 
 def _holes_on_wire(data: bytes) -> tuple[int, ...]:
-    """The same of a serialized LayerParameter: numbers that no bool, and no choice of two, can be."""
+    """The same for a serialized LayerParameter: numbers that cannot be a bool or a choice of two."""
     for number, wire_type, payload in _fields(data):
         if (number, wire_type) == (_CONVOLUTION_PARAM, 2):
             inner = {n: _varint(p, 0)[0] for n, w, p in _fields(_content(payload)) if w == 0}
@@ -100,7 +100,7 @@ def _holes_on_wire(data: bytes) -> tuple[int, ...]:
 
 
 def _within(data: bytes, field: int, numbers: dict[int, int]) -> bytes:
-    """A serialized message with other numbers inside one of its messages."""
+    """A serialized message with the numbers changed inside one of its messages."""
     fields = []
     for number, wire_type, payload in _fields(data):
         if number == field and wire_type == 2:
@@ -118,7 +118,7 @@ def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[NetParam
         beside the evidence of `dialect.detect`, ENet's own field numbers show here.
 
     Raises:
-        PrototxtError: the bytes are no NetParameter.
+        PrototxtError: the bytes are not a NetParameter.
     """
     try:
         fields = _fields(data)
@@ -141,16 +141,16 @@ def decode_net(data: bytes, where: str, dialect: str = "auto") -> tuple[NetParam
         return net, chosen, reason
     except (DecodeError, UnicodeDecodeError, _Damaged) as error:
         raise PrototxtError(
-            "is no binary NetParameter",
+            "is not a binary NetParameter",
             where=where,
             found=str(error),
             expected="a net as Caffe writes it into a caffemodel",
-            advice="fetch or write the file again",
+            advice="download or write the file again",
         ) from error
 
 
 def encode_net(net: NetParameter, dialect: str) -> bytes:
-    """A NetParameter as the dialect's own Caffe would serialize it."""
+    """A NetParameter as the dialect's Caffe would serialize it."""
     rest = NetParameter()
     rest.CopyFrom(net)
     del rest.layer[:]
@@ -161,17 +161,17 @@ def encode_net(net: NetParameter, dialect: str) -> bytes:
 
 
 class _Damaged(ValueError):
-    """Bytes that are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def _check_strings(message: Message) -> None:
-    """Refuses strings that are no UTF-8: protobuf hands them out as bytes, or fails when they are read."""
+    """Refuses strings that are not UTF-8: protobuf returns them as bytes, or fails when they are read."""
     for field, value in message.ListFields():
         single = isinstance(value, str | bytes | Message)
         if field.type == field.TYPE_STRING:
             for text in (value,) if single else value:
                 if isinstance(text, bytes):
-                    raise _Damaged(f"{field.name} is no UTF-8: {text[:40]!r}")
+                    raise _Damaged(f"{field.name} is not UTF-8: {text[:40]!r}")
         elif field.message_type is not None and field.message_type.name != "BlobProto":
             for inner in (value,) if single else value:
                 _check_strings(inner)
@@ -185,7 +185,7 @@ def _type(layer: bytes) -> str:
 
 
 def _enet_mark(kind: str, layer: bytes) -> str:
-    """What shows that ENet's fork wrote the layer: its number of the type's own message; "" if nothing."""
+    """The evidence that ENet's fork wrote the layer: its number for the type's own message; "" if none."""
     for theirs in _ENET.get(kind, ()):
         if any(number == theirs for number, _, _ in _fields(layer)):
             return f"a layer of type {kind} has field {theirs}, which is ENet's number"
@@ -223,7 +223,7 @@ def _field(number: int, wire_type: int, payload: bytes) -> bytes:
 
 
 def _content(payload: bytes) -> bytes:
-    """A length-delimited payload without its length."""
+    """A length-delimited payload, without its length."""
     return payload[_varint(payload, 0)[1] :]
 
 
@@ -259,7 +259,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
-    raise _Damaged(f"a number without an end at byte {position}")
+    raise _Damaged(f"a number that does not end, at byte {position}")
 
 
 def _encode_varint(value: int) -> bytes:

@@ -169,6 +169,8 @@ def _survey(lines: Sequence[Sample], ignore: int) -> tuple[LabelIds, int]:
 
 def _turned_photos(source: Source) -> Iterator[str]:
     turned, looked_at = [], 0
+    if getattr(source, "upright", False):
+        return
     for sample in _spread(source.named_files()):
         try:
             orientation = image_orientation(sample.image)
@@ -180,7 +182,8 @@ def _turned_photos(source: Source) -> Iterator[str]:
     if turned:
         yield (
             f"{source.list_name}: {counted(len(turned), 'photo')} of {looked_at} looked at with an EXIF "
-            f"rotation, such as {turned[0]}; it is not applied: check that they lie as their labels do"
+            f"rotation, such as {turned[0]}; it is not applied: if labels were drawn on upright photos, set "
+            "the data layer's field upright: true"
         )
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from tqdm import tqdm
 
 from rlossctl.bilateral import backend
-from rlossctl.errors import RlossError, UsageError
-from rlossctl.losses.inputs import LossInputWarning
+from rlossctl.errors import RlossError, RlossWarning, UsageError
 from rlossctl.net import DataOverrides
 from rlossctl.solver import manifest, resuming, space
 from rlossctl.solver.board import Board
@@ -241,13 +240,13 @@ def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:
 
 @contextlib.contextmanager
 def _python_warnings(log: Log) -> Iterator[None]:
-    """What the losses warn of goes into the log."""
+    """What losses and data layers warn of goes into the log."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=LossInputWarning)
+        warnings.filterwarnings("always", category=RlossWarning)
         show = warnings.showwarning
 
         def told(message: Warning | str, category: type[Warning], *place: object) -> None:
-            if issubclass(category, LossInputWarning):
+            if issubclass(category, RlossWarning):
                 log.warning(str(message))
             else:
                 show(message, category, *place)  # type: ignore[arg-type]

@@ -101,7 +101,8 @@ def test_photos_of_every_kind_are_predicted_as_they_are_stored(invoke, data, kin
         "LABELS=3",
         "--mean",
         "0,0,0",
+        "--no-upright",
     )
     assert code == 0, error
     with Image.open(data / "out/p.png") as image:
-        assert image.size == (24, 20), "width and height as in the file; a rotation in EXIF is not applied"
+        assert image.size == (24, 20), "width and height as in the file; --no-upright applies no rotation"

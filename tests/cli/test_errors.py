@@ -131,7 +131,7 @@ def test_the_process_exits_as_main_says(run):
 def test_more_than_the_memory(invoke, folder, monkeypatch):
     """An absurd size, whichever command asks for it."""
     monkeypatch.setattr("rlossctl.inspection.inspect", lambda *given: np.zeros((1 << 20, 1 << 30)))
-    refused(invoke("inspect", "net.prototxt", *SET), 1, "the memory is not enough", "Unable to allocate")
+    refused(invoke("inspect", "net.prototxt", *SET), 1, "there is not enough memory", "Unable to allocate")
 
 
 @pytest.fixture
@@ -154,9 +154,9 @@ def raising(monkeypatch):
         (EOFError("Compressed file ended"), ("does not know", "EOFError: Compressed file ended")),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nTry this"),
-            ("memory is not eno",),
+            ("there is not eno",),
         ),
-        (MemoryError(), ("the memory is not enough", "no memory left")),
+        (MemoryError(), ("there is not enough memory", "no memory left")),
         (OSError(28, "No space left on device", "x.bin"), ("x.bin: the disk is full", "free some space")),
         (PermissionError(13, "Permission denied", "x.bin"), ("x.bin: a file cannot be used", "Permission")),
         (

@@ -140,7 +140,7 @@ def test_a_network_is_written_out_for_editing(tmp_path):
     (tmp_path / "mine/test.prototxt").write_text("mine")
     (tmp_path / "mine/train.prototxt").unlink()
     again = run("net", "deeplabv3plus_mobilenet", "-o", "mine")
-    assert isinstance(again.exception, RlossError) and "with other content" in str(again.exception)
+    assert isinstance(again.exception, RlossError) and "has other content" in str(again.exception)
     assert (
         not (tmp_path / "mine/train.prototxt").exists()
         and (tmp_path / "mine/test.prototxt").read_text() == "mine"

@@ -63,7 +63,7 @@ def test_points_outside_are_listed_or_refused(photos, tmp_path):
     file = write_json(tmp_path / "c.json", {"a": [{"x": 31, "y": 2, "cls": 0}, {"x": 3, "y": 2, "cls": 0}]})
     arguments = ("clicks", file, "-o", tmp_path / "out", "--images", photos)
     result = run(*arguments)
-    assert result.exit_code == 0 and "1 point outside of their photo: a: x 31, y 2" in result.output
+    assert result.exit_code == 0 and "1 point outside the photo: a: x 31, y 2" in result.output
     strict = run(*arguments, "--strict")
     assert isinstance(strict.exception, DataError) and "x 0..30, y 0..20" in str(strict.exception)
 

@@ -89,12 +89,12 @@ def test_nothing_is_overwritten(voc, tmp_path):
     assert prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out").files["JPEGImages"] == 2
     mine = tmp_path / "out/SegmentationClass/a.png"
     mine.write_bytes(b"my own correction")
-    with pytest.raises(DataError, match=r"a\.png: a file of this name with other content"):
+    with pytest.raises(DataError, match=r"a\.png: a file with this name already exists"):
         prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out")
     assert mine.read_bytes() == b"my own correction"
     mine.unlink()
     (tmp_path / "out/pascal_scribble/list/val.txt").write_text("my own list\n")
-    with pytest.raises(DataError, match=r"val\.txt: a file of this name"):
+    with pytest.raises(DataError, match=r"val\.txt: a file with this name"):
         prepare_voc([str(voc / "VOCdevkit")], tmp_path / "out")
 
 

@@ -84,7 +84,7 @@ def test_a_file_is_all_that_a_new_data_set_needs(one_more):
 
 
 def test_an_ignore_label_of_ones_own_is_for_labels_that_are_written_anew(tmp_path):
-    with pytest.raises(UsageError, match="the labels of VOC stay as they are"):
+    with pytest.raises(UsageError, match="the labels of VOC are copied unchanged"):
         registry.prepare("voc", ["nowhere"], tmp_path, 11)
     with pytest.raises(UsageError, match="nothing to prepare"):
         registry.prepare("scenes", ["nowhere"], tmp_path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 HOSTILE = [
     b"\xff\xff\xff\xff\x07",  # a length of 2 GiB - 1
     b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",  # -1
-    b"\x80" * 11,  # a varint without an end
+    b"\x80" * 11,  # a varint that does not end
     b"\x00",
     b"\x0b",  # groups, which nobody uses
     b"\xa2\x06",  # field 100: a layer
@@ -86,7 +86,7 @@ def damaged_bytes(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
 
 
 def damaged_text(seeds: Sequence[str]) -> st.SearchStrategy[str]:
-    """Text files; what is no UTF-8 after the edits is replaced."""
+    """Text files; bytes that are not UTF-8 after the edits are replaced."""
     encoded = [text.encode() for text in seeds]
     pieces = [f" {word} ".encode() for word in WORDS]
     return damaged(encoded, pieces).map(lambda data: data.decode(errors="replace"))

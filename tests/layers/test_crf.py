@@ -74,9 +74,9 @@ def test_smoothing_over_position_needs_no_image(build):
 @pytest.mark.parametrize(
     ("bottom", "param", "message"),
     [
-        ("", COLOUR, "belong together"),
-        ('bottom: "i"', "", "belong together"),
-        ("", "pos_xy_std: 3", "equally often"),
+        ("", COLOUR, "must be given together"),
+        ('bottom: "i"', "", "must be given together"),
+        ("", "pos_xy_std: 3", "same number of values"),
     ],
 )
 def test_refusals(build, bottom, param, message):

@@ -214,7 +214,7 @@ def test_without_detections_every_image_has_a_row(build):
 
 def test_bottoms_that_do_not_belong_together_are_refused(build):
     text, _ = detection("num_classes: 5")
-    with pytest.raises(NetError, match="do not belong together"):
+    with pytest.raises(NetError, match="do not match"):
         build(text)
 
 

@@ -36,7 +36,7 @@ def test_rows_of_all_passes(build, tmp_path):
 def test_refusals(build, tmp_path, monkeypatch):
     with pytest.raises(NetError, match="names no file"):
         build(NET.format(path=""))
-    with pytest.raises(NetError, match="one batch size"):
+    with pytest.raises(NetError, match="same batch size"):
         build(NET.format(path="x.h5").replace('"t" input_shape { dim: 2', '"t" input_shape { dim: 3'))
     net = build(NET.format(path=tmp_path / "absent" / "x.h5"))
     with pytest.raises(RlossError):

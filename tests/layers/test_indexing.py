@@ -86,7 +86,7 @@ def test_an_index_out_of_range_is_named(layer, index):
         ("Embed", "embed_param { input_dim: 4 }", [(3,)], "must be positive"),
         ("BatchReindex", "", [(3, 2), (4, 1)], "one axis"),
         ("Filter", "", [(3, 2), (3, 2)], "one value per batch item"),
-        ("Filter", "", [(3, 2), (4,)], "one batch size"),
+        ("Filter", "", [(3, 2), (4,)], "same batch size"),
         ("Filter", "", [(3, 2), (3, 2), (3,)], "a top for every bottom"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_label_listed_twice_counts_twice(build):
 def test_labels_out_of_range_and_sizes_that_differ(build, text):
     with pytest.raises(NetError, match="label ids out of range"):
         build(text % (2, 1, 1, ""))(x=torch.zeros(1, 3, 2, 2), t=torch.full((1, 2, 1, 1), 3.0))
-    with pytest.raises(NetError, match="do not fit together"):
+    with pytest.raises(NetError, match="do not match"):
         build(text % (1, 2, 2, ""))
 
 

@@ -136,7 +136,7 @@ def test_densecrf_loss_gives_no_gradient_to_the_image(build):
 
 
 def test_densecrf_loss_needs_one_size(build):
-    with pytest.raises(NetError, match="equal batch, height and width") as caught:
+    with pytest.raises(NetError, match="same batch size, height and width") as caught:
         build((CRF % "").replace("dim: 2 dim: 6", "dim: 2 dim: 3"))
     assert "Interp" in caught.value.advice
 

@@ -45,7 +45,7 @@ def test_names_from_a_list_every_second_pass(build, tmp_path):
         net(x=blob(start))
     assert sorted(path.name for path in tmp_path.glob("*.mat")) == ["a_one_blob_0.mat", "a_three_blob_0.mat"]
     net(x=blob())
-    with pytest.raises(DataError, match="shorter than the run") as caught:
+    with pytest.raises(DataError, match="fewer lines than passes") as caught:
         net(x=blob())
     assert caught.value.where == str(names) and "3 names" in caught.value.found
 
@@ -71,7 +71,7 @@ def test_without_a_list_the_passes_are_counted(build, tmp_path):
     writer(x=blob(5))
     net = build(READ.format(folder=tmp_path, param=""))
     torch.testing.assert_close(net()["x"], blob(5))
-    with pytest.raises(DataError, match="no MATLAB file") as caught:
+    with pytest.raises(DataError, match="not a MATLAB file") as caught:
         net()
     assert caught.value.where.endswith("a_iter_1_blob_0.mat")
 
@@ -81,7 +81,7 @@ def test_a_file_of_another_shape(build, tmp_path):
     scipy_io.savemat(tmp_path / "a_iter_1_blob_0.mat", {"data": np.zeros((4, 3), np.float32)})
     net = build(READ.format(folder=tmp_path, param=""))
     net()
-    with pytest.raises(DataError, match="another shape") as caught:
+    with pytest.raises(DataError, match="wrong shape") as caught:
         net()
     assert caught.value.found == (1, 1, 3, 4)
 
@@ -93,14 +93,14 @@ def test_files_that_are_no_blob(build, tmp_path, content):
         scipy_io.savemat(path, {"data": "text"})
     else:
         path.write_bytes(content)
-    with pytest.raises(DataError, match="no MATLAB file"):
+    with pytest.raises(DataError, match="not a MATLAB file"):
         build(READ.format(folder=tmp_path, param=""))
 
 
 def test_names_shorter_than_what_is_stripped(build, tmp_path):
     (tmp_path / "names.txt").write_text("long.jpg\nab\n")
     net = build(WRITE.format(folder=tmp_path, param=f'source: "{tmp_path}/names.txt" strip: 2'))
-    with pytest.raises(DataError, match="no longer than what is stripped") as caught:
+    with pytest.raises(DataError, match="too short to strip") as caught:
         net(x=blob())
     assert caught.value.where == f"{tmp_path}/names.txt:2"
 

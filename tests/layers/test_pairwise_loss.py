@@ -38,5 +38,5 @@ def test_vectors_only(build):
 def test_euclidean_sizes_that_differ(build):
     text = PAIRS.replace('type: "ContrastiveLoss"', 'type: "EuclideanLoss"').replace('bottom: "t" top', "top")
     text = text.replace('input: "t" input_shape { dim: 2 }', "")
-    with pytest.raises(NetError, match="one batch size and one count"):
+    with pytest.raises(NetError, match="same batch size and count"):
         build(text.replace('"b" input_shape { dim: 2 dim: 3', '"b" input_shape { dim: 3 dim: 2'))

@@ -92,8 +92,8 @@ def test_expose_hidden_adds_bottoms_and_tops(build):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"c" input_shape { dim: 3 dim: 2 }', '"c" input_shape { dim: 3 dim: 1 }', "do not fit together"),
-        ('"s" input_shape { dim: 2 dim: 4 }', '"s" input_shape { dim: 3 dim: 4 }', "do not fit together"),
+        ('"c" input_shape { dim: 3 dim: 2 }', '"c" input_shape { dim: 3 dim: 1 }', "do not match"),
+        ('"s" input_shape { dim: 2 dim: 4 }', '"s" input_shape { dim: 3 dim: 4 }', "do not match"),
         ("num_output: 3", "", "num_output must be given"),
     ],
 )
@@ -110,5 +110,5 @@ def test_lstm_unit_sizes(build):
         'input: "c" input_shape { dim: 1 dim: 2 }\n'
         'layer { name: "l" type: "LSTMUnit" bottom: "h" bottom: "g" bottom: "c" top: "a" top: "b" }'
     )
-    with pytest.raises(NetError, match="do not fit together"):
+    with pytest.raises(NetError, match="do not match"):
         build(text)

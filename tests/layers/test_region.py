@@ -130,5 +130,5 @@ def test_what_does_not_fit_is_refused(build, pooling: str, message: str):
 
 
 def test_a_region_of_no_image_is_refused(build, image):
-    with pytest.raises(NetError, match="belongs to no image"):
+    with pytest.raises(NetError, match="does not belong to an image"):
         build(text(ROI)).run({"x": image, "r": REGIONS + 1})

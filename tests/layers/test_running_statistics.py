@@ -66,7 +66,7 @@ def test_frozen_keeps_everything(layer, x):
 def test_segnets_bn_stays_what_it_is(layer):
     assert len(layer("BN", "", SHAPE).params["l"]) == 2
     assert len(layer("BN", "param { lr_mult: 1 } param { lr_mult: 2 }", SHAPE).params["l"]) == 2
-    with pytest.raises(NetError, match="mixes the fields of two layers"):
+    with pytest.raises(NetError, match="mixes the fields of two kinds of BN"):
         layer("BN", "bn_param { scale_filler { value: 1 } frozen: true }", SHAPE)
 
 

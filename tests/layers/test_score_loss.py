@@ -76,7 +76,7 @@ def test_infogain_needs_a_matrix_that_fits(build, gains, tmp_path):
         absent(x=scores(), t=LABELS)
     text = INFOGAIN % f'infogain_loss_param {{ source: "{gains[1]}" }}'
     net = build(text.replace("dim: 4 dim: 3", "dim: 4 dim: 5"))
-    with pytest.raises(NetError, match="does not fit the scores") as caught:
+    with pytest.raises(NetError, match="does not match the scores") as caught:
         net(x=torch.zeros(4, 5), t=LABELS)
     assert "gains.binaryproto" in caught.value.found and caught.value.expected == "(1, 1, 5, 5)"
 
@@ -121,5 +121,5 @@ def test_targets_are_cut_off_before_they_are_compared_with_the_ignore_label(buil
 
 
 def test_sizes_that_differ(build):
-    with pytest.raises(NetError, match="one batch size and one count"):
+    with pytest.raises(NetError, match="same batch size and count"):
         build((SIGMOID % "").replace('"t" input_shape { dim: 4 dim: 3', '"t" input_shape { dim: 4 dim: 2'))

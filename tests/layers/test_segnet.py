@@ -52,7 +52,7 @@ def test_upsample_reads_the_index_with_the_width_of_its_output(build):
 
 @pytest.mark.parametrize("index", [16, -1])
 def test_upsample_refuses_an_index_outside(build, index):
-    with pytest.raises(NetError, match="lies outside the output") as caught:
+    with pytest.raises(NetError, match="is outside the output") as caught:
         build(UP % "")(x=torch.ones(1, 1, 2, 2), m=torch.full((1, 1, 2, 2), float(index)))
     assert caught.value.expected == "0 to 15"
 

@@ -14,7 +14,7 @@ from rlossctl.losses import DenseCRFLoss, caffe_mask, densecrf_loss
 
 def check_against_original(case: np.lib.npyio.NpzFile) -> None:
     """Within 1e-5, ten times closer than asked: the vertices around feature zero, which the original adds
-    when the pixels are no multiple of 4, are reproduced too."""
+    when the number of pixels is not a multiple of 4, are reproduced too."""
     data, seg = torch.from_numpy(case["data"]), torch.from_numpy(case["seg"]).requires_grad_()
     sigmas = float(case["sigma_xy"]), float(case["sigma_rgb"])
     ones = torch.ones_like(seg, requires_grad=True)

@@ -126,6 +126,8 @@ def test_layer_reads_its_message(build, draw):
 def test_what_is_refused(build):
     with pytest.raises(NetError, match="'l' \\(DiceLoss\\): smooth is out of range"):
         build(NET % "dice_loss_param { smooth: -1 }")
+    with pytest.raises(NetError, match="'l' \\(DiceLoss\\): does not go by all of its loss_param"):
+        build(NET % "loss_param { normalization: FULL }")
     with pytest.raises(NetError, match="reduction"):
         dice_loss(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1), reduction="pixel")
     with pytest.raises(NetError, match="'l' \\(DiceLoss\\): label ids out of range"):

@@ -117,6 +117,7 @@ def test_layer_of_labels_and_an_image_with_padding(build, draw):
 @pytest.mark.parametrize(
     ("bottoms", "fields", "words"),
     [
+        ("", "loss_param { normalization: FULL }", "does not go by all"),
         ('bottom: "t"', "entropy_loss_param { region: UNLABELLED }", "which label stands for none"),
         ("", "entropy_loss_param { region: UNLABELLED }", "wrong number of bottoms"),
         ('bottom: "t" bottom: "data"', "", "wrong number of bottoms"),

@@ -139,6 +139,14 @@ def test_layer_names_itself_and_the_samples(build):
         build(NET % "focal_loss_param { gamma: -1 }")
     with pytest.raises(NetError, match="'l' \\(FocalLoss\\): alpha must be given once per class"):
         build(NET % "focal_loss_param { alpha: 1 alpha: 2 }")
+    with pytest.raises(NetError, match="'l' \\(FocalLoss\\): has no class weights to divide by"):
+        build(NET % "loss_param { normalization: WEIGHTS }")
+    with pytest.raises(NetError, match="'l' \\(FocalLoss\\): does not go by all of its loss_param") as caught:
+        build(NET % "loss_param { ignore_label: 255 normalize: true }")
+    assert (caught.value.found, caught.value.expected) == (
+        "normalize",
+        "ignore_label and normalization alone",
+    )
     net = build(NET % "", where="train.prototxt")
     label = torch.zeros(2, 1, 2, 4)
     label[1, 0, 0, 0] = 255

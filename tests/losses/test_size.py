@@ -225,6 +225,7 @@ def test_layer_with_tags(build, draw):
     ("bottoms", "fields", "words"),
     [
         ("", "", "constrains no class"),
+        ("", "loss_param { normalize: true }", "does not go by all"),
         ("", "size_loss_param { bound { class: 3 high: 1 } }", "class that does not exist"),
         ("", "size_loss_param { bound { class: 1 low: 0.5 high: 0.1 } }", "bounds out of order"),
         ("", "size_loss_param { bound { class: 1 } source: TAG }", "needs a second bottom"),

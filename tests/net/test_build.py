@@ -42,7 +42,7 @@ def test_wrong_shapes_are_found_before_any_weight_is_allocated(build):
         + CONV.format(3000000)
         + 'layer { name: "e" type: "Eltwise" bottom: "x" bottom: "c" top: "e" }\n'
     )
-    with pytest.raises(NetError, match="one shape"):
+    with pytest.raises(NetError, match="the same shape"):
         build(text)
 
 

@@ -57,14 +57,14 @@ def test_a_later_sharer_may_set_the_rates(build):
 
 def test_contradicting_rates_name_both_layers(build):
     specs = SHARED % ("lr_mult: 2", ""), SHARED % ("lr_mult: 3", "")
-    with pytest.raises(NetError, match="another lr_mult than in layer 'a'") as caught:
+    with pytest.raises(NetError, match="a different lr_mult in layer 'a'") as caught:
         build(X + conv("a", "x", specs[0]) + conv("b", "a", specs[1]))
     assert (caught.value.found, caught.value.expected) == ("3", "2")
     assert caught.value.where == "net.prototxt:3"
 
 
 @pytest.mark.parametrize(
-    ("mode", "message"), [("STRICT", "its size differs"), ("PERMISSIVE", "in another shape")]
+    ("mode", "message"), [("STRICT", "its size differs"), ("PERMISSIVE", "its shape differs")]
 )
 def test_sharing_needs_one_shape(build, mode, message):
     text = (

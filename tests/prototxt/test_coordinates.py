@@ -126,7 +126,7 @@ def test_bvlc_takes_0_and_says_what_the_other_branches_take():
 def test_the_fcn_branch_takes_the_coordinates_and_says_so(text: str, dialect: str):
     file = parse_net(text, "net.prototxt", dialect)
     assert list(file.param.layer[1].crop_param.offset) == [5, 5]
-    assert "Crop without an offset, as in the FCN and HED branches: 5 for 'c' by coordinates" in file.notes
+    assert "Crop without an offset, as in the FCN and HED branches: 5 for 'c', from coordinates" in file.notes
 
 
 def test_a_stated_offset_stays_and_the_net_given_is_not_changed():
@@ -145,12 +145,12 @@ def test_a_crop_counts_for_the_next_with_the_offset_that_was_found():
 
 def test_a_dialect_that_is_chosen_when_the_net_is_built_counts(build):
     net = build(NET, dialect="fcn")
-    assert net.layers[1].module.axes == ((2, 5), (3, 5)) and "by coordinates" in net.file.notes[-1]
+    assert net.layers[1].module.axes == ((2, 5), (3, 5)) and "from coordinates" in net.file.notes[-1]
 
 
 def test_coordinates_that_tell_nothing_are_an_error(build):
     text = DATA + 'layer { name: "f" type: "Power" bottom: "data" top: "f" }\n'
     text += 'layer { name: "r" type: "Tile" bottom: "data" top: "r" tile_param { tiles: 1 } }\n'
     text += crop("r", "data", "crop_param { by_coordinates: true }")
-    with pytest.raises(NetError, match="cannot be told from coordinates"):
+    with pytest.raises(NetError, match="cannot be computed from coordinates"):
         build(text)

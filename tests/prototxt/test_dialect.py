@@ -49,7 +49,7 @@ def test_the_recorded_nets_are_told_apart(golden, name):
 
 def test_a_named_dialect_outranks_the_evidence():
     param = net("Convolution", "Interp")
-    assert choose(param, "bvlc") == ("bvlc", "as was asked for")
+    assert choose(param, "bvlc") == ("bvlc", "as requested")
     assert choose(param)[0] == "rloss"
     with pytest.raises(UsageError, match="unknown dialect"):
         choose(param, "caffe2")

@@ -145,7 +145,7 @@ def test_a_top_may_have_another_name_than_its_layer():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda x: L.Pooling(x, kernel=3), "kernel is no field of PoolingParameter"),
+        (lambda x: L.Pooling(x, kernel=3), "kernel is not a field of PoolingParameter"),
         (lambda x: L.Silence(x, kernel_size=3), "has a keyword that no layer has"),
         (lambda x: L.Pooling(x, kernel_size="three"), "kernel_size has a value of the wrong kind"),
         (lambda x: L.Pooling(x, kernel_size=-3), "kernel_size has a value of the wrong kind"),
@@ -154,7 +154,7 @@ def test_a_top_may_have_another_name_than_its_layer():
         (lambda x: L.Pooling(x, pool="MEAN"), "MAX or AVE or STOCHASTIC"),
         (lambda x: L.Convolution(x, bias_term=1), "True or False"),
         (lambda x: L.Convolution(x, weight_filler="msra"), "a dict with fields of FillerParameter"),
-        (lambda x: L.Convolution(x, weight_filler={"kind": "msra"}), "kind is no field of FillerParameter"),
+        (lambda x: L.Convolution(x, weight_filler={"kind": "msra"}), "kind is not a field of Filler"),
     ],
 )
 def test_mistakes_are_named_with_the_layer(make, says):
@@ -169,7 +169,7 @@ def test_mistakes_are_named_with_the_layer(make, says):
 def test_two_outputs_of_one_name_are_refused():
     n = NetSpec("n")
     L_input(n)
-    with pytest.raises(PrototxtError, match="two outputs of one name"):
+    with pytest.raises(PrototxtError, match="two outputs with the same name"):
         n.data = L.ReLU(n.data)
 
 

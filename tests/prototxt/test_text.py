@@ -158,7 +158,7 @@ def test_marks_and_comments_of_any_encoding_do_not_matter(tmp_path, data: bytes)
 def test_a_name_that_is_not_utf_8_is_an_error_with_its_line(tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_bytes(b"# r\xe9seau\nlayer {\n  name: 'r\xe9seau' }")
-    with pytest.raises(PrototxtError, match=f"{path}:3: holds a string that is not UTF-8"):
+    with pytest.raises(PrototxtError, match=f"{path}:3: has a string that is not UTF-8"):
         load_net_file(path)
 
 

@@ -21,7 +21,7 @@ from rlossctl.weights.legacy import V0_TYPES, V1_TYPES
 TESTS = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RLOSSCTL_SHARED", TESTS.parent.parent / "shared"))
 FATAL = {
-    "v0_bad_type": ("has no layer type of V0", "'nonsense'"),
+    "v0_bad_type": ("has no V0 layer type", "'nonsense'"),
     "v1_and_v2_mixed": ("has both `layer` and `layers`", "1 `layer` and 1 `layers`"),
 }
 
@@ -125,7 +125,7 @@ def test_shared_blobs_keep_names_modes_and_rates():
          'type: "relu" } bottom: "p" }', "reads the padding layer 'p'"),
         ('{ layer { type: "padding" name: "p" } bottom: "a" top: "p" top: "q" } layers { layer { name: "r" '
          'type: "conv" } bottom: "p" }', "one bottom and one top"),
-        ('{ layer { type: "relu" } bottom: "a" } layers { name: "x" type: RELU }', "no layer type of V0"),
+        ('{ layer { type: "relu" } bottom: "a" } layers { name: "x" type: RELU }', "no V0 layer type"),
     ],
 )  # fmt: skip
 def test_what_caffe_calls_fatal_in_v0_is_refused(layers, reason):
@@ -144,7 +144,7 @@ def test_an_inline_net_is_upgraded():
     "data", [b"\x12\x05\x0a", b"\xa2\x06\x02\x0b\x0c", b"\xff" * 12, b"\xa2\x06\x01\xff"]
 )
 def test_damaged_bytes_are_refused(data):
-    with pytest.raises(PrototxtError, match="is no binary NetParameter"):
+    with pytest.raises(PrototxtError, match="is not a binary NetParameter"):
         wire.decode_net(data, "x.caffemodel")
 
 

@@ -88,8 +88,13 @@ def test_photos_with_a_rotation(folder: Path) -> None:
     turned = Image.Exif()
     turned[274] = 6
     Image.open("3.png").save("3.png", exif=turned)
-    (warning,) = warnings()
-    assert f"1 photo of 7 looked at with an EXIF rotation, such as {folder}/3.png" in warning
+    first, *drawn = warnings()
+    assert f"1 photo of 7 looked at with an EXIF rotation, such as {folder}/3.png" in first
+    assert all("EXIF says that" in line for line in drawn)  # where it is in the first batch
+    text = Path("net.prototxt").read_text().replace("label_type: PIXEL", "label_type: PIXEL upright: true")
+    Path("net.prototxt").write_text(text)
+    Image.fromarray(np.zeros((12, 11), np.uint8)).save("3_label.png")
+    assert warnings() == []
 
 
 def test_class_weights_that_do_not_count(folder: Path) -> None:
@@ -146,6 +151,21 @@ def test_those_of_test_nets_too(folder: Path) -> None:
     with_tests(folder, str(folder / "test.txt"))
     with pytest.raises(DataError, match=r"test\.txt:2: .*1 file of the list is missing"):
         warnings()
+
+
+def test_a_test_net_that_cannot_be_built_names_its_layer(folder: Path) -> None:
+    text = (folder / "net.prototxt").read_text()
+    data = 'layer { name: "rows" type: "HDF5Data" top: "data" top: "label" include { phase: TEST }'
+    data += ' hdf5_data_param { source: "nowhere.txt" batch_size: 1 } }'
+    train_only = text.replace('top: "label"\n', 'top: "label" include { phase: TRAIN }\n')
+    (folder / "net.prototxt").write_text(train_only.replace('name: "small"', f'name: "small"\n{data}', 1))
+    solver = (folder / "solver.prototxt").read_text().replace("train_net", "net")
+    (folder / "solver.prototxt").write_text(solver + "test_iter: 2 test_interval: 5\n")
+    with pytest.raises(DataError) as caught:
+        warnings()
+    assert "layer 'rows' (HDF5Data, phase TEST, net.prototxt:3): the list cannot be read" in str(caught.value)
+    assert caught.value.where == "nowhere.txt"
+    assert "--" not in caught.value.advice
 
 
 def test_the_list_of_a_test_net_is_not_that_of_training(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""`rlossctl data`: one file per subcommand; each parses, and hands over to rlossctl.data."""
+"""`rlossctl data`: one file per subcommand; each parses its arguments and calls rlossctl.data."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def clicks(
 ) -> None:
     """Draw the clicks in JSON FILES as dots into label images.
 
-    A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}. An image that several files name gets
-    the clicks of all; later ones cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
+    A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}. If several files name an image, it gets
+    all their clicks; later clicks cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
     """
     from rlossctl.data.sets.names import class_names
     from rlossctl.data.weak.annotations import CITYSCAPES_IDS, read_clicks

@@ -1,4 +1,4 @@
-"""`rlossctl data prepare`: downloads brought into the layout that the prototxts expect."""
+"""`rlossctl data prepare`: brings downloads into the layout that the prototxts expect."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ Examples:
     help=f"Id to write for the unlabelled pixels of {_FREE}.  [default: 255]",
 )
 def prepare(dataset: str, sources: tuple[str, ...], out: str, void: int | None) -> None:
-    """Put a data set into one folder with the lists that the prototxts of configs/ name.
+    """Put a data set into one folder, with the lists that the prototxts in configs/ name.
 
-    SOURCES are folders and archives in any order. Existing files with the same content stay; other files of
+    SOURCES are folders and archives in any order. Existing files with the same content stay; other files with
     the same name are an error, so nothing is ever overwritten.
     """
     done = registry.prepare(dataset, list(sources), Path(out), void)

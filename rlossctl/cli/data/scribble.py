@@ -9,13 +9,13 @@ from rlossctl.cli.data import shared
 
 EPILOG = """\b
 Examples:
-  # every mask of a folder
+  # every mask in a folder
   rlossctl data scribble CamVid/SegmentationClass scribbles
 \b
   # the masks that a list names, and a training list that names the scribbles instead
   rlossctl data scribble CamVid/train.txt scribbles --root CamVid --list train_scribble.txt
 \b
-  # VOC ids, wider strokes, fewer of them
+  # VOC ids, with wider and fewer strokes
   rlossctl data scribble VOC2012/ImageSets/Segmentation/train.txt scribbles --root VOC2012 \\
       --width 5 --coverage 0.02
 \b
@@ -33,7 +33,7 @@ Examples:
     type=click.Choice(["strokes", "skeleton", "clicks", "boxes"]),
     default="strokes",
     show_default=True,
-    help="Strokes as a hand draws them, thinned regions, one click or one box per region.",
+    help="Strokes like hand-drawn ones, thinned regions, or one click or box per region.",
 )
 @click.option(
     "--coverage",
@@ -64,10 +64,10 @@ def scribble(
     """Make scribbles, clicks or boxes from the full masks in MASKS, and write them to the folder OUT.
 
     MASKS is a folder of PNG masks, or a list: lines of `image mask`, masks alone, or VOC ids. OUT/NAME.png
-    has one channel of class ids with 255 for unlabelled pixels, ready for ImageSegData with label_type PIXEL.
+    has one channel of class ids, with 255 for unlabelled pixels. ImageSegData reads it with label_type PIXEL.
 
     A stroke runs along the middle of every region of every class, background included. Boxes enclose the
-    regions of the classes above 0; pixels outside of all boxes are 0, background.
+    regions of the classes above 0; pixels outside all boxes are 0, background.
     """
     from rlossctl.data.weak.folders import find_masks, label_list, write_weak_labels
 

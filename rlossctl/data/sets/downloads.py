@@ -1,6 +1,6 @@
-"""Prints every data set's downloads for `scripts/fetch_data.sh`, a line each.
+"""Prints every data set's downloads for `scripts/fetch_data.sh`, one per line:
 
-item|file|SHA-256, or - where none is known|addresses|data set|folder
+item|file|SHA-256, or - if none is known|addresses|data set|folder
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from rlossctl.data.sets.registry import data_sets
 
 
 def lines() -> Iterator[str]:
-    """The lines, data set by data set, the file with the photos first."""
+    """The lines, data set by data set; the file with the photos comes first."""
     for entry in data_sets().values():
         for one in entry.downloads:
             addresses = " ".join(one.addresses)

@@ -1,4 +1,4 @@
-"""What laying out a data set takes: files by folder, copies that overwrite nothing, lists, other ids."""
+"""Tools to lay out a data set: find files by folder, copy without overwriting, write lists, change ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was laid out: how many files of each kind, how many lines in each list, and remarks."""
+    """What was laid out: the number of files of each kind, the number of lines in each list, and remarks."""
 
     files: dict[str, int]
     lists: dict[str, int]
@@ -26,7 +26,7 @@ class Prepared:
 
 
 def by_stem(entries: Iterable[Entry], folder: str, suffixes: Sequence[str] = PICTURES) -> dict[str, Entry]:
-    """The files with these suffixes in `folder`, by name without suffix; the first of a name counts."""
+    """The files in `folder` with these suffixes, by name without suffix; the first file of a name counts."""
     wanted = Path(folder).parts
     found: dict[str, Entry] = {}
     for entry in entries:
@@ -43,10 +43,10 @@ def copy(
     folder: Path,
     convert: Callable[[bytes, str], bytes] = lambda content, _: content,
 ) -> int:
-    """Writes the files to a folder, each as `convert` makes it of its content and place; returns how many.
+    """Writes the files to a folder and returns their number. `convert` gets each file's content and place.
 
     Raises:
-        DataError: a file of the same name holds something else.
+        DataError: a file with the same name has other content.
     """
     make_folder(folder)
     for entry in track(entries.values(), len(entries), folder.name):
@@ -55,44 +55,44 @@ def copy(
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Writes a file unless it is there; one with other content is never touched."""
+    """Writes a file unless it exists; a file with other content is never touched."""
     if not target.exists():
         with atomic_write(target) as file:
             file.write(content)
     elif target.read_bytes() != content:
         raise DataError(
-            "a file of this name with other content is there already",
+            "a file with this name already exists and has other content",
             where=target,
-            found=f"{target.stat().st_size:,} bytes there, {len(content):,} to write",
+            found=f"a file of {target.stat().st_size:,} bytes; {len(content):,} bytes to write",
             expected="the same content, or no such file",
             advice="name another folder with --out, or move the file away",
         )
 
 
 def write_list(target: Path, lines: Sequence[str]) -> int:
-    """Writes a list, in the way of `copy`; returns the number of lines."""
+    """Writes a list, as `copy` does; returns the number of lines."""
     make_folder(target.parent)
     _write(target, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
     return len(lines)
 
 
 def missing(what: str, sources: Sequence[str], expected: str) -> DataError:
-    """The error for what none of the sources holds; `what` ends in "is" or "are"."""
+    """The error for something that none of the sources holds; `what` ends in "is" or "are"."""
     return DataError(
         f"{what} missing",
         where=", ".join(sources),
         found="no such file",
         expected=expected,
-        advice="name the archive or the folder that holds them",
+        advice="name the archive or folder that holds them",
     )
 
 
 def renumbered(ids: Mapping[int, int], expected: str, advice: str) -> Callable[[bytes, str], bytes]:
-    """What makes a label file with other ids, for `copy`.
+    """Makes a function for `copy` that changes the ids of a label file.
 
     Args:
-        ids: from an id of the file to the one to write; the file may hold no other.
-        expected, advice: for the error where it does.
+        ids: maps each id of the file to the id to write; a file with another id is an error.
+        expected, advice: for that error.
     """
 
     def convert(content: bytes, where: str) -> bytes:

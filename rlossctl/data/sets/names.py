@@ -1,4 +1,4 @@
-"""Class names: of a known data set, or from a file."""
+"""Class names, from a known data set or from a file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is known of a data set, and which data sets there are.
+"""What is known about a data set, and which data sets there are.
 
-Nothing here or at the top of a data set's file loads NumPy: --help asks for the names, and a script that runs
-before anything is installed for the downloads.
+Nothing here or at the top of a data set's file loads NumPy: --help needs the names, and a script that runs
+before anything is installed needs the downloads.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Download:
     """A file of a data set, as `scripts/fetch_data.sh` fetches it.
 
     Attributes:
-        item: what the script calls it.
-        file: its name.
-        addresses: where it is, in the order to try them.
-        sha256: its checksum; "" where no trustworthy one is known.
+        item: its name in the script.
+        file: its file name.
+        addresses: where to get it, in the order to try.
+        sha256: its checksum; "" if no trustworthy one is known.
     """
 
     item: str
@@ -46,18 +46,18 @@ class DataSet:
     """A data set.
 
     Attributes:
-        name: what commands call it.
-        title: what people call it.
-        classes: their names, in the order of their ids.
+        name: its name in commands.
+        title: its name in text.
+        classes: the names of the classes, in the order of their ids.
         ignore_label: the id of the pixels that do not count.
-        ignore_label_free: whether the user may choose another, as label files are written anew.
-        palette: gives the colours of its own label files, uint8 [256, 3] RGB; None where they have none.
-        downloads: the files that people fetch, the one with the photos first.
-        folder: what `scripts/fetch_data.sh` calls the folder in which they are laid out.
-        help: a line on what is prepared from what, for --help.
+        ignore_label_free: whether the user may choose another one, because label files are rewritten.
+        palette: gives the colours of its own label files, uint8 [256, 3] RGB; None if they have none.
+        downloads: the files to download, the one with the photos first.
+        folder: the folder in which `scripts/fetch_data.sh` lays them out.
+        help: a line for --help on what is prepared from what.
         placeholders: the prototxts' placeholders once it is prepared in {out}.
-        prepare: lays out the user's folders and archives (first argument) below a folder (second), with the
-            user's ignore label (third, where it is free), and says what was laid out; None where there is
+        prepare: lays out the user's folders and archives (first argument) in a folder (second), with the
+            user's ignore label (third, if it is free), and returns what was laid out; None if there is
             nothing to lay out.
     """
 
@@ -78,12 +78,12 @@ _KNOWN: dict[str, DataSet] = {}
 
 
 def register(data_set: DataSet) -> None:
-    """Adds a data set that has nothing to be laid out."""
+    """Adds a data set that needs no laying out."""
     _KNOWN[data_set.name] = data_set
 
 
 def data_set(entry: DataSet) -> Callable[[Prepare], Prepare]:
-    """Adds a data set: decorates the function that lays it out."""
+    """Adds a data set. Decorates the function that lays it out."""
 
     def add(prepare: Prepare) -> Prepare:
         register(replace(entry, prepare=prepare))
@@ -94,7 +94,7 @@ def data_set(entry: DataSet) -> Callable[[Prepare], Prepare]:
 
 @cache
 def data_sets() -> dict[str, DataSet]:
-    """All data sets by name, in the order of their names."""
+    """All data sets by name, sorted."""
     package = importlib.import_module(__package__)
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{__package__}.{module.name}")
@@ -102,21 +102,21 @@ def data_sets() -> dict[str, DataSet]:
 
 
 def prepare(name: str, sources: list[str], out: Path, ignore_label: int | None = None) -> Prepared:
-    """Lays out a data set; see the function of its own file.
+    """Lays out a data set; see the function in its file.
 
     Args:
-        ignore_label: the id for pixels that do not count, in place of the data set's own.
+        ignore_label: the id for pixels that do not count, instead of the data set's own.
 
     Raises:
-        UsageError: there is nothing to lay out, or labels that stay as they are and another ignore label.
+        UsageError: there is nothing to lay out, or the data set's ignore label cannot be changed.
     """
     entry = data_sets()[name]
     label = entry.ignore_label if ignore_label is None else ignore_label
     if label != entry.ignore_label and not entry.ignore_label_free:
         raise UsageError(
-            f"the labels of {entry.title} stay as they are",
+            f"the labels of {entry.title} are copied unchanged",
             found=f"--void {label}",
-            expected=f"{entry.ignore_label}, which they have for pixels that do not count",
+            expected=f"{entry.ignore_label}, their id for pixels that do not count",
             advice="leave out --void",
         )
     if entry.prepare is None:

@@ -1,4 +1,4 @@
-"""The generated scenes of `rlossctl demo`: nothing to fetch, `rlossctl.data.scenes` draws them."""
+"""The generated scenes of `rlossctl demo`. Nothing is downloaded: `rlossctl.data.scenes` draws them."""
 
 from __future__ import annotations
 

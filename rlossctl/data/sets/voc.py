@@ -85,25 +85,25 @@ def _palette() -> np.ndarray:
     )
 )
 def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
-    """VOC 2012 with what is there of SegmentationClassAug and the scribbles.
+    """VOC 2012, with SegmentationClassAug and the scribbles if the sources have them.
 
-    Below `out`: JPEGImages, SegmentationClass, SegmentationClassAug, pascal_2012_scribble (those that the
-    sources have; of the photos those with a label), ImageSets/Segmentation, and in pascal_scribble/list the
-    lists that the experiments' prototxts name, with names relative to `out`:
+    `out` receives JPEGImages (the photos that have a label), SegmentationClass, SegmentationClassAug and
+    pascal_2012_scribble (as far as the sources have them), ImageSets/Segmentation, and in
+    pascal_scribble/list the lists that the experiments' prototxts name, with names relative to `out`:
 
     * train.txt: photo and scribble, for every scribble whose photo is not in val;
-    * train_aug.txt: photo and full mask of the same kind;
-    * val.txt: photo and mask of VOC's own val, the masks from SegmentationClassAug where they are there.
+    * train_aug.txt: photo and full mask, chosen in the same way;
+    * val.txt: photo and mask of VOC's own val; the masks come from SegmentationClassAug if it has them.
 
     Args:
         sources: folders and archives in any order: VOCtrainval_11-May-2012.tar, SegmentationClassAug.zip,
-            pascal_2012_scribble.zip, or what they unpack to. Files are known by the folder that they lie in.
-        out: made where it does not exist. Files and lists that are there with the same content stay; others
-            of the same name are an error.
+            pascal_2012_scribble.zip, or what they unpack to. A file's folder shows what it is.
+        out: created if it does not exist. Existing files and lists with the same content stay; other files
+            with the same names are an error.
 
     Raises:
-        DataError: no photos or no val list among the sources, damaged archives, files that differ from
-            those already there.
+        DataError: no photos or no val list among the sources, damaged archives, or files that differ from
+            existing ones.
     """
     folder = Path(out)
     with Sources(sources) as opened:
@@ -135,7 +135,7 @@ def _lists(out: Path, kinds: dict[str, dict[str, Entry]], val: list[str], files:
                 f"{name}.txt: {len(stems) - len(usable)} ids without a photo or a label are left out"
             )
         if not usable:
-            notes.append(f"{name}.txt is not written: there are no labels of {folder} for it")
+            notes.append(f"{name}.txt is not written: {folder} has no labels for it")
             continue
         photos = kinds[PHOTOS]
         lines = [f"{PHOTOS}/{photos[stem].path.name} {folder}/{stem}.png" for stem in usable]
