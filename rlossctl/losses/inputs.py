@@ -6,23 +6,14 @@ import warnings
 
 import torch
 
-<<<<<<< HEAD
+from rlossctl.errors import RlossWarning
+
 LOOKS = 3  # how many calls to check: on a GPU, a check waits for the device
 TOLERANCE, SHARE = 0.02, 0.01  # how far from 1 a pixel's scores may sum, and for which share of the pixels
 
 
-class LossInputWarning(UserWarning):
-    """A loss gets inputs that are probably a mistake."""
-=======
-from rlossctl.errors import RlossWarning
-
-LOOKS = 3  # calls that are looked at: on a GPU, a look waits for the device
-TOLERANCE, SHARE = 0.02, 0.01  # how far from 1 a pixel's scores may sum, and for what share of the pixels
-
-
 class LossInputWarning(RlossWarning):
-    """Inputs that a loss computes with, although they can hardly be meant."""
->>>>>>> wt_runs
+    """A loss gets inputs that are probably a mistake."""
 
 
 class InputCheck:
@@ -43,13 +34,8 @@ class InputCheck:
 
     @torch.no_grad()
     def look(self, image: torch.Tensor, seg: torch.Tensor, mask: torch.Tensor) -> None:
-<<<<<<< HEAD
         """Checks the inputs of one call: image [N, C, H, W], seg [N, K, H, W], mask [N, 1, H, W]."""
-        if self.looks >= LOOKS or torch.compiler.is_compiling() or not _has_values(image, seg, mask):
-=======
-        """Looks at the inputs of one call: image [N, C, H, W], seg [N, K, H, W], mask [N, 1, H, W]."""
         if torch.compiler.is_compiling() or self.looks >= LOOKS or not _has_values(image, seg, mask):
->>>>>>> wt_runs
             return
         self.looks += 1
         self._mask(mask)
