@@ -55,7 +55,7 @@ def test_folded_by_one_batch_gives_that_batch_what_learning_gave(tmp_path, image
     note = fold_bn(net)
     after = net.run({"data": data}, until=["score"]).blobs["score"]
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
-    assert note == ("folded 2 BN layers by 4 images in batches of 4",)
+    assert note == ("folded 2 BN layers, using 4 images in batches of 4",)
     alone = net.run({"data": data[:1]}, until=["score"]).blobs["score"]
     torch.testing.assert_close(alone, after[:1])  # no longer of the batch
 
@@ -80,7 +80,7 @@ def test_the_command_writes_a_net_that_says_inference(tmp_path, images):
     options = ["--fold-bn", images.list, "--root", images.root, "-o", str(out), "--dialect", "segnet"]
     result = CliRunner().invoke(cli, ["convert", str(tmp_path / "train.prototxt"), str(weights), *options])
     assert result.exit_code == 0, result.output
-    assert "folded 2 BN layers by 4 images in batches of 2" in result.output
+    assert "folded 2 BN layers, using 4 images in batches of 2" in result.output
     text = tmp_path / "net.prototxt"
     rlossctl.convert(out, None, text)
     assert text.read_text().count("bn_mode: INFERENCE") == 2

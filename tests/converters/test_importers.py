@@ -401,6 +401,6 @@ def test_a_deeper_classifier_is_refused(tmp_path):
 
 def test_an_unknown_program(tmp_path):
     torch.save({"encoder.weight": torch.zeros(3)}, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="not known here") as caught:
+    with pytest.raises(WeightsError, match="from an unknown program") as caught:
         rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "o.caffemodel")
     assert "encoder.weight" in caught.value.found and "rloss" in caught.value.expected

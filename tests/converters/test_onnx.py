@@ -130,7 +130,7 @@ def test_an_export_that_computes_something_else_fails_and_leaves_nothing(materia
 
     monkeypatch.setattr(onnx_format, "export", export_then_break)
     out = tmp_path / "broken.onnx"
-    with pytest.raises(VerificationError, match="differs from the net") as caught:
+    with pytest.raises(VerificationError, match="to differ from the net") as caught:
         rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
     assert caught.value.exit_code == 3 and caught.value.where == str(out)
     assert "relative error" in caught.value.found and "0.0001" in caught.value.expected
