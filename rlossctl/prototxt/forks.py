@@ -37,7 +37,6 @@ TYPES = {
     "EuclideanLossLPQ": FLOWNET,
     "EvalDetection": YOLO,
     "FlowWarp": FLOWNET,
-    "FocalLoss": "focal loss forks",
     "GRL": "gradient reversal forks",
     "GradientScaler": "gradient reversal forks",
     "GenerateAugmentationParameters": FLOWNET,
