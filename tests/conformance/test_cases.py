@@ -24,7 +24,7 @@ def copied(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(copied: Path, tmp_path: Path, monkeypatch, capfd) -> Run:
-    """Runs a command in the cases folder, T/ being a fresh one; gives its exit status and all that it prints."""
+    """Runs a command in the cases folder, T/ being a fresh one: exit status, and all that was printed."""
     monkeypatch.chdir(copied)
 
     def call(command: str) -> tuple[int, str]:

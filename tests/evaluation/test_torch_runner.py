@@ -241,6 +241,6 @@ def test_photos_are_turned_where_the_data_layer_turns_them(prototxt, weights, vo
     said: list[str] = []
     result = run(Job([model], device="cpu"), said.append).evaluations["a"]
     np.testing.assert_array_equal(result.require_confusion().matrix, expected_matrix)
-    assert "photos turned upright as EXIF says" in said[0] and result.warnings == ()
+    assert "photos turned upright, as EXIF says" in said[0] and result.warnings == ()
     with pytest.raises(DataError, match="differ in size"):
         run(Job([model], device="cpu", upright=False), said.append)
