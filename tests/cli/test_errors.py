@@ -99,7 +99,9 @@ def test_settings_without_a_value_are_a_usage_error(invoke):
 def test_a_mismatch_exits_with_three(invoke, folder, monkeypatch):
     monkeypatch.setattr(onnx_format, "TOLERANCE", -1.0)
     refused(
-        invoke("convert", "net.prototxt", "w.caffemodel", "-o", "out.onnx", *SET), 3, "the first to differ from the net"
+        invoke("convert", "net.prototxt", "w.caffemodel", "-o", "out.onnx", *SET),
+        3,
+        "the first to differ from the net",
     )
     assert not (folder / "out.onnx").exists()
 
