@@ -230,7 +230,8 @@ def _one_column(path: object, line: int, text: str, labels: LabelColumn) -> Data
     if separator is not None:
         advice = f"the columns are separated by {_MARKS[separator]}: put a space between the names instead"
     elif not os.path.splitext(text)[1]:
-        advice = "this looks like a list of VOC ids: give root and the folder of labels (label_dir)"
+        advice = "this looks like a list of VOC ids, which eval and the data commands read below --root; "
+        advice += "for a data layer, write a list of `image label` lines"
     return DataError(
         "the line has one column",
         where=f"{path}:{line}",

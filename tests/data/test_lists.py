@@ -77,7 +77,7 @@ def test_voc_ids(tmp_path):
     assert first.image == f"{tmp_path}/JPEGImages/2007_000033.jpg"
     assert first.label == f"{tmp_path}/SegmentationClassAug/2007_000033.png"
     assert second.image == f"{tmp_path}/JPEGImages/two.png"
-    with pytest.raises(DataError, match="label_dir"):
+    with pytest.raises(DataError, match="list of VOC ids"):
         read_list(path, tmp_path)
 
 
