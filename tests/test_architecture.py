@@ -112,6 +112,7 @@ def test_every_room_is_there(modules, rooms) -> None:
     assert {f"rlossctl.{room.replace('/', '.')}" for room in rooms} <= modules.keys()
 
 
+@pytest.mark.slow
 def test_rooms_import_what_the_table_allows(imports, rooms) -> None:
     wrong = set()
     for importer, imported, _ in imports:

@@ -33,6 +33,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return trained
 
 
+@pytest.mark.slow
 def test_demo(short: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["--out", str(tmp_path / "out")], catch_exceptions=False)
     assert result.exit_code == 0

@@ -45,6 +45,7 @@ def test_large_images_leave_slow_filters_out() -> None:
     assert measure(Job(4, "smooth", channels=1, repeats=1), [slow]) == []
 
 
+@pytest.mark.slow
 def test_settings_are_left_as_they_were(monkeypatch) -> None:
     monkeypatch.setenv(choice.VARIABLE, "twin")
     before = torch.get_num_threads()

@@ -43,6 +43,7 @@ def run(gpu: ModuleType, out: Path, *steps) -> tuple[int, dict]:
     return status, {step["name"]: step for step in report["steps"]}
 
 
+@pytest.mark.slow
 def test_every_step_has_its_own_fate(gpu, tmp_path):
     note = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     hang = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {note!r}])"
@@ -72,6 +73,7 @@ def alive(pid: int) -> bool:
     return done.stdout.strip()[:1] not in ("", "Z")
 
 
+@pytest.mark.slow
 def test_no_step_outlasts_the_whole_time(gpu, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "TOTAL", 1.0)
     start = time.monotonic()

@@ -25,6 +25,7 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found.double() - expected.double()).norm() / expected.double().norm()).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "channels", "colours", "height", "width", "sigma_xy", "sigma_rgb"),
     [
@@ -50,6 +51,7 @@ def test_lattice_equals_the_twin(
     assert relative(found, expected) <= 1e-6
 
 
+@pytest.mark.slow
 @ORDERS
 @DETERMINISTIC
 def test_densecrf_is_the_masked_filter(kernels, batch, order, deterministic) -> None:
@@ -66,6 +68,7 @@ def test_densecrf_is_the_masked_filter(kernels, batch, order, deterministic) -> 
     assert nothing is None and relative(alone, energies) <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(5, 3, 33, 31), (2, 0, 9, 7), (3, 4, 18, 17), (1, 3, 1, 1)])
 def test_kept_lattices_filter_as_often_as_wanted(kernels, batch, sizes) -> None:
     """Other channels, orders and sums each time, over images in one part or in several."""
@@ -157,6 +160,7 @@ def test_deterministic_sums_follow_the_magnitude(kernels, batch, scale) -> None:
     assert relative(found, expected) <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes", [(2, 3, 3, 37, 21), (1, 50, 3, 17, 9), (1, 4, 0, 20, 33), (2, 2, 1, 16, 16), (1, 2, 4, 1, 1)]
 )

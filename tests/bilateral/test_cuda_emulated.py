@@ -27,6 +27,7 @@ def test_no_schedule_changes_the_result(emulated_kernels, emulated, batch, seed)
     assert relative(emulated_kernels.lattice_filter(values, image, 30, 20), expected) <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes", [(2, 21, 3, 41, 41), (1, 150, 3, 9, 7), (3, 4, 0, 20, 33), (1, 7, 4, 17, 18), (1, 2, 3, 1, 37)]
 )
@@ -41,6 +42,7 @@ def test_deterministic_bits_do_not_depend_on_the_schedule(emulated_kernels, emul
         assert torch.equal(gradient, results[0][0]) and torch.equal(energies, results[0][1])
 
 
+@pytest.mark.slow
 def test_a_large_batch_takes_several_passes(emulated_kernels, emulated, batch) -> None:
     one, many = (emulated.workspace_bytes(images, 21, 3, 40, 40, twin.MEAN, False) for images in (1, 5))
     assert many < 5 * one
@@ -117,6 +119,7 @@ def test_filtering_keeps_hold_of_what_other_streams_allocated(emulated_kernels, 
     assert held == [memory.data_ptr() for memory in lattices._kept] and len(held) == 3
 
 
+@pytest.mark.slow
 def test_mean_field_builds_each_lattice_once(emulated_kernels, emulated, batch, monkeypatch) -> None:
     scores, image = batch(2, 4, 3, 12, 14)
     expected = mean_field(scores, image, 5, pos=[(3, 2.0)], bi=[(20, 15, 4.0)])

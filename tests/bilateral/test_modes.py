@@ -49,6 +49,7 @@ def gaussian_sum(values: torch.Tensor, image: torch.Tensor, xy: float, rgb: floa
     return torch.stack(sums)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 3, 33, 40), (1, 5, 16, 16), (1, 1, 1, 1), (1, 2, 3, 50)])
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
 def test_exact_is_the_gaussian_sum(kernel, shape, dtype, bound) -> None:

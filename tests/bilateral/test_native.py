@@ -249,6 +249,7 @@ print("filtered")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_and_a_loader_filter_too() -> None:
     done = subprocess.run(
@@ -257,6 +258,7 @@ def test_a_forked_child_and_a_loader_filter_too() -> None:
     assert done.stdout == "filtered\n", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colours", [1, 3, 4])
 def test_the_kernel_and_the_twin_find_the_same_sigmas_too_small(colours) -> None:
     """Both lay out keys by one set of rules: the smallest sigma that one takes is the other's."""
@@ -291,6 +293,7 @@ def test_colours_that_are_not_finite_are_named(odd) -> None:
         native.densecrf(values, torch.ones(2, 1, 7, 8), image, 20.0, 15.0, -2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
 def test_memory_does_not_grow_from_call_to_call(threads) -> None:
     threads(2)

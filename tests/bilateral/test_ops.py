@@ -19,6 +19,7 @@ def sample() -> tuple[torch.Tensor, torch.Tensor]:
     return values.requires_grad_(), image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_derivative(sample, mode) -> None:
     values, image = sample
@@ -30,6 +31,7 @@ def test_derivative(sample, mode) -> None:
     assert torch.autograd.gradgradcheck(filtered, [values])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [*MODES, "transposed"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_operator_keeps_torchs_rules(sample, mode, dtype) -> None:
@@ -107,6 +109,7 @@ def test_export_is_refused(sample) -> None:
         torch.export.export(Filter(), tensors, strict=True)
 
 
+@pytest.mark.slow
 def test_onnx_export_is_refused(sample, tmp_path) -> None:
     tensors = tuple(tensor.detach() for tensor in sample)
     with pytest.raises(Exception, match="bilateral filter: cannot be exported"):

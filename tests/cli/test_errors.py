@@ -96,6 +96,7 @@ def test_settings_without_a_value_are_a_usage_error(invoke):
     assert code == 2 and "is not NAME=VALUE" in err
 
 
+@pytest.mark.slow
 def test_a_mismatch_exits_with_three(invoke, folder, monkeypatch):
     monkeypatch.setattr(onnx_format, "TOLERANCE", -1.0)
     refused(
@@ -179,6 +180,7 @@ def test_the_traceback_is_there_for_those_who_report(invoke, raising, monkeypatc
     assert code == 1 and "Traceback" in err and "rlossctl met an error" in err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_under_standard_output(folder):
     command = [sys.executable, "-m", "rlossctl", "inspect", "net.prototxt", *SET]

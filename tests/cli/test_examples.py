@@ -159,6 +159,7 @@ def write_data(here: Path) -> None:
     np.save(here / "probabilities.npy", np.exp(scores) / np.exp(scores).sum(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [each for each in ALL if not reason_to_leave_out(each)])
 def test_an_example_runs_as_it_stands(example, files, tmp_path, monkeypatch):
     here = tmp_path / "here"
@@ -176,6 +177,7 @@ def test_reasons_belong_to_examples():
     assert unused == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["deeplab_largeFOV", "deeplab_vgg16", "deeplab_msc_largeFOV", "resnet-101"])
 @pytest.mark.parametrize(
     "example",
@@ -188,6 +190,7 @@ def test_examples_on_the_original_files(example, net, shared, tmp_path, monkeypa
     assert "fc8_${EXP}" in result.output or "fc1_${EXP}" in result.output or "inspect train" not in example
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [["--data"], ["--data", "--root"]])
 def test_a_list_stands_in_for_the_placeholders_of_its_path(given, files, monkeypatch, tmp_path):
     """Without --root the folder is still missing, and that alone is said."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 NET = """layer { name: "d" type: "Python" top: "x" top: "t"
   python_param { module: "camera" layer: "Camera" } }
 layer { name: "conv1" type: "Convolution" bottom: "x" top: "score" convolution_param { num_output: 4
@@ -26,6 +28,7 @@ class Camera(caffe.Layer):
 """
 
 
+@pytest.mark.slow
 def test_batches_of_a_users_python_layer(run, folder):
     (folder / "net.prototxt").write_text(NET)
     (folder / "camera.py").write_text(CAMERA)
@@ -48,6 +51,7 @@ def test_batches_of_a_users_python_layer(run, folder):
     assert len(result["last"]["accuracy"]) == 3 and result["loss"] == 0
 
 
+@pytest.mark.slow
 def test_a_net_without_data_cannot_be_tested(run, folder):
     done = run("test", "net.prototxt", "w.caffemodel", "--set", "LABELS=3")
     assert done.returncode == 1 and "needs the input 'data'" in done.stderr

@@ -72,6 +72,7 @@ def test_a_name_is_a_prototxt_wherever_formats_are_told_apart():
     assert kinds.by_name("vgg16_weights") is None
 
 
+@pytest.mark.slow
 def test_commands_take_names(tmp_path):
     weights = tmp_path / "w.caffemodel"
     net = rlossctl.load_net("demo/test", **DEMO)
@@ -154,6 +155,7 @@ def test_arguments():
     assert run("net").exit_code == 2 and run("net", "demo", "--list").exit_code == 2
 
 
+@pytest.mark.slow
 def test_all_but_the_classes_has_a_default():
     """In the experiments' nets EXP has none either: it decides whether a classifier is learnt anew."""
     labels = {"NUM_LABELS", "NUM_LABELS_16"}

@@ -73,6 +73,7 @@ def configs(repository):
     return repository / "configs"
 
 
+@pytest.mark.slow
 def test_the_files_are_as_their_definitions_say(configs):
     done = subprocess.run([sys.executable, configs / "make.py", "--check"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -94,6 +95,7 @@ def test_a_few_networks_are_kept_as_text(configs):
     assert {path.relative_to(configs).as_posix() for path in configs.rglob("*.prototxt")} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", EXPERIMENTS)
 @pytest.mark.parametrize("name", NETS)
 def test_a_net_equals_its_original_layer_by_layer(shared, configs, folder, name):
@@ -174,6 +176,7 @@ def test_the_figures_are_the_nets(name):
     assert found.classes == {"camvid": 11, "imagenet/resnet18": 1000}.get(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "name"), texts(PYTORCH, NETS))
 def test_the_nets_of_other_programs_can_be_built(folder, name):
     """All three forms have the same blobs; scores come at the image's size."""

@@ -62,12 +62,14 @@ def check(path: Path, phase: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize("name", ours(solvers=False))
 def test_our_nets(name, phase):
     check(Path(name), phase)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize("name", prototxts(SHARED / "prototxt", solvers=False))
 def test_the_originals(shared, name, phase):

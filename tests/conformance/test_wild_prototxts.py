@@ -62,6 +62,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command, texts", OPENED.items())
 def test_it_opens(command: str, texts: list[str]):
     name, *options = command.split()

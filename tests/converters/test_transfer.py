@@ -185,6 +185,7 @@ def test_content_decides_without_a_suffix_and_options_override(lenet, tmp_path):
     assert (tmp_path / "d.caffemodel").read_bytes() == lenet.read_bytes()
 
 
+@pytest.mark.slow
 def test_streams(lenet, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "rlossctl", "convert", "-", "-o", "-", "--to", "safetensors"],

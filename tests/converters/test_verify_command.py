@@ -48,6 +48,7 @@ def verify(material, *arguments: object):
     return CliRunner().invoke(cli, ["verify", *map(str, arguments), *settings])
 
 
+@pytest.mark.slow
 def test_a_folded_model_agrees_in_every_blob_that_it_has(files, material):
     result = verify(material, *files[:2])
     assert result.exit_code == 0, result.output
@@ -112,6 +113,7 @@ WEIRD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WEIRD)
 def test_models_that_take_something_else_are_refused(files, material, tmp_path, kind):
     arguments, words = WEIRD[kind]
@@ -122,6 +124,7 @@ def test_models_that_take_something_else_are_refused(files, material, tmp_path, 
     assert re.search(words, str(result.exception)), str(result.exception)
 
 
+@pytest.mark.slow
 def test_files_that_are_no_models(files, material, tmp_path):
     (tmp_path / "empty.onnx").write_bytes(b"")
     (tmp_path / "folder.onnx").mkdir()
@@ -162,6 +165,7 @@ def test_another_number_of_classes_is_named(files, material, tmp_path):
     assert "'fc8_toy'" in str(result.exception) and "(1, 7, " in str(result.exception)
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_photos_is_not_comparable(files, material, tmp_path):
     out = tmp_path / "photos.onnx"
     options = OnnxOptions(preprocessing=True)

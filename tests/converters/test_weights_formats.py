@@ -141,6 +141,7 @@ def test_layers_without_weights_are_refused(material, tmp_path, suffix):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".pt"])
 def test_what_was_written_remembers_layers_without_weights(material, tmp_path, suffix):
     out = tmp_path / f"out{suffix}"

@@ -95,6 +95,7 @@ def fetch(repository: Path, tmp_path: Path, mirror: Path):
     return call
 
 
+@pytest.mark.slow
 def test_from_the_mirror_to_the_layout_of_the_prototxts(fetch, sums, tmp_path):
     done = fetch("--sums", sums, "--out", "d", "voc", "aug", "scribbles", "resnet-101")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -143,6 +144,7 @@ def test_a_file_that_waits_is_judged_by_a_checksum_that_comes_later(fetch, sums,
     assert done.returncode == 0 and waiting.with_suffix(".rejected").read_bytes() == b"another file"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs script, which gives a terminal")
 @pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1), ("", 1)])
 def test_at_a_terminal_it_is_asked(fetch, repository, mirror, tmp_path, answer, status):

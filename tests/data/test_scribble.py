@@ -139,6 +139,7 @@ def test_impossible_wishes(mask, options):
         make_scribbles(mask, **options)
 
 
+@pytest.mark.slow
 def test_real_masks(shared):
     folder = shared / "data/camvid/SegmentationClass"
     for path in sorted(folder.glob("*.png"))[::60]:

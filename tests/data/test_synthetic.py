@@ -21,6 +21,7 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_layout_and_lists(dataset):
     assert len(contents(dataset)) == 9 * 3 + 2 + 3
     for name, count in (("train", 6), ("train_full", 6), ("val", 3)):
@@ -51,6 +52,7 @@ def test_formats_and_scribbles(dataset):
     assert classes == set(range(len(SYNTHETIC_CLASSES)))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_whatever_the_number(dataset, tmp_path):
     fewer = contents(generate_dataset(tmp_path / "same", train=2, val=1, size=(65, 81), seed=2))
     whole = contents(dataset)
@@ -60,6 +62,7 @@ def test_the_same_seed_gives_the_same_files_whatever_the_number(dataset, tmp_pat
     assert all(other[name] != whole[name] for name in pictures)
 
 
+@pytest.mark.slow
 def test_outlines_are_colour_edges():
     """Colour changes more across an outline than elsewhere, which is what a DenseCRF lives on."""
     across, elsewhere = [], []
@@ -73,6 +76,7 @@ def test_outlines_are_colour_edges():
     assert np.mean(across) > 2 * np.mean(elsewhere)
 
 
+@pytest.mark.slow
 def test_a_scene_of_any_size():
     for size in ((33, 47), (360, 480)):
         photo, mask = draw_scene(np.random.default_rng(1), size)

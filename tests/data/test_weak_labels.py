@@ -112,6 +112,7 @@ def test_house_errors_leave_the_command_to_the_group(voc, tmp_path):
     assert run(voc / "list.txt", tmp_path / "out", "--coverage", "0").exit_code == 2
 
 
+@pytest.mark.slow
 def test_neither_the_room_nor_the_command_loads_torch():
     code = "import pkgutil, importlib, sys, rlossctl.cli.data, rlossctl.data\n"
     code += "assert 'numpy' not in sys.modules and 'PIL' not in sys.modules\n"

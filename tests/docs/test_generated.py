@@ -18,6 +18,7 @@ def generate(repository: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_pages_are_current(repository):
     done = generate(repository, "--check")
     assert done.returncode == 0, f"run `python docs/generate.py`: {done.stdout}{done.stderr}"

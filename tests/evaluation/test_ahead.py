@@ -63,6 +63,7 @@ def test_threads_decode_in_the_thread_that_asks():
         assert call(threading.get_ident) == threading.get_ident()
 
 
+@pytest.mark.slow
 def test_processes__give_the_same_counts(tiny_model, voc_folder, expected_matrix):
     with decoding("processes", 1) as call:
         assert call(os.getpid) != os.getpid()
@@ -95,6 +96,7 @@ def test_processes_import_nothing_of_the_working_directory(tmp_path, monkeypatch
     assert not Path("was_run").exists()
 
 
+@pytest.mark.slow
 def test_processes_end_with_the_one_that_started_them(tmp_path):
     code = "import os, signal, time\nfrom rlossctl.evaluation.running.decoders import decoding\n"
     code += "with decoding('processes', 2) as call:\n"
@@ -114,6 +116,7 @@ def test_what_a_worker_prints_is_not_taken_for_an_answer(capfd):
     assert "hello" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_predictions_of_both_kinds_are_the_same_files(tiny_model, voc_folder, tmp_path):
     broken = voc_folder / "JPEGImages" / "2007_broken.png"
     broken.write_bytes((voc_folder / "JPEGImages" / "2007_000000.png").read_bytes()[:100])

@@ -105,6 +105,7 @@ def test_counts_survive_the_way_through_an_array():
     np.testing.assert_array_equal(ClassCounts.from_array(values).to_array(), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_agrees_with_torchmetrics(seed):
     """Per class, over the set: Jaccard index, F1, precision, recall, and micro accuracy."""

@@ -79,6 +79,7 @@ def turn(file, orientation: int) -> None:
     turned.save(file, exif=exif)
 
 
+@pytest.mark.slow
 def test_rotated_photos_are_named_and_turned_if_asked(scored, voc_folder):
     _, plain = scored()
     file = voc_folder / "JPEGImages" / "2007_000001.png"

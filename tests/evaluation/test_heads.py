@@ -62,6 +62,7 @@ def converted(files, folder, out) -> ModelCard:
     return ModelCard.from_json(entry.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tail", "head"), [(SOFTMAX, "softmax"), (SIGMOID, "sigmoid")])
 def test_probabilities_are_known_by_the_nets_last_layer(make, voc_folder, tmp_path, tail, head):
     """PyTorch and ONNX: RankDice without --activation none."""
@@ -84,6 +85,7 @@ def test_probabilities_are_known_by_the_nets_last_layer(make, voc_folder, tmp_pa
             Predictor(opened.runner, protocol=Protocol(temperature=2.0))
 
 
+@pytest.mark.slow
 def test_scores_go_through_a_softmax(make, voc_folder, tmp_path):
     files, out = make(METRIC.format("score")), tmp_path / "net.onnx"
     found = converted(files, voc_folder, out)

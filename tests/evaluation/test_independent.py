@@ -56,6 +56,7 @@ def test_generated_pictures(make_model, voc_folder, tmp_path):
     agree(model, open_list(voc_folder / "pairs.txt", voc_folder), 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "listed", "classes"),
     [("camvid", "val.txt", 11), ("voc2012", "ImageSets/Segmentation/val.txt", 21)],

@@ -217,6 +217,7 @@ def test_arguments_that_do_not_go_together(predict, photos):
     assert predict("--out", "o")[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoders", ["threads", "processes"])
 def test_photos_are_predicted_upright(predict, photos, tmp_path, decoders):
     predict(photos, "--out", "plain")

@@ -31,6 +31,7 @@ def _small_pictures(monkeypatch):
     monkeypatch.setenv(MAX_PIXELS, "1000000")
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=damaged_bytes(seeds.pictures()))
 def test_pictures(file, data):

@@ -41,12 +41,14 @@ def _little_memory(monkeypatch):
     monkeypatch.setenv(MAX_MEMORY, str(16 << 20))
 
 
+@pytest.mark.slow
 @fuzz
 @given(text=damaged_nets(LAYERS))
 def test_layers(text):
     build(text, "TEST")
 
 
+@pytest.mark.slow
 @fuzz
 @given(text=damaged_nets(NETS))
 def test_nets(text):

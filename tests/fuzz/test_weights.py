@@ -34,6 +34,7 @@ def read(path: Path, kind: str) -> None:
     inspect(path, {})
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=damaged_bytes(seeds.checkpoints(zipped=True)) | damaged_zips(seeds.checkpoints(zipped=True)))
 def test_checkpoints(file, data):
@@ -41,6 +42,7 @@ def test_checkpoints(file, data):
         read(fresh(file.with_suffix(".pt"), data), "checkpoint")
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=damaged_bytes(seeds.checkpoints(zipped=False)))
 def test_old_checkpoints(file, data):
@@ -86,6 +88,7 @@ def test_onnx_models(file, data):
 MEANS = [b"".join(map(bytes, encode.blob_pieces(np.zeros((1, 3, 4, 5), "<f4"), legacy=True)))]
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=damaged_bytes(MEANS))
 def test_means(file, data):

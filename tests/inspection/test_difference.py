@@ -101,6 +101,7 @@ def test_across_formats(material, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_onnx_models(material, tmp_path):
     out = tmp_path / "m.onnx"
     rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)

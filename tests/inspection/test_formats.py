@@ -83,6 +83,7 @@ def test_a_known_program(tmp_path):
     assert "rloss program" in origin and "the net deeplabv3plus_mobilenet, NUM_LABELS 19" in origin
 
 
+@pytest.mark.slow
 def test_onnx(material, tmp_path):
     rlossctl.convert(material.test, material.weights, tmp_path / "m.onnx", placeholders=material.settings)
     found = content(tmp_path / "m.onnx")

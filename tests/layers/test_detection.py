@@ -268,6 +268,7 @@ def test_a_whole_detector_is_opencvs(ssd, tmp_path):
     np.testing.assert_allclose(in_order(found), in_order(expected), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_boxes_and_scores_are_exported_and_detections_are_not(ssd, tmp_path):
     import onnxruntime
 

@@ -79,6 +79,7 @@ def by_fractions(scores, label, smooth, activation, reduction):
     return sum(parts) / len(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.proves("DiceLoss", gradient=True)
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("reduction", ["batch", "image", "class"])

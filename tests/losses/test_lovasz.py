@@ -81,6 +81,7 @@ def by_definition(scores, label, classes, per_image):
     return sum(losses) / len(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.proves("LovaszLoss", gradient=True)
 @pytest.mark.parametrize("per_image", [False, True])
 @pytest.mark.parametrize("classes", ["present", "all"])

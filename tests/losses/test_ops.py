@@ -21,6 +21,7 @@ def sample() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return image, seg.requires_grad_(), (torch.rand(2, 1, 4, 5, generator=generator) > 0.2).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["symmetric", "exact"])
 def test_the_gradient_is_the_derivative(sample, mode) -> None:
     image, seg, mask = sample
@@ -32,12 +33,14 @@ def test_the_gradient_is_the_derivative(sample, mode) -> None:
     assert torch.autograd.gradgradcheck(loss, [seg])
 
 
+@pytest.mark.slow
 def test_the_originals_gradient_has_its_own_derivative(sample) -> None:
     """-(2/N) mask A (mask s) is linear in s, so create_graph works although A is not symmetric."""
     image, seg, mask = sample
     assert torch.autograd.gradgradcheck(lambda s: densecrf_loss(image, s, mask, 20, 40), [seg])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_operator_keeps_torchs_rules(sample, mode, dtype) -> None:
@@ -45,6 +48,7 @@ def test_operator_keeps_torchs_rules(sample, mode, dtype) -> None:
     torch.library.opcheck(densecrf_op, (image, seg.requires_grad_(), mask, 20.0, 40.0, mode, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled(sample, backend) -> None:
     image, seg, mask = (tensor.detach().float() for tensor in sample)

@@ -110,6 +110,7 @@ def by_pairs(image, prob, mask, relaxation, sigma, neighbours):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.proves("PottsLoss", gradient=True)
 @pytest.mark.parametrize("relaxation", list(RELAXATIONS))
 @pytest.mark.parametrize("shape", SHAPES)

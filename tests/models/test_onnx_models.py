@@ -28,6 +28,7 @@ ENET = ("enet_cityscapes/enet_deploy_final.prototxt", "enet_cityscapes/cityscape
 PHOTO = "enet_cityscapes/munich_000000_000019_leftImg8bit.png"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_blob_is_the_nets(shared, tmp_path, name):
     prototxt, weights = (shared / "data/models" / file for file in MODELS[name])

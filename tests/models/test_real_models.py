@@ -88,6 +88,7 @@ def test_outputs_are_the_recorded_ones(models, shared, model):
 
 
 # The file shows that it is SegNet's or ENet's; on the types of this net the two agree.
+@pytest.mark.slow
 @pytest.mark.parametrize(("dialect", "taken"), [("auto", "segnet"), ("enet", "enet")])
 def test_enet_gives_the_recorded_scores(models, shared, dialect, taken):
     assert check_outputs(models, shared / "golden/models", ENET_FINAL, dialect, step=8) == taken
@@ -141,6 +142,7 @@ def check_munich(models: Path, golden: Path, recording: str, prototxt: Path, wei
     return labels
 
 
+@pytest.mark.slow
 def test_enet_paints_the_picture_that_its_authors_published(models, shared):
     golden = shared / "golden/models/enet"
     labels = check_munich(
@@ -165,6 +167,7 @@ def without_python(text: str) -> tuple[str, int]:
     )
 
 
+@pytest.mark.slow
 def test_enet_before_merging_learns_its_statistics(models, shared, tmp_path):
     text, replaced = without_python((models / f"{ENET}enet_deploy.prototxt").read_text())
     assert replaced == 27

@@ -195,6 +195,7 @@ def test_braces_of_defaults_are_not_a_layers():
     assert top_level_fields('max_iter: ${MAX_ITER:-10}\ntype: "Adam"') == ["max_iter", "type"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quote", ['"', "'"])
 def test_a_string_of_megabytes_takes_a_few_times_its_length(tmp_path, quote):
     length = 1_000_000
@@ -209,6 +210,7 @@ def test_a_string_of_megabytes_takes_a_few_times_its_length(tmp_path, quote):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -227,6 +229,7 @@ def test_a_word_or_number_of_megabytes_is_refused_quickly_and_briefly(tmp_path, 
     assert time.process_time() - before < 10 and len(str(caught.value)) < 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["layer {" * 100_000, "[" * 100_000, "net_param { " * 20_000, "layer <" * 20_000]
 )

@@ -150,6 +150,7 @@ def test_a_start_that_fails_does_not_take_the_folder(folder: Path) -> None:
     assert train(out="a").iter == 10
 
 
+@pytest.mark.slow
 def test_two_trainings_in_one_folder(folder: Path) -> None:
     Path("a").mkdir()
     script = (

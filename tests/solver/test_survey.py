@@ -70,6 +70,7 @@ def test_masks_of_0_and_255(folder: Path) -> None:
     assert warning.endswith("(7 of 7 label images looked at)")
 
 
+@pytest.mark.slow
 def test_a_class_that_no_label_has(folder: Path) -> None:
     relabel(folder, [0, 1, 255])
     assert warnings() == [
