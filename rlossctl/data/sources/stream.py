@@ -107,7 +107,7 @@ class Source:
         return str(getattr(self, "source", self.name))
 
     def named_files(self) -> list[Sample]:
-        """The lines of the list that name files; `label` is None where it is no file."""
+        """The lines of the list that name files; `label` is None unless it names a file."""
         return []
 
     def read(self, number: int) -> Item:
