@@ -3,10 +3,10 @@
     python benchmarks/devices.py --device cuda --images 12 --json figures.json
 
 Trains the demo's net on generated images (configs/demo, on the device), then evaluates it on both devices
-with the command line, as a user would. Prints mIoU and pixel accuracy for each, their differences, and the
-share of pixels whose class differs (a lower bound, from the confusion matrices). Scores differ in their last
-bits, and PyTorch may use TF32 on a GPU, so the class may differ at pixels where two are nearly equally
-probable.
+with the command line, as a user would: by PyTorch, and as ONNX by ONNX Runtime in float32 and float16. Prints
+mIoU and pixel accuracy for each, their differences, and the share of pixels whose class differs (a lower
+bound, from the confusion matrices). Scores differ in their last bits, and both runtimes may use TF32 on a
+GPU, so the class may differ at pixels where two are nearly equally probable.
 """
 
 from __future__ import annotations
@@ -20,11 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 
 from rlossctl.data.scenes.dataset import SYNTHETIC_CLASSES, generate_dataset
 from rlossctl.resources import configs_dir
 
 SIDE = 129
+CUDA = "CUDAExecutionProvider"
+# What runs the model, and the options of `convert` for it; None: the prototxt itself.
+RUNTIMES: dict[str, tuple[str, ...] | None] = {
+    "PyTorch": None,
+    "ONNX": (),
+    "ONNX fp16": ("--precision", "fp16"),
+}
 
 
 def main() -> None:
@@ -62,14 +70,38 @@ def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         ),
         *settings,
     )
-    (weights,) = (folder / "run").glob("*.caffemodel")
-    results = {}
-    for device in ("cpu", arguments.device):
-        file = folder / f"{device.replace(':', '_')}.json"
-        model = (configs / "test.prototxt", weights)
-        rlossctl("eval", *model, "--device", device, "--json", file, *settings)
-        results[device] = json.loads(file.read_text())
-    return differences(results["cpu"], results[arguments.device], arguments.device)
+    (weights,) = (folder / "run").glob(f"*_iter_{arguments.updates}.caffemodel")
+    net = (configs / "test.prototxt", weights)
+    figures: dict[str, Any] = {}
+    for name, options in RUNTIMES.items():
+        model: tuple[Path, ...] = net
+        given = settings
+        if options is not None:
+            model, given = (folder / f"{name.replace(' ', '_')}.onnx",), []
+            rlossctl("convert", *net, "--out", *model, *options, *settings)
+        if options is None or CUDA in onnxruntime.get_available_providers() or arguments.device == "cpu":
+            figures |= {
+                f"{name}: {key}": value for key, value in both(folder, model, given, arguments.device).items()
+            }
+        else:
+            figures[f"{name}: left out"] = f"this onnxruntime has no {CUDA}"
+    return figures
+
+
+def both(folder: Path, model: tuple[Path, ...], settings: list[str], device: str) -> dict[str, Any]:
+    """Evaluates a model on the CPU and on the device; `settings` give the list to a prototxt's data layer."""
+    results = []
+    for place in ("cpu", device):
+        file = folder / "scores.json"
+        listed = settings or [
+            "--data",
+            str(folder / "data" / "list" / "val.txt"),
+            "--root",
+            str(folder / "data"),
+        ]
+        rlossctl("eval", *model, "--device", place, "--json", file, *listed)
+        results.append(json.loads(file.read_text()))
+    return differences(*results, device)
 
 
 def differences(cpu: dict[str, Any], other: dict[str, Any], device: str) -> dict[str, Any]:

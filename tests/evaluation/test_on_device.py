@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -23,7 +24,10 @@ from rlossctl.evaluation.scoring.state import State
 from rlossctl.evaluation.scoring.tally import Tally
 
 CPU = torch.device("cpu")
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+NO_GPU = pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers() or not torch.cuda.is_available(),
+    reason="needs a CUDA device and onnxruntime-gpu",
+)
 DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
 
 
