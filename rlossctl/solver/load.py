@@ -49,8 +49,8 @@ def load_solver(
         net: a net prototxt in place of the one that the solver names.
         device: "cpu", "cuda", "cuda:1"; by default (or "auto") what solver_mode and device_id say, and the
             CPU where there is no GPU.
-        seed: in place of random_seed; without either the system gives one, found in `solver.seed`. Starts
-            torch's global generator and the data layers.
+        seed: in place of random_seed; without either the system gives one, found in
+            `solver.progress.seed`. Starts torch's global generator and the data layers.
         source, root: list file and root folder for the training net's data layers, in place of the net's own.
         workers: threads that decode images ahead.
         weights: caffemodels to start from, in place of the solver's own `weights`.

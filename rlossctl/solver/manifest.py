@@ -131,10 +131,10 @@ def manifest_of(solver: Solver, file: SolverFile, weights: Sequence[str | Path])
     settings = replace(settings_of(solver), weights=_digests(weights))
     prototxts = [str(file.path), *(net.file.path for net in _nets(solver))]
     return Manifest(
-        run=solver.run,
+        run=solver.progress.run,
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=shlex.join(sys.argv),
-        prefix=Path(solver.prefix).name,
+        prefix=Path(solver.saving.prefix).name,
         settings=settings,
         prototxts=_text_digests(prototxts),
         versions={
@@ -150,7 +150,7 @@ def settings_of(solver: Solver) -> Settings:
     names = ["training", *(f"test (#{index})" for index in range(len(solver.test_nets)))]
     texts = [to_text(net.param) for net in _nets(solver)]
     nets = {name: sha256(text.encode()).hexdigest() for name, text in zip(names, texts, strict=True)}
-    return Settings(to_text(solver.param), nets, _digests(_lists(solver)), {}, solver.seed)
+    return Settings(to_text(solver.param), nets, _digests(_lists(solver)), {}, solver.progress.seed)
 
 
 def _nets(solver: Solver) -> list[Net]:

@@ -185,7 +185,7 @@ def _built(
 def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: Outputs) -> Iterator[None]:
     """The run stands in the folder's manifest, unless it ends without an iteration."""
     known = manifest.read(outputs.manifest)
-    if known is not None and known.run == solver.run:
+    if known is not None and known.run == solver.progress.run:
         yield
         return
     if known is not None:
@@ -204,15 +204,17 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
 def _announce(solver: Solver, log: Log) -> None:
     place = solver.net.device
     choice = backend(place)
-    log.info(f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.seed}")
-    log.info(f"Run: {solver.run}")
+    log.info(
+        f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.progress.seed}"
+    )
+    log.info(f"Run: {solver.progress.run}")
     log.record(
         "start",
-        run=solver.run,
+        run=solver.progress.run,
         net=solver.net.name,
         device=str(place),
         filter_backend=choice.name,
-        seed=solver.seed,
+        seed=solver.progress.seed,
         dialect=solver.net.dialect,
         max_iter=solver.param.max_iter,
         parameters=sum(entry.tensor.numel() for entry in solver.net.learnable),
