@@ -16,6 +16,8 @@ from rlossctl.net.registry import register
 class Split(Layer):
     """The bottom under several names; the gradients add up (split_layer.cpp). Caffe inserts these itself."""
 
+    low_precision = True
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return (x,) * self.setup.tops
 
@@ -26,6 +28,8 @@ class Slice(Layer):
 
     slice_dim is the old name of axis. The points ascend, one fewer than tops.
     """
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -65,6 +69,8 @@ class Crop(Layer):
     CROP), and with by_coordinates, a field of ours.
     """
 
+    low_precision = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, (shape, reference) = setup.message.crop_param, setup.bottoms
@@ -103,6 +109,8 @@ class Crop(Layer):
 @register("Flatten")
 class Flatten(Layer):
     """Joins the axes `axis` (default 1) to `end_axis` (default -1) into one (flatten_layer.cpp)."""
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -20,6 +20,7 @@ from torch import Tensor
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
 from rlossctl.solver.monitor import SmoothedLoss, Window
+from rlossctl.solver.precision import ScaleState
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -57,6 +58,7 @@ class Content(TypedDict):
     run: NotRequired[str]
     number: NotRequired[int]
     files: NotRequired[Digests]
+    loss_scale: NotRequired[ScaleState]
     check: NotRequired[str]
 
 
@@ -97,8 +99,8 @@ def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss) -> N
         torch.cuda.set_rng_state(before.cuda_rng, nets[0].device)
 
 
-def content(at: Position, tag: Tag, files: Digests) -> bytes:
-    """The file's content."""
+def content(at: Position, tag: Tag, files: Digests, scale: ScaleState | None = None) -> bytes:
+    """The file's content; `scale` is that of a float16 run."""
     entries: Content = {
         "format": FORMAT,
         "iter": tag.iter,
@@ -111,6 +113,8 @@ def content(at: Position, tag: Tag, files: Digests) -> bytes:
         "number": tag.number,
         "files": files,
     }
+    if scale is not None:
+        entries["loss_scale"] = scale
     return json.dumps({**entries, "check": _check(entries)}).encode()
 
 
