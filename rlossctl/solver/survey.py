@@ -14,7 +14,7 @@ from rlossctl.data.lists import Sample
 from rlossctl.data.sources.stream import Source
 from rlossctl.errors import DataError, PrototxtError
 from rlossctl.net import Net
-from rlossctl.net.walk import LayerNode
+from rlossctl.net.unread import unread_fields
 from rlossctl.solver.data_errors import advised
 from rlossctl.solver.files import SolverFile
 from rlossctl.solver.solver import Solver
@@ -103,8 +103,7 @@ def _warnings(solver: Solver) -> Iterator[str]:
     net = solver.net
     if not any(entry.lr_mult for entry in net.learnable):
         yield f"{net.file.path}: no layer learns: the net has no weights, or every lr_mult is 0"
-    for layer in net.layers:
-        yield from _unread_weights(layer)
+    yield from unread_fields(net.layers)
     classes = _classes(net)
     for source in _list_sources(net):
         yield from _suspicious_labels(source, classes)
@@ -117,15 +116,6 @@ def _warnings(solver: Solver) -> Iterator[str]:
                     f"batch to batch: what a test prints of {layer.tops[0]} are Caffe's means of running "
                     "figures, not the scores of the list; rlossctl eval gives those"
                 )
-
-
-def _unread_weights(layer: LayerNode) -> Iterator[str]:
-    param = layer.message.loss_param
-    if param.class_weighting and not param.weight_by_label_freqs:
-        yield (
-            f"{layer.node.where}: layer {layer.name!r} ({layer.type}): class_weighting does not count "
-            "without weight_by_label_freqs: true in loss_param, as in Caffe"
-        )
 
 
 def _classes(net: Net) -> Classes | None:
