@@ -16,3 +16,8 @@ def unread_fields(layers: Iterable[LayerNode]) -> Iterator[str]:
                 f"{layer.node.where}: layer {layer.name!r} ({layer.type}): class_weighting does not count "
                 "without weight_by_label_freqs: true in loss_param, as in Caffe"
             )
+        if param.balanced and layer.type != "SigmoidCrossEntropyLoss":
+            yield (
+                f"{layer.node.where}: layer {layer.name!r} ({layer.type}): balanced does not count in its "
+                "loss_param, only in that of SigmoidCrossEntropyLoss"
+            )

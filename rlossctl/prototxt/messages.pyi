@@ -337,6 +337,8 @@ class LossParameter(Message):
     normalization: LossParameter.NormalizationMode
     class_weighting: _Values[float]
     weight_by_label_freqs: bool
+    balanced: bool
+    negative_weight: float
 
 class AccuracyParameter(Message):
     top_k: int
@@ -626,7 +628,9 @@ class ImageDataParameter(Message):
     label_divide_factor: int
     ignore_label: int
     label_type: ImageDataParameter.LabelType
+    normalize: bool
     upright: bool
+    weak_edges: bool
 
 class InfogainLossParameter(Message):
     source: str

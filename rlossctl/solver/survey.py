@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
-from rlossctl.data.images import image_orientation, read_label
+from rlossctl.data.images import image_orientation
 from rlossctl.data.label_ids import LabelIds
 from rlossctl.data.lists import Sample
 from rlossctl.data.sources.stream import Source
@@ -131,10 +131,11 @@ def _classes(net: Net) -> Classes | None:
 
 def _suspicious_labels(source: Source, classes: Classes | None) -> Iterator[str]:
     lines = [sample for sample in source.named_files() if sample.label is not None]
-    ids, looked_at = _survey(lines, classes.ignore if classes else IGNORED)
+    ids, looked_at = _survey(source, lines, classes.ignore if classes else IGNORED)
     if not looked_at:
         return
     seen = f"{looked_at} of {counted(len(lines), 'label image')} looked at"
+    seen += f"; {source.label_rule}" if source.label_rule else ""
     for suspicion in ids.one_class():
         yield f"{source.list_name}: {suspicion.found} ({seen})"
         return
@@ -145,12 +146,12 @@ def _suspicious_labels(source: Source, classes: Classes | None) -> Iterator[str]
         yield f"{source.list_name}: {count} of the net in no label: {few} ({seen})"
 
 
-def _survey(lines: Sequence[Sample], ignore: int) -> tuple[LabelIds, int]:
+def _survey(source: Source, lines: Sequence[Sample], ignore: int) -> tuple[LabelIds, int]:
     """The ids in some of the labels; what cannot be read is told when it is drawn."""
     ids, looked_at = LabelIds(ignore), 0
     for sample in _spread(lines):
         try:
-            ids.add(read_label(sample.label or ""))
+            ids.add(source.label_ids(sample))
         except DataError:
             continue
         looked_at += 1
