@@ -155,6 +155,7 @@ class LayerParameter(Message):
     center_loss_param: CenterLossParameter
     unpooling_param: UnpoolingParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
+    resize_param: ResizeLayerParameter
     forward_type: DataType
     backward_type: DataType
     forward_math: DataType
@@ -337,6 +338,8 @@ class LossParameter(Message):
     normalization: LossParameter.NormalizationMode
     class_weighting: _Values[float]
     weight_by_label_freqs: bool
+    balanced: bool
+    negative_weight: float
 
 class AccuracyParameter(Message):
     top_k: int
@@ -626,7 +629,9 @@ class ImageDataParameter(Message):
     label_divide_factor: int
     ignore_label: int
     label_type: ImageDataParameter.LabelType
+    normalize: bool
     upright: bool
+    weak_edges: bool
 
 class InfogainLossParameter(Message):
     source: str
@@ -1333,6 +1338,35 @@ class CenterLossParameter(Message):
     num_output: int
     center_filler: FillerParameter
     axis: int
+
+class ResizeLayerParameter(Message):
+    class Type(_Enum):
+        BILINEAR: ResizeLayerParameter.Type
+        NEAREST: ResizeLayerParameter.Type
+
+    BILINEAR: Type
+    NEAREST: Type
+    class FunctionType(_Enum):
+        SIZE_GIVEN: ResizeLayerParameter.FunctionType
+        BLOB_ALIGN: ResizeLayerParameter.FunctionType
+        FACTOR_GIVEN: ResizeLayerParameter.FunctionType
+
+    SIZE_GIVEN: FunctionType
+    BLOB_ALIGN: FunctionType
+    FACTOR_GIVEN: FunctionType
+    is_pyramid_test: bool
+    height: int
+    width: int
+    out_height_scale: float
+    out_width_scale: float
+    type: ResizeLayerParameter.Type
+    resize_ratio: float
+    function_type: ResizeLayerParameter.FunctionType
+    intepolation_type: ResizeLayerParameter.Type
+    output_size: int
+    resize_factor: float
+    top_height: int
+    top_width: int
 
 class UnpoolingParameter(Message):
     class UnpoolMethod(_Enum):

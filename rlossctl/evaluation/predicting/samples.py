@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rlossctl.data.images import Photo, read_label, read_photo
+from rlossctl.data.images import Photo, read_edges, read_label, read_photo
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
 from rlossctl.evaluation.predicting.predictor import Predictor
@@ -24,15 +24,17 @@ class Listed:
         samples: its lines; each needs a label image.
         name: its name in errors.
         upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
+        maps: labels are grey levels, from 128 on class 1, instead of class ids.
     """
 
     samples: Sequence[Sample]
     name: str = "list"
     upright: bool = False
+    maps: bool = False
 
     def read(self, index: int, call: Call) -> Pair:
         """Photo and label of a line; see `read_pair`. `call` decodes; see `decoders.decoding`."""
-        pair: Pair = call(read_pair, self.samples[index], self.name, self.upright)
+        pair: Pair = call(read_pair, self.samples[index], self.name, self.upright, self.maps)
         return pair
 
 
@@ -79,11 +81,12 @@ def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Ca
     return Loaded(index, listed.samples[index], *shown, views, photo.rotated)
 
 
-def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
+def read_pair(sample: Sample, list_name: str, upright: bool = False, maps: bool = False) -> Pair:
     """Photo and label of one line of a list.
 
     Args:
         upright: as for `read_image`.
+        maps: as for `Listed`.
 
     Raises:
         DataError: the line has no label, a file cannot be read, or the two differ in size.
@@ -98,7 +101,7 @@ def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
             advice="add the label image's name",
         )
     photo = read_photo(sample.image, upright=upright, listed=listed)
-    truth = read_label(sample.label, listed=listed)
+    truth = read_edges(sample.label, listed=listed) if maps else read_label(sample.label, listed=listed)
     if truth.shape != photo.pixels.shape[:2]:
         turn = "its EXIF rotation is not applied: try --upright" if photo.rotated else "photos may be rotated"
         raise DataError(
