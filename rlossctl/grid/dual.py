@@ -79,7 +79,7 @@ class _Family:
     pairwise: Tensor
 
     def marginals(self, share: Tensor, temperature: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Max-marginals [N, C, h, w] of unary scores [N, C, h, w], and the sum of smax over the chains [N]."""
+        """Max-marginals of unary scores, both [N, C, h, w], and the sum of smax over the chains [N]."""
         order = (0, 2, 1, 3) if self.down else (0, 3, 1, 2)  # and back
         found = chain_marginals(share.permute(order), self.pairwise, temperature, self.stride)
         first = found[:, : self.stride]  # the first pixel of every chain
