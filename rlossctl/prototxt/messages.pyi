@@ -169,6 +169,7 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    dual_decomposition_crf_param: DualDecompositionCRFParameter
 
 class ParamSpec(Message):
     class DimCheckMode(_Enum):
@@ -1562,3 +1563,13 @@ class NormalizedCutLossParameter(Message):
     bi_rgb_std: float
     eps: float
     mode: NormalizedCutLossParameter.Mode
+
+class DualDecompositionCRFParameter(Message):
+    iterations: int
+    temperature: float
+    stride: _Values[int]
+    step: float
+    learn_temperature: bool
+    tolerance: float
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
