@@ -170,6 +170,7 @@ class LayerParameter(Message):
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
     dual_decomposition_crf_param: DualDecompositionCRFParameter
+    segmentation_scores_param: SegmentationScoresParameter
 
 class ParamSpec(Message):
     class DimCheckMode(_Enum):
@@ -252,6 +253,10 @@ class SolverParameter(Message):
     type: str
     layer_wise_reduce: bool
     weights: _Values[str]
+    test_whole_list: bool
+    monitor: str
+    patience: int
+    snapshot_best: bool
     eval_type: str
     ap_version: str
     show_per_class_result: bool
@@ -848,6 +853,37 @@ class ScaleParameter(Message):
     filler: FillerParameter
     bias_term: bool
     bias_filler: FillerParameter
+
+class SegmentationScoresParameter(Message):
+    class Scope(_Enum):
+        DATASET: SegmentationScoresParameter.Scope
+        IMAGE: SegmentationScoresParameter.Scope
+
+    DATASET: Scope
+    IMAGE: Scope
+    class Rule(_Enum):
+        ARGMAX: SegmentationScoresParameter.Rule
+        THRESHOLD: SegmentationScoresParameter.Rule
+        RANKDICE: SegmentationScoresParameter.Rule
+        RANKIOU: SegmentationScoresParameter.Rule
+
+    ARGMAX: Rule
+    THRESHOLD: Rule
+    RANKDICE: Rule
+    RANKIOU: Rule
+    class Absent(_Enum):
+        SKIP: SegmentationScoresParameter.Absent
+        ZERO: SegmentationScoresParameter.Absent
+        ONE: SegmentationScoresParameter.Absent
+
+    SKIP: Absent
+    ZERO: Absent
+    ONE: Absent
+    ignore_label: _Values[int]
+    class_of_interest: _Values[int]
+    scope: SegmentationScoresParameter.Scope
+    rule: SegmentationScoresParameter.Rule
+    absent: SegmentationScoresParameter.Absent
 
 class SegAccuracyParameter(Message):
     class AccuracyMetric(_Enum):
