@@ -15,6 +15,7 @@ from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting
 from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
+from rlossctl.postponed import Doubt, postponing
 from rlossctl.prototxt.messages import NetParameter
 from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import Weights, load_weights
@@ -29,12 +30,14 @@ class Result:
         outputs: the blobs that no layer reads, in Caffe's alphabetical order.
         loss: the objective, sum of loss_weight * sum(top) over all tops; a scalar tensor.
         losses: blob -> (sum of the top, loss weight) for every weighted top, automatic ones included.
+        files: the label files of the batch that was drawn, where they are known.
     """
 
     blobs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     loss: Tensor
     losses: dict[str, tuple[Tensor, float]] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
 
 class Net(nn.Module):
@@ -125,6 +128,7 @@ class Net(nn.Module):
         keep: bool = False,
         until: Iterable[str] = (),
         watch: Watch | None = None,
+        doubts: list[Doubt] | None = None,
     ) -> Result:
         """One pass.
 
@@ -133,6 +137,7 @@ class Net(nn.Module):
             keep: keep every blob instead of dropping each after its last reader.
             until: run only the layers that these blobs need, and keep them.
             watch: sees every layer's bottoms and tops.
+            doubts: takes the checks of values that would wait for a GPU; by default they are made at once.
 
         Raises:
             NetError: an input is missing or unknown.
@@ -147,17 +152,18 @@ class Net(nn.Module):
         drawn: list[str] = []
         try:
             feed = partial(self._feed, blobs, drawn)
-            for step in walk(layers, blobs, last, kept=kept, feed=feed, watch=watch):
-                node = step.layer.node
-                for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
-                    if weight:
-                        losses[top] = (value.sum(), weight)
+            with postponing(doubts):
+                for step in walk(layers, blobs, last, kept=kept, feed=feed, watch=watch):
+                    node = step.layer.node
+                    for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
+                        if weight:
+                            losses[top] = (value.sum(), weight)
         except NetError as error:
             error.name_files(drawn)
             raise
         outputs = {name: blobs[name] for name in self.outputs if name in blobs}
         loss = sum((value * weight for value, weight in losses.values()), torch.zeros((), device=self.device))
-        return Result(blobs, outputs, loss, losses)
+        return Result(blobs, outputs, loss, losses, drawn)
 
     def layers_for(self, blobs: Iterable[str]) -> set[int]:
         """Numbers of the layers that the final values of `blobs` depend on."""

@@ -3,25 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rlossctl.errors import NetError
 from rlossctl.net import Net
 from rlossctl.net.graph import AUTOMATIC
+from rlossctl.net.net import Result
+from rlossctl.postponed import Doubt, Numbers
 from rlossctl.solver import monitor
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.figures import Term
 from rlossctl.solver.term_gradients import Pulls
 
 
-class Pass(NamedTuple):
-    """One pass: weighted tops with their weights, output blobs, norms of the terms' gradients."""
+@dataclass(frozen=True)
+class Pass:
+    """One pass.
 
-    losses: dict[str, tuple[Tensor, float]]
+    Attributes:
+        outputs: output blobs.
+        pulls: norms of the terms' gradients.
+        weights: the loss weights of the terms.
+        numbers: the terms, then the doubts' answers.
+        doubts: checks whose answers were not read in the pass.
+        files: the label files of its batch, where they are known.
+    """
+
     outputs: dict[str, Tensor]
     pulls: dict[str, float]
+    weights: dict[str, float]
+    numbers: Numbers | None
+    doubts: list[Doubt]
+    files: list[str]
+
+    def terms(self) -> dict[str, Term]:
+        """The terms of the loss; on a GPU it waits for the forward pass, but not for what follows.
+
+        Raises:
+            NetError: a check has failed that was postponed.
+        """
+        values = [] if self.numbers is None else self.numbers.read()
+        for doubt, wrong in zip(self.doubts, values[len(self.weights) :], strict=True):
+            if wrong:
+                self._refuse(doubt)
+        return {
+            name: Term(value, weight)
+            for value, (name, weight) in zip(values, self.weights.items(), strict=False)
+        }
+
+    def _refuse(self, doubt: Doubt) -> None:
+        try:
+            doubt.refuse()
+        except NetError as error:
+            error.name_files(self.files)
+            raise
 
 
 class Passes:
@@ -51,18 +89,18 @@ class Passes:
             display: whether its figures are shown: then the terms' gradients are measured, too.
         """
         debug = self._debug if display else None
+        doubts: list[Doubt] = []
         with self._pulls.watching(display):
-            result = self._net.run(fed, watch=debug)
+            result = self._net.run(fed, watch=debug, doubts=doubts)
+        numbers = asked(result, doubts)
         pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
         if result.loss.requires_grad:
             result.loss.backward()
         if debug is not None:
             debug.after_backward(self._net)
         outputs = {name: blob.detach() for name, blob in result.outputs.items()}
-        losses = {
-            self._terms[top]: (value.detach(), weight) for top, (value, weight) in result.losses.items()
-        }
-        return Pass(losses, outputs, pulls)
+        weights = {self._terms[top]: weight for top, (_, weight) in result.losses.items()}
+        return Pass(outputs, pulls, weights, numbers, doubts, result.files)
 
     def loss(self) -> float:
         """The loss of one pass forward, without a trace in gradients."""
@@ -72,17 +110,14 @@ class Passes:
 
 def mean_terms(passes: Sequence[Pass]) -> dict[str, Term]:
     """The terms of the loss, averaged over the passes of one update."""
-    return monitor.means([_values(one.losses) for one in passes])
+    return monitor.means([one.terms() for one in passes])
 
 
-def _values(losses: Mapping[str, tuple[Tensor, float]]) -> dict[str, Term]:
-    """The terms of a pass as numbers, fetched from the device in one go."""
-    if not losses:
-        return {}
-    values = torch.stack([value for value, _ in losses.values()]).tolist()
-    return {
-        name: Term(value, weight) for value, (name, (_, weight)) in zip(values, losses.items(), strict=True)
-    }
+def asked(result: Result, doubts: Sequence[Doubt]) -> Numbers | None:
+    """The terms and the doubts' answers, asked for in one copy, before the backward pass is begun."""
+    values = [value.detach() for value, _ in result.losses.values()]
+    values += [doubt.wrong.to(torch.float32) for doubt in doubts]
+    return Numbers(torch.stack(values)) if values else None
 
 
 def _term_names(net: Net) -> dict[str, str]:
