@@ -116,7 +116,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "dry": run.dry,
         "steps": [],
     }
-    for name, limit, action in STEPS:
+    for name, limit, action in chosen_steps(arguments.only):
         step = Step(name, min(patience * limit, max(0.0, run.deadline - time.monotonic())))
         report["steps"].append(step)
         write(run.out, report)  # if the run is killed, the report shows the step
@@ -125,6 +125,13 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"{step.name:<10} {step.state:<9} {step.seconds:6.1f} s  {step.why}", flush=True)
     print(f"written: {run.out / 'gpu.json'} and {run.out / 'gpu.md'}")
     return int(any(step.state in ("failed", "timed out") for step in report["steps"]))
+
+
+def chosen_steps(names: Sequence[str] | None) -> Iterator[tuple[str, float, Callable[[Run, Step], None]]]:
+    """The steps of these names, all for None; the machine is always described."""
+    for name, limit, action in STEPS:
+        if names is None or name in (*names, "machine"):
+            yield name, limit, action
 
 
 def perform(run: Run, step: Step, action: Callable[[Run, Step], None]) -> None:
@@ -426,6 +433,13 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry", action="store_true", help="run what works without a GPU, at small sizes")
     parser.add_argument(
         "--wheels", type=Path, metavar="DIR", help="folder with wheels of packages that are not installed"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="STEP",
+        choices=[name for name, *_ in STEPS],
+        help="these steps alone: %(choices)s",
     )
     parser.add_argument("--commit", help="the commit to record, for a copy without its history")
     return parser.parse_args(words)

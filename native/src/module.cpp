@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "chain.hpp"
 #include "filter.hpp"
 
 namespace py = pybind11;
@@ -15,6 +16,7 @@ namespace py = pybind11;
 namespace {
 
 using Address = std::uintptr_t;
+using rlossctl::ChainSizes;
 using rlossctl::Order;
 using rlossctl::Sigmas;
 using rlossctl::Sizes;
@@ -89,6 +91,38 @@ void exact_filter(Address values, Address image, Address filtered, std::int64_t 
                            cutoff, std::max(threads, 1));
 }
 
+ChainSizes checked(std::int64_t images, std::int64_t length, std::int64_t labels, std::int64_t width,
+                   std::int64_t stride, double temperature) {
+    const std::int64_t most = std::int64_t{1} << 20;
+    for (const std::int64_t size : {images, length, labels, width}) require(size > 0 && size <= most, "a size is out of range");
+    require(stride > 0, "stride must be positive");
+    require(temperature >= 0 && std::isfinite(temperature), "temperature must be finite and 0 or more");
+    return {images, length, labels, width, stride};
+}
+
+void chain_marginals(Address unary, Address pairwise, double temperature, std::int64_t images, std::int64_t length,
+                     std::int64_t labels, std::int64_t width, std::int64_t stride, Address marginals, Address forwards,
+                     Address backwards, int threads) {
+    const ChainSizes sizes = checked(images, length, labels, width, stride, temperature);
+    py::gil_scoped_release unlocked;
+    rlossctl::chain_marginals(at<const float>(unary), at<const float>(pairwise), static_cast<float>(temperature), sizes,
+                              at<float>(marginals), at<float>(forwards), at<float>(backwards), std::max(threads, 1));
+}
+
+double chain_gradients(Address slope, Address unary, Address pairwise, Address forwards, Address backwards,
+                       double temperature, std::int64_t images, std::int64_t length, std::int64_t labels,
+                       std::int64_t width, std::int64_t stride, Address unary_slope, Address pairwise_slope,
+                       int threads) {
+    const ChainSizes sizes = checked(images, length, labels, width, stride, temperature);
+    double temperature_slope = 0;
+    py::gil_scoped_release unlocked;
+    rlossctl::chain_gradients(at<const float>(slope), at<const float>(unary), at<const float>(pairwise),
+                              at<const float>(forwards), at<const float>(backwards), static_cast<float>(temperature),
+                              sizes, at<float>(unary_slope), at<float>(pairwise_slope), &temperature_slope,
+                              std::max(threads, 1));
+    return temperature_slope;
+}
+
 } // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -109,6 +143,8 @@ PYBIND11_MODULE(_native, module) {
     module.def("exact_filter", &exact_filter, values, image, filtered, images, channels, colours, height, width,
                sigma_xy, sigma_rgb, py::arg("cutoff"), threads,
                "filtered = the exact Gaussian sum of values; kernels below cutoff may be left out.");
+    module.def("chain_marginals", &chain_marginals, "See src/chain.hpp.");
+    module.def("chain_gradients", &chain_gradients, "See src/chain.hpp; returns the slope of the temperature.");
     module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
 
     py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")

@@ -52,6 +52,16 @@ iteration.
     "Data",
     click.option("--data", metavar="LIST", help="Training list, instead of the data layer's source."),
     click.option("--root", metavar="DIR", help="Folder of the list's names, instead of root_folder."),
+    click.option("--val", metavar="LIST", help="Validation list, instead of the test net's source."),
+    click.option(
+        "--val-root", metavar="DIR", help="Folder of its names, instead of the test net's root_folder."
+    ),
+    click.option(
+        "--test-interval",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Test every N iterations, instead of the solver's; 0: never.",
+    ),
     click.option(
         "--workers", type=click.IntRange(min=0), help="Threads that decode images.  [default: up to 4]"
     ),
@@ -108,6 +118,9 @@ def command(
     max_iter: int | None,
     data: str | None,
     root: str | None,
+    val: str | None,
+    val_root: str | None,
+    test_interval: int | None,
     overwrite: bool,
     snapshot: int | None,
     keep: int | None,
@@ -136,6 +149,8 @@ def command(
         workers=workers,
         seed=seed,
         max_iter=max_iter,
+        test_data=DataOverrides(val, val_root),
+        test_interval=test_interval,
         snapshot=snapshot,
         keep=keep,
         overwrite=overwrite,

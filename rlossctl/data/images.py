@@ -20,6 +20,7 @@ from rlossctl.files import require_regular
 # The most pixels that a decoded picture may have: pillow's own limit, or the value of RLOSSCTL_MAX_PIXELS.
 LARGEST_PICTURE = 2 * 89_478_485
 MAX_PIXELS = "RLOSSCTL_MAX_PIXELS"
+EDGE = 128  # the least grey level of a label map that is class 1
 _ORIENTATION = 0x0112  # its EXIF tag
 # What makes a photo [H, W, C] of each orientation upright.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -171,6 +172,25 @@ def read_label(path: str | os.PathLike[str], *, listed: str | None = None) -> np
     place = _place(path, listed)
     with _opened(path, place) as image:
         return _ids(image, place)
+
+
+def read_map(path: str | os.PathLike[str], *, listed: str | None = None) -> np.ndarray:
+    """A map of edges or objects as uint8 [H, W] of grey levels, as cv::imread's grey flag gives it.
+
+    Raises:
+        DataError: as for `read_image`.
+    """
+    return read_image(path, color=False, listed=listed)[:, :, 0]
+
+
+def read_edges(path: str | os.PathLike[str], *, listed: str | None = None) -> np.ndarray:
+    """A map of edges or objects as class ids, uint8 [H, W]; raises as `read_map` does."""
+    return edge_ids(read_map(path, listed=listed))
+
+
+def edge_ids(level: np.ndarray) -> np.ndarray:
+    """A map's grey levels as class ids: 1 from 128 on, else 0, the nearest integer to level / 255."""
+    return (level >= EDGE).astype(np.uint8)
 
 
 def decode_label(data: bytes, where: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
+from rlossctl.prototxt.coordinates import AUTO_CROP
 
 
 @register("Split", tops=(1, None))
@@ -74,7 +75,7 @@ class Crop(Layer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, (shape, reference) = setup.message.crop_param, setup.bottoms
-        if param.by_coordinates:
+        if param.by_coordinates or (setup.message.type == AUTO_CROP and not param.offset):
             raise setup.error(
                 "its offset cannot be computed from coordinates",
                 found=f"bottoms {', '.join(setup.message.bottom)}",
@@ -104,6 +105,11 @@ class Crop(Layer):
         for axis, offset in self.axes:
             x = x.narrow(axis, offset, reference.shape[axis])
         return x
+
+
+@register("AutoCrop", source="RCF", bottoms=2)
+class AutoCrop(Crop):
+    """Crop of the FCN and HED branches: the offset follows from coordinates (auto_crop_layer.cpp)."""
 
 
 @register("Flatten")

@@ -19,9 +19,9 @@ from rlossctl.net.net import Net
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
 from rlossctl.net.walk import LayerNode
-from rlossctl.prototxt import coordinates
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
+from rlossctl.prototxt.completed import completed
 from rlossctl.prototxt.messages import NetState, Phase
 from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import load_weights
@@ -152,7 +152,7 @@ def build_net(
     phase = phase or Phase.Name(file.param.state.phase)
     dialect, reason = _dialect(file, share)
     if dialect != file.dialect:
-        param, notes = coordinates.resolved(file.param, dialect)
+        param, notes = completed(file.param, dialect)
         file = replace(file, param=param, notes=tuple(dict.fromkeys((*file.notes, *notes))))
     graph = build_graph(file)
     fed = bool((data or {}).get("image_shape"))

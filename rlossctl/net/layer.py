@@ -147,6 +147,19 @@ class Layer(nn.Module):
             raise named from error
 
 
+class ListMetric(Layer):
+    """A metric of a whole list: in phase TEST its tops are the figures of all batches since `restart`."""
+
+    def restart(self) -> None:
+        """Forgets the batches so far."""
+        raise NotImplementedError
+
+    @property
+    def padding(self) -> int:
+        """The label of pixels that do not count, with which photos are padded."""
+        raise NotImplementedError
+
+
 class BatchSource(Protocol):
     """Supplies the batches of a data layer."""
 

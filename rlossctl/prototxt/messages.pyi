@@ -155,6 +155,7 @@ class LayerParameter(Message):
     center_loss_param: CenterLossParameter
     unpooling_param: UnpoolingParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
+    resize_param: ResizeLayerParameter
     forward_type: DataType
     backward_type: DataType
     forward_math: DataType
@@ -168,6 +169,8 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    dual_decomposition_crf_param: DualDecompositionCRFParameter
+    segmentation_scores_param: SegmentationScoresParameter
 
 class ParamSpec(Message):
     class DimCheckMode(_Enum):
@@ -258,6 +261,10 @@ class SolverParameter(Message):
     type: str
     layer_wise_reduce: bool
     weights: _Values[str]
+    test_whole_list: bool
+    monitor: str
+    patience: int
+    snapshot_best: bool
     precision: SolverParameter.Precision
     eval_type: str
     ap_version: str
@@ -346,6 +353,8 @@ class LossParameter(Message):
     normalization: LossParameter.NormalizationMode
     class_weighting: _Values[float]
     weight_by_label_freqs: bool
+    balanced: bool
+    negative_weight: float
 
 class AccuracyParameter(Message):
     top_k: int
@@ -635,7 +644,9 @@ class ImageDataParameter(Message):
     label_divide_factor: int
     ignore_label: int
     label_type: ImageDataParameter.LabelType
+    normalize: bool
     upright: bool
+    weak_edges: bool
 
 class InfogainLossParameter(Message):
     source: str
@@ -851,6 +862,37 @@ class ScaleParameter(Message):
     filler: FillerParameter
     bias_term: bool
     bias_filler: FillerParameter
+
+class SegmentationScoresParameter(Message):
+    class Scope(_Enum):
+        DATASET: SegmentationScoresParameter.Scope
+        IMAGE: SegmentationScoresParameter.Scope
+
+    DATASET: Scope
+    IMAGE: Scope
+    class Rule(_Enum):
+        ARGMAX: SegmentationScoresParameter.Rule
+        THRESHOLD: SegmentationScoresParameter.Rule
+        RANKDICE: SegmentationScoresParameter.Rule
+        RANKIOU: SegmentationScoresParameter.Rule
+
+    ARGMAX: Rule
+    THRESHOLD: Rule
+    RANKDICE: Rule
+    RANKIOU: Rule
+    class Absent(_Enum):
+        SKIP: SegmentationScoresParameter.Absent
+        ZERO: SegmentationScoresParameter.Absent
+        ONE: SegmentationScoresParameter.Absent
+
+    SKIP: Absent
+    ZERO: Absent
+    ONE: Absent
+    ignore_label: _Values[int]
+    class_of_interest: _Values[int]
+    scope: SegmentationScoresParameter.Scope
+    rule: SegmentationScoresParameter.Rule
+    absent: SegmentationScoresParameter.Absent
 
 class SegAccuracyParameter(Message):
     class AccuracyMetric(_Enum):
@@ -1343,6 +1385,35 @@ class CenterLossParameter(Message):
     center_filler: FillerParameter
     axis: int
 
+class ResizeLayerParameter(Message):
+    class Type(_Enum):
+        BILINEAR: ResizeLayerParameter.Type
+        NEAREST: ResizeLayerParameter.Type
+
+    BILINEAR: Type
+    NEAREST: Type
+    class FunctionType(_Enum):
+        SIZE_GIVEN: ResizeLayerParameter.FunctionType
+        BLOB_ALIGN: ResizeLayerParameter.FunctionType
+        FACTOR_GIVEN: ResizeLayerParameter.FunctionType
+
+    SIZE_GIVEN: FunctionType
+    BLOB_ALIGN: FunctionType
+    FACTOR_GIVEN: FunctionType
+    is_pyramid_test: bool
+    height: int
+    width: int
+    out_height_scale: float
+    out_width_scale: float
+    type: ResizeLayerParameter.Type
+    resize_ratio: float
+    function_type: ResizeLayerParameter.FunctionType
+    intepolation_type: ResizeLayerParameter.Type
+    output_size: int
+    resize_factor: float
+    top_height: int
+    top_width: int
+
 class UnpoolingParameter(Message):
     class UnpoolMethod(_Enum):
         MAX: UnpoolingParameter.UnpoolMethod
@@ -1537,3 +1608,13 @@ class NormalizedCutLossParameter(Message):
     bi_rgb_std: float
     eps: float
     mode: NormalizedCutLossParameter.Mode
+
+class DualDecompositionCRFParameter(Message):
+    iterations: int
+    temperature: float
+    stride: _Values[int]
+    step: float
+    learn_temperature: bool
+    tolerance: float
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter

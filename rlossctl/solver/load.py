@@ -107,11 +107,13 @@ def build_solver(
     with advised("TRAIN"):
         train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
     tests = []
-    own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
+    own = options.test_data.options(seed=seed, workers=workers)
     for index, named in enumerate(nets.tests()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
         with advised("TEST"):
             tests.append(build_net(named.file, device=device, share=train, data=own))
+    if file.param.test_interval > 0 and not tests:
+        log.warning(checks.nothing_tested(file))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
         solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)

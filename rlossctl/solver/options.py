@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from rlossctl.errors import UsageError
+from rlossctl.net import DataOverrides
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class TrainOptions:
         workers: threads that decode images ahead; None: up to 4.
         seed: in place of random_seed; without either the system gives one.
         max_iter: in place of max_iter, also for the poly policy.
+        test_data: for the test nets' data layers, in place of their own.
+        test_interval: iterations between tests, in place of the solver's; 0 for none at all.
         snapshot: iterations between snapshots, in place of the solver's; 0 for none on the way.
         keep: so many snapshots of this run stay, older ones are deleted; None: all.
         overwrite: deletes the run that the folder holds and starts anew.
@@ -45,6 +48,8 @@ class TrainOptions:
     workers: int | None = None
     seed: int | None = None
     max_iter: int | None = None
+    test_data: DataOverrides = field(default_factory=DataOverrides)
+    test_interval: int | None = None
     snapshot: int | None = None
     keep: int | None = None
     overwrite: bool = False

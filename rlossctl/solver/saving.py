@@ -16,6 +16,7 @@ from rlossctl.net import Net
 from rlossctl.net.saved import as_array
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import resume, snapshot
+from rlossctl.solver.best import Standing
 from rlossctl.solver.figures import Resumed, Saved
 from rlossctl.solver.log import Log
 from rlossctl.solver.monitor import SmoothedLoss
@@ -34,6 +35,7 @@ class Progress:
         seed: what the random generators were started with.
         run: the id of the run, in every snapshot of it.
         snapshots: how many snapshots of the run there have been.
+        standing: how its tests have gone.
     """
 
     iter: int = 0
@@ -41,6 +43,7 @@ class Progress:
     seed: int = 0
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     snapshots: int = 0
+    standing: Standing = field(default_factory=Standing)
 
 
 class Saving:
@@ -50,6 +53,7 @@ class Saving:
         prefix: where snapshots go: `<prefix>_iter_<iter>.caffemodel` and so on.
         last: the solver state written last, None if there is none.
         saved_iter: the iteration of the snapshot written or read last, -1 if there is none.
+        best: the weights of the best test, None if none were kept.
 
     Args:
         nets: the training net, then the test nets.
@@ -69,6 +73,7 @@ class Saving:
         self.prefix = prefix
         self.last: Path | None = None
         self.saved_iter = -1
+        self.best: Path | None = None
         self._param = param
         self._nets = nets
         self._updater = updater
@@ -85,7 +90,7 @@ class Saving:
         files = snapshot.file_names(self.prefix, progress.iter, hdf5)
         kind = "HDF5" if hdf5 else "binary proto"
         self._log.info(f"Snapshotting to {kind} file {files.model}")
-        tag = resume.Tag(progress.run, progress.seed, progress.iter, progress.snapshots)
+        tag = resume.Tag(progress.run, progress.seed, progress.iter, progress.snapshots, progress.standing)
         history = [as_array(blob) for blob in self._updater.history]
         state = SolverState(progress.iter, str(files.model), history, progress.current_step)
         self._log.info(f"Snapshotting solver state to {kind} file {files.state}")
@@ -96,6 +101,18 @@ class Saving:
         self.last, self.saved_iter = files.state, progress.iter
         progress.snapshots += 1
         return Saved(progress.iter, files.model, files.state)
+
+    def write_best(self, iteration: int) -> Path:
+        """Writes the weights alone, under the name of the best.
+
+        Raises:
+            RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
+        """
+        self._check_weights(iteration)
+        path = snapshot.best_name(self.prefix, self._param.snapshot_format == SolverParameter.HDF5)
+        snapshot.write_weights(path, self._nets[0])
+        self.best = path
+        return path
 
     def restore(self, path: Path, progress: Progress, smoothed: SmoothedLoss) -> Resumed:
         """Puts weights, history, and with a resume file everything else, where they were.
@@ -123,6 +140,9 @@ class Saving:
             if self._scale is not None and "loss_scale" in extras:
                 self._scale.restore(extras["loss_scale"])
             progress.snapshots = extras.get("number", -1) + 1
+            progress.standing = Standing(**extras.get("best", {}))
+            best = snapshot.best_name(self.prefix, self._param.snapshot_format == SolverParameter.HDF5)
+            self.best = best if progress.standing.iter >= 0 and best.is_file() else None
         self.saved_iter = progress.iter
         return Resumed(progress.iter, path, extras is not None)
 

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,28 @@ def file_names(prefix: str, iteration: int, hdf5: bool = False) -> Files:
     )
 
 
+def best_name(prefix: str, hdf5: bool = False) -> Path:
+    """`<prefix>_best.caffemodel`: the weights of the best test."""
+    return Path(f"{prefix}_best.caffemodel{'.h5' if hdf5 else ''}")
+
+
+def write_weights(path: Path, net: Net, diffs: Mapping[int, Tensor] | None = None) -> None:
+    """A net's weights; the form is told by the suffix.
+
+    Args:
+        diffs: for snapshot_diff, what the last update subtracted, by `id` of the blob.
+
+    Raises:
+        WeightsError: the file passes 2 GiB (binary), or h5py is missing.
+        RlossError: the folder cannot be written.
+    """
+    make_folder(path.parent)
+    if path.suffix == ".h5":
+        write_caffemodel_h5(path, hdf5_layers(net, diffs))
+    else:
+        write_caffemodel(path, net.name, layer_records(net, diffs), list(net.param.input))
+
+
 def write(
     files: Files,
     net: Net,
@@ -79,10 +101,7 @@ def write(
         if diffs is None
         else {id(entry.tensor): diff for entry, diff in zip(net.learnable, diffs, strict=True)}
     )
-    if files.model.suffix == ".h5":
-        write_caffemodel_h5(files.model, hdf5_layers(net, by_blob))
-    else:
-        write_caffemodel(files.model, net.name, layer_records(net, by_blob), list(net.param.input))
+    write_weights(files.model, net, by_blob)
     with atomic_path(files.state) as unnamed:
         write_solverstate(unnamed, state)
         digests = resume.Digests(model=sha256_of(files.model), state=sha256_of(unnamed))

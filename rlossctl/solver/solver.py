@@ -14,9 +14,10 @@ from rlossctl.errors import PrototxtError
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies
+from rlossctl.solver.best import Best
 from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import StepFigures
+from rlossctl.solver.figures import Improved, StepFigures, TestFigures
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
@@ -42,7 +43,8 @@ class Solver:
         updater: the update rule with its memory.
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
-        stopped: whether SIGINT or SIGTERM ended the last `solve` early.
+        best: watches the output of the tests that `monitor` names.
+        stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
     """
@@ -79,6 +81,7 @@ class Solver:
         self._scale = scale_of(param)
         self._passes = Passes(net, debug, self._scale)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
+        self.best = Best(param, self.test_nets)
         self._undo = Undo(nets, self._smoothed)
         self.saving = Saving(param, nets, self.updater, self.log, prefix, self._scale)
         self._torn = False
@@ -113,7 +116,7 @@ class Solver:
         for _ in range(iterations):
             if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
                 self._test_between(fed)
-                if self.requests.stop:
+                if self.requests.stop or self.best.exhausted(self.progress.standing):
                     break
             outputs = self.update(fed).outputs
             request = self.requests.take()
@@ -193,11 +196,14 @@ class Solver:
         with self.requests.listening():
             with self._saved_if_it_fails():
                 self.step(self.param.max_iter - self.iter)
-            self.stopped, self.signal = self.requests.stop, self.requests.signal
+            exhausted = self.best.exhausted(self.progress.standing)
+            self.stopped, self.signal = self.requests.stop or exhausted, self.requests.signal
             due = not self.param.snapshot or self.iter % self.param.snapshot != 0
             if due and (self.param.snapshot_after_train or self.stopped):
                 self.snapshot()
             if self.stopped:
+                if exhausted:
+                    self._tell_exhausted()
                 self.log.info("Optimization stopped early.")
             else:
                 self._last_figures()
@@ -205,7 +211,7 @@ class Solver:
         return self.saving.last
 
     def test_all(self) -> list[dict[str, list[float]]]:
-        """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
+        """Runs every test net, for its test_iter batches or over its list; output blob -> values, per net."""
         return [scores for index in range(len(self.test_nets)) if (scores := self._test(index)) is not None]
 
     def load_weights(self, path: str | Path, *, skip_mismatched: bool = False) -> None:
@@ -325,7 +331,24 @@ class Solver:
             return None
         for listener in self.listeners:
             listener.tested(figures)
+        if self.best.add(self.progress.standing, figures):
+            self._tell_improved(figures)
         return dict(figures.outputs)
+
+    def _tell_improved(self, figures: TestFigures) -> None:
+        """A test was the best so far: keeps its weights, where that is asked for."""
+        goal, value = self.best.goal, self.best.value(figures)
+        assert goal is not None and value is not None
+        model = self.saving.write_best(self.iter) if self.best.snapshots else None
+        for listener in self.listeners:
+            listener.improved(Improved(self.iter, goal.blob, value, model))
+
+    def _tell_exhausted(self) -> None:
+        standing = self.progress.standing
+        self.log.info(
+            f"{counted(standing.waited, 'test')} without gain, as many as patience allows; the best was that "
+            f"of iteration {standing.iter}"
+        )
 
     def _inputs(self, inputs: Mapping[str, ArrayLike] | None) -> dict[str, Tensor] | None:
         if inputs is None:

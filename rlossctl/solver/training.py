@@ -19,7 +19,7 @@ from rlossctl.net import DataOverrides
 from rlossctl.solver import manifest, resuming, space
 from rlossctl.solver.board import Board
 from rlossctl.solver.figures import StepFigures
-from rlossctl.solver.files import SolverFile
+from rlossctl.solver.files import OF_TESTS, SolverFile
 from rlossctl.solver.folder import Outputs, clear, locked, output_files, require_free, would_clear
 from rlossctl.solver.keeping import Keep
 from rlossctl.solver.listeners import Listener
@@ -40,9 +40,10 @@ class Trained(NamedTuple):
     Attributes:
         iter: updates made in all.
         snapshot: the last solver state, None if none was written.
-        stopped: whether SIGINT or SIGTERM ended it early.
+        stopped: whether SIGINT, SIGTERM or `patience` ended it early.
         metrics: the JSON lines file.
         signal: the number of the signal that ended it, 0 if none.
+        best: the weights with the best test, None if none were kept.
     """
 
     iter: int
@@ -50,11 +51,12 @@ class Trained(NamedTuple):
     stopped: bool
     metrics: Path
     signal: int = 0
+    best: Path | None = None
 
     @property
     def exit_code(self) -> int:
         """What a shell expects of a program that a signal has ended: 128 and the signal's number; else 0."""
-        return 128 + self.signal if self.stopped else 0
+        return 128 + self.signal if self.signal else 0
 
     def require_snapshot(self) -> Path:
         """The last solver state.
@@ -141,10 +143,12 @@ def _refuse_several_processes() -> None:
 
 
 def _with_options(file: SolverFile, options: TrainOptions) -> SolverFile:
-    """The solver with a snapshot interval of the caller's."""
-    if options.snapshot is None:
-        return file
-    return file.changed(snapshot=options.snapshot)
+    """The solver with the intervals of the caller's."""
+    if options.snapshot is not None:
+        file = file.changed(snapshot=options.snapshot)
+    if options.test_interval == 0:
+        return file.without(*OF_TESTS)
+    return file if options.test_interval is None else file.changed(test_interval=options.test_interval)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:
@@ -231,7 +235,7 @@ def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal)
+    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal, solver.saving.best)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:

@@ -111,3 +111,23 @@ def test_impossible_parameters_are_refused(layer, kind, fields, message):
 def test_crop_stays_inside_bottom_0(layer, fields, reference, message):
     with pytest.raises(NetError, match=message):
         layer("Crop", fields, SHAPE, reference)
+
+
+@pytest.mark.proves("AutoCrop", gradient=True)
+def test_auto_crop_of_rcf_begins_where_the_coordinates_say(build):
+    text = (
+        'input: "x" input: "w" input_shape { dim: 1 dim: 1 dim: 6 dim: 8 }\n'
+        "input_shape { dim: 1 dim: 1 dim: 6 dim: 8 }\n"
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c"\n'
+        "convolution_param { num_output: 1 kernel_size: 3 pad: 3 } }\n"
+        'layer { name: "l" type: "AutoCrop" bottom: "c" bottom: "%s" top: "t" }'
+    )
+    net = build(text % "x")
+    with torch.no_grad():
+        net.params["c"][0].zero_()[0, 0, 1, 1] = 1  # the window's middle
+    x = torch.randn(1, 1, 6, 8, requires_grad=True)
+    top = net(x=x, w=x)["t"]
+    top.sum().backward()
+    assert torch.equal(top, x) and (x.grad == 1).all()
+    with pytest.raises(NetError, match="its offset cannot be computed from coordinates"):
+        build(text % "w")
