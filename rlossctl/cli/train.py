@@ -83,6 +83,16 @@ iteration.
 @groups.option_group(
     "Device and output",
     options.device,
+    click.option(
+        "--channels-last/--no-channels-last",
+        default=None,
+        help="Lay out images and weights with their channels last.  [default: on a GPU]",
+    ),
+    click.option(
+        "--cuda-graphs/--no-cuda-graphs",
+        default=False,
+        help="Capture each pass once and replay it: for batches of one size.  [default: off]",
+    ),
     click.option("--out", metavar="DIR", help="Folder for snapshots and logs.  [default: snapshot_prefix's]"),
     click.option("--overwrite", is_flag=True, help="Delete the run that OUT holds, and start anew."),
     click.option(
@@ -125,6 +135,8 @@ def command(
     snapshot: int | None,
     keep: int | None,
     tensorboard: bool,
+    channels_last: bool | None,
+    cuda_graphs: bool,
     dialect: str,
 ) -> None:
     """Train a net as Caffe's solver does: the same update rules, policies, snapshots and log lines.
@@ -137,6 +149,7 @@ def command(
     from rlossctl.net import DataOverrides
     from rlossctl.solver.files import SolverOrigin
     from rlossctl.solver.options import TrainOptions
+    from rlossctl.solver.speed import Speed
     from rlossctl.solver.training import train
 
     names = [name.strip() for name in (weights or "").split(",") if name.strip()]
@@ -155,6 +168,7 @@ def command(
         keep=keep,
         overwrite=overwrite,
         tensorboard=tensorboard,
+        speed=Speed(channels_last, cuda_graphs),
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
     trained = train(file, DataOverrides(data, root), chosen)

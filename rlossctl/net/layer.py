@@ -163,8 +163,8 @@ class ListMetric(Layer):
 class BatchSource(Protocol):
     """Supplies the batches of a data layer."""
 
-    def next_batch(self) -> Sequence[np.ndarray]:
-        """The next batch: a float32 array for every top."""
+    def next_batch(self) -> Sequence[np.ndarray | torch.Tensor]:
+        """The next batch: a float32 array for every top, or a tensor on the net's device."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Net(nn.Module):
         params: layer name -> list of blob tensors (sharers hold the same tensor).
         learnable: owned blobs with their rates, in the solver's order.
         sources: data layer name -> what supplies its batches.
+        channels_last: images are laid out with their channels last; `use_channels_last` sets it.
         precision: torch.bfloat16 or torch.float16 for layers that may compute in it; None, the default, is
             float32.
     """
@@ -99,6 +100,7 @@ class Net(nn.Module):
         self.inputs = [*graph.inputs, *fed]
         self.outputs = list(graph.outputs)
         self.precision: torch.dtype | None = None
+        self.channels_last = False
         self.loss_weights = {
             top: weight
             for layer in layers
@@ -146,7 +148,7 @@ class Net(nn.Module):
         Raises:
             NetError: an input is missing or unknown.
         """
-        blobs = dict(inputs or {})
+        blobs = {name: self._laid_out(blob) for name, blob in (inputs or {}).items()}
         self._check_inputs(blobs)
         kept = frozenset(until)
         needed = self.layers_for(kept) if kept else range(len(self.layers))
@@ -169,6 +171,30 @@ class Net(nn.Module):
         outputs = {name: blobs[name] for name in self.outputs if name in blobs}
         loss = sum((value * weight for value, weight in losses.values()), torch.zeros((), device=self.device))
         return Result(blobs, outputs, loss, losses, drawn)
+
+    def draw(self, given: Mapping[str, Tensor] | None = None) -> tuple[dict[str, Tensor], list[str]]:
+        """A batch for all data layers but those whose tops are given; with the label files, where known."""
+        blobs, drawn = dict(given or {}), list[str]()
+        for layer in self.layers:
+            if isinstance(layer.module, DataLayer):
+                self._feed(blobs, drawn, layer)
+        return {name: self._laid_out(blob) for name, blob in blobs.items()}, drawn
+
+    @torch.no_grad()
+    def use_channels_last(self) -> None:
+        """Lays out the weights of convolutions and all images with their channels last: faster, same values.
+
+        Called before anything else holds the weights; nets that share them may be told, too.
+        """
+        self.channels_last = True
+        for entry in self.learnable:
+            if entry.tensor.dim() == 4:
+                entry.tensor.data = entry.tensor.data.contiguous(memory_format=torch.channels_last)
+
+    def _laid_out(self, blob: Tensor) -> Tensor:
+        if not self.channels_last or blob.dim() != 4:
+            return blob
+        return blob.contiguous(memory_format=torch.channels_last)
 
     def layers_for(self, blobs: Iterable[str]) -> set[int]:
         """Numbers of the layers that the final values of `blobs` depend on."""
@@ -215,8 +241,9 @@ class Net(nn.Module):
         source = layer.module.source if isinstance(layer.module, DataLayer) else None
         if source is None or any(name in blobs for name in layer.tops):
             return
-        for name, array in zip(layer.tops, source.next_batch(), strict=True):
-            blobs[name] = torch.from_numpy(array).to(self.device)
+        for name, batch in zip(layer.tops, source.next_batch(), strict=True):
+            blob = batch if isinstance(batch, Tensor) else torch.from_numpy(batch).to(self.device)
+            blobs[name] = self._laid_out(blob)
         samples = getattr(source, "last_batch", ())
         drawn += [str(sample.label) for sample in samples if sample is not None]
 

@@ -21,6 +21,7 @@ from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import Speed
 
 WORKERS = 4
 
@@ -39,6 +40,7 @@ def load_solver(
     max_iter: int | None = None,
     dialect: str = "auto",
     log: Log | None = None,
+    speed: Speed | None = None,
     **placeholders: object,
 ) -> Solver:
     """Builds a solver with its training net and test nets.
@@ -58,6 +60,7 @@ def load_solver(
         max_iter: in place of max_iter, also for the poly policy.
         dialect: whose Caffe the nets are for: auto, bvlc, rloss, segnet or enet.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
+        speed: memory format and CUDA graphs.
         placeholders: values for `${NAME}` in the solver and in its nets.
 
     Raises:
@@ -65,7 +68,14 @@ def load_solver(
     """
     given = None if net is None else load_net_file(net, placeholders, dialect)
     file = read_solver(path, given, placeholders, dialect)
-    options = TrainOptions(weights=weights, device=device, workers=workers, seed=seed, max_iter=max_iter)
+    options = TrainOptions(
+        weights=weights,
+        device=device,
+        workers=workers,
+        seed=seed,
+        max_iter=max_iter,
+        speed=speed or Speed(),
+    )
     return build_solver(file, DataOverrides(source, root), options, prefix, log)
 
 
@@ -96,6 +106,7 @@ def build_solver(
     for note in forks.solver_notes(file.param):
         log.warning(f"{file.path}: {note}")
     device = pick_device(options.device, file.param)
+    speed = options.speed.on(device)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
     workers = _workers(options)
@@ -106,17 +117,19 @@ def build_solver(
         log.warning(note)
     with advised("TRAIN"):
         train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
+    speed.prepare(train)
     tests = []
     own = options.test_data.options(seed=seed, workers=workers)
     for index, named in enumerate(nets.tests()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
         with advised("TEST"):
             tests.append(build_net(named.file, device=device, share=train, data=own))
+        speed.prepare(tests[-1])
     if file.param.test_interval > 0 and not tests:
         log.warning(checks.nothing_tested(file))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
-        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)
+        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log, speed=speed)
     except PrototxtError as error:
         raise _located(error, file.path) from error
     for weights in starting_weights(file, options):

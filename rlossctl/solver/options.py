@@ -10,6 +10,7 @@ import torch
 
 from rlossctl.errors import UsageError
 from rlossctl.net import DataOverrides
+from rlossctl.solver.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TrainOptions:
         keep: so many snapshots of this run stay, older ones are deleted; None: all.
         overwrite: deletes the run that the folder holds and starts anew.
         tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
+        speed: memory format and CUDA graphs.
         quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
 
     Raises:
@@ -55,6 +57,7 @@ class TrainOptions:
     overwrite: bool = False
     tensorboard: bool = False
     quiet: bool = False
+    speed: Speed = field(default_factory=Speed)
 
     def __post_init__(self) -> None:
         if self.resume and self.weights:

@@ -11,11 +11,14 @@ from torch import Tensor
 from rlossctl.errors import NetError
 from rlossctl.net import Net
 from rlossctl.net.graph import AUTOMATIC
+from rlossctl.net.layer import DataLayer
 from rlossctl.net.net import Result
 from rlossctl.postponed import Doubt, Numbers
 from rlossctl.solver import monitor
 from rlossctl.solver.debug import DebugInfo
+from rlossctl.solver.feed import DeviceFeed, may_be_drawn_ahead
 from rlossctl.solver.figures import Term
+from rlossctl.solver.graphs import PassGraph, stacked
 from rlossctl.solver.precision import LossScale
 from rlossctl.solver.term_gradients import Pulls
 
@@ -70,10 +73,20 @@ class Passes:
         net: the training net.
         debug: prints every displayed pass blob by blob, if given.
         scale: multiplies the loss before the backward pass, if given.
+        graphs: passes that are not displayed are replayed as CUDA graphs.
     """
 
-    def __init__(self, net: Net, debug: DebugInfo | None = None, scale: LossScale | None = None) -> None:
+    def __init__(
+        self,
+        net: Net,
+        debug: DebugInfo | None = None,
+        scale: LossScale | None = None,
+        *,
+        graphs: bool = False,
+    ) -> None:
         self._scale = scale
+        self._graph = PassGraph(net, scale is not None) if graphs and debug is None else None
+        self._feeds: list[DeviceFeed] | None = None if net.device.type == "cuda" else []
         self._net = net
         self._debug = debug
         self._pulls = Pulls(net)
@@ -91,11 +104,26 @@ class Passes:
             fed: blobs in place of the data layers'.
             display: whether its figures are shown: then the terms' gradients are measured, too.
         """
+        if self._feeds is None:
+            self._feeds = fed_ahead(self._net)
+        if self._graph is not None and not (display and self.pulls_at):
+            blobs, files = self._net.draw(fed)
+            if self._graph.takes(blobs):
+                done = self._replayed(self._graph, blobs, files)
+            else:
+                done = self._computed(blobs, files, display)
+        else:
+            done = self._computed(fed, [], display)
+        for feed in self._feeds if fed is None else ():
+            feed.draw_ahead()
+        return done
+
+    def _computed(self, fed: Mapping[str, Tensor] | None, files: list[str], display: bool) -> Pass:
         debug = self._debug if display else None
         doubts: list[Doubt] = []
         with self._pulls.watching(display):
             result = self._net.run(fed, watch=debug, doubts=doubts)
-        numbers = asked(result, doubts)
+        numbers = _asked(stacked(result, doubts))
         pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
         if result.loss.requires_grad:
             loss = result.loss if self._scale is None else result.loss * self._scale.value
@@ -103,8 +131,17 @@ class Passes:
         if debug is not None:
             debug.after_backward(self._net)
         outputs = {name: blob.detach() for name, blob in result.outputs.items()}
-        weights = {self._terms[top]: weight for top, (_, weight) in result.losses.items()}
-        return Pass(outputs, pulls, weights, numbers, doubts, result.files)
+        return Pass(outputs, pulls, self._weights(result), numbers, doubts, files or result.files)
+
+    def _replayed(self, graph: PassGraph, blobs: Mapping[str, Tensor], files: list[str]) -> Pass:
+        result = graph.forward(blobs)
+        numbers = _asked(graph.values)
+        graph.backward(1.0 if self._scale is None else self._scale.value)
+        outputs = {name: blob.detach().clone() for name, blob in result.outputs.items()}
+        return Pass(outputs, {}, self._weights(result), numbers, graph.doubts, files)
+
+    def _weights(self, result: Result) -> dict[str, float]:
+        return {self._terms[top]: weight for top, (_, weight) in result.losses.items()}
 
     def loss(self) -> float:
         """The loss of one pass forward, without a trace in gradients."""
@@ -117,11 +154,22 @@ def mean_terms(passes: Sequence[Pass]) -> dict[str, Term]:
     return monitor.means([one.terms() for one in passes])
 
 
-def asked(result: Result, doubts: Sequence[Doubt]) -> Numbers | None:
-    """The terms and the doubts' answers, asked for in one copy, before the backward pass is begun."""
-    values = [value.detach() for value, _ in result.losses.values()]
-    values += [doubt.wrong.to(torch.float32) for doubt in doubts]
-    return Numbers(torch.stack(values)) if values else None
+def fed_ahead(net: Net) -> list[DeviceFeed]:
+    """Puts a feed between the net's data layers and their sources, so that batches wait on its device."""
+    feeds = []
+    memory_format = torch.channels_last if net.channels_last else torch.contiguous_format
+    for layer in net.layers:
+        source = net.sources.get(layer.name)
+        if isinstance(layer.module, DataLayer) and may_be_drawn_ahead(source):
+            feed = DeviceFeed(source, net.device, memory_format)
+            net.sources[layer.name] = layer.module.source = feed
+            feeds.append(feed)
+    return feeds
+
+
+def _asked(values: Tensor | None) -> Numbers | None:
+    """The numbers of a pass, asked for before its backward pass is begun."""
+    return None if values is None else Numbers(values)
 
 
 def _term_names(net: Net) -> dict[str, str]:

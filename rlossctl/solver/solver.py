@@ -23,6 +23,7 @@ from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
 from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.saving import Progress, Saving
+from rlossctl.solver.speed import Speed
 from rlossctl.solver.undo import Undo
 from rlossctl.solver.updates import Clip, Updater
 from rlossctl.words import counted
@@ -45,6 +46,7 @@ class Solver:
         log: takes Caffe's log lines and the JSON lines.
         best: watches the output of the tests that `monitor` names.
         stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
+        speed: how it runs.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
     """
@@ -58,6 +60,7 @@ class Solver:
         prefix: str = "snapshot",
         seed: int = 0,
         log: Log | None = None,
+        speed: Speed | None = None,
     ) -> None:
         self.param = param
         self.net = net
@@ -77,9 +80,10 @@ class Solver:
         debug = DebugInfo(self.log) if param.debug_info else None
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
+        self.speed = speed or Speed()
         net.precision = precision_of(param)
         self._scale = scale_of(param)
-        self._passes = Passes(net, debug, self._scale)
+        self._passes = Passes(net, debug, self._scale, graphs=self.speed.cuda_graphs)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
         self.best = Best(param, self.test_nets)
         self._undo = Undo(nets, self._smoothed)

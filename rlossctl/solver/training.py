@@ -27,6 +27,7 @@ from rlossctl.solver.load import build_solver, starting_weights
 from rlossctl.solver.log import Log, number, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import choose_kernels, described
 from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
 
@@ -211,6 +212,8 @@ def _announce(solver: Solver, log: Log) -> None:
     log.info(
         f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.progress.seed}"
     )
+    choose_kernels(solver.net)
+    log.info(described(solver.net, solver.speed))
     log.info(f"Run: {solver.progress.run}")
     log.record(
         "start",
