@@ -63,12 +63,12 @@ class SoftmaxWithLoss(Layer):
         valid = torch.ones_like(labels, dtype=torch.bool) if self.ignore is None else labels != self.ignore
         labels = check_labels(self, labels, valid, rows.shape[1], self.ignore)
         log_p = F.log_softmax(rows, 1)
-        picked = log_p.gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)
+        picked = log_p.gather(1, labels.masked_fill(~valid, 0).unsqueeze(1)).squeeze(1)
         # The value stops at log(FLT_MIN); Caffe's gradient p - 1 ignores that.
         picked = picked + (picked.detach().clamp(min=LOG_SMALLEST) - picked.detach())
         counted = valid.to(picked.dtype)
         if self.class_weights is not None and not scores.is_meta:
-            counted = counted * self._weights(picked)[labels.where(valid, 0)]
+            counted = counted * self._weights(picked)[labels.masked_fill(~valid, 0)]
         loss = -(picked * counted).sum() / self._norm(valid, counted, rows.shape[0])
         return (loss, log_p.detach().exp().reshape(scores.shape)) if self.setup.tops == 2 else loss
 
@@ -84,7 +84,7 @@ class SoftmaxWithLoss(Layer):
         if self.normalization != WEIGHTS:
             return loss_norm(self.normalization, valid, outer)
         weights = counted.sum()
-        return weights.where(weights > 0, 1.0)
+        return weights.masked_fill(weights <= 0, 1.0)
 
 
 @register("DenseCRFLoss", source="rloss", bottoms=2, automatic_tops=1, role="loss")

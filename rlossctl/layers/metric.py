@@ -43,7 +43,7 @@ class SegAccuracy(Layer):
             valid &= truth != ignored
         truth = check_labels(self, truth, valid, self.classes, self.ignored[0] if self.ignored else None)
         pairs = truth * self.classes + largest_argmax(rows, 1)
-        self.confusion.view(-1).scatter_add_(0, pairs.where(valid, 0).view(-1), valid.view(-1).long())
+        self.confusion.view(-1).scatter_add_(0, pairs.masked_fill(~valid, 0).view(-1), valid.view(-1).long())
         return self._values().to(scores.dtype).reshape(1, 1, 1, 3)
 
     def _values(self) -> Tensor:
@@ -122,7 +122,7 @@ def device_scores(confusion: Tensor) -> Tensor:
     hits, truth, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
     union = truth + predicted - hits
     recall = hits / truth.clamp(min=1)
-    iou = (hits / union.clamp(min=1)).where(union > 0, 1.0)
+    iou = (hits / union.clamp(min=1)).masked_fill(union == 0, 1.0)
     occurring = (truth > 0).sum().clamp(min=1)
     return torch.stack([hits.sum() / truth.sum().clamp(min=1), recall.sum() / occurring, iou.mean()])
 
@@ -133,4 +133,4 @@ def largest_argmax(scores: Tensor, axis: int) -> Tensor:
     shape[axis] = scores.shape[axis]
     index = torch.arange(scores.shape[axis], device=scores.device).reshape(shape)
     best = scores.amax(axis, keepdim=True)
-    return torch.where(scores == best, index, 0).amax(axis)
+    return index.masked_fill(scores != best, 0).amax(axis)

@@ -15,7 +15,8 @@ class Speed:
     """What is on.
 
     Attributes:
-        channels_last: images and weights lie with their channels last; None: on a GPU.
+        channels_last: images and weights lie with their channels last; None: on a GPU. Dropout draws in the
+            order of memory, so that its zeros fall elsewhere.
         cuda_graphs: passes are captured once and replayed, for inputs of one size.
     """
 
