@@ -78,7 +78,8 @@ class PassGraph:
             raise RuntimeError("nothing was captured")
         if self._scale is not None:
             self._scale.fill_(scale)
-        pairs = [pair for pair in zip(self._blobs, self._gradients, strict=True) if pair[1] is not None]
+        found = zip(self._blobs, self._gradients, strict=True)
+        pairs = [(blob, gradient) for blob, gradient in found if gradient is not None]
         for blob, gradient in pairs:
             if blob.grad is gradient:  # of the pass before: the replay would overwrite the sum so far
                 blob.grad = gradient.clone()
