@@ -94,12 +94,15 @@ class Layer(nn.Module):
         default_lr_mult: lr_mult of blobs whose ParamSpec does not set it.
         forced_lr_mult: lr_mult of all blobs, whatever the prototxt says; None leaves it to the prototxt.
         forced_rates: lr_mult and decay_mult of single blobs, whatever the prototxt says.
+        spare_blobs: what further blobs weigh that another version of the layer stores; a file may hold them
+            if they are all 0, because then they do not count.
         unexportable: why this layer cannot be in a converted model; "" if it can.
     """
 
     default_lr_mult = 1.0
     forced_lr_mult: float | None = None
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
+    spare_blobs: tuple[str, ...] = ()
     unexportable: str = ""
 
     def __init__(self, setup: Setup) -> None:

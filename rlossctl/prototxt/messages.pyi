@@ -156,6 +156,8 @@ class LayerParameter(Message):
     unpooling_param: UnpoolingParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
     resize_param: ResizeLayerParameter
+    reorg_param: ReorgParameter
+    roi_align_param: ROIAlignParameter
     forward_type: DataType
     backward_type: DataType
     forward_math: DataType
@@ -1404,6 +1406,16 @@ class ResizeLayerParameter(Message):
     resize_factor: float
     top_height: int
     top_width: int
+
+class ReorgParameter(Message):
+    stride: int
+    reverse: bool
+
+class ROIAlignParameter(Message):
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+    sampling_ratio: int
 
 class UnpoolingParameter(Message):
     class UnpoolMethod(_Enum):
