@@ -27,6 +27,8 @@ class BatchNorm(Layer):
     variance (here: as in BVLC), and its update_global_stats: true is refused.
     """
 
+    low_precision = True
+
     default_lr_mult = 0.0
 
     def __new__(cls, setup: Setup) -> Any:
@@ -87,7 +89,7 @@ class BatchNorm(Layer):
     def _update(self, x: Tensor) -> None:
         axes = [axis for axis in range(x.dim()) if axis != 1]
         count = x.numel() // x.shape[1]
-        variance, mean = torch.var_mean(x, axes, correction=0)
+        variance, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
         correction = count / (count - 1) if count > 1 else 1.0
         total_mean, total_variance, scale = self.blobs
         scale.mul_(self.fraction).add_(1)

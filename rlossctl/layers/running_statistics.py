@@ -26,6 +26,8 @@ class RunningNorm(Layer):
             biased variance.
     """
 
+    low_precision = True
+
     eps: float
     momentum: float
     frozen: bool
@@ -57,7 +59,7 @@ class RunningNorm(Layer):
     @torch.no_grad()
     def _update(self, x: Tensor) -> None:
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        variance, mean = torch.var_mean(x, axes, correction=0)
+        variance, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
         for blob, value in zip(self.running(), (mean, variance), strict=True):
             blob.mul_(self.momentum).add_(value.reshape(blob.shape), alpha=1 - self.momentum)
 

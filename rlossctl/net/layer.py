@@ -96,6 +96,8 @@ class Layer(nn.Module):
         forced_rates: lr_mult and decay_mult of single blobs, whatever the prototxt says.
         spare_blobs: what further blobs weigh that another version of the layer stores; a file may hold them
             if they are all 0, because then they do not count.
+        low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
+            float32.
         unexportable: why this layer cannot be in a converted model; "" if it can.
     """
 
@@ -103,6 +105,7 @@ class Layer(nn.Module):
     forced_lr_mult: float | None = None
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
     spare_blobs: tuple[str, ...] = ()
+    low_precision = False
     unexportable: str = ""
 
     def __init__(self, setup: Setup) -> None:

@@ -14,6 +14,7 @@ from rlossctl.errors import NetError
 from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
+from rlossctl.net.precision import as_float
 from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
 from rlossctl.postponed import Doubt, postponing
 from rlossctl.prototxt.messages import NetParameter
@@ -57,6 +58,8 @@ class Net(nn.Module):
         params: layer name -> list of blob tensors (sharers hold the same tensor).
         learnable: owned blobs with their rates, in the solver's order.
         sources: data layer name -> what supplies its batches.
+        precision: torch.bfloat16 or torch.float16 for layers that may compute in it; None, the default, is
+            float32.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Net(nn.Module):
         ]
         self.inputs = [*graph.inputs, *fed]
         self.outputs = list(graph.outputs)
+        self.precision: torch.dtype | None = None
         self.loss_weights = {
             top: weight
             for layer in layers
@@ -153,11 +157,12 @@ class Net(nn.Module):
         try:
             feed = partial(self._feed, blobs, drawn)
             with postponing(doubts):
-                for step in walk(layers, blobs, last, kept=kept, feed=feed, watch=watch):
+                steps = walk(layers, blobs, last, kept=kept, feed=feed, watch=watch, precision=self.precision)
+                for step in steps:
                     node = step.layer.node
                     for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
                         if weight:
-                            losses[top] = (value.sum(), weight)
+                            losses[top] = (as_float(value, self.precision).sum(), weight)
         except NetError as error:
             error.name_files(drawn)
             raise

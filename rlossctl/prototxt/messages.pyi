@@ -213,6 +213,14 @@ class SolverParameter(Message):
     RMSPROP: SolverType
     ADADELTA: SolverType
     ADAM: SolverType
+    class Precision(_Enum):
+        FP32: SolverParameter.Precision
+        BF16: SolverParameter.Precision
+        FP16: SolverParameter.Precision
+
+    FP32: Precision
+    BF16: Precision
+    FP16: Precision
     train_net: str
     test_net: _Values[str]
     test_iter: _Values[int]
@@ -259,6 +267,7 @@ class SolverParameter(Message):
     monitor: str
     patience: int
     snapshot_best: bool
+    precision: SolverParameter.Precision
     eval_type: str
     ap_version: str
     show_per_class_result: bool

@@ -16,6 +16,7 @@ from rlossctl.postponed import Doubt, Numbers
 from rlossctl.solver import monitor
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.figures import Term
+from rlossctl.solver.precision import LossScale
 from rlossctl.solver.term_gradients import Pulls
 
 
@@ -68,9 +69,11 @@ class Passes:
     Args:
         net: the training net.
         debug: prints every displayed pass blob by blob, if given.
+        scale: multiplies the loss before the backward pass, if given.
     """
 
-    def __init__(self, net: Net, debug: DebugInfo | None = None) -> None:
+    def __init__(self, net: Net, debug: DebugInfo | None = None, scale: LossScale | None = None) -> None:
+        self._scale = scale
         self._net = net
         self._debug = debug
         self._pulls = Pulls(net)
@@ -95,7 +98,8 @@ class Passes:
         numbers = asked(result, doubts)
         pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
         if result.loss.requires_grad:
-            result.loss.backward()
+            loss = result.loss if self._scale is None else result.loss * self._scale.value
+            loss.backward()
         if debug is not None:
             debug.after_backward(self._net)
         outputs = {name: blob.detach() for name, blob in result.outputs.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from rlossctl.solver.best import Standing
 from rlossctl.solver.figures import Resumed, Saved
 from rlossctl.solver.log import Log
 from rlossctl.solver.monitor import SmoothedLoss
+from rlossctl.solver.precision import LossScale
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
 
@@ -55,11 +57,19 @@ class Saving:
 
     Args:
         nets: the training net, then the test nets.
+        scale: the loss scale, if there is one.
     """
 
     def __init__(
-        self, param: SolverParameter, nets: Sequence[Net], updater: Updater, log: Log, prefix: str
+        self,
+        param: SolverParameter,
+        nets: Sequence[Net],
+        updater: Updater,
+        log: Log,
+        prefix: str,
+        scale: LossScale | None = None,
     ) -> None:
+        self._scale = scale
         self.prefix = prefix
         self.last: Path | None = None
         self.saved_iter = -1
@@ -85,7 +95,9 @@ class Saving:
         state = SolverState(progress.iter, str(files.model), history, progress.current_step)
         self._log.info(f"Snapshotting solver state to {kind} file {files.state}")
         diffs = self._updater.last_diffs() if self._param.snapshot_diff else None
-        snapshot.write(files, self._nets[0], state, lambda digests: resume.content(at, tag, digests), diffs)
+        scale = None if self._scale is None else self._scale.state()
+        extras = partial(resume.content, at, tag, scale=scale)
+        snapshot.write(files, self._nets[0], state, extras, diffs)
         self.last, self.saved_iter = files.state, progress.iter
         progress.snapshots += 1
         return Saved(progress.iter, files.model, files.state)
@@ -125,6 +137,8 @@ class Saving:
         else:
             progress.seed = resume.apply(extras, resume_file, self._nets, smoothed)
             progress.run = extras.get("run") or progress.run
+            if self._scale is not None and "loss_scale" in extras:
+                self._scale.restore(extras["loss_scale"])
             progress.snapshots = extras.get("number", -1) + 1
             progress.standing = Standing(**extras.get("best", {}))
             best = snapshot.best_name(self.prefix, self._param.snapshot_format == SolverParameter.HDF5)

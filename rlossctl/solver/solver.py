@@ -21,9 +21,10 @@ from rlossctl.solver.figures import Improved, StepFigures, TestFigures
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
+from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.saving import Progress, Saving
 from rlossctl.solver.undo import Undo
-from rlossctl.solver.updates import Updater
+from rlossctl.solver.updates import Clip, Updater
 from rlossctl.words import counted
 
 
@@ -76,11 +77,13 @@ class Solver:
         debug = DebugInfo(self.log) if param.debug_info else None
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
-        self._passes = Passes(net, debug)
+        net.precision = precision_of(param)
+        self._scale = scale_of(param)
+        self._passes = Passes(net, debug, self._scale)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
         self.best = Best(param, self.test_nets)
         self._undo = Undo(nets, self._smoothed)
-        self.saving = Saving(param, nets, self.updater, self.log, prefix)
+        self.saving = Saving(param, nets, self.updater, self.log, prefix, self._scale)
         self._torn = False
 
     @property
@@ -147,7 +150,7 @@ class Solver:
             step = policies.advance(self.param, self.iter, self.progress.current_step)
             rate = policies.learning_rate(self.param, self.iter, step)
         self._torn = True
-        clip = self.updater.apply(rate, self.iter)
+        clip = self._apply(rate)
         self._torn = False
         figures = StepFigures(
             iter=self.iter,
@@ -257,6 +260,16 @@ class Solver:
         self._keep_smoothed = resumed.exact
         for listener in self.listeners:
             listener.resumed(resumed)
+
+    def _apply(self, rate: float) -> Clip | None:
+        """The rule; with a loss scale, only where it left the gradients finite."""
+        if self._scale is not None and not self._scale.undo(p.tensor for p in self.updater.parameters):
+            self.log.info(
+                f"Iteration {self.iter}: gradients beyond float16, no update; loss scale "
+                f"{self._scale.value:g}"
+            )
+            return None
+        return self.updater.apply(rate, self.iter)
 
     def _begin(self) -> None:
         """Caffe forgets the displayed loss's window with every Step call; a resumed run keeps it."""
