@@ -14,9 +14,11 @@ from rlossctl.errors import PrototxtError
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies
+from rlossctl.solver.average import Average
 from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.figures import StepFigures
+from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
@@ -39,6 +41,7 @@ class Solver:
         progress: how far the run is, its id and seed; `restore` goes on with those of the snapshot.
         saving: writes its snapshots.
         updater: the update rule with its memory.
+        average: the moving average of the weights that tests use, where ema_decay is set.
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
         stopped: whether SIGINT or SIGTERM ended the last `solve` early.
@@ -56,11 +59,13 @@ class Solver:
         seed: int = 0,
         log: Log | None = None,
     ) -> None:
+        freeze(net, param)
         self.param = param
         self.net = net
         self.test_nets = list(test_nets)
         self.log = log or Log([warnings_to_stderr])
         self.updater = Updater(param, net.learnable, net.dialect)
+        self.average = Average(param, net)
         self.requests = monitor.Requests()
         self.progress = Progress(seed=seed)
         self.stopped = False
@@ -77,7 +82,7 @@ class Solver:
         self._passes = Passes(net, debug)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
         self._undo = Undo(nets, self._smoothed)
-        self.saving = Saving(param, nets, self.updater, self.log, prefix)
+        self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix)
         self._torn = False
 
     @property
@@ -143,8 +148,11 @@ class Solver:
             )
             step = policies.advance(self.param, self.iter, self.progress.current_step)
             rate = policies.learning_rate(self.param, self.iter, step)
+            momentum = policies.momentum(self.param, self.iter)
+        self.average.begin()
         self._torn = True
-        clip = self.updater.apply(rate, self.iter)
+        clip = self.updater.apply(rate, self.iter, momentum)
+        self.average.add()
         self._torn = False
         figures = StepFigures(
             iter=self.iter,
@@ -161,6 +169,7 @@ class Solver:
             new_step=step
             if self.param.lr_policy == "multistep" and step != self.progress.current_step
             else None,
+            momentum=momentum,
         )
         self.progress.current_step = step
         self.progress.iter += 1
@@ -203,7 +212,9 @@ class Solver:
 
     def test_all(self) -> list[dict[str, list[float]]]:
         """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
-        return [scores for index in range(len(self.test_nets)) if (scores := self._test(index)) is not None]
+        with self.average.shown():
+            tests = [self._test(index) for index in range(len(self.test_nets))]
+        return [scores for scores in tests if scores is not None]
 
     def load_weights(self, path: str | Path, *, skip_mismatched: bool = False) -> None:
         """Copies weights by layer name into the training net, which the test nets share.
@@ -233,7 +244,8 @@ class Solver:
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
-        saved = self.saving.write(self.progress, self._undo.position())
+        with self.average.hidden():
+            saved = self.saving.write(self.progress, self._undo.position())
         for listener in self.listeners:
             listener.saved(saved)
         return saved.state

@@ -101,7 +101,6 @@ def train(
     """
     options = options or TrainOptions()
     _refuse_several_processes()
-    file = _with_options(file, options)
     outputs = output_files(file.prefix_in(options.out), options.out)
     with contextlib.ExitStack() as opened:
         opened.enter_context(locked(outputs.lock))
@@ -138,13 +137,6 @@ def _refuse_several_processes() -> None:
             expected="one process: training is not distributed yet",
             advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
         )
-
-
-def _with_options(file: SolverFile, options: TrainOptions) -> SolverFile:
-    """The solver with a snapshot interval of the caller's."""
-    if options.snapshot is None:
-        return file
-    return file.changed(snapshot=options.snapshot)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:
