@@ -129,6 +129,14 @@ class Layer(nn.Module):
     def settle(self) -> None:
         """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""
 
+    def moving(self) -> Sequence[nn.Parameter]:
+        """The blobs that a pass itself changes: running statistics."""
+        return ()
+
+    def hold_statistics(self) -> bool:
+        """From here on uses its stored statistics, as in TEST; False if it has none."""
+        return False
+
     def window(self) -> tuple[float, float]:
         """Receptive field of one output, and the step between outputs; both in inputs."""
         return 1.0, 1.0

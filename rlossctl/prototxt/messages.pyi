@@ -268,12 +268,26 @@ class SolverParameter(Message):
     patience: int
     snapshot_best: bool
     precision: SolverParameter.Precision
+    onecycle: OneCycleParameter
+    warmup_iter: int
+    warmup_ratio: float
+    lr_ahead: int
+    ema_decay: float
+    freeze: _Values[str]
+    freeze_batch_norm: bool
     eval_type: str
     ap_version: str
     show_per_class_result: bool
     per_parameter_reduce: bool
     solver_data_type: DataType
     store_blobs_in_old_format: bool
+
+class OneCycleParameter(Message):
+    rise: float
+    divide: float
+    final_divide: float
+    momentum_low: float
+    momentum_high: float
 
 class SolverState(Message):
     iter: int
