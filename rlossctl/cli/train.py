@@ -42,11 +42,34 @@ iteration.
     click.option("--solver", metavar="FILE", help="Solver prototxt, when --prototxt is a net."),
     options.placeholders,
     click.option("--seed", type=click.IntRange(min=0), help="Replaces the solver's random_seed."),
-    click.option(
-        "--max-iter", type=click.IntRange(min=1), help="Replaces max_iter, also for lr_policy poly."
-    ),
     options.dialect,
     options.python_layers,
+)
+@groups.option_group(
+    "In place of values in the prototxts",
+    click.option(
+        "--max-iter", type=click.IntRange(min=1), metavar="N", help="Updates in all, also for the schedule."
+    ),
+    click.option(
+        "--epochs",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="Passes over the training data, instead of max_iter.",
+    ),
+    click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="base_lr."),
+    click.option(
+        "--batch-size", type=click.IntRange(min=1), metavar="N", help="Of the training net's data layers."
+    ),
+    click.option("--iter-size", type=click.IntRange(min=1), metavar="N", help="Batches in an update."),
+    click.option(
+        "--crop", type=click.IntRange(min=1), metavar="N", help="Side of the training net's crops, in pixels."
+    ),
+    click.option(
+        "--freeze",
+        multiple=True,
+        metavar="PATTERN",
+        help="Layers that stay as they are, such as 'conv1*'; besides those of the solver. May be repeated.",
+    ),
 )
 @groups.option_group(
     "Data",
@@ -126,6 +149,12 @@ def command(
     workers: int | None,
     seed: int | None,
     max_iter: int | None,
+    epochs: float | None,
+    lr: float | None,
+    batch_size: int | None,
+    iter_size: int | None,
+    crop: int | None,
+    freeze: tuple[str, ...],
     data: str | None,
     root: str | None,
     val: str | None,
@@ -164,6 +193,12 @@ def command(
         max_iter=max_iter,
         test_data=DataOverrides(val, val_root),
         test_interval=test_interval,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        iter_size=iter_size,
+        crop=crop,
+        freeze=freeze,
         snapshot=snapshot,
         keep=keep,
         overwrite=overwrite,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlossctl.layers.running_statistics import AffineBatchNorm
 from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
@@ -78,6 +79,13 @@ class BatchNorm(Layer):
         total_mean, total_variance, scale = self.blobs
         factor = torch.where(scale == 0, torch.zeros_like(scale), 1 / scale)
         return total_mean * factor, total_variance * factor
+
+    def moving(self) -> Sequence[nn.Parameter]:
+        return () if self.frozen else list(self.blobs)
+
+    def hold_statistics(self) -> bool:
+        self.frozen = True
+        return True
 
     @torch.no_grad()
     def settle(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.prototxt.messages import FillerParameter
@@ -36,9 +36,16 @@ class RunningNorm(Layer):
         """Scale and shift."""
         raise TypeError(f"{type(self).__name__} names no blobs")
 
-    def running(self) -> tuple[Tensor, Tensor]:
+    def running(self) -> tuple[nn.Parameter, nn.Parameter]:
         """Running mean and variance."""
         raise TypeError(f"{type(self).__name__} names no blobs")
+
+    def moving(self) -> Sequence[nn.Parameter]:
+        return () if self.frozen else self.running()
+
+    def hold_statistics(self) -> bool:
+        self.frozen = True
+        return True
 
     def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:
         """Declares blobs that the solver does not change."""
@@ -98,7 +105,7 @@ class RunningBN(RunningNorm):
     def affine(self) -> tuple[Tensor, Tensor]:
         return self.blobs[0], self.blobs[1]
 
-    def running(self) -> tuple[Tensor, Tensor]:
+    def running(self) -> tuple[nn.Parameter, nn.Parameter]:
         return self.blobs[2], self.blobs[3]
 
 
@@ -128,5 +135,5 @@ class AffineBatchNorm(RunningNorm):
     def affine(self) -> tuple[Tensor, Tensor]:
         return self.blobs[3], self.blobs[4]
 
-    def running(self) -> tuple[Tensor, Tensor]:
+    def running(self) -> tuple[nn.Parameter, nn.Parameter]:
         return self.blobs[0], self.blobs[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from rlossctl.errors import NetError
 from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
-from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting
+from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
 from rlossctl.net.precision import as_float
 from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
 from rlossctl.postponed import Doubt, postponing
 from rlossctl.prototxt.messages import NetParameter
 from rlossctl.prototxt.text import NetFile
-from rlossctl.weights import Weights, load_weights
+from rlossctl.weights import Blob, Weights, load_weights
 
 
 @dataclass
@@ -227,14 +227,20 @@ class Net(nn.Module):
 
     def copy_model(self, model: Weights, where: str) -> tuple[list[str], list[str]]:
         """Like `copy_from`, from opened weights; `where` names them in errors."""
-        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        layers = self._without_spare(model, where)
         return copy_blobs(layers, self.params, where, complete=model.format == "binaryproto")
 
     def copy_fitting(self, path: str | Path) -> Fitted:
         """Like `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
         model = load_weights(path)
-        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        layers = self._without_spare(model, str(path))
         return copy_fitting(layers, self.params, complete=model.format == "binaryproto")
+
+    def _without_spare(self, model: Weights, where: str) -> Iterator[tuple[str, Sequence[Blob | None]]]:
+        spare = {layer.name: layer.module.spare_blobs for layer in self.layers}
+        for layer in model.layers:
+            own = len(self.params.get(layer.name, ()))
+            yield layer.name, without_spare(layer.name, layer.blobs, own, spare.get(layer.name, ()), where)
 
     def _feed(self, blobs: dict[str, Tensor], drawn: list[str], layer: LayerNode) -> None:
         """Draws a batch for a data layer if none of its tops was given; notes its label files, if known."""

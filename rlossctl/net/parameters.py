@@ -267,6 +267,33 @@ def _misfits(blobs: Sequence[Blob | None], tensors: Sequence[Tensor], complete: 
     ]
 
 
+def without_spare(
+    name: str, blobs: Sequence[Blob | None], own: int, spare: Sequence[str], where: str
+) -> Sequence[Blob | None]:
+    """A layer's blobs in a file without those of another version of the layer, if they do not count.
+
+    Args:
+        own: how many blobs the net's layer has.
+        spare: what the further blobs of the other version weigh (`Layer.spare_blobs`).
+
+    Raises:
+        WeightsError: one of them is not 0.
+    """
+    if not spare or len(blobs) != own + len(spare):
+        return blobs
+    for weighed, blob in zip(spare, blobs[own:], strict=True):
+        if blob is not None and blob.array().any():
+            raise WeightsError(
+                f"layer {name!r} has surplus blobs that count: {weighed}",
+                where=where,
+                found=f"{len(blobs)} blobs, the last {len(spare)} for {', '.join(spare)}",
+                expected=f"{own} blobs, or zeros in the others",
+                advice="use the program that wrote the file: without these weights the layer computes "
+                "something else",
+            )
+    return blobs[:own]
+
+
 @torch.no_grad()
 def assign(tensor: Tensor, array: np.ndarray) -> None:
     """Overwrites `tensor` with an array of the same count, which may be read-only, without a second copy."""

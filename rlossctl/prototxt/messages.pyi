@@ -156,6 +156,8 @@ class LayerParameter(Message):
     unpooling_param: UnpoolingParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
     resize_param: ResizeLayerParameter
+    reorg_param: ReorgParameter
+    roi_align_param: ROIAlignParameter
     forward_type: DataType
     backward_type: DataType
     forward_math: DataType
@@ -266,12 +268,26 @@ class SolverParameter(Message):
     patience: int
     snapshot_best: bool
     precision: SolverParameter.Precision
+    onecycle: OneCycleParameter
+    warmup_iter: int
+    warmup_ratio: float
+    lr_ahead: int
+    ema_decay: float
+    freeze: _Values[str]
+    freeze_batch_norm: bool
     eval_type: str
     ap_version: str
     show_per_class_result: bool
     per_parameter_reduce: bool
     solver_data_type: DataType
     store_blobs_in_old_format: bool
+
+class OneCycleParameter(Message):
+    rise: float
+    divide: float
+    final_divide: float
+    momentum_low: float
+    momentum_high: float
 
 class SolverState(Message):
     iter: int
@@ -1413,6 +1429,16 @@ class ResizeLayerParameter(Message):
     resize_factor: float
     top_height: int
     top_width: int
+
+class ReorgParameter(Message):
+    stride: int
+    reverse: bool
+
+class ROIAlignParameter(Message):
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+    sampling_ratio: int
 
 class UnpoolingParameter(Message):
     class UnpoolMethod(_Enum):

@@ -35,7 +35,7 @@ class PassGraph:
 
     def __init__(self, net: Net, scaled: bool) -> None:
         self._net = net
-        self._blobs = [entry.tensor for entry in net.learnable if entry.tensor.requires_grad]
+        self._blobs: list[Tensor] = []
         self._passes = 0
         self._inputs: dict[str, Tensor] = {}
         self._gradients: list[Tensor | None] = []
@@ -89,6 +89,7 @@ class PassGraph:
 
     def _capture(self, inputs: Mapping[str, Tensor]) -> None:
         self._inputs = {name: blob.detach().clone() for name, blob in inputs.items()}
+        self._blobs = [entry.tensor for entry in self._net.learnable if entry.tensor.requires_grad]
         forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         pool = torch.cuda.graph_pool_handle()
         torch.cuda.synchronize()

@@ -13,7 +13,7 @@ from rlossctl.net import DataOverrides, build_net
 from rlossctl.net.parameters import MISFIT
 from rlossctl.prototxt import forks, load_net_file, to_text
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import checks, policies
+from rlossctl.solver import checks, overrides, policies
 from rlossctl.solver.data_errors import advised
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.files import SolverFile, read_solver
@@ -90,7 +90,7 @@ def build_solver(
 
     Args:
         data: for the training net's data layers, in place of the net's own.
-        options: weights, device, workers, seed and max_iter count here.
+        options: weights, device, workers, seed and what replaces values of the prototxts count here.
         prefix: in place of snapshot_prefix.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
 
@@ -98,7 +98,12 @@ def build_solver(
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
     log = log or Log([warnings_to_stderr])
-    file = file if options.max_iter is None else file.changed(max_iter=options.max_iter)
+    file = overrides.solver_with(file, options)
+    nets = Nets(file)
+    if options.epochs is not None:
+        drawn = overrides.net_with(nets.train().file, options)
+        with advised("TRAIN"):
+            file = file.changed(max_iter=overrides.iterations(drawn, data, file.param, options))
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
     for doubt in checks.doubts(file):
@@ -110,13 +115,13 @@ def build_solver(
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
     workers = _workers(options)
-    nets = Nets(file)
     named = nets.train()
     log.info(f"Creating training net from {named.named_by}")
     for note in named.file.notes:
         log.warning(note)
+    net = overrides.net_with(named.file, options)
     with advised("TRAIN"):
-        train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
+        train = build_net(net, device=device, data=data.options(seed=seed, workers=workers))
     speed.prepare(train)
     tests = []
     own = options.test_data.options(seed=seed, workers=workers)
@@ -173,11 +178,11 @@ def _workers(options: TrainOptions) -> int:
 
 def _check(file: SolverFile) -> None:
     """What Caffe checks when a solver is made, before any net is built."""
+    checks.check_solver(file)
     try:
         policies.learning_rate(file.param, 0)
     except PrototxtError as error:
         raise _located(error, file.path) from error
-    checks.check_solver(file)
 
 
 def _own_weights(file: SolverFile) -> list[Path]:

@@ -38,10 +38,11 @@ def file_name(state: str | Path) -> Path:
 
 
 class Digests(TypedDict):
-    """SHA-256 of a snapshot's other two files."""
+    """SHA-256 of a snapshot's other files."""
 
     model: str
     state: str
+    average: NotRequired[str]
 
 
 class Content(TypedDict):

@@ -13,16 +13,18 @@ import torch
 
 from rlossctl.errors import RlossError
 from rlossctl.net import Net
+from rlossctl.net.parameters import copy_blobs
 from rlossctl.net.saved import as_array
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import resume, snapshot
+from rlossctl.solver.average import Average
 from rlossctl.solver.best import Standing
 from rlossctl.solver.figures import Resumed, Saved
 from rlossctl.solver.log import Log
 from rlossctl.solver.monitor import SmoothedLoss
 from rlossctl.solver.precision import LossScale
 from rlossctl.solver.updates import Updater
-from rlossctl.weights import SolverState, load_solverstate
+from rlossctl.weights import SolverState, load_solverstate, load_weights
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Saving:
 
     Args:
         nets: the training net, then the test nets.
+        average: of the training net's weights.
         scale: the loss scale, if there is one.
     """
 
@@ -65,6 +68,7 @@ class Saving:
         param: SolverParameter,
         nets: Sequence[Net],
         updater: Updater,
+        average: Average,
         log: Log,
         prefix: str,
         scale: LossScale | None = None,
@@ -77,6 +81,7 @@ class Saving:
         self._param = param
         self._nets = nets
         self._updater = updater
+        self._average = average
         self._log = log
 
     def write(self, progress: Progress, at: resume.Position) -> Saved:
@@ -97,7 +102,7 @@ class Saving:
         diffs = self._updater.last_diffs() if self._param.snapshot_diff else None
         scale = None if self._scale is None else self._scale.state()
         extras = partial(resume.content, at, tag, scale=scale)
-        snapshot.write(files, self._nets[0], state, extras, diffs)
+        snapshot.write(files, self._nets[0], state, extras, diffs, self._average)
         self.last, self.saved_iter = files.state, progress.iter
         progress.snapshots += 1
         return Saved(progress.iter, files.model, files.state)
@@ -132,6 +137,7 @@ class Saving:
             for target, array in zip(self._updater.history, state.history, strict=True):
                 target.copy_(torch.from_numpy(np.array(array)).reshape(target.shape))
         progress.iter, progress.current_step = state.iter, state.current_step
+        self._restore_average(snapshot.average_file(path))
         if extras is None:
             self._log.info("No resume file beside it: data order and random state start anew, as in Caffe")
         else:
@@ -145,6 +151,16 @@ class Saving:
             self.best = best if progress.standing.iter >= 0 and best.is_file() else None
         self.saved_iter = progress.iter
         return Resumed(progress.iter, path, extras is not None)
+
+    def _restore_average(self, path: Path) -> None:
+        if not self._param.HasField("ema_decay"):
+            return
+        if not path.is_file():
+            self._log.warning(f"No file {path}: the average of the weights starts from those of the snapshot")
+            return
+        model = load_weights(path)
+        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        copy_blobs(layers, self._average.blobs(), str(path), complete=model.format == "binaryproto")
 
     def _check_weights(self, iteration: int) -> None:
         for entry in self._nets[0].learnable:

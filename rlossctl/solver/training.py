@@ -19,7 +19,7 @@ from rlossctl.net import DataOverrides
 from rlossctl.solver import manifest, resuming, space
 from rlossctl.solver.board import Board
 from rlossctl.solver.figures import StepFigures
-from rlossctl.solver.files import OF_TESTS, SolverFile
+from rlossctl.solver.files import SolverFile
 from rlossctl.solver.folder import Outputs, clear, locked, output_files, require_free, would_clear
 from rlossctl.solver.keeping import Keep
 from rlossctl.solver.listeners import Listener
@@ -104,7 +104,6 @@ def train(
     """
     options = options or TrainOptions()
     _refuse_several_processes()
-    file = _with_options(file, options)
     outputs = output_files(file.prefix_in(options.out), options.out)
     with contextlib.ExitStack() as opened:
         opened.enter_context(locked(outputs.lock))
@@ -141,15 +140,6 @@ def _refuse_several_processes() -> None:
             expected="one process: training is not distributed yet",
             advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
         )
-
-
-def _with_options(file: SolverFile, options: TrainOptions) -> SolverFile:
-    """The solver with the intervals of the caller's."""
-    if options.snapshot is not None:
-        file = file.changed(snapshot=options.snapshot)
-    if options.test_interval == 0:
-        return file.without(*OF_TESTS)
-    return file if options.test_interval is None else file.changed(test_interval=options.test_interval)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:

@@ -131,3 +131,34 @@ def test_auto_crop_of_rcf_begins_where_the_coordinates_say(build):
     assert torch.equal(top, x) and (x.grad == 1).all()
     with pytest.raises(NetError, match="its offset cannot be computed from coordinates"):
         build(text % "w")
+
+
+def darknet(x: np.ndarray, stride: int, forward: bool) -> np.ndarray:
+    """reorg_cpu of darknet, one value after the other."""
+    count, channels, height, width = x.shape
+    out, flat = np.zeros(x.size, x.dtype), x.ravel()
+    inner = channels // stride**2
+    for b, k, j, i in np.ndindex(count, channels, height, width):
+        inside = i + width * (j + height * (k + channels * b))
+        row, column = j * stride + k // inner // stride, i * stride + k // inner % stride
+        outside = column + width * stride * (row + height * stride * (k % inner + inner * b))
+        if forward:
+            out[outside] = flat[inside]
+        else:
+            out[inside] = flat[outside]
+    return out
+
+
+@pytest.mark.proves("Reorg", "reorg_param { stride: 2 reverse: true }", gradient=True)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_reorg_in_the_order_of_darknet(layer, reverse):
+    x = numbers((2, 8, 4, 6))
+    net = layer("Reorg", f"reorg_param {{ stride: 2 reverse: {str(reverse).lower()} }}", tuple(x.shape))
+    shape = (2, 2, 8, 12) if reverse else (2, 32, 2, 3)
+    moves(net, x, darknet(x.numpy(), 2, reverse).reshape(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 4, 4), (1, 8, 3, 4)])
+def test_reorg_needs_sizes_that_divide(layer, shape):
+    with pytest.raises(NetError, match="must"):
+        layer("Reorg", "reorg_param { stride: 2 }", shape)

@@ -411,11 +411,11 @@ def test_weights_that_an_update_left_half_changed_are_not_saved(folder: Path, mo
 
     original = Updater.apply
 
-    def apply(self: Updater, rate: float, iteration: int):
+    def apply(self: Updater, rate: float, iteration: int, momentum: float | None):
         if iteration == 3:
             self.parameters[0].tensor.data.add_(1)
             raise RuntimeError("out of memory")
-        return original(self, rate, iteration)
+        return original(self, rate, iteration, momentum)
 
     monkeypatch.setattr(Updater, "apply", apply)
     with pytest.raises(RuntimeError):
