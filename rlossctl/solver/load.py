@@ -11,12 +11,12 @@ import torch
 from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.net import DataOverrides, build_net
 from rlossctl.net.parameters import MISFIT
-from rlossctl.prototxt import forks, load_net_file, to_text
+from rlossctl.prototxt import forks, to_text
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import checks, overrides, policies
 from rlossctl.solver.data_errors import advised
 from rlossctl.solver.device import pick_device
-from rlossctl.solver.files import SolverFile, read_solver
+from rlossctl.solver.files import SolverFile, SolverOrigin
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
@@ -66,8 +66,8 @@ def load_solver(
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
-    given = None if net is None else load_net_file(net, placeholders, dialect)
-    file = read_solver(path, given, placeholders, dialect)
+    first, solver = (path, None) if net is None else (net, path)
+    file = SolverOrigin(first, solver, placeholders, dialect).read()
     options = TrainOptions(
         weights=weights,
         device=device,
