@@ -21,6 +21,7 @@ from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.updates import history_slots
 
 WORKERS = 4
 
@@ -99,13 +100,14 @@ def build_solver(
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
     workers = _workers(options)
-    nets = Nets(file)
+    nets, slots = Nets(file), history_slots(file.param)
     named = nets.train()
     log.info(f"Creating training net from {named.named_by}")
     for note in named.file.notes:
         log.warning(note)
     with advised("TRAIN"):
-        train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
+        given = data.options(seed=seed, workers=workers)
+        train = build_net(named.file, device=device, data=given, history=slots)
     tests = []
     own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
     for index, named in enumerate(nets.tests()):
@@ -160,6 +162,7 @@ def _check(file: SolverFile) -> None:
     """What Caffe checks when a solver is made, before any net is built."""
     try:
         policies.learning_rate(file.param, 0)
+        history_slots(file.param)
     except PrototxtError as error:
         raise _located(error, file.path) from error
     checks.check_solver(file)
