@@ -22,6 +22,7 @@ from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.speed import Speed
+from rlossctl.solver.updates import history_slots
 
 WORKERS = 4
 
@@ -121,7 +122,8 @@ def build_solver(
         log.warning(note)
     net = overrides.net_with(named.file, options)
     with advised("TRAIN"):
-        train = build_net(net, device=device, data=data.options(seed=seed, workers=workers))
+        given = data.options(seed=seed, workers=workers)
+        train = build_net(net, device=device, data=given, history=history_slots(file.param))
     speed.prepare(train)
     tests = []
     own = options.test_data.options(seed=seed, workers=workers)
@@ -181,6 +183,7 @@ def _check(file: SolverFile) -> None:
     checks.check_solver(file)
     try:
         policies.learning_rate(file.param, 0)
+        history_slots(file.param)
     except PrototxtError as error:
         raise _located(error, file.path) from error
 
