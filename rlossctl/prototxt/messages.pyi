@@ -168,6 +168,7 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    tree_energy_loss_param: TreeEnergyLossParameter
     dual_decomposition_crf_param: DualDecompositionCRFParameter
 
 class ParamSpec(Message):
@@ -1529,6 +1530,9 @@ class NormalizedCutLossParameter(Message):
     bi_rgb_std: float
     eps: float
     mode: NormalizedCutLossParameter.Mode
+
+class TreeEnergyLossParameter(Message):
+    sigma: float
 
 class DualDecompositionCRFParameter(Message):
     iterations: int
