@@ -96,8 +96,7 @@ def train_accuracy(n: NetSpec, name: str, score: Top, label: Top) -> None:
 def test_accuracy(n: NetSpec, top: str, score: Top) -> None:
     """Scores against the full labels.
 
-    Caffe's, accumulated over the images, as in the original nets; in the tests of a solver's run, in its place
-    those of the whole list.
+    Caffe's, accumulated over the images, as in the original nets; in a solver's tests, those of the list.
     """
     n[top] = L.SegAccuracy(
         score,
