@@ -10,6 +10,7 @@
 
 #include "chain.hpp"
 #include "filter.hpp"
+#include "tree.hpp"
 
 namespace py = pybind11;
 
@@ -20,6 +21,7 @@ using rlossctl::ChainSizes;
 using rlossctl::Order;
 using rlossctl::Sigmas;
 using rlossctl::Sizes;
+using rlossctl::TreeSizes;
 
 constexpr std::int64_t most_pixels = std::int64_t{1} << 28; // numbers of vertices are 32-bit
 
@@ -123,6 +125,39 @@ double chain_gradients(Address slope, Address unary, Address pairwise, Address f
     return temperature_slope;
 }
 
+TreeSizes checked(const TreeSizes& sizes) {
+    for (const std::int64_t size : {sizes.images, sizes.channels, sizes.height, sizes.width})
+        require(size > 0 && size <= most_pixels, "a size is out of range");
+    require(sizes.pixels() <= most_pixels, "more than 2^28 pixels");
+    return sizes;
+}
+
+void spanning_trees(Address weights, std::int64_t images, std::int64_t height, std::int64_t width, Address order,
+                    Address parent, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, 1, height, width});
+    py::gil_scoped_release unlocked;
+    rlossctl::spanning_trees(at<const float>(weights), sizes, at<std::int64_t>(order), at<std::int64_t>(parent),
+                             std::max(threads, 1));
+}
+
+void tree_filter(Address values, Address affinity, Address order, Address parent, std::int64_t images,
+                 std::int64_t channels, std::int64_t pixels, Address filtered, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, channels, 1, pixels});
+    py::gil_scoped_release unlocked;
+    rlossctl::tree_filter(at<const float>(values), at<const float>(affinity), at<const std::int64_t>(order),
+                          at<const std::int64_t>(parent), sizes, at<float>(filtered), std::max(threads, 1));
+}
+
+void tree_gradients(Address slope, Address values, Address affinity, Address order, Address parent,
+                    std::int64_t images, std::int64_t channels, std::int64_t pixels, Address values_slope,
+                    Address affinity_slope, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, channels, 1, pixels});
+    py::gil_scoped_release unlocked;
+    rlossctl::tree_gradients(at<const float>(slope), at<const float>(values), at<const float>(affinity),
+                             at<const std::int64_t>(order), at<const std::int64_t>(parent), sizes,
+                             at<float>(values_slope), at<float>(affinity_slope), std::max(threads, 1));
+}
+
 } // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -145,6 +180,9 @@ PYBIND11_MODULE(_native, module) {
                "filtered = the exact Gaussian sum of values; kernels below cutoff may be left out.");
     module.def("chain_marginals", &chain_marginals, "See src/chain.hpp.");
     module.def("chain_gradients", &chain_gradients, "See src/chain.hpp; returns the slope of the temperature.");
+    module.def("spanning_trees", &spanning_trees, "See src/tree.hpp.");
+    module.def("tree_filter", &tree_filter, "See src/tree.hpp.");
+    module.def("tree_gradients", &tree_gradients, "See src/tree.hpp.");
     module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
 
     py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from rlossctl.data.tiff import complaints
 from rlossctl.errors import DataError, RlossWarning, UsageError
 from rlossctl.files import require_regular
 
@@ -315,17 +317,20 @@ def check_picture_size(height: int, width: int, where: str) -> None:
 
 @contextmanager
 def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator[Image.Image]:
+    heard: list[str] = []
     try:
         if not isinstance(source, io.BytesIO):
             require_regular(source)
-        with _pillow_open(source) as image:
+        with _pillow_open(source) as image, complaints() as heard:
             check_picture_size(image.height, image.width, where)
             yield image
+        if heard:
+            raise OSError(errno.EIO, "damaged content")
     except _BROKEN as error:
         raise DataError(
             "the image cannot be read",
             where=where,
-            found=_reason(error),
+            found="; ".join([_reason(error), *heard[:1]]),
             expected="a whole JPEG, PNG or other picture that pillow opens",
             advice="check the root folder and the list (put names with spaces in double quotes), "
             "or fetch the file again",

@@ -20,4 +20,9 @@ def native(tensor: Tensor) -> bool:
         return False
     if torch.compiler.is_exporting() or (torch.jit.is_tracing() and torch.onnx.is_in_onnx_export()):
         return False
+    return bool(_built())
+
+
+@torch.compiler.assume_constant_result  # torch.compile need not look into the choice
+def _built() -> bool:
     return backend("cpu").name == NATIVE

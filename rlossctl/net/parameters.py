@@ -42,6 +42,11 @@ class _Owner:
     def blob(self) -> Tensor:
         return self.layer.blobs[self.index]
 
+    @property
+    def trains(self) -> bool:
+        """Whether the blob gets a gradient; where lr_mult is 0, Caffe computes none."""
+        return self.blob.requires_grad and self.rates()[0] != 0
+
     def rates(self) -> tuple[float, float]:
         """lr_mult and decay_mult, defaults filled in."""
         if self.index in self.layer.forced_rates:
@@ -85,6 +90,12 @@ def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
     return owners
 
 
+def freeze(owners: Iterable[_Owner]) -> None:
+    """Blobs that do not learn get no gradient."""
+    for owner in owners:
+        owner.blob.requires_grad_(owner.trains)
+
+
 def materialize(
     owners: Iterable[_Owner],
     built: Sequence[tuple[Node, Layer]],
@@ -101,8 +112,7 @@ def materialize(
         meta = owner.blob
         if id(meta) in given:
             continue
-        trains = meta.requires_grad and owner.rates()[0] != 0  # lr_mult 0: Caffe computes no gradient
-        blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=trains)
+        blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=meta.requires_grad)
         where = f"{owner.node.where}: layer {owner.node.name!r}"
         fill(blob, owner.layer.fillers[owner.index], where, owner.layer.setup.dialect)
         real[id(meta)] = blob

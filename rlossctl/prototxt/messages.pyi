@@ -171,6 +171,7 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    tree_energy_loss_param: TreeEnergyLossParameter
     dual_decomposition_crf_param: DualDecompositionCRFParameter
     segmentation_scores_param: SegmentationScoresParameter
 
@@ -1634,6 +1635,9 @@ class NormalizedCutLossParameter(Message):
     bi_rgb_std: float
     eps: float
     mode: NormalizedCutLossParameter.Mode
+
+class TreeEnergyLossParameter(Message):
+    sigma: float
 
 class DualDecompositionCRFParameter(Message):
     iterations: int

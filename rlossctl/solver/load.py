@@ -11,17 +11,18 @@ import torch
 from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.net import DataOverrides, build_net
 from rlossctl.net.parameters import MISFIT
-from rlossctl.prototxt import forks, load_net_file, to_text
+from rlossctl.prototxt import forks, to_text
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import checks, overrides, policies
 from rlossctl.solver.data_errors import advised
 from rlossctl.solver.device import pick_device
-from rlossctl.solver.files import SolverFile, read_solver
+from rlossctl.solver.files import SolverFile, SolverOrigin
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.speed import Speed
+from rlossctl.solver.updates import history_slots
 
 WORKERS = 4
 
@@ -66,8 +67,8 @@ def load_solver(
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
-    given = None if net is None else load_net_file(net, placeholders, dialect)
-    file = read_solver(path, given, placeholders, dialect)
+    first, solver = (path, None) if net is None else (net, path)
+    file = SolverOrigin(first, solver, placeholders, dialect).read()
     options = TrainOptions(
         weights=weights,
         device=device,
@@ -121,7 +122,8 @@ def build_solver(
         log.warning(note)
     net = overrides.net_with(named.file, options)
     with advised("TRAIN"):
-        train = build_net(net, device=device, data=data.options(seed=seed, workers=workers))
+        given = data.options(seed=seed, workers=workers)
+        train = build_net(net, device=device, data=given, history=history_slots(file.param))
     speed.prepare(train)
     tests = []
     own = options.test_data.options(seed=seed, workers=workers)
@@ -181,6 +183,7 @@ def _check(file: SolverFile) -> None:
     checks.check_solver(file)
     try:
         policies.learning_rate(file.param, 0)
+        history_slots(file.param)
     except PrototxtError as error:
         raise _located(error, file.path) from error
 

@@ -210,6 +210,21 @@ def test_linear_grids_are_the_convolution_of_both_features():
     assert torch.allclose(grid.columns, torch.nn.functional.conv2d(both, weight, bias).unflatten(1, (3, 3)))
 
 
+@pytest.mark.slow
+def test_compiled():
+    unary, (grid,) = draw((2, 3, 4, 5)).float(), grids(2, 3, 4, 5, (1,))
+
+    def loss(unary: Tensor) -> Tensor:
+        return dual_decomposition(unary, [grid], 3).scores.sin().sum()
+
+    slopes = []
+    for run in (torch.compile(loss, fullgraph=True, backend="aot_eager"), loss):
+        given = unary.clone().requires_grad_()
+        run(given).backward()
+        slopes.append(given.grad)
+    assert torch.allclose(*slopes, atol=1e-6)
+
+
 def test_half_types_are_computed_in_float32():
     unary, pairs = draw((1, 2, 3, 4)).half(), grids(1, 2, 3, 4, (1,))
     found = dual_decomposition(unary, pairs)
