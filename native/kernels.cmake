@@ -9,7 +9,8 @@ endif()
 
 set(source_dir "${CMAKE_CURRENT_LIST_DIR}/src")
 add_library(rlossctl_kernels STATIC
-  "${source_dir}/exact.cpp" "${source_dir}/filter.cpp" "${source_dir}/kernels.cpp" "${source_dir}/kernels_plain.cpp"
+  "${source_dir}/exact.cpp" "${source_dir}/filter.cpp" "${source_dir}/gated.cpp" "${source_dir}/kernels.cpp"
+  "${source_dir}/kernels_plain.cpp"
   "${source_dir}/layout.cpp" "${source_dir}/threads.cpp")
 target_include_directories(rlossctl_kernels PUBLIC "${source_dir}")
 target_compile_features(rlossctl_kernels PUBLIC cxx_std_17)

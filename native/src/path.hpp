@@ -16,6 +16,7 @@ namespace RLOSSCTL_PATH {
 
 #include "path_embed.hpp"
 #include "path_exact.hpp"
+#include "path_gated.hpp"
 #include "path_rows.hpp"
 
 template <int D>
@@ -32,5 +33,6 @@ const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
     {RLOSSCTL_PATH::lattice_kernels<2>, RLOSSCTL_PATH::lattice_kernels<3>, RLOSSCTL_PATH::lattice_kernels<4>,
      RLOSSCTL_PATH::lattice_kernels<5>, RLOSSCTL_PATH::lattice_kernels<6>},
     RLOSSCTL_PATH::blur,
-    RLOSSCTL_PATH::dot};
+    RLOSSCTL_PATH::dot,
+    RLOSSCTL_PATH::gated_row};
 } // namespace rlossctl
