@@ -168,6 +168,7 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    gated_crf_loss_param: GatedCRFLossParameter
 
 class ParamSpec(Message):
     class DimCheckMode(_Enum):
@@ -1528,3 +1529,14 @@ class NormalizedCutLossParameter(Message):
     bi_rgb_std: float
     eps: float
     mode: NormalizedCutLossParameter.Mode
+
+class GatedCRFKernel(Message):
+    weight: float
+    xy_std: float
+    image_std: float
+
+class GatedCRFLossParameter(Message):
+    kernel: _Messages[GatedCRFKernel]
+    radius: int
+    resolution: int
+    compatibility: _Values[float]
