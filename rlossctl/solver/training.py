@@ -27,6 +27,7 @@ from rlossctl.solver.load import build_solver, starting_weights
 from rlossctl.solver.log import Log, number, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import choose_kernels, described
 from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
 
@@ -40,9 +41,10 @@ class Trained(NamedTuple):
     Attributes:
         iter: updates made in all.
         snapshot: the last solver state, None if none was written.
-        stopped: whether SIGINT or SIGTERM ended it early.
+        stopped: whether SIGINT, SIGTERM or `patience` ended it early.
         metrics: the JSON lines file.
         signal: the number of the signal that ended it, 0 if none.
+        best: the weights with the best test, None if none were kept.
     """
 
     iter: int
@@ -50,11 +52,12 @@ class Trained(NamedTuple):
     stopped: bool
     metrics: Path
     signal: int = 0
+    best: Path | None = None
 
     @property
     def exit_code(self) -> int:
         """What a shell expects of a program that a signal has ended: 128 and the signal's number; else 0."""
-        return 128 + self.signal if self.stopped else 0
+        return 128 + self.signal if self.signal else 0
 
     def require_snapshot(self) -> Path:
         """The last solver state.
@@ -101,7 +104,6 @@ def train(
     """
     options = options or TrainOptions()
     _refuse_several_processes()
-    file = _with_options(file, options)
     outputs = output_files(file.prefix_in(options.out), options.out)
     with contextlib.ExitStack() as opened:
         opened.enter_context(locked(outputs.lock))
@@ -138,13 +140,6 @@ def _refuse_several_processes() -> None:
             expected="one process: training is not distributed yet",
             advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
         )
-
-
-def _with_options(file: SolverFile, options: TrainOptions) -> SolverFile:
-    """The solver with a snapshot interval of the caller's."""
-    if options.snapshot is None:
-        return file
-    return file.changed(snapshot=options.snapshot)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:
@@ -185,7 +180,7 @@ def _built(
 def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: Outputs) -> Iterator[None]:
     """The run stands in the folder's manifest, unless it ends without an iteration."""
     known = manifest.read(outputs.manifest)
-    if known is not None and known.run == solver.run:
+    if known is not None and known.run == solver.progress.run:
         yield
         return
     if known is not None:
@@ -204,15 +199,19 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
 def _announce(solver: Solver, log: Log) -> None:
     place = solver.net.device
     choice = backend(place)
-    log.info(f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.seed}")
-    log.info(f"Run: {solver.run}")
+    log.info(
+        f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.progress.seed}"
+    )
+    choose_kernels(solver.net)
+    log.info(described(solver.net, solver.speed))
+    log.info(f"Run: {solver.progress.run}")
     log.record(
         "start",
-        run=solver.run,
+        run=solver.progress.run,
         net=solver.net.name,
         device=str(place),
         filter_backend=choice.name,
-        seed=solver.seed,
+        seed=solver.progress.seed,
         dialect=solver.net.dialect,
         max_iter=solver.param.max_iter,
         parameters=sum(entry.tensor.numel() for entry in solver.net.learnable),
@@ -229,7 +228,7 @@ def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal)
+    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal, solver.saving.best)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:
