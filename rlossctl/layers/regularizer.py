@@ -35,6 +35,8 @@ class EntropyLoss(Layer):
     has no default: it is 0 unless given.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, loss_param = setup.message.entropy_loss_param, setup.message.loss_param
@@ -80,6 +82,8 @@ class SizeLoss(Layer):
     precise source they do not count. normalize: AREA (default) or AREA2; barrier: QUADRATIC (default) or LOG
     with log_t. The loss weight has no default: it is 0 unless given.
     """
+
+    regularizer = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -127,6 +131,8 @@ class PottsLoss(Layer):
     or SUM. The loss weight has no default: it is 0 unless given. No gradient to the image.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.potts_loss_param
@@ -156,6 +162,8 @@ class NormalizedCutLoss(Layer):
     image.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.normalized_cut_loss_param
@@ -181,6 +189,8 @@ class GatedCRFLoss(Layer):
     penalties in place of Potts. The loss weight has no default: it is 0 unless given. No gradient to the
     image. Inputs that are probably a mistake give a warning, each kind once.
     """
+
+    regularizer = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
