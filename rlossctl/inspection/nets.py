@@ -66,7 +66,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
     from google.protobuf.json_format import MessageToDict
 
     from rlossctl.prototxt import forks
-    from rlossctl.solver.policies import learning_rate
+    from rlossctl.solver.policies import learning_rate, momentum
 
     steps = sorted(
         {0, *(round(param.max_iter * share / 10) for share in range(1, 10)), max(0, param.max_iter - 1)}
@@ -79,8 +79,10 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
         "",
     ]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
-    rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
-    lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]
+    rates = [(str(step), f"{rate:.6g}", _number(momentum(param, step))) for step, rate in schedule]
+    columns = 3 if rates[0][2] else 2  # momentum is shown where the policy changes it
+    rows = [row[:columns] for row in rates]
+    lines += ["", *table(("iteration", "learning rate", "momentum")[:columns], rows, right=range(columns))]
     content = {
         "kind": "solver",
         "file": str(path),
@@ -88,3 +90,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
         "schedule": [list(pair) for pair in schedule],
     }
     return Report(content, lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -147,7 +147,7 @@ class InfogainLoss(Layer):
         p, log_p = self._probabilities(scores)  # (outer, C, inner)
         labels = flatten_labels(self, labels, p.shape[0], p.shape[2])
         valid = torch.ones_like(labels, dtype=torch.bool) if self.ignore is None else labels != self.ignore
-        check_labels(self, labels, valid, p.shape[1], self.ignore)
+        labels = check_labels(self, labels, valid, p.shape[1], self.ignore)
         gains = self._matrix(matrix, p)[labels.where(valid, 0)].movedim(-1, 1)  # (outer, C, inner)
         loss = -(gains * log_p * valid.unsqueeze(1)).sum() / loss_norm(self.normalization, valid, p.shape[0])
         return (loss, p.detach().reshape(scores.shape)) if self.setup.tops == 2 else loss
@@ -187,8 +187,8 @@ def log_from(p: Tensor, smallest: float) -> Tensor:
 def class_ids(layer: Layer, scores: Tensor, labels: Tensor) -> Tensor:
     """One checked class id per sample, as int64 (N, 1); each of a sample's values is a class."""
     ids = flatten_labels(layer, labels, scores.shape[0], 1)
-    check_labels(layer, ids, torch.ones_like(ids, dtype=torch.bool), scores.flatten(1).shape[1], None)
-    return ids
+    valid = torch.ones_like(ids, dtype=torch.bool)
+    return check_labels(layer, ids, valid, scores.flatten(1).shape[1], None)
 
 
 def same_count(layer: Layer, other: Tensor, x: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from rlossctl.prototxt.coordinates import AUTO_CROP
 class Split(Layer):
     """The bottom under several names; the gradients add up (split_layer.cpp). Caffe inserts these itself."""
 
+    low_precision = True
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return (x,) * self.setup.tops
 
@@ -27,6 +29,8 @@ class Slice(Layer):
 
     slice_dim is the old name of axis. The points ascend, one fewer than tops.
     """
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -65,6 +69,8 @@ class Crop(Layer):
     (`rlossctl.prototxt.coordinates`). This also happens here in the dialect fcn, in V1 nets (BVLC's V1 has no
     CROP), and with by_coordinates, a field of ours.
     """
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -145,6 +151,8 @@ class AutoCrop(Crop):
 @register("Flatten")
 class Flatten(Layer):
     """Joins the axes `axis` (default 1) to `end_axis` (default -1) into one (flatten_layer.cpp)."""
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -13,6 +13,7 @@ import torch
 
 from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import memory, pycaffe, registry
+from rlossctl.net.alike import once_if_alike
 from rlossctl.net.coverage import MissingWeights, copy_covered
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.kept import kept_for_backward
@@ -200,7 +201,7 @@ def _build_layer(
     own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
     layer = _construct(node, setup)
-    tops = _data_shapes(layer, setup) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
+    tops = _data_shapes(layer, setup) if isinstance(layer, DataLayer) else _meta_tops(layer)
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     for name, shape in zip(node.tops, tops, strict=True):
@@ -261,9 +262,11 @@ def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
         ) from error
 
 
+@once_if_alike
 @torch.no_grad()
-def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
+def _meta_tops(layer: Layer) -> tuple[Shape, ...]:
     """Shapes of the tops, from running the layer's own forward on meta tensors."""
+    setup = layer.setup
     bottoms = [torch.empty(shape, device="meta") for shape in setup.bottoms]
     try:
         tops = layer(*bottoms)
@@ -276,7 +279,7 @@ def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
             expected="shapes that fit the layer's parameters",
             advice="check kernel sizes, strides and the sizes of the blobs above",
         ) from error
-    return [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+    return tuple(tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,)))
 
 
 def _sizes(shape: Shape) -> str:

@@ -79,7 +79,7 @@ def test_snapshot_gives_back_caffes_bytes(
     """The rloss fork's files byte for byte; BVLC adds an Input layer, HDF5's bytes are the library's."""
     solver = case.solver()
     solver.restore(case.state)
-    solver.prefix = "snap"
+    solver.saving.prefix = "snap"
     monkeypatch.chdir(tmp_path)
     state = solver.snapshot()
     assert state.name == case.state.name
