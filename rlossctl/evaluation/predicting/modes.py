@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from rlossctl.counts import VOID
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.predicting.averaging import Averaging
@@ -29,7 +30,7 @@ from rlossctl.evaluation.predicting.views import (
     presentation,
     stacked,
 )
-from rlossctl.evaluation.running.answers import VOID, check_scores, not_numbers
+from rlossctl.evaluation.running.answers import check_scores, not_numbers
 from rlossctl.evaluation.running.runners import DeviceRunner, LabelRunner, Runner
 
 if TYPE_CHECKING:
