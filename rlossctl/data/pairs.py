@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rlossctl.data.images import Photo, read_label, read_photo
+from rlossctl.data.images import Photo, read_edges, read_label, read_photo
 from rlossctl.data.lists import Sample
 from rlossctl.errors import DataError
 
@@ -18,11 +18,12 @@ class Pair(NamedTuple):
     truth: np.ndarray
 
 
-def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
+def read_pair(sample: Sample, list_name: str, upright: bool = False, maps: bool = False) -> Pair:
     """Photo and label of one line of a list.
 
     Args:
         upright: as for `read_image`.
+        maps: labels are grey levels, from 128 on class 1, instead of class ids.
 
     Raises:
         DataError: the line has no label, a file cannot be read, or the two differ in size.
@@ -37,7 +38,7 @@ def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
             advice="add the label image's name",
         )
     photo = read_photo(sample.image, upright=upright, listed=listed)
-    truth = read_label(sample.label, listed=listed)
+    truth = read_edges(sample.label, listed=listed) if maps else read_label(sample.label, listed=listed)
     if truth.shape != photo.pixels.shape[:2]:
         turn = "its EXIF rotation is not applied: try --upright" if photo.rotated else "photos may be rotated"
         raise DataError(

@@ -37,6 +37,8 @@ class Board(Listener):
         """The scalars of an update."""
         for name in ("loss", "smoothed_loss", "lr"):
             self._writer.add_scalar(f"train/{name}", getattr(figures, name), figures.iter)
+        if figures.momentum is not None:
+            self._writer.add_scalar("train/momentum", figures.momentum, figures.iter)
         for name, term in figures.terms.items():
             self._writer.add_scalar(f"terms/{name}", term.weighted, figures.iter)
 

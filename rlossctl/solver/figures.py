@@ -40,6 +40,7 @@ class StepFigures:
         pulls: the norm of each term's gradient at blob `pulls_at`, where it was measured (see `Pulls`).
         clip: what clip_gradients did; None where it did nothing.
         new_step: how many stepvalues have passed, where lr_policy multistep has just counted one.
+        momentum: of this update, where the policy changes it.
     """
 
     iter: int
@@ -54,6 +55,7 @@ class StepFigures:
     pulls_at: str | None = None
     clip: Clip | None = None
     new_step: int | None = None
+    momentum: float | None = None
 
 
 @dataclass(frozen=True)

@@ -133,15 +133,5 @@ class SolverOrigin:
                 expected="a solver prototxt, or a net with --solver",
                 advice=f"add --solver SOLVER to --prototxt {self.prototxt}",
             )
-        return read_solver(self.solver, net, self.placeholders, self.dialect)
-
-
-def read_solver(
-    path: str | Path,
-    net: NetFile | None = None,
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
-) -> SolverFile:
-    """A file that is known to be a solver prototxt; `net` stands in place of those that it names."""
-    values = placeholders or {}
-    return SolverFile(load_solver_parameter(path, values), Path(path), net, values, dialect)
+        param = load_solver_parameter(self.solver, self.placeholders)
+        return SolverFile(param, Path(self.solver), net, self.placeholders, self.dialect)

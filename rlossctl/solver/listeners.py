@@ -103,6 +103,7 @@ class JsonLines(Listener):
     def updated(self, figures: StepFigures) -> None:
         """Kind "train"."""
         terms = {name: self._term(name, figures) for name in figures.terms}
+        momentum = {} if figures.momentum is None else {"momentum": figures.momentum}
         outputs = {} if figures.shown is None else {"outputs": _short(figures.shown)}
         self._log.record(
             "train",
@@ -110,6 +111,7 @@ class JsonLines(Listener):
             loss=figures.loss,
             smoothed_loss=figures.smoothed_loss,
             lr=figures.lr,
+            **momentum,
             terms=terms,
             seconds=figures.seconds,
             **outputs,

@@ -182,8 +182,13 @@ def _text_digests(paths: Sequence[str]) -> dict[str, str]:
 def fields_of(text: str) -> dict[str, str]:
     """Field -> its values, of a message's text; inline nets are compared as nets."""
     found: dict[str, str] = {}
+    inside = ""
     for line in text.split("\n"):
-        name, colon, value = line.partition(": ")
-        if colon and not name.startswith(" "):
+        if line.endswith(" {") and not line.startswith(" "):
+            inside = line.removesuffix(" {")
+        name, colon, value = line.strip().partition(": ")
+        if line.startswith("  "):
+            name = f"{inside}.{name}" if inside == "onecycle" else ""
+        if colon and name:
             found[name] = f"{found[name]}, {value}" if name in found else value
     return found

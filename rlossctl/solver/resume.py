@@ -22,6 +22,7 @@ from rlossctl.errors import WeightsError
 from rlossctl.net import Net
 from rlossctl.solver.best import Standing
 from rlossctl.solver.monitor import SmoothedLoss, Window
+from rlossctl.solver.precision import ScaleState
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -37,10 +38,11 @@ def file_name(state: str | Path) -> Path:
 
 
 class Digests(TypedDict):
-    """SHA-256 of a snapshot's other two files."""
+    """SHA-256 of a snapshot's other files."""
 
     model: str
     state: str
+    average: NotRequired[str]
 
 
 class Content(TypedDict):
@@ -61,6 +63,7 @@ class Content(TypedDict):
     number: NotRequired[int]
     files: NotRequired[Digests]
     best: NotRequired[dict[str, Any]]
+    loss_scale: NotRequired[ScaleState]
     check: NotRequired[str]
 
 
@@ -103,8 +106,8 @@ def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss) -> N
         torch.cuda.set_rng_state(before.cuda_rng, nets[0].device)
 
 
-def content(at: Position, tag: Tag, files: Digests) -> bytes:
-    """The file's content."""
+def content(at: Position, tag: Tag, files: Digests, scale: ScaleState | None = None) -> bytes:
+    """The file's content; `scale` is that of a float16 run."""
     entries: Content = {
         "format": FORMAT,
         "iter": tag.iter,
@@ -119,6 +122,8 @@ def content(at: Position, tag: Tag, files: Digests) -> bytes:
     }
     if tag.standing.tested >= 0:
         entries["best"] = asdict(tag.standing)
+    if scale is not None:
+        entries["loss_scale"] = scale
     return json.dumps({**entries, "check": _check(entries)}).encode()
 
 

@@ -14,16 +14,20 @@ from rlossctl.errors import PrototxtError
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies
+from rlossctl.solver.average import Average
 from rlossctl.solver.best import Best
 from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.figures import Improved, StepFigures, TestFigures
+from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
+from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.saving import Progress, Saving
+from rlossctl.solver.speed import Speed
 from rlossctl.solver.undo import Undo
-from rlossctl.solver.updates import Updater
+from rlossctl.solver.updates import Clip, Updater
 from rlossctl.words import counted
 
 
@@ -40,10 +44,12 @@ class Solver:
         progress: how far the run is, its id and seed; `restore` goes on with those of the snapshot.
         saving: writes its snapshots.
         updater: the update rule with its memory.
+        average: the moving average of the weights that tests use, where ema_decay is set.
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
         best: watches the output of the tests that `monitor` names.
         stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
+        speed: how it runs.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
     """
@@ -57,12 +63,15 @@ class Solver:
         prefix: str = "snapshot",
         seed: int = 0,
         log: Log | None = None,
+        speed: Speed | None = None,
     ) -> None:
+        freeze(net, param)
         self.param = param
         self.net = net
         self.test_nets = list(test_nets)
         self.log = log or Log([warnings_to_stderr])
         self.updater = Updater(param, net.learnable, net.dialect)
+        self.average = Average(param, net)
         self.requests = monitor.Requests()
         self.progress = Progress(seed=seed)
         self.stopped = False
@@ -76,11 +85,14 @@ class Solver:
         debug = DebugInfo(self.log) if param.debug_info else None
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
-        self._passes = Passes(net, debug)
+        self.speed = speed or Speed()
+        net.precision = precision_of(param)
+        self._scale = scale_of(param)
+        self._passes = Passes(net, debug, self._scale, graphs=self.speed.cuda_graphs)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
         self.best = Best(param, self.test_nets)
         self._undo = Undo(nets, self._smoothed)
-        self.saving = Saving(param, nets, self.updater, self.log, prefix)
+        self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
         self._torn = False
 
     @property
@@ -146,8 +158,11 @@ class Solver:
             )
             step = policies.advance(self.param, self.iter, self.progress.current_step)
             rate = policies.learning_rate(self.param, self.iter, step)
+            momentum = policies.momentum(self.param, self.iter)
+        self.average.begin()
         self._torn = True
-        clip = self.updater.apply(rate, self.iter)
+        clip = self._apply(rate, momentum)
+        self.average.add()
         self._torn = False
         figures = StepFigures(
             iter=self.iter,
@@ -164,6 +179,7 @@ class Solver:
             new_step=step
             if self.param.lr_policy == "multistep" and step != self.progress.current_step
             else None,
+            momentum=momentum,
         )
         self.progress.current_step = step
         self.progress.iter += 1
@@ -209,7 +225,9 @@ class Solver:
 
     def test_all(self) -> list[dict[str, list[float]]]:
         """Runs every test net, for its test_iter batches or over its list; output blob -> values, per net."""
-        return [scores for index in range(len(self.test_nets)) if (scores := self._test(index)) is not None]
+        with self.average.shown():
+            tests = [self._test(index) for index in range(len(self.test_nets))]
+        return [scores for scores in tests if scores is not None]
 
     def load_weights(self, path: str | Path, *, skip_mismatched: bool = False) -> None:
         """Copies weights by layer name into the training net, which the test nets share.
@@ -239,7 +257,8 @@ class Solver:
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
-        saved = self.saving.write(self.progress, self._undo.position())
+        with self.average.hidden():
+            saved = self.saving.write(self.progress, self._undo.position())
         for listener in self.listeners:
             listener.saved(saved)
         return saved.state
@@ -257,6 +276,16 @@ class Solver:
         self._keep_smoothed = resumed.exact
         for listener in self.listeners:
             listener.resumed(resumed)
+
+    def _apply(self, rate: float, momentum: float | None) -> Clip | None:
+        """The rule; with a loss scale, only where it left the gradients finite."""
+        if self._scale is not None and not self._scale.undo(p.tensor for p in self.updater.parameters):
+            self.log.info(
+                f"Iteration {self.iter}: gradients beyond float16, no update; loss scale "
+                f"{self._scale.value:g}"
+            )
+            return None
+        return self.updater.apply(rate, self.iter, momentum)
 
     def _begin(self) -> None:
         """Caffe forgets the displayed loss's window with every Step call; a resumed run keeps it."""

@@ -22,7 +22,7 @@ from rlossctl.solver.best import Goal
 from rlossctl.solver.board import Board
 from rlossctl.solver.curves import Picture
 from rlossctl.solver.figures import StepFigures, TestFigures
-from rlossctl.solver.files import OF_TESTS, SolverFile
+from rlossctl.solver.files import SolverFile
 from rlossctl.solver.folder import Outputs, clear, locked, output_files, require_free, would_clear
 from rlossctl.solver.history import History
 from rlossctl.solver.keeping import Keep
@@ -31,6 +31,7 @@ from rlossctl.solver.load import build_solver, starting_weights
 from rlossctl.solver.log import Log, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import choose_kernels
 from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
 
@@ -122,7 +123,6 @@ def train(
     """
     options = options or TrainOptions()
     _refuse_several_processes()
-    file = _with_options(file, options)
     outputs = output_files(file.prefix_in(options.out), options.out)
     with contextlib.ExitStack() as opened:
         opened.enter_context(locked(outputs.lock))
@@ -143,7 +143,7 @@ def train(
             history = History.read(outputs.metrics) if options.resume else History()
             solver.listeners += [Bar(bar, solver.best.goal), history, Picture(outputs.curves, history)]
             with _entered(solver, file, options, outputs):
-                for line in _announce(solver, file, options, outputs):
+                for line in _announce(solver, file, options):
                     if terminal and not options.quiet:
                         bar.write(line, file=sys.stderr)
                 trained = _solve(solver, bar, outputs)
@@ -165,15 +165,6 @@ def _refuse_several_processes() -> None:
             expected="one process: training is not distributed yet",
             advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
         )
-
-
-def _with_options(file: SolverFile, options: TrainOptions) -> SolverFile:
-    """The solver with the intervals of the caller's."""
-    if options.snapshot is not None:
-        file = file.changed(snapshot=options.snapshot)
-    if options.test_interval == 0:
-        return file.without(*OF_TESTS)
-    return file if options.test_interval is None else file.changed(test_interval=options.test_interval)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:
@@ -230,15 +221,15 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
         raise
 
 
-def _announce(solver: Solver, file: SolverFile, options: TrainOptions, outputs: Outputs) -> list[str]:
+def _announce(solver: Solver, file: SolverFile, options: TrainOptions) -> list[str]:
     """The lines before the run, which the log gets too."""
+    choose_kernels(solver.net)
     weights = [str(path) for path in starting_weights(file, options)]
     start = f"starts from {', '.join(weights)}" if weights else "starts from random weights"
-    lines = before(
-        solver, outputs.log.parent, f"goes on from iteration {solver.iter}" if options.resume else start
-    )
+    lines = before(solver, f"goes on from iteration {solver.iter}" if options.resume else start)
     for line in lines:
         solver.log.info(line)
+    solver.log.info(f"Run: {solver.progress.run}; seed: {solver.progress.seed}")
     solver.log.record(
         "start",
         run=solver.progress.run,

@@ -60,10 +60,4 @@ class Undo:
 
 
 def _statistics(net: Net) -> list[Tensor]:
-    """The blobs that passes themselves change: running means and variances."""
-    return [
-        blob.detach()
-        for layer in net.layers
-        if layer.module.default_lr_mult == 0
-        for blob in layer.module.blobs
-    ]
+    return [blob.detach() for layer in net.layers for blob in layer.module.moving()]

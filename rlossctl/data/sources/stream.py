@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from rlossctl.data.images import RotatedPhotos
+from rlossctl.data.images import RotatedPhotos, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.data.sources.order import SampleOrder
 from rlossctl.data.sources.readahead import ReadAhead
@@ -70,6 +70,8 @@ class Source:
         DataError: the batch is empty.
     """
 
+    label_rule = ""  # what a value in a label file means, where it is not a class id
+
     def __init__(
         self,
         layer: LayerParameter,
@@ -110,6 +112,10 @@ class Source:
     def named_files(self) -> list[Sample]:
         """The lines of the list that name files; `label` is None unless it names a file."""
         return []
+
+    def label_ids(self, sample: Sample) -> np.ndarray:
+        """The class ids of a line's label, uint8 [H, W], whatever the net's size."""
+        return read_label(sample.label or "")
 
     def read(self, number: int) -> Item:
         """The `number`-th sample since the start, ready for the batch."""

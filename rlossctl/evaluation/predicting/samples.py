@@ -23,15 +23,17 @@ class Listed:
         samples: its lines; each needs a label image.
         name: its name in errors.
         upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
+        maps: labels are grey levels, from 128 on class 1, instead of class ids.
     """
 
     samples: Sequence[Sample]
     name: str = "list"
     upright: bool = False
+    maps: bool = False
 
     def read(self, index: int, call: Call) -> Pair:
         """Photo and label of a line; see `read_pair`. `call` decodes; see `decoders.decoding`."""
-        pair: Pair = call(read_pair, self.samples[index], self.name, self.upright)
+        pair: Pair = call(read_pair, self.samples[index], self.name, self.upright, self.maps)
         return pair
 
 
