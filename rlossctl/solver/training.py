@@ -100,6 +100,11 @@ class Bar(Listener):
         self._bar.set_postfix_str(self._loss + self._score, refresh=False)
         self._bar.update()
 
+    def testing(self, passes: int) -> None:
+        """How far a test is, which may take a while."""
+        self._bar.set_postfix_str(f"{self._loss}, testing {passes}", refresh=False)
+        self._bar.update(0)
+
     def tested(self, figures: TestFigures) -> None:
         """The score, which stays until the next test."""
         goal = self._goal or next((Goal(name, 0, 1) for name in figures.counted if "IoU" in name), None)
