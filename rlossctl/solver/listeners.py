@@ -22,6 +22,9 @@ class Listener:
     def updated(self, figures: StepFigures) -> None:
         """An update was made."""
 
+    def testing(self, passes: int) -> None:
+        """A test net has made so many passes of a test."""
+
     def tested(self, figures: TestFigures) -> None:
         """A test net was run."""
 
