@@ -215,5 +215,7 @@ def command(
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")
+    for note in trained.notes:
+        click.echo(note)
     if trained.stopped:
         sys.exit(trained.exit_code)

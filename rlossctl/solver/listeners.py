@@ -119,7 +119,10 @@ class JsonLines(Listener):
 
     def tested(self, figures: TestFigures) -> None:
         """Kind "test"."""
-        self._log.record("test", iter=figures.iter, net=figures.net, outputs=_short(figures.outputs))
+        counted = {name: figures.outputs[name] for name in figures.counted}
+        outputs = dict(sorted({**_short(figures.outputs), **counted}.items()))
+        more = {"counted": list(counted)} if counted else {}
+        self._log.record("test", iter=figures.iter, net=figures.net, outputs=outputs, **more)
 
     def improved(self, best: Improved) -> None:
         """Kind "best"."""
