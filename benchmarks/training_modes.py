@@ -33,6 +33,9 @@ from rlossctl.solver.speed import Speed, choose_kernels
 
 WARM_UP = 6  # steps: kernels are chosen, graphs captured
 PLAIN = "plain PyTorch"
+# That of configs/deeplab_largeFOV, which also tests.
+SOLVER = """base_lr: 0.001 lr_policy: "step" gamma: 0.1 stepsize: 3000 momentum: 0.9 weight_decay: 0.0005
+display: 10 max_iter: 9000 snapshot_prefix: "unused" """
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,7 @@ def made(root: Path, mode: Mode, arguments: argparse.Namespace) -> Solver:
     net = root / NETS[mode.net]
     net.write_text(text.replace("crop_size: 321", f"crop_size: {arguments.size}"), encoding="utf-8")
     described = root / f"{mode.precision}.prototxt"
-    solver = (CONFIGS / "solver.prototxt").read_text(encoding="utf-8")
-    described.write_text(f"{solver}\nprecision: {mode.precision}\n", encoding="utf-8")
+    described.write_text(f"{SOLVER} precision: {mode.precision}", encoding="utf-8")
     found = load_solver(
         described,
         net=net,
