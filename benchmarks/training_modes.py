@@ -27,15 +27,15 @@ import torch
 from torch import nn
 from training_step import CONFIGS, NETS, VALUES, write_data
 
-from rlossctl.solver import load_solver
+from rlossctl.net import DataOverrides
+from rlossctl.solver.files import SolverOrigin
+from rlossctl.solver.load import build_solver
+from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.speed import Speed, choose_kernels
 
 WARM_UP = 6  # steps: kernels are chosen, graphs captured
 PLAIN = "plain PyTorch"
-# That of configs/deeplab_largeFOV, which also tests.
-SOLVER = """base_lr: 0.001 lr_policy: "step" gamma: 0.1 stepsize: 3000 momentum: 0.9 weight_decay: 0.0005
-display: 10 max_iter: 9000 snapshot_prefix: "unused" """
 
 
 @dataclass(frozen=True)
@@ -161,19 +161,19 @@ def made(root: Path, mode: Mode, arguments: argparse.Namespace) -> Solver:
     text = text.replace("batch_size: 20", f"batch_size: {arguments.batch}")
     net = root / NETS[mode.net]
     net.write_text(text.replace("crop_size: 321", f"crop_size: {arguments.size}"), encoding="utf-8")
-    described = root / f"{mode.precision}.prototxt"
-    described.write_text(f"{SOLVER} precision: {mode.precision}", encoding="utf-8")
-    found = load_solver(
-        described,
-        net=net,
-        device=arguments.device,
-        seed=0,
-        source=root / "list" / "train.txt",
-        root=root,
-        workers=arguments.workers if mode.from_files else 0,
-        speed=mode.speed,
-        **VALUES,
-        DATA_ROOT=root,
+    solver = root / f"{mode.precision}.prototxt"
+    described = (CONFIGS / "solver.prototxt").read_text(encoding="utf-8")
+    solver.write_text(f"{described}\nprecision: {mode.precision}\n", encoding="utf-8")
+    found = build_solver(
+        SolverOrigin(net, solver, {**VALUES, "DATA_ROOT": root}).read(),
+        DataOverrides(root / "list" / "train.txt", root),
+        TrainOptions(
+            device=arguments.device,
+            seed=0,
+            workers=arguments.workers if mode.from_files else 0,
+            test_interval=0,
+            speed=mode.speed,
+        ),
     )
     choose_kernels(found.net)
     return found
