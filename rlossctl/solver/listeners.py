@@ -50,6 +50,7 @@ class CaffeLines(Listener):
         self._log = log
         self._param = param
         self._weights = net.loss_weights
+        self._regularized = bool(net.regularizers)
         self._test_weights = [test_net.loss_weights for test_net in test_nets]
         self._pace = Pace() if net.dialect == "bvlc" else None
 
@@ -88,7 +89,7 @@ class CaffeLines(Listener):
         self._log.info(f"Iteration {figures.iter}{pace}, loss = {number(figures.smoothed_loss)}")
         self._outputs("Train", shown, self._weights)
         # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
-        if figures.pulls and min(term.weighted for term in figures.terms.values()) < 0:
+        if figures.pulls and self._regularized:
             norms = ", ".join(f"{name} {number(norm)}" for name, norm in figures.pulls.items())
             self._log.info(f"    Gradients at {figures.pulls_at}: {norms}")
 
@@ -149,17 +150,17 @@ class JsonLines(Listener):
 
 
 class Advice(Listener):
-    """Says once in the log when a regularizer pulls too hard."""
+    """Warns once in the log when a regularizer pulls too hard."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, net: Net) -> None:
         self._log = log
-        self._shares = TermShares()
+        self._shares = TermShares(net.regularizers)
 
     def updated(self, figures: StepFigures) -> None:
         """Weighs the terms of an update against each other, where their pulls were measured."""
         advice = self._shares.add(figures.terms, figures.pulls)
         if advice:
-            self._log.info(advice)
+            self._log.warning(advice)
 
 
 def _short(outputs: Mapping[str, list[float]]) -> dict[str, list[float]]:

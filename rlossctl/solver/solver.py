@@ -79,7 +79,7 @@ class Solver:
         self.listeners: list[Listener] = [
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
-            Advice(self.log),
+            Advice(self.log, net),
         ]
         nets = [net, *self.test_nets]
         debug = DebugInfo(self.log) if param.debug_info else None
