@@ -161,6 +161,7 @@ class LayerParameter(Message):
     backward_math: DataType
     engine: str
     adaptive_pooling_param: AdaptivePoolingParameter
+    loss_schedule: LossScheduleParameter
     focal_loss_param: FocalLossParameter
     dice_loss_param: DiceLossParameter
     lovasz_loss_param: LovaszLossParameter
@@ -169,6 +170,7 @@ class LayerParameter(Message):
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
     tree_energy_loss_param: TreeEnergyLossParameter
+    soft_pseudo_label_param: SoftPseudoLabelParameter
     dual_decomposition_crf_param: DualDecompositionCRFParameter
 
 class ParamSpec(Message):
@@ -1533,6 +1535,19 @@ class NormalizedCutLossParameter(Message):
 
 class TreeEnergyLossParameter(Message):
     sigma: float
+
+class SoftPseudoLabelParameter(Message):
+    eta: float
+    smoothness: float
+    image_std: float
+    iterations: int
+
+class LossScheduleParameter(Message):
+    start_iter: int
+    start_ratio: float
+    ramp_iter: int
+    pull: float
+    pull_iter: int
 
 class DualDecompositionCRFParameter(Message):
     iterations: int
