@@ -50,10 +50,10 @@ class CollisionCrossEntropyLoss(Layer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         refuse_unread(setup, ("ignore_label",))
-        self.ignore = ignore_label(setup) if len(setup.bottoms) > 2 else None
+        self.ignore = ignore_label(setup) if len(setup.bottoms) > 2 else 0
 
     def forward(self, prob: Tensor, soft: Tensor, label: Tensor | None = None) -> Tensor:
-        mask = None if label is None else label == self.ignore
+        mask = None if label is None else label.detach() == self.ignore
         with self.naming():
             return collision_cross_entropy_loss(prob, soft, mask)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
 from rlossctl.solver.monitor import SmoothedLoss, Window
+from rlossctl.solver.schedules import Schedules, State
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -54,6 +55,7 @@ class Content(TypedDict):
     cuda_rng: str | None
     sources: list[dict[str, dict[str, Any]]]
     smoothed_loss: Window
+    schedules: NotRequired[State]
     run: NotRequired[str]
     number: NotRequired[int]
     files: NotRequired[Digests]
@@ -61,12 +63,16 @@ class Content(TypedDict):
 
 
 class Position(NamedTuple):
-    """Where the random generators, the data sources of each net and the displayed loss stand."""
+    """Where the random generators, the data sources of each net and the displayed loss stand.
+
+    `schedules` holds loss weights that were chosen by measurement; empty without any.
+    """
 
     torch_rng: Tensor
     cuda_rng: Tensor | None
     sources: list[dict[str, dict[str, Any]]]
     smoothed: Window
+    schedules: State
 
 
 class Tag(NamedTuple):
@@ -78,20 +84,21 @@ class Tag(NamedTuple):
     number: int
 
 
-def position(nets: Sequence[Net], smoothed: SmoothedLoss) -> Position:
+def position(nets: Sequence[Net], smoothed: SmoothedLoss, schedules: Schedules) -> Position:
     """The position now; `nets` are the training net and the test nets."""
     device = nets[0].device
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     sources = [{name: source.state() for name, source in net.sources.items()} for net in nets]
-    return Position(torch.get_rng_state(), cuda, sources, smoothed.state())
+    return Position(torch.get_rng_state(), cuda, sources, smoothed.state(), schedules.state())
 
 
-def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss) -> None:
+def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss, schedules: Schedules) -> None:
     """Returns to a position of the same run."""
     for net, known in zip(nets, before.sources, strict=True):
         for name, source in net.sources.items():
             source.restore(known[name])
     smoothed.restore(before.smoothed)
+    schedules.restore(before.schedules)
     torch.set_rng_state(before.torch_rng)
     if before.cuda_rng is not None:
         torch.cuda.set_rng_state(before.cuda_rng, nets[0].device)
@@ -111,6 +118,8 @@ def content(at: Position, tag: Tag, files: Digests) -> bytes:
         "number": tag.number,
         "files": files,
     }
+    if at.schedules:
+        entries["schedules"] = at.schedules
     return json.dumps({**entries, "check": _check(entries)}).encode()
 
 
@@ -137,8 +146,13 @@ def read(path: Path) -> Content | None:
     return entries
 
 
-def apply(entries: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedLoss) -> int:
-    """Puts generators, sources and the displayed loss where they were; returns the seed of that run.
+def apply(
+    entries: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedLoss, schedules: Schedules
+) -> int:
+    """Puts generators, sources, displayed loss and measured loss weights where they were.
+
+    Returns:
+        The seed of that run.
 
     Raises:
         WeightsError: entries are missing or damaged.
@@ -150,6 +164,7 @@ def apply(entries: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedL
                 if name in known:
                     source.restore(known[name])
         smoothed.restore(entries["smoothed_loss"])
+        schedules.restore(entries.get("schedules", {}))
         torch.set_rng_state(_unpacked(entries["torch_rng"]))
         if entries["cuda_rng"] is not None and nets[0].device.type == "cuda":
             torch.cuda.set_rng_state(_unpacked(entries["cuda_rng"]), nets[0].device)

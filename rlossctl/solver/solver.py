@@ -15,14 +15,14 @@ from torch import Tensor
 
 from rlossctl.errors import PrototxtError, RlossError
 from rlossctl.net import Net
-from rlossctl.net.graph import AUTOMATIC
 from rlossctl.net.saved import as_array
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies, resume, snapshot
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import Resumed, Saved, StepFigures, Term, TestFigures
+from rlossctl.solver.figures import Resumed, Saved, StepFigures, Term, TestFigures, term_names
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
+from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.term_gradients import Pulls
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate
@@ -90,7 +90,8 @@ class Solver:
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
         self._pulls = Pulls(net)
-        self._terms = _term_names(net)
+        self._schedules = Schedules(param, net, self._pulls, self.log)
+        self._terms = term_names(net)
         self._statistics = _statistics(net)
         self._kept_statistics = [torch.empty_like(blob) for blob in self._statistics]
         self._debug = DebugInfo(self.log) if param.debug_info else None
@@ -175,6 +176,7 @@ class Solver:
             clip=clip,
             new_step=step if self.param.lr_policy == "multistep" and step != self.current_step else None,
         )
+        self._schedules.settle(self.iter)
         self.current_step = step
         self.iter += 1
         for listener in self.listeners:
@@ -294,7 +296,8 @@ class Solver:
         if extras is None:
             self.log.info("No resume file beside it: data order and random state start anew, as in Caffe")
         else:
-            self.seed = resume.apply(extras, resume_file, [self.net, *self.test_nets], self._smoothed)
+            nets = [self.net, *self.test_nets]
+            self.seed = resume.apply(extras, resume_file, nets, self._smoothed, self._schedules)
             self._keep_smoothed = True
             self.run = extras.get("run") or self.run
             self.snapshots = extras.get("number", -1) + 1
@@ -311,7 +314,7 @@ class Solver:
             listener.started(self.iter)
 
     def _position(self) -> resume.Position:
-        return resume.position([self.net, *self.test_nets], self._smoothed)
+        return resume.position([self.net, *self.test_nets], self._smoothed, self._schedules)
 
     @contextlib.contextmanager
     def _undone_if_it_fails(self, fed: Mapping[str, Tensor] | None = None) -> Iterator[None]:
@@ -329,7 +332,7 @@ class Solver:
             if self._statistics:
                 torch._foreach_copy_(self._statistics, self._kept_statistics)
             if begun is not None:
-                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed)
+                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed, self._schedules)
             raise
         finally:
             self._begun = None
@@ -363,7 +366,7 @@ class Solver:
             begun = self._begun
             self.test_all()
             if self.requests.stop and begun is not None:
-                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed)
+                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed, self._schedules)
 
     def _tell_copied(self, path: str | Path, copied: Sequence[str]) -> None:
         layers = f"{counted(len(self.net.params), 'layer')} with weights"
@@ -375,8 +378,9 @@ class Solver:
     def _pass(self, fed: Mapping[str, Tensor] | None, display: bool) -> _Pass:
         """One pass forward and backward; a displayed one is watched."""
         debug = self._debug if display else None
-        with self._pulls.watching(display):
-            result = self.net.run(fed, watch=debug)
+        with self._pulls.watching(display or self._schedules.measures(self.iter)):
+            result = self.net.run(fed, watch=debug, plan=self._schedules.plan(self.iter))
+        self._schedules.measure(self.iter, result.losses)
         pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
         if result.loss.requires_grad:
             result.loss.backward()
@@ -392,7 +396,7 @@ class Solver:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
         if self.param.display and self.iter % self.param.display == 0:
             with torch.no_grad():
-                loss = self.net.run(None).loss.item()
+                loss = self.net.run(None, plan=self._schedules.plan(self.iter)).loss.item()
             self._smoothed.add(loss)
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._test_due():
@@ -459,15 +463,6 @@ def _statistics(net: Net) -> list[Tensor]:
         if layer.module.default_lr_mult == 0
         for blob in layer.module.blobs
     ]
-
-
-def _term_names(net: Net) -> dict[str, str]:
-    """Weighted top -> what figures call it: a top that the prototxt does not name goes by its layer."""
-    return {
-        top: layer.name if top.startswith(AUTOMATIC) and layer.name not in net.loss_weights else top
-        for layer in net.layers
-        for top in layer.tops
-    }
 
 
 def _values(losses: Mapping[str, tuple[Tensor, float]]) -> dict[str, Term]:
