@@ -42,6 +42,7 @@ class StepFigures:
         pulls: the norm of each term's gradient at blob `pulls_at`, where it was measured (see `Pulls`).
         clip: what clip_gradients did; None where it did nothing.
         new_step: how many stepvalues have passed, where lr_policy multistep has just counted one.
+        momentum: of this update, where the policy changes it.
     """
 
     iter: int
@@ -56,6 +57,7 @@ class StepFigures:
     pulls_at: str | None = None
     clip: Clip | None = None
     new_step: int | None = None
+    momentum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class TestFigures:
         iter: updates made before it.
         net: the test net's number.
         loss: the mean objective, where test_compute_loss asks for it.
-        outputs: output blob -> its values, means over the batches.
+        outputs: output blob -> its values: means over the batches, or what counts over the whole list.
+        counted: those of them that count over the whole list.
     """
 
     __test__ = False  # not a class of tests, whatever its name
@@ -75,6 +78,23 @@ class TestFigures:
     net: int
     loss: float | None
     outputs: Mapping[str, list[float]]
+    counted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Improved:
+    """The best test so far.
+
+    Attributes:
+        iter: updates made before it.
+        blob, value: the output that `monitor` names.
+        model: its weights, None if they are not kept.
+    """
+
+    iter: int
+    blob: str
+    value: float
+    model: Path | None
 
 
 @dataclass(frozen=True)

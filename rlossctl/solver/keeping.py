@@ -21,6 +21,8 @@ class Keep(Listener):
 
     def saved(self, _snapshot: Saved) -> None:
         """Other runs' snapshots beside them stay."""
-        for old in snapshot.newest_first(self._solver.prefix, self._solver.run)[self._count :]:
+        for old in snapshot.newest_first(self._solver.saving.prefix, self._solver.progress.run)[
+            self._count :
+        ]:
             snapshot.remove(old.files)
             self._solver.log.info(f"Removed {old.files.state}: {self._count} snapshots are kept")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver.figures import Resumed, Saved, StepFigures, TestFigures, term_names
+from rlossctl.solver.figures import Improved, Resumed, Saved, StepFigures, TestFigures, term_names
 from rlossctl.solver.log import Log, Pace, number, output_lines
 from rlossctl.solver.monitor import TermShares
 
@@ -24,6 +24,9 @@ class Listener:
 
     def tested(self, figures: TestFigures) -> None:
         """A test net was run."""
+
+    def improved(self, best: Improved) -> None:
+        """A test was the best so far."""
 
     def saved(self, snapshot: Saved) -> None:
         """A snapshot was written."""
@@ -72,6 +75,11 @@ class CaffeLines(Listener):
             self._log.info(f"Test loss: {number(figures.loss)}")
         self._outputs("Test", figures.outputs, self._test_weights[figures.net])
 
+    def improved(self, best: Improved) -> None:
+        """The best test and its weights."""
+        kept = "" if best.model is None else f"; its weights: {best.model}"
+        self._log.info(f"Iteration {best.iter}, best {best.blob} so far = {number(best.value)}{kept}")
+
     def _display(self, figures: StepFigures, shown: Mapping[str, list[float]]) -> None:
         pace = "" if self._pace is None else self._pace.lap(figures.iter, self._param.display)
         self._log.info(f"Iteration {figures.iter}{pace}, loss = {number(figures.smoothed_loss)}")
@@ -97,6 +105,7 @@ class JsonLines(Listener):
     def updated(self, figures: StepFigures) -> None:
         """Kind "train"."""
         terms = {name: self._term(name, figures) for name in figures.terms}
+        momentum = {} if figures.momentum is None else {"momentum": figures.momentum}
         outputs = {} if figures.shown is None else {"outputs": _short(figures.shown)}
         self._log.record(
             "train",
@@ -104,6 +113,7 @@ class JsonLines(Listener):
             loss=figures.loss,
             smoothed_loss=figures.smoothed_loss,
             lr=figures.lr,
+            **momentum,
             terms=terms,
             seconds=figures.seconds,
             **outputs,
@@ -111,7 +121,15 @@ class JsonLines(Listener):
 
     def tested(self, figures: TestFigures) -> None:
         """Kind "test"."""
-        self._log.record("test", iter=figures.iter, net=figures.net, outputs=_short(figures.outputs))
+        counted = {name: figures.outputs[name] for name in figures.counted}
+        outputs = dict(sorted({**_short(figures.outputs), **counted}.items()))
+        more = {"counted": list(counted)} if counted else {}
+        self._log.record("test", iter=figures.iter, net=figures.net, outputs=outputs, **more)
+
+    def improved(self, best: Improved) -> None:
+        """Kind "best"."""
+        model = None if best.model is None else str(best.model)
+        self._log.record("best", iter=best.iter, output=best.blob, value=best.value, model=model)
 
     def saved(self, snapshot: Saved) -> None:
         """Kind "snapshot"."""

@@ -57,9 +57,9 @@ def go_on(solver: Solver, state: Path, outputs: Outputs, options: TrainOptions) 
     log = solver.log
     log.info(f"Resuming from {state}")
     solver.restore(state)
-    own = snapshot.newest_first(solver.prefix, solver.run)
-    solver.snapshots = max(solver.snapshots, *(one.number + 1 for one in own[:1]), 0)
-    log.info(f"Going on with run {solver.run} after {counted(solver.iter, 'iteration')}")
+    own = snapshot.newest_first(solver.saving.prefix, solver.progress.run)
+    solver.progress.snapshots = max(solver.progress.snapshots, *(one.number + 1 for one in own[:1]), 0)
+    log.info(f"Going on with run {solver.progress.run} after {counted(solver.iter, 'iteration')}")
     if solver.iter > solver.param.max_iter > 0:
         raise RlossError(
             "the run has more iterations than are asked for",
@@ -68,9 +68,11 @@ def go_on(solver: Solver, state: Path, outputs: Outputs, options: TrainOptions) 
             expected=f"at most max_iter: {solver.param.max_iter}",
             advice="raise --max-iter, or resume from an earlier snapshot (--resume STATE)",
         )
-    if options.seed is not None and options.seed != solver.seed:
-        log.warning(f"Seed {options.seed} does not count: the run goes on with its own, {solver.seed}")
-    known = _manifest_of(solver.run, outputs, state)
+    if options.seed is not None and options.seed != solver.progress.seed:
+        log.warning(
+            f"Seed {options.seed} does not count: the run goes on with its own, {solver.progress.seed}"
+        )
+    known = _manifest_of(solver.progress.run, outputs, state)
     if known is not None:
         for change in known.settings.changes(settings_of(solver)):
             log.warning(f"Not as when run {known.run} started: {change}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -79,15 +80,15 @@ class Schedules:
 
     Args:
         param: the SolverParameter, for max_iter and iter_size.
-        pulls: measures gradients where the losses' ways part.
         log: is told the weights that were chosen.
 
     Raises:
         NetError: a schedule that makes no sense.
     """
 
-    def __init__(self, param: SolverParameter, net: Net, pulls: Pulls, log: Log) -> None:
-        self._param, self._layers, self._pulls, self._log = param, net.layers, pulls, log
+    def __init__(self, param: SolverParameter, net: Net, log: Log) -> None:
+        self._param, self._layers, self._log = param, net.layers, log
+        self._pulls = Pulls(net)
         self._all = [
             self._read(number, layer)
             for number, layer in enumerate(net.layers)
@@ -102,12 +103,16 @@ class Schedules:
             {n: f for n, f in factors.items() if f != 1}, needless(self._layers, off) if off else frozenset()
         )
 
-    def measures(self, iteration: int) -> bool:
-        """Whether `measure` wants this iteration's passes, watched by the pulls."""
-        return any(one.measures(iteration) for one in self._all)
+    def full(self, iteration: int) -> bool:
+        """Whether this iteration's passes are what the prototxt says, all losses at their full weight."""
+        return all(one.factor(iteration) == 1 for one in self._all)
+
+    def watching(self, iteration: int) -> contextlib.AbstractContextManager[None]:
+        """Within it runs a pass that `measure` then takes."""
+        return self._pulls.watching(any(one.measures(iteration) for one in self._all))
 
     def measure(self, iteration: int, losses: Mapping[str, tuple[Tensor, float]]) -> None:
-        """Takes the norms of a pass, before its backward; call it before the pulls measure their own."""
+        """Takes the norms of the pass that was watched, before its backward pass."""
         for one, measured in self._measuring(iteration):
             others = [value * weight for top, (value, weight) in losses.items() if weight and top != one.top]
             if not others:  # they begin later
@@ -116,6 +121,7 @@ class Schedules:
             measured["own"] += own
             measured["others"] += rest
             measured["passes"] += 1
+        self._pulls.forget()
 
     def settle(self, iteration: int) -> None:
         """After an update: fixes the weights whose windows have ended."""

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from rlossctl.errors import PrototxtError, RlossError
+from rlossctl.errors import PrototxtError
 from rlossctl.net import Net
-from rlossctl.net.saved import as_array
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import monitor, policies, resume, snapshot
+from rlossctl.solver import monitor, policies
+from rlossctl.solver.average import Average
+from rlossctl.solver.best import Best
+from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import Resumed, Saved, StepFigures, Term, TestFigures, term_names
+from rlossctl.solver.figures import Improved, StepFigures, TestFigures
+from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
+from rlossctl.solver.passes import Passes, mean_terms
+from rlossctl.solver.precision import precision_of, scale_of
+from rlossctl.solver.saving import Progress, Saving
 from rlossctl.solver.schedules import Schedules
-from rlossctl.solver.term_gradients import Pulls
-from rlossctl.solver.updates import Updater
-from rlossctl.weights import SolverState, load_solverstate
+from rlossctl.solver.speed import Speed
+from rlossctl.solver.undo import Undo
+from rlossctl.solver.updates import Clip, Updater
 from rlossctl.words import counted
-
-
-class _Pass(NamedTuple):
-    """One pass forward and backward: weighted tops with their weights, outputs, norms of gradients."""
-
-    losses: dict[str, tuple[Tensor, float]]
-    outputs: dict[str, Tensor]
-    pulls: dict[str, float]
 
 
 class Solver:
@@ -46,14 +41,16 @@ class Solver:
     Attributes:
         net: the training net.
         test_nets: the test nets; they use the training net's weights.
-        iter: number of updates made.
         param: the SolverParameter.
-        prefix: where snapshots go: `<prefix>_iter_<iter>.caffemodel` and so on.
-        seed: what the random generators were started with.
-        run: the id of this run, in every snapshot of it; `restore` goes on with that of the snapshot.
-        snapshots: how many snapshots of this run there have been.
+        progress: how far the run is, its id and seed; `restore` goes on with those of the snapshot.
+        saving: writes its snapshots.
+        updater: the update rule with its memory.
+        average: the moving average of the weights that tests use, where ema_decay is set.
+        requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
-        stopped: whether SIGINT or SIGTERM ended the last `solve` early.
+        best: watches the output of the tests that `monitor` names.
+        stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
+        speed: how it runs.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
     """
@@ -67,19 +64,17 @@ class Solver:
         prefix: str = "snapshot",
         seed: int = 0,
         log: Log | None = None,
+        speed: Speed | None = None,
     ) -> None:
+        freeze(net, param)
         self.param = param
         self.net = net
         self.test_nets = list(test_nets)
-        self.prefix = prefix
-        self.seed = seed
-        self.run = secrets.token_hex(8)
-        self.snapshots = 0
         self.log = log or Log([warnings_to_stderr])
-        self.iter = 0
-        self.current_step = 0
         self.updater = Updater(param, net.learnable, net.dialect)
+        self.average = Average(param, net)
         self.requests = monitor.Requests()
+        self.progress = Progress(seed=seed)
         self.stopped = False
         self.signal = 0
         self.listeners: list[Listener] = [
@@ -87,18 +82,25 @@ class Solver:
             JsonLines(self.log),
             Advice(self.log),
         ]
+        nets = [net, *self.test_nets]
+        debug = DebugInfo(self.log) if param.debug_info else None
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
-        self._pulls = Pulls(net)
-        self._schedules = Schedules(param, net, self._pulls, self.log)
-        self._terms = term_names(net)
-        self._statistics = _statistics(net)
-        self._kept_statistics = [torch.empty_like(blob) for blob in self._statistics]
-        self._debug = DebugInfo(self.log) if param.debug_info else None
-        self._last_snapshot: Path | None = None
-        self._saved_iter = -1
-        self._begun: resume.Position | None = None
+        self.speed = speed or Speed()
+        net.precision = precision_of(param)
+        self._scale = scale_of(param)
+        self._schedules = Schedules(param, net, self.log)
+        self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
+        self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
+        self.best = Best(param, self.test_nets)
+        self._undo = Undo(nets, self._smoothed, self._schedules)
+        self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
         self._torn = False
+
+    @property
+    def iter(self) -> int:
+        """Number of updates made."""
+        return self.progress.iter
 
     @property
     def history(self) -> list[Tensor]:
@@ -123,9 +125,9 @@ class Solver:
         fed = self._inputs(inputs)
         outputs: Mapping[str, Tensor] = {}
         for _ in range(iterations):
-            if self._test_due() and (self.iter > 0 or self.param.test_initialization):
+            if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
                 self._test_between(fed)
-                if self.requests.stop:
+                if self.requests.stop or self.best.exhausted(self.progress.standing):
                     break
             outputs = self.update(fed).outputs
             request = self.requests.take()
@@ -146,21 +148,23 @@ class Solver:
         watch, fed = Stopwatch(), self._inputs(inputs)
         display = bool(self.param.display) and self.iter % self.param.display == 0
         self.updater.zero_gradients()
-        with self._undone_if_it_fails(fed):
-            losses = []
-            for _ in range(self.param.iter_size):
-                last = self._pass(fed, display)
-                losses.append(last.losses)
-            terms = monitor.means([_values(one) for one in losses])
+        with self._undo.if_it_fails(fed is not None):
+            passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
+            terms = mean_terms(passes)
             loss = sum(term.weighted for term in terms.values())
             monitor.check_finite(self.iter, loss, terms)
             shown = (
-                {name: blob.flatten().tolist() for name, blob in last.outputs.items()} if display else None
+                {name: blob.flatten().tolist() for name, blob in passes[-1].outputs.items()}
+                if display
+                else None
             )
-            step = policies.advance(self.param, self.iter, self.current_step)
+            step = policies.advance(self.param, self.iter, self.progress.current_step)
             rate = policies.learning_rate(self.param, self.iter, step)
+            momentum = policies.momentum(self.param, self.iter)
+        self.average.begin()
         self._torn = True
-        clip = self.updater.apply(rate, self.iter)
+        clip = self._apply(rate, momentum)
+        self.average.add()
         self._torn = False
         figures = StepFigures(
             iter=self.iter,
@@ -169,16 +173,19 @@ class Solver:
             lr=rate,
             terms=terms,
             seconds=watch.lap(),
-            outputs=last.outputs,
+            outputs=passes[-1].outputs,
             shown=shown,
-            pulls=last.pulls,
-            pulls_at=self._pulls.blob,
+            pulls=passes[-1].pulls,
+            pulls_at=self._passes.pulls_at,
             clip=clip,
-            new_step=step if self.param.lr_policy == "multistep" and step != self.current_step else None,
+            new_step=step
+            if self.param.lr_policy == "multistep" and step != self.progress.current_step
+            else None,
+            momentum=momentum,
         )
         self._schedules.settle(self.iter)
-        self.current_step = step
-        self.iter += 1
+        self.progress.current_step = step
+        self.progress.iter += 1
         for listener in self.listeners:
             listener.updated(figures)
         return figures
@@ -205,20 +212,25 @@ class Solver:
         with self.requests.listening():
             with self._saved_if_it_fails():
                 self.step(self.param.max_iter - self.iter)
-            self.stopped, self.signal = self.requests.stop, self.requests.signal
+            exhausted = self.best.exhausted(self.progress.standing)
+            self.stopped, self.signal = self.requests.stop or exhausted, self.requests.signal
             due = not self.param.snapshot or self.iter % self.param.snapshot != 0
             if due and (self.param.snapshot_after_train or self.stopped):
                 self.snapshot()
             if self.stopped:
+                if exhausted:
+                    self._tell_exhausted()
                 self.log.info("Optimization stopped early.")
             else:
                 self._last_figures()
                 self.log.info("Optimization Done.")
-        return self._last_snapshot
+        return self.saving.last
 
     def test_all(self) -> list[dict[str, list[float]]]:
-        """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
-        return [scores for index in range(len(self.test_nets)) if (scores := self._test(index)) is not None]
+        """Runs every test net, for its test_iter batches or over its list; output blob -> values, per net."""
+        with self.average.shown():
+            tests = [self._test(index) for index in range(len(self.test_nets))]
+        return [scores for scores in tests if scores is not None]
 
     def load_weights(self, path: str | Path, *, skip_mismatched: bool = False) -> None:
         """Copies weights by layer name into the training net, which the test nets share.
@@ -248,27 +260,11 @@ class Solver:
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
-        self._check_weights()
-        hdf5 = self.param.snapshot_format == SolverParameter.HDF5
-        files = snapshot.file_names(self.prefix, self.iter, hdf5)
-        kind = "HDF5" if hdf5 else "binary proto"
-        self.log.info(f"Snapshotting to {kind} file {files.model}")
-        at = self._begun or self._position()
-        tag = resume.Tag(self.run, self.seed, self.iter, self.snapshots)
-        state = SolverState(
-            self.iter,
-            str(files.model),
-            [as_array(blob) for blob in self.history],
-            self.current_step,
-        )
-        self.log.info(f"Snapshotting solver state to {kind} file {files.state}")
-        diffs = self.updater.last_diffs() if self.param.snapshot_diff else None
-        snapshot.write(files, self.net, state, lambda digests: resume.content(at, tag, digests), diffs)
-        self._last_snapshot, self._saved_iter = files.state, self.iter
-        self.snapshots += 1
+        with self.average.hidden():
+            saved = self.saving.write(self.progress, self._undo.position())
         for listener in self.listeners:
-            listener.saved(Saved(self.iter, files.model, files.state))
-        return files.state
+            listener.saved(saved)
+        return saved.state
 
     def restore(self, path: str | Path) -> None:
         """Goes on from a snapshot of Caffe's or our own, binary or HDF5 (Solver::Restore).
@@ -279,31 +275,20 @@ class Solver:
         Raises:
             WeightsError: a file is missing or damaged, or weights or history do not fit.
         """
-        file = Path(path)
-        resume_file = resume.file_name(file)
-        extras = resume.read(resume_file)
-        model = snapshot.check_digests(file, extras)
-        state = load_solverstate(file)
-        snapshot.check_history(state.history, self.history, file, self.updater.type)
-        if model is not None:
-            self.net.copy_from(model)
-        self.log.info(f"{self.updater.type}Solver: restoring history")
-        with torch.no_grad():
-            for target, array in zip(self.history, state.history, strict=True):
-                target.copy_(torch.from_numpy(np.array(array)).reshape(target.shape))
-        self.iter = state.iter
-        self.current_step = state.current_step
-        if extras is None:
-            self.log.info("No resume file beside it: data order and random state start anew, as in Caffe")
-        else:
-            nets = [self.net, *self.test_nets]
-            self.seed = resume.apply(extras, resume_file, nets, self._smoothed, self._schedules)
-            self._keep_smoothed = True
-            self.run = extras.get("run") or self.run
-            self.snapshots = extras.get("number", -1) + 1
-        self._saved_iter = self.iter
+        resumed = self.saving.restore(Path(path), self.progress, self._smoothed, self._schedules)
+        self._keep_smoothed = resumed.exact
         for listener in self.listeners:
-            listener.resumed(Resumed(self.iter, file, extras is not None))
+            listener.resumed(resumed)
+
+    def _apply(self, rate: float, momentum: float | None) -> Clip | None:
+        """The rule; with a loss scale, only where it left the gradients finite."""
+        if self._scale is not None and not self._scale.undo(p.tensor for p in self.updater.parameters):
+            self.log.info(
+                f"Iteration {self.iter}: gradients beyond float16, no update; loss scale "
+                f"{self._scale.value:g}"
+            )
+            return None
+        return self.updater.apply(rate, self.iter, momentum)
 
     def _begin(self) -> None:
         """Caffe forgets the displayed loss's window with every Step call; a resumed run keeps it."""
@@ -312,30 +297,6 @@ class Solver:
         self._keep_smoothed = False
         for listener in self.listeners:
             listener.started(self.iter)
-
-    def _position(self) -> resume.Position:
-        return resume.position([self.net, *self.test_nets], self._smoothed, self._schedules)
-
-    @contextlib.contextmanager
-    def _undone_if_it_fails(self, fed: Mapping[str, Tensor] | None = None) -> Iterator[None]:
-        """Lets no trace of passes that fail stay in data positions, generators and statistics.
-
-        A caller who feeds batches knows where they stand; data sources are then left alone.
-        """
-        if self._statistics:
-            torch._foreach_copy_(self._kept_statistics, self._statistics)
-        begun = self._position() if fed is None else None
-        self._begun = begun
-        try:
-            yield
-        except Exception:
-            if self._statistics:
-                torch._foreach_copy_(self._statistics, self._kept_statistics)
-            if begun is not None:
-                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed, self._schedules)
-            raise
-        finally:
-            self._begun = None
 
     @contextlib.contextmanager
     def _saved_if_it_fails(self) -> Iterator[None]:
@@ -352,9 +313,9 @@ class Solver:
         """A snapshot, unless there is one of this iteration; what keeps it away does not hide the error."""
         with self.log.best_effort():
             try:
-                if self._saved_iter != self.iter:
+                if self.saving.saved_iter != self.iter:
                     self.snapshot()
-                where = f"snapshot of iteration {self.iter}: {self._last_snapshot}"
+                where = f"snapshot of iteration {self.iter}: {self.saving.last}"
                 self.log.warning(f"Stopped by an error; {where}; --resume auto goes on from it")
             except Exception as error:
                 reason = str(error).replace("\n", " ")
@@ -362,11 +323,11 @@ class Solver:
 
     def _test_between(self, fed: Mapping[str, Tensor] | None) -> None:
         """A test between two updates; one that fails or is interrupted will be made again, from its start."""
-        with self._undone_if_it_fails(fed):
-            begun = self._begun
+        with self._undo.if_it_fails(fed is not None):
+            begun = None if fed is not None else self._undo.position()
             self.test_all()
-            if self.requests.stop and begun is not None:
-                resume.put_back(begun, [self.net, *self.test_nets], self._smoothed, self._schedules)
+            if self.requests.stop:
+                self._undo.put_back(begun)
 
     def _tell_copied(self, path: str | Path, copied: Sequence[str]) -> None:
         layers = f"{counted(len(self.net.params), 'layer')} with weights"
@@ -375,60 +336,38 @@ class Solver:
         else:
             self.log.warning(f"{path} has no layer in common with the net: none of {layers} was copied")
 
-    def _pass(self, fed: Mapping[str, Tensor] | None, display: bool) -> _Pass:
-        """One pass forward and backward; a displayed one is watched."""
-        debug = self._debug if display else None
-        with self._pulls.watching(display or self._schedules.measures(self.iter)):
-            result = self.net.run(fed, watch=debug, plan=self._schedules.plan(self.iter))
-        self._schedules.measure(self.iter, result.losses)
-        pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
-        if result.loss.requires_grad:
-            result.loss.backward()
-        if debug is not None:
-            debug.after_backward(self.net)
-        outputs = {name: blob.detach() for name, blob in result.outputs.items()}
-        losses = {
-            self._terms[top]: (value.detach(), weight) for top, (value, weight) in result.losses.items()
-        }
-        return _Pass(losses, outputs, pulls)
-
     def _last_figures(self) -> None:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
         if self.param.display and self.iter % self.param.display == 0:
-            with torch.no_grad():
-                loss = self.net.run(None, plan=self._schedules.plan(self.iter)).loss.item()
-            self._smoothed.add(loss)
+            self._smoothed.add(self._passes.loss(self.iter))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
-        if self._test_due():
+        if self._tests.due(self.iter):
             self.test_all()
 
-    def _test_due(self) -> bool:
-        return self.param.test_interval > 0 and self.iter % self.param.test_interval == 0
-
-    @torch.no_grad()
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        """Mean outputs of one test net (Solver::Test); None if a request to stop came in between."""
-        net, batches = self.test_nets[index], self.param.test_iter[index]
-        self.log.info(f"Iteration {self.iter}, Testing net (#{index})")
-        totals: dict[str, np.ndarray] = {}
-        loss = 0.0
-        for _ in range(batches):
-            while (request := self.requests.take()) is not None:
-                if request == "snapshot":
-                    self.snapshot()
-            if self.requests.stop:
-                self.log.info("Test interrupted.")
-                return None
-            result = net.run(None, watch=self._debug)
-            loss += result.loss.item() if self.param.test_compute_loss else 0.0
-            for name, blob in result.outputs.items():
-                values = blob.detach().double().flatten().cpu().numpy()
-                totals[name] = totals[name] + values if name in totals else values
-        scores = {name: (total / batches).tolist() for name, total in totals.items()}
-        mean = loss / batches if self.param.test_compute_loss and batches else None
+        figures = self._tests.run(index, self.iter, self.snapshot)
+        if figures is None:
+            return None
         for listener in self.listeners:
-            listener.tested(TestFigures(self.iter, index, mean, scores))
-        return scores
+            listener.tested(figures)
+        if self.best.add(self.progress.standing, figures):
+            self._tell_improved(figures)
+        return dict(figures.outputs)
+
+    def _tell_improved(self, figures: TestFigures) -> None:
+        """A test was the best so far: keeps its weights, where that is asked for."""
+        goal, value = self.best.goal, self.best.value(figures)
+        assert goal is not None and value is not None
+        model = self.saving.write_best(self.iter) if self.best.snapshots else None
+        for listener in self.listeners:
+            listener.improved(Improved(self.iter, goal.blob, value, model))
+
+    def _tell_exhausted(self) -> None:
+        standing = self.progress.standing
+        self.log.info(
+            f"{counted(standing.waited, 'test')} without gain, as many as patience allows; the best was that "
+            f"of iteration {standing.iter}"
+        )
 
     def _inputs(self, inputs: Mapping[str, ArrayLike] | None) -> dict[str, Tensor] | None:
         if inputs is None:
@@ -437,39 +376,3 @@ class Solver:
         return {
             name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in inputs.items()
         }
-
-    def _check_weights(self) -> None:
-        for entry in self.net.learnable:
-            if not torch.isfinite(entry.tensor).all():
-                raise RlossError(
-                    f"weights are not finite numbers after iteration {self.iter - 1}",
-                    where=f"layer {entry.layer!r}, blob {entry.index}",
-                    found="NaN or infinity",
-                    expected="finite weights in a snapshot",
-                    advice="no snapshot was written or changed; lower base_lr or set clip_gradients, then "
-                    "resume from the last snapshot",
-                )
-
-
-def _shown(outputs: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    return {name: blob.flatten().tolist() for name, blob in outputs.items()}
-
-
-def _statistics(net: Net) -> list[Tensor]:
-    """The blobs that passes themselves change: running means and variances."""
-    return [
-        blob.detach()
-        for layer in net.layers
-        if layer.module.default_lr_mult == 0
-        for blob in layer.module.blobs
-    ]
-
-
-def _values(losses: Mapping[str, tuple[Tensor, float]]) -> dict[str, Term]:
-    """The terms of a pass as numbers, fetched from the device in one go."""
-    if not losses:
-        return {}
-    values = torch.stack([value for value, _ in losses.values()]).tolist()
-    return {
-        name: Term(value, weight) for value, (name, (_, weight)) in zip(values, losses.items(), strict=True)
-    }

@@ -48,10 +48,14 @@ class Pulls:
         return dict(zip(losses, norms, strict=True))
 
     def norms(self, terms: Sequence[Tensor]) -> list[float]:
-        """The norm of each term's gradient at the blob, for the pass that was watched; before `measure`."""
+        """The norm of each term's gradient at the blob, in the pass that was watched and not yet forgotten."""
         if self._value is None or not self._value.requires_grad:
             return [0.0] * len(terms)
         return _norms(terms, self._value)
+
+    def forget(self) -> None:
+        """Lets go of the pass that was watched."""
+        self._value = None
 
     def _keep(self, module: torch.nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
         self._value = output[0] if isinstance(output, tuple) else output
@@ -63,7 +67,9 @@ def _norms(terms: Sequence[Tensor], value: Tensor) -> list[float]:
         gradient = None
         if term.requires_grad:
             (gradient,) = torch.autograd.grad(term, value, retain_graph=True, allow_unused=True)
-        norms.append(value.new_zeros(()) if gradient is None else gradient.norm())
+        norms.append(
+            value.new_zeros((), dtype=torch.float32) if gradient is None else gradient.float().norm()
+        )
     found: list[float] = torch.stack(norms).tolist()
     return found
 

@@ -104,6 +104,7 @@ def test_every_layer_has_the_rate_and_the_decay_of_its_program(name):
 
 
 @pytest.mark.slow
+@pytest.mark.smallest("name")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_data_and_the_losses_are_the_programs(name):
     row = row_of(name)

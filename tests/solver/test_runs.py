@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from rlossctl.solver import Solver, space
 from rlossctl.solver import folder as folders
 from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.passes import Passes
 from rlossctl.solver.training import Trained
 from rlossctl.solver.training import train as train_file
 
@@ -31,21 +31,6 @@ def train(prototxt: str = "solver.prototxt", **options) -> Trained:
     return train_file(
         SolverOrigin(prototxt).read(), DataOverrides(), TrainOptions(**{"device": "cpu", **options})
     )
-
-
-@pytest.fixture
-def at_iteration(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], None]]:
-    """Iteration -> what to do right after it was finished, before a snapshot may follow."""
-    actions: dict[int, Callable[[], None]] = {}
-    original = Solver.update
-
-    def update(self: Solver, fed):
-        figures = original(self, fed)
-        actions.get(self.iter, lambda: None)()
-        return figures
-
-    monkeypatch.setattr(Solver, "update", update)
-    return actions
 
 
 def fail() -> None:
@@ -328,18 +313,18 @@ def test_an_error_leaves_the_last_whole_iteration(folder: Path, monkeypatch, pas
     solver = Path("solver.prototxt").read_text() + f"iter_size: {passes}\n"
     Path("solver.prototxt").write_text(solver.replace("snapshot: 5", "snapshot: 0"))
     train(out="straight")
-    original, broken = Solver._pass, {}
+    original, broken = Passes.run, {}
     passed = iter(range(1, 1000))
 
-    def one_pass(self: Solver, fed, display):
+    def one_pass(self: Passes, fed, display):
         if next(passed) == 5 * passes:
-            source = self.net.sources["data"]
+            source = self._net.sources["data"]
             path = Path(source.samples[source.order(shuffle=True).index(source.position)].image)
             broken[path] = path.read_bytes()
             path.write_bytes(broken[path][:100])
         return original(self, fed, display)
 
-    monkeypatch.setattr(Solver, "_pass", one_pass)
+    monkeypatch.setattr(Passes, "run", one_pass)
     with pytest.raises(DataError, match="cannot be read"):
         train(out="a", workers=0)
     assert "Stopped by an error; snapshot of iteration 4: a/small_iter_4.solverstate" in log()
@@ -410,11 +395,11 @@ def test_weights_that_an_update_left_half_changed_are_not_saved(folder: Path, mo
 
     original = Updater.apply
 
-    def apply(self: Updater, rate: float, iteration: int):
+    def apply(self: Updater, rate: float, iteration: int, momentum: float | None):
         if iteration == 3:
             self.parameters[0].tensor.data.add_(1)
             raise RuntimeError("out of memory")
-        return original(self, rate, iteration)
+        return original(self, rate, iteration, momentum)
 
     monkeypatch.setattr(Updater, "apply", apply)
     with pytest.raises(RuntimeError):

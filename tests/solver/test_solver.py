@@ -134,7 +134,7 @@ def test_resume_is_exact(folder: Path) -> None:
     assert same(first, second)
     second.step(5)
     assert same(straight, second)
-    assert second.seed == 3
+    assert second.progress.seed == 3
 
 
 def test_without_the_resume_file_it_goes_on_as_caffe_does(folder: Path) -> None:

@@ -126,7 +126,8 @@ def test_the_seed_repeats_a_net(write) -> None:
     assert not torch.equal(values[0], values[2])
     fourth = rlossctl.load_solver(solver)
     assert torch.equal(
-        rlossctl.load_solver(solver, seed=fourth.seed).net.params["all"][0], fourth.net.params["all"][0]
+        rlossctl.load_solver(solver, seed=fourth.progress.seed).net.params["all"][0],
+        fourth.net.params["all"][0],
     )
 
 

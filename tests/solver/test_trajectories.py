@@ -79,7 +79,7 @@ def test_snapshot_gives_back_caffes_bytes(
     """The rloss fork's files byte for byte; BVLC adds an Input layer, HDF5's bytes are the library's."""
     solver = case.solver()
     solver.restore(case.state)
-    solver.prefix = "snap"
+    solver.saving.prefix = "snap"
     monkeypatch.chdir(tmp_path)
     state = solver.snapshot()
     assert state.name == case.state.name
@@ -96,7 +96,7 @@ def test_hdf5_snapshot_goes_on_like_caffes(golden: Path, tmp_path: Path) -> None
     case = Case(golden / "solver" / "sgd_hdf5")
     first = case.solver()
     first.restore(case.state)
-    first.prefix = str(tmp_path / "snap")
+    first.saving.prefix = str(tmp_path / "snap")
     again = case.solver()
     again.restore(first.snapshot())
     assert first.snapshot().name == "snap_iter_13.solverstate.h5"
