@@ -48,7 +48,7 @@ class Pulls:
         return dict(zip(losses, norms, strict=True))
 
     def norms(self, terms: Sequence[Tensor]) -> list[float]:
-        """The norm of each term's gradient at the blob, in the pass that was watched and not yet forgotten."""
+        """The norm of each term's gradient at the blob, in the pass watched and not yet forgotten."""
         if self._value is None or not self._value.requires_grad:
             return [0.0] * len(terms)
         return _norms(terms, self._value)
