@@ -25,6 +25,7 @@ from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
 from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.saving import Progress, Saving
+from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.speed import Speed
 from rlossctl.solver.undo import Undo
 from rlossctl.solver.updates import Clip, Updater
@@ -88,10 +89,11 @@ class Solver:
         self.speed = speed or Speed()
         net.precision = precision_of(param)
         self._scale = scale_of(param)
-        self._passes = Passes(net, debug, self._scale, graphs=self.speed.cuda_graphs)
+        self._schedules = Schedules(param, net, self.log)
+        self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
         self.best = Best(param, self.test_nets)
-        self._undo = Undo(nets, self._smoothed)
+        self._undo = Undo(nets, self._smoothed, self._schedules)
         self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
         self._torn = False
 
@@ -147,7 +149,7 @@ class Solver:
         display = bool(self.param.display) and self.iter % self.param.display == 0
         self.updater.zero_gradients()
         with self._undo.if_it_fails(fed is not None):
-            passes = [self._passes.run(fed, display) for _ in range(self.param.iter_size)]
+            passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
             terms = mean_terms(passes)
             loss = sum(term.weighted for term in terms.values())
             monitor.check_finite(self.iter, loss, terms)
@@ -181,6 +183,7 @@ class Solver:
             else None,
             momentum=momentum,
         )
+        self._schedules.settle(self.iter)
         self.progress.current_step = step
         self.progress.iter += 1
         for listener in self.listeners:
@@ -272,7 +275,7 @@ class Solver:
         Raises:
             WeightsError: a file is missing or damaged, or weights or history do not fit.
         """
-        resumed = self.saving.restore(Path(path), self.progress, self._smoothed)
+        resumed = self.saving.restore(Path(path), self.progress, self._smoothed, self._schedules)
         self._keep_smoothed = resumed.exact
         for listener in self.listeners:
             listener.resumed(resumed)
@@ -336,7 +339,7 @@ class Solver:
     def _last_figures(self) -> None:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
         if self.param.display and self.iter % self.param.display == 0:
-            self._smoothed.add(self._passes.loss())
+            self._smoothed.add(self._passes.loss(self.iter))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._tests.due(self.iter):
             self.test_all()
