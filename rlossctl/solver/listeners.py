@@ -74,10 +74,14 @@ class CaffeLines(Listener):
             )
 
     def tested(self, figures: TestFigures) -> None:
-        """The means of the test net's outputs."""
+        """The test net's outputs; scores by class in one line."""
         if figures.loss is not None:
             self._log.info(f"Test loss: {number(figures.loss)}")
-        self._outputs("Test", figures.outputs, self._test_weights[figures.net])
+        by_class = {name for name in figures.counted if len(figures.outputs[name]) > 1}
+        single = {name: values for name, values in figures.outputs.items() if name not in by_class}
+        self._outputs("Test", single, self._test_weights[figures.net])
+        for name in sorted(by_class):  # not one line each: a list of 150 classes would bury the rest
+            self._log.info(f"    Test net {name}: {', '.join(map(number, figures.outputs[name]))}")
 
     def improved(self, best: Improved) -> None:
         """The best test and its weights."""
