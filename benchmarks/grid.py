@@ -4,8 +4,8 @@
 
 Milliseconds of processor time for each image, the least of the rounds: the tree energy loss for
 12 x 21 x 65 x 65, with and without 64 channels of features, and its parts; dual decomposition for
-2 x 21 x 33 x 33, strides 1 and 2, 5 iterations. `--twins` measures dual decomposition in plain torch operations,
-too, which takes minutes.
+2 x 21 x 33 x 33, strides 1 and 2, 5 iterations. `--twins` measures dual decomposition in plain torch
+operations, too, which takes minutes.
 """
 
 from __future__ import annotations
