@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rlossctl.losses.entropy import entropy_loss as entropy_loss
     from rlossctl.losses.focal import FocalLoss as FocalLoss
     from rlossctl.losses.focal import focal_loss as focal_loss
+    from rlossctl.losses.gated_crf import GatedCRFLoss as GatedCRFLoss
+    from rlossctl.losses.gated_crf import GatedKernel as GatedKernel
+    from rlossctl.losses.gated_crf import gated_crf_loss as gated_crf_loss
     from rlossctl.losses.inputs import LossInputWarning as LossInputWarning
     from rlossctl.losses.lovasz import LovaszLoss as LovaszLoss
     from rlossctl.losses.lovasz import lovasz_loss as lovasz_loss
@@ -46,6 +49,8 @@ _HOMES = {
     "DiceLoss": ".dice",
     "EntropyLoss": ".entropy",
     "FocalLoss": ".focal",
+    "GatedCRFLoss": ".gated_crf",
+    "GatedKernel": ".gated_crf",
     "LossInputWarning": ".inputs",
     "LovaszLoss": ".lovasz",
     "NormalizedCutLoss": ".normalized_cut",
@@ -61,6 +66,7 @@ _HOMES = {
     "dice_loss": ".dice",
     "entropy_loss": ".entropy",
     "focal_loss": ".focal",
+    "gated_crf_loss": ".gated_crf",
     "lovasz_loss": ".lovasz",
     "normalized_cut_loss": ".normalized_cut",
     "potts_loss": ".potts",

@@ -55,6 +55,8 @@ class Net(nn.Module):
         layers: the built layers in order.
         inputs: net-level inputs and Input tops.
         outputs: names of the blobs that no layer reads.
+        loss_weights: weighted top -> its weight.
+        regularizers: those of the weighted tops that come from a regularizer (`Layer.regularizer`).
         shapes: blob name -> shape, for the sizes that the prototxt states.
         params: layer name -> list of blob tensors (sharers hold the same tensor).
         learnable: owned blobs with their rates, in the solver's order.
@@ -108,6 +110,13 @@ class Net(nn.Module):
             for top, weight in zip(layer.tops, layer.node.loss_weights, strict=True)
             if weight
         }
+        self.regularizers = frozenset(
+            top
+            for layer in layers
+            if layer.module.regularizer
+            for top in layer.tops
+            if top in self.loss_weights
+        )
         self._last_reader = last_readers(layers)
 
     @property

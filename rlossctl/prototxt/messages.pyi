@@ -172,6 +172,7 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    gated_crf_loss_param: GatedCRFLossParameter
     tree_energy_loss_param: TreeEnergyLossParameter
     soft_pseudo_label_param: SoftPseudoLabelParameter
     dual_decomposition_crf_param: DualDecompositionCRFParameter
@@ -1637,6 +1638,17 @@ class NormalizedCutLossParameter(Message):
     bi_rgb_std: float
     eps: float
     mode: NormalizedCutLossParameter.Mode
+
+class GatedCRFKernel(Message):
+    weight: float
+    xy_std: float
+    image_std: float
+
+class GatedCRFLossParameter(Message):
+    kernel: _Messages[GatedCRFKernel]
+    radius: int
+    resolution: int
+    compatibility: _Values[float]
 
 class TreeEnergyLossParameter(Message):
     sigma: float

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
@@ -18,8 +17,8 @@ from rlossctl.solver.speed import described
 from rlossctl.words import counted
 
 
-def before(solver: Solver, folder: Path, start: str) -> list[str]:
-    """Net and parameters, data, device with precision and threads, run.
+def before(solver: Solver, start: str) -> list[str]:
+    """Net and parameters, data, device and threads, precision.
 
     Args:
         start: what the weights are, in words.
@@ -30,10 +29,8 @@ def before(solver: Solver, folder: Path, start: str) -> list[str]:
     return [
         f"Net: {net.name}, {counted(len(net.layers), 'layer')}, {parameters:,} parameters; {start}",
         f"Data: {_data(solver)}",
-        f"Device: {net.device}{threads}, {described(net, solver.speed)}; "
-        f"filter backend: {choice.name} ({choice.reason})",
-        f"Run: {solver.progress.run} in {folder}, iterations {solver.iter} to {solver.param.max_iter}; "
-        f"seed: {solver.progress.seed}",
+        f"Device: {net.device}{threads}; filter backend: {choice.name} ({choice.reason})",
+        described(net, solver.speed),
     ]
 
 

@@ -56,7 +56,8 @@ class PassGraph:
             return False
         if self._graphs is None:
             try:
-                self._capture(inputs)
+                with torch.cuda.device(self._net.device):
+                    self._capture(inputs)
             except RuntimeError as error:
                 raise _cannot(self._net, error) from error
         return {name: blob.shape for name, blob in inputs.items()} == {

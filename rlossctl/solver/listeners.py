@@ -22,6 +22,9 @@ class Listener:
     def updated(self, figures: StepFigures) -> None:
         """An update was made."""
 
+    def testing(self, passes: int) -> None:
+        """A test net has made so many passes of a test."""
+
     def tested(self, figures: TestFigures) -> None:
         """A test net was run."""
 
@@ -47,6 +50,7 @@ class CaffeLines(Listener):
         self._log = log
         self._param = param
         self._terms = {top: term for top, term in term_names(net).items() if top in net.loss_weights}
+        self._regularized = bool(net.regularizers)
         self._test_weights = [test_net.loss_weights for test_net in test_nets]
         self._pace = Pace() if net.dialect == "bvlc" else None
 
@@ -70,10 +74,14 @@ class CaffeLines(Listener):
             )
 
     def tested(self, figures: TestFigures) -> None:
-        """The means of the test net's outputs."""
+        """The test net's outputs; scores by class in one line."""
         if figures.loss is not None:
             self._log.info(f"Test loss: {number(figures.loss)}")
-        self._outputs("Test", figures.outputs, self._test_weights[figures.net])
+        by_class = {name for name in figures.counted if len(figures.outputs[name]) > 1}
+        single = {name: values for name, values in figures.outputs.items() if name not in by_class}
+        self._outputs("Test", single, self._test_weights[figures.net])
+        for name in sorted(by_class):  # not one line each: a list of 150 classes would bury the rest
+            self._log.info(f"    Test net {name}: {', '.join(map(number, figures.outputs[name]))}")
 
     def improved(self, best: Improved) -> None:
         """The best test and its weights."""
@@ -87,7 +95,7 @@ class CaffeLines(Listener):
         in_force = {top: terms[term].weight for top, term in self._terms.items() if term in terms}
         self._outputs("Train", shown, in_force)
         # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
-        if figures.pulls and min(term.weighted for term in figures.terms.values()) < 0:
+        if figures.pulls and self._regularized:
             norms = ", ".join(f"{name} {number(norm)}" for name, norm in figures.pulls.items())
             self._log.info(f"    Gradients at {figures.pulls_at}: {norms}")
 
@@ -148,17 +156,17 @@ class JsonLines(Listener):
 
 
 class Advice(Listener):
-    """Says once in the log when a regularizer pulls too hard."""
+    """Warns once in the log when a regularizer pulls too hard."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, net: Net) -> None:
         self._log = log
-        self._shares = TermShares()
+        self._shares = TermShares(net.regularizers)
 
     def updated(self, figures: StepFigures) -> None:
         """Weighs the terms of an update against each other, where their pulls were measured."""
         advice = self._shares.add(figures.terms, figures.pulls)
         if advice:
-            self._log.info(advice)
+            self._log.warning(advice)
 
 
 def _short(outputs: Mapping[str, list[float]]) -> dict[str, list[float]]:

@@ -80,7 +80,7 @@ class Solver:
         self.listeners: list[Listener] = [
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
-            Advice(self.log),
+            Advice(self.log, net),
         ]
         nets = [net, *self.test_nets]
         debug = DebugInfo(self.log) if param.debug_info else None
@@ -345,7 +345,7 @@ class Solver:
             self.test_all()
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        figures = self._tests.run(index, self.iter, self.snapshot)
+        figures = self._tests.run(index, self.iter, self.snapshot, self._testing)
         if figures is None:
             return None
         for listener in self.listeners:
@@ -353,6 +353,10 @@ class Solver:
         if self.best.add(self.progress.standing, figures):
             self._tell_improved(figures)
         return dict(figures.outputs)
+
+    def _testing(self, passes: int) -> None:
+        for listener in self.listeners:
+            listener.testing(passes)
 
     def _tell_improved(self, figures: TestFigures) -> None:
         """A test was the best so far: keeps its weights, where that is asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -60,4 +61,6 @@ def described(net: Net, speed: Speed) -> str:
         parts.append(f"float32 convolutions in {rounding}")
         parts.append(f"cuDNN {'measures' if torch.backends.cudnn.benchmark else 'guesses'} its kernels")
         parts.append(f"CUDA graphs {'on' if speed.cuda_graphs else 'off'}")
+    elif os.environ.get("THP_MEM_ALLOC_ENABLE") == "1":
+        parts.append("huge pages (THP_MEM_ALLOC_ENABLE=1)")
     return ", ".join([precision, *parts])

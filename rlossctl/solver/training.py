@@ -100,6 +100,11 @@ class Bar(Listener):
         self._bar.set_postfix_str(self._loss + self._score, refresh=False)
         self._bar.update()
 
+    def testing(self, passes: int) -> None:
+        """How far a test is, which may take a while."""
+        self._bar.set_postfix_str(f"{self._loss}, testing {passes}", refresh=False)
+        self._bar.update(0)
+
     def tested(self, figures: TestFigures) -> None:
         """The score, which stays until the next test."""
         goal = self._goal or next((Goal(name, 0, 1) for name in figures.counted if "IoU" in name), None)
@@ -143,7 +148,7 @@ def train(
             history = History.read(outputs.metrics) if options.resume else History()
             solver.listeners += [Bar(bar, solver.best.goal), history, Picture(outputs.curves, history)]
             with _entered(solver, file, options, outputs):
-                for line in _announce(solver, file, options, outputs):
+                for line in _announce(solver, file, options):
                     if terminal and not options.quiet:
                         bar.write(line, file=sys.stderr)
                 trained = _solve(solver, bar, outputs)
@@ -221,16 +226,15 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
         raise
 
 
-def _announce(solver: Solver, file: SolverFile, options: TrainOptions, outputs: Outputs) -> list[str]:
+def _announce(solver: Solver, file: SolverFile, options: TrainOptions) -> list[str]:
     """The lines before the run, which the log gets too."""
+    choose_kernels(solver.net)
     weights = [str(path) for path in starting_weights(file, options)]
     start = f"starts from {', '.join(weights)}" if weights else "starts from random weights"
-    choose_kernels(solver.net)
-    lines = before(
-        solver, outputs.log.parent, f"goes on from iteration {solver.iter}" if options.resume else start
-    )
+    lines = before(solver, f"goes on from iteration {solver.iter}" if options.resume else start)
     for line in lines:
         solver.log.info(line)
+    solver.log.info(f"Run: {solver.progress.run}; seed: {solver.progress.seed}")
     solver.log.record(
         "start",
         run=solver.progress.run,

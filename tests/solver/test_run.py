@@ -61,7 +61,7 @@ def test_what_a_run_leaves(folder: Path) -> None:
     )
     log = Path("a/train.log").read_text()
     for text in (
-        "Device: cpu, 1 thread, float32; filter backend: ",
+        "Device: cpu, 1 thread; filter backend: ",
         "; seed: 3",
         "Net: small, ",
         "Solving small",

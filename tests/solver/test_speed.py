@@ -77,7 +77,8 @@ def test_an_error_ahead_comes_with_its_batch(monkeypatch) -> None:
     run = make()
     (feed,) = fed_ahead(run.net)
     run._passes._feeds = [feed]
-    run.update()  # the second batch is drawn already
+    run.update()
+    assert feed._ahead is not None and feed._ahead.result()  # the second batch was drawn
     monkeypatch.setattr(feed._source, "next_batch", lambda: (_ for _ in ()).throw(DataError("damaged")))
     run.update()
     with pytest.raises(DataError, match="damaged"):
