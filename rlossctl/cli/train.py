@@ -178,6 +178,8 @@ def command(
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
     trained = train(file, DataOverrides(data, root), chosen)
+    if not trained.first:  # another process tells
+        sys.exit(trained.exit_code)
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")

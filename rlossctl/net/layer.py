@@ -6,7 +6,7 @@ its own. The builder also handles loss weights, sharing, propagate_down and in-p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -129,6 +129,14 @@ class Layer(nn.Module):
 
     def hold_statistics(self) -> bool:
         """From here on uses its stored statistics, as in TEST; False if it has none."""
+        return False
+
+    def share_statistics(self, total: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+        """From here on a batch's statistics are those of several processes' batches; False if it has none.
+
+        Args:
+            total: the sum over the processes, through which autograd goes.
+        """
         return False
 
     def window(self) -> tuple[float, float]:

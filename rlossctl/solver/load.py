@@ -20,6 +20,7 @@ from rlossctl.solver.files import SolverFile, read_solver
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.processes import ALONE, Processes
 from rlossctl.solver.solver import Solver
 
 WORKERS = 4
@@ -75,6 +76,7 @@ def build_solver(
     options: TrainOptions,
     prefix: str | None = None,
     log: Log | None = None,
+    processes: Processes = ALONE,
 ) -> Solver:
     """A solver of what was read.
 
@@ -83,6 +85,7 @@ def build_solver(
         options: weights, device, workers, seed and what replaces values of the prototxts count here.
         prefix: in place of snapshot_prefix.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
+        processes: those that train together; only the first one has test nets.
 
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
@@ -93,7 +96,9 @@ def build_solver(
     if options.epochs is not None:
         drawn = overrides.net_with(nets.train().file, options)
         with advised("TRAIN"):
-            file = file.changed(max_iter=overrides.iterations(drawn, data, file.param, options))
+            file = file.changed(
+                max_iter=overrides.iterations(drawn, data, file.param, options, processes.count)
+            )
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
     for doubt in checks.doubts(file):
@@ -113,13 +118,13 @@ def build_solver(
         train = build_net(net, device=device, data=data.options(seed=seed, workers=workers))
     tests = []
     own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
-    for index, named in enumerate(nets.tests()):
+    for index, named in enumerate(nets.tests() if processes.first else ()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
         with advised("TEST"):
             tests.append(build_net(named.file, device=device, share=train, data=own))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
-        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)
+        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log, processes=processes)
     except PrototxtError as error:
         raise _located(error, file.path) from error
     for weights in starting_weights(file, options):

@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from rlossctl.errors import RlossError
 from rlossctl.solver.figures import Term
+from rlossctl.solver.processes import Processes
 
 SHARE_WINDOW = 5  # displayed iterations over which the terms are averaged before they are compared
 DOMINANT = 2.0
@@ -115,6 +116,21 @@ class Requests:
         request = self._pending.popleft() if self._pending else None
         self.stop = self.stop or request == "stop"
         return request
+
+    def take_together(self, processes: Processes) -> str | None:
+        """The strongest request that any process has taken: all stop, or write a snapshot, at once."""
+        request = self.take()
+        if processes.count == 1:
+            return request
+        self.agree(processes)
+        asked = processes.gather([request == "snapshot"])
+        return "stop" if self.stop else "snapshot" if [1.0] in asked else None
+
+    def agree(self, processes: Processes) -> None:
+        """All stop if one stops."""
+        signals = [int(number) for (number,) in processes.gather([self.signal if self.stop else -1])]
+        if max(signals) >= 0:
+            self.stop, self.signal = True, max(signals)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Requests]:

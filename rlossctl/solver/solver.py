@@ -17,11 +17,12 @@ from rlossctl.solver import monitor, policies
 from rlossctl.solver.average import Average
 from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import StepFigures
+from rlossctl.solver.figures import StepFigures, Term
 from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
+from rlossctl.solver.processes import ALONE, Processes, share
 from rlossctl.solver.saving import Progress, Saving
 from rlossctl.solver.undo import Undo
 from rlossctl.solver.updates import Updater
@@ -47,6 +48,7 @@ class Solver:
         stopped: whether SIGINT or SIGTERM ended the last `solve` early.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
+        processes: those that train together; by itself by default.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class Solver:
         prefix: str = "snapshot",
         seed: int = 0,
         log: Log | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         freeze(net, param)
+        share(net, param, processes)
+        self.processes = processes
         self.param = param
         self.net = net
         self.test_nets = list(test_nets)
@@ -118,7 +123,7 @@ class Solver:
                 if self.requests.stop:
                     break
             outputs = self.update(fed).outputs
-            request = self.requests.take()
+            request = self.requests.take_together(self.processes)
             if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
                 self.snapshot()
             if request == "stop":
@@ -136,9 +141,11 @@ class Solver:
         watch, fed = Stopwatch(), self._inputs(inputs)
         display = bool(self.param.display) and self.iter % self.param.display == 0
         self.updater.zero_gradients()
+        self.processes.seed_draws(self.progress.seed, self.iter)
         with self._undo.if_it_fails(fed is not None):
-            passes = [self._passes.run(fed, display) for _ in range(self.param.iter_size)]
-            terms = mean_terms(passes)
+            with self._in_step():
+                passes = [self._passes.run(fed, display) for _ in range(self.param.iter_size)]
+            terms = self._everyones(mean_terms(passes))
             loss = sum(term.weighted for term in terms.values())
             monitor.check_finite(self.iter, loss, terms)
             shown = (
@@ -149,6 +156,7 @@ class Solver:
             step = policies.advance(self.param, self.iter, self.progress.current_step)
             rate = policies.learning_rate(self.param, self.iter, step)
             momentum = policies.momentum(self.param, self.iter)
+            self.processes.mean_(self.updater.gradients())
         self.average.begin()
         self._torn = True
         clip = self.updater.apply(rate, self.iter, momentum)
@@ -211,7 +219,10 @@ class Solver:
         return self.saving.last
 
     def test_all(self) -> list[dict[str, list[float]]]:
-        """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
+        """Runs every test net for its test_iter batches; output blob -> mean values, per net.
+
+        Of several processes only the first one tests.
+        """
         with self.average.shown():
             tests = [self._test(index) for index in range(len(self.test_nets))]
         return [scores for scores in tests if scores is not None]
@@ -241,9 +252,17 @@ class Solver:
     def snapshot(self) -> Path:
         """Writes weights, solver state and resume file; returns the path of the solver state.
 
+        Of several processes the first one writes, and the others wait.
+
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
+        with self.processes.together():
+            if self.processes.first:
+                self._write_snapshot()
+        return self.saving.files(self.iter).state
+
+    def _write_snapshot(self) -> Path:
         with self.average.hidden():
             saved = self.saving.write(self.progress, self._undo.position())
         for listener in self.listeners:
@@ -279,7 +298,7 @@ class Solver:
         try:
             yield
         except Exception:
-            if self.iter > start and not self._torn:
+            if self.iter > start and not self._torn and self.processes.first:
                 self._save_what_is_there()
             raise
 
@@ -288,7 +307,7 @@ class Solver:
         with self.log.best_effort():
             try:
                 if self.saving.saved_iter != self.iter:
-                    self.snapshot()
+                    self._write_snapshot()
                 where = f"snapshot of iteration {self.iter}: {self.saving.last}"
                 self.log.warning(f"Stopped by an error; {where}; --resume auto goes on from it")
             except Exception as error:
@@ -299,9 +318,35 @@ class Solver:
         """A test between two updates; one that fails or is interrupted will be made again, from its start."""
         with self._undo.if_it_fails(fed is not None):
             begun = None if fed is not None else self._undo.position()
-            self.test_all()
+            with self.processes.together():
+                if self.processes.first:
+                    self.test_all()
+            self.requests.agree(self.processes)
             if self.requests.stop:
                 self._undo.put_back(begun)
+
+    def start_alike(self) -> None:
+        """Gives all processes the weights and the history of the first one."""
+        blobs = [entry.tensor for entry in self.net.learnable]
+        self.processes.copy_([*blobs, *self.history])
+
+    def _in_step(self) -> contextlib.AbstractContextManager[None]:
+        """Passes through layers that themselves talk to other processes cannot wait for those that fail."""
+        if self.param.sync_batch_norm and self.processes.count > 1:
+            return contextlib.nullcontext()
+        return self.processes.together()
+
+    def _everyones(self, terms: dict[str, Term]) -> dict[str, Term]:
+        """The means of the terms over the processes."""
+        if self.processes.count == 1:
+            return terms
+        rows = self.processes.gather([term.value for term in terms.values()])
+        return monitor.means(
+            [
+                {name: Term(value, terms[name].weight) for name, value in zip(terms, row, strict=True)}
+                for row in rows
+            ]
+        )
 
     def _tell_copied(self, path: str | Path, copied: Sequence[str]) -> None:
         layers = f"{counted(len(self.net.params), 'layer')} with weights"
@@ -313,13 +358,18 @@ class Solver:
     def _last_figures(self) -> None:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
         if self.param.display and self.iter % self.param.display == 0:
-            self._smoothed.add(self._passes.loss())
+            with self._in_step():
+                loss = self._passes.loss()
+            losses = [value for (value,) in self.processes.gather([loss])]
+            self._smoothed.add(sum(losses) / len(losses))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._tests.due(self.iter):
-            self.test_all()
+            with self.processes.together():
+                if self.processes.first:
+                    self.test_all()
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        figures = self._tests.run(index, self.iter, self.snapshot)
+        figures = self._tests.run(index, self.iter, self._write_snapshot)
         if figures is None:
             return None
         for listener in self.listeners:

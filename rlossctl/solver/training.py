@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -20,12 +19,21 @@ from rlossctl.solver import manifest, resuming, space
 from rlossctl.solver.board import Board
 from rlossctl.solver.figures import StepFigures
 from rlossctl.solver.files import SolverFile
-from rlossctl.solver.folder import Outputs, clear, locked, output_files, require_free, would_clear
+from rlossctl.solver.folder import (
+    Outputs,
+    clear,
+    locked,
+    named_outputs,
+    output_files,
+    require_free,
+    would_clear,
+)
 from rlossctl.solver.keeping import Keep
 from rlossctl.solver.listeners import Listener
-from rlossctl.solver.load import build_solver, starting_weights
+from rlossctl.solver.load import build_solver, pick_seed, starting_weights
 from rlossctl.solver.log import Log, number, to_stderr
 from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.processes import Processes, joined
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
@@ -43,6 +51,7 @@ class Trained(NamedTuple):
         stopped: whether SIGINT or SIGTERM ended it early.
         metrics: the JSON lines file.
         signal: the number of the signal that ended it, 0 if none.
+        first: whether this process wrote it; of several processes one does.
     """
 
     iter: int
@@ -50,6 +59,7 @@ class Trained(NamedTuple):
     stopped: bool
     metrics: Path
     signal: int = 0
+    first: bool = True
 
     @property
     def exit_code(self) -> int:
@@ -100,43 +110,69 @@ def train(
             snapshot of the last whole one is left.
     """
     options = options or TrainOptions()
-    _refuse_several_processes()
-    outputs = output_files(file.prefix_in(options.out), options.out)
+    with joined(options.device, file.param) as processes:
+        if processes.count > 1:
+            options = replace(options, device=processes.device)
+            file = _seeded(file, options, processes)
+        return _train(file, data or DataOverrides(), options, processes)
+
+
+def _train(file: SolverFile, data: DataOverrides, options: TrainOptions, processes: Processes) -> Trained:
     with contextlib.ExitStack() as opened:
+        with processes.together():
+            desk = _Desk.open(opened, file, options) if processes.first else _Desk.silent(file, options)
+        opened.enter_context(_python_warnings(desk.log))
+        try:
+            solver = _built(file, data, options, desk, processes)
+            solver.listeners += desk.listeners
+            with _entered(solver, file, options, desk.outputs):
+                _announce(solver, desk.log)
+                return _solve(solver, desk)
+        except RlossError as error:
+            with desk.log.best_effort():
+                desk.log.record("error", message=str(error))
+            raise
+
+
+class _Desk(NamedTuple):
+    """Where a process writes: files and a bar, or nothing where another process does.
+
+    Attributes:
+        bar: the progress bar on a terminal, None in a process that shows nothing.
+        listeners: what shows the figures outside the log.
+    """
+
+    outputs: Outputs
+    log: Log
+    bar: Progress | None = None
+    listeners: Sequence[Listener] = ()
+
+    @staticmethod
+    def open(opened: contextlib.ExitStack, file: SolverFile, options: TrainOptions) -> _Desk:
+        """The files, once no other run is in the folder, until `opened` closes them."""
+        outputs = output_files(file.prefix_in(options.out), options.out)
         opened.enter_context(locked(outputs.lock))
         _claim(outputs, options)
         terminal = sys.stderr.isatty()
         bar = opened.enter_context(tqdm(disable=not terminal, unit="it", dynamic_ncols=True, file=sys.stderr))
         lines = _warnings_only(bar) if terminal or options.quiet else to_stderr
         log = opened.enter_context(contextlib.closing(_log(lines, outputs)))
-        opened.enter_context(_python_warnings(log))
         listeners: list[Listener] = [Bar(bar)]
         if options.tensorboard:
             board = Board(outputs.log.parent / "tensorboard")
             listeners.append(opened.enter_context(contextlib.closing(board)))
-        try:
-            solver = _built(file, data or DataOverrides(), options, outputs, log)
-            solver.listeners += listeners
-            with _entered(solver, file, options, outputs):
-                _announce(solver, log)
-                return _solve(solver, bar, outputs)
-        except RlossError as error:
-            with log.best_effort():
-                log.record("error", message=str(error))
-            raise
+        return _Desk(outputs, log, bar, listeners)
+
+    @staticmethod
+    def silent(file: SolverFile, options: TrainOptions) -> _Desk:
+        """That of a process beside the one that writes."""
+        return _Desk(named_outputs(file.prefix_in(options.out), options.out), Log())
 
 
-def _refuse_several_processes() -> None:
-    """torchrun and its like start the same command many times over."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count.isdecimal() and int(count) > 1:
-        raise UsageError(
-            "train runs in one process",
-            where="environment",
-            found=f"WORLD_SIZE={count}: torchrun or a batch system starts {count} processes",
-            expected="one process: training is not distributed yet",
-            advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
-        )
+def _seeded(file: SolverFile, options: TrainOptions, processes: Processes) -> SolverFile:
+    """The same seed in all processes, where neither the solver nor the caller gives one."""
+    seed = processes.broadcast(pick_seed(options.seed, file.param))
+    return file if options.seed is not None else file.changed(random_seed=seed)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:
@@ -158,24 +194,35 @@ def _claim(outputs: Outputs, options: TrainOptions) -> None:
 
 
 def _built(
-    file: SolverFile, data: DataOverrides, options: TrainOptions, outputs: Outputs, log: Log
+    file: SolverFile, data: DataOverrides, options: TrainOptions, desk: _Desk, processes: Processes
 ) -> Solver:
     """The solver, where its run starts or goes on, checked as far as that can be done before an iteration."""
-    state = resuming.choose(options.resume, outputs, log)
-    started = options if state is None else replace(options, weights=())
-    solver = build_solver(file, data, started, outputs.prefix, log)
-    look_before_training(solver, file)
-    if state is not None:
-        resuming.go_on(solver, state, outputs, options)
-    if options.keep:
-        solver.listeners.append(Keep(solver, options.keep))
-    space.check(solver, outputs.log.parent, options.keep)
+    outputs, state = desk.outputs, None
+    with processes.together():
+        if processes.first:
+            state = resuming.choose(options.resume, outputs, desk.log)
+    state = processes.broadcast(state)
+    with processes.together():
+        started = options if state is None else replace(options, weights=())
+        solver = build_solver(file, data, started, outputs.prefix, desk.log, processes)
+        if processes.first:
+            look_before_training(solver, file)
+        if state is not None:
+            resuming.go_on(solver, state, outputs, options)
+        if options.keep:
+            solver.listeners.append(Keep(solver, options.keep))
+        if processes.first:
+            space.check(solver, outputs.log.parent, options.keep)
+    solver.start_alike()
     return solver
 
 
 @contextlib.contextmanager
 def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: Outputs) -> Iterator[None]:
     """The run stands in the folder's manifest, unless it ends without an iteration."""
+    if not solver.processes.first:
+        yield
+        return
     known = manifest.read(outputs.manifest)
     if known is not None and known.run == solver.progress.run:
         yield
@@ -196,9 +243,14 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
 def _announce(solver: Solver, log: Log) -> None:
     place = solver.net.device
     choice = backend(place)
+    count = solver.processes.count
+    shared = f" in each of {count} processes" if count > 1 else ""
     log.info(
-        f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.progress.seed}"
+        f"Device: {place}{shared}; filter backend: {choice.name} ({choice.reason}); "
+        f"seed: {solver.progress.seed}"
     )
+    for name in solver.processes.unshared(solver.net):
+        log.warning(f"Layer {name!r} gives every process the same data, unless its program looks at RANK")
     log.info(f"Run: {solver.progress.run}")
     log.record(
         "start",
@@ -209,21 +261,24 @@ def _announce(solver: Solver, log: Log) -> None:
         seed=solver.progress.seed,
         dialect=solver.net.dialect,
         max_iter=solver.param.max_iter,
+        processes=count,
         parameters=sum(entry.tensor.numel() for entry in solver.net.learnable),
     )
     log.info("Starting Optimization")
 
 
-def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
-    bar.reset(total=solver.param.max_iter)
-    bar.initial = bar.n = solver.iter
-    bar.refresh()
+def _solve(solver: Solver, desk: _Desk) -> Trained:
+    if desk.bar is not None:
+        desk.bar.reset(total=solver.param.max_iter)
+        desk.bar.initial = desk.bar.n = solver.iter
+        desk.bar.refresh()
     last = solver.solve()
     for net in (solver.net, *solver.test_nets):
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal)
+    first = solver.processes.first
+    return Trained(solver.iter, last, solver.stopped, desk.outputs.metrics, solver.signal, first)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:

@@ -473,9 +473,9 @@ def test_what_a_snapshot_takes(folder: Path) -> None:
 # What is refused before anything is done
 
 
-def test_several_processes(folder: Path, monkeypatch) -> None:
+def test_one_of_several_processes_without_the_others(folder: Path, monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="WORLD_SIZE=2"):
+    with pytest.raises(UsageError, match="WORLD_SIZE=2 without MASTER_ADDR"):
         train(out="a")
     assert not Path("a").exists()
     monkeypatch.setenv("WORLD_SIZE", "1")
