@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
 EXP = preset("EXP", "pascal_scribble")  # no layer is named after it
-SCALES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
+SCALES = (0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)
 FULL_RESOLUTION = "cross-entropy at full resolution, as scribbles are thin"
 DIVIDED = """
 SoftmaxWithLoss gives the mean over the batch's labelled pixels, and so does PyTorch's CrossEntropyLoss.
@@ -38,6 +38,7 @@ class Training:
         divided: whether the cross-entropy, already a mean, is also divided by the batch size.
         densecrf_weight: default weight of the DenseCRF loss; "" if there is no net with it.
         remark: a further remark for the header of the training nets.
+        scales: factors by which the photos are resized at random.
     """
 
     about: str
@@ -52,6 +53,7 @@ class Training:
     divided: bool = False
     densecrf_weight: str = ""
     remark: str = ""
+    scales: Sequence[float] = SCALES
 
 
 def epochs(count: int, batch: int) -> int:
@@ -97,6 +99,18 @@ GATED_CRF = Training(
     remark="""Partial cross-entropy only: the program's Gated CRF loss, on the softmax at stride 4, is not in
 this net, and the DenseCRF loss does not stand in for it.""",
 )
+DDD = Training(
+    about="As the program of dual decomposition trains: 50 epochs of 662 batches of 16, one rate for all.",
+    crop=513,
+    batch=16,
+    base_lr=0.007,
+    backbone=1,
+    rest=1,
+    weight_decay=0.0001,
+    max_iter=epochs(50, 16),
+    remark="The program also turns photos by up to 10 degrees and changes their colours.",
+    scales=(0.5, 0.75, 1, 1.25, 1.5),
+)
 
 
 def program(
@@ -111,6 +125,7 @@ def program(
     start: str = "pytorch-segmentation's checkpoint",
     backbone: tuple[str, ...] = ("backbone.",),
     auxiliary: Mapping[str, float] | None = None,
+    train_only: Callable[[NetSpec], object] | None = None,
 ) -> Network:
     """One network of a program.
 
@@ -123,6 +138,7 @@ def program(
         crop: side of the training crops, if the network cannot take the program's.
         backbone: prefixes of the names of layers that learn at the backbone's rate.
         auxiliary: blobs of the image's size, and the weight of their cross-entropy in training.
+        train_only: adds further layers to the training nets, such as another loss.
     """
     weights = auxiliary or {}
     net_id = preset("NET_ID", name)
@@ -136,13 +152,15 @@ def program(
             exp=EXP,
             crop_size=preset("CROP_SIZE", crop or training.crop),
             mean_value=torch_style.MEAN_BGR,
-            scale_factors=SCALES,
+            scale_factors=list(training.scales),
         )
         scores(n)
         torch_style.set_rates(n, partial(_rate, training, backbone))
         _cross_entropy(n, training)
         for blob, weight in weights.items():
             common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
+        if train_only:
+            train_only(n)
         if densecrf:
             _densecrf_loss(n, training.densecrf_weight)
         common.train_accuracy(n, "accuracy", n.score, n.label)

@@ -36,7 +36,7 @@ from rlossctl.words import counted
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input size
+FIXED_SIZE_TYPES = ("DualDecompositionCRF", "InnerProduct", "SPP", "Upsample")  # made for one input size
 HASH = 16  # hexadecimal digits of the hash in a name
 LARGEST = 2**31 - 2**20  # bytes of weights that fit in one protobuf message with everything else
 

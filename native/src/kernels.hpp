@@ -86,13 +86,30 @@ struct LatticeKernels {
                        std::int64_t groups, double* sums);
 };
 
+// One step of a message along chains: where the scores of label s, which come from labels r, lie.
+struct ChainStep {
+    const float* pairwise;     // of label pair (0, 0), at the lanes
+    const float* before;       // the message before, [labels][width], at the lanes
+    std::int64_t from, to;     // distances of labels r and of labels s in pairwise
+    std::int64_t width, labels;
+    int count;                 // lanes
+    float temperature;
+};
+
 struct Kernels {
     const char* name;
+    int wide; // lanes of a chain's step
     std::tuple<LatticeKernels<2>, LatticeKernels<3>, LatticeKernels<4>, LatticeKernels<5>, LatticeKernels<6>> lattice;
     // One pass of [1/2, 1, 1/2] along chains of vertices, in place. A chain ends with 0.
     void (*blur)(const std::int32_t* chains, std::int64_t length, const Rows& rows);
     // sums[c] = sum over vertices 1..count - 1 of a[v][c] b[v][c], for each channel of the rows.
     void (*dot)(const Rows& a, const Rows& b, std::int64_t count, double* sums);
+    // message[s] = unary[s] + smax over r, for all labels s; room for [labels][wide].
+    void (*chain_message)(const ChainStep& step, const float* unary, float* message, float* room);
+    // slope [labels][wide] of the message goes to pairwise_slope, which lies like pairwise (is added to it or replaces
+    // it), and is added to before_slope [labels][wide]. Returns the slope of the temperature.
+    double (*chain_message_slope)(const ChainStep& step, const float* slope, float* pairwise_slope, bool add,
+                                  float* before_slope, float* room);
 };
 
 extern const Kernels avx512_kernels, avx2_kernels, plain_kernels;

@@ -8,16 +8,20 @@
 #include <stdexcept>
 #include <string>
 
+#include "chain.hpp"
 #include "filter.hpp"
+#include "tree.hpp"
 
 namespace py = pybind11;
 
 namespace {
 
 using Address = std::uintptr_t;
+using rlossctl::ChainSizes;
 using rlossctl::Order;
 using rlossctl::Sigmas;
 using rlossctl::Sizes;
+using rlossctl::TreeSizes;
 
 constexpr std::int64_t most_pixels = std::int64_t{1} << 28; // numbers of vertices are 32-bit
 
@@ -89,6 +93,71 @@ void exact_filter(Address values, Address image, Address filtered, std::int64_t 
                            cutoff, std::max(threads, 1));
 }
 
+ChainSizes checked(std::int64_t images, std::int64_t length, std::int64_t labels, std::int64_t width,
+                   std::int64_t stride, double temperature) {
+    const std::int64_t most = std::int64_t{1} << 20;
+    for (const std::int64_t size : {images, length, labels, width}) require(size > 0 && size <= most, "a size is out of range");
+    require(stride > 0, "stride must be positive");
+    require(temperature >= 0 && std::isfinite(temperature), "temperature must be finite and 0 or more");
+    return {images, length, labels, width, stride};
+}
+
+void chain_marginals(Address unary, Address pairwise, double temperature, std::int64_t images, std::int64_t length,
+                     std::int64_t labels, std::int64_t width, std::int64_t stride, Address marginals, Address forwards,
+                     Address backwards, int threads) {
+    const ChainSizes sizes = checked(images, length, labels, width, stride, temperature);
+    py::gil_scoped_release unlocked;
+    rlossctl::chain_marginals(at<const float>(unary), at<const float>(pairwise), static_cast<float>(temperature), sizes,
+                              at<float>(marginals), at<float>(forwards), at<float>(backwards), std::max(threads, 1));
+}
+
+double chain_gradients(Address slope, Address unary, Address pairwise, Address forwards, Address backwards,
+                       double temperature, std::int64_t images, std::int64_t length, std::int64_t labels,
+                       std::int64_t width, std::int64_t stride, Address unary_slope, Address pairwise_slope,
+                       int threads) {
+    const ChainSizes sizes = checked(images, length, labels, width, stride, temperature);
+    double temperature_slope = 0;
+    py::gil_scoped_release unlocked;
+    rlossctl::chain_gradients(at<const float>(slope), at<const float>(unary), at<const float>(pairwise),
+                              at<const float>(forwards), at<const float>(backwards), static_cast<float>(temperature),
+                              sizes, at<float>(unary_slope), at<float>(pairwise_slope), &temperature_slope,
+                              std::max(threads, 1));
+    return temperature_slope;
+}
+
+TreeSizes checked(const TreeSizes& sizes) {
+    for (const std::int64_t size : {sizes.images, sizes.channels, sizes.height, sizes.width})
+        require(size > 0 && size <= most_pixels, "a size is out of range");
+    require(sizes.pixels() <= most_pixels, "more than 2^28 pixels");
+    return sizes;
+}
+
+void spanning_trees(Address weights, std::int64_t images, std::int64_t height, std::int64_t width, Address order,
+                    Address parent, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, 1, height, width});
+    py::gil_scoped_release unlocked;
+    rlossctl::spanning_trees(at<const float>(weights), sizes, at<std::int64_t>(order), at<std::int64_t>(parent),
+                             std::max(threads, 1));
+}
+
+void tree_filter(Address values, Address affinity, Address order, Address parent, std::int64_t images,
+                 std::int64_t channels, std::int64_t pixels, Address filtered, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, channels, 1, pixels});
+    py::gil_scoped_release unlocked;
+    rlossctl::tree_filter(at<const float>(values), at<const float>(affinity), at<const std::int64_t>(order),
+                          at<const std::int64_t>(parent), sizes, at<float>(filtered), std::max(threads, 1));
+}
+
+void tree_gradients(Address slope, Address values, Address affinity, Address order, Address parent,
+                    std::int64_t images, std::int64_t channels, std::int64_t pixels, Address values_slope,
+                    Address affinity_slope, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, channels, 1, pixels});
+    py::gil_scoped_release unlocked;
+    rlossctl::tree_gradients(at<const float>(slope), at<const float>(values), at<const float>(affinity),
+                             at<const std::int64_t>(order), at<const std::int64_t>(parent), sizes,
+                             at<float>(values_slope), at<float>(affinity_slope), std::max(threads, 1));
+}
+
 } // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -109,6 +178,11 @@ PYBIND11_MODULE(_native, module) {
     module.def("exact_filter", &exact_filter, values, image, filtered, images, channels, colours, height, width,
                sigma_xy, sigma_rgb, py::arg("cutoff"), threads,
                "filtered = the exact Gaussian sum of values; kernels below cutoff may be left out.");
+    module.def("chain_marginals", &chain_marginals, "See src/chain.hpp.");
+    module.def("chain_gradients", &chain_gradients, "See src/chain.hpp; returns the slope of the temperature.");
+    module.def("spanning_trees", &spanning_trees, "See src/tree.hpp.");
+    module.def("tree_filter", &tree_filter, "See src/tree.hpp.");
+    module.def("tree_gradients", &tree_gradients, "See src/tree.hpp.");
     module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
 
     py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")

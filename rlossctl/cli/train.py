@@ -75,6 +75,16 @@ iteration.
     "Data",
     click.option("--data", metavar="LIST", help="Training list, instead of the data layer's source."),
     click.option("--root", metavar="DIR", help="Folder of the list's names, instead of root_folder."),
+    click.option("--val", metavar="LIST", help="Validation list, instead of the test net's source."),
+    click.option(
+        "--val-root", metavar="DIR", help="Folder of its names, instead of the test net's root_folder."
+    ),
+    click.option(
+        "--test-interval",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Test every N iterations, instead of the solver's; 0: never.",
+    ),
     click.option(
         "--workers", type=click.IntRange(min=0), help="Threads that decode images.  [default: up to 4]"
     ),
@@ -96,6 +106,16 @@ iteration.
 @groups.option_group(
     "Device and output",
     options.device,
+    click.option(
+        "--channels-last/--no-channels-last",
+        default=None,
+        help="Lay out images and weights with their channels last.  [default: on a GPU]",
+    ),
+    click.option(
+        "--cuda-graphs/--no-cuda-graphs",
+        default=False,
+        help="Capture each pass once and replay it: for batches of one size.  [default: off]",
+    ),
     click.option("--out", metavar="DIR", help="Folder for snapshots and logs.  [default: snapshot_prefix's]"),
     click.option("--overwrite", is_flag=True, help="Delete the run that OUT holds, and start anew."),
     click.option(
@@ -137,10 +157,15 @@ def command(
     freeze: tuple[str, ...],
     data: str | None,
     root: str | None,
+    val: str | None,
+    val_root: str | None,
+    test_interval: int | None,
     overwrite: bool,
     snapshot: int | None,
     keep: int | None,
     tensorboard: bool,
+    channels_last: bool | None,
+    cuda_graphs: bool,
     dialect: str,
 ) -> None:
     """Train a net as Caffe's solver does: the same update rules, policies, snapshots and log lines.
@@ -153,6 +178,7 @@ def command(
     from rlossctl.net import DataOverrides
     from rlossctl.solver.files import SolverOrigin
     from rlossctl.solver.options import TrainOptions
+    from rlossctl.solver.speed import Speed
     from rlossctl.solver.training import train
 
     names = [name.strip() for name in (weights or "").split(",") if name.strip()]
@@ -165,6 +191,8 @@ def command(
         workers=workers,
         seed=seed,
         max_iter=max_iter,
+        test_data=DataOverrides(val, val_root),
+        test_interval=test_interval,
         epochs=epochs,
         lr=lr,
         batch_size=batch_size,
@@ -175,6 +203,7 @@ def command(
         keep=keep,
         overwrite=overwrite,
         tensorboard=tensorboard,
+        speed=Speed(channels_last, cuda_graphs),
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
     trained = train(file, DataOverrides(data, root), chosen)

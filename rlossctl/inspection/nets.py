@@ -28,7 +28,9 @@ def build(file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | 
 def net_report(path: Path, net: Net) -> Report:
     """Shapes, parameters, multiply-adds, memory and receptive field of every layer."""
     from rlossctl.net.summary import summarize
+    from rlossctl.net.unread import unread_fields
 
+    notes = [*net.file.notes, *unread_fields(net.layers)]
     summary = summarize(net)
     rows = [
         (
@@ -44,7 +46,7 @@ def net_report(path: Path, net: Net) -> Report:
     lines = [
         f"net {summary.name!r}, phase {summary.phase}, {counted(len(summary.layers), 'layer')}",
         f"dialect {summary.dialect}: {summary.dialect_reason}",
-        *net.file.notes,
+        *notes,
         "",
     ]
     lines += table(("layer", "type", "tops", "parameters", "M mult-adds", "field"), rows, right=(3, 4, 5))
@@ -56,7 +58,7 @@ def net_report(path: Path, net: Net) -> Report:
         f"all blobs       {size(summary.blob_bytes)}, if kept at once",
         f"multiply-adds   {summary.multiply_adds / 1e9:,.2f} G per forward pass",
     ]
-    return Report({"kind": "net", "file": str(path), **summary.as_dict()}, lines)
+    return Report({"kind": "net", "file": str(path), "notes": notes, **summary.as_dict()}, lines)
 
 
 def solver_report(path: Path, param: SolverParameter) -> Report:

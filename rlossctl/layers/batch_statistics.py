@@ -19,7 +19,7 @@ class Statistics(NamedTuple):
 
 def of_batch(x: Tensor) -> Statistics:
     """The statistics of one batch, (N, C, ...)."""
-    variance, mean = torch.var_mean(x, _all_but_channels(x), correction=0)
+    variance, mean = torch.var_mean(_precise(x), _all_but_channels(x), correction=0)
     return Statistics(mean, variance, x.numel() // x.shape[1])
 
 
@@ -31,7 +31,7 @@ def of_shared_batch(x: Tensor, total: Callable[[Tensor], Tensor]) -> Statistics:
     Args:
         total: the sum over the processes.
     """
-    axes = _all_but_channels(x)
+    axes, x = _all_but_channels(x), _precise(x)
     own = torch.full((1,), x.numel() / x.shape[1], dtype=x.dtype, device=x.device)
     sums = total(torch.cat([x.sum(axes), own]))
     count = sums[-1].detach()
@@ -42,7 +42,13 @@ def of_shared_batch(x: Tensor, total: Callable[[Tensor], Tensor]) -> Statistics:
 
 def normalized(x: Tensor, of: Statistics, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps) per channel."""
-    return (x - _spread(of.mean, x)) * _spread((of.variance + eps).rsqrt(), x)
+    y = (_precise(x) - _spread(of.mean, x)) * _spread((of.variance + eps).rsqrt(), x)
+    return y.to(x.dtype)
+
+
+def _precise(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _all_but_channels(x: Tensor) -> list[int]:

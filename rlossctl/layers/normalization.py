@@ -29,6 +29,8 @@ class BatchNorm(Layer):
     variance (here: as in BVLC), and its update_global_stats: true is refused.
     """
 
+    low_precision = True
+
     default_lr_mult = 0.0
 
     def __new__(cls, setup: Setup) -> Any:

@@ -27,6 +27,8 @@ class RunningNorm(Layer):
             biased variance.
     """
 
+    low_precision = True
+
     eps: float
     momentum: float
     frozen: bool

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rlossctl.losses.size import SizeBounds as SizeBounds
     from rlossctl.losses.size import SizeLoss as SizeLoss
     from rlossctl.losses.size import size_loss as size_loss
+    from rlossctl.losses.tree_energy import TreeEnergyLoss as TreeEnergyLoss
+    from rlossctl.losses.tree_energy import tree_energy_loss as tree_energy_loss
 
 _HOMES = {
     "DenseCRFLoss": ".densecrf",
@@ -43,6 +45,7 @@ _HOMES = {
     "PottsLoss": ".potts",
     "SizeBounds": ".size",
     "SizeLoss": ".size",
+    "TreeEnergyLoss": ".tree_energy",
     "caffe_mask": ".densecrf",
     "compare_modes": ".modes",
     "densecrf_loss": ".densecrf",
@@ -53,6 +56,7 @@ _HOMES = {
     "normalized_cut_loss": ".normalized_cut",
     "potts_loss": ".potts",
     "size_loss": ".size",
+    "tree_energy_loss": ".tree_energy",
     "weight_factor": ".modes",
 }
 

@@ -111,8 +111,11 @@ def doubts(file: SolverFile) -> Iterator[str]:
         yield f"{_at(file, 'delta')}: delta 0 gives 0 / 0 where a gradient is 0"
     yield from _schedule(file)
     yield from _without_effect(file)
-    if param.test_interval > 0 and not param.test_iter:
-        yield f"{_at(file, 'test_interval')}: test_interval without test_iter: nothing is tested"
+
+
+def nothing_tested(file: SolverFile) -> str:
+    """The warning about a test_interval without a test net."""
+    return f"{_at(file, 'test_interval')}: test_interval without test_iter: nothing is tested"
 
 
 def _schedule(file: SolverFile) -> Iterator[str]:

@@ -66,7 +66,8 @@ class TestFigures:
         iter: updates made before it.
         net: the test net's number.
         loss: the mean objective, where test_compute_loss asks for it.
-        outputs: output blob -> its values, means over the batches.
+        outputs: output blob -> its values: means over the batches, or what counts over the whole list.
+        counted: those of them that count over the whole list.
     """
 
     __test__ = False  # not a class of tests, whatever its name
@@ -75,6 +76,23 @@ class TestFigures:
     net: int
     loss: float | None
     outputs: Mapping[str, list[float]]
+    counted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Improved:
+    """The best test so far.
+
+    Attributes:
+        iter: updates made before it.
+        blob, value: the output that `monitor` names.
+        model: its weights, None if they are not kept.
+    """
+
+    iter: int
+    blob: str
+    value: float
+    model: Path | None
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,10 @@ def would_clear(outputs: Outputs) -> set[Path]:
 
 def _snapshot_files(prefix: str) -> list[Path]:
     folder, stem = os.path.split(prefix)
-    suffix = r"_iter_\d+\.((ema\.)?caffemodel(\.h5)?|solverstate(\.h5)?|resume\.json)"
+    suffix = (
+        r"(_iter_\d+\.((ema\.)?caffemodel(\.h5)?|solverstate(\.h5)?|resume\.json)"
+        r"|_best\.caffemodel(\.h5)?)"
+    )
     pattern = re.compile(re.escape(stem) + suffix)
     return [Path(folder, name) for name in os.listdir(folder or ".") if pattern.fullmatch(name)]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver.figures import Resumed, Saved, StepFigures, TestFigures
+from rlossctl.solver.figures import Improved, Resumed, Saved, StepFigures, TestFigures
 from rlossctl.solver.log import Log, Pace, number, output_lines
 from rlossctl.solver.monitor import TermShares
 
@@ -24,6 +24,9 @@ class Listener:
 
     def tested(self, figures: TestFigures) -> None:
         """A test net was run."""
+
+    def improved(self, best: Improved) -> None:
+        """A test was the best so far."""
 
     def saved(self, snapshot: Saved) -> None:
         """A snapshot was written."""
@@ -72,6 +75,11 @@ class CaffeLines(Listener):
             self._log.info(f"Test loss: {number(figures.loss)}")
         self._outputs("Test", figures.outputs, self._test_weights[figures.net])
 
+    def improved(self, best: Improved) -> None:
+        """The best test and its weights."""
+        kept = "" if best.model is None else f"; its weights: {best.model}"
+        self._log.info(f"Iteration {best.iter}, best {best.blob} so far = {number(best.value)}{kept}")
+
     def _display(self, figures: StepFigures, shown: Mapping[str, list[float]]) -> None:
         pace = "" if self._pace is None else self._pace.lap(figures.iter, self._param.display)
         self._log.info(f"Iteration {figures.iter}{pace}, loss = {number(figures.smoothed_loss)}")
@@ -112,6 +120,11 @@ class JsonLines(Listener):
     def tested(self, figures: TestFigures) -> None:
         """Kind "test"."""
         self._log.record("test", iter=figures.iter, net=figures.net, outputs=_short(figures.outputs))
+
+    def improved(self, best: Improved) -> None:
+        """Kind "best"."""
+        model = None if best.model is None else str(best.model)
+        self._log.record("best", iter=best.iter, output=best.blob, value=best.value, model=model)
 
     def saved(self, snapshot: Saved) -> None:
         """Kind "snapshot"."""

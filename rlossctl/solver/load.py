@@ -11,17 +11,19 @@ import torch
 from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.net import DataOverrides, build_net
 from rlossctl.net.parameters import MISFIT
-from rlossctl.prototxt import forks, load_net_file, to_text
+from rlossctl.prototxt import forks, to_text
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import checks, overrides, policies
 from rlossctl.solver.data_errors import advised
 from rlossctl.solver.device import pick_device
-from rlossctl.solver.files import SolverFile, read_solver
+from rlossctl.solver.files import SolverFile, SolverOrigin
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.processes import ALONE, Processes
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import Speed
+from rlossctl.solver.updates import history_slots
 
 WORKERS = 4
 
@@ -40,6 +42,7 @@ def load_solver(
     max_iter: int | None = None,
     dialect: str = "auto",
     log: Log | None = None,
+    speed: Speed | None = None,
     **placeholders: object,
 ) -> Solver:
     """Builds a solver with its training net and test nets.
@@ -59,14 +62,22 @@ def load_solver(
         max_iter: in place of max_iter, also for the poly policy.
         dialect: whose Caffe the nets are for: auto, bvlc, rloss, segnet or enet.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
+        speed: memory format and CUDA graphs.
         placeholders: values for `${NAME}` in the solver and in its nets.
 
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
-    given = None if net is None else load_net_file(net, placeholders, dialect)
-    file = read_solver(path, given, placeholders, dialect)
-    options = TrainOptions(weights=weights, device=device, workers=workers, seed=seed, max_iter=max_iter)
+    first, solver = (path, None) if net is None else (net, path)
+    file = SolverOrigin(first, solver, placeholders, dialect).read()
+    options = TrainOptions(
+        weights=weights,
+        device=device,
+        workers=workers,
+        seed=seed,
+        max_iter=max_iter,
+        speed=speed or Speed(),
+    )
     return build_solver(file, DataOverrides(source, root), options, prefix, log)
 
 
@@ -106,6 +117,7 @@ def build_solver(
     for note in forks.solver_notes(file.param):
         log.warning(f"{file.path}: {note}")
     device = pick_device(options.device, file.param)
+    speed = options.speed.on(device)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
     workers = _workers(options)
@@ -115,16 +127,23 @@ def build_solver(
         log.warning(note)
     net = overrides.net_with(named.file, options)
     with advised("TRAIN"):
-        train = build_net(net, device=device, data=data.options(seed=seed, workers=workers))
+        given = data.options(seed=seed, workers=workers)
+        train = build_net(net, device=device, data=given, history=history_slots(file.param))
+    speed.prepare(train)
     tests = []
-    own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
+    own = options.test_data.options(seed=seed, workers=workers)
     for index, named in enumerate(nets.tests() if processes.first else ()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
         with advised("TEST"):
             tests.append(build_net(named.file, device=device, share=train, data=own))
+        speed.prepare(tests[-1])
+    if file.param.test_interval > 0 and not tests:
+        log.warning(checks.nothing_tested(file))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
-        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log, processes=processes)
+        solver = Solver(
+            file.param, train, tests, prefix=prefix, seed=seed, log=log, speed=speed, processes=processes
+        )
     except PrototxtError as error:
         raise _located(error, file.path) from error
     for weights in starting_weights(file, options):
@@ -171,6 +190,7 @@ def _check(file: SolverFile) -> None:
     checks.check_solver(file)
     try:
         policies.learning_rate(file.param, 0)
+        history_slots(file.param)
     except PrototxtError as error:
         raise _located(error, file.path) from error
 

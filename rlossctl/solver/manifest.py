@@ -64,6 +64,7 @@ class Settings:
 _MAY_CHANGE = {
     "max_iter", "snapshot", "snapshot_prefix", "snapshot_after_train", "snapshot_format", "snapshot_diff",
     "display", "debug_info", "device_id", "solver_mode", "random_seed", "test_iter", "test_interval",
+    "test_whole_list", "test_compute_loss", "monitor", "patience", "snapshot_best",
 }  # fmt: skip
 
 

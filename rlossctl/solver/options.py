@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from rlossctl.errors import UsageError
+from rlossctl.net import DataOverrides
+from rlossctl.solver.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class TrainOptions:
         workers: threads that decode images ahead; None: up to 4.
         seed: in place of random_seed; without either the system gives one.
         max_iter: in place of max_iter, also for the poly policy.
+        test_data: for the test nets' data layers, in place of their own.
+        test_interval: iterations between tests, in place of the solver's; 0 for none at all.
         epochs: how often the training data is drawn, in place of max_iter.
         snapshot: iterations between snapshots, in place of the solver's; 0 for none on the way.
         lr: in place of base_lr.
@@ -37,6 +41,7 @@ class TrainOptions:
         keep: so many snapshots of this run stay, older ones are deleted; None: all.
         overwrite: deletes the run that the folder holds and starts anew.
         tensorboard: also write TensorBoard events, to the folder `tensorboard` beside the logs.
+        speed: memory format and CUDA graphs.
         quiet: of the log lines, only warnings go to stderr. (On a terminal a bar always takes their place.)
 
     Raises:
@@ -51,6 +56,8 @@ class TrainOptions:
     workers: int | None = None
     seed: int | None = None
     max_iter: int | None = None
+    test_data: DataOverrides = field(default_factory=DataOverrides)
+    test_interval: int | None = None
     epochs: float | None = None
     snapshot: int | None = None
     lr: float | None = None
@@ -62,6 +69,7 @@ class TrainOptions:
     overwrite: bool = False
     tensorboard: bool = False
     quiet: bool = False
+    speed: Speed = field(default_factory=Speed)
 
     def __post_init__(self) -> None:
         if self.resume and self.weights:

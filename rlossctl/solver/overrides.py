@@ -12,7 +12,7 @@ from rlossctl.net import DataOverrides, build_net
 from rlossctl.net.registry import kinds
 from rlossctl.prototxt.messages import LayerParameter, NetParameter, SolverParameter
 from rlossctl.prototxt.text import NetFile
-from rlossctl.solver.files import SolverFile
+from rlossctl.solver.files import OF_TESTS, SolverFile
 from rlossctl.solver.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 
 def solver_with(file: SolverFile, options: TrainOptions) -> SolverFile:
-    """The solver with lr, iter_size, max_iter, snapshot and freeze of the options."""
+    """The solver with the intervals, lr, iter_size, max_iter and freeze of the options."""
     values = {
         "base_lr": options.lr,
         "iter_size": options.iter_size,
         "max_iter": options.max_iter,
         "snapshot": options.snapshot,
+        "test_interval": options.test_interval or None,
     }
     file = file.changed(**{name: value for name, value in values.items() if value is not None})
     file.param.freeze.extend(options.freeze)
-    return file
+    return file.without(*OF_TESTS) if options.test_interval == 0 else file
 
 
 def net_with(file: NetFile, options: TrainOptions) -> NetFile:

@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
@@ -19,7 +20,9 @@ from torch import Tensor
 
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
+from rlossctl.solver.best import Standing
 from rlossctl.solver.monitor import SmoothedLoss, Window
+from rlossctl.solver.precision import ScaleState
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -45,7 +48,8 @@ class Digests(TypedDict):
 class Content(TypedDict):
     """What a resume file holds; generators in base64, the sources of each net by layer.
 
-    `run` is the run's id, `number` counts its snapshots, `check` is the SHA-256 of everything before it.
+    `run` is the run's id, `number` counts its snapshots, `best` says how its tests have gone, `check` is the
+    SHA-256 of everything before it.
     """
 
     format: str
@@ -58,6 +62,8 @@ class Content(TypedDict):
     run: NotRequired[str]
     number: NotRequired[int]
     files: NotRequired[Digests]
+    best: NotRequired[dict[str, Any]]
+    loss_scale: NotRequired[ScaleState]
     check: NotRequired[str]
 
 
@@ -71,12 +77,14 @@ class Position(NamedTuple):
 
 
 class Tag(NamedTuple):
-    """Whose snapshot it is: the run, its seed, the number of updates, and how many snapshots came before."""
+    """Whose snapshot it is: the run, its seed, the number of updates, how many snapshots came before, and how
+    the run's tests have gone."""
 
     run: str
     seed: int
     iter: int
     number: int
+    standing: Standing
 
 
 def position(nets: Sequence[Net], smoothed: SmoothedLoss) -> Position:
@@ -98,8 +106,8 @@ def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss) -> N
         torch.cuda.set_rng_state(before.cuda_rng, nets[0].device)
 
 
-def content(at: Position, tag: Tag, files: Digests) -> bytes:
-    """The file's content."""
+def content(at: Position, tag: Tag, files: Digests, scale: ScaleState | None = None) -> bytes:
+    """The file's content; `scale` is that of a float16 run."""
     entries: Content = {
         "format": FORMAT,
         "iter": tag.iter,
@@ -112,6 +120,10 @@ def content(at: Position, tag: Tag, files: Digests) -> bytes:
         "number": tag.number,
         "files": files,
     }
+    if tag.standing.tested >= 0:
+        entries["best"] = asdict(tag.standing)
+    if scale is not None:
+        entries["loss_scale"] = scale
     return json.dumps({**entries, "check": _check(entries)}).encode()
 
 

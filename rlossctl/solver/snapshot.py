@@ -57,6 +57,28 @@ def file_names(prefix: str, iteration: int, hdf5: bool = False) -> Files:
     )
 
 
+def best_name(prefix: str, hdf5: bool = False) -> Path:
+    """`<prefix>_best.caffemodel`: the weights of the best test."""
+    return Path(f"{prefix}_best.caffemodel{'.h5' if hdf5 else ''}")
+
+
+def write_weights(path: Path, net: Net, diffs: Mapping[int, Tensor] | None = None) -> None:
+    """A net's weights; the form is told by the suffix.
+
+    Args:
+        diffs: for snapshot_diff, what the last update subtracted, by `id` of the blob.
+
+    Raises:
+        WeightsError: the file passes 2 GiB (binary), or h5py is missing.
+        RlossError: the folder cannot be written.
+    """
+    make_folder(path.parent)
+    if path.suffix == ".h5":
+        write_caffemodel_h5(path, hdf5_layers(net, diffs))
+    else:
+        write_caffemodel(path, net.name, layer_records(net, diffs), list(net.param.input))
+
+
 def average_file(state: Path) -> Path:
     """Where the average of a snapshot's weights is, if there is one."""
     match = re.fullmatch(r"(.*)\.solverstate(\.h5)?", str(state))
@@ -93,10 +115,10 @@ def write(
         if diffs is None
         else {id(entry.tensor): diff for entry, diff in zip(net.learnable, diffs, strict=True)}
     )
-    _write_weights(files.model, net, by_blob)
+    write_weights(files.model, net, by_blob)
     if average is not None and average.exists:
         with average.shown():
-            _write_weights(files.average, net)
+            write_weights(files.average, net)
     with atomic_path(files.state) as unnamed:
         write_solverstate(unnamed, state)
         digests = resume.Digests(model=sha256_of(files.model), state=sha256_of(unnamed))
@@ -104,13 +126,6 @@ def write(
             digests["average"] = sha256_of(files.average)
         with atomic_write(files.resume) as file:
             file.write(extras(digests))
-
-
-def _write_weights(path: Path, net: Net, diffs: Mapping[int, Tensor] | None = None) -> None:
-    if path.suffix == ".h5":
-        write_caffemodel_h5(path, hdf5_layers(net, diffs))
-    else:
-        write_caffemodel(path, net.name, layer_records(net, diffs), list(net.param.input))
 
 
 class Found(NamedTuple):

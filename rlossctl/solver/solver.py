@@ -15,17 +15,20 @@ from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies
 from rlossctl.solver.average import Average
+from rlossctl.solver.best import Best
 from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import StepFigures, Term
+from rlossctl.solver.figures import Improved, StepFigures, Term, TestFigures
 from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
+from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.processes import ALONE, Processes, share
 from rlossctl.solver.saving import Progress, Saving
+from rlossctl.solver.speed import Speed
 from rlossctl.solver.undo import Undo
-from rlossctl.solver.updates import Updater
+from rlossctl.solver.updates import Clip, Updater
 from rlossctl.words import counted
 
 
@@ -45,7 +48,9 @@ class Solver:
         average: the moving average of the weights that tests use, where ema_decay is set.
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
-        stopped: whether SIGINT or SIGTERM ended the last `solve` early.
+        best: watches the output of the tests that `monitor` names.
+        stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
+        speed: how it runs.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
         processes: those that train together; by itself by default.
@@ -60,6 +65,7 @@ class Solver:
         prefix: str = "snapshot",
         seed: int = 0,
         log: Log | None = None,
+        speed: Speed | None = None,
         processes: Processes = ALONE,
     ) -> None:
         freeze(net, param)
@@ -84,10 +90,14 @@ class Solver:
         debug = DebugInfo(self.log) if param.debug_info else None
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
-        self._passes = Passes(net, debug)
+        self.speed = speed or Speed()
+        net.precision = precision_of(param)
+        self._scale = scale_of(param)
+        self._passes = Passes(net, debug, self._scale, graphs=self.speed.cuda_graphs)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
+        self.best = Best(param, self.test_nets if processes.first else None)
         self._undo = Undo(nets, self._smoothed)
-        self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix)
+        self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
         self._torn = False
 
     @property
@@ -120,7 +130,7 @@ class Solver:
         for _ in range(iterations):
             if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
                 self._test_between(fed)
-                if self.requests.stop:
+                if self.requests.stop or self.best.exhausted(self.progress.standing):
                     break
             outputs = self.update(fed).outputs
             request = self.requests.take_together(self.processes)
@@ -145,7 +155,8 @@ class Solver:
         with self._undo.if_it_fails(fed is not None):
             with self._in_step():
                 passes = [self._passes.run(fed, display) for _ in range(self.param.iter_size)]
-            terms = self._everyones(mean_terms(passes))
+                own = mean_terms(passes)
+            terms = self._everyones(own)
             loss = sum(term.weighted for term in terms.values())
             monitor.check_finite(self.iter, loss, terms)
             shown = (
@@ -159,7 +170,7 @@ class Solver:
             self.processes.mean_(self.updater.gradients())
         self.average.begin()
         self._torn = True
-        clip = self.updater.apply(rate, self.iter, momentum)
+        clip = self._apply(rate, momentum)
         self.average.add()
         self._torn = False
         figures = StepFigures(
@@ -207,11 +218,14 @@ class Solver:
         with self.requests.listening():
             with self._saved_if_it_fails():
                 self.step(self.param.max_iter - self.iter)
-            self.stopped, self.signal = self.requests.stop, self.requests.signal
+            exhausted = self.best.exhausted(self.progress.standing)
+            self.stopped, self.signal = self.requests.stop or exhausted, self.requests.signal
             due = not self.param.snapshot or self.iter % self.param.snapshot != 0
             if due and (self.param.snapshot_after_train or self.stopped):
                 self.snapshot()
             if self.stopped:
+                if exhausted:
+                    self._tell_exhausted()
                 self.log.info("Optimization stopped early.")
             else:
                 self._last_figures()
@@ -219,7 +233,7 @@ class Solver:
         return self.saving.last
 
     def test_all(self) -> list[dict[str, list[float]]]:
-        """Runs every test net for its test_iter batches; output blob -> mean values, per net.
+        """Runs every test net, for its test_iter batches or over its list; output blob -> values, per net.
 
         Of several processes only the first one tests.
         """
@@ -283,6 +297,16 @@ class Solver:
         for listener in self.listeners:
             listener.resumed(resumed)
 
+    def _apply(self, rate: float, momentum: float | None) -> Clip | None:
+        """The rule; with a loss scale, only where it left the gradients finite."""
+        if self._scale is not None and not self._scale.undo(p.tensor for p in self.updater.parameters):
+            self.log.info(
+                f"Iteration {self.iter}: gradients beyond float16, no update; loss scale "
+                f"{self._scale.value:g}"
+            )
+            return None
+        return self.updater.apply(rate, self.iter, momentum)
+
     def _begin(self) -> None:
         """Caffe forgets the displayed loss's window with every Step call; a resumed run keeps it."""
         if not self._keep_smoothed:
@@ -321,6 +345,7 @@ class Solver:
             with self.processes.together():
                 if self.processes.first:
                     self.test_all()
+            self.progress.standing = self.processes.broadcast(self.progress.standing)
             self.requests.agree(self.processes)
             if self.requests.stop:
                 self._undo.put_back(begun)
@@ -374,7 +399,24 @@ class Solver:
             return None
         for listener in self.listeners:
             listener.tested(figures)
+        if self.best.add(self.progress.standing, figures):
+            self._tell_improved(figures)
         return dict(figures.outputs)
+
+    def _tell_improved(self, figures: TestFigures) -> None:
+        """A test was the best so far: keeps its weights, where that is asked for."""
+        goal, value = self.best.goal, self.best.value(figures)
+        assert goal is not None and value is not None
+        model = self.saving.write_best(self.iter) if self.best.snapshots else None
+        for listener in self.listeners:
+            listener.improved(Improved(self.iter, goal.blob, value, model))
+
+    def _tell_exhausted(self) -> None:
+        standing = self.progress.standing
+        self.log.info(
+            f"{counted(standing.waited, 'test')} without gain, as many as patience allows; the best was that "
+            f"of iteration {standing.iter}"
+        )
 
     def _inputs(self, inputs: Mapping[str, ArrayLike] | None) -> dict[str, Tensor] | None:
         if inputs is None:

@@ -47,7 +47,9 @@ class Pulls:
         norms = []
         for term, weight in losses.values():
             (gradient,) = torch.autograd.grad(term * weight, value, retain_graph=True, allow_unused=True)
-            norms.append(value.new_zeros(()) if gradient is None else gradient.norm())
+            norms.append(
+                value.new_zeros((), dtype=torch.float32) if gradient is None else gradient.float().norm()
+            )
         return dict(zip(losses, torch.stack(norms).tolist(), strict=True))
 
     def _keep(self, module: torch.nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:

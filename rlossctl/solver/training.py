@@ -35,6 +35,7 @@ from rlossctl.solver.log import Log, number, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.processes import Processes, joined
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import choose_kernels, described
 from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
 
@@ -48,9 +49,10 @@ class Trained(NamedTuple):
     Attributes:
         iter: updates made in all.
         snapshot: the last solver state, None if none was written.
-        stopped: whether SIGINT or SIGTERM ended it early.
+        stopped: whether SIGINT, SIGTERM or `patience` ended it early.
         metrics: the JSON lines file.
         signal: the number of the signal that ended it, 0 if none.
+        best: the weights with the best test, None if none were kept.
         first: whether this process wrote it; of several processes one does.
     """
 
@@ -59,12 +61,13 @@ class Trained(NamedTuple):
     stopped: bool
     metrics: Path
     signal: int = 0
+    best: Path | None = None
     first: bool = True
 
     @property
     def exit_code(self) -> int:
         """What a shell expects of a program that a signal has ended: 128 and the signal's number; else 0."""
-        return 128 + self.signal if self.stopped else 0
+        return 128 + self.signal if self.signal else 0
 
     def require_snapshot(self) -> Path:
         """The last solver state.
@@ -251,6 +254,8 @@ def _announce(solver: Solver, log: Log) -> None:
     )
     for name in solver.processes.unshared(solver.net):
         log.warning(f"Layer {name!r} gives every process the same data, unless its program looks at RANK")
+    choose_kernels(solver.net)
+    log.info(described(solver.net, solver.speed))
     log.info(f"Run: {solver.progress.run}")
     log.record(
         "start",
@@ -277,8 +282,8 @@ def _solve(solver: Solver, desk: _Desk) -> Trained:
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    first = solver.processes.first
-    return Trained(solver.iter, last, solver.stopped, desk.outputs.metrics, solver.signal, first)
+    first, best = solver.processes.first, solver.saving.best
+    return Trained(solver.iter, last, solver.stopped, desk.outputs.metrics, solver.signal, best, first)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:

@@ -288,6 +288,15 @@ RULES: dict[str, tuple[Rule, int]] = {
 }
 
 
+def history_slots(param: SolverParameter) -> int:
+    """How many values a solver keeps from update to update for each learned value.
+
+    Raises:
+        PrototxtError: the type is unknown.
+    """
+    return _rule(param)[1]
+
+
 def _rule(param: SolverParameter) -> tuple[Rule, int]:
     if param.type not in RULES:
         raise PrototxtError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import lru_cache
 
 import pytest
 
@@ -155,11 +154,6 @@ def shapes_of_blobs(net):
     return {layer: [tuple(blob.shape) for blob in blobs] for layer, blobs in net.params.items()}
 
 
-@lru_cache(maxsize=1)
-def blobs_for_inference(folder):
-    return shapes_of_blobs(load_net(f"{folder}/test", device="meta", **VALUES))
-
-
 def figures_of(net):
     summary = summarize(net)
     return summary.parameters, summary.multiply_adds
@@ -177,18 +171,23 @@ def test_the_figures_are_the_nets(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("folder", "name"), texts(PYTORCH, NETS))
-def test_the_nets_of_other_programs_can_be_built(folder, name):
-    """All three forms have the same blobs; scores come at the image's size."""
-    phase = "TEST" if name == "test" else "TRAIN"
-    net = load_net(f"{folder}/{name}", phase=phase, device="meta", **VALUES)
-    assert shapes_of_blobs(net) == blobs_for_inference(folder)
-    assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
-    if name == "test":
-        assert figures_of(net) == (figures()[folder].parameters, figures()[folder].multiply_adds)
-    else:
-        assert {entry.lr_mult for entry in net.learnable if entry.layer == "scaled"} == {0}
-    assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
+@pytest.mark.smallest("folder")
+@pytest.mark.parametrize("folder", PYTORCH)
+def test_the_nets_of_other_programs_can_be_built(folder):
+    """All forms have the same blobs; scores come at the image's size."""
+    blobs = None
+    for _, name in texts([folder], NETS):
+        net = load_net(
+            f"{folder}/{name}", phase="TEST" if name == "test" else "TRAIN", device="meta", **VALUES
+        )
+        blobs = blobs or shapes_of_blobs(net)
+        assert shapes_of_blobs(net) == blobs
+        assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
+        assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
+        if name == "test":
+            assert figures_of(net) == (figures()[folder].parameters, figures()[folder].multiply_adds)
+        else:
+            assert {entry.lr_mult for entry in net.learnable if entry.layer == "scaled"} == {0}
 
 
 @pytest.mark.parametrize("folder", FROM_SCRATCH)

@@ -43,6 +43,8 @@ TABLE = {
     # CE / N + 2e-9 DenseCRF; 60 epochs of 10,582 images in batches of 12
     "rloss": Row(0.007, 0.007, 0.07, 5e-4, 12, 513, 60 * 882, 1 / 12, 2e-9),
     "gatedcrf": Row(0.007, 0.007, 0.007, 1e-4, 48, 256, 90_000, 1, None),
+    # 50 epochs of batches of 16
+    "ddd": Row(0.007, 0.007, 0.007, 1e-4, 16, 513, 50 * 662, 1, None),
     # 80 epochs of batches of 8
     "segmentation": Row(0.01, 0.001, 0.01, 1e-4, 8, 380, 80 * 1323, 1, 12 * 2e-9),
 }
@@ -55,15 +57,17 @@ LEARNED = ("Convolution", "Deconvolution", "Scale", "PReLU")
 
 
 def row_of(name: str) -> Row:
+    if name.startswith("deeplabv3_"):
+        return TABLE["ddd"]
     kind = next((kind for kind in ("gatedcrf", "segmentation") if f"_{kind}" in name), "rloss")
     return TABLE[kind]
 
 
-PROGRAMS = [name for name in configs.NETWORKS if name.startswith("deeplabv3plus_") or "_segmentation" in name]
+PROGRAMS = [name for name in configs.NETWORKS if name.startswith("deeplabv3") or "_segmentation" in name]
 
 
-def test_the_table_is_of_all_three_programs():
-    assert len(PROGRAMS) == 28 and {row_of(name) for name in PROGRAMS} == set(TABLE.values())
+def test_the_table_is_of_all_programs():
+    assert len(PROGRAMS) == 31 and {row_of(name) for name in PROGRAMS} == set(TABLE.values())
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -100,6 +104,7 @@ def test_every_layer_has_the_rate_and_the_decay_of_its_program(name):
 
 
 @pytest.mark.slow
+@pytest.mark.smallest("name")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_data_and_the_losses_are_the_programs(name):
     row = row_of(name)
@@ -116,6 +121,8 @@ def test_the_data_and_the_losses_are_the_programs(name):
         expected = {"loss": row.weight}
         if name.startswith("pspnet"):
             expected["auxiliary_loss"] = 0.4
+        if name.endswith("_ddd"):
+            expected["unary_loss"] = 1
         if which == "trainwithdensecrfloss":
             expected["densecrf_loss"] = row.densecrf
         assert weights == pytest.approx(expected, rel=1e-6, abs=0)

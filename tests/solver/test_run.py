@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from click.testing import CliRunner
 from rlossctl.cli.train import command
 from rlossctl.errors import PrototxtError, RlossError, UsageError, WeightsError
 from rlossctl.net import DataOverrides
-from rlossctl.solver import Solver
 from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.training import Trained
@@ -31,21 +29,6 @@ def train(
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing of the program runs after it."""
-
-
-@pytest.fixture
-def at_iteration(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], None]]:
-    """Iteration -> what to do right after it was finished, before a snapshot may follow."""
-    actions: dict[int, Callable[[], None]] = {}
-    original = Solver.update
-
-    def update(self: Solver, fed):
-        figures = original(self, fed)
-        actions.get(self.iter, lambda: None)()
-        return figures
-
-    monkeypatch.setattr(Solver, "update", update)
-    return actions
 
 
 def kill() -> None:

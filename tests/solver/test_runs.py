@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,21 +31,6 @@ def train(prototxt: str = "solver.prototxt", **options) -> Trained:
     return train_file(
         SolverOrigin(prototxt).read(), DataOverrides(), TrainOptions(**{"device": "cpu", **options})
     )
-
-
-@pytest.fixture
-def at_iteration(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], None]]:
-    """Iteration -> what to do right after it was finished, before a snapshot may follow."""
-    actions: dict[int, Callable[[], None]] = {}
-    original = Solver.update
-
-    def update(self: Solver, fed):
-        figures = original(self, fed)
-        actions.get(self.iter, lambda: None)()
-        return figures
-
-    monkeypatch.setattr(Solver, "update", update)
-    return actions
 
 
 def fail() -> None:

@@ -17,11 +17,12 @@ from PIL import Image
 from rlossctl.data.drawing import overlay
 from rlossctl.data.images import Photo, read_photo
 from rlossctl.data.palette import save_label_png, voc_palette
+from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting.photos import Input, check_outputs
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
-from rlossctl.evaluation.running.decoders import Call, Decoders, Decoding, ahead
+from rlossctl.evaluation.running.decoders import Call, Decoders, Decoding
 from rlossctl.evaluation.running.runners import names_for
 from rlossctl.files import atomic_path, atomic_write, make_folder
 from rlossctl.progress import track

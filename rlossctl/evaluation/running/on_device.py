@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
-from rlossctl.evaluation.running.answers import VOID, check_scores
+from rlossctl.evaluation.running.answers import check_scores
+from rlossctl.net.best_class import best_classes
 
 
 class OnDevice:
@@ -19,10 +19,13 @@ class OnDevice:
 
     Attributes:
         device: where the scores are.
-        num_classes: as for `Runner`.
+        num_classes, activated: as for `Runner`.
+        single: whether the model gives one score per pixel, that of class 1; class 0 is added.
     """
 
     num_classes: int
+    activated: bool
+    single = False
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -63,19 +66,7 @@ class OnDevice:
         for place, image in zip(self._buffer, images, strict=True):
             place.copy_(torch.from_numpy(image))
         scores = self._scores(self._buffer)
+        if self.single:
+            scores = torch.cat((1 - scores if self.activated else torch.zeros_like(scores), scores), 1)
         check_scores(tuple(scores.shape), len(images), self.num_classes)
         return scores
-
-
-def best_classes(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """`OnDevice.best_classes` for scores [N, C, h, w]; torch's own argmax takes the first of equal scores."""
-    if scores.shape[2:] != size:
-        scores = nn.functional.interpolate(scores, size, mode="bilinear", align_corners=True)
-    best = scores[:, 0].clone()
-    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for index in range(1, scores.shape[1]):
-        # Ids only grow, so the maximum writes the winner's id (see `rules.best_class`).
-        wins = (scores[:, index] >= best).to(torch.uint8)
-        torch.maximum(labels, wins.mul_(index), out=labels)
-        torch.maximum(best, scores[:, index], out=best)
-    return labels.masked_fill_(best.isnan(), VOID)

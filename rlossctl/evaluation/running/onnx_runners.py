@@ -38,11 +38,16 @@ class OnnxRunner:
         self.classes: list[str] | None = card.classes if card else None
         self.activated: bool = card is not None and card.head in ("softmax", "sigmoid")
         self.losses: Sequence[str] = card.losses if card else []
-        self.num_classes = _num_classes(card, self._output.shape[1], self.path)
+        channels = _num_classes(card, self._output.shape[1], self.path)
+        self.single = card is not None and channels == 1
+        self.num_classes = 2 if self.single else channels
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to float32 [N, C, h, w]."""
-        return self._session.run(self._input, self._output, batch)
+        """Float32 [N, 3, H, W] to float32 [N, C, h, w]; class 0 is added to a single score per pixel."""
+        scores = self._session.run(self._input, self._output, batch)
+        if not self.single:
+            return scores
+        return np.concatenate((1 - scores if self.activated else np.zeros_like(scores), scores), 1)
 
 
 class OnnxLabelRunner:

@@ -82,6 +82,7 @@ class OpenedModel:
         notes: sentences that the user should read.
         warnings: reasons to doubt the result, to print above it.
         upright: whether the data layer turns photos as their EXIF orientation says.
+        maps: whether labels are maps of edges, from 128 on class 1 (`ImageLabelmapData`), not class ids.
     """
 
     name: str
@@ -91,6 +92,7 @@ class OpenedModel:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     upright: bool = False
+    maps: bool = False
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -116,7 +118,7 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
         raise UsageError(
             "no list of images is named",
             where=named.model,
-            expected="--data LIST, or a prototxt whose ImageSegData layer names one",
+            expected="--data LIST, or a prototxt whose data layer names one",
             advice="add --data LIST --root DIR",
         )
     return opened
@@ -194,6 +196,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
             expected="PROTOTXT WEIGHTS",
             advice="add the caffemodel after the prototxt",
         )
+    from rlossctl.data.sources.labelmap import LabelmapSource
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
     from rlossctl.net.coverage import copy_covered, require_finite_layers
@@ -226,6 +229,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         coverage.notes(runner.layers),
         (warning,) if warning else (),
         source is not None and source.upright,
+        isinstance(source, LabelmapSource) and not source.levels,
     )
 
 

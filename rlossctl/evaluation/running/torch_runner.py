@@ -9,11 +9,12 @@ import torch
 
 from rlossctl.data.sources.imagelist import DenseImageSource
 from rlossctl.data.sources.imageseg import ImageSegSource
+from rlossctl.data.sources.labelmap import LabelmapSource
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.on_device import OnDevice
 from rlossctl.evaluation.running.sessions import failed
 from rlossctl.net import Net
-from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
+from rlossctl.net.deploy import Deploy, loss_types, main_scores, own_head, preprocess_of
 from rlossctl.words import counted
 
 
@@ -35,7 +36,7 @@ class TorchRunner(OnDevice):
         super().__init__(pick_device(device))
         self._path = net.file.path
         deploy = Deploy(net)
-        name = deploy.output_names[0] if deploy.output_names else None
+        name = main_scores(net, deploy.output_names) if deploy.output_names else None
         if name is None or len(net.shapes[name]) != 4:
             raise NetError(
                 "the net has no blob of scores",
@@ -44,7 +45,9 @@ class TorchRunner(OnDevice):
                 expected="a blob (N, classes, H, W) read by SegAccuracy or a loss, or as the net's output",
                 advice="check the phase and the net's last layers",
             )
-        self.num_classes: int = net.shapes[name][1]
+        deploy = Deploy(net, [name])
+        self.single = net.shapes[name][1] == 1
+        self.num_classes: int = 2 if self.single else net.shapes[name][1]
         self.layers = frozenset(layer.name for layer in deploy.layers)
         self.classes: list[str] | None = None
         self.activated = own_head(deploy) != "scores"
@@ -52,6 +55,8 @@ class TorchRunner(OnDevice):
         self.preprocess = preprocess_of(net, deploy)
         self._module = deploy.to(self.device).eval()
         self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
+        if self.single:
+            self.backend += ", one score per pixel: class 1"
 
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
         try:
@@ -60,9 +65,9 @@ class TorchRunner(OnDevice):
             raise failed("PyTorch", self._path, error, tuple(batch.shape), self.preprocess) from error
 
 
-def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
+def image_source(net: Net) -> ImageSegSource | DenseImageSource | LabelmapSource | None:
     """The source of the net's first layer that reads photos with label images, or None."""
-    kinds = (ImageSegSource, DenseImageSource)
+    kinds = (ImageSegSource, DenseImageSource, LabelmapSource)
     return next((source for source in net.sources.values() if isinstance(source, kinds)), None)
 
 
