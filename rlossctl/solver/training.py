@@ -15,7 +15,7 @@ from tqdm import tqdm
 from rlossctl.bilateral import backend
 from rlossctl.errors import RlossError, RlossWarning, UsageError
 from rlossctl.net import DataOverrides
-from rlossctl.solver import manifest, resuming, space
+from rlossctl.solver import manifest, resuming, snapshot, space
 from rlossctl.solver.board import Board
 from rlossctl.solver.figures import StepFigures
 from rlossctl.solver.files import SolverFile
@@ -69,6 +69,11 @@ class Trained(NamedTuple):
         """What a shell expects of a program that a signal has ended: 128 and the signal's number; else 0."""
         return 128 + self.signal if self.signal else 0
 
+    @property
+    def weights(self) -> Path | None:
+        """The weights of the last snapshot."""
+        return None if self.snapshot is None else snapshot.model_file(self.snapshot)
+
     def require_snapshot(self) -> Path:
         """The last solver state.
 
@@ -100,13 +105,17 @@ class Bar(Listener):
 
 
 def train(
-    file: SolverFile, data: DataOverrides | None = None, options: TrainOptions | None = None
+    file: SolverFile,
+    data: DataOverrides | None = None,
+    options: TrainOptions | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> Trained:
     """Trains as the solver prototxt says.
 
     Args:
         file: what was read (`SolverOrigin.read`).
         data: for the training data layer, in place of its own.
+        listeners: are told the figures, in the process that writes.
 
     Raises:
         RlossError: anything that keeps the run from starting or going on. After the first iteration, a
@@ -117,17 +126,23 @@ def train(
         if processes.count > 1:
             options = replace(options, device=processes.device)
             file = _seeded(file, options, processes)
-        return _train(file, data or DataOverrides(), options, processes)
+        return _train(file, data or DataOverrides(), options, listeners, processes)
 
 
-def _train(file: SolverFile, data: DataOverrides, options: TrainOptions, processes: Processes) -> Trained:
+def _train(
+    file: SolverFile,
+    data: DataOverrides,
+    options: TrainOptions,
+    listeners: Sequence[Listener],
+    processes: Processes,
+) -> Trained:
     with contextlib.ExitStack() as opened:
         with processes.together():
             desk = _Desk.open(opened, file, options) if processes.first else _Desk.silent(file, options)
         opened.enter_context(_python_warnings(desk.log))
         try:
             solver = _built(file, data, options, desk, processes)
-            solver.listeners += desk.listeners
+            solver.listeners += [*desk.listeners, *(listeners if processes.first else ())]
             with _entered(solver, file, options, desk.outputs):
                 _announce(solver, desk.log)
                 return _solve(solver, desk)
