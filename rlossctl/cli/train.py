@@ -25,6 +25,10 @@ Examples:
   # continue a run that was killed, from its last snapshot
   rlossctl train --prototxt solver.prototxt --out runs/a --resume auto
 \b
+  # four GPUs, each with batches of its own; start again by itself if one is lost
+  torchrun --nproc-per-node 4 --max-restarts 3 -m rlossctl train --prototxt solver.prototxt --out runs/a \\
+      --resume auto
+\b
 OUT receives the snapshots (<prefix>_iter_N.caffemodel, .solverstate and .resume.json), train.log with
 Caffe's log lines, metrics.jsonl with one JSON object per iteration, and run.json with the origin of the
 run. OUT holds one run: another run is refused unless --overwrite deletes the old one. Ctrl-C and SIGTERM

@@ -121,6 +121,10 @@ def test_under_autocast(net: rlossctl.Net, batch: dict[str, torch.Tensor]) -> No
     assert net.fc.blobs[0].grad.isfinite().all() and net.fc.blobs[0].grad.any()
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)  # torch's own
 def test_compiled(net: rlossctl.Net, build, batch: dict[str, torch.Tensor]) -> None:
     twin = build(LAYERS)
     twin.load_state_dict(net.state_dict())
