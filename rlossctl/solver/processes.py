@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from rlossctl.data.sources.stream import Source
 from rlossctl.errors import PrototxtError, RlossError, UsageError
@@ -27,6 +28,7 @@ from rlossctl.solver.device import pick_device
 T = TypeVar("T")
 
 BUCKET = 2**24  # values that are averaged in one message
+ARRIVAL = timedelta(minutes=10)  # from the first process to the last
 PATIENCE = timedelta(days=1)  # the others wait while process 0 tests; torchrun ends them when one has died
 
 
@@ -210,7 +212,10 @@ def joined(device: str | torch.device | None, param: SolverParameter) -> Iterato
         torch.cuda.set_device(processes.device)
     backend = "cpu:gloo,cuda:nccl" if processes.device.type == "cuda" else "gloo"
     with processes._connected():
-        dist.init_process_group(backend, timeout=PATIENCE)
+        store, _, _ = next(iter(rendezvous("env://", rank, count, timeout=ARRIVAL)))
+        # torchrun keeps one store over all its restarts, with the addresses of processes that are gone.
+        store = dist.PrefixStore(f"rlossctl {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     try:
         yield processes
     except BaseException:
