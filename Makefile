@@ -17,6 +17,9 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
+# Compiled modules are kept, whatever the shell says: else each of the tests' processes compiles all of them anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help venv demo test test-full check conformance sanitize native-address native-thread gpu lint format generate clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

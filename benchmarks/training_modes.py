@@ -27,7 +27,10 @@ import torch
 from torch import nn
 from training_step import CONFIGS, NETS, VALUES, write_data
 
-from rlossctl.solver import load_solver
+from rlossctl.net import DataOverrides
+from rlossctl.solver.files import SolverOrigin
+from rlossctl.solver.load import build_solver
+from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.speed import Speed, choose_kernels
 
@@ -158,20 +161,19 @@ def made(root: Path, mode: Mode, arguments: argparse.Namespace) -> Solver:
     text = text.replace("batch_size: 20", f"batch_size: {arguments.batch}")
     net = root / NETS[mode.net]
     net.write_text(text.replace("crop_size: 321", f"crop_size: {arguments.size}"), encoding="utf-8")
-    described = root / f"{mode.precision}.prototxt"
-    solver = (CONFIGS / "solver.prototxt").read_text(encoding="utf-8")
-    described.write_text(f"{solver}\nprecision: {mode.precision}\n", encoding="utf-8")
-    found = load_solver(
-        described,
-        net=net,
-        device=arguments.device,
-        seed=0,
-        source=root / "list" / "train.txt",
-        root=root,
-        workers=arguments.workers if mode.from_files else 0,
-        speed=mode.speed,
-        **VALUES,
-        DATA_ROOT=root,
+    solver = root / f"{mode.precision}.prototxt"
+    described = (CONFIGS / "solver.prototxt").read_text(encoding="utf-8")
+    solver.write_text(f"{described}\nprecision: {mode.precision}\n", encoding="utf-8")
+    found = build_solver(
+        SolverOrigin(net, solver, {**VALUES, "DATA_ROOT": root}).read(),
+        DataOverrides(root / "list" / "train.txt", root),
+        TrainOptions(
+            device=arguments.device,
+            seed=0,
+            workers=arguments.workers if mode.from_files else 0,
+            test_interval=0,
+            speed=mode.speed,
+        ),
     )
     choose_kernels(found.net)
     return found

@@ -37,6 +37,7 @@ class Training:
         ahead: updates by which the schedule is ahead of Caffe's.
         divided: whether the cross-entropy, already a mean, is also divided by the batch size.
         densecrf_weight: default weight of the DenseCRF loss; "" if there is no net with it.
+        gated_crf_weight: the same of the Gated CRF loss, on the scores at stride 4.
         remark: a further remark for the header of the training nets.
         scales: factors by which the photos are resized at random.
     """
@@ -52,6 +53,7 @@ class Training:
     ahead: int = 0
     divided: bool = False
     densecrf_weight: str = ""
+    gated_crf_weight: str = ""
     remark: str = ""
     scales: Sequence[float] = SCALES
 
@@ -96,8 +98,7 @@ GATED_CRF = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=90000,
-    remark="""Partial cross-entropy only: the program's Gated CRF loss, on the softmax at stride 4, is not in
-this net, and the DenseCRF loss does not stand in for it.""",
+    gated_crf_weight="0.1",
 )
 DDD = Training(
     about="As the program of dual decomposition trains: 50 epochs of 662 batches of 16, one rate for all.",
@@ -144,7 +145,7 @@ def program(
     net_id = preset("NET_ID", name)
     header = f"{about}\n{training.remark}".strip()
 
-    def train_net(densecrf: bool) -> NetSpec:
+    def train_net(regularized: bool) -> NetSpec:
         n = NetSpec(net_id, header=header)
         common.train_data(
             n,
@@ -161,8 +162,10 @@ def program(
             common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
         if train_only:
             train_only(n)
-        if densecrf:
+        if regularized and training.densecrf_weight:
             _densecrf_loss(n, training.densecrf_weight)
+        elif regularized:
+            _gated_crf_loss(n, training.gated_crf_weight)
         common.train_accuracy(n, "accuracy", n.score, n.label)
         return n
 
@@ -203,6 +206,21 @@ def _densecrf_loss(n: NetSpec, weight: str) -> None:
     )
 
 
+def _gated_crf_loss(n: NetSpec, weight: str) -> None:
+    n.comment(
+        "Gated CRF loss on the softmax at stride 4; the image's padding, 0 in every channel, sends nothing"
+    )
+    n.low_softmax = L.Softmax(n["decoder.last_conv.8"])
+    n.gated_crf_loss = L.GatedCRFLoss(
+        n.scaled,
+        n.low_softmax,
+        propagate_down=[False, True],
+        loss_weight=preset("GATED_CRF_LOSS_WEIGHT", weight),
+        kernel=[{"weight": 1, "xy_std": 6, "image_std": 0.1}],
+        radius=5,
+    )
+
+
 def _solvers(net_id: str, training: Training) -> dict[str, dict[str, object]]:
     schedule: dict[str, Any] = {
         "lr_policy": "poly",
@@ -215,7 +233,7 @@ def _solvers(net_id: str, training: Training) -> dict[str, dict[str, object]]:
         "weight_decay": training.weight_decay,
     }
     solvers = {"solver": common.solver("train", net_id, exp=EXP, **schedule)}
-    if training.densecrf_weight:
-        net = "trainwithdensecrfloss"
-        solvers["solverwithdensecrfloss"] = common.solver(net, net_id, exp=EXP, **schedule, seed=1)
+    if training.densecrf_weight or training.gated_crf_weight:
+        loss = "densecrfloss" if training.densecrf_weight else "gatedcrfloss"
+        solvers[f"solverwith{loss}"] = common.solver(f"trainwith{loss}", net_id, exp=EXP, **schedule, seed=1)
     return solvers

@@ -68,6 +68,18 @@ struct Tile {
     float low[D], high[D];
 };
 
+// An image for the gated filter; planes have margins of zeros: [height][stride], pixels from `columns` on.
+struct GatedImage {
+    const float *values, *features;     // [channels] and [groups][colours] planes
+    const float *source, *destination;  // planes
+    const float* table;                 // see Pairs
+    std::int64_t channels, groups, colours, height, width, stride, rows, columns;
+    bool mutual;  // each pair with both its gates
+    float factor; // of what is written
+
+    std::int64_t plane() const { return height * stride; }
+};
+
 template <int D>
 struct LatticeKernels {
     // Blocks [first, last) of a picture. The last block of the picture repeats the last pixel.
@@ -104,6 +116,9 @@ struct Kernels {
     void (*blur)(const std::int32_t* chains, std::int64_t length, const Rows& rows);
     // sums[c] = sum over vertices 1..count - 1 of a[v][c] b[v][c], for each channel of the rows.
     void (*dot)(const Rows& a, const Rows& b, std::int64_t count, double* sums);
+    // Row y of all channels of `filtered` [channels][height][width], without margins, and what the row adds to twice
+    // the energy. `weights` has room for `lanes` floats per offset of the window.
+    void (*gated_row)(const GatedImage& image, std::int64_t y, float* weights, float* filtered, double* energy);
     // message[s] = unary[s] + smax over r, for all labels s; room for [labels][wide].
     void (*chain_message)(const ChainStep& step, const float* unary, float* message, float* room);
     // slope [labels][wide] of the message goes to pairwise_slope, which lies like pairwise (is added to it or replaces

@@ -10,6 +10,7 @@
 
 #include "chain.hpp"
 #include "filter.hpp"
+#include "gated.hpp"
 #include "tree.hpp"
 
 namespace py = pybind11;
@@ -91,6 +92,38 @@ void exact_filter(Address values, Address image, Address filtered, std::int64_t 
     py::gil_scoped_release unlocked;
     rlossctl::exact_filter(at<const float>(values), at<const float>(image), at<float>(filtered), sizes, sigmas,
                            cutoff, std::max(threads, 1));
+}
+
+// Sizes and pairs of the gated filter; `colours` is the number of features in a group, which has no limit.
+struct Gated {
+    Sizes sizes;
+    rlossctl::Pairs pairs;
+
+    Gated(Address features, Address table, Address source, Address destination, std::int64_t images,
+          std::int64_t channels, std::int64_t groups, std::int64_t colours, std::int64_t height, std::int64_t width,
+          std::int64_t rows, std::int64_t columns)
+        : sizes(checked(Sizes{images, channels, 0, height, width})),
+          pairs{at<const float>(features), at<const float>(table), at<const float>(source),
+                at<const float>(destination), groups, rows, columns} {
+        require(groups >= 0 && colours >= 0 && groups < 1 << 20 && colours < 1 << 20, "a size is out of range");
+        require(rows >= 0 && rows < height && columns >= 0 && columns < width, "the window is larger than the image");
+        sizes.colours = colours;
+    }
+};
+
+void gated_filter(Address values, const Gated& gated, Address filtered, int threads) {
+    if (nothing(gated.sizes)) return;
+    py::gil_scoped_release unlocked;
+    rlossctl::gated_filter(at<const float>(values), gated.pairs, at<float>(filtered), gated.sizes,
+                           std::max(threads, 1));
+}
+
+void gated_crf(Address values, const Gated& gated, Address gradient, Address energies, int threads) {
+    std::fill_n(at<double>(energies), gated.sizes.images, 0.0);
+    if (nothing(gated.sizes)) return;
+    py::gil_scoped_release unlocked;
+    rlossctl::gated_crf(at<const float>(values), gated.pairs, at<float>(gradient), at<double>(energies), gated.sizes,
+                        std::max(threads, 1));
 }
 
 ChainSizes checked(std::int64_t images, std::int64_t length, std::int64_t labels, std::int64_t width,
@@ -184,6 +217,18 @@ PYBIND11_MODULE(_native, module) {
     module.def("tree_filter", &tree_filter, "See src/tree.hpp.");
     module.def("tree_gradients", &tree_gradients, "See src/tree.hpp.");
     module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
+
+    py::class_<Gated>(module, "Gated",
+                      "The pairs of the gated filter: addresses of features [G,N,F,h,w], table [1+G,2r+1,2s+1], source "
+                      "and destination [N,1,h,w]; then N, K, G, F, h, w, r and s.")
+        .def(py::init<Address, Address, Address, Address, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                      std::int64_t, std::int64_t, std::int64_t, std::int64_t>(),
+             py::arg("features"), py::arg("table"), py::arg("source"), py::arg("destination"), images, channels,
+             py::arg("groups"), colours, height, width, py::arg("rows"), py::arg("columns"));
+    module.def("gated_filter", &gated_filter, values, py::arg("gated"), filtered, threads,
+               "filtered_i = destination_i * sum over j of k_ij source_j values_j.");
+    module.def("gated_crf", &gated_crf, values, py::arg("gated"), py::arg("gradient"), py::arg("energies"), threads,
+               "Values and gradients of the Gated CRF loss; see rlossctl/bilateral/gated.py.");
 
     py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")
         .def(py::init([](Address image, std::int64_t images, std::int64_t colours, std::int64_t height,

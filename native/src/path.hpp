@@ -17,6 +17,7 @@ namespace RLOSSCTL_PATH {
 #include "path_embed.hpp"
 #include "path_exact.hpp"
 #include "path_chain.hpp"
+#include "path_gated.hpp"
 #include "path_rows.hpp"
 
 template <int D>
@@ -35,6 +36,7 @@ const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
      RLOSSCTL_PATH::lattice_kernels<5>, RLOSSCTL_PATH::lattice_kernels<6>},
     RLOSSCTL_PATH::blur,
     RLOSSCTL_PATH::dot,
+    RLOSSCTL_PATH::gated_row,
     RLOSSCTL_PATH::chain_message,
     RLOSSCTL_PATH::chain_message_slope};
 } // namespace rlossctl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -9,6 +10,8 @@ import click
 
 from rlossctl.cli import groups, options
 from rlossctl.words import counted
+
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE", "1"  # large tensors in pages of 2 MB: fewer page faults on a CPU
 
 EPILOG = """\b
 Examples:
@@ -179,6 +182,8 @@ def command(
     working directory, as in Caffe, then in the solver's own folder. A terminal shows a progress bar; a file
     or pipe gets Caffe's log lines.
     """
+    os.environ.setdefault(*HUGE_PAGES)  # torch reads it when it is loaded
+
     from rlossctl.net import DataOverrides
     from rlossctl.solver.files import SolverOrigin
     from rlossctl.solver.options import TrainOptions
@@ -216,5 +221,7 @@ def command(
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")
+    for note in trained.notes:
+        click.echo(note)
     if trained.stopped:
         sys.exit(trained.exit_code)

@@ -96,7 +96,7 @@ class Preprocess:
                 if fields.get(key) is not None:
                     fields[key] = tuple(fields[key])
             return cls(**fields)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(
                 "the preprocessing recorded in the model cannot be read",
                 where=where,

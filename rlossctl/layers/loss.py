@@ -99,6 +99,8 @@ class DenseCRFLoss(Layer):
     scores without a softmax, no pixel that counts) give a warning, each kind once.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.densecrf_loss_param

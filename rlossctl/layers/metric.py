@@ -34,6 +34,8 @@ class SegAccuracy(Layer):
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         if scores.is_meta:
             return scores.new_empty((1, 1, 1, 3))
+        if self.confusion.device != scores.device:
+            self.confusion = self.confusion.to(scores.device)
         if self.resets:
             self.confusion.zero_()
         rows = scores.flatten(2)

@@ -24,6 +24,8 @@ class TreeEnergyLoss(Layer):
     gradient to the image.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         refuse_unread(setup, ("ignore_label",))

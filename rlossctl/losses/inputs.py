@@ -1,4 +1,4 @@
-"""Warns about inputs of the DenseCRF loss that give a number, but not the intended loss."""
+"""Warns about inputs of the CRF losses that give a number, but not the intended loss."""
 
 from __future__ import annotations
 
@@ -26,10 +26,21 @@ class InputCheck:
         name: whose inputs they are, for the message.
         sigma_rgb: the loss's standard deviation in colour.
         sigma_name: what its user calls that.
+        most_sigmas: how many of them an image may span.
+        hint: what to think of, where the image's units are not the deviation's.
     """
 
-    def __init__(self, name: str, sigma_rgb: float, sigma_name: str = "sigma_rgb") -> None:
+    def __init__(
+        self,
+        name: str,
+        sigma_rgb: float,
+        sigma_name: str = "sigma_rgb",
+        most_sigmas: float = float("inf"),
+        hint: str = "is the image scaled or normalised? The usual deviations are meant for 0..255",
+    ) -> None:
         self.name = name
+        self.most_sigmas = most_sigmas
+        self.hint = hint
         self.sigma_name = sigma_name
         self.sigma_rgb = sigma_rgb
         self.looks = 0
@@ -55,8 +66,14 @@ class InputCheck:
             self._warn(
                 "image",
                 f"the image's values span {extent:.3g} only, less than the standard deviation in colour "
-                f"({self.sigma_name} {self.sigma_rgb:g}), so that all colours count as alike: is the image "
-                "scaled or normalised? The usual deviations are meant for 0..255",
+                f"({self.sigma_name} {self.sigma_rgb:g}), so that all colours count as alike: {self.hint}",
+            )
+        elif self.sigma_rgb and extent > self.most_sigmas * self.sigma_rgb:
+            self._warn(
+                "image",
+                f"the image's values span {extent:.3g}, {extent / self.sigma_rgb:.0f} times the standard "
+                f"deviation in colour ({self.sigma_name} {self.sigma_rgb:g}), so that no colours count as "
+                f"alike: {self.hint}",
             )
         if counted and wrong > SHARE * counted:
             self._warn(

@@ -129,6 +129,8 @@ class Layer(nn.Module):
         low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
             float32.
         unexportable: why this layer cannot be in a converted model; "" if it can.
+        regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
+            the losses of the labels.
     """
 
     default_lr_mult = 1.0
@@ -137,6 +139,7 @@ class Layer(nn.Module):
     spare_blobs: tuple[str, ...] = ()
     low_precision = False
     unexportable: str = ""
+    regularizer = False
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from rlossctl.errors import NetError
 from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
+from rlossctl.net.plan import Plan
 from rlossctl.net.precision import as_float
 from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
 from rlossctl.postponed import Doubt, postponing
@@ -59,6 +60,8 @@ class Net(nn.Module):
         layers: the built layers in order.
         inputs: net-level inputs and Input tops.
         outputs: names of the blobs that no layer reads.
+        loss_weights: weighted top -> its weight.
+        regularizers: those of the weighted tops that come from a regularizer (`Layer.regularizer`).
         shapes: blob name -> shape, for the sizes that the prototxt states.
         params: layer name -> list of blob tensors (sharers hold the same tensor).
         learnable: owned blobs with their rates, in the solver's order.
@@ -111,6 +114,13 @@ class Net(nn.Module):
             for top, weight in zip(layer.tops, layer.node.loss_weights, strict=True)
             if weight
         }
+        self.regularizers = frozenset(
+            top
+            for layer in layers
+            if layer.module.regularizer
+            for top in layer.tops
+            if top in self.loss_weights
+        )
         self._last_reader = last_readers(layers)
         for number, layer in enumerate(layers):
             # Not add_module, which refuses names with dots; a name that is taken gets the layer's number.
@@ -145,6 +155,7 @@ class Net(nn.Module):
         keep: bool = False,
         until: Iterable[str] = (),
         watch: Watch | None = None,
+        plan: Plan | None = None,
         doubts: list[Doubt] | None = None,
     ) -> Result:
         """One pass.
@@ -154,6 +165,7 @@ class Net(nn.Module):
             keep: keep every blob instead of dropping each after its last reader.
             until: run only the layers that these blobs need, and keep them.
             watch: sees every layer's bottoms and tops.
+            plan: how much the losses count, if not as the prototxt says.
             doubts: takes the checks of values that would wait for a GPU; by default they are made at once.
 
         Raises:
@@ -162,7 +174,9 @@ class Net(nn.Module):
         blobs = {name: self._laid_out(blob) for name, blob in (inputs or {}).items()}
         self._check_inputs(blobs)
         kept = frozenset(until)
-        needed = self.layers_for(kept) if kept else range(len(self.layers))
+        needed = self.layers_for(kept) if kept else set(range(len(self.layers)))
+        plan = plan or Plan()
+        needed -= plan.skipped
         layers = ((number, layer) for number, layer in enumerate(self.layers) if number in needed)
         last = {} if keep else self._last_reader
         losses: dict[str, tuple[Tensor, float]] = {}
@@ -175,7 +189,8 @@ class Net(nn.Module):
                     node = step.layer.node
                     for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
                         if weight:
-                            losses[top] = (as_float(value, self.precision).sum(), weight)
+                            part = weight * plan.factors.get(step.number, 1.0)
+                            losses[top] = (as_float(value, self.precision).sum(), part)
         except NetError as error:
             error.name_files(drawn)
             raise

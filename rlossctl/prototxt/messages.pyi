@@ -164,6 +164,7 @@ class LayerParameter(Message):
     backward_math: DataType
     engine: str
     adaptive_pooling_param: AdaptivePoolingParameter
+    loss_schedule: LossScheduleParameter
     focal_loss_param: FocalLossParameter
     dice_loss_param: DiceLossParameter
     lovasz_loss_param: LovaszLossParameter
@@ -171,7 +172,9 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    gated_crf_loss_param: GatedCRFLossParameter
     tree_energy_loss_param: TreeEnergyLossParameter
+    soft_pseudo_label_param: SoftPseudoLabelParameter
     dual_decomposition_crf_param: DualDecompositionCRFParameter
     segmentation_scores_param: SegmentationScoresParameter
 
@@ -1637,8 +1640,32 @@ class NormalizedCutLossParameter(Message):
     eps: float
     mode: NormalizedCutLossParameter.Mode
 
+class GatedCRFKernel(Message):
+    weight: float
+    xy_std: float
+    image_std: float
+
+class GatedCRFLossParameter(Message):
+    kernel: _Messages[GatedCRFKernel]
+    radius: int
+    resolution: int
+    compatibility: _Values[float]
+
 class TreeEnergyLossParameter(Message):
     sigma: float
+
+class SoftPseudoLabelParameter(Message):
+    eta: float
+    smoothness: float
+    image_std: float
+    iterations: int
+
+class LossScheduleParameter(Message):
+    start_iter: int
+    start_ratio: float
+    ramp_iter: int
+    pull: float
+    pull_iter: int
 
 class DualDecompositionCRFParameter(Message):
     iterations: int

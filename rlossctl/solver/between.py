@@ -57,21 +57,25 @@ class Tests:
         return self._param.test_whole_list or bool(list_metrics(net))
 
     @torch.no_grad()
-    def run(self, index: int, iteration: int, snapshot: Callable[[], object]) -> TestFigures | None:
+    def run(
+        self, index: int, iteration: int, snapshot: Callable[[], object], tell: Callable[[int], object]
+    ) -> TestFigures | None:
         """Outputs of one test net; None if a request to stop came in between.
 
         Args:
             snapshot: called for each request for a snapshot.
+            tell: called with the number of passes so far.
         """
         net = self.nets[index]
         self._log.info(f"Iteration {iteration}, Testing net (#{index})")
         means = _Means(net)
         with contextlib.closing(self._batches(index)) as batches:
-            for batch in batches:
+            for number, batch in enumerate(batches, start=1):
                 if not self._goes_on(snapshot):
                     self._log.info("Test interrupted.")
                     return None
                 means.add(self._pass(net, batch), 1 if batch is None else batch.samples)
+                tell(number)
         loss = means.loss() if self._param.test_compute_loss else None
         return TestFigures(iteration, index, loss, means.outputs(), tuple(means.last))
 

@@ -27,6 +27,7 @@ class Outputs(NamedTuple):
     metrics: Path
     manifest: Path
     lock: Path
+    curves: Path
 
     def prefixes(self, known: Manifest | None) -> list[str]:
         """The snapshots' prefixes: this run's, and that of the run which the folder holds."""
@@ -58,7 +59,7 @@ def output_files(prefix: str, out: str | Path | None) -> Outputs:
 def named_outputs(prefix: str, out: str | Path | None) -> Outputs:
     """Their names alone, as `output_files` has them."""
     folder = Path(os.path.dirname(prefix) or ".")
-    names = ("train.log", "metrics.jsonl", "run.json", "run.lock")
+    names = ("train.log", "metrics.jsonl", "run.json", "run.lock", "curves.svg")
     return Outputs(
         prefix, *(folder / name if out is not None else Path(f"{prefix}_{name}") for name in names)
     )
@@ -134,7 +135,7 @@ def clear(outputs: Outputs) -> None:
     for prefix in outputs.prefixes(known):
         for path in sorted(_snapshot_files(prefix), key=lambda path: ".solverstate" not in path.name):
             path.unlink(missing_ok=True)
-    for path in (outputs.manifest, outputs.log, outputs.metrics):
+    for path in (outputs.manifest, outputs.log, outputs.metrics, outputs.curves):
         if path.is_file() and not path.is_symlink():
             path.unlink()
 

@@ -56,7 +56,8 @@ class PassGraph:
             return False
         if self._graphs is None:
             try:
-                self._capture(inputs)
+                with torch.cuda.device(self._net.device):
+                    self._capture(inputs)
             except RuntimeError as error:
                 raise _cannot(self._net, error) from error
         return {name: blob.shape for name, blob in inputs.items()} == {
@@ -93,10 +94,11 @@ class PassGraph:
         forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         pool = torch.cuda.graph_pool_handle()
         torch.cuda.synchronize()
-        with torch.cuda.graph(forward, pool=pool):
+        # A feed's thread may copy meanwhile: only this one must not do what a graph cannot hold.
+        with torch.cuda.graph(forward, pool=pool, capture_error_mode="thread_local"):
             result = self._net.run(self._inputs, doubts=self.doubts)
             self.values = stacked(result, self.doubts)
-        with torch.cuda.graph(backward, pool=pool):
+        with torch.cuda.graph(backward, pool=pool, capture_error_mode="thread_local"):
             loss = result.loss if self._scale is None else result.loss * self._scale
             found = torch.autograd.grad(loss, self._blobs, allow_unused=True)
             self._gradients = [_like(*pair) for pair in zip(found, self._blobs, strict=True)]

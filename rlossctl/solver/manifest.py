@@ -46,7 +46,7 @@ class Settings:
 
     def changes(self, now: Settings) -> Iterator[str]:
         """What differs in `now`, where it makes a resumed run another one; max_iter may grow."""
-        before, after = (_lines(settings.solver) for settings in (self, now))
+        before, after = (fields_of(settings.solver) for settings in (self, now))
         for name in dict.fromkeys([*before, *after]):
             if before.get(name) != after.get(name) and name not in _MAY_CHANGE:
                 yield f"{name}: {after.get(name, 'unset')} in the solver, {before.get(name, 'unset')} before"
@@ -179,7 +179,7 @@ def _text_digests(paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _lines(text: str) -> dict[str, str]:
+def fields_of(text: str) -> dict[str, str]:
     """Field -> its values, of a message's text; inline nets are compared as nets."""
     found: dict[str, str] = {}
     inside = ""

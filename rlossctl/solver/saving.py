@@ -23,6 +23,7 @@ from rlossctl.solver.figures import Resumed, Saved
 from rlossctl.solver.log import Log
 from rlossctl.solver.monitor import SmoothedLoss
 from rlossctl.solver.precision import LossScale
+from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate, load_weights
 
@@ -123,7 +124,9 @@ class Saving:
         self.best = path
         return path
 
-    def restore(self, path: Path, progress: Progress, smoothed: SmoothedLoss) -> Resumed:
+    def restore(
+        self, path: Path, progress: Progress, smoothed: SmoothedLoss, schedules: Schedules
+    ) -> Resumed:
         """Puts weights, history, and with a resume file everything else, where they were.
 
         Raises:
@@ -145,7 +148,7 @@ class Saving:
         if extras is None:
             self._log.info("No resume file beside it: data order and random state start anew, as in Caffe")
         else:
-            progress.seed = resume.apply(extras, resume_file, self._nets, smoothed)
+            progress.seed = resume.apply(extras, resume_file, self._nets, smoothed, schedules)
             progress.run = extras.get("run") or progress.run
             if self._scale is not None and "loss_scale" in extras:
                 self._scale.restore(extras["loss_scale"])

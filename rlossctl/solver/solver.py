@@ -26,6 +26,7 @@ from rlossctl.solver.passes import Passes, mean_terms
 from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.processes import ALONE, Processes, share
 from rlossctl.solver.saving import Progress, Saving
+from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.speed import Speed
 from rlossctl.solver.undo import Undo
 from rlossctl.solver.updates import Clip, Updater
@@ -84,7 +85,7 @@ class Solver:
         self.listeners: list[Listener] = [
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
-            Advice(self.log),
+            Advice(self.log, net),
         ]
         nets = [net, *self.test_nets]
         debug = DebugInfo(self.log) if param.debug_info else None
@@ -93,10 +94,11 @@ class Solver:
         self.speed = speed or Speed()
         net.precision = precision_of(param)
         self._scale = scale_of(param)
-        self._passes = Passes(net, debug, self._scale, graphs=self.speed.cuda_graphs)
+        self._schedules = Schedules(param, net, self.log)
+        self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
         self.best = Best(param, self.test_nets if processes.first else None)
-        self._undo = Undo(nets, self._smoothed)
+        self._undo = Undo(nets, self._smoothed, self._schedules)
         self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
         self._torn = False
 
@@ -154,7 +156,7 @@ class Solver:
         self.processes.seed_draws(self.progress.seed, self.iter)
         with self._undo.if_it_fails(fed is not None):
             with self._in_step():
-                passes = [self._passes.run(fed, display) for _ in range(self.param.iter_size)]
+                passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
                 own = mean_terms(passes)
             terms = self._everyones(own)
             loss = sum(term.weighted for term in terms.values())
@@ -190,6 +192,7 @@ class Solver:
             else None,
             momentum=momentum,
         )
+        self._schedules.settle(self.iter)
         self.progress.current_step = step
         self.progress.iter += 1
         for listener in self.listeners:
@@ -292,7 +295,7 @@ class Solver:
         Raises:
             WeightsError: a file is missing or damaged, or weights or history do not fit.
         """
-        resumed = self.saving.restore(Path(path), self.progress, self._smoothed)
+        resumed = self.saving.restore(Path(path), self.progress, self._smoothed, self._schedules)
         self._keep_smoothed = resumed.exact
         for listener in self.listeners:
             listener.resumed(resumed)
@@ -384,7 +387,7 @@ class Solver:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
         if self.param.display and self.iter % self.param.display == 0:
             with self._in_step():
-                loss = self._passes.loss()
+                loss = self._passes.loss(self.iter)
             losses = [value for (value,) in self.processes.gather([loss])]
             self._smoothed.add(sum(losses) / len(losses))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
@@ -394,7 +397,7 @@ class Solver:
                     self.test_all()
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        figures = self._tests.run(index, self.iter, self._write_snapshot)
+        figures = self._tests.run(index, self.iter, self._write_snapshot, self._testing)
         if figures is None:
             return None
         for listener in self.listeners:
@@ -402,6 +405,10 @@ class Solver:
         if self.best.add(self.progress.standing, figures):
             self._tell_improved(figures)
         return dict(figures.outputs)
+
+    def _testing(self, passes: int) -> None:
+        for listener in self.listeners:
+            listener.testing(passes)
 
     def _tell_improved(self, figures: TestFigures) -> None:
         """A test was the best so far: keeps its weights, where that is asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,7 @@ def choose_kernels(net: Net) -> None:
 
 
 def described(net: Net, speed: Speed) -> str:
-    """What is on, for the log."""
+    """Precision, memory format and what makes it fast, in words."""
     parts = ["channels last" if net.channels_last else "channels first"]
     precision = "float32" if net.precision is None else str(net.precision).removeprefix("torch.")
     if net.device.type == "cuda":
@@ -60,4 +61,6 @@ def described(net: Net, speed: Speed) -> str:
         parts.append(f"float32 convolutions in {rounding}")
         parts.append(f"cuDNN {'measures' if torch.backends.cudnn.benchmark else 'guesses'} its kernels")
         parts.append(f"CUDA graphs {'on' if speed.cuda_graphs else 'off'}")
-    return f"Precision: {precision}; {', '.join(parts)}"
+    elif os.environ.get("THP_MEM_ALLOC_ENABLE") == "1":
+        parts.append("huge pages (THP_MEM_ALLOC_ENABLE=1)")
+    return ", ".join([precision, *parts])

@@ -114,7 +114,7 @@ def _warnings(solver: Solver) -> Iterator[str]:
                 yield (
                     f"{layer.node.where}: layer {layer.name!r} (SegAccuracy, reset: false) counts on from "
                     f"batch to batch: what a test prints of {layer.tops[0]} are Caffe's means of running "
-                    "figures, not the scores of the list; rlossctl eval gives those"
+                    "figures, not the scores of the list; SegmentationScores and rlossctl eval give those"
                 )
 
 

@@ -16,8 +16,11 @@ from rlossctl.bilateral import backend
 from rlossctl.errors import RlossError, RlossWarning, UsageError
 from rlossctl.net import DataOverrides
 from rlossctl.solver import manifest, resuming, snapshot, space
+from rlossctl.solver.announcing import after, before
+from rlossctl.solver.best import Goal
 from rlossctl.solver.board import Board
-from rlossctl.solver.figures import StepFigures
+from rlossctl.solver.curves import Picture
+from rlossctl.solver.figures import StepFigures, TestFigures
 from rlossctl.solver.files import SolverFile
 from rlossctl.solver.folder import (
     Outputs,
@@ -28,14 +31,15 @@ from rlossctl.solver.folder import (
     require_free,
     would_clear,
 )
+from rlossctl.solver.history import History
 from rlossctl.solver.keeping import Keep
 from rlossctl.solver.listeners import Listener
 from rlossctl.solver.load import build_solver, pick_seed, starting_weights
-from rlossctl.solver.log import Log, number, to_stderr
+from rlossctl.solver.log import Log, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.processes import Processes, joined
 from rlossctl.solver.solver import Solver
-from rlossctl.solver.speed import choose_kernels, described
+from rlossctl.solver.speed import choose_kernels
 from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
 
@@ -53,6 +57,7 @@ class Trained(NamedTuple):
         metrics: the JSON lines file.
         signal: the number of the signal that ended it, 0 if none.
         best: the weights with the best test, None if none were kept.
+        notes: the best and the last weights, and the commands that convert and score them.
         first: whether this process wrote it; of several processes one does.
     """
 
@@ -62,6 +67,7 @@ class Trained(NamedTuple):
     metrics: Path
     signal: int = 0
     best: Path | None = None
+    notes: tuple[str, ...] = ()
     first: bool = True
 
     @property
@@ -92,16 +98,34 @@ class Trained(NamedTuple):
 
 
 class Bar(Listener):
-    """Moves a progress bar with every update."""
+    """Moves a progress bar with every update; it also shows the last test's score.
 
-    def __init__(self, bar: Progress) -> None:
+    Args:
+        goal: the output that `monitor` names, if any; else the first that counts over a whole list is shown.
+    """
+
+    def __init__(self, bar: Progress, goal: Goal | None) -> None:
         self._bar = bar
+        self._goal = goal
+        self._loss = self._score = ""
 
     def updated(self, figures: StepFigures) -> None:
         """Displayed loss and rate, one iteration further."""
-        shown = f"loss {number(figures.smoothed_loss)}, lr {number(figures.lr)}"
-        self._bar.set_postfix_str(shown, refresh=False)
+        self._loss = f"loss {figures.smoothed_loss:.4g}, lr {figures.lr:.3g}"
+        self._bar.set_postfix_str(self._loss + self._score, refresh=False)
         self._bar.update()
+
+    def testing(self, passes: int) -> None:
+        """How far a test is, which may take a while."""
+        self._bar.set_postfix_str(f"{self._loss}, testing {passes}", refresh=False)
+        self._bar.update(0)
+
+    def tested(self, figures: TestFigures) -> None:
+        """The score, which stays until the next test."""
+        goal = self._goal or next((Goal(name, 0, 1) for name in figures.counted if "IoU" in name), None)
+        if goal is not None and figures.net == goal.net and goal.blob in figures.outputs:
+            self._score = f", {goal.blob} {figures.outputs[goal.blob][0]:.4f}"
+            self._bar.set_postfix_str(self._loss + self._score)
 
 
 def train(
@@ -142,10 +166,12 @@ def _train(
         opened.enter_context(_python_warnings(desk.log))
         try:
             solver = _built(file, data, options, desk, processes)
-            solver.listeners += [*desk.listeners, *(listeners if processes.first else ())]
+            solver.listeners += [*desk.listeners(solver, options), *(listeners if processes.first else ())]
             with _entered(solver, file, options, desk.outputs):
-                _announce(solver, desk.log)
-                return _solve(solver, desk)
+                for line in _announce(solver, file, options):
+                    desk.tell(line)
+                trained = _solve(solver, desk)
+                return trained._replace(notes=tuple(after(solver, file, options)) if trained.first else ())
         except RlossError as error:
             with desk.log.best_effort():
                 desk.log.record("error", message=str(error))
@@ -157,13 +183,15 @@ class _Desk(NamedTuple):
 
     Attributes:
         bar: the progress bar on a terminal, None in a process that shows nothing.
-        listeners: what shows the figures outside the log.
+        board: writes TensorBoard's events, where they are asked for.
+        talks: whether the lines before the run stand above the bar.
     """
 
     outputs: Outputs
     log: Log
     bar: Progress | None = None
-    listeners: Sequence[Listener] = ()
+    board: Board | None = None
+    talks: bool = False
 
     @staticmethod
     def open(opened: contextlib.ExitStack, file: SolverFile, options: TrainOptions) -> _Desk:
@@ -175,16 +203,31 @@ class _Desk(NamedTuple):
         bar = opened.enter_context(tqdm(disable=not terminal, unit="it", dynamic_ncols=True, file=sys.stderr))
         lines = _warnings_only(bar) if terminal or options.quiet else to_stderr
         log = opened.enter_context(contextlib.closing(_log(lines, outputs)))
-        listeners: list[Listener] = [Bar(bar)]
-        if options.tensorboard:
-            board = Board(outputs.log.parent / "tensorboard")
-            listeners.append(opened.enter_context(contextlib.closing(board)))
-        return _Desk(outputs, log, bar, listeners)
+        board = Board(outputs.log.parent / "tensorboard") if options.tensorboard else None
+        if board is not None:
+            opened.enter_context(contextlib.closing(board))
+        return _Desk(outputs, log, bar, board, terminal and not options.quiet)
 
     @staticmethod
     def silent(file: SolverFile, options: TrainOptions) -> _Desk:
         """That of a process beside the one that writes."""
         return _Desk(named_outputs(file.prefix_in(options.out), options.out), Log())
+
+    def listeners(self, solver: Solver, options: TrainOptions) -> list[Listener]:
+        """What shows the figures outside the log."""
+        if self.bar is None:
+            return []
+        found: list[Listener] = []
+        if self.board is not None:
+            self.board.show_pictures(solver)
+            found.append(self.board)
+        history = History.read(self.outputs.metrics) if options.resume else History()
+        return [*found, Bar(self.bar, solver.best.goal), history, Picture(self.outputs.curves, history)]
+
+    def tell(self, line: str) -> None:
+        """A line above the bar."""
+        if self.talks and self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
 
 
 def _seeded(file: SolverFile, options: TrainOptions, processes: Processes) -> SolverFile:
@@ -258,33 +301,33 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
         raise
 
 
-def _announce(solver: Solver, log: Log) -> None:
-    place = solver.net.device
-    choice = backend(place)
-    count = solver.processes.count
-    shared = f" in each of {count} processes" if count > 1 else ""
-    log.info(
-        f"Device: {place}{shared}; filter backend: {choice.name} ({choice.reason}); "
-        f"seed: {solver.progress.seed}"
-    )
-    for name in solver.processes.unshared(solver.net):
-        log.warning(f"Layer {name!r} gives every process the same data, unless its program looks at RANK")
+def _announce(solver: Solver, file: SolverFile, options: TrainOptions) -> list[str]:
+    """The lines before the run, which the log gets too."""
     choose_kernels(solver.net)
-    log.info(described(solver.net, solver.speed))
-    log.info(f"Run: {solver.progress.run}")
-    log.record(
+    weights = [str(path) for path in starting_weights(file, options)]
+    start = f"starts from {', '.join(weights)}" if weights else "starts from random weights"
+    lines = before(solver, f"goes on from iteration {solver.iter}" if options.resume else start)
+    for line in lines:
+        solver.log.info(line)
+    for name in solver.processes.unshared(solver.net):
+        solver.log.warning(
+            f"Layer {name!r} gives every process the same data, unless its program looks at RANK"
+        )
+    solver.log.info(f"Run: {solver.progress.run}; seed: {solver.progress.seed}")
+    solver.log.record(
         "start",
         run=solver.progress.run,
         net=solver.net.name,
-        device=str(place),
-        filter_backend=choice.name,
+        device=str(solver.net.device),
+        filter_backend=backend(solver.net.device).name,
         seed=solver.progress.seed,
         dialect=solver.net.dialect,
         max_iter=solver.param.max_iter,
-        processes=count,
+        processes=solver.processes.count,
         parameters=sum(entry.tensor.numel() for entry in solver.net.learnable),
     )
-    log.info("Starting Optimization")
+    solver.log.info("Starting Optimization")
+    return lines
 
 
 def _solve(solver: Solver, desk: _Desk) -> Trained:
@@ -297,8 +340,8 @@ def _solve(solver: Solver, desk: _Desk) -> Trained:
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    first, best = solver.processes.first, solver.saving.best
-    return Trained(solver.iter, last, solver.stopped, desk.outputs.metrics, solver.signal, best, first)
+    trained = Trained(solver.iter, last, solver.stopped, desk.outputs.metrics, solver.signal)
+    return trained._replace(best=solver.saving.best, first=solver.processes.first)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:

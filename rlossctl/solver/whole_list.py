@@ -73,7 +73,7 @@ class WholePhotos:
     def __init__(self, source: PhotoSource, preprocess: Preprocess, padding: int) -> None:
         self.source = source
         self._preprocess = preprocess
-        self._padding = padding
+        self.padding = padding
 
     def load(self, sample: Sample) -> Whole:
         """One line of the list.
@@ -84,7 +84,7 @@ class WholePhotos:
         photo, truth = read_pair(sample, self.source.list_name, self.source.upright)
         pixels, _ = self._preprocess.apply(photo.pixels)
         height, width = pixels.shape[1:]
-        return Whole(photo.pixels, pixels, pad_to(truth, (height, width), self._padding), sample)
+        return Whole(photo.pixels, pixels, pad_to(truth, (height, width), self.padding), sample)
 
     def batches(self, device: torch.device) -> Generator[Batch, None, None]:
         """The whole list; up to batch_size neighbours of one size go together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from rlossctl.configs.figures import figures
 from rlossctl.net.summary import summarize
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter, template
 from rlossctl.prototxt.dialect import detect
+from rlossctl.solver.files import OF_TESTS, SolverFile
+from rlossctl.solver.nets import Nets
 
 EXPERIMENTS = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101")
 FROM_SCRATCH = ("demo", "camvid")
@@ -94,12 +97,34 @@ def test_a_few_networks_are_kept_as_text(configs):
     assert {path.relative_to(configs).as_posix() for path in configs.rglob("*.prototxt")} == expected
 
 
+def _drop_validation(net) -> None:
+    """Leaves the net of the original: without what stands in the tests of a solver's run alone."""
+    for index in reversed(range(len(net.layer))):
+        if [list(rule.stage) for rule in net.layer[index].include] == [["validation"]]:
+            del net.layer[index]
+        elif net.layer[index].exclude:
+            net.layer[index].ClearField("exclude")
+
+
+@pytest.mark.parametrize(("folder", "name"), texts((*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH), SOLVERS))
+def test_every_solver_scores_the_whole_validation_list(folder, name):
+    solver = load_solver_parameter(f"{folder}/{name}", VALUES)
+    file = SolverFile(solver, Path(f"{folder}/{name}"), None, VALUES)
+    (net,) = Nets(file).tests()
+    metrics = [
+        layer.type for layer in net.file.param.layer if list(layer.top)[:1] in (["mIoU"], ["accuracy"])
+    ]
+    assert metrics == ["SegmentationScores"]
+    assert (solver.monitor, solver.snapshot_best) == ("max mIoU", True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", EXPERIMENTS)
 @pytest.mark.parametrize("name", NETS)
 def test_a_net_equals_its_original_layer_by_layer(shared, configs, folder, name):
     ours = load_net_parameter(configs / folder / f"{name}.prototxt", VALUES)
     original = load_net_parameter(shared / "prototxt" / "rloss" / folder / f"{name}.prototxt", VALUES)
+    _drop_validation(ours)
     for our_layer, layer in zip(ours.layer, original.layer, strict=True):
         assert our_layer == layer
     assert ours == original
@@ -108,18 +133,22 @@ def test_a_net_equals_its_original_layer_by_layer(shared, configs, folder, name)
 @pytest.mark.parametrize("folder", EXPERIMENTS)
 @pytest.mark.parametrize("name", (*NETS, *SOLVERS))
 def test_a_file_has_the_placeholders_of_its_original(shared, configs, folder, name):
-    """TRAIN_SET chose the expanded net in the original solvers; ours name the net beside them."""
+    """TRAIN_SET chose the expanded net in the original solvers; ours name the net beside them. Ours test."""
     ours = template.names((configs / folder / f"{name}.prototxt").read_text())
     original = template.names((shared / "prototxt" / "rloss" / folder / f"{name}.prototxt").read_text())
-    assert set(ours) == set(original) - ({"TRAIN_SET"} if name in SOLVERS else set())
+    changed = ({"TRAIN_SET"}, {"TEST_INTERVAL"}) if name in SOLVERS else (set(), set())
+    assert set(ours) == (set(original) - changed[0]) | changed[1]
 
 
 @pytest.mark.parametrize("folder", EXPERIMENTS)
 @pytest.mark.parametrize("name", SOLVERS)
-def test_a_solver_equals_its_original_but_for_the_net(shared, configs, folder, name):
+def test_a_solver_equals_its_original_but_for_net_and_tests(shared, configs, folder, name):
     ours = load_solver_parameter(configs / folder / f"{name}.prototxt", VALUES)
     original = load_solver_parameter(shared / "prototxt" / "rloss" / folder / f"{name}.prototxt", VALUES)
     original.train_net = ours.train_net
+    for field in OF_TESTS:
+        ours.ClearField(field)
+    ours.ClearField("test_initialization")
     assert ours == original
 
 

@@ -194,7 +194,10 @@ def pspnet(tmp_path_factory) -> tuple[nn.Module, Path]:
     return module, save(module, tmp_path_factory.mktemp("pspnet") / "state.pth")
 
 
-@pytest.mark.parametrize(("make", "network"), [(UNet, "unet"), (UNet2020, "unet_2020")])
+@pytest.mark.parametrize(
+    ("make", "network"),
+    [pytest.param(UNet, "unet", marks=pytest.mark.full), (UNet2020, "unet_2020")],
+)
 def test_both_unets_work_by_name(make, network, tmp_path):
     """inspect and convert tell them apart; eval takes the weights with the network's name."""
     module, name = drawn(make), f"{network}_segmentation/test"

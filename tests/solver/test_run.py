@@ -57,10 +57,16 @@ def test_what_a_run_leaves(folder: Path) -> None:
     assert trained.snapshot == Path("a/small_iter_10.solverstate")
     assert sorted(path.name for path in Path("a").iterdir()) == sorted(
         [f"small_iter_{n}.{kind}" for n in (5, 10) for kind in ("caffemodel", "solverstate", "resume.json")]
-        + ["train.log", "metrics.jsonl", "run.json"]
+        + ["train.log", "metrics.jsonl", "run.json", "curves.svg"]
     )
     log = Path("a/train.log").read_text()
-    for text in ("Device: cpu; filter backend: ", "; seed: 3", "Solving small", "Optimization Done."):
+    for text in (
+        "Device: cpu, 1 thread; filter backend: ",
+        "; seed: 3",
+        "Net: small, ",
+        "Solving small",
+        "Optimization Done.",
+    ):
         assert text in log
     (start,) = records(trained.metrics, "start")
     assert start["seed"] == 3

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from rlossctl.cli import cli
 from rlossctl.errors import PrototxtError, RlossError
 from rlossctl.evaluation.evaluate import evaluate
 from rlossctl.evaluation.running.named import Named
@@ -226,3 +229,38 @@ def test_a_validation_list_that_is_missing(validating, folder: Path) -> None:
     (folder / "val.txt").unlink()
     with pytest.raises(RlossError, match=r"--val LIST.*--test-interval 0"):
         run("a")
+
+
+def test_tensorboard_gets_the_scores_by_class_and_pictures(validating) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    validating("test_initialization: false", "")
+    run("a", max_iter=2, tensorboard=True)
+    events = EventAccumulator("a/tensorboard").Reload()
+    outputs = records("a", "test")[-1]["outputs"]
+    assert events.Scalars("test0/mIoU")[-1].value == np.float32(outputs["mIoU"][0])
+    assert [events.Scalars(f"test0/IoU/{n}")[-1].value for n in range(3)] == list(np.float32(outputs["IoU"]))
+    tags = events.Tags()["images"]
+    assert [tag for tag in tags if tag.startswith("validation/")] == [
+        f"validation/v{n}" for n in (0, 2, 5, 7)
+    ]
+    assert len([tag for tag in tags if tag.startswith("training/")]) == 4
+    picture = events.Images("validation/v2")[-1]
+    assert (picture.height, picture.width) == (9, 3 * 14 + 2 * 4)
+
+
+@pytest.mark.slow
+def test_the_commands_at_the_end_run(validating) -> None:
+    validating('monitor: "max mIoU" snapshot_best: true')
+    trained = run("a", max_iter=4)
+    best, last, *following = trained.notes
+    value = records("a", "best")[-1]["value"]
+    assert best.startswith(f"best: mIoU {value:.6g} after ")
+    assert last == "last: a/small_iter_4.caffemodel"
+    commands = [shlex.split(line.removeprefix("next: ")) for line in following]
+    assert [command[:2] for command in commands] == [["rlossctl", "eval"], ["rlossctl", "convert"]]
+    for command in commands:
+        done = CliRunner().invoke(cli, command[1:])
+        assert done.exit_code == 0, done.output
+    assert Path("a/small_best.onnx").is_file()

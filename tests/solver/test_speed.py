@@ -77,7 +77,8 @@ def test_an_error_ahead_comes_with_its_batch(monkeypatch) -> None:
     run = make()
     (feed,) = fed_ahead(run.net)
     run._passes._feeds = [feed]
-    run.update()  # the second batch is drawn already
+    run.update()
+    assert feed._ahead is not None and feed._ahead.result()  # the second batch was drawn
     monkeypatch.setattr(feed._source, "next_batch", lambda: (_ for _ in ()).throw(DataError("damaged")))
     run.update()
     with pytest.raises(DataError, match="damaged"):
@@ -110,5 +111,5 @@ def test_replayed_passes_are_those_of_the_loop(monkeypatch) -> None:
     plain = make()
     monkeypatch.setattr(passes, "PassGraph", Replayed)
     replayed = make()
-    replayed._passes = passes.Passes(replayed.net, graphs=True)
+    replayed._passes = passes.Passes(replayed.net, replayed._schedules, graphs=True)
     assert losses(plain, 4) == losses(replayed, 4)

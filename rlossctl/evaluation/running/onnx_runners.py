@@ -141,7 +141,8 @@ def _no_such_blob(path: Path, kind: str, found: list[Any], expected: str) -> Net
         where=path,
         found=", ".join(f"{entry.name} {entry.type}{entry.shape}" for entry in found),
         expected=expected,
-        advice="convert the net with `rlossctl convert`, which leaves out the data layer and the metrics",
+        advice="if it was a Caffe net, convert that with `rlossctl convert`; else export the model again "
+        f"with such an {kind} alone",
     )
 
 

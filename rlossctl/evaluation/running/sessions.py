@@ -71,7 +71,7 @@ class Session:
                     where=self.path,
                     found=f"a batch of shape {shape}",
                     expected=f"shape {entry.shape}",
-                    advice="give the size with --crop H,W, or convert with dynamic sizes",
+                    advice="give the size with --crop H,W, or export the model with dynamic sizes",
                 )
 
     @contextlib.contextmanager
@@ -88,7 +88,7 @@ def failed(
     what: str, where: object, error: Exception, shape: tuple[int, ...], rule: Preprocess | None
 ) -> NetError:
     """The error for a model that fails on a batch; `rule` is its own preprocessing, if known."""
-    advice = "try --device cpu and a smaller --batch; if that fails too, check or convert the model again"
+    advice = "try --device cpu and a smaller --batch; if the model takes certain sizes only, give --crop H,W"
     if rule and any((side - rule.offset) % rule.stride for side in shape[2:]):
         advice = f"this net takes sides of {rule.stride} k + {rule.offset}: choose such a --tile or --crop"
     return NetError(
