@@ -14,7 +14,7 @@ from rlossctl.prototxt.messages import ResizeLayerParameter
 NEAREST = ResizeLayerParameter.NEAREST
 
 
-@register("Resize", source="several forks", bottoms=(1, 2))
+@register("Resize", source="several forks", bottoms=(1, 2), onnx=False)
 class Resize(Layer):
     """Top row t comes from bottom row t * in / out, so that the upper left corners agree. BILINEAR weighs the
     two rows around it; a row beyond the last one counts as 0, so that values fade at the lower and right
@@ -30,6 +30,8 @@ class Resize(Layer):
     where a size is not a multiple (here: the last row), and the gradients of (c), which its versions compute
     in different ways.
     """
+
+    unexportable = "its sampling is not exported; write Interp if aligned corners will do"
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -125,8 +127,8 @@ class Resize(Layer):
         places = torch.arange(size, device=x.device, dtype=torch.float32)
         own = self.kind == NEAREST or self.param.HasField("function_type")
         if own:
-            return places / torch.tensor(self.factor or size / x.shape[axis], dtype=torch.float32)
-        return places * torch.tensor(x.shape[axis] / size, dtype=torch.float32)
+            return places / (self.factor or size / x.shape[axis])
+        return places * (x.shape[axis] / size)
 
     def _nearest(self, x: Tensor, axis: int, size: int) -> Tensor:
         return self._places(x, axis, size).long().clamp(max=x.shape[axis] - 1)

@@ -32,7 +32,7 @@ def nearest(x: np.ndarray, height: int, width: int, factor: float) -> np.ndarray
     return x[..., rows, :][..., columns]
 
 
-@pytest.mark.proves("Resize", "resize_param { is_pyramid_test: false height: 20 width: 11 }", gradient=True)
+@pytest.mark.proves("Resize", gradient=True)
 @pytest.mark.parametrize(
     ("fields", "size"),
     [
