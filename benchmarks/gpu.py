@@ -359,7 +359,9 @@ def sanitizer(run: Run, step: Step) -> None:
 
 
 def _sanitize_emulated(run: Run, step: Step) -> None:
-    sources = [f"native/cuda/{name}" for name in ("filter.cu", "exact.cu", "plan.cu", "device.cu")]
+    sources = [
+        f"native/cuda/{name}" for name in ("filter.cu", "exact.cu", "gated.cu", "plan.cu", "device.cu")
+    ]
     sources += ["native/cuda/emulate.cpp", "native/cuda/sanitize.cpp"]
     flags = ["-std=c++17", "-O1", "-g", "-ffp-contract=off", "-DRLOSSCTL_EMULATE"]
     program = run.out / "sanitize"

@@ -8,6 +8,7 @@
 
 #include "emulate.hpp"
 #include "filter.hpp"
+#include "gated.hpp"
 
 namespace cuda = rlossctl::cuda;
 
@@ -72,6 +73,25 @@ bool kept_give_the_same(const cuda::Sizes& sizes, const std::vector<float>& valu
     return kept == filtered;
 }
 
+// The gated filter over a window that may reach beyond the image's tiles, twice with the same bits.
+bool gated_gives_the_same(const cuda::Sizes& sizes, const std::vector<float>& values, const std::vector<float>& gates) {
+    const std::int64_t rows = std::min<std::int64_t>(3, sizes.height - 1);
+    const std::int64_t columns = std::min<std::int64_t>(5, sizes.width - 1);
+    const std::vector<float> features = random_floats(sizes.images * 2 * sizes.height * sizes.width, 3);
+    const std::vector<float> table = random_floats(2 * (2 * rows + 1) * (2 * columns + 1), 1);
+    const cuda::Pairs pairs{features.data(), table.data(), gates.data(), gates.data(), 1, 2, rows, columns};
+    std::vector<float> gradients[2], filtered(values.size());
+    std::vector<double> energies[2];
+    for (int i = 0; i < 2; ++i) {
+        Space workspace(cuda::gated_workspace(sizes));
+        gradients[i].resize(values.size()), energies[i].resize(sizes.images);
+        cuda::gated_filter(values.data(), pairs, filtered.data(), sizes, {workspace.memory(), nullptr});
+        cuda::gated_crf(values.data(), pairs, gradients[i].data(), energies[i].data(), sizes,
+                        {workspace.memory(), nullptr});
+    }
+    return gradients[0] == gradients[1] && energies[0] == energies[1];
+}
+
 bool run_all(const cuda::Sizes& sizes) {
     const std::int64_t pixels = sizes.height * sizes.width;
     const std::vector<float> image = random_floats(sizes.images * sizes.colours * pixels, 255);
@@ -87,7 +107,7 @@ bool run_all(const cuda::Sizes& sizes) {
     }
     const Result impossible = run_loss(sizes, {1e-9, 40}, {cuda::Order::forward, false}, values, mask, image);
     fine = fine && (pixels == 1 || std::isnan(impossible.energies[0]));
-    fine = fine && kept_give_the_same(sizes, values, image);
+    fine = fine && kept_give_the_same(sizes, values, image) && gated_gives_the_same(sizes, values, mask);
     Space boxes(cuda::exact_workspace(sizes));
     cuda::exact_filter(values.data(), image.data(), filtered.data(), sizes, sigmas, 1e-6, {boxes.memory(), nullptr});
     return fine;

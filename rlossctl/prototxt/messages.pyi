@@ -279,6 +279,7 @@ class SolverParameter(Message):
     ema_decay: float
     freeze: _Values[str]
     freeze_batch_norm: bool
+    sync_batch_norm: bool
     eval_type: str
     ap_version: str
     show_per_class_result: bool

@@ -85,6 +85,11 @@ class Saving:
         self._average = average
         self._log = log
 
+    def files(self, iteration: int) -> snapshot.Files:
+        """The files of a snapshot after so many updates."""
+        hdf5 = self._param.snapshot_format == SolverParameter.HDF5
+        return snapshot.file_names(self.prefix, iteration, hdf5)
+
     def write(self, progress: Progress, at: resume.Position) -> Saved:
         """Writes weights, solver state and resume file; `at` is where data and generators stand.
 
@@ -92,9 +97,8 @@ class Saving:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
         self._check_weights(progress.iter)
-        hdf5 = self._param.snapshot_format == SolverParameter.HDF5
-        files = snapshot.file_names(self.prefix, progress.iter, hdf5)
-        kind = "HDF5" if hdf5 else "binary proto"
+        files = self.files(progress.iter)
+        kind = "HDF5" if files.model.suffix == ".h5" else "binary proto"
         self._log.info(f"Snapshotting to {kind} file {files.model}")
         tag = resume.Tag(progress.run, progress.seed, progress.iter, progress.snapshots, progress.standing)
         history = [as_array(blob) for blob in self._updater.history]

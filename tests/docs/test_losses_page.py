@@ -36,7 +36,7 @@ def test_every_loss_has_a_section(page):
 
 def test_the_layers_run(page, build):
     blocks = re.findall(r"^```\n(layer .*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     net = build(INPUTS + "".join(blocks))
     scores = torch.randn(2, 4, 6, 7, requires_grad=True)
     label = torch.randint(4, (2, 1, 6, 7))
