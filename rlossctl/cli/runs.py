@@ -20,7 +20,7 @@ def command(folders: tuple[Path, ...], report: Path | None) -> None:
 
     \b
     Examples:
-      rlossctl runs runs/*
+      rlossctl runs runs/a runs/b
       rlossctl runs runs/a runs/b --report runs.html
     """
     from rlossctl.files import atomic_write

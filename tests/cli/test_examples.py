@@ -102,6 +102,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_nets(here)
     generate_dataset(here / "VOC2012", train=2, val=2, size=(40, 49))
     write_data(here)
+    write_runs(here)
     for seed, names in enumerate(
         (("train_iter_9000", "train_iter_1000", "w", "a"), ("train_iter_2000", "b"))
     ):
@@ -133,6 +134,17 @@ def write_nets(here: Path) -> None:
         'train_net: "${EXP}/train.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 10 type: "SGD"\n'
         'snapshot_prefix: "${EXP}/model/${NET_ID}/train"\n'
     )
+
+
+def write_runs(here: Path) -> None:
+    """Two folders of trainings, as far as `runs` reads them."""
+    from rlossctl.solver.manifest import Manifest, Settings
+
+    for name in ("a", "b"):
+        (here / "runs" / name).mkdir(parents=True)
+        settings = Settings("max_iter: 10\n", seed=ord(name))
+        manifest = Manifest(name, "2026-01-01", "rlossctl train", "train", settings, {}, {})
+        manifest.write(here / "runs" / name / "run.json")
 
 
 def write_data(here: Path) -> None:
