@@ -174,11 +174,15 @@ def wait_for(file: str, text: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("middle", "solver"),
     [
-        (PLAIN, ""),
-        (PLAIN, "iter_size: 2 clip_gradients: 0.5 ema_decay: 0.9"),
-        (NORMED, "sync_batch_norm: true"),
+        pytest.param(PLAIN, "", id="plain"),
+        pytest.param(
+            PLAIN,
+            "iter_size: 2 clip_gradients: 0.5 ema_decay: 0.9",
+            id="iter_size",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(NORMED, "sync_batch_norm: true", id="batch_norm", marks=pytest.mark.slow),
     ],
-    ids=["plain", "iter_size", "batch_norm"],
 )
 def test_two_processes_are_one_with_both_batches(train: Train, middle: str, solver: str) -> None:
     write(middle, solver, batch=2)
@@ -199,6 +203,7 @@ def test_two_processes_are_one_with_both_batches(train: Train, middle: str, solv
     assert "in each of 2 processes" in log
 
 
+@pytest.mark.slow
 def test_without_sync_batch_norm_each_has_its_own_statistics(train: Train) -> None:
     write(NORMED, batch=2)
     assert train(2, "--out two --max-iter 1") == [0, 0]
@@ -215,6 +220,7 @@ def test_sync_batch_norm_needs_a_norm(train: Train) -> None:
     assert Path("stderr1").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_resumed_run_of_two_is_the_same_run(train: Train) -> None:
     """With dropout, whose draws differ between the processes and do not depend on the interruption."""
     write(DROPPED)
@@ -285,6 +291,7 @@ def test_a_signal_to_one_process_stops_all_at_one_iteration(train: Train, number
     assert "Optimization stopped early" in Path("a/train.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_other_with_a_snapshot(train: Train) -> None:
     def kill(children: list[int]) -> None:
         wait_for("a/metrics.jsonl", '"train"', 3)
