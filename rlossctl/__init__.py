@@ -3,6 +3,8 @@
     net = rlossctl.load_net("test.prototxt", "train_iter_9000.caffemodel", NUM_LABELS=21)
     outputs = net(data=image, label=label)
 
+    run = rlossctl.train("solver.prototxt", out="runs/a", NUM_LABELS=21)
+
     solver = rlossctl.load_solver("solver.prototxt", NUM_LABELS=21)
     solver.step(100)
 
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
     from rlossctl.net import load_net as load_net
     from rlossctl.solver import Solver as Solver
     from rlossctl.solver import load_solver as load_solver
+    from rlossctl.solver.calling import train as train
+    from rlossctl.solver.listeners import Listener as Listener
     from rlossctl.trust import python_layers_allowed as python_layers_allowed
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "DenseCRFLoss": "rlossctl.losses",
+    "Listener": "rlossctl.solver.listeners",
     "Net": "rlossctl.net",
     "Solver": "rlossctl.solver",
     "convert": "rlossctl.converters",
@@ -38,6 +43,7 @@ _HOMES = {
     "load_net": "rlossctl.net",
     "load_solver": "rlossctl.solver",
     "python_layers_allowed": "rlossctl.trust",
+    "train": "rlossctl.solver.calling",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -149,5 +149,5 @@ def _along_outputs(module: Layer, factor: Tensor) -> Tensor:
 def _with_blobs(module: Layer, blobs: list[nn.Parameter]) -> Layer:
     """A copy of a layer with other weights."""
     twin = copy.copy(module)
-    twin._modules = {**module._modules, "blobs": nn.ParameterList(blobs)}
+    twin._parameters = {str(index): blob for index, blob in enumerate(blobs)}
     return twin

@@ -12,10 +12,12 @@
 #include <string>
 #include <thread>
 
+#include "chain.hpp"
 #include "check.hpp"
 #include "filter.hpp"
 #include "gated.hpp"
 #include "threads.hpp"
+#include "tree.hpp"
 
 using namespace rlossctl;
 
@@ -348,6 +350,74 @@ TEST(callers_do_not_disturb_each_other) {
         });
     for (std::thread& caller : callers) caller.join();
     CHECK(wrong == 0);
+}
+
+namespace {
+
+// Max-marginals and their gradients of random chains.
+struct Chains {
+    Floats marginals, forwards, backwards, unary_slope, pairwise_slope;
+    double temperature_slope = 0;
+
+    Chains(const ChainSizes& sizes, float temperature, int threads) {
+        const std::int64_t unaries = sizes.images * sizes.length * sizes.labels * sizes.width;
+        const std::int64_t pairs = sizes.images * sizes.pairs() * sizes.labels * sizes.labels * sizes.width;
+        const Floats unary = random_floats(unaries, -2, 2, 1), pairwise = random_floats(pairs, -2, 2, 2);
+        for (Floats* floats : {&marginals, &forwards, &backwards, &unary_slope}) floats->resize(unaries);
+        pairwise_slope.resize(pairs);
+        chain_marginals(unary.data(), pairwise.data(), temperature, sizes, marginals.data(), forwards.data(),
+                        backwards.data(), threads);
+        chain_gradients(marginals.data(), unary.data(), pairwise.data(), forwards.data(), backwards.data(), temperature,
+                        sizes, unary_slope.data(), pairwise_slope.data(), &temperature_slope, threads);
+    }
+};
+
+const std::vector<ChainSizes> chain_sizes{{1, 5, 3, 4, 1}, {2, 7, 21, 17, 2}, {3, 2, 1, 33, 1}, {1, 3, 4, 1, 5}};
+
+} // namespace
+
+TEST(chains_do_not_depend_on_threads) {
+    for (const ChainSizes& sizes : chain_sizes)
+        for (const float temperature : {0.0f, 0.5f}) {
+            const Chains one(sizes, temperature, 1), many(sizes, temperature, 4);
+            CHECK(one.marginals == many.marginals && one.unary_slope == many.unary_slope);
+            CHECK(one.pairwise_slope == many.pairwise_slope && one.temperature_slope == many.temperature_slope);
+        }
+}
+
+TEST(chains_are_alike_on_each_path) {
+    with_each_path([] {
+        for (const ChainSizes& sizes : chain_sizes) {
+            const Chains found(sizes, 0.5f, 2);
+            const std::string path = getenv("RLOSSCTL_SIMD");
+            setenv("RLOSSCTL_SIMD", "plain", 1);
+            const Chains expected(sizes, 0.5f, 2);
+            setenv("RLOSSCTL_SIMD", path.c_str(), 1);
+            CHECK(distance(found.marginals, expected.marginals) < 1e-6);
+            CHECK(distance(found.pairwise_slope, expected.pairwise_slope) < 1e-5);
+        }
+    });
+}
+
+TEST(trees_keep_constants_and_do_not_depend_on_threads) {
+    for (const TreeSizes& sizes : {TreeSizes{3, 5, 6, 7}, TreeSizes{2, 1, 1, 9}, TreeSizes{2, 3, 8, 1}, TreeSizes{1, 2, 1, 1}}) {
+        const std::int64_t pixels = sizes.images * sizes.pixels(), values = pixels * sizes.channels;
+        const Floats weights = random_floats(sizes.images * sizes.edges() + 1, 1, 2, 4);
+        const Floats affinity = random_floats(pixels, 0, 1, 5), slope = random_floats(values, -1, 1, 6);
+        std::vector<std::int64_t> order(pixels), parent(pixels);
+        spanning_trees(weights.data(), sizes, order.data(), parent.data(), 3);
+        Floats filtered(values), one(values), many(values), affinity_slope(pixels), again(pixels);
+        tree_filter(Floats(values, 2.0f).data(), affinity.data(), order.data(), parent.data(), sizes, filtered.data(), 2);
+        for (const float value : filtered) CHECK(std::abs(value - 2) < 1e-5f);
+        tree_gradients(slope.data(), slope.data(), affinity.data(), order.data(), parent.data(), sizes, one.data(),
+                       affinity_slope.data(), 1);
+        tree_gradients(slope.data(), slope.data(), affinity.data(), order.data(), parent.data(), sizes, many.data(),
+                       again.data(), 3);
+        CHECK(one == many && affinity_slope == again);
+        tree_gradients(slope.data(), slope.data(), affinity.data(), order.data(), parent.data(), sizes, many.data(),
+                       nullptr, 3);
+        CHECK(distance(many, one) < 1e-5);
+    }
 }
 
 #if !defined(__SANITIZE_THREAD__) // its runtime cannot start threads in the child of a process that has threads

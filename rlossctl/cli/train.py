@@ -28,6 +28,10 @@ Examples:
   # continue a run that was killed, from its last snapshot
   rlossctl train --prototxt solver.prototxt --out runs/a --resume auto
 \b
+  # four GPUs, each with batches of its own; start again by itself if one is lost
+  torchrun --nproc-per-node 4 --max-restarts 3 -m rlossctl train --prototxt solver.prototxt --out runs/a \\
+      --resume auto
+\b
 OUT receives the snapshots (<prefix>_iter_N.caffemodel, .solverstate and .resume.json), train.log with
 Caffe's log lines, metrics.jsonl with one JSON object per iteration, and run.json with the origin of the
 run. OUT holds one run: another run is refused unless --overwrite deletes the old one. Ctrl-C and SIGTERM
@@ -212,6 +216,8 @@ def command(
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
     trained = train(file, DataOverrides(data, root), chosen)
+    if not trained.first:  # another process tells
+        sys.exit(trained.exit_code)
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import AffineBatchNorm
 from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
 from rlossctl.net.registry import register
@@ -57,6 +58,7 @@ class BatchNorm(Layer):
         self.fraction = param.moving_average_fraction
         frozen = param.use_global_stats if param.HasField("use_global_stats") else setup.phase == "TEST"
         self.frozen = frozen
+        self._total: Callable[[Tensor], Tensor] | None = None  # see share_statistics
         self.register_buffer("mean", None, persistent=False)  # see settle
         self.register_buffer("variance", None, persistent=False)
         channels = setup.bottoms[0][1]
@@ -67,8 +69,12 @@ class BatchNorm(Layer):
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen:
             return F.batch_norm(x, *self.statistics(), eps=self.eps)
+        if self._total is not None and not x.is_meta:
+            shared = batch_statistics.of_shared_batch(x, self._total)
+            self._update(shared)
+            return batch_statistics.normalized(x, shared, self.eps)
         if not x.is_meta:
-            self._update(x.detach())
+            self._update(batch_statistics.of_batch(x.detach()))
         # Not F.batch_norm, which refuses a single value per channel; in Caffe that value is its own mean.
         return torch.batch_norm(x, None, None, None, None, True, 0.0, self.eps, False)
 
@@ -87,6 +93,10 @@ class BatchNorm(Layer):
         self.frozen = True
         return True
 
+    def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
+        self._total = None if self.frozen else total
+        return not self.frozen
+
     @torch.no_grad()
     def settle(self) -> None:
         """Divides the sums once, so that an exported graph holds plain statistics."""
@@ -94,10 +104,8 @@ class BatchNorm(Layer):
             self.mean, self.variance = self.statistics()
 
     @torch.no_grad()
-    def _update(self, x: Tensor) -> None:
-        axes = [axis for axis in range(x.dim()) if axis != 1]
-        count = x.numel() // x.shape[1]
-        variance, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
+    def _update(self, batch: batch_statistics.Statistics) -> None:
+        mean, variance, count = batch
         correction = count / (count - 1) if count > 1 else 1.0
         total_mean, total_variance, scale = self.blobs
         scale.mul_(self.fraction).add_(1)

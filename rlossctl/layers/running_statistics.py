@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlossctl.layers import batch_statistics
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.prototxt.messages import FillerParameter
 
@@ -31,6 +32,7 @@ class RunningNorm(Layer):
     eps: float
     momentum: float
     frozen: bool
+    _total: Callable[[Tensor], Tensor] | None = None  # see share_statistics
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """Scale and shift."""
@@ -47,6 +49,10 @@ class RunningNorm(Layer):
         self.frozen = True
         return True
 
+    def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
+        self._total = None if self.frozen else total
+        return not self.frozen
+
     def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:
         """Declares blobs that the solver does not change."""
         for filler in fillers:
@@ -59,15 +65,20 @@ class RunningNorm(Layer):
         scale, shift = (blob.flatten() for blob in self.affine())
         if self.frozen:
             return F.batch_norm(x, mean, variance, scale, shift, eps=self.eps)
+        if self._total is not None and not x.is_meta:
+            shared = batch_statistics.of_shared_batch(x, self._total)
+            self._update(shared)
+            size = (1, -1, *(1,) * (x.dim() - 2))
+            return batch_statistics.normalized(x, shared, self.eps) * scale.reshape(size) + shift.reshape(
+                size
+            )
         if not x.is_meta:
-            self._update(x.detach())
+            self._update(batch_statistics.of_batch(x.detach()))
         return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
 
     @torch.no_grad()
-    def _update(self, x: Tensor) -> None:
-        axes = [axis for axis in range(x.dim()) if axis != 1]
-        variance, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
-        for blob, value in zip(self.running(), (mean, variance), strict=True):
+    def _update(self, batch: batch_statistics.Statistics) -> None:
+        for blob, value in zip(self.running(), (batch.mean, batch.variance), strict=True):
             blob.mul_(self.momentum).add_(value.reshape(blob.shape), alpha=1 - self.momentum)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import RunningBN
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
@@ -40,16 +42,26 @@ class BN(Layer):
         shape = setup.bottoms[0]
         if len(shape) != 4:
             raise setup.error("needs a 4-D bottom", found=shape)
+        self._total: Callable[[Tensor], Tensor] | None = None  # see share_statistics
         self.learns = param.bn_mode != BNParameter.INFERENCE
         if setup.tops > 1 and not self.learns:
             raise setup.error("has no statistics to return", found="bn_mode: INFERENCE", expected="one top")
         for name in ("scale_filler", "shift_filler"):
             self.add_blob((1, shape[1], 1, 1), getattr(param, name) if param.HasField(name) else None)
 
+    def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
+        self._total = total if self.learns else None
+        return self.learns
+
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         scale, shift = self.blobs
         if not self.learns:
             return scale * x + shift
+        if self._total is not None and not x.is_meta:
+            shared = batch_statistics.of_shared_batch(x, self._total)
+            y = batch_statistics.normalized(x, shared, EPSILON) * scale + shift
+            tops = (blob.detach().reshape(scale.shape) for blob in (shared.mean, shared.variance))
+            return (y, *tops)[: self.setup.tops] if self.setup.tops > 1 else y
         # Unlike F.batch_norm, this function also takes a batch of one value, as Caffe does.
         y = torch.batch_norm(x, scale.flatten(), shift.flatten(), None, None, True, 0.0, EPSILON, False)
         if self.setup.tops == 1:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from rlossctl.losses.normalized_cut import normalized_cut_loss as normalized_cut_loss
     from rlossctl.losses.potts import PottsLoss as PottsLoss
     from rlossctl.losses.potts import potts_loss as potts_loss
+    from rlossctl.losses.self_labelling import CollisionCrossEntropyLoss as CollisionCrossEntropyLoss
+    from rlossctl.losses.self_labelling import SoftPseudoLabel as SoftPseudoLabel
+    from rlossctl.losses.self_labelling import (
+        collision_cross_entropy_loss as collision_cross_entropy_loss,
+    )
+    from rlossctl.losses.self_labelling import soft_pseudo_label as soft_pseudo_label
     from rlossctl.losses.size import SizeBounds as SizeBounds
     from rlossctl.losses.size import SizeLoss as SizeLoss
     from rlossctl.losses.size import size_loss as size_loss
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from rlossctl.losses.tree_energy import tree_energy_loss as tree_energy_loss
 
 _HOMES = {
+    "CollisionCrossEntropyLoss": ".self_labelling",
     "DenseCRFLoss": ".densecrf",
     "DiceLoss": ".dice",
     "EntropyLoss": ".entropy",
@@ -50,8 +57,10 @@ _HOMES = {
     "PottsLoss": ".potts",
     "SizeBounds": ".size",
     "SizeLoss": ".size",
+    "SoftPseudoLabel": ".self_labelling",
     "TreeEnergyLoss": ".tree_energy",
     "caffe_mask": ".densecrf",
+    "collision_cross_entropy_loss": ".self_labelling",
     "compare_modes": ".modes",
     "densecrf_loss": ".densecrf",
     "dice_loss": ".dice",
@@ -62,6 +71,7 @@ _HOMES = {
     "normalized_cut_loss": ".normalized_cut",
     "potts_loss": ".potts",
     "size_loss": ".size",
+    "soft_pseudo_label": ".self_labelling",
     "tree_energy_loss": ".tree_energy",
     "weight_factor": ".modes",
 }

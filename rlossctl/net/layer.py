@@ -6,11 +6,11 @@ its own. The builder also handles loss weights, sharing, propagate_down and in-p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -83,13 +83,43 @@ def layer_error(
     return NetError(text, where=where, found=found, expected=expected, advice=advice)
 
 
+class Blobs(Sequence[nn.Parameter]):
+    """The parameters of a layer, which are named by their numbers, as a list."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+
+    def __len__(self) -> int:
+        return len(self._layer._parameters)
+
+    @overload
+    def __getitem__(self, index: int) -> nn.Parameter: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[nn.Parameter]: ...
+    def __getitem__(self, index: int | slice) -> nn.Parameter | list[nn.Parameter]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"blob {index} of {len(self)}")
+        blob: nn.Parameter = getattr(self._layer, str(index % len(self)))
+        return blob
+
+    def __setitem__(self, index: int, blob: nn.Parameter) -> None:
+        setattr(self._layer, str(index), blob)
+
+    def append(self, blob: nn.Parameter) -> None:
+        """Adds the next one."""
+        self._layer.register_parameter(str(len(self)), blob)
+
+
 class Layer(nn.Module):
     """Base class of all layers.
 
     A subclass has a `forward` that takes one tensor per bottom and returns a tensor, or a tuple of its tops.
 
     Attributes:
-        blobs: learned blobs in Caffe's order; on the meta device until the net allocates them.
+        blobs: learned blobs in Caffe's order, parameters "0", "1", ...; on the meta device until the net
+            allocates them.
         fillers: one FillerParameter (None for zeros, or a function that fills the tensor) per blob.
         default_lr_mult: lr_mult of blobs whose ParamSpec does not set it.
         forced_lr_mult: lr_mult of all blobs, whatever the prototxt says; None leaves it to the prototxt.
@@ -114,8 +144,12 @@ class Layer(nn.Module):
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         self.setup = setup
-        self.blobs = nn.ParameterList()
         self.fillers: list[Filler] = []
+
+    @property
+    def blobs(self) -> Blobs:
+        """The learned blobs in Caffe's order."""
+        return Blobs(self)
 
     def add_blob(self, shape: Sequence[int], filler: Filler = None) -> None:
         """Declares the next learned blob.
@@ -138,6 +172,14 @@ class Layer(nn.Module):
 
     def hold_statistics(self) -> bool:
         """From here on uses its stored statistics, as in TEST; False if it has none."""
+        return False
+
+    def share_statistics(self, total: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+        """From here on a batch's statistics are those of several processes' batches; False if it has none.
+
+        Args:
+            total: the sum over the processes, through which autograd goes.
+        """
         return False
 
     def window(self) -> tuple[float, float]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from rlossctl.errors import NetError
 from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
+from rlossctl.net.plan import Plan
 from rlossctl.net.precision import as_float
 from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
 from rlossctl.postponed import Doubt, postponing
@@ -46,6 +49,9 @@ class Net(nn.Module):
 
     Made by `rlossctl.load_net`. Call it with blobs by name to get the output blobs. You may also give the
     tops of data layers; otherwise these layers supply a batch.
+
+    As a Module it has a submodule for every layer, under the layer's name, and its parameters are called
+    `conv1.0` and `conv1.1`: blobs 0 and 1 of layer conv1.
 
     Attributes:
         name, phase: as the prototxt says; phase is "TRAIN" or "TEST".
@@ -84,7 +90,6 @@ class Net(nn.Module):
         self.dialect_reason = dialect_reason
         self.graph = graph
         self.layers = layers
-        self.modules_in_order = nn.ModuleList(layer.module for layer in layers)
         self.shapes = shapes
         self.learnable = learnable
         self.params = {layer.name: list(layer.module.blobs) for layer in layers if len(layer.module.blobs)}
@@ -117,6 +122,13 @@ class Net(nn.Module):
             if top in self.loss_weights
         )
         self._last_reader = last_readers(layers)
+        for number, layer in enumerate(layers):
+            # Not add_module, which refuses names with dots; a name that is taken gets the layer's number.
+            taken = hasattr(self, layer.name)
+            self._modules[f"{layer.name}#{number}" if taken else layer.name] = layer.module
+        self.register_load_state_dict_pre_hook(_before_loading)
+        self.register_load_state_dict_post_hook(_after_loading)
+        self._prefix = ""  # of the keys of a state that is being loaded
 
     @property
     def param(self) -> NetParameter:
@@ -143,6 +155,7 @@ class Net(nn.Module):
         keep: bool = False,
         until: Iterable[str] = (),
         watch: Watch | None = None,
+        plan: Plan | None = None,
         doubts: list[Doubt] | None = None,
     ) -> Result:
         """One pass.
@@ -152,6 +165,7 @@ class Net(nn.Module):
             keep: keep every blob instead of dropping each after its last reader.
             until: run only the layers that these blobs need, and keep them.
             watch: sees every layer's bottoms and tops.
+            plan: how much the losses count, if not as the prototxt says.
             doubts: takes the checks of values that would wait for a GPU; by default they are made at once.
 
         Raises:
@@ -160,7 +174,9 @@ class Net(nn.Module):
         blobs = {name: self._laid_out(blob) for name, blob in (inputs or {}).items()}
         self._check_inputs(blobs)
         kept = frozenset(until)
-        needed = self.layers_for(kept) if kept else range(len(self.layers))
+        needed = self.layers_for(kept) if kept else set(range(len(self.layers)))
+        plan = plan or Plan()
+        needed -= plan.skipped
         layers = ((number, layer) for number, layer in enumerate(self.layers) if number in needed)
         last = {} if keep else self._last_reader
         losses: dict[str, tuple[Tensor, float]] = {}
@@ -173,7 +189,8 @@ class Net(nn.Module):
                     node = step.layer.node
                     for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
                         if weight:
-                            losses[top] = (as_float(value, self.precision).sum(), weight)
+                            part = weight * plan.factors.get(step.number, 1.0)
+                            losses[top] = (as_float(value, self.precision).sum(), part)
         except NetError as error:
             error.name_files(drawn)
             raise
@@ -275,3 +292,19 @@ class Net(nn.Module):
                 expected=", ".join(sorted(feedable)),
                 advice="name the tensors after the net's inputs or the tops of its data layers",
             )
+
+
+def _before_loading(net: Net, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Takes states of rlossctl's first versions as well, in which conv1.0 was modules_in_order.1.blobs.0."""
+    net._prefix = prefix
+    names = list(net._modules)
+    for key in list(state):
+        match = re.fullmatch(r"modules_in_order\.(\d+)\.(?:blobs\.)?(.*)", key.removeprefix(prefix))
+        if match and int(match[1]) < len(names):
+            state[f"{prefix}{names[int(match[1])]}.{match[2]}"] = state.pop(key)
+
+
+def _after_loading(net: Net, keys: Any) -> None:
+    """torch splits keys at their dots, and does not know those of a layer with dots in its name."""
+    own = {net._prefix + key for key in net.state_dict()}
+    keys.unexpected_keys[:] = [key for key in keys.unexpected_keys if key not in own]

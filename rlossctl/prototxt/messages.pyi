@@ -164,6 +164,7 @@ class LayerParameter(Message):
     backward_math: DataType
     engine: str
     adaptive_pooling_param: AdaptivePoolingParameter
+    loss_schedule: LossScheduleParameter
     focal_loss_param: FocalLossParameter
     dice_loss_param: DiceLossParameter
     lovasz_loss_param: LovaszLossParameter
@@ -173,6 +174,7 @@ class LayerParameter(Message):
     normalized_cut_loss_param: NormalizedCutLossParameter
     gated_crf_loss_param: GatedCRFLossParameter
     tree_energy_loss_param: TreeEnergyLossParameter
+    soft_pseudo_label_param: SoftPseudoLabelParameter
     dual_decomposition_crf_param: DualDecompositionCRFParameter
     segmentation_scores_param: SegmentationScoresParameter
 
@@ -277,6 +279,7 @@ class SolverParameter(Message):
     ema_decay: float
     freeze: _Values[str]
     freeze_batch_norm: bool
+    sync_batch_norm: bool
     eval_type: str
     ap_version: str
     show_per_class_result: bool
@@ -1650,6 +1653,19 @@ class GatedCRFLossParameter(Message):
 
 class TreeEnergyLossParameter(Message):
     sigma: float
+
+class SoftPseudoLabelParameter(Message):
+    eta: float
+    smoothness: float
+    image_std: float
+    iterations: int
+
+class LossScheduleParameter(Message):
+    start_iter: int
+    start_ratio: float
+    ramp_iter: int
+    pull: float
+    pull_iter: int
 
 class DualDecompositionCRFParameter(Message):
     iterations: int

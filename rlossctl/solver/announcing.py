@@ -10,6 +10,7 @@ import torch
 from rlossctl.bilateral import backend
 from rlossctl.data.sources.stream import Source
 from rlossctl.net import Net
+from rlossctl.solver import snapshot
 from rlossctl.solver.files import SolverFile
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
@@ -26,10 +27,11 @@ def before(solver: Solver, start: str) -> list[str]:
     net, choice = solver.net, backend(solver.net.device)
     parameters = sum(entry.tensor.numel() for entry in net.learnable)
     threads = f", {counted(torch.get_num_threads(), 'thread')}" if net.device.type == "cpu" else ""
+    shared = f" in each of {solver.processes.count} processes" if solver.processes.count > 1 else ""
     return [
         f"Net: {net.name}, {counted(len(net.layers), 'layer')}, {parameters:,} parameters; {start}",
         f"Data: {_data(solver)}",
-        f"Device: {net.device}{threads}; filter backend: {choice.name} ({choice.reason})",
+        f"Device: {net.device}{threads}{shared}; filter backend: {choice.name} ({choice.reason})",
         described(net, solver.speed),
     ]
 
@@ -45,6 +47,10 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
         name = last.with_name(last.name.replace(".solverstate", ".caffemodel"))
         yield f"last: {name}"
         model = model or name
+        if solver.average.exists:
+            average = snapshot.average_file(last)
+            yield f"average: {average}"
+            model = solver.saving.best or average
     net = _deployable(solver)
     if model is None or net is None:
         return

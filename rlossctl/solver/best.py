@@ -45,14 +45,14 @@ class Best:
 
     Args:
         param: the solver's message.
-        nets: the test nets.
+        nets: the test nets; None where another process tests.
 
     Raises:
         PrototxtError: monitor names no output with one value, or patience and snapshot_best go without it.
     """
 
-    def __init__(self, param: SolverParameter, nets: Sequence[Net]) -> None:
-        self.goal = _goal(param, nets)
+    def __init__(self, param: SolverParameter, nets: Sequence[Net] | None) -> None:
+        self.goal = None if nets is None else _goal(param, nets)
         self.snapshots = param.snapshot_best
         self._patience = param.patience
 

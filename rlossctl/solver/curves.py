@@ -37,13 +37,13 @@ class Panel(NamedTuple):
 
 def panels_of(history: History) -> list[Panel]:
     """Loss and terms, rate, and the scores of the tests."""
-    loss = [Line("loss", history.loss)]
+    loss = [Line("objective", history.loss)]
     if len(history.terms) > 1:
         loss += [Line(name, series) for name, series in history.terms.items()]
     tests = [Line(name, history.tests[name]) for name in history.counted]
     others = [Line(name, series) for name, series in history.tests.items() if name not in history.counted]
     return [
-        Panel("loss (terms weighted)" if len(loss) > 1 else "loss", loss),
+        Panel("objective and its weighted terms" if len(loss) > 1 else "objective", loss),
         Panel("learning rate", [Line("lr", history.lr)]),
         *([Panel("validation, %", tests, True)] if tests else []),
         *([Panel("tests", others)] if others else []),
@@ -110,7 +110,7 @@ def _panel(panel: Panel, above: int, last: int) -> str:
     for index, (name, points) in enumerate(lines):
         colour = COLOURS[index % len(COLOURS)]
         parts.append(_path(points, (low, high), above, last, colour))
-        x = LEFT + 150 + 120 * (index % 4)
+        x = LEFT + 210 + 118 * (index % 4)
         label = name if len(name) <= 18 else f"{name[:17]}…"
         parts.append(
             f'<text x="{x}" y="{above + 10 + 11 * (index // 4)}" fill="{colour}">{escape(label)}</text>'
@@ -129,16 +129,24 @@ def _thinned(series: Series, scale: float) -> list[tuple[float, float]]:
 def _grid(low: float, high: float, above: int, last: int) -> str:
     inner = HEIGHT - TOP - BOTTOM
     parts = []
-    for step in range(5):
-        y = above + HEIGHT - BOTTOM - inner * step / 4
-        value = low + (high - low) * step / 4
+    for value in _ticks(low, high):
+        y = above + HEIGHT - BOTTOM - inner * (value - low) / (high - low)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
-    for step in range(5):
-        x = LEFT + (WIDTH - LEFT - RIGHT) * step / 4
-        text = f'<text x="{x:.1f}" y="{above + HEIGHT - 8}" text-anchor="middle">{last * step / 4:g}</text>'
-        parts.append(text)
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in _ticks(0, last):
+        x = LEFT + (WIDTH - LEFT - RIGHT) * value / last
+        place = f'x="{x:.1f}" y="{above + HEIGHT - 8}"'
+        parts.append(f'<text {place} text-anchor="middle">{value:g}</text>')
     return "\n".join(parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers in a range, four or so."""
+    rough = (high - low) / 4
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
+    count = math.floor(high / step) - math.ceil(low / step) + 1
+    return [float(f"{(math.ceil(low / step) + index) * step:.6g}") for index in range(count)]
 
 
 def _path(

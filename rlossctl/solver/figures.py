@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from rlossctl.net import Net
+from rlossctl.net.graph import AUTOMATIC
 from rlossctl.solver.updates import Clip
 
 
@@ -115,3 +117,12 @@ class Resumed:
     iter: int
     state: Path
     exact: bool
+
+
+def term_names(net: Net) -> dict[str, str]:
+    """Weighted top -> what figures call it: a top that the prototxt does not name goes by its layer."""
+    return {
+        top: layer.name if top.startswith(AUTOMATIC) and layer.name not in net.loss_weights else top
+        for layer in net.layers
+        for top in layer.tops
+    }

@@ -45,16 +45,24 @@ def output_files(prefix: str, out: str | Path | None) -> Outputs:
     Raises:
         RlossError: it cannot.
     """
-    folder = Path(os.path.dirname(prefix) or ".")
-    names = ("train.log", "metrics.jsonl", "run.json", "run.lock", "curves.svg")
-    paths = [folder / name if out is not None else Path(f"{prefix}_{name}") for name in names]
+    outputs = named_outputs(prefix, out)
+    folder = outputs.log.parent
     make_folder(folder)
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise cannot_write(folder, error) from error
-    return Outputs(prefix, *paths)
+    return outputs
+
+
+def named_outputs(prefix: str, out: str | Path | None) -> Outputs:
+    """Their names alone, as `output_files` has them."""
+    folder = Path(os.path.dirname(prefix) or ".")
+    names = ("train.log", "metrics.jsonl", "run.json", "run.lock", "curves.svg")
+    return Outputs(
+        prefix, *(folder / name if out is not None else Path(f"{prefix}_{name}") for name in names)
+    )
 
 
 @contextlib.contextmanager

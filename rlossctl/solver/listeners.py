@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver.figures import Improved, Resumed, Saved, StepFigures, TestFigures
+from rlossctl.solver.figures import Improved, Resumed, Saved, StepFigures, TestFigures, term_names
 from rlossctl.solver.log import Log, Pace, number, output_lines
 from rlossctl.solver.monitor import TermShares
 
@@ -49,7 +49,7 @@ class CaffeLines(Listener):
     def __init__(self, log: Log, param: SolverParameter, net: Net, test_nets: Sequence[Net]) -> None:
         self._log = log
         self._param = param
-        self._weights = net.loss_weights
+        self._terms = {top: term for top, term in term_names(net).items() if top in net.loss_weights}
         self._regularized = bool(net.regularizers)
         self._test_weights = [test_net.loss_weights for test_net in test_nets]
         self._pace = Pace() if net.dialect == "bvlc" else None
@@ -74,10 +74,14 @@ class CaffeLines(Listener):
             )
 
     def tested(self, figures: TestFigures) -> None:
-        """The means of the test net's outputs."""
+        """The test net's outputs; scores by class in one line."""
         if figures.loss is not None:
             self._log.info(f"Test loss: {number(figures.loss)}")
-        self._outputs("Test", figures.outputs, self._test_weights[figures.net])
+        by_class = {name for name in figures.counted if len(figures.outputs[name]) > 1}
+        single = {name: values for name, values in figures.outputs.items() if name not in by_class}
+        self._outputs("Test", single, self._test_weights[figures.net])
+        for name in sorted(by_class):  # not one line each: a list of 150 classes would bury the rest
+            self._log.info(f"    Test net {name}: {', '.join(map(number, figures.outputs[name]))}")
 
     def improved(self, best: Improved) -> None:
         """The best test and its weights."""
@@ -87,7 +91,9 @@ class CaffeLines(Listener):
     def _display(self, figures: StepFigures, shown: Mapping[str, list[float]]) -> None:
         pace = "" if self._pace is None else self._pace.lap(figures.iter, self._param.display)
         self._log.info(f"Iteration {figures.iter}{pace}, loss = {number(figures.smoothed_loss)}")
-        self._outputs("Train", shown, self._weights)
+        terms = figures.terms  # with the weights in force
+        in_force = {top: terms[term].weight for top, term in self._terms.items() if term in terms}
+        self._outputs("Train", shown, in_force)
         # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
         if figures.pulls and self._regularized:
             norms = ", ".join(f"{name} {number(norm)}" for name, norm in figures.pulls.items())

@@ -20,6 +20,7 @@ from rlossctl.solver.files import SolverFile, SolverOrigin
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.processes import ALONE, Processes
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.speed import Speed
 from rlossctl.solver.updates import history_slots
@@ -86,6 +87,7 @@ def build_solver(
     options: TrainOptions,
     prefix: str | None = None,
     log: Log | None = None,
+    processes: Processes = ALONE,
 ) -> Solver:
     """A solver of what was read.
 
@@ -94,6 +96,7 @@ def build_solver(
         options: weights, device, workers, seed and what replaces values of the prototxts count here.
         prefix: in place of snapshot_prefix.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
+        processes: those that train together; only the first one has test nets.
 
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
@@ -104,7 +107,9 @@ def build_solver(
     if options.epochs is not None:
         drawn = overrides.net_with(nets.train().file, options)
         with advised("TRAIN"):
-            file = file.changed(max_iter=overrides.iterations(drawn, data, file.param, options))
+            file = file.changed(
+                max_iter=overrides.iterations(drawn, data, file.param, options, processes.count)
+            )
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
     for doubt in checks.doubts(file):
@@ -127,7 +132,7 @@ def build_solver(
     speed.prepare(train)
     tests = []
     own = options.test_data.options(seed=seed, workers=workers)
-    for index, named in enumerate(nets.tests()):
+    for index, named in enumerate(nets.tests() if processes.first else ()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
         with advised("TEST"):
             tests.append(build_net(named.file, device=device, share=train, data=own))
@@ -136,7 +141,9 @@ def build_solver(
         log.warning(checks.nothing_tested(file))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
-        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log, speed=speed)
+        solver = Solver(
+            file.param, train, tests, prefix=prefix, seed=seed, log=log, speed=speed, processes=processes
+        )
     except PrototxtError as error:
         raise _located(error, file.path) from error
     for weights in starting_weights(file, options):

@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from rlossctl.errors import RlossError
 from rlossctl.solver.figures import Term
+from rlossctl.solver.processes import Processes
 
 SHARE_WINDOW = 5  # displayed iterations over which the terms are averaged before they are compared
 
@@ -109,6 +110,7 @@ class Requests:
 
     def __init__(self) -> None:
         self._pending: deque[str] = deque()
+        self._received = 0  # the signal that came last to this process
         self.stop = False
         self.signal = 0
 
@@ -117,6 +119,21 @@ class Requests:
         request = self._pending.popleft() if self._pending else None
         self.stop = self.stop or request == "stop"
         return request
+
+    def take_together(self, processes: Processes) -> str | None:
+        """The strongest request that any process has taken: all stop, or write a snapshot, at once."""
+        request = self.take()
+        if processes.count == 1:
+            return request
+        self.agree(processes)
+        asked = processes.gather([request == "snapshot"])
+        return "stop" if self.stop else "snapshot" if [1.0] in asked else None
+
+    def agree(self, processes: Processes) -> None:
+        """All stop if one stops."""
+        signals = [int(number) for (number,) in processes.gather([self.signal if self.stop else -1])]
+        if max(signals) >= 0:
+            self.stop, self.signal = True, max(signals)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Requests]:
@@ -138,10 +155,10 @@ class Requests:
 
     def _reset(self) -> None:
         self._pending.clear()
-        self.stop, self.signal = False, 0
+        self.stop, self.signal, self._received = False, 0, 0
 
     def _interrupted(self, *_: object) -> None:
-        if self.signal == signal.SIGINT:
+        if self._received == signal.SIGINT:
             raise KeyboardInterrupt
         self._asked(signal.SIGINT)
 
@@ -149,9 +166,9 @@ class Requests:
         self._asked(signal.SIGTERM)
 
     def _asked(self, number: int) -> None:
-        if not self.signal:
+        if not self._received:
             self._pending.append("stop")
-        self.signal = number
+        self.signal = self._received = number
 
 
 def check_finite(iteration: int, loss: float, terms: Mapping[str, Term]) -> None:

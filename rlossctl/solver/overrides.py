@@ -60,12 +60,15 @@ def net_with(file: NetFile, options: TrainOptions) -> NetFile:
     return replace(file, param=param)
 
 
-def iterations(file: NetFile, data: DataOverrides, param: SolverParameter, options: TrainOptions) -> int:
+def iterations(
+    file: NetFile, data: DataOverrides, param: SolverParameter, options: TrainOptions, processes: int
+) -> int:
     """The updates in which the training data is drawn options.epochs times, rounded up.
 
     Args:
         file: the training net.
         data: for its data layer, in place of its own.
+        processes: how many draw a batch each.
 
     Raises:
         UsageError: the net draws from no list.
@@ -80,7 +83,7 @@ def iterations(file: NetFile, data: DataOverrides, param: SolverParameter, optio
             expected="a data layer with a list or a database",
             advice="give --max-iter",
         )
-    samples = sources[0].batch_size * param.iter_size
+    samples = sources[0].batch_size * param.iter_size * processes
     return math.ceil((options.epochs or 0) * sources[0].count() / samples)
 
 

@@ -10,16 +10,16 @@ from torch import Tensor
 
 from rlossctl.errors import NetError
 from rlossctl.net import Net
-from rlossctl.net.graph import AUTOMATIC
 from rlossctl.net.layer import DataLayer
 from rlossctl.net.net import Result
 from rlossctl.postponed import Doubt, Numbers
 from rlossctl.solver import monitor
 from rlossctl.solver.debug import DebugInfo
 from rlossctl.solver.feed import DeviceFeed, may_be_drawn_ahead
-from rlossctl.solver.figures import Term
+from rlossctl.solver.figures import Term, term_names
 from rlossctl.solver.graphs import PassGraph, stacked
 from rlossctl.solver.precision import LossScale
+from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.term_gradients import Pulls
 
 
@@ -71,6 +71,7 @@ class Passes:
 
     Args:
         net: the training net.
+        schedules: of its losses.
         debug: prints every displayed pass blob by blob, if given.
         scale: multiplies the loss before the backward pass, if given.
         graphs: passes that are not displayed are replayed as CUDA graphs.
@@ -79,50 +80,58 @@ class Passes:
     def __init__(
         self,
         net: Net,
+        schedules: Schedules,
         debug: DebugInfo | None = None,
         scale: LossScale | None = None,
         *,
         graphs: bool = False,
     ) -> None:
         self._scale = scale
+        self._schedules = schedules
         self._graph = PassGraph(net, scale is not None) if graphs and debug is None else None
         self._feeds: list[DeviceFeed] | None = None if net.device.type == "cuda" else []
         self._net = net
         self._debug = debug
         self._pulls = Pulls(net)
-        self._terms = _term_names(net)
+        self._terms = term_names(net)
 
     @property
     def pulls_at(self) -> str | None:
         """The blob at which pulls are measured, if there is one."""
         return self._pulls.blob
 
-    def run(self, fed: Mapping[str, Tensor] | None, display: bool) -> Pass:
+    def run(self, fed: Mapping[str, Tensor] | None, display: bool, iteration: int) -> Pass:
         """One pass forward and backward.
 
         Args:
+            iteration: whose pass it is: how many updates were made.
             fed: blobs in place of the data layers'.
             display: whether its figures are shown: then the terms' gradients are measured, too.
         """
         if self._feeds is None:
             self._feeds = fed_ahead(self._net)
-        if self._graph is not None and not (display and self.pulls_at):
+        plain = not (display and self.pulls_at) and self._schedules.full(iteration)
+        if self._graph is not None and plain:
             blobs, files = self._net.draw(fed)
             if self._graph.takes(blobs):
                 done = self._replayed(self._graph, blobs, files)
             else:
-                done = self._computed(blobs, files, display)
+                done = self._computed(blobs, files, display, iteration)
         else:
-            done = self._computed(fed, [], display)
+            done = self._computed(fed, [], display, iteration)
         for feed in self._feeds if fed is None else ():
             feed.draw_ahead()
         return done
 
-    def _computed(self, fed: Mapping[str, Tensor] | None, files: list[str], display: bool) -> Pass:
+    def _computed(
+        self, fed: Mapping[str, Tensor] | None, files: list[str], display: bool, iteration: int
+    ) -> Pass:
         debug = self._debug if display else None
         doubts: list[Doubt] = []
-        with self._pulls.watching(display):
-            result = self._net.run(fed, watch=debug, doubts=doubts)
+        plan = self._schedules.plan(iteration)
+        with self._pulls.watching(display), self._schedules.watching(iteration):
+            result = self._net.run(fed, watch=debug, doubts=doubts, plan=plan)
+        self._schedules.measure(iteration, result.losses)
         numbers = _asked(stacked(result, doubts))
         pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
         if result.loss.requires_grad:
@@ -143,10 +152,10 @@ class Passes:
     def _weights(self, result: Result) -> dict[str, float]:
         return {self._terms[top]: weight for top, (_, weight) in result.losses.items()}
 
-    def loss(self) -> float:
+    def loss(self, iteration: int) -> float:
         """The loss of one pass forward, without a trace in gradients."""
         with torch.no_grad():
-            return self._net.run(None).loss.item()
+            return self._net.run(None, plan=self._schedules.plan(iteration)).loss.item()
 
 
 def mean_terms(passes: Sequence[Pass]) -> dict[str, Term]:
@@ -170,12 +179,3 @@ def fed_ahead(net: Net) -> list[DeviceFeed]:
 def _asked(values: Tensor | None) -> Numbers | None:
     """The numbers of a pass, asked for before its backward pass is begun."""
     return None if values is None else Numbers(values)
-
-
-def _term_names(net: Net) -> dict[str, str]:
-    """Weighted top -> what figures call it: a top that the prototxt does not name goes by its layer."""
-    return {
-        top: layer.name if top.startswith(AUTOMATIC) and layer.name not in net.loss_weights else top
-        for layer in net.layers
-        for top in layer.tops
-    }

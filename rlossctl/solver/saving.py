@@ -23,6 +23,7 @@ from rlossctl.solver.figures import Resumed, Saved
 from rlossctl.solver.log import Log
 from rlossctl.solver.monitor import SmoothedLoss
 from rlossctl.solver.precision import LossScale
+from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.updates import Updater
 from rlossctl.weights import SolverState, load_solverstate, load_weights
 
@@ -84,6 +85,11 @@ class Saving:
         self._average = average
         self._log = log
 
+    def files(self, iteration: int) -> snapshot.Files:
+        """The files of a snapshot after so many updates."""
+        hdf5 = self._param.snapshot_format == SolverParameter.HDF5
+        return snapshot.file_names(self.prefix, iteration, hdf5)
+
     def write(self, progress: Progress, at: resume.Position) -> Saved:
         """Writes weights, solver state and resume file; `at` is where data and generators stand.
 
@@ -91,9 +97,8 @@ class Saving:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
         self._check_weights(progress.iter)
-        hdf5 = self._param.snapshot_format == SolverParameter.HDF5
-        files = snapshot.file_names(self.prefix, progress.iter, hdf5)
-        kind = "HDF5" if hdf5 else "binary proto"
+        files = self.files(progress.iter)
+        kind = "HDF5" if files.model.suffix == ".h5" else "binary proto"
         self._log.info(f"Snapshotting to {kind} file {files.model}")
         tag = resume.Tag(progress.run, progress.seed, progress.iter, progress.snapshots, progress.standing)
         history = [as_array(blob) for blob in self._updater.history]
@@ -119,7 +124,9 @@ class Saving:
         self.best = path
         return path
 
-    def restore(self, path: Path, progress: Progress, smoothed: SmoothedLoss) -> Resumed:
+    def restore(
+        self, path: Path, progress: Progress, smoothed: SmoothedLoss, schedules: Schedules
+    ) -> Resumed:
         """Puts weights, history, and with a resume file everything else, where they were.
 
         Raises:
@@ -141,7 +148,7 @@ class Saving:
         if extras is None:
             self._log.info("No resume file beside it: data order and random state start anew, as in Caffe")
         else:
-            progress.seed = resume.apply(extras, resume_file, self._nets, smoothed)
+            progress.seed = resume.apply(extras, resume_file, self._nets, smoothed, schedules)
             progress.run = extras.get("run") or progress.run
             if self._scale is not None and "loss_scale" in extras:
                 self._scale.restore(extras["loss_scale"])

@@ -79,10 +79,19 @@ def write_weights(path: Path, net: Net, diffs: Mapping[int, Tensor] | None = Non
         write_caffemodel(path, net.name, layer_records(net, diffs), list(net.param.input))
 
 
+def model_file(state: Path) -> Path:
+    """The weights of a snapshot of ours."""
+    return _beside(state, "caffemodel")
+
+
 def average_file(state: Path) -> Path:
     """Where the average of a snapshot's weights is, if there is one."""
-    match = re.fullmatch(r"(.*)\.solverstate(\.h5)?", str(state))
-    return Path(f"{match[1]}.ema.caffemodel{match[2] or ''}") if match else Path(f"{state}.ema.caffemodel")
+    return _beside(state, "ema.caffemodel")
+
+
+def _beside(state: Path, suffix: str) -> Path:
+    stem, _, hdf5 = str(state).rpartition(".solverstate")
+    return Path(f"{stem or state}.{suffix}{hdf5 if stem else ''}")
 
 
 def write(

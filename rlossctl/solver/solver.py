@@ -18,13 +18,15 @@ from rlossctl.solver.average import Average
 from rlossctl.solver.best import Best
 from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import Improved, StepFigures, TestFigures
+from rlossctl.solver.figures import Improved, StepFigures, Term, TestFigures
 from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
 from rlossctl.solver.precision import precision_of, scale_of
+from rlossctl.solver.processes import ALONE, Processes, share
 from rlossctl.solver.saving import Progress, Saving
+from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.speed import Speed
 from rlossctl.solver.undo import Undo
 from rlossctl.solver.updates import Clip, Updater
@@ -52,6 +54,7 @@ class Solver:
         speed: how it runs.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
+        processes: those that train together; by itself by default.
     """
 
     def __init__(
@@ -64,8 +67,11 @@ class Solver:
         seed: int = 0,
         log: Log | None = None,
         speed: Speed | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         freeze(net, param)
+        share(net, param, processes)
+        self.processes = processes
         self.param = param
         self.net = net
         self.test_nets = list(test_nets)
@@ -88,10 +94,11 @@ class Solver:
         self.speed = speed or Speed()
         net.precision = precision_of(param)
         self._scale = scale_of(param)
-        self._passes = Passes(net, debug, self._scale, graphs=self.speed.cuda_graphs)
+        self._schedules = Schedules(param, net, self.log)
+        self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
-        self.best = Best(param, self.test_nets)
-        self._undo = Undo(nets, self._smoothed)
+        self.best = Best(param, self.test_nets if processes.first else None)
+        self._undo = Undo(nets, self._smoothed, self._schedules)
         self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
         self._torn = False
 
@@ -128,7 +135,7 @@ class Solver:
                 if self.requests.stop or self.best.exhausted(self.progress.standing):
                     break
             outputs = self.update(fed).outputs
-            request = self.requests.take()
+            request = self.requests.take_together(self.processes)
             if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
                 self.snapshot()
             if request == "stop":
@@ -146,9 +153,12 @@ class Solver:
         watch, fed = Stopwatch(), self._inputs(inputs)
         display = bool(self.param.display) and self.iter % self.param.display == 0
         self.updater.zero_gradients()
+        self.processes.seed_draws(self.progress.seed, self.iter)
         with self._undo.if_it_fails(fed is not None):
-            passes = [self._passes.run(fed, display) for _ in range(self.param.iter_size)]
-            terms = mean_terms(passes)
+            with self._in_step():
+                passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
+                own = mean_terms(passes)
+            terms = self._everyones(own)
             loss = sum(term.weighted for term in terms.values())
             monitor.check_finite(self.iter, loss, terms)
             shown = (
@@ -159,6 +169,7 @@ class Solver:
             step = policies.advance(self.param, self.iter, self.progress.current_step)
             rate = policies.learning_rate(self.param, self.iter, step)
             momentum = policies.momentum(self.param, self.iter)
+            self.processes.mean_(self.updater.gradients())
         self.average.begin()
         self._torn = True
         clip = self._apply(rate, momentum)
@@ -181,6 +192,7 @@ class Solver:
             else None,
             momentum=momentum,
         )
+        self._schedules.settle(self.iter)
         self.progress.current_step = step
         self.progress.iter += 1
         for listener in self.listeners:
@@ -224,7 +236,10 @@ class Solver:
         return self.saving.last
 
     def test_all(self) -> list[dict[str, list[float]]]:
-        """Runs every test net, for its test_iter batches or over its list; output blob -> values, per net."""
+        """Runs every test net, for its test_iter batches or over its list; output blob -> values, per net.
+
+        Of several processes only the first one tests.
+        """
         with self.average.shown():
             tests = [self._test(index) for index in range(len(self.test_nets))]
         return [scores for scores in tests if scores is not None]
@@ -254,9 +269,17 @@ class Solver:
     def snapshot(self) -> Path:
         """Writes weights, solver state and resume file; returns the path of the solver state.
 
+        Of several processes the first one writes, and the others wait.
+
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
+        with self.processes.together():
+            if self.processes.first:
+                self._write_snapshot()
+        return self.saving.files(self.iter).state
+
+    def _write_snapshot(self) -> Path:
         with self.average.hidden():
             saved = self.saving.write(self.progress, self._undo.position())
         for listener in self.listeners:
@@ -272,7 +295,7 @@ class Solver:
         Raises:
             WeightsError: a file is missing or damaged, or weights or history do not fit.
         """
-        resumed = self.saving.restore(Path(path), self.progress, self._smoothed)
+        resumed = self.saving.restore(Path(path), self.progress, self._smoothed, self._schedules)
         self._keep_smoothed = resumed.exact
         for listener in self.listeners:
             listener.resumed(resumed)
@@ -302,7 +325,7 @@ class Solver:
         try:
             yield
         except Exception:
-            if self.iter > start and not self._torn:
+            if self.iter > start and not self._torn and self.processes.first:
                 self._save_what_is_there()
             raise
 
@@ -311,7 +334,7 @@ class Solver:
         with self.log.best_effort():
             try:
                 if self.saving.saved_iter != self.iter:
-                    self.snapshot()
+                    self._write_snapshot()
                 where = f"snapshot of iteration {self.iter}: {self.saving.last}"
                 self.log.warning(f"Stopped by an error; {where}; --resume auto goes on from it")
             except Exception as error:
@@ -322,9 +345,36 @@ class Solver:
         """A test between two updates; one that fails or is interrupted will be made again, from its start."""
         with self._undo.if_it_fails(fed is not None):
             begun = None if fed is not None else self._undo.position()
-            self.test_all()
+            with self.processes.together():
+                if self.processes.first:
+                    self.test_all()
+            self.progress.standing = self.processes.broadcast(self.progress.standing)
+            self.requests.agree(self.processes)
             if self.requests.stop:
                 self._undo.put_back(begun)
+
+    def start_alike(self) -> None:
+        """Gives all processes the weights and the history of the first one."""
+        blobs = [entry.tensor for entry in self.net.learnable]
+        self.processes.copy_([*blobs, *self.history])
+
+    def _in_step(self) -> contextlib.AbstractContextManager[None]:
+        """Passes through layers that themselves talk to other processes cannot wait for those that fail."""
+        if self.param.sync_batch_norm and self.processes.count > 1:
+            return contextlib.nullcontext()
+        return self.processes.together()
+
+    def _everyones(self, terms: dict[str, Term]) -> dict[str, Term]:
+        """The means of the terms over the processes."""
+        if self.processes.count == 1:
+            return terms
+        rows = self.processes.gather([term.value for term in terms.values()])
+        return monitor.means(
+            [
+                {name: Term(value, terms[name].weight) for name, value in zip(terms, row, strict=True)}
+                for row in rows
+            ]
+        )
 
     def _tell_copied(self, path: str | Path, copied: Sequence[str]) -> None:
         layers = f"{counted(len(self.net.params), 'layer')} with weights"
@@ -336,13 +386,18 @@ class Solver:
     def _last_figures(self) -> None:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
         if self.param.display and self.iter % self.param.display == 0:
-            self._smoothed.add(self._passes.loss())
+            with self._in_step():
+                loss = self._passes.loss(self.iter)
+            losses = [value for (value,) in self.processes.gather([loss])]
+            self._smoothed.add(sum(losses) / len(losses))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._tests.due(self.iter):
-            self.test_all()
+            with self.processes.together():
+                if self.processes.first:
+                    self.test_all()
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        figures = self._tests.run(index, self.iter, self.snapshot, self._testing)
+        figures = self._tests.run(index, self.iter, self._write_snapshot, self._testing)
         if figures is None:
             return None
         for listener in self.listeners:

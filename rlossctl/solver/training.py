@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -16,20 +15,29 @@ from tqdm import tqdm
 from rlossctl.bilateral import backend
 from rlossctl.errors import RlossError, RlossWarning, UsageError
 from rlossctl.net import DataOverrides
-from rlossctl.solver import manifest, resuming, space
+from rlossctl.solver import manifest, resuming, snapshot, space
 from rlossctl.solver.announcing import after, before
 from rlossctl.solver.best import Goal
 from rlossctl.solver.board import Board
 from rlossctl.solver.curves import Picture
 from rlossctl.solver.figures import StepFigures, TestFigures
 from rlossctl.solver.files import SolverFile
-from rlossctl.solver.folder import Outputs, clear, locked, output_files, require_free, would_clear
+from rlossctl.solver.folder import (
+    Outputs,
+    clear,
+    locked,
+    named_outputs,
+    output_files,
+    require_free,
+    would_clear,
+)
 from rlossctl.solver.history import History
 from rlossctl.solver.keeping import Keep
 from rlossctl.solver.listeners import Listener
-from rlossctl.solver.load import build_solver, starting_weights
+from rlossctl.solver.load import build_solver, pick_seed, starting_weights
 from rlossctl.solver.log import Log, to_stderr
 from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.processes import Processes, joined
 from rlossctl.solver.solver import Solver
 from rlossctl.solver.speed import choose_kernels
 from rlossctl.solver.survey import look_before_training
@@ -50,6 +58,7 @@ class Trained(NamedTuple):
         signal: the number of the signal that ended it, 0 if none.
         best: the weights with the best test, None if none were kept.
         notes: the best and the last weights, and the commands that convert and score them.
+        first: whether this process wrote it; of several processes one does.
     """
 
     iter: int
@@ -59,11 +68,17 @@ class Trained(NamedTuple):
     signal: int = 0
     best: Path | None = None
     notes: tuple[str, ...] = ()
+    first: bool = True
 
     @property
     def exit_code(self) -> int:
         """What a shell expects of a program that a signal has ended: 128 and the signal's number; else 0."""
         return 128 + self.signal if self.signal else 0
+
+    @property
+    def weights(self) -> Path | None:
+        """The weights of the last snapshot."""
+        return None if self.snapshot is None else snapshot.model_file(self.snapshot)
 
     def require_snapshot(self) -> Path:
         """The last solver state.
@@ -114,62 +129,111 @@ class Bar(Listener):
 
 
 def train(
-    file: SolverFile, data: DataOverrides | None = None, options: TrainOptions | None = None
+    file: SolverFile,
+    data: DataOverrides | None = None,
+    options: TrainOptions | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> Trained:
     """Trains as the solver prototxt says.
 
     Args:
         file: what was read (`SolverOrigin.read`).
         data: for the training data layer, in place of its own.
+        listeners: are told the figures, in the process that writes.
 
     Raises:
         RlossError: anything that keeps the run from starting or going on. After the first iteration, a
             snapshot of the last whole one is left.
     """
     options = options or TrainOptions()
-    _refuse_several_processes()
-    outputs = output_files(file.prefix_in(options.out), options.out)
+    with joined(options.device, file.param) as processes:
+        if processes.count > 1:
+            options = replace(options, device=processes.device)
+            file = _seeded(file, options, processes)
+        return _train(file, data or DataOverrides(), options, listeners, processes)
+
+
+def _train(
+    file: SolverFile,
+    data: DataOverrides,
+    options: TrainOptions,
+    listeners: Sequence[Listener],
+    processes: Processes,
+) -> Trained:
     with contextlib.ExitStack() as opened:
+        with processes.together():
+            desk = _Desk.open(opened, file, options) if processes.first else _Desk.silent(file, options)
+        opened.enter_context(_python_warnings(desk.log))
+        try:
+            solver = _built(file, data, options, desk, processes)
+            solver.listeners += [*desk.listeners(solver, options), *(listeners if processes.first else ())]
+            with _entered(solver, file, options, desk.outputs):
+                for line in _announce(solver, file, options):
+                    desk.tell(line)
+                trained = _solve(solver, desk)
+                return trained._replace(notes=tuple(after(solver, file, options)) if trained.first else ())
+        except RlossError as error:
+            with desk.log.best_effort():
+                desk.log.record("error", message=str(error))
+            raise
+
+
+class _Desk(NamedTuple):
+    """Where a process writes: files and a bar, or nothing where another process does.
+
+    Attributes:
+        bar: the progress bar on a terminal, None in a process that shows nothing.
+        board: writes TensorBoard's events, where they are asked for.
+        talks: whether the lines before the run stand above the bar.
+    """
+
+    outputs: Outputs
+    log: Log
+    bar: Progress | None = None
+    board: Board | None = None
+    talks: bool = False
+
+    @staticmethod
+    def open(opened: contextlib.ExitStack, file: SolverFile, options: TrainOptions) -> _Desk:
+        """The files, once no other run is in the folder, until `opened` closes them."""
+        outputs = output_files(file.prefix_in(options.out), options.out)
         opened.enter_context(locked(outputs.lock))
         _claim(outputs, options)
         terminal = sys.stderr.isatty()
         bar = opened.enter_context(tqdm(disable=not terminal, unit="it", dynamic_ncols=True, file=sys.stderr))
         lines = _warnings_only(bar) if terminal or options.quiet else to_stderr
         log = opened.enter_context(contextlib.closing(_log(lines, outputs)))
-        opened.enter_context(_python_warnings(log))
         board = Board(outputs.log.parent / "tensorboard") if options.tensorboard else None
         if board is not None:
             opened.enter_context(contextlib.closing(board))
-        try:
-            solver = _built(file, data or DataOverrides(), options, outputs, log)
-            if board is not None:
-                board.show_pictures(solver)
-                solver.listeners.append(board)
-            history = History.read(outputs.metrics) if options.resume else History()
-            solver.listeners += [Bar(bar, solver.best.goal), history, Picture(outputs.curves, history)]
-            with _entered(solver, file, options, outputs):
-                for line in _announce(solver, file, options):
-                    if terminal and not options.quiet:
-                        bar.write(line, file=sys.stderr)
-                trained = _solve(solver, bar, outputs)
-                return trained._replace(notes=tuple(after(solver, file, options)))
-        except RlossError as error:
-            with log.best_effort():
-                log.record("error", message=str(error))
-            raise
+        return _Desk(outputs, log, bar, board, terminal and not options.quiet)
+
+    @staticmethod
+    def silent(file: SolverFile, options: TrainOptions) -> _Desk:
+        """That of a process beside the one that writes."""
+        return _Desk(named_outputs(file.prefix_in(options.out), options.out), Log())
+
+    def listeners(self, solver: Solver, options: TrainOptions) -> list[Listener]:
+        """What shows the figures outside the log."""
+        if self.bar is None:
+            return []
+        found: list[Listener] = []
+        if self.board is not None:
+            self.board.show_pictures(solver)
+            found.append(self.board)
+        history = History.read(self.outputs.metrics) if options.resume else History()
+        return [*found, Bar(self.bar, solver.best.goal), history, Picture(self.outputs.curves, history)]
+
+    def tell(self, line: str) -> None:
+        """A line above the bar."""
+        if self.talks and self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
 
 
-def _refuse_several_processes() -> None:
-    """torchrun and its like start the same command many times over."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count.isdecimal() and int(count) > 1:
-        raise UsageError(
-            "train runs in one process",
-            where="environment",
-            found=f"WORLD_SIZE={count}: torchrun or a batch system starts {count} processes",
-            expected="one process: training is not distributed yet",
-            advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
-        )
+def _seeded(file: SolverFile, options: TrainOptions, processes: Processes) -> SolverFile:
+    """The same seed in all processes, where neither the solver nor the caller gives one."""
+    seed = processes.broadcast(pick_seed(options.seed, file.param))
+    return file if options.seed is not None else file.changed(random_seed=seed)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:
@@ -191,24 +255,35 @@ def _claim(outputs: Outputs, options: TrainOptions) -> None:
 
 
 def _built(
-    file: SolverFile, data: DataOverrides, options: TrainOptions, outputs: Outputs, log: Log
+    file: SolverFile, data: DataOverrides, options: TrainOptions, desk: _Desk, processes: Processes
 ) -> Solver:
     """The solver, where its run starts or goes on, checked as far as that can be done before an iteration."""
-    state = resuming.choose(options.resume, outputs, log)
-    started = options if state is None else replace(options, weights=())
-    solver = build_solver(file, data, started, outputs.prefix, log)
-    look_before_training(solver, file)
-    if state is not None:
-        resuming.go_on(solver, state, outputs, options)
-    if options.keep:
-        solver.listeners.append(Keep(solver, options.keep))
-    space.check(solver, outputs.log.parent, options.keep)
+    outputs, state = desk.outputs, None
+    with processes.together():
+        if processes.first:
+            state = resuming.choose(options.resume, outputs, desk.log)
+    state = processes.broadcast(state)
+    with processes.together():
+        started = options if state is None else replace(options, weights=())
+        solver = build_solver(file, data, started, outputs.prefix, desk.log, processes)
+        if processes.first:
+            look_before_training(solver, file)
+        if state is not None:
+            resuming.go_on(solver, state, outputs, options)
+        if options.keep:
+            solver.listeners.append(Keep(solver, options.keep))
+        if processes.first:
+            space.check(solver, outputs.log.parent, options.keep)
+    solver.start_alike()
     return solver
 
 
 @contextlib.contextmanager
 def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: Outputs) -> Iterator[None]:
     """The run stands in the folder's manifest, unless it ends without an iteration."""
+    if not solver.processes.first:
+        yield
+        return
     known = manifest.read(outputs.manifest)
     if known is not None and known.run == solver.progress.run:
         yield
@@ -234,6 +309,10 @@ def _announce(solver: Solver, file: SolverFile, options: TrainOptions) -> list[s
     lines = before(solver, f"goes on from iteration {solver.iter}" if options.resume else start)
     for line in lines:
         solver.log.info(line)
+    for name in solver.processes.unshared(solver.net):
+        solver.log.warning(
+            f"Layer {name!r} gives every process the same data, unless its program looks at RANK"
+        )
     solver.log.info(f"Run: {solver.progress.run}; seed: {solver.progress.seed}")
     solver.log.record(
         "start",
@@ -244,22 +323,25 @@ def _announce(solver: Solver, file: SolverFile, options: TrainOptions) -> list[s
         seed=solver.progress.seed,
         dialect=solver.net.dialect,
         max_iter=solver.param.max_iter,
+        processes=solver.processes.count,
         parameters=sum(entry.tensor.numel() for entry in solver.net.learnable),
     )
     solver.log.info("Starting Optimization")
     return lines
 
 
-def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
-    bar.reset(total=solver.param.max_iter)
-    bar.initial = bar.n = solver.iter
-    bar.refresh()
+def _solve(solver: Solver, desk: _Desk) -> Trained:
+    if desk.bar is not None:
+        desk.bar.reset(total=solver.param.max_iter)
+        desk.bar.initial = desk.bar.n = solver.iter
+        desk.bar.refresh()
     last = solver.solve()
     for net in (solver.net, *solver.test_nets):
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal, solver.saving.best)
+    trained = Trained(solver.iter, last, solver.stopped, desk.outputs.metrics, solver.signal)
+    return trained._replace(best=solver.saving.best, first=solver.processes.first)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:

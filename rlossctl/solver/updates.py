@@ -125,6 +125,12 @@ class Updater:
         torch._foreach_sub_(self._weights, self.diffs)
         return clip
 
+    def gradients(self) -> list[Tensor]:
+        """The gradients that the next `apply` uses, of all parameters that learn."""
+        for index in self._active:
+            self.parameters[index].tensor.grad = self._gradient(index)
+        return [self._gradient(index) for index in self._active]
+
     def zero_gradients(self) -> None:
         """Forgets the gradients of the last iteration."""
         for p in self.parameters:

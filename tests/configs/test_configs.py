@@ -32,6 +32,9 @@ PYTORCH = (
         for stride in ("", "_os8")
     ),
     *(f"deeplabv3plus_resnet{depth}_gatedcrf" for depth in (34, 50, 101)),
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet50_ddd",
+    "deeplabv3_xception_ddd",
     "fcn8_vgg16_segmentation",
     "unet_resnet50_segmentation",
     "deeplab_duc_hdc_segmentation",
@@ -46,7 +49,9 @@ PYTORCH = (
 CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")
 NETS = ("train", "trainwithdensecrfloss", "test")
 SOLVERS = ("solver", "solverwithdensecrfloss")
-WITHOUT_DENSECRF = tuple(name for name in PYTORCH if name.endswith("_gatedcrf"))
+WITHOUT_DENSECRF = tuple(
+    name for name in PYTORCH if name.endswith("_gatedcrf") or name.startswith("deeplabv3_")
+)
 
 
 def texts(folders, names):
@@ -88,6 +93,8 @@ def test_every_network_is_one_of_these():
         expected = {name.rpartition("/")[2]} if name.startswith("imagenet/") else {*NETS, *SOLVERS}
         if name in WITHOUT_DENSECRF:
             expected = {"train", "test", "solver"}
+        if name.endswith("_gatedcrf"):
+            expected |= {"trainwithgatedcrfloss", "solverwithgatedcrfloss"}
         assert set(network.writers) == expected
 
 
@@ -205,7 +212,7 @@ def test_the_figures_are_the_nets(name):
 def test_the_nets_of_other_programs_can_be_built(folder):
     """All forms have the same blobs; scores come at the image's size."""
     blobs = None
-    for _, name in texts([folder], NETS):
+    for _, name in texts([folder], (*NETS, "trainwithgatedcrfloss")):
         net = load_net(
             f"{folder}/{name}", phase="TEST" if name == "test" else "TRAIN", device="meta", **VALUES
         )

@@ -316,13 +316,13 @@ def test_an_error_leaves_the_last_whole_iteration(folder: Path, monkeypatch, pas
     original, broken = Passes.run, {}
     passed = iter(range(1, 1000))
 
-    def one_pass(self: Passes, fed, display):
+    def one_pass(self: Passes, fed, display, iteration):
         if next(passed) == 5 * passes:
             source = self._net.sources["data"]
             path = Path(source.samples[source.order(shuffle=True).index(source.position)].image)
             broken[path] = path.read_bytes()
             path.write_bytes(broken[path][:100])
-        return original(self, fed, display)
+        return original(self, fed, display, iteration)
 
     monkeypatch.setattr(Passes, "run", one_pass)
     with pytest.raises(DataError, match="cannot be read"):
@@ -457,9 +457,9 @@ def test_what_a_snapshot_takes(folder: Path) -> None:
 # What is refused before anything is done
 
 
-def test_several_processes(folder: Path, monkeypatch) -> None:
+def test_one_of_several_processes_without_the_others(folder: Path, monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="WORLD_SIZE=2"):
+    with pytest.raises(UsageError, match="WORLD_SIZE=2 without MASTER_ADDR"):
         train(out="a")
     assert not Path("a").exists()
     monkeypatch.setenv("WORLD_SIZE", "1")

@@ -99,8 +99,11 @@ def test_a_test_gives_what_eval_gives_to_the_last_digit(validating, crop: str) -
     found = records("a", "test")[-1]
     expected = scored("a/small_iter_4.caffemodel")
     total = means(expected)
+    log = Path("a/train.log").read_text()
     assert total.labels is not None
     assert found["iter"] == 4
+    assert f": mIoU = {total.miou:g}\n" in log
+    assert f"Test net IoU: {', '.join(f'{one.iou:g}' for one in classes(expected))}\n" in log
     assert found["outputs"] == {
         "mIoU": [total.miou],
         "accuracy": [total.labels.pixel_accuracy],

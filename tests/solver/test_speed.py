@@ -111,5 +111,5 @@ def test_replayed_passes_are_those_of_the_loop(monkeypatch) -> None:
     plain = make()
     monkeypatch.setattr(passes, "PassGraph", Replayed)
     replayed = make()
-    replayed._passes = passes.Passes(replayed.net, graphs=True)
+    replayed._passes = passes.Passes(replayed.net, replayed._schedules, graphs=True)
     assert losses(plain, 4) == losses(replayed, 4)

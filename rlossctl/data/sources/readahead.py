@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class ReadAhead(Generic[T]):
-    """Calls `work(number)` for consecutive numbers, at most `depth` of them ahead of the reader.
+    """Calls `work(number)` for every `step`-th number, at most `depth` of them ahead of the reader.
 
     Threads are enough: pillow and numpy release the interpreter lock for most of the work.
 
@@ -21,21 +21,23 @@ class ReadAhead(Generic[T]):
         work: a function of the number alone, so its result does not depend on the thread or the time.
         workers: number of threads; 0 calls `work` only when its result is needed.
         depth: how many results may wait.
+        step: from one number to the next.
     """
 
-    def __init__(self, work: Callable[[int], T], workers: int, depth: int) -> None:
+    def __init__(self, work: Callable[[int], T], workers: int, depth: int, step: int = 1) -> None:
         self._work = work
         self._workers = workers
         self._depth = depth
+        self._step = step
         self._next = 0
         self._waiting: deque[Future[T]] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
     def take(self, start: int, count: int) -> list[T]:
-        """The results for start..start+count-1. An error in `work` drops what waits and is raised here."""
+        """The next `count` results from start on. An error in `work` drops what waits and is raised here."""
         if self._workers <= 0:
-            return [self._work(number) for number in range(start, start + count)]
-        if start != self._next - len(self._waiting):
+            return [self._work(number) for number in range(start, start + count * self._step, self._step)]
+        if start != self._next - len(self._waiting) * self._step:
             self.drop()
             self._next = start
         try:
@@ -65,7 +67,7 @@ class ReadAhead(Generic[T]):
             self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="rlossctl-decode")
         while len(self._waiting) < count:
             self._waiting.append(self._pool.submit(self._work, self._next))
-            self._next += 1
+            self._next += self._step
 
 
 def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R]:

@@ -91,9 +91,19 @@ class Source:
         self._drawn: SampleOrder | None = None
         self._last: list[Item] = []
         self._warned = False
-        self._ahead = ReadAhead(self.read, workers, depth=max(batch_size, 2 * workers))
+        self._workers = workers
+        self.share(0, 1)
         if batch_size < 1:
             raise self.error("the batch is empty", found=f"batch_size {batch_size}", expected="at least 1")
+
+    def share(self, process: int, processes: int) -> None:
+        """From now on draws samples `process`, `process + processes`, ... of the stream.
+
+        The batches of all processes together are one batch of a single process; the position is the stream's.
+        """
+        self._process, self._processes = process, processes
+        depth = max(self.batch_size, 2 * self._workers)
+        self._ahead = ReadAhead(self.read, self._workers, depth, step=processes)
 
     @property
     def last_batch(self) -> list[Sample | None]:
@@ -132,8 +142,8 @@ class Source:
             DataError: a sample cannot be read, or its size differs from that of the batch's first sample,
                 whose size Caffe's blobs take. The position does not change.
         """
-        batch = self.batch(self.position, self.batch_size)
-        self.position += self.batch_size
+        batch = self.batch(self.position + self._process, self.batch_size)
+        self.position += self.batch_size * self._processes
         return batch
 
     def batch(self, start: int, size: int) -> list[np.ndarray]:
