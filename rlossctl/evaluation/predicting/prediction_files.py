@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rlossctl.data.drawing import overlay
+from rlossctl.data.drawing import legend, overlay
 from rlossctl.data.images import Photo, read_photo
-from rlossctl.data.palette import save_label_png, voc_palette
+from rlossctl.data.palette import Palette, save_label_png, voc_palette
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting.photos import Input, check_outputs
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
+from rlossctl.evaluation.running.answers import VOID
 from rlossctl.evaluation.running.decoders import Call, Decoders, Decoding, ahead
 from rlossctl.evaluation.running.runners import names_for
 from rlossctl.files import atomic_path, atomic_write, make_folder
@@ -33,8 +34,38 @@ KINDS = ("labels", "overlay", "npz", "png16")
 
 
 @dataclass(frozen=True)
+class Look:
+    """How predictions are drawn.
+
+    Attributes:
+        palette: the classes' colours; None for VOC's.
+        opacity: of the colours over the photo, 0 to 1.
+        legend: whether overlays show the names of their classes below.
+        names: the classes' names; None for the model's own.
+    """
+
+    palette: Palette | None = None
+    opacity: float = 0.5
+    legend: bool = False
+    names: Sequence[str] | None = None
+
+    @property
+    def colours(self) -> np.ndarray:
+        """uint8 [256, 3] RGB."""
+        return voc_palette() if self.palette is None else self.palette.table
+
+    def overlay(self, photo: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """The photo (uint8 [H, W, 3] BGR) under its labels, RGB; a legend makes it higher."""
+        picture = overlay(photo, labels, self.opacity, self.colours)
+        if not self.legend:
+            return picture
+        present = [int(place) for place in np.unique(labels) if place != VOID]
+        return np.concatenate([picture, legend(present, names, self.colours, picture.shape[1])])
+
+
+@dataclass(frozen=True)
 class Outputs:
-    """Where predictions go.
+    """Where predictions go, and how they look.
 
     Attributes:
         folder: the files' folder, or None to write only the archive.
@@ -42,11 +73,13 @@ class Outputs:
             (`probabilities` float16 [C, H, W], `classes` with their names, and `masks` bool [C, H, W] if the
             rule gives masks), NAME_CLASS.png (one for each class id: 16 bits, 65535 times the probability).
         archive: a .tgz for the VOC evaluation server, or None.
+        look: how they are drawn.
     """
 
     folder: Path | None
     kinds: tuple[str, ...] = ("labels",)
     archive: Path | None = None
+    look: Look = field(default_factory=Look)
 
     def paths(self, name: str, classes: int) -> dict[str, list[Path]]:
         """The files of one photo, by kind."""
@@ -103,6 +136,7 @@ def predict_photos(
         RlossError: a file cannot be written.
     """
     _check(predictor, outputs)
+    names_for(predictor.runner, outputs.look.names)
     files = [outputs.paths(entry.name, predictor.num_classes) for entry in inputs]
     check_outputs(inputs, (path for kinds in files for paths in kinds.values() for path in paths))
     if outputs.archive:
@@ -112,7 +146,7 @@ def predict_photos(
     with _archive(outputs.archive, summary) as archive, decoding.started() as call:
         photos = ahead(inputs, functools.partial(_read, call=call, upright=upright), workers)
         answers = _answers(predictor, photos, files)
-        written = ahead(answers, functools.partial(_write, predictor), workers)
+        written = ahead(answers, functools.partial(_write, predictor, outputs.look), workers)
         if progress:
             written = track(written, len(inputs), "images")
         for entry, answer in zip(inputs, written, strict=True):
@@ -184,26 +218,27 @@ def _answers(
             yield _Answer(photo, predictor.predict(photo.pixels), None, paths)
 
 
-def _write(predictor: Predictor, answer: _Answer | DataError) -> _Answer | DataError:
+def _write(predictor: Predictor, look: Look, answer: _Answer | DataError) -> _Answer | DataError:
     """Writes an answer's files and passes the answer on."""
     if isinstance(answer, DataError):
         return answer
     for paths in answer.files.values():
         make_folder(paths[0].parent)
+    names = names_for(predictor.runner, look.names)
     if answer.decision.labels is not None:
-        _write_labels(answer)
+        _write_labels(answer, look, names)
     if answer.probabilities is not None:
-        _write_values(answer, answer.probabilities, names_for(predictor.runner))
+        _write_values(answer, answer.probabilities, names)
     return answer
 
 
-def _write_labels(answer: _Answer) -> None:
+def _write_labels(answer: _Answer, look: Look, names: list[str]) -> None:
     labels, files = answer.decision.label_map, answer.files
     if "labels" in files:
-        save_label_png(files["labels"][0], labels)
+        save_label_png(files["labels"][0], labels, colours=look.colours)
     if "overlay" in files:
         with atomic_write(files["overlay"][0]) as file:
-            Image.fromarray(overlay(answer.photo.pixels, labels)).save(file, format="PNG")
+            Image.fromarray(look.overlay(answer.photo.pixels, labels, names)).save(file, format="PNG")
 
 
 def _write_values(answer: _Answer, values: np.ndarray, names: list[str]) -> None:

@@ -12,6 +12,19 @@ from rlossctl.weights import kinds
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What the user says about a model's answer; what is None is found in the model.
+
+    Attributes:
+        output: the name or number of the output to read, or of a prototxt's blob.
+        num_classes: how many classes there are, for class ids whose number of classes the file does not tell.
+    """
+
+    output: str | None = None
+    num_classes: int | None = None
+
+
+@dataclass(frozen=True)
 class Named:
     """A model as named on the command line: an ONNX file, or a prototxt with weights.
 
@@ -22,6 +35,7 @@ class Named:
         placeholders: values for the prototxt.
         dialect: the Caffe fork that the prototxt is for.
         allow_missing: whether the weights may lack layers of the prototxt.
+        reading: what the user says about its answer.
     """
 
     name: str
@@ -30,6 +44,7 @@ class Named:
     placeholders: Mapping[str, object] = field(default_factory=dict)
     dialect: str = "auto"
     allow_missing: bool = False
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def is_onnx(self) -> bool:
@@ -38,9 +53,13 @@ class Named:
 
 
 def with_settings(
-    models: Sequence[Named], placeholders: Mapping[str, object], dialect: str, allow_missing: bool = False
+    models: Sequence[Named],
+    placeholders: Mapping[str, object],
+    dialect: str,
+    allow_missing: bool = False,
+    reading: Reading | None = None,
 ) -> list[Named]:
-    """The models with the command line's settings for prototxts.
+    """The models with the command line's settings for prototxts and for answers.
 
     Placeholders belong to prototxts. If all models are ONNX files, placeholders are a mistake, which
     `open_model` reports.
@@ -53,6 +72,7 @@ def with_settings(
             placeholders=changes.get(model.name, {}),
             dialect=dialect,
             allow_missing=allow_missing,
+            reading=reading or Reading(),
         )
         for model in models
     ]

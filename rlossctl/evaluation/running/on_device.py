@@ -19,10 +19,10 @@ class OnDevice:
 
     Attributes:
         device: where the scores are.
-        num_classes: as for `Runner`.
+        channels: as for `Runner`.
     """
 
-    num_classes: int
+    channels: int
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -63,7 +63,7 @@ class OnDevice:
         for place, image in zip(self._buffer, images, strict=True):
             place.copy_(torch.from_numpy(image))
         scores = self._scores(self._buffer)
-        check_scores(tuple(scores.shape), len(images), self.num_classes)
+        check_scores(tuple(scores.shape), len(images), self.channels)
         return scores
 
 

@@ -10,10 +10,13 @@ import torch
 from rlossctl.data.sources.imagelist import DenseImageSource
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.running.intake import Intake
 from rlossctl.evaluation.running.on_device import OnDevice
+from rlossctl.evaluation.running.room import Room
 from rlossctl.evaluation.running.sessions import failed
 from rlossctl.net import Net
-from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of
+from rlossctl.net.deploy import Deploy, bytes_per_pixel, loss_types, only_size, own_head, preprocess_of
+from rlossctl.net.memory import available
 from rlossctl.words import counted
 
 
@@ -23,6 +26,7 @@ class TorchRunner(OnDevice):
     Args:
         net: a TEST net; a data layer that reads photos says how to prepare them.
         device: "cpu", "cuda", "cuda:1", or "auto" (CUDA if available).
+        output: the blob of scores, instead of the one that the net's metric or loss reads.
 
     Attributes:
         layers: names of the layers that lead to the scores.
@@ -31,10 +35,10 @@ class TorchRunner(OnDevice):
         NetError: the net has no scores, or CUDA was requested and is not available.
     """
 
-    def __init__(self, net: Net, device: str = "auto") -> None:
+    def __init__(self, net: Net, device: str = "auto", output: str | None = None) -> None:
         super().__init__(pick_device(device))
         self._path = net.file.path
-        deploy = Deploy(net)
+        deploy = Deploy(net, [output] if output else None)
         name = deploy.output_names[0] if deploy.output_names else None
         if name is None or len(net.shapes[name]) != 4:
             raise NetError(
@@ -42,9 +46,12 @@ class TorchRunner(OnDevice):
                 where=net.file.path,
                 found=", ".join(deploy.output_names) or "no output that depends on the image alone",
                 expected="a blob (N, classes, H, W) read by SegAccuracy or a loss, or as the net's output",
-                advice="check the phase and the net's last layers",
+                advice="name the blob with --output BLOB, or check the phase and the net's last layers",
             )
-        self.num_classes: int = net.shapes[name][1]
+        self.channels: int = net.shapes[name][1]
+        self.num_classes = max(2, self.channels)
+        room = Room(lambda: bytes_per_pixel(deploy), lambda: available(self.device))
+        self.intake = Intake(only_size(deploy) or (None, None), grey=deploy.input_shape[1] == 1, room=room)
         self.layers = frozenset(layer.name for layer in deploy.layers)
         self.classes: list[str] | None = None
         self.activated = own_head(deploy) != "scores"
