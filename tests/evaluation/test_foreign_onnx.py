@@ -290,8 +290,8 @@ def test_the_commands_take_the_options(tmp_path, voc_folder):
     photos, out = str(voc_folder / "JPEGImages"), tmp_path / "out"
     palette = tmp_path / "colours.txt"
     palette.write_text("0 0 255 blue\n0 255 0 green\n255 0 0 red\n")
-    arguments = [path, photos, "-o", str(out), "--mean", "0,0,0", "--output", "1", "--device", "cpu",
-                 "--write", "labels,overlay", "--palette", str(palette), "--opacity", "1", "--legend"]  # fmt: skip
+    look = ["--write", "labels,overlay", "--palette", str(palette), "--opacity", "1", "--legend"]
+    arguments = [path, photos, "-o", str(out), "--mean", "0,0,0", "--output", "1", "--device", "cpu", *look]
     result = CliRunner().invoke(predict_command, arguments)
     assert result.exception is None, result.output
     name = "2007_000000"

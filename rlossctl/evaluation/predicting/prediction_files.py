@@ -41,7 +41,7 @@ class Look:
         palette: the classes' colours; None for VOC's.
         opacity: of the colours over the photo, 0 to 1.
         legend: whether overlays show the names of their classes below.
-        names: the classes' names; None for the model's own.
+        names: the classes' names; None for the model's own, else the palette's.
     """
 
     palette: Palette | None = None
@@ -53,6 +53,14 @@ class Look:
     def colours(self) -> np.ndarray:
         """uint8 [256, 3] RGB."""
         return voc_palette() if self.palette is None else self.palette.table
+
+    def names_of(self, predictor: Predictor) -> list[str]:
+        """The names of a model's classes; raises DataError if `names` has another number of them."""
+        names, own = self.names, self.palette.names if self.palette else {}
+        if names is None and predictor.runner.classes is None:
+            ids = range(predictor.num_classes)
+            names = [own[index] for index in ids] if set(ids) <= set(own) else None
+        return names_for(predictor.runner, names)
 
     def overlay(self, photo: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """The photo (uint8 [H, W, 3] BGR) under its labels, RGB; a legend makes it higher."""
@@ -136,7 +144,7 @@ def predict_photos(
         RlossError: a file cannot be written.
     """
     _check(predictor, outputs)
-    names_for(predictor.runner, outputs.look.names)
+    outputs.look.names_of(predictor)
     files = [outputs.paths(entry.name, predictor.num_classes) for entry in inputs]
     check_outputs(inputs, (path for kinds in files for paths in kinds.values() for path in paths))
     if outputs.archive:
@@ -224,7 +232,7 @@ def _write(predictor: Predictor, look: Look, answer: _Answer | DataError) -> _An
         return answer
     for paths in answer.files.values():
         make_folder(paths[0].parent)
-    names = names_for(predictor.runner, look.names)
+    names = look.names_of(predictor)
     if answer.decision.labels is not None:
         _write_labels(answer, look, names)
     if answer.probabilities is not None:
