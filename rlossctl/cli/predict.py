@@ -37,7 +37,9 @@ Examples:
 \b
 NAME.png has class ids, with a palette; NAME_overlay.png shows them on the photo; NAME.npz has
 probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) has 65535 times the
-probability of class ID in 16 bits. Photos in subfolders go to the same subfolders of the output.
+probability of class ID in 16 bits; NAME.json (labelme) has a polygon for every region; predictions.coco.json
+(coco) has run lengths for all photos. `rlossctl data labels` reads both. Photos in subfolders go to the same
+subfolders of the output.
 """
 
 
@@ -45,7 +47,7 @@ class Kinds(click.ParamType):
     """Kinds of files separated by commas."""
 
     name = "KIND,..."
-    _known = ("labels", "overlay", "npz", "png16")
+    _known = ("labels", "overlay", "npz", "png16", "labelme", "coco")
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
@@ -75,7 +77,7 @@ class Kinds(click.ParamType):
         type=Kinds(),
         default="labels",
         show_default=True,
-        help="labels, overlay, npz, png16; several separated by commas.",
+        help="labels, overlay, npz, png16, labelme, coco; several separated by commas.",
     ),
     options.palette("Colours of label images and overlays", "the model's own, else voc"),
     click.option(

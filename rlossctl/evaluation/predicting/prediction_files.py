@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from PIL import Image
 
 from rlossctl.data.drawing import legend, overlay
 from rlossctl.data.images import Photo, read_photo
+from rlossctl.data.labelling.exporting import CocoFile, labelme
 from rlossctl.data.palette import Palette, save_label_png, voc_palette
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting.photos import Input, check_outputs
@@ -30,7 +32,8 @@ from rlossctl.words import counted
 
 # Where the VOC server looks for results on the test set by models trained on any data.
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
-KINDS = ("labels", "overlay", "npz", "png16")
+KINDS = ("labels", "overlay", "npz", "png16", "labelme", "coco")
+COCO = "predictions.coco.json"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Outputs:
         folder: the files' folder, or None to write only the archive.
         kinds: the kinds of files, from KINDS: NAME.png (palette, class ids), NAME_overlay.png, NAME.npz
             (`probabilities` float16 [C, H, W], `classes` with their names, and `masks` bool [C, H, W] if the
-            rule gives masks), NAME_CLASS.png (one for each class id: 16 bits, 65535 times the probability).
+            rule gives masks), NAME_CLASS.png (one for each class id: 16 bits, 65535 times the probability),
+            NAME.json (labelme's polygons), and COCO for all photos (run lengths).
         archive: a .tgz for the VOC evaluation server, or None.
         look: how they are drawn.
     """
@@ -97,10 +101,16 @@ class Outputs:
         all_kinds = {
             "labels": [stem.with_name(f"{stem.name}.png")],
             "overlay": [stem.with_name(f"{stem.name}_overlay.png")],
+            "labelme": [stem.with_name(f"{stem.name}.json")],
             "npz": [stem.with_name(f"{stem.name}.npz")],
             "png16": [stem.with_name(f"{stem.name}_{index}.png") for index in range(classes)],
         }
-        return {kind: all_kinds[kind] for kind in self.kinds}
+        return {kind: all_kinds[kind] for kind in self.kinds if kind != "coco"}
+
+    @property
+    def coco(self) -> Path | None:
+        """COCO's file for all photos."""
+        return self.folder / COCO if self.folder and "coco" in self.kinds else None
 
 
 @dataclass
@@ -147,13 +157,17 @@ def predict_photos(
     outputs.look.names_of(predictor)
     files = [outputs.paths(entry.name, predictor.num_classes) for entry in inputs]
     check_outputs(inputs, (path for kinds in files for paths in kinds.values() for path in paths))
-    if outputs.archive:
-        check_outputs(inputs, [outputs.archive])
+    check_outputs(inputs, [path for path in (outputs.archive, outputs.coco) if path])
     summary = Summary()
     decoding = Decoding(workers, decoders)
-    with _archive(outputs.archive, summary) as archive, decoding.started() as call:
+    names = outputs.look.names_of(predictor)
+    with (
+        _archive(outputs.archive, summary) as archive,
+        _coco(outputs.coco, names) as coco,
+        decoding.started() as call,
+    ):
         photos = ahead(inputs, functools.partial(_read, call=call, upright=upright), workers)
-        answers = _answers(predictor, photos, files)
+        answers = _answers(predictor, inputs, photos, files)
         written = ahead(answers, functools.partial(_write, predictor, outputs.look), workers)
         if progress:
             written = track(written, len(inputs), "images")
@@ -163,6 +177,8 @@ def predict_photos(
                 continue
             if archive:
                 _add(archive, Path(entry.name).name, answer.decision.label_map)
+            if coco:
+                coco.add(answer.decision.label_map, entry.path.name)
             summary.done += 1
             summary.turned += answer.photo.turned
             if answer.photo.rotated:
@@ -195,6 +211,7 @@ def format_summary(summary: Summary, outputs: Outputs) -> str:
 class _Answer:
     """The prediction for a photo, with probabilities if one of `files` needs them."""
 
+    source: Path
     photo: Photo
     decision: Decision
     probabilities: np.ndarray | None
@@ -215,15 +232,18 @@ def _decode(path: Path, upright: bool) -> Photo:
 
 
 def _answers(
-    predictor: Predictor, photos: Iterable[Photo | DataError], files: Sequence[dict[str, list[Path]]]
+    predictor: Predictor,
+    inputs: Sequence[Input],
+    photos: Iterable[Photo | DataError],
+    files: Sequence[dict[str, list[Path]]],
 ) -> Iterator[_Answer | DataError]:
-    for photo, paths in zip(photos, files, strict=True):
+    for entry, photo, paths in zip(inputs, photos, files, strict=True):
         if isinstance(photo, DataError):
             yield photo
         elif "npz" in paths or "png16" in paths:
-            yield _Answer(photo, *predictor.predict_with_probabilities(photo.pixels), paths)
+            yield _Answer(entry.path, photo, *predictor.predict_with_probabilities(photo.pixels), paths)
         else:
-            yield _Answer(photo, predictor.predict(photo.pixels), None, paths)
+            yield _Answer(entry.path, photo, predictor.predict(photo.pixels), None, paths)
 
 
 def _write(predictor: Predictor, look: Look, answer: _Answer | DataError) -> _Answer | DataError:
@@ -244,6 +264,10 @@ def _write_labels(answer: _Answer, look: Look, names: list[str]) -> None:
     labels, files = answer.decision.label_map, answer.files
     if "labels" in files:
         save_label_png(files["labels"][0], labels, colours=look.colours)
+    if "labelme" in files:
+        with atomic_write(files["labelme"][0]) as file:
+            beside = os.path.relpath(answer.source.absolute(), files["labelme"][0].parent.absolute())
+            file.write(labelme(labels, names, Path(beside).as_posix()).encode())
     if "overlay" in files:
         with atomic_write(files["overlay"][0]) as file:
             Image.fromarray(look.overlay(answer.photo.pixels, labels, names)).save(file, format="PNG")
@@ -281,11 +305,11 @@ def _check(predictor: Predictor, outputs: Outputs) -> None:
         )
     if predictor.rule.drop_ignored:
         raise UsageError("without labels, it is unknown which pixels are ignored", found="--drop-ignored")
-    labels = outputs.archive or {"labels", "overlay"} & set(outputs.kinds)
+    labels = outputs.archive or {"labels", "overlay", "labelme", "coco"} & set(outputs.kinds)
     if predictor.rule.output == "masks" and labels:
         raise UsageError(
             "masks can overlap, so they do not fit one label per pixel",
-            found="--masks with labels, overlays or the archive",
+            found="--masks with labels, overlays, labelme, coco or the archive",
             expected="--write npz with --masks",
             advice="leave out --masks, or write only npz",
         )
@@ -307,6 +331,19 @@ def _archive(path: Path | None, summary: Summary) -> Iterator[tarfile.TarFile | 
             yield archive
         if summary.failed:
             raise _IncompleteError
+
+
+@contextlib.contextmanager
+def _coco(path: Path | None, names: Sequence[str]) -> Iterator[CocoFile | None]:
+    """COCO's file, which gets its name once all photos are in it."""
+    if path is None:
+        yield None
+        return
+    make_folder(path.parent)
+    with atomic_write(path) as file:
+        coco = CocoFile(file, names)
+        yield coco
+        coco.close()
 
 
 def _add(archive: tarfile.TarFile, name: str, labels: np.ndarray) -> None:
