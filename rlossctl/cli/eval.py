@@ -174,10 +174,10 @@ def command(
 ) -> None:
     """Score models on labelled images: IoU, Dice, precision and accuracy per class, and their means.
 
-    MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its weights (run by PyTorch);
-    several weights after one prototxt are several models. Images are padded with the mean and scored at
-    their own size; one confusion matrix counts the whole list. The runtime in use and the preprocessing are
-    printed.
+    MODEL is an ONNX file (run by ONNX Runtime), a prototxt followed by its weights, or a checkpoint of a
+    known program (.pth, .ckpt; run by PyTorch). Several weights after one prototxt are several models. Images
+    are padded with the mean and scored at their own size; one confusion matrix counts the whole list. The
+    runtime in use and the preprocessing are printed.
     """
     from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation import job, write_report
@@ -193,7 +193,9 @@ def command(
     paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
-            with_settings(paired, placeholders, dialect, allow_missing, reading),
+            with_settings(
+                paired, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
+            ),
             ImageList(data, root, label_dir, limit),
             counting=Counting(ignore, interest, band),
             options=EvalOptions(

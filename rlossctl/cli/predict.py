@@ -141,8 +141,9 @@ def command(
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
-    MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its WEIGHTS (run by PyTorch). INPUT
-    is a photo, a folder, a pattern in quotes, a .txt list, or - for names on standard input.
+    MODEL is an ONNX file (run by ONNX Runtime), a prototxt followed by its WEIGHTS, or a checkpoint of a
+    known program (.pth, .ckpt; run by PyTorch). INPUT is a photo, a folder, a pattern in quotes, a .txt list,
+    or - for names on standard input.
 
     Photos that cannot be read are left out and listed at the end; the exit status is then 1. Input files are
     never overwritten.
@@ -158,7 +159,9 @@ def command(
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    called = Named("", model, weights, placeholders, dialect, allow_missing, reading)
+    called = Named(
+        "", model, weights, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
+    )
     opened = open_model(called, device)
     preprocess = overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)

@@ -14,8 +14,9 @@ from rlossctl.errors import UsageError
 if TYPE_CHECKING:
     from rlossctl.evaluation.predicting.protocol import Crf, Protocol
     from rlossctl.evaluation.predicting.rules import Rule
-    from rlossctl.evaluation.running.named import Reading
+    from rlossctl.evaluation.running.named import Imported, Reading
     from rlossctl.evaluation.running.open_model import PreprocessOverrides
+    from rlossctl.net.origin import DataOverrides, NetOrigin
 
 Command = Callable[..., Any]
 Name = Literal["whole", "tiles", "caffe"]
@@ -236,6 +237,13 @@ def _reading(output: str | None, num_classes: int | None) -> Reading:
     from rlossctl.evaluation.running.named import Reading
 
     return Reading(output, num_classes)
+
+
+def import_checkpoint(origin: NetOrigin, data: DataOverrides) -> Imported:
+    """Opens another program's checkpoint, alone or with a prototxt."""
+    from rlossctl.converters.nets.checkpoints import open_checkpoint
+
+    return open_checkpoint(origin, data)
 
 
 def _protocol(

@@ -652,6 +652,8 @@ class InterpParameter(Message):
     pad_end: int
     align_corners: bool
     interp_type: str
+    factor: float
+    at_least: int
 
 class LRNParameter(Message):
     class NormRegion(_Enum):
@@ -1218,6 +1220,8 @@ class ReLU6Parameter(Message):
 
 class AdaptivePoolingParameter(Message):
     output_size: int
+    factor: float
+    at_least: int
 
 class PriorBoxParameter(Message):
     class CodeType(_Enum):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.data.resize import resize_nearest
+from rlossctl.data.resize import resize_nearest_centre
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.averaging import Averaging, two_classes
 from rlossctl.evaluation.predicting.fitting import fit_preprocess, fit_protocol
@@ -131,7 +131,7 @@ class Labels:
         valid: np.ndarray | None,
     ) -> Decision:
         """The model's ids, joined where the photo ran in tiles, at the photo's size."""
-        return Decision(labels=resize_nearest(joined(views, answers), *photo.shape[:2]))
+        return Decision(labels=resize_nearest_centre(joined(views, answers), *photo.shape[:2]))
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
         """Raises UsageError: the model does not give scores."""

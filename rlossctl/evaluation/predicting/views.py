@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.data.resize import resize_bilinear
+from rlossctl.data.resize import resize_bilinear, resize_smoothly
 from rlossctl.data.seg_transform import SegTransform
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.protocol import Protocol, tile_starts
@@ -91,7 +91,8 @@ class Windows(WholePhotos):
         size = _size(photo.shape)
         wanted = self._protocol.resize or size
         scaled = max(1, round(wanted[0] * scale)), max(1, round(wanted[1] * scale))
-        resized = photo if scaled == size else resize_bilinear(photo, *scaled)
+        resize = resize_smoothly if self._protocol.resize else resize_bilinear
+        resized = photo if scaled == size else resize(photo, *scaled)
         tile = self._tile or (self._room and self._room.window(*scaled))
         height, width = tile or scaled
         preprocess = replace(self._preprocess, crop=tile) if tile else self._preprocess

@@ -11,7 +11,7 @@ import numpy as np
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.data.palette import Palette, listed_palette
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.data.resize import resize_nearest
+from rlossctl.data.resize import resize_nearest_centre
 from rlossctl.errors import NetError
 from rlossctl.evaluation.running.answers import MOST_CLASSES
 from rlossctl.evaluation.running.named import Reading
@@ -88,7 +88,7 @@ class OnnxLabelRunner:
         ids = run_wired(self._session, self._wiring, batch)
         expected = (len(batch), *batch.shape[2:])
         if self._session.card is None and ids.ndim == 3 and ids.shape[1:] != expected[1:]:
-            ids = np.stack([resize_nearest(one, *expected[1:]) for one in ids])
+            ids = np.stack([resize_nearest_centre(one, *expected[1:]) for one in ids])
         if ids.shape != expected or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
             raise NetError(
                 "the model's answer is not a map of class ids",

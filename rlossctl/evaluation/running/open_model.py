@@ -117,7 +117,7 @@ class OpenedModel:
 
 
 def open_model(named: Named, device: str = "auto", images: ImageList | None = None) -> OpenedModel:
-    """Opens an ONNX file, or a prototxt with weights.
+    """Opens an ONNX file, a prototxt with weights, or a checkpoint.
 
     Args:
         device: auto, cpu, cuda or cuda:N.
@@ -128,7 +128,7 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
         UsageError: weights are missing or too many, or no list is named.
         RlossError: something is wrong with the files.
     """
-    open_it = _open_onnx if named.is_onnx else _open_prototxt
+    open_it = _open_onnx if named.is_onnx else _open_imported if named.is_imported else _open_prototxt
     opened = open_it(named, device, images or ImageList())
     if images is not None and not opened.images.file:
         raise UsageError(
@@ -253,6 +253,30 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         images,
         (*runner.intake.notes(), *coverage.notes(runner.layers)),
         (warning,) if warning else (),
+        source is not None and source.upright,
+    )
+
+
+def _open_imported(named: Named, device: str, images: ImageList) -> OpenedModel:
+    """Opens a checkpoint. The list of a net that it implies is not the user's."""
+    from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
+    from rlossctl.net.origin import DataOverrides, NetOrigin
+
+    assert named.importer is not None
+    origin = NetOrigin(named.model, named.weights, named.placeholders, named.dialect, named.allow_missing)
+    imported = named.importer(origin, DataOverrides(images.file, images.root))
+    runner = TorchRunner(imported.net, device, named.reading.output)
+    source = image_source(imported.net)
+    settings = {"net": str(imported.net.param), "dialect": named.dialect}
+    settings |= {"output": named.reading.output} if named.reading.output else {}
+    missing = ", ".join(imported.untrained)
+    return OpenedModel(
+        _called(named),
+        hash_files([named.weights or named.model], settings),
+        runner,
+        images,
+        (*runner.intake.notes(), *imported.notes),
+        (f"layers have no weights: {missing}",) if missing else (),
         source is not None and source.upright,
     )
 
