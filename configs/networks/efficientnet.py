@@ -1,7 +1,7 @@
 """EfficientNet-Lite0: inverted residuals without squeeze and excitation, with ReLU6 (Google's TPU variant).
 
-TensorFlow's SAME padding is Caffe's pad k / 2 at image sizes 32k + 1, so the weights are exact there; at other
-sizes the originals pad more at the bottom and right.
+TensorFlow's SAME padding is Caffe's pad k / 2 at image sizes 32k + 1, so the weights are exact there; at
+other sizes the originals pad more at the bottom and right.
 """
 
 from __future__ import annotations

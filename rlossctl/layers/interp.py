@@ -52,7 +52,9 @@ class Interp(Layer):
         if len(setup.bottoms) == 2:
             self._check_reference(setup, rules)
         elif not rules:
-            raise setup.error("needs a factor, height and width, or a second bottom")
+            raise setup.error(
+                "needs shrink_factor, zoom_factor, factor, height and width, or a second bottom"
+            )
         elif not self.corners and rules != [self.size]:
             raise setup.error("align_corners: false needs height and width, or a second bottom")
         if any(value is not None and value < 1 for value in (self.shrink, self.zoom)):

@@ -208,7 +208,7 @@ class AdaptivePooling(Layer):
         rules = [value for value in (self.bins, self.factor) if value is not None]
         if len(rules) + len(setup.bottoms) != 2 or any(not 0 < value < math.inf for value in rules):
             raise setup.error(
-                "needs one size",
+                "needs one size, which must be positive",
                 found=rules,
                 expected="a positive output_size, a positive factor, or a second bottom",
             )

