@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 # One file stays with one process: what its tests share is made once.
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+# The files are in the order of tests/conftest.py, the heaviest first.
+PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 GPU_FLAGS ?=
 
 BIN := $(VENV)/bin
@@ -16,14 +17,18 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BUILD_TOOLS := scikit-build-core pybind11 grpcio-tools cmake ninja
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help venv demo test check conformance sanitize native-address native-thread gpu lint format generate clean
+# Compiled modules are kept, whatever the shell says: else each of the tests' processes compiles all of them anew.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help venv demo test test-full check conformance sanitize native-address native-thread gpu lint format generate clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo         set up, then run the main job on generated data; report in demo-out/'
 	@echo 'make test         set up, then check style and types and run every test'
-	@echo 'make check        the same with the quick tests alone: for every commit'
+	@echo 'make test-full    the same with the variants that make test samples'
+	@echo 'make check        style, types and the quick tests: for every commit'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
 	@echo 'make gpu          on a machine with an NVIDIA GPU, without network: build, test, measure (docs/cuda.md)'
@@ -73,6 +78,9 @@ generate: venv
 
 test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+test-full: export RLOSSCTL_FULL = 1
+test-full: test
 
 check: lint
 	$(BIN)/pytest $(PYTEST_FLAGS) -m 'not slow'

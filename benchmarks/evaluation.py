@@ -26,9 +26,10 @@ import onnxruntime
 
 from rlossctl.data.images import read_image
 from rlossctl.data.lists import Sample
+from rlossctl.data.pairs import read_pair
+from rlossctl.data.sources.readahead import ahead
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
-from rlossctl.evaluation.predicting.samples import read_pair
-from rlossctl.evaluation.running.decoders import DECODERS, Call, ahead, decoding
+from rlossctl.evaluation.running.decoders import DECODERS, Call, decoding
 from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.running.sessions import cpu_threads
 

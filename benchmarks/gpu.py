@@ -5,9 +5,10 @@
 
 The steps: facts about the machine; build the CUDA module for this card, in the checkout; the filter's times
 and their floors (cuda_filter.py); the tests marked gpu; training steps of DeepLab-LargeFOV with and without
-the DenseCRF loss (training_step.py); one model's scores on the GPU and on the CPU (devices.py);
-compute-sanitizer on a few tests. Each step runs in its own process with a time limit, so that one that fails
-or hangs does not cost the others. OUT/gpu.json and OUT/gpu.md are rewritten after every step.
+the DenseCRF loss (training_step.py), and every mode of training beside plain PyTorch (training_modes.py); one
+model's scores on the GPU and on the CPU (devices.py); compute-sanitizer on a few tests. Each step runs in its
+own process with a time limit, so that one that fails or hangs does not cost the others. OUT/gpu.json and
+OUT/gpu.md are rewritten after every step.
 
 Needs Python with torch, NumPy, click, protobuf, Pillow, tqdm and everything that the tests import; the build
 needs nvcc, g++, cmake and pybind11. The report names what is missing, and steps that need it are left out.
@@ -116,7 +117,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "dry": run.dry,
         "steps": [],
     }
-    for name, limit, action in STEPS:
+    for name, limit, action in chosen_steps(arguments.only):
         step = Step(name, min(patience * limit, max(0.0, run.deadline - time.monotonic())))
         report["steps"].append(step)
         write(run.out, report)  # if the run is killed, the report shows the step
@@ -125,6 +126,13 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"{step.name:<10} {step.state:<9} {step.seconds:6.1f} s  {step.why}", flush=True)
     print(f"written: {run.out / 'gpu.json'} and {run.out / 'gpu.md'}")
     return int(any(step.state in ("failed", "timed out") for step in report["steps"]))
+
+
+def chosen_steps(names: Sequence[str] | None) -> Iterator[tuple[str, float, Callable[[Run, Step], None]]]:
+    """The steps of these names, all for None; the machine is always described."""
+    for name, limit, action in STEPS:
+        if names is None or name in (*names, "machine"):
+            yield name, limit, action
 
 
 def perform(run: Run, step: Step, action: Callable[[Run, Step], None]) -> None:
@@ -315,7 +323,16 @@ def training(run: Run, step: Step) -> None:
     figures = run.out / "training-figures.json"
     command = [sys.executable, "benchmarks/training_step.py", "--device", run.device, "--json", figures]
     small = ["--batch", 1, "--size", 65, "--repeats", 2]
-    call(run, step, [*command, *(small if run.dry else ["--repeats", 20, "--distinct", 4])], needs=["torch"])
+    call(run, step, [*command, *(small if run.dry else ["--repeats", 10, "--distinct", 4])], needs=["torch"])
+    step.figures = load(figures)
+
+
+def training_modes(run: Run, step: Step) -> None:
+    """Every mode of training beside plain PyTorch."""
+    figures = run.out / "modes-figures.json"
+    command = [sys.executable, "benchmarks/training_modes.py", "--device", run.device, "--json", figures]
+    small = ["--batch", 1, "--size", 65, "--steps", 1, "--rounds", 1, "--distinct", 1]
+    call(run, step, [*command, *(small if run.dry else [])], needs=["torch"])
     step.figures = load(figures)
 
 
@@ -357,7 +374,8 @@ STEPS: tuple[tuple[str, float, Callable[[Run, Step], None]], ...] = (
     ("build", 120, build),
     ("filter", 90, cuda_filter),
     ("tests", 120, tests),
-    ("training", 100, training),
+    ("training", 60, training),
+    ("modes", 100, training_modes),
     ("evaluation", 150, evaluation),
     ("sanitizer", 120, sanitizer),
 )
@@ -426,6 +444,13 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry", action="store_true", help="run what works without a GPU, at small sizes")
     parser.add_argument(
         "--wheels", type=Path, metavar="DIR", help="folder with wheels of packages that are not installed"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="STEP",
+        choices=[name for name, *_ in STEPS],
+        help="these steps alone: %(choices)s",
     )
     parser.add_argument("--commit", help="the commit to record, for a copy without its history")
     return parser.parse_args(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,13 +90,18 @@ def compare_named(
     Raises:
         RlossError: a file cannot be opened, or the two models have no blob in common.
     """
-    first = open_blobs(reference, placeholders, dialect, allow_missing)
+
+    def origin(named: str) -> NetOrigin:
+        file, weights = named_files(named)
+        return NetOrigin(file, weights, placeholders or {}, dialect, allow_missing)
+
+    first, other = open_blobs(origin(reference)), origin(candidate)
     if runtime == "opencv":
         from rlossctl.converters.verifying.opencv import OpenCvModel
 
-        second: BlobModel = OpenCvModel(open_net(candidate, placeholders, dialect, allow_missing))
+        second: BlobModel = OpenCvModel(open_net(other))
     else:
-        second = open_blobs(candidate, placeholders, dialect, allow_missing)
+        second = open_blobs(other)
     preprocess = first.preprocess or second.preprocess
     shape = _common_shape(first, second)
     drawn = trials.random_trials(shape, preprocess)
@@ -126,25 +131,28 @@ def _common_shape(first: BlobModel, second: BlobModel) -> Shape:
     return tuple(a or b for a, b in zip(*shapes, strict=True))
 
 
-def open_blobs(
-    named: str,
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
-    allow_missing: bool = False,
-) -> BlobModel:
-    """Opens a model of any format as a stream of blobs: `NET.prototxt,WEIGHTS`, or one file with both.
+def named_files(named: str) -> tuple[str, str | None]:
+    """The file and the weights in `NET.prototxt,WEIGHTS`; a name with a comma of its own is one file."""
+    file, comma, weights = named.partition(",")
+    return (file, weights) if comma and not Path(named).exists() else (named, None)
+
+
+def open_blobs(origin: NetOrigin) -> BlobModel:
+    """Opens a model of any format as a stream of blobs: a prototxt with its weights, or one file with both.
 
     Raises:
         UsageError: the net or the weights are missing.
     """
-    if kinds.by_name(named) == kinds.ONNX:
-        prototxt, comma, model = named.partition(",")
-        if comma and not Path(named).exists():
-            raise UsageError(
-                "an ONNX model already has its net", where=named, found=prototxt, advice=f"write only {model}"
-            )
-        return open_onnx(Path(named))
-    return torch_model(open_net(named, placeholders, dialect, allow_missing))
+    if kinds.by_name(origin.weights or origin.prototxt) != kinds.ONNX:
+        return torch_model(open_net(origin))
+    if origin.weights:
+        raise UsageError(
+            "an ONNX model already has its net",
+            where=f"{origin.prototxt},{origin.weights}",
+            found=str(origin.prototxt),
+            advice=f"write only {origin.weights}",
+        )
+    return open_onnx(Path(origin.prototxt))
 
 
 def torch_model(net: Net) -> TorchModel:
@@ -213,25 +221,21 @@ def _opened(origin: NetOrigin) -> Net:
     return trained.net
 
 
-def open_net(
-    named: str, placeholders: Mapping[str, object] | None, dialect: str, allow_missing: bool = False
-) -> Net:
-    """Opens the net from `NET.prototxt,WEIGHTS`, or from a weights file that implies its net.
+def open_net(origin: NetOrigin) -> Net:
+    """Opens a net with its weights, or a weights file that implies its net.
 
     Raises:
         UsageError: the net or the weights are missing.
     """
-    prototxt, comma, weights = named.partition(",")
-    if comma:
-        origin = NetOrigin(prototxt, weights, placeholders or {}, dialect, allow_missing)
+    if origin.weights:
         return _opened(origin)
-    if kinds.by_name(named) != kinds.PROTOTXT:
-        with implied_net(NetOrigin(named, None, placeholders or {}, dialect)) as implied:
+    if kinds.by_name(origin.prototxt) != kinds.PROTOTXT:
+        with implied_net(origin) as implied:
             if implied is not None:
-                return _opened(replace(implied.origin, allow_missing=allow_missing))
+                return _opened(implied.origin)
     raise UsageError(
         "is only half a model",
-        where=named,
+        where=origin.prototxt,
         expected="NET.prototxt,WEIGHTS in one argument, an .onnx file, or weights that carry their net",
         advice="join both file names with a comma, without a space",
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 Absent = Literal["skip", "zero", "one"]
 ABSENT: dict[Absent, float | None] = {"skip": None, "zero": 0.0, "one": 1.0}
+VOID = 255  # the label of a pixel that got no class
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,66 @@ def image_wise(counts: ClassCounts, of: Sequence[int] | None = None) -> ImageWis
     )
 
 
+@dataclass(frozen=True)
+class LabelScores:
+    """The scores of predictions with one class per pixel; None or NaN if undefined.
+
+    Attributes:
+        iou: of each class, float64 [C].
+    """
+
+    miou: float | None
+    pixel_accuracy: float | None
+    mean_accuracy: float | None
+    frequency_weighted_iou: float | None
+    mdice: float | None
+    iou: np.ndarray
+
+
+def label_scores(
+    counts: ClassCounts, of: Sequence[int] | None = None, absent: Absent = "skip"
+) -> LabelScores:
+    """The scores of a set from its counts [C].
+
+    Args:
+        of: the classes that count in means over classes, all by default.
+        absent: how a class without a score counts.
+    """
+    return LabelScores(
+        miou=counts.miou(of, absent),
+        pixel_accuracy=counts.pixel_accuracy(),
+        mean_accuracy=class_mean(counts.recall(), of, absent),
+        frequency_weighted_iou=counts.frequency_weighted_iou(),
+        mdice=class_mean(counts.dice(), of, absent),
+        iou=_filled(counts.iou(), absent),
+    )
+
+
+def image_label_scores(
+    counts: ClassCounts, of: Sequence[int] | None = None, absent: Absent = "skip"
+) -> LabelScores:
+    """The means over images of each image's scores, from counts [N, C]; images without a label are left out.
+
+    Args:
+        of, absent: as for `label_scores`, in each image.
+    """
+    counts = counts.images(np.flatnonzero(counts.truth.sum(axis=1)).tolist())
+    chosen = np.s_[:] if of is None else list(of)
+    total = counts.truth.sum(axis=1)
+
+    def mean(values: np.ndarray) -> float | None:
+        return _mean(nan_mean(_filled(values[:, chosen], absent), 1))
+
+    return LabelScores(
+        miou=mean(counts.iou()),
+        pixel_accuracy=_mean(ratio(counts.hits.sum(axis=1), total)),
+        mean_accuracy=mean(counts.recall()),
+        frequency_weighted_iou=_mean(ratio(np.nansum(counts.iou() * counts.truth, axis=1), total)),
+        mdice=mean(counts.dice()),
+        iou=nan_mean(_filled(counts.iou(), absent), 0),
+    )
+
+
 def ratio(part: np.ndarray, whole: np.ndarray, absent: float = np.nan) -> np.ndarray:
     """part / whole in float64, or `absent` where whole is 0; shapes are broadcast."""
     occurs = np.asarray(whole) != 0
@@ -187,9 +248,13 @@ def class_mean(values: np.ndarray, of: Sequence[int] | None = None, absent: Abse
     Returns:
         None if nothing is left.
     """
-    chosen = values if of is None else values[list(of)]
+    return _mean(_filled(values if of is None else values[list(of)], absent))
+
+
+def _filled(values: np.ndarray, absent: Absent) -> np.ndarray:
+    """The values with what `absent` says in place of NaN."""
     fill = ABSENT[absent]
-    return _mean(chosen if fill is None else np.where(np.isnan(chosen), fill, chosen))
+    return values if fill is None else np.where(np.isnan(values), fill, values)
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -156,7 +156,7 @@ class _Job:
             weights=weights or None, out=out, device="cpu", seed=seed, overwrite=True, quiet=True
         )
         trained = train(origin.read(), options=options)
-        if trained.stopped:
+        if trained.signal:
             raise SystemExit(trained.exit_code)
         return trained.require_snapshot().with_suffix(".caffemodel")
 

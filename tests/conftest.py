@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +14,33 @@ from typing import NamedTuple
 import pytest
 
 HERE = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out variants, unless RLOSSCTL_FULL is set or they are named; puts the heaviest files first.
+
+    Quick files at the end keep both of `make test`'s processes busy until the last second.
+    """
+    if not os.environ.get("RLOSSCTL_FULL") and not any("::" in given for given in config.args):
+        variants = [item for item in items if _is_variant(item)]
+        config.hook.pytest_deselected(items=variants)
+        items[:] = [item for item in items if item not in set(variants)]
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])  # the tests of a file stay together, in their order
+
+
+def _is_variant(item: pytest.Item) -> bool:
+    """Whether a test is marked `full`, or `smallest` with a network of which there is a smaller one."""
+    mark = item.get_closest_marker("smallest")
+    if mark is None:
+        return item.get_closest_marker("full") is not None
+    from rlossctl import configs
+
+    network = item.callspec.params[mark.args[0]]
+    known = {*configs.NETWORKS, *configs.names()}
+    at_16 = network.replace("_os8", "")
+    smaller = {at_16, *(re.sub("resnet1(01|52)", "resnet50", name) for name in (network, at_16))}
+    return not known.isdisjoint(smaller - {network})
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,19 @@ from typing import NamedTuple
 import pytest
 
 ANYTHING = "anything"
-GROUND = ("errors", "files", "lazy", "progress", "optional", "trust", "counts", "words", "resources", "")
+GROUND = (
+    "errors",
+    "files",
+    "lazy",
+    "progress",
+    "optional",
+    "trust",
+    "counts",
+    "words",
+    "postponed",
+    "resources",
+    "",
+)
 
 
 class Import(NamedTuple):

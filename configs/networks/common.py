@@ -10,6 +10,7 @@ MEAN_BGR = [104.008, 116.669, 122.675]
 IGNORE_LABEL = 255
 TRAIN_ONLY = {"phase": "TRAIN"}
 TEST_ONLY = {"phase": "TEST"}
+VALIDATION = "validation"  # the stage of test nets in the tests of a solver's run
 
 
 def preset(name: str, value: object) -> str:
@@ -93,8 +94,33 @@ def train_accuracy(n: NetSpec, name: str, score: Top, label: Top) -> None:
 
 
 def test_accuracy(n: NetSpec, top: str, score: Top) -> None:
-    """The same against the full labels, accumulated over the images of a test."""
-    n[top] = L.SegAccuracy(score, n.label, name="accuracy", ignore_label=IGNORE_LABEL, reset=False)
+    """Scores against the full labels.
+
+    Caffe's, accumulated over the images, as in the original nets; in a solver's tests, those of the list.
+    """
+    n[top] = L.SegAccuracy(
+        score,
+        n.label,
+        name="accuracy",
+        exclude={"stage": VALIDATION},
+        ignore_label=IGNORE_LABEL,
+        reset=False,
+    )
+    n.mIoU, n.pixel_accuracy, n.mean_accuracy, n.fwIoU, n.mDice, n.IoU = L.SegmentationScores(
+        score, n.label, name="scores", ntop=6, include={"stage": VALIDATION}, ignore_label=IGNORE_LABEL
+    )
+
+
+def validation(interval: int) -> dict[str, object]:
+    """Solver fields: a test on the whole list every `interval` iterations; the best weights are kept."""
+    return {
+        "test_net": "test.prototxt",
+        "test_state": {"stage": VALIDATION},
+        "test_interval": preset("TEST_INTERVAL", interval),
+        "test_initialization": False,
+        "monitor": "max mIoU",
+        "snapshot_best": True,
+    }
 
 
 def densecrf_loss(
@@ -133,12 +159,13 @@ def solver(
     weight_decay: float = 0.0005,
     **fields: Any,
 ) -> dict[str, object]:
-    """A solver of the experiments: SGD with momentum on the GPU, a snapshot every 1000 iterations.
+    """A solver of the experiments: SGD with momentum on the GPU, a snapshot and a test every 1000 iterations.
 
     Snapshots go to a folder named after the net, `net_id`.
     """
     return {
         "train_net": f"{net}.prototxt",
+        **validation(1000),
         **fields,
         "momentum": 0.9,
         "weight_decay": weight_decay,

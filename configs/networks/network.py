@@ -52,14 +52,15 @@ def network(
     """A network with a training net for each solver, and a test net.
 
     Args:
-        train_net: makes the training net, with the DenseCRF loss or without it.
-        solvers: the SolverParameter fields of `solver`, and of `solverwithdensecrfloss` if there is one.
+        train_net: makes the training net, with a regularized loss or without it.
+        solvers: the SolverParameter fields of `solver`, and of the solver for the net with that loss if there
+            is one: `solverwithdensecrfloss` for `trainwithdensecrfloss`.
         schedule: the origin of the solvers' settings, for their header.
     """
-    densecrf = {"trainwithdensecrfloss": lambda: net_text(train_net(True))}
+    regularized = (which.replace("solver", "train") for which in solvers if which.startswith("solverwith"))
     writers: dict[str, Callable[[], str]] = {
         "train": lambda: net_text(train_net(False)),
-        **(densecrf if "solverwithdensecrfloss" in solvers else {}),
+        **{which: lambda: net_text(train_net(True)) for which in regularized},
         "test": lambda: net_text(test_net()),
         **{which: partial(_solver_text, fields, schedule) for which, fields in solvers.items()},
     }

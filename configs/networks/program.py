@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
 EXP = preset("EXP", "pascal_scribble")  # no layer is named after it
-SCALES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
+SCALES = (0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)
 FULL_RESOLUTION = "cross-entropy at full resolution, as scribbles are thin"
 DIVIDED = """
 SoftmaxWithLoss gives the mean over the batch's labelled pixels, and so does PyTorch's CrossEntropyLoss.
@@ -34,9 +34,12 @@ class Training:
         backbone, rest: rates of the backbone and of all other layers, in units of base_lr.
         weight_decay: weight decay of every learned blob, including norms and biases.
         max_iter: updates.
+        ahead: updates by which the schedule is ahead of Caffe's.
         divided: whether the cross-entropy, already a mean, is also divided by the batch size.
         densecrf_weight: default weight of the DenseCRF loss; "" if there is no net with it.
+        gated_crf_weight: the same of the Gated CRF loss, on the scores at stride 4.
         remark: a further remark for the header of the training nets.
+        scales: factors by which the photos are resized at random.
     """
 
     about: str
@@ -47,9 +50,12 @@ class Training:
     rest: float
     weight_decay: float
     max_iter: int
+    ahead: int = 0
     divided: bool = False
     densecrf_weight: str = ""
+    gated_crf_weight: str = ""
     remark: str = ""
+    scales: Sequence[float] = SCALES
 
 
 def epochs(count: int, batch: int) -> int:
@@ -70,8 +76,8 @@ RLOSS = Training(
     densecrf_weight="2e-9",
 )
 SEGMENTATION = Training(
-    about="""As pytorch-segmentation trains: 80 epochs of 1323 batches of 8, backbones at a tenth of the rate.
-(Its own poly is one update ahead of Caffe's.)""",
+    about="""As pytorch-segmentation trains: 80 epochs of 1323 batches of 8, backbones at a tenth of the rate,
+poly one update ahead of Caffe's.""",
     crop=380,
     batch=8,
     base_lr=0.01,
@@ -79,6 +85,7 @@ SEGMENTATION = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=epochs(80, 8),
+    ahead=1,
     # The program has no such term: 12 times rloss's weight, whose cross-entropy counts a twelfth.
     densecrf_weight="2.4e-8",
 )
@@ -91,8 +98,19 @@ GATED_CRF = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=90000,
-    remark="""Partial cross-entropy only: the program's Gated CRF loss, on the softmax at stride 4, is not in
-this net, and the DenseCRF loss does not stand in for it.""",
+    gated_crf_weight="0.1",
+)
+DDD = Training(
+    about="As the program of dual decomposition trains: 50 epochs of 662 batches of 16, one rate for all.",
+    crop=513,
+    batch=16,
+    base_lr=0.007,
+    backbone=1,
+    rest=1,
+    weight_decay=0.0001,
+    max_iter=epochs(50, 16),
+    remark="The program also turns photos by up to 10 degrees and changes their colours.",
+    scales=(0.5, 0.75, 1, 1.25, 1.5),
 )
 
 
@@ -108,6 +126,7 @@ def program(
     start: str = "pytorch-segmentation's checkpoint",
     backbone: tuple[str, ...] = ("backbone.",),
     auxiliary: Mapping[str, float] | None = None,
+    train_only: Callable[[NetSpec], object] | None = None,
 ) -> Network:
     """One network of a program.
 
@@ -120,12 +139,13 @@ def program(
         crop: side of the training crops, if the network cannot take the program's.
         backbone: prefixes of the names of layers that learn at the backbone's rate.
         auxiliary: blobs of the image's size, and the weight of their cross-entropy in training.
+        train_only: adds further layers to the training nets, such as another loss.
     """
     weights = auxiliary or {}
     net_id = preset("NET_ID", name)
     header = f"{about}\n{training.remark}".strip()
 
-    def train_net(densecrf: bool) -> NetSpec:
+    def train_net(regularized: bool) -> NetSpec:
         n = NetSpec(net_id, header=header)
         common.train_data(
             n,
@@ -133,15 +153,19 @@ def program(
             exp=EXP,
             crop_size=preset("CROP_SIZE", crop or training.crop),
             mean_value=torch_style.MEAN_BGR,
-            scale_factors=SCALES,
+            scale_factors=list(training.scales),
         )
         scores(n)
         torch_style.set_rates(n, partial(_rate, training, backbone))
         _cross_entropy(n, training)
         for blob, weight in weights.items():
             common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
-        if densecrf:
+        if train_only:
+            train_only(n)
+        if regularized and training.densecrf_weight:
             _densecrf_loss(n, training.densecrf_weight)
+        elif regularized:
+            _gated_crf_loss(n, training.gated_crf_weight)
         common.train_accuracy(n, "accuracy", n.score, n.label)
         return n
 
@@ -182,10 +206,26 @@ def _densecrf_loss(n: NetSpec, weight: str) -> None:
     )
 
 
+def _gated_crf_loss(n: NetSpec, weight: str) -> None:
+    n.comment(
+        "Gated CRF loss on the softmax at stride 4; the image's padding, 0 in every channel, sends nothing"
+    )
+    n.low_softmax = L.Softmax(n["decoder.last_conv.8"])
+    n.gated_crf_loss = L.GatedCRFLoss(
+        n.scaled,
+        n.low_softmax,
+        propagate_down=[False, True],
+        loss_weight=preset("GATED_CRF_LOSS_WEIGHT", weight),
+        kernel=[{"weight": 1, "xy_std": 6, "image_std": 0.1}],
+        radius=5,
+    )
+
+
 def _solvers(net_id: str, training: Training) -> dict[str, dict[str, object]]:
     schedule: dict[str, Any] = {
         "lr_policy": "poly",
         "power": 0.9,
+        **({"lr_ahead": training.ahead} if training.ahead else {}),
         "average_loss": 20,
         "display": 20,
         "base_lr": preset("BASE_LR", training.base_lr),
@@ -193,7 +233,7 @@ def _solvers(net_id: str, training: Training) -> dict[str, dict[str, object]]:
         "weight_decay": training.weight_decay,
     }
     solvers = {"solver": common.solver("train", net_id, exp=EXP, **schedule)}
-    if training.densecrf_weight:
-        net = "trainwithdensecrfloss"
-        solvers["solverwithdensecrfloss"] = common.solver(net, net_id, exp=EXP, **schedule, seed=1)
+    if training.densecrf_weight or training.gated_crf_weight:
+        loss = "densecrfloss" if training.densecrf_weight else "gatedcrfloss"
+        solvers[f"solverwith{loss}"] = common.solver(f"trainwith{loss}", net_id, exp=EXP, **schedule, seed=1)
     return solvers

@@ -92,9 +92,10 @@ def test_net(design: Design) -> NetSpec:
 
 
 def solver(net: str, *, base_lr: float, max_iter: int, snapshot: int, seed: int) -> dict[str, object]:
-    """Adam with a falling rate; a snapshot every `snapshot` iterations and at the end."""
+    """Adam with a falling rate; a snapshot and a test every `snapshot` iterations and at the end."""
     return {
         "train_net": f"{net}.prototxt",
+        **common.validation(snapshot),
         "type": "Adam",
         "lr_policy": "poly",
         "power": 0.9,

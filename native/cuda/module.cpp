@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "filter.hpp"
+#include "gated.hpp"
 
 #ifdef RLOSSCTL_EMULATE
 #include "emulate.hpp"
@@ -85,6 +86,32 @@ void exact_filter(Address values, Address image, Address filtered, Size images, 
                        {{at<void>(workspace), bytes}, at<void>(stream)});
 }
 
+// Sizes and pairs of the gated filter.
+struct Gated {
+    cuda::Sizes sizes;
+    cuda::Pairs pairs;
+
+    Gated(Address features, Address table, Address source, Address destination, Size images, Size channels,
+          Size groups, Size count, Size height, Size width, Size rows, Size columns)
+        : sizes{images, channels, 0, height, width},
+          pairs{at<const float>(features), at<const float>(table), at<const float>(source),
+                at<const float>(destination), groups, count, rows, columns} {}
+
+    std::size_t workspace_bytes() const { return cuda::gated_workspace(sizes); }
+};
+
+void gated_filter(Address values, const Gated& gated, Address filtered, Address workspace, std::size_t bytes,
+                  Address stream) {
+    cuda::gated_filter(at<const float>(values), gated.pairs, at<float>(filtered), gated.sizes,
+                       {{at<void>(workspace), bytes}, at<void>(stream)});
+}
+
+void gated_crf(Address values, const Gated& gated, Address gradient, Address energies, Address workspace,
+               std::size_t bytes, Address stream) {
+    cuda::gated_crf(at<const float>(values), gated.pairs, at<float>(gradient), at<double>(energies), gated.sizes,
+                    {{at<void>(workspace), bytes}, at<void>(stream)});
+}
+
 } // namespace
 
 // Calls only put work on the stream, so they keep the interpreter's lock.
@@ -117,6 +144,15 @@ PYBIND11_MODULE(RLOSSCTL_MODULE, module) {
     module.def("exact_filter", &exact_filter, arg("values"), arg("image"), arg("filtered"), arg("images"),
                arg("channels"), arg("colours"), arg("height"), arg("width"), arg("sigma_xy"), arg("sigma_rgb"),
                arg("cutoff"), arg("workspace"), arg("workspace_bytes"), arg("stream"));
+    py::class_<Gated>(module, "Gated", "The pairs of the gated filter; as in rlossctl._native.")
+        .def(py::init<Address, Address, Address, Address, Size, Size, Size, Size, Size, Size, Size, Size>(),
+             arg("features"), arg("table"), arg("source"), arg("destination"), arg("images"), arg("channels"),
+             arg("groups"), arg("colours"), arg("height"), arg("width"), arg("rows"), arg("columns"))
+        .def("workspace_bytes", &Gated::workspace_bytes);
+    module.def("gated_filter", &gated_filter, arg("values"), arg("gated"), arg("filtered"), arg("workspace"),
+               arg("workspace_bytes"), arg("stream"));
+    module.def("gated_crf", &gated_crf, arg("values"), arg("gated"), arg("gradient"), arg("energies"),
+               arg("workspace"), arg("workspace_bytes"), arg("stream"));
 #ifdef RLOSSCTL_EMULATE
     module.def("set_schedule", &cuda::emulation::set_schedule, arg("seed"));
 #endif

@@ -1,6 +1,7 @@
 // Slicing: each pixel reads the filtered values back from its vertices. Also computes the loss and its gradient.
 #pragma once
 
+#include "energies.cuh"
 #include "lattice.cuh"
 #include "splat.cuh"
 
@@ -11,18 +12,6 @@ struct Outputs {
     double* energies; // [images, tiles] or null
     float factor;     // for the values written to `filtered`, if there is a mask
 };
-
-using Partial = double[block_threads];
-
-// The sum of one number per thread, added in a fixed order; thread 0 gets it.
-__device__ inline double sum_block(double* partial, double own) {
-    partial[threadIdx.x] = own;
-    for (unsigned half = block_threads / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
-    }
-    return threadIdx.x == 0 ? partial[0] : 0;
-}
 
 // The four channels of a group from the E vertices of a pixel.
 template <int E>
@@ -81,16 +70,6 @@ __global__ void slice_tiles(Batch batch, const Layout* layout, Lattice lattice, 
     if (outputs.energies == nullptr) return;
     energy = sum_block(partial, energy);
     if (threadIdx.x == 0) outputs.energies[pixel.tile] = energy;
-}
-
-// One block per image.
-__global__ static void sum_energies(int tiles, const double* parts, double* energies) {
-    RLOSSCTL_SHARED(Partial, partial);
-    double own = 0;
-    for (int tile = threadIdx.x; tile < tiles; tile += block_threads)
-        own += parts[std::size_t{blockIdx.x} * tiles + tile];
-    own = sum_block(partial, own);
-    if (threadIdx.x == 0) energies[blockIdx.x] = own;
 }
 
 } // namespace rlossctl::cuda

@@ -68,6 +68,18 @@ struct Tile {
     float low[D], high[D];
 };
 
+// An image for the gated filter; planes have margins of zeros: [height][stride], pixels from `columns` on.
+struct GatedImage {
+    const float *values, *features;     // [channels] and [groups][colours] planes
+    const float *source, *destination;  // planes
+    const float* table;                 // see Pairs
+    std::int64_t channels, groups, colours, height, width, stride, rows, columns;
+    bool mutual;  // each pair with both its gates
+    float factor; // of what is written
+
+    std::int64_t plane() const { return height * stride; }
+};
+
 template <int D>
 struct LatticeKernels {
     // Blocks [first, last) of a picture. The last block of the picture repeats the last pixel.
@@ -86,13 +98,33 @@ struct LatticeKernels {
                        std::int64_t groups, double* sums);
 };
 
+// One step of a message along chains: where the scores of label s, which come from labels r, lie.
+struct ChainStep {
+    const float* pairwise;     // of label pair (0, 0), at the lanes
+    const float* before;       // the message before, [labels][width], at the lanes
+    std::int64_t from, to;     // distances of labels r and of labels s in pairwise
+    std::int64_t width, labels;
+    int count;                 // lanes
+    float temperature;
+};
+
 struct Kernels {
     const char* name;
+    int wide; // lanes of a chain's step
     std::tuple<LatticeKernels<2>, LatticeKernels<3>, LatticeKernels<4>, LatticeKernels<5>, LatticeKernels<6>> lattice;
     // One pass of [1/2, 1, 1/2] along chains of vertices, in place. A chain ends with 0.
     void (*blur)(const std::int32_t* chains, std::int64_t length, const Rows& rows);
     // sums[c] = sum over vertices 1..count - 1 of a[v][c] b[v][c], for each channel of the rows.
     void (*dot)(const Rows& a, const Rows& b, std::int64_t count, double* sums);
+    // Row y of all channels of `filtered` [channels][height][width], without margins, and what the row adds to twice
+    // the energy. `weights` has room for `lanes` floats per offset of the window.
+    void (*gated_row)(const GatedImage& image, std::int64_t y, float* weights, float* filtered, double* energy);
+    // message[s] = unary[s] + smax over r, for all labels s; room for [labels][wide].
+    void (*chain_message)(const ChainStep& step, const float* unary, float* message, float* room);
+    // slope [labels][wide] of the message goes to pairwise_slope, which lies like pairwise (is added to it or replaces
+    // it), and is added to before_slope [labels][wide]. Returns the slope of the temperature.
+    double (*chain_message_slope)(const ChainStep& step, const float* slope, float* pairwise_slope, bool add,
+                                  float* before_slope, float* room);
 };
 
 extern const Kernels avx512_kernels, avx2_kernels, plain_kernels;

@@ -8,16 +8,21 @@
 #include <stdexcept>
 #include <string>
 
+#include "chain.hpp"
 #include "filter.hpp"
+#include "gated.hpp"
+#include "tree.hpp"
 
 namespace py = pybind11;
 
 namespace {
 
 using Address = std::uintptr_t;
+using rlossctl::ChainSizes;
 using rlossctl::Order;
 using rlossctl::Sigmas;
 using rlossctl::Sizes;
+using rlossctl::TreeSizes;
 
 constexpr std::int64_t most_pixels = std::int64_t{1} << 28; // numbers of vertices are 32-bit
 
@@ -89,6 +94,103 @@ void exact_filter(Address values, Address image, Address filtered, std::int64_t 
                            cutoff, std::max(threads, 1));
 }
 
+// Sizes and pairs of the gated filter; `colours` is the number of features in a group, which has no limit.
+struct Gated {
+    Sizes sizes;
+    rlossctl::Pairs pairs;
+
+    Gated(Address features, Address table, Address source, Address destination, std::int64_t images,
+          std::int64_t channels, std::int64_t groups, std::int64_t colours, std::int64_t height, std::int64_t width,
+          std::int64_t rows, std::int64_t columns)
+        : sizes(checked(Sizes{images, channels, 0, height, width})),
+          pairs{at<const float>(features), at<const float>(table), at<const float>(source),
+                at<const float>(destination), groups, rows, columns} {
+        require(groups >= 0 && colours >= 0 && groups < 1 << 20 && colours < 1 << 20, "a size is out of range");
+        require(rows >= 0 && rows < height && columns >= 0 && columns < width, "the window is larger than the image");
+        sizes.colours = colours;
+    }
+};
+
+void gated_filter(Address values, const Gated& gated, Address filtered, int threads) {
+    if (nothing(gated.sizes)) return;
+    py::gil_scoped_release unlocked;
+    rlossctl::gated_filter(at<const float>(values), gated.pairs, at<float>(filtered), gated.sizes,
+                           std::max(threads, 1));
+}
+
+void gated_crf(Address values, const Gated& gated, Address gradient, Address energies, int threads) {
+    std::fill_n(at<double>(energies), gated.sizes.images, 0.0);
+    if (nothing(gated.sizes)) return;
+    py::gil_scoped_release unlocked;
+    rlossctl::gated_crf(at<const float>(values), gated.pairs, at<float>(gradient), at<double>(energies), gated.sizes,
+                        std::max(threads, 1));
+}
+
+ChainSizes checked(std::int64_t images, std::int64_t length, std::int64_t labels, std::int64_t width,
+                   std::int64_t stride, double temperature) {
+    const std::int64_t most = std::int64_t{1} << 20;
+    for (const std::int64_t size : {images, length, labels, width}) require(size > 0 && size <= most, "a size is out of range");
+    require(stride > 0, "stride must be positive");
+    require(temperature >= 0 && std::isfinite(temperature), "temperature must be finite and 0 or more");
+    return {images, length, labels, width, stride};
+}
+
+void chain_marginals(Address unary, Address pairwise, double temperature, std::int64_t images, std::int64_t length,
+                     std::int64_t labels, std::int64_t width, std::int64_t stride, Address marginals, Address forwards,
+                     Address backwards, int threads) {
+    const ChainSizes sizes = checked(images, length, labels, width, stride, temperature);
+    py::gil_scoped_release unlocked;
+    rlossctl::chain_marginals(at<const float>(unary), at<const float>(pairwise), static_cast<float>(temperature), sizes,
+                              at<float>(marginals), at<float>(forwards), at<float>(backwards), std::max(threads, 1));
+}
+
+double chain_gradients(Address slope, Address unary, Address pairwise, Address forwards, Address backwards,
+                       double temperature, std::int64_t images, std::int64_t length, std::int64_t labels,
+                       std::int64_t width, std::int64_t stride, Address unary_slope, Address pairwise_slope,
+                       int threads) {
+    const ChainSizes sizes = checked(images, length, labels, width, stride, temperature);
+    double temperature_slope = 0;
+    py::gil_scoped_release unlocked;
+    rlossctl::chain_gradients(at<const float>(slope), at<const float>(unary), at<const float>(pairwise),
+                              at<const float>(forwards), at<const float>(backwards), static_cast<float>(temperature),
+                              sizes, at<float>(unary_slope), at<float>(pairwise_slope), &temperature_slope,
+                              std::max(threads, 1));
+    return temperature_slope;
+}
+
+TreeSizes checked(const TreeSizes& sizes) {
+    for (const std::int64_t size : {sizes.images, sizes.channels, sizes.height, sizes.width})
+        require(size > 0 && size <= most_pixels, "a size is out of range");
+    require(sizes.pixels() <= most_pixels, "more than 2^28 pixels");
+    return sizes;
+}
+
+void spanning_trees(Address weights, std::int64_t images, std::int64_t height, std::int64_t width, Address order,
+                    Address parent, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, 1, height, width});
+    py::gil_scoped_release unlocked;
+    rlossctl::spanning_trees(at<const float>(weights), sizes, at<std::int64_t>(order), at<std::int64_t>(parent),
+                             std::max(threads, 1));
+}
+
+void tree_filter(Address values, Address affinity, Address order, Address parent, std::int64_t images,
+                 std::int64_t channels, std::int64_t pixels, Address filtered, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, channels, 1, pixels});
+    py::gil_scoped_release unlocked;
+    rlossctl::tree_filter(at<const float>(values), at<const float>(affinity), at<const std::int64_t>(order),
+                          at<const std::int64_t>(parent), sizes, at<float>(filtered), std::max(threads, 1));
+}
+
+void tree_gradients(Address slope, Address values, Address affinity, Address order, Address parent,
+                    std::int64_t images, std::int64_t channels, std::int64_t pixels, Address values_slope,
+                    Address affinity_slope, int threads) {
+    const TreeSizes sizes = checked(TreeSizes{images, channels, 1, pixels});
+    py::gil_scoped_release unlocked;
+    rlossctl::tree_gradients(at<const float>(slope), at<const float>(values), at<const float>(affinity),
+                             at<const std::int64_t>(order), at<const std::int64_t>(parent), sizes,
+                             at<float>(values_slope), at<float>(affinity_slope), std::max(threads, 1));
+}
+
 } // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -109,7 +211,24 @@ PYBIND11_MODULE(_native, module) {
     module.def("exact_filter", &exact_filter, values, image, filtered, images, channels, colours, height, width,
                sigma_xy, sigma_rgb, py::arg("cutoff"), threads,
                "filtered = the exact Gaussian sum of values; kernels below cutoff may be left out.");
+    module.def("chain_marginals", &chain_marginals, "See src/chain.hpp.");
+    module.def("chain_gradients", &chain_gradients, "See src/chain.hpp; returns the slope of the temperature.");
+    module.def("spanning_trees", &spanning_trees, "See src/tree.hpp.");
+    module.def("tree_filter", &tree_filter, "See src/tree.hpp.");
+    module.def("tree_gradients", &tree_gradients, "See src/tree.hpp.");
     module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
+
+    py::class_<Gated>(module, "Gated",
+                      "The pairs of the gated filter: addresses of features [G,N,F,h,w], table [1+G,2r+1,2s+1], source "
+                      "and destination [N,1,h,w]; then N, K, G, F, h, w, r and s.")
+        .def(py::init<Address, Address, Address, Address, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                      std::int64_t, std::int64_t, std::int64_t, std::int64_t>(),
+             py::arg("features"), py::arg("table"), py::arg("source"), py::arg("destination"), images, channels,
+             py::arg("groups"), colours, height, width, py::arg("rows"), py::arg("columns"));
+    module.def("gated_filter", &gated_filter, values, py::arg("gated"), filtered, threads,
+               "filtered_i = destination_i * sum over j of k_ij source_j values_j.");
+    module.def("gated_crf", &gated_crf, values, py::arg("gated"), py::arg("gradient"), py::arg("energies"), threads,
+               "Values and gradients of the Gated CRF loss; see rlossctl/bilateral/gated.py.");
 
     py::class_<rlossctl::Lattices>(module, "Lattices", "The lattices of a batch of images, to filter many times.")
         .def(py::init([](Address image, std::int64_t images, std::int64_t colours, std::int64_t height,

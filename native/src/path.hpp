@@ -16,6 +16,8 @@ namespace RLOSSCTL_PATH {
 
 #include "path_embed.hpp"
 #include "path_exact.hpp"
+#include "path_chain.hpp"
+#include "path_gated.hpp"
 #include "path_rows.hpp"
 
 template <int D>
@@ -29,8 +31,12 @@ constexpr LatticeKernels<D> lattice_kernels{embed_blocks<D>, splat<D>, slice<D>,
 
 const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
     RLOSSCTL_TEXT(RLOSSCTL_PATH),
+    RLOSSCTL_PATH::wide,
     {RLOSSCTL_PATH::lattice_kernels<2>, RLOSSCTL_PATH::lattice_kernels<3>, RLOSSCTL_PATH::lattice_kernels<4>,
      RLOSSCTL_PATH::lattice_kernels<5>, RLOSSCTL_PATH::lattice_kernels<6>},
     RLOSSCTL_PATH::blur,
-    RLOSSCTL_PATH::dot};
+    RLOSSCTL_PATH::dot,
+    RLOSSCTL_PATH::gated_row,
+    RLOSSCTL_PATH::chain_message,
+    RLOSSCTL_PATH::chain_message_slope};
 } // namespace rlossctl

@@ -20,12 +20,15 @@ RLOSSCTL_INLINE void put(float* to, Floats a) { std::memcpy(to, &a, sizeof a); }
 #if defined(__AVX512F__)
 RLOSSCTL_INLINE Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 RLOSSCTL_INLINE Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+RLOSSCTL_INLINE Floats fused(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); } // a b + c
 #elif defined(__AVX2__)
 RLOSSCTL_INLINE Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 RLOSSCTL_INLINE Floats smaller(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+RLOSSCTL_INLINE Floats fused(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 #else
 RLOSSCTL_INLINE Floats larger(Floats a, Floats b) { return a < b ? b : a; }
 RLOSSCTL_INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+RLOSSCTL_INLINE Floats fused(Floats a, Floats b, Floats c) { return a * b + c; }
 #endif
 
 #if defined(__AVX2__)

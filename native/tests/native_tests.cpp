@@ -14,6 +14,7 @@
 
 #include "check.hpp"
 #include "filter.hpp"
+#include "gated.hpp"
 #include "threads.hpp"
 
 using namespace rlossctl;
@@ -78,7 +79,111 @@ void with_each_path(void (*run)()) {
     setenv("RLOSSCTL_SIMD", "", 1);
 }
 
+// A window, two groups of kernels over the case's image, and gates.
+struct Gates {
+    const Case& one;
+    std::int64_t rows, columns;
+    Floats features, table, source, destination;
+
+    Gates(const Case& c, std::int64_t radius)
+        : one(c), rows(std::min(radius, c.sizes.height - 1)), columns(std::min(radius, c.sizes.width - 1)),
+          features(random_floats(2 * c.sizes.images * c.sizes.colours * c.sizes.pixels() + 1, 0, 3, 4)),
+          table(random_floats(3 * offsets(), 0, 1, 5)),
+          source(random_floats(c.sizes.images * c.sizes.pixels(), 0, 1, 6)),
+          destination(random_floats(c.sizes.images * c.sizes.pixels(), 0, 1, 7)) {
+        for (std::int64_t g = 0; g < 3; ++g)
+            for (std::int64_t d = 0; d <= offsets() / 2; ++d) // the same for d and -d, 0 in the centre
+                table[g * offsets() + d] = d == offsets() / 2 ? 0 : table[(g + 1) * offsets() - 1 - d];
+    }
+
+    std::int64_t offsets() const { return (2 * rows + 1) * (2 * columns + 1); }
+    Pairs pairs() const {
+        return {features.data(), table.data(), source.data(), destination.data(), 2, rows, columns};
+    }
+
+    Floats filter(int threads = 1) const {
+        Floats filtered(one.values.size());
+        gated_filter(one.values.data(), pairs(), filtered.data(), one.sizes, threads);
+        return filtered;
+    }
+
+    Floats gradient(std::vector<double>& energies, int threads = 1) const {
+        Floats found(one.values.size());
+        energies.resize(one.sizes.images);
+        gated_crf(one.values.data(), pairs(), found.data(), energies.data(), one.sizes, threads);
+        return found;
+    }
+
+    double kernel(std::int64_t n, std::int64_t i, std::int64_t j) const {
+        const Sizes& s = one.sizes;
+        const std::int64_t dy = j / s.width - i / s.width, dx = j % s.width - i % s.width;
+        if (std::abs(dy) > rows || std::abs(dx) > columns) return 0;
+        const std::int64_t d = (dy + rows) * (2 * columns + 1) + dx + columns;
+        double sum = table[d];
+        for (std::int64_t g = 0; g < 2; ++g) {
+            double distance = 0;
+            for (std::int64_t f = 0; f < s.colours; ++f) {
+                const float* plane = features.data() + ((g * s.images + n) * s.colours + f) * s.pixels();
+                distance += std::pow(double{plane[i]} - plane[j], 2);
+            }
+            sum += table[(g + 1) * offsets() + d] * std::exp(-0.5 * distance);
+        }
+        return sum;
+    }
+};
+
 } // namespace
+
+TEST(gated_filter_is_its_formula) {
+    with_each_path([] {
+        for (const Sizes& sizes : odd_sizes)
+            for (const std::int64_t radius : {1, 4, 70}) {
+                const Case one(sizes);
+                const Gates gates(one, radius);
+                std::vector<double> energies;
+                const Floats filtered = gates.filter(2), gradient = gates.gradient(energies, 3);
+                Floats expected(filtered.size()), slope(filtered.size());
+                for (std::int64_t n = 0; n < sizes.images; ++n) {
+                    double energy = 0;
+                    const float* s = gates.source.data() + n * sizes.pixels();
+                    const float* t = gates.destination.data() + n * sizes.pixels();
+                    const float* values = one.values.data() + n * sizes.channels * sizes.pixels();
+                    for (std::int64_t i = 0; i < sizes.pixels(); ++i) {
+                        std::vector<double> one_way(sizes.channels), both(sizes.channels);
+                        for (std::int64_t j = 0; j < sizes.pixels(); ++j) {
+                            const double k = gates.kernel(n, i, j), weight = k * (t[i] * s[j] + t[j] * s[i]);
+                            energy += weight / 2;
+                            for (std::int64_t c = 0; c < sizes.channels; ++c) {
+                                const double other = values[c * sizes.pixels() + j];
+                                one_way[c] += k * t[i] * s[j] * other;
+                                both[c] -= weight * other;
+                                energy -= weight / 2 * other * values[c * sizes.pixels() + i];
+                            }
+                        }
+                        for (std::int64_t c = 0; c < sizes.channels; ++c) {
+                            const std::int64_t at = (n * sizes.channels + c) * sizes.pixels() + i;
+                            expected[at] = static_cast<float>(one_way[c]), slope[at] = static_cast<float>(both[c]);
+                        }
+                    }
+                    CHECK(std::abs(energies[n] - energy) <= 1e-5 * std::abs(energy));
+                }
+                CHECK(distance(filtered, expected) < 1e-6 && distance(gradient, slope) < 1e-6);
+            }
+    });
+}
+
+TEST(threads_change_nothing_in_the_gated_filter) {
+    for (const Sizes& sizes : odd_sizes) {
+        const Case one(sizes);
+        const Gates gates(one, 3);
+        std::vector<double> expected, energies;
+        const Floats gradient = gates.gradient(expected);
+        for (int threads = 2; threads < 8; ++threads) {
+            CHECK(gates.filter(threads) == gates.filter());
+            CHECK(gates.gradient(energies, threads) == gradient && energies == expected);
+        }
+    }
+}
 
 TEST(paths_agree) {
     with_each_path([] {

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from rlossctl.bilateral.choice import find_cuda
+from rlossctl.bilateral.gated import Pairs
 from rlossctl.bilateral.twin import FORWARD
 
 
@@ -129,6 +130,34 @@ def exact_filter(
             stream,
         )
     return filtered
+
+
+def gated_filter(values: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    """`gated.gated_filter`: [N, K, h, w]. Every run gives the same bits."""
+    filtered = torch.empty_like(values)
+    with _current_stream(values.device) as stream:
+        gated = _gated(values, pairs)
+        workspace = _memory(gated.workspace_bytes(), values.device)
+        _kernel().gated_filter(values.data_ptr(), gated, filtered.data_ptr(), *_span(workspace), stream)
+    return filtered
+
+
+def gated_crf(values: torch.Tensor, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
+    """`gated.gated_crf`: the gradient [N, K, h, w], and the energies [N] in float64; the same bits always."""
+    gradient = torch.empty_like(values)
+    energies = torch.empty(len(values), dtype=torch.float64, device=values.device)
+    with _current_stream(values.device) as stream:
+        gated = _gated(values, pairs)
+        workspace = _memory(gated.workspace_bytes(), values.device)
+        outputs = _addresses(gradient, energies)
+        _kernel().gated_crf(values.data_ptr(), gated, *outputs, *_span(workspace), stream)
+    return gradient, energies
+
+
+def _gated(values: torch.Tensor, pairs: Pairs) -> Any:
+    """What the kernel must know of the pairs; it does not keep their tensors alive."""
+    addresses = _addresses(pairs.features, pairs.table, pairs.source, pairs.destination)
+    return _kernel().Gated(*addresses, *pairs.sizes(values))
 
 
 class Lattices:

@@ -7,8 +7,9 @@ from types import ModuleType
 
 import torch
 
-from rlossctl.bilateral import cuda, exact, native, twin
+from rlossctl.bilateral import cuda, exact, gated, native, twin
 from rlossctl.bilateral.choice import CUDA, NATIVE, TWIN, announce, backend
+from rlossctl.bilateral.gated import Pairs
 from rlossctl.bilateral.packing import colour_range
 
 EXACT = "exact"
@@ -68,6 +69,23 @@ def prepare(
         return lambda values: filtered(values, image, *sigmas, mode)
     lattices = _lattice_module(kernel).Lattices(image, *sigmas)
     return lambda values: lattices.filter(values, ORDERS[mode])
+
+
+def gated_filtered(values: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    """`gated.gated_filter` by the kernel for the values' device; all tensors contiguous."""
+    if values.numel() == 0:
+        return torch.empty_like(values)
+    return _gated_module(_kernel(values)).gated_filter(values, pairs)
+
+
+def gated_crf(values: torch.Tensor, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
+    """`gated.gated_crf` by the kernel for the values' device; all tensors contiguous."""
+    return _gated_module(_kernel(values) if values.numel() else TWIN).gated_crf(values, pairs)
+
+
+def _gated_module(kernel: str) -> ModuleType:
+    """The module with the kernel's gated_filter and gated_crf."""
+    return {CUDA: cuda, NATIVE: native, TWIN: gated}[kernel]
 
 
 def _lattice_module(kernel: str) -> ModuleType:

@@ -12,6 +12,7 @@ from types import ModuleType
 import torch
 
 from rlossctl.bilateral.choice import find_native
+from rlossctl.bilateral.gated import Pairs
 from rlossctl.bilateral.packing import pack
 from rlossctl.bilateral.twin import FORWARD
 
@@ -74,6 +75,23 @@ def exact_filter(
     return filtered
 
 
+def gated_filter(values: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    """`gated.gated_filter`: [N, K, h, w]."""
+    filtered = torch.empty_like(values)
+    threads = torch.get_num_threads()
+    _kernel().gated_filter(values.data_ptr(), _gated(values, pairs), filtered.data_ptr(), threads)
+    return filtered
+
+
+def gated_crf(values: torch.Tensor, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
+    """`gated.gated_crf`: the gradient [N, K, h, w], and the energies [N] in float64."""
+    gradient = torch.empty_like(values)
+    energies = torch.empty(len(values), dtype=torch.float64)
+    outputs = _addresses(gradient, energies)
+    _kernel().gated_crf(values.data_ptr(), _gated(values, pairs), *outputs, torch.get_num_threads())
+    return gradient, energies
+
+
 class Lattices:
     """The lattices of the images [N, C, H, W], kept to filter many times."""
 
@@ -112,6 +130,12 @@ def _explain(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> None:
     """Raises the NetError for an image that keys do not fit: the kernel follows the rules of `pack`."""
     for colours in image:
         pack(colours, sigma_xy, sigma_rgb)
+
+
+def _gated(values: torch.Tensor, pairs: Pairs) -> object:
+    """What the kernel must know of the pairs; it does not keep their tensors alive."""
+    addresses = _addresses(pairs.features, pairs.table, pairs.source, pairs.destination)
+    return _kernel().Gated(*addresses, *pairs.sizes(values))
 
 
 def _addresses(*tensors: torch.Tensor) -> list[int]:

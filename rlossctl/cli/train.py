@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -9,6 +10,8 @@ import click
 
 from rlossctl.cli import groups, options
 from rlossctl.words import counted
+
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE", "1"  # large tensors in pages of 2 MB: fewer page faults on a CPU
 
 EPILOG = """\b
 Examples:
@@ -42,16 +45,49 @@ iteration.
     click.option("--solver", metavar="FILE", help="Solver prototxt, when --prototxt is a net."),
     options.placeholders,
     click.option("--seed", type=click.IntRange(min=0), help="Replaces the solver's random_seed."),
-    click.option(
-        "--max-iter", type=click.IntRange(min=1), help="Replaces max_iter, also for lr_policy poly."
-    ),
     options.dialect,
     options.python_layers,
+)
+@groups.option_group(
+    "In place of values in the prototxts",
+    click.option(
+        "--max-iter", type=click.IntRange(min=1), metavar="N", help="Updates in all, also for the schedule."
+    ),
+    click.option(
+        "--epochs",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="Passes over the training data, instead of max_iter.",
+    ),
+    click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="base_lr."),
+    click.option(
+        "--batch-size", type=click.IntRange(min=1), metavar="N", help="Of the training net's data layers."
+    ),
+    click.option("--iter-size", type=click.IntRange(min=1), metavar="N", help="Batches in an update."),
+    click.option(
+        "--crop", type=click.IntRange(min=1), metavar="N", help="Side of the training net's crops, in pixels."
+    ),
+    click.option(
+        "--freeze",
+        multiple=True,
+        metavar="PATTERN",
+        help="Layers that stay as they are, such as 'conv1*'; besides those of the solver. May be repeated.",
+    ),
 )
 @groups.option_group(
     "Data",
     click.option("--data", metavar="LIST", help="Training list, instead of the data layer's source."),
     click.option("--root", metavar="DIR", help="Folder of the list's names, instead of root_folder."),
+    click.option("--val", metavar="LIST", help="Validation list, instead of the test net's source."),
+    click.option(
+        "--val-root", metavar="DIR", help="Folder of its names, instead of the test net's root_folder."
+    ),
+    click.option(
+        "--test-interval",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Test every N iterations, instead of the solver's; 0: never.",
+    ),
     click.option(
         "--workers", type=click.IntRange(min=0), help="Threads that decode images.  [default: up to 4]"
     ),
@@ -73,6 +109,16 @@ iteration.
 @groups.option_group(
     "Device and output",
     options.device,
+    click.option(
+        "--channels-last/--no-channels-last",
+        default=None,
+        help="Lay out images and weights with their channels last.  [default: on a GPU]",
+    ),
+    click.option(
+        "--cuda-graphs/--no-cuda-graphs",
+        default=False,
+        help="Capture each pass once and replay it: for batches of one size.  [default: off]",
+    ),
     click.option("--out", metavar="DIR", help="Folder for snapshots and logs.  [default: snapshot_prefix's]"),
     click.option("--overwrite", is_flag=True, help="Delete the run that OUT holds, and start anew."),
     click.option(
@@ -106,12 +152,23 @@ def command(
     workers: int | None,
     seed: int | None,
     max_iter: int | None,
+    epochs: float | None,
+    lr: float | None,
+    batch_size: int | None,
+    iter_size: int | None,
+    crop: int | None,
+    freeze: tuple[str, ...],
     data: str | None,
     root: str | None,
+    val: str | None,
+    val_root: str | None,
+    test_interval: int | None,
     overwrite: bool,
     snapshot: int | None,
     keep: int | None,
     tensorboard: bool,
+    channels_last: bool | None,
+    cuda_graphs: bool,
     dialect: str,
 ) -> None:
     """Train a net as Caffe's solver does: the same update rules, policies, snapshots and log lines.
@@ -121,9 +178,12 @@ def command(
     working directory, as in Caffe, then in the solver's own folder. A terminal shows a progress bar; a file
     or pipe gets Caffe's log lines.
     """
+    os.environ.setdefault(*HUGE_PAGES)  # torch reads it when it is loaded
+
     from rlossctl.net import DataOverrides
     from rlossctl.solver.files import SolverOrigin
     from rlossctl.solver.options import TrainOptions
+    from rlossctl.solver.speed import Speed
     from rlossctl.solver.training import train
 
     names = [name.strip() for name in (weights or "").split(",") if name.strip()]
@@ -136,15 +196,26 @@ def command(
         workers=workers,
         seed=seed,
         max_iter=max_iter,
+        test_data=DataOverrides(val, val_root),
+        test_interval=test_interval,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        iter_size=iter_size,
+        crop=crop,
+        freeze=freeze,
         snapshot=snapshot,
         keep=keep,
         overwrite=overwrite,
         tensorboard=tensorboard,
+        speed=Speed(channels_last, cuda_graphs),
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
     trained = train(file, DataOverrides(data, root), chosen)
     state = f"snapshot {trained.snapshot}" if trained.snapshot else "no snapshot was written"
     verb = "stopped" if trained.stopped else "done"
     click.echo(f"{verb} after {counted(trained.iter, 'iteration')}; {state}; metrics in {trained.metrics}")
+    for note in trained.notes:
+        click.echo(note)
     if trained.stopped:
         sys.exit(trained.exit_code)

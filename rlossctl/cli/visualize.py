@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rlossctl.cli import groups, options
 from rlossctl.words import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rlossctl.visualize.terms import Term
 
 EPILOG = """\b
 Examples:
@@ -47,15 +52,49 @@ _soften = click.option(
 )
 
 
+LOSS_EPILOG = """\b
+Examples:
+  # the probabilities that `rlossctl predict --write npz` wrote
+  rlossctl visualize loss photo.jpg photo.npz --out gradient \\
+      --loss 'type: "PottsLoss" bottom: "image" bottom: "prob" potts_loss_param { image_std: 15 }'
+\b
+  # several layers, for example a regularizer behind a Power layer that scales the image, from a file
+  rlossctl visualize loss photo.jpg camvid.onnx --loss regularizer.prototxt --label scribble.png -o gradient
+"""
+
+
+def _scores(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The photo and where its probabilities come from."""
+    command = groups.option_group(
+        "Scores",
+        _soften,
+        click.option(
+            "--mean", type=options.Numbers("B,G,R", float), help="Instead of the model's, 0 to 255."
+        ),
+        options.classes(),
+        options.placeholders,
+        options.dialect,
+        options.allow_missing,
+    )(command)
+    for name, required in (("weights", False), ("scores", True), ("image", True)):
+        command = click.argument(name, required=required)(command)
+    return command
+
+
+_output = groups.option_group(
+    "Device and output",
+    options.device,
+    click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the PNGs."),
+)
+
+
 @groups.group("visualize")
 def command() -> None:
-    """Show the DenseCRF loss: its gradient as pictures, its modes as numbers."""
+    """Show a regularized loss: its gradient as pictures, the modes of DenseCRFLoss as numbers."""
 
 
 @command.command("densecrf", epilog=EPILOG)
-@click.argument("image")
-@click.argument("scores")
-@click.argument("weights", required=False)
+@_scores
 @groups.option_group(
     "Loss",
     _sigmas,
@@ -75,71 +114,76 @@ def command() -> None:
     ),
     click.option("--weight", type=float, default=1.0, show_default=True, help="Loss weight."),
 )
-@groups.option_group(
-    "Scores",
-    _soften,
-    click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the model's, 0 to 255."),
-    options.classes(),
-    options.placeholders,
-    options.dialect,
-    options.allow_missing,
-)
-@groups.option_group(
-    "Device and output",
-    options.device,
-    click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the PNGs."),
-)
+@_output
 @options.unread_paths(always=["source", "root_folder", "/name"])
 def densecrf(
-    image: str,
-    scores: str,
-    weights: str | None,
-    out: str,
-    sigma_xy: float,
-    sigma_rgb: float,
-    scale_factor: float,
-    mode: str,
-    weight: float,
-    soften: float,
-    mean: tuple[float, float, float] | None,
-    classes: str | None,
-    placeholders: Mapping[str, object],
-    dialect: str,
-    allow_missing: bool,
-    device: str,
+    sigma_xy: float, sigma_rgb: float, scale_factor: float, mode: str, weight: float, **shared: Any
 ) -> None:
     """Draw the gradient of the DenseCRF loss for one IMAGE: a PNG per class and a montage.
 
     SCORES are class probabilities: an .npy or .npz file, a label PNG, an ONNX model, or a prototxt with its
     WEIGHTS. The loss, its mode and the kernel that computed it are printed.
     """
+    from rlossctl.losses import DenseCRFLoss
+    from rlossctl.visualize import DenseCRFTerm
+
+    loss = DenseCRFLoss(weight, sigma_rgb, sigma_xy, scale_factor, mode)
+    _draw(lambda photo: DenseCRFTerm(loss), **shared)
+
+
+@command.command("loss", epilog=LOSS_EPILOG)
+@_scores
+@groups.option_group(
+    "Loss",
+    click.option(
+        "--loss",
+        "text",
+        required=True,
+        metavar="TEXT|FILE",
+        help="The layer's fields, or a prototxt file of layers, over the blobs image, prob, label and mask.",
+    ),
+    click.option("--label", metavar="PNG", help="Label image of the blob label."),
+)
+@_output
+@options.unread_paths(always=["source", "root_folder", "/name"])
+def loss(text: str, label: str | None, **shared: Any) -> None:
+    """Draw the gradient of any loss over probabilities for one IMAGE: a PNG per class and a montage.
+
+    SCORES are class probabilities: an .npy or .npz file, a label PNG, an ONNX model, or a prototxt with its
+    WEIGHTS. image is the photo as the model sees it, in grey levels; prob its probabilities; mask is 1.
+    """
+    from rlossctl.visualize import read_term
+    from rlossctl.visualize.scores import label_of
+
+    _draw(lambda photo: read_term(text, None if label is None else label_of(label, photo)), **shared)
+
+
+def _draw(
+    term_of: Callable[[np.ndarray], Term],
+    *,
+    image: str,
+    scores: str,
+    weights: str | None,
+    out: str,
+    classes: str | None,
+    device: str,
+    **settings: Any,
+) -> None:
+    """Draws what `term_of` makes for the photo; `settings` are those of `open_scores`."""
     from pathlib import Path
 
     from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation.running.torch_runner import pick_device
-    from rlossctl.losses import DenseCRFLoss
     from rlossctl.visualize import measure_gradient, open_scores, write_pictures
 
     place = pick_device(device)
-    scored = open_scores(
-        image,
-        scores,
-        weights,
-        device=device,
-        placeholders=placeholders,
-        dialect=dialect,
-        mean=mean,
-        classes=class_names(classes),
-        soften=soften,
-        allow_missing=allow_missing,
-    )
+    names = class_names(classes)
+    scored = open_scores(image, scores, weights, device=device, classes=names, **settings)
     height, width = scored.photo.shape[:2]
     click.echo(f"image    {image}, {width}x{height}\nscores   {scored.origin}\ncolours  {scored.seen}")
     for note in scored.notes:
         click.echo(f"note     {note.removeprefix('note: ')}")
-    result = measure_gradient(
-        scored, DenseCRFLoss(weight, sigma_rgb, sigma_xy, scale_factor, mode), str(place)
-    )
+    result = measure_gradient(scored, term_of(scored.photo), str(place))
     click.echo(f"loss     {result.loss:.6g}; {result.setting}\nfilter   {result.kernel}")
     written = write_pictures(out, Path(image).name, scored, result)
     click.echo(f"written  {written[0]} and {counted(len(written) - 1, 'PNG')}, one per class")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -14,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from rlossctl.data.tiff import complaints
 from rlossctl.errors import DataError, RlossWarning, UsageError
 from rlossctl.files import require_regular
 
 # The most pixels that a decoded picture may have: pillow's own limit, or the value of RLOSSCTL_MAX_PIXELS.
 LARGEST_PICTURE = 2 * 89_478_485
 MAX_PIXELS = "RLOSSCTL_MAX_PIXELS"
+EDGE = 128  # the least grey level of a label map that is class 1
 _ORIENTATION = 0x0112  # its EXIF tag
 # What makes a photo [H, W, C] of each orientation upright.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -173,6 +176,25 @@ def read_label(path: str | os.PathLike[str], *, listed: str | None = None) -> np
         return _ids(image, place)
 
 
+def read_map(path: str | os.PathLike[str], *, listed: str | None = None) -> np.ndarray:
+    """A map of edges or objects as uint8 [H, W] of grey levels, as cv::imread's grey flag gives it.
+
+    Raises:
+        DataError: as for `read_image`.
+    """
+    return read_image(path, color=False, listed=listed)[:, :, 0]
+
+
+def read_edges(path: str | os.PathLike[str], *, listed: str | None = None) -> np.ndarray:
+    """A map of edges or objects as class ids, uint8 [H, W]; raises as `read_map` does."""
+    return edge_ids(read_map(path, listed=listed))
+
+
+def edge_ids(level: np.ndarray) -> np.ndarray:
+    """A map's grey levels as class ids: 1 from 128 on, else 0, the nearest integer to level / 255."""
+    return (level >= EDGE).astype(np.uint8)
+
+
 def decode_label(data: bytes, where: str) -> np.ndarray:
     """An encoded label image as class ids; see `read_label`.
 
@@ -302,17 +324,20 @@ def open_picture(data: bytes, where: str) -> Iterator[Image.Image]:
 
 @contextmanager
 def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator[Image.Image]:
+    heard: list[str] = []
     try:
         if not isinstance(source, io.BytesIO):
             require_regular(source)
-        with _pillow_open(source) as image:
+        with _pillow_open(source) as image, complaints() as heard:
             check_picture_size(image.height, image.width, where)
             yield image
+        if heard:
+            raise OSError(errno.EIO, "damaged content")
     except _BROKEN as error:
         raise DataError(
             "the image cannot be read",
             where=where,
-            found=_reason(error),
+            found="; ".join([_reason(error), *heard[:1]]),
             expected="a whole JPEG, PNG or other picture that pillow opens",
             advice="check the root folder and the list (put names with spaces in double quotes), "
             "or fetch the file again",

@@ -76,7 +76,7 @@ class ModelCard:
                 raise ValueError(f"head {card.head!r}")
             if not all(isinstance(name, str) for pair in card.blobs.items() for name in pair):
                 raise ValueError("blobs that are not names of values and layers")
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise NetError(
                 f"the model's metadata {KEY!r} cannot be read",
                 where=where,

@@ -15,6 +15,8 @@ from rlossctl.errors import DataError
 if TYPE_CHECKING:
     from rlossctl.prototxt.messages import LayerParameter
 
+_RANDOM_CROPS = ("DenseImageData", "ImageLabelmapData")
+
 
 # Of blue, green and red in 1/65536: ITU-R 601, rounded as in Pillow's mode L.
 _GREY = (7471, 38470, 19595)
@@ -67,8 +69,9 @@ class Preprocess:
     def from_layer(cls, layer: LayerParameter, *, stride: int = 1, offset: int = 0) -> Preprocess:
         """Reads the transform_param of a data layer's message.
 
-        Caffe's data layers give BGR. A single mean value applies to all three channels. DenseImageData crops
-        at random or not at all and never pads, so its crop is ignored and whole photos are predicted.
+        Caffe's data layers give BGR. A single mean value applies to all three channels. DenseImageData and
+        ImageLabelmapData crop at random or not at all and never pad, so their crop is ignored and whole
+        photos are predicted.
 
         Raises:
             DataError: mean_file, a wrong number of mean values, or only one side of the crop.
@@ -79,7 +82,7 @@ class Preprocess:
         return cls(
             mean_bgr=(blue, green, red),
             scale=float(layer.transform_param.scale),
-            crop=None if layer.type == "DenseImageData" else read_crop(layer.transform_param, where),
+            crop=None if layer.type in _RANDOM_CROPS else read_crop(layer.transform_param, where),
             stride=stride,
             offset=offset,
         )
@@ -101,7 +104,7 @@ class Preprocess:
                 if fields.get(key) is not None:
                     fields[key] = tuple(fields[key])
             return cls(**fields)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(
                 "the preprocessing recorded in the model cannot be read",
                 where=where,

@@ -138,7 +138,7 @@ def _one(
     opened = open_model(named, job.device, job.images)
     list_name = opened.images.file or ""
     upright = opened.upright if job.upright is None else job.upright
-    listed = Listed(opened.images.read(), list_name, upright)
+    listed = Listed(opened.images.read(), list_name, upright, opened.maps)
     preprocess = job.overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, job.protocol, job.rule)
     options = dataclasses.replace(

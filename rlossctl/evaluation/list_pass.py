@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
 from rlossctl.evaluation.predicting.samples import Listed, Loaded, groups, load
-from rlossctl.evaluation.running.decoders import Call, Decoding, ahead
+from rlossctl.evaluation.running.decoders import Call, Decoding
 from rlossctl.evaluation.scoring.counting import Counting
 from rlossctl.evaluation.scoring.evaluation import Picture
 from rlossctl.evaluation.scoring.shards import Shard

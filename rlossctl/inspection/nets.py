@@ -28,7 +28,9 @@ def build(file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | 
 def net_report(path: Path, net: Net) -> Report:
     """Shapes, parameters, multiply-adds, memory and receptive field of every layer."""
     from rlossctl.net.summary import summarize
+    from rlossctl.net.unread import unread_fields
 
+    notes = [*net.file.notes, *unread_fields(net.layers)]
     summary = summarize(net)
     rows = [
         (
@@ -44,7 +46,7 @@ def net_report(path: Path, net: Net) -> Report:
     lines = [
         f"net {summary.name!r}, phase {summary.phase}, {counted(len(summary.layers), 'layer')}",
         f"dialect {summary.dialect}: {summary.dialect_reason}",
-        *net.file.notes,
+        *notes,
         "",
     ]
     lines += table(("layer", "type", "tops", "parameters", "M mult-adds", "field"), rows, right=(3, 4, 5))
@@ -56,7 +58,7 @@ def net_report(path: Path, net: Net) -> Report:
         f"all blobs       {size(summary.blob_bytes)}, if kept at once",
         f"multiply-adds   {summary.multiply_adds / 1e9:,.2f} G per forward pass",
     ]
-    return Report({"kind": "net", "file": str(path), **summary.as_dict()}, lines)
+    return Report({"kind": "net", "file": str(path), "notes": notes, **summary.as_dict()}, lines)
 
 
 def solver_report(path: Path, param: SolverParameter) -> Report:
@@ -64,7 +66,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
     from google.protobuf.json_format import MessageToDict
 
     from rlossctl.prototxt import forks
-    from rlossctl.solver.policies import learning_rate
+    from rlossctl.solver.policies import learning_rate, momentum
 
     steps = sorted(
         {0, *(round(param.max_iter * share / 10) for share in range(1, 10)), max(0, param.max_iter - 1)}
@@ -77,8 +79,10 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
         "",
     ]
     lines += [f"{name:<20}{value}" for name, value in fields.items()]
-    rates = [(str(step), f"{rate:.6g}") for step, rate in schedule]
-    lines += ["", *table(("iteration", "learning rate"), rates, right=(0, 1))]
+    rates = [(str(step), f"{rate:.6g}", _number(momentum(param, step))) for step, rate in schedule]
+    columns = 3 if rates[0][2] else 2  # momentum is shown where the policy changes it
+    rows = [row[:columns] for row in rates]
+    lines += ["", *table(("iteration", "learning rate", "momentum")[:columns], rows, right=range(columns))]
     content = {
         "kind": "solver",
         "file": str(path),
@@ -86,3 +90,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
         "schedule": [list(pair) for pair in schedule],
     }
     return Report(content, lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -14,6 +14,8 @@ from rlossctl.net.registry import register
 class ReLU(Layer):
     """max(x, 0) + negative_slope * min(x, 0); the derivative at 0 is the slope (relu_layer.cpp)."""
 
+    low_precision = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.slope = setup.message.relu_param.negative_slope
@@ -45,6 +47,8 @@ class PReLU(Layer):
 @register("ReLU6", source="MobileNet forks")
 class ReLU6(Layer):
     """min(max(x, 0), 6); no gradient at or beyond the bounds (relu6_layer.cpp of MobileNet forks)."""
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -134,6 +138,8 @@ class Dropout(Layer):
     times 1 - ratio. whole_channels, a field of ours, drops whole channels of (N, C, H, W), as PyTorch's
     Dropout2d does.
     """
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -17,6 +17,8 @@ class Eltwise(Layer):
     The whole gradient goes to the winner.
     """
 
+    low_precision = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.eltwise_param
@@ -55,6 +57,8 @@ class Eltwise(Layer):
 @register("Concat", bottoms=(1, None))
 class Concat(Layer):
     """Joins bottoms along `axis`, default 1; concat_dim is its old name (concat_layer.cpp)."""
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

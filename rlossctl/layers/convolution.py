@@ -50,6 +50,8 @@ class _Windows(Layer):
 class _Learned(_Windows):
     """The checks and blobs of Convolution and Deconvolution."""
 
+    low_precision = True
+
     def add_blobs(self, inputs: int, outputs: int, group: int, *, transposed: bool = False) -> None:
         param = self.setup.message.convolution_param
         self.group = group
@@ -165,6 +167,8 @@ class Im2col(_Windows):
 @register("InnerProduct")
 class InnerProduct(Layer):
     """y = x W^T + b over all axes from `axis` on (inner_product_layer.cpp); W is (K, N) with transpose."""
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -116,8 +116,11 @@ class MultiStageMeanfield(Layer):
     result for ones. Blobs, (1, 1, C, C): W_s and W_b, with spatial_filter_weight and bilateral_filter_weight
     on the diagonal, and M, with -1 on the diagonal (POTTS). The gradient goes to the first two bottoms and
     the blobs. The later version, with weights in files, detections and superpixels (a fourth bottom, a second
-    top, seven blobs), is refused. Not reproduced: batches of one image only.
+    top), is refused. It stores seven blobs, which are read if the last four, the weights of detections and
+    superpixels, are 0. Not reproduced: batches of one image only.
     """
+
+    spare_blobs = ("detections (x)", "detections (y)", "superpixels", "nothing")
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -1,4 +1,4 @@
-"""Layers that fill blobs from outside: Input, DummyData, ImageSegData and ImageLabelmapData."""
+"""Layers that fill blobs from outside: Input, DummyData and ImageSegData."""
 
 from __future__ import annotations
 
@@ -77,35 +77,6 @@ class ImageSegData(SourceLayer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.source = ImageSegSource(setup.message, setup.phase, **read_options(setup))
-
-
-@register("ImageLabelmapData", source="HED", bottoms=0, tops=2, role="data")
-class ImageLabelmapData(DataLayer):
-    """Images with edge maps from a list file, fed from outside: data (N, C, h, w), label (N, 1, h, w).
-
-    image_labelmap_data_layer.cpp of HED's fork. The shapes follow from image_shape, which the caller must
-    give, and from new_height and new_width. No file is read.
-    """
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.image_data_param
-        given = setup.options.get("image_shape")
-        if not given:
-            raise setup.error(
-                "its files are not read here",
-                found=param.source or None,
-                expected="the shape of its images, given by the caller",
-                advice="inspect and convert do not need them (--image-shape C,H,W); to train, write "
-                "ImageSegData, with label images that hold class ids",
-            )
-        channels, *size = given
-        if param.new_height and param.new_width:
-            size = [param.new_height, param.new_width]
-        self.sizes: list[Shape] = [(param.batch_size, channels, *size), (param.batch_size, 1, *size)]
-
-    def shapes(self) -> list[Shape]:
-        return self.sizes
 
 
 def _shapes(setup: Setup, shapes: list[Shape]) -> list[Shape]:

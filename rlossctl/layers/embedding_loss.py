@@ -69,7 +69,7 @@ class CenterLoss(Layer):
                 "needs one class id per sample", found=f"{labels.numel()} labels", expected=x.shape[0]
             )
         ids = labels.detach().reshape(-1, 1).long()
-        check_labels(self, ids, torch.ones_like(ids, dtype=torch.bool), self.classes, None)
+        ids = check_labels(self, ids, torch.ones_like(ids, dtype=torch.bool), self.classes, None)
         return _Centres.apply(x.flatten(1), self.blobs[0], ids[:, 0])
 
 

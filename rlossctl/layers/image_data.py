@@ -1,8 +1,9 @@
-"""Layers that read lists of image files: ImageData, DenseImageData, WindowData; data.py has ImageSegData."""
+"""Layers that read lists of image files; data.py has ImageSegData."""
 
 from __future__ import annotations
 
 from rlossctl.data.sources.imagelist import DenseImageSource, ImageSource
+from rlossctl.data.sources.labelmap import LabelmapSource
 from rlossctl.data.sources.windows import WindowSource
 from rlossctl.net.layer import Setup, SourceLayer, read_options
 from rlossctl.net.registry import register
@@ -37,6 +38,21 @@ class DenseImageData(SourceLayer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.source = DenseImageSource(setup.message, setup.phase, **read_options(setup))
+
+
+@register("ImageLabelmapData", source="HED", bottoms=0, tops=2, role="data")
+class ImageLabelmapData(SourceLayer):
+    """Photos with maps of edges or objects from a list file: data (N, C, h, w), label (N, 1, h, w)
+    (image_labelmap_data_layer.cpp of HED's fork).
+
+    A map is read as grey levels; the label is 1 from 128 on, else 0. In RCF's nets (which have AutoCrop), and
+    with weak_edges, a field of ours, levels below 128 stay fractions of 255. With DSS's `normalize: false`
+    levels stay levels. Crop and mirror are the same for photo and map, and random in TEST, too.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.source = LabelmapSource(setup.message, setup.phase, **read_options(setup))
 
 
 @register("WindowData", bottoms=0, tops=2, role="data")

@@ -81,7 +81,7 @@ class LabelBias(Layer):
         """How often each class occurs along axis 1 of labels: [N, C, ...] as int64."""
         ids = labels.detach().long()
         valid = ~torch.isin(ids, torch.tensor([FILLER, *ignored], device=ids.device))
-        check_labels(self, ids, valid, classes, ignored[0] if ignored else FILLER)
+        ids = check_labels(self, ids, valid, classes, ignored[0] if ignored else FILLER)
         count = ids.new_zeros((ids.shape[0], classes, *ids.shape[2:]))
         return count.scatter_add(1, ids.where(valid, 0), valid.long())
 

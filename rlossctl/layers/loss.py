@@ -54,28 +54,37 @@ class SoftmaxWithLoss(Layer):
             )
         # A plain attribute would follow neither .to() nor the meta device, where layers are built.
         self.class_weights = weights
+        self._copied: Tensor | None = None
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         rows = scores.flatten(self.axis + 1) if scores.dim() > self.axis + 1 else scores.unsqueeze(-1)
         rows = rows.flatten(0, self.axis - 1) if self.axis > 0 else rows.unsqueeze(0)  # (outer, C, inner)
         labels = flatten_labels(self, labels, rows.shape[0], rows.shape[2])  # (outer, inner)
         valid = torch.ones_like(labels, dtype=torch.bool) if self.ignore is None else labels != self.ignore
-        check_labels(self, labels, valid, rows.shape[1], self.ignore)
+        labels = check_labels(self, labels, valid, rows.shape[1], self.ignore)
         log_p = F.log_softmax(rows, 1)
-        picked = log_p.gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)
+        picked = log_p.gather(1, labels.masked_fill(~valid, 0).unsqueeze(1)).squeeze(1)
         # The value stops at log(FLT_MIN); Caffe's gradient p - 1 ignores that.
         picked = picked + (picked.detach().clamp(min=LOG_SMALLEST) - picked.detach())
         counted = valid.to(picked.dtype)
         if self.class_weights is not None and not scores.is_meta:
-            counted = counted * picked.new_tensor(self.class_weights)[labels.where(valid, 0)]
+            counted = counted * self._weights(picked)[labels.masked_fill(~valid, 0)]
         loss = -(picked * counted).sum() / self._norm(valid, counted, rows.shape[0])
         return (loss, log_p.detach().exp().reshape(scores.shape)) if self.setup.tops == 2 else loss
+
+    def _weights(self, like: Tensor) -> Tensor:
+        """The class weights, copied to the scores' device once: every copy would wait for a GPU."""
+        known = self._copied
+        if known is None or (known.device, known.dtype) != (like.device, like.dtype):
+            known = like.new_tensor(self.class_weights)
+            self._copied = known
+        return known
 
     def _norm(self, valid: Tensor, counted: Tensor, outer: int) -> Tensor | int:
         if self.normalization != WEIGHTS:
             return loss_norm(self.normalization, valid, outer)
         weights = counted.sum()
-        return weights.where(weights > 0, 1.0)
+        return weights.masked_fill(weights <= 0, 1.0)
 
 
 @register("DenseCRFLoss", source="rloss", bottoms=2, automatic_tops=1, role="loss")
@@ -89,6 +98,8 @@ class DenseCRFLoss(Layer):
     unless given. No gradient to the image. Inputs that are probably a mistake (an image scaled to 0..1,
     scores without a softmax, no pixel that counts) give a warning, each kind once.
     """
+
+    regularizer = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -34,20 +34,27 @@ class SegAccuracy(Layer):
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         if scores.is_meta:
             return scores.new_empty((1, 1, 1, 3))
+        if self.confusion.device != scores.device:
+            self.confusion = self.confusion.to(scores.device)
         if self.resets:
-            self.confusion = torch.zeros_like(self.confusion)
+            self.confusion.zero_()
         rows = scores.flatten(2)
         truth = flatten_labels(self, labels, rows.shape[0], rows.shape[2])
         valid = torch.ones_like(truth, dtype=torch.bool)
         for ignored in self.ignored:
             valid &= truth != ignored
-        check_labels(self, truth, valid, self.classes, self.ignored[0] if self.ignored else None)
-        pairs = truth[valid] * self.classes + largest_argmax(rows, 1)[valid]
-        counts = torch.bincount(pairs.cpu(), minlength=self.classes**2).reshape(self.classes, self.classes)
-        self.confusion = self.confusion.cpu() + counts
+        truth = check_labels(self, truth, valid, self.classes, self.ignored[0] if self.ignored else None)
+        pairs = truth * self.classes + largest_argmax(rows, 1)
+        self.confusion.view(-1).scatter_add_(0, pairs.masked_fill(~valid, 0).view(-1), valid.view(-1).long())
+        return self._values().to(scores.dtype).reshape(1, 1, 1, 3)
+
+    def _values(self) -> Tensor:
+        """The three scores in float64, computed where the counts are: fetching them would wait for a GPU."""
+        if self.confusion.device.type != "cpu":
+            return device_scores(self.confusion)
         found = caffe_scores(_class_counts(self.confusion))
         values = [found.pixel_accuracy, found.mean_recall, found.mean_iou]
-        return torch.tensor(values, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3)
+        return torch.tensor(values, dtype=torch.float64)
 
 
 @register("Accuracy", bottoms=2, tops=(1, 2), role="metric")
@@ -83,7 +90,7 @@ class Accuracy(Layer):
         truth = flatten_labels(self, labels, 1, rows.shape[0])[0]
         valid = torch.ones_like(truth, dtype=torch.bool) if self.ignore is None else truth != self.ignore
         if self.setup.dialect not in ("segnet", "enet"):
-            check_labels(self, truth, valid, self.classes, self.ignore)
+            truth = check_labels(self, truth, valid, self.classes, self.ignore)
         total = valid.sum()
         valid &= (truth >= 0) & (truth < self.classes)
         rows, truth = rows[valid], truth[valid]
@@ -111,10 +118,21 @@ def _class_counts(confusion: Tensor) -> ClassCounts:
     return ClassCounts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
 
 
+def device_scores(confusion: Tensor) -> Tensor:
+    """`caffe_scores` of a confusion matrix int64 [C, C] in torch: (3,) in float64."""
+    matrix = confusion.double()
+    hits, truth, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    union = truth + predicted - hits
+    recall = hits / truth.clamp(min=1)
+    iou = (hits / union.clamp(min=1)).masked_fill(union == 0, 1.0)
+    occurring = (truth > 0).sum().clamp(min=1)
+    return torch.stack([hits.sum() / truth.sum().clamp(min=1), recall.sum() / occurring, iou.mean()])
+
+
 def largest_argmax(scores: Tensor, axis: int) -> Tensor:
     """Index of the maximum; ties go to the largest index, which torch.argmax does not guarantee."""
     shape = [1] * scores.dim()
     shape[axis] = scores.shape[axis]
     index = torch.arange(scores.shape[axis], device=scores.device).reshape(shape)
     best = scores.amax(axis, keepdim=True)
-    return torch.where(scores == best, index, 0).amax(axis)
+    return index.masked_fill(scores != best, 0).amax(axis)

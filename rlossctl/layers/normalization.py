@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlossctl.layers.running_statistics import AffineBatchNorm
 from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
@@ -26,6 +27,8 @@ class BatchNorm(Layer):
     and bias as two more blobs. Not reproduced: the rloss fork's path with batch statistics ignores the
     variance (here: as in BVLC), and its update_global_stats: true is refused.
     """
+
+    low_precision = True
 
     default_lr_mult = 0.0
 
@@ -77,6 +80,13 @@ class BatchNorm(Layer):
         factor = torch.where(scale == 0, torch.zeros_like(scale), 1 / scale)
         return total_mean * factor, total_variance * factor
 
+    def moving(self) -> Sequence[nn.Parameter]:
+        return () if self.frozen else list(self.blobs)
+
+    def hold_statistics(self) -> bool:
+        self.frozen = True
+        return True
+
     @torch.no_grad()
     def settle(self) -> None:
         """Divides the sums once, so that an exported graph holds plain statistics."""
@@ -87,7 +97,7 @@ class BatchNorm(Layer):
     def _update(self, x: Tensor) -> None:
         axes = [axis for axis in range(x.dim()) if axis != 1]
         count = x.numel() // x.shape[1]
-        variance, mean = torch.var_mean(x, axes, correction=0)
+        variance, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
         correction = count / (count - 1) if count > 1 else 1.0
         total_mean, total_variance, scale = self.blobs
         scale.mul_(self.fraction).add_(1)

@@ -43,6 +43,7 @@ class Pooling(Layer):
         if self.draws:
             self.unexportable = "STOCHASTIC pooling draws at random in TRAIN"
         self.is_global = param.global_pooling
+        self.low_precision = setup.tops == 1 and not self.is_stochastic  # 16 bits cannot hold every position
         self.floor = _rounds_down(setup, param)
         if not self.is_global:
             self._read_window(setup)

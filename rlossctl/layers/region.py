@@ -1,6 +1,8 @@
-"""Pooling of regions: ROIPooling of Fast R-CNN and PSROIPooling of R-FCN."""
+"""Pooling of regions: ROIPooling of Fast R-CNN, PSROIPooling of R-FCN and ROIAlign of Mask R-CNN."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ Bins = list[tuple[int, int]]  # start and end of each bin along one axis, clippe
 
 
 class _Regions(Layer):
-    """Base class of the two: regions (R, 5) of batch index, x1, y1, x2, y2 in pixels of the net's image."""
+    """Base class of all: regions (R, 5) of batch index, x1, y1, x2, y2 in pixels of the net's image."""
 
     unexportable = "its windows depend on values; export the blobs it reads, and pool regions in your program"
 
@@ -137,6 +139,50 @@ class PSROIPooling(_Regions):
         count = self.bins[axis]
         places = torch.arange(count + 1) * ((last - first).clamp(min=0.1) / count) + first
         return _cut(places[:-1].floor(), places[1:].ceil(), limit)
+
+
+@register("ROIAlign", source="Mask R-CNN", bottoms=2, onnx=False)
+class ROIAlign(_Regions):
+    """The mean of bilinear samples in each of pooled_h x pooled_w bins of each region, as in Detectron and
+    torchvision (aligned=False).
+
+    Bottoms and top as in ROIPooling. Corners times spatial_scale are not rounded; a region is at least 1 wide
+    and high. A bin has sampling_ratio^2 samples at regular places; 0 means as many as the bin is wide and
+    high, rounded up. A sample more than 1 outside the image is 0; otherwise it is moved to the border. No
+    gradient to the regions. Caffe's forks of ROIAlign do not agree: Detectron's field, sampling_ratio, must
+    be there.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        param = setup.message.roi_align_param
+        super().__init__(setup, param.spatial_scale, param.pooled_h, param.pooled_w)
+        self.samples = param.sampling_ratio
+        if not param.HasField("sampling_ratio") or self.samples < 0:
+            raise setup.error(
+                "does not say how many samples a bin has",
+                found="no sampling_ratio" if not param.HasField("sampling_ratio") else self.samples,
+                expected="sampling_ratio, 0 or more",
+                advice="forks without it take the maximum of samples, or the corners of a grid; if yours is "
+                "like Detectron's, add its sampling_ratio",
+            )
+
+    def pool(self, image: Tensor, box: Tensor) -> Tensor:
+        left, top, right, bottom = (box * self.scale).tolist()
+        rows = self._weights(image, 1, top, bottom)
+        columns = self._weights(image, 2, left, right)
+        return rows @ image @ columns.T  # the samples of a bin are a grid, so that its mean has two factors
+
+    def _weights(self, image: Tensor, axis: int, first: float, last: float) -> Tensor:
+        """(bins, in): the mean weight of each value of the image in the samples of each bin."""
+        bins, length = self.bins[axis - 1], image.shape[axis]
+        size = max(last - first, 1.0) / bins
+        samples = self.samples or math.ceil(size)
+        steps = (torch.arange(samples) + 0.5) * (size / samples)
+        places = first + torch.arange(bins)[:, None] * size + steps
+        inside = (places >= -1) & (places <= length)
+        distance = (places.clamp(0, length - 1)[..., None] - torch.arange(length)).abs()
+        weights = (1 - distance).clamp(min=0) * inside[..., None]
+        return weights.mean(1).to(image)
 
 
 def _cut(starts: Tensor, ends: Tensor, limit: int) -> Bins:

@@ -1,20 +1,27 @@
-"""Regularizers of soft segmentations that Caffe does not have: EntropyLoss, SizeLoss, PottsLoss and
-NormalizedCutLoss."""
+"""Regularizers of soft segmentations that Caffe does not have: EntropyLoss, SizeLoss, PottsLoss,
+NormalizedCutLoss and GatedCRFLoss."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
-from rlossctl.losses import SizeBounds, entropy_loss, normalized_cut_loss, potts_loss
+from rlossctl.losses import GatedCRFLoss as GatedCRFModule
+from rlossctl.losses import GatedKernel, SizeBounds, entropy_loss, normalized_cut_loss, potts_loss
 from rlossctl.losses import SizeLoss as SizeModule
 from rlossctl.losses.entropy import unlabelled_weights
 from rlossctl.losses.labelled import counting
 from rlossctl.net.labels import refuse_unread
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.registry import register
-from rlossctl.prototxt.messages import EntropyLossParameter, SizeLossParameter
+from rlossctl.prototxt.messages import (
+    EntropyLossParameter,
+    GatedCRFKernel,
+    GatedCRFLossParameter,
+    SizeLossParameter,
+)
 
 
 @register("EntropyLoss", source="rlossctl", bottoms=(1, 3), automatic_tops=1, role="loss")
@@ -27,6 +34,8 @@ class EntropyLoss(Layer):
     third bottom is a mask or the image, whose padding, 0 in every channel, does not count. The loss weight
     has no default: it is 0 unless given.
     """
+
+    regularizer = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -74,6 +83,8 @@ class SizeLoss(Layer):
     with log_t. The loss weight has no default: it is 0 unless given.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, loss_param = setup.message.size_loss_param, setup.message.loss_param
@@ -120,6 +131,8 @@ class PottsLoss(Layer):
     or SUM. The loss weight has no default: it is 0 unless given. No gradient to the image.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.potts_loss_param
@@ -149,6 +162,8 @@ class NormalizedCutLoss(Layer):
     image.
     """
 
+    regularizer = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.normalized_cut_loss_param
@@ -159,6 +174,61 @@ class NormalizedCutLoss(Layer):
     def forward(self, image: Tensor, seg: Tensor, mask: Tensor | None = None) -> Tensor:
         with self.naming():
             return normalized_cut_loss(image, seg, counting(image if mask is None else mask), *self.settings)
+
+
+@register("GatedCRFLoss", source="rlossctl", bottoms=(2, 4), automatic_tops=1, role="loss")
+class GatedCRFLoss(Layer):
+    """Mean over pixels i of sum_j s_j t_i k_ij (1 - <P_i, P_j>), j around i (rlossctl.losses.gated_crf_loss).
+
+    Bottoms: an image, probabilities P, a source mask s and a destination mask t. Image and masks are
+    area-averaged to the grid, and a pixel of it counts if its mask is 1 all over it. Without masks the
+    image's padding, 0 in every channel, sends nothing; a source mask of several channels is an image, too.
+    `kernel { weight xy_std image_std }` (repeated; 1, 6 and 0.1 by default): xy_std in pixels of the grid,
+    image_std in the image's units, 0 to leave either out. radius: 5 by default. resolution: the grid's longer
+    side, to which P is area-averaged; 0, the default, for P's own size. compatibility (repeated): C rows of C
+    penalties in place of Potts. The loss weight has no default: it is 0 unless given. No gradient to the
+    image. Inputs that are probably a mistake give a warning, each kind once.
+    """
+
+    regularizer = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param = setup.message.gated_crf_loss_param
+        without_image_gradient(setup)
+        with self.naming():
+            self.loss = GatedCRFModule(
+                gated_kernels(param),
+                param.radius,
+                penalties(setup, param),
+                param.resolution or None,
+                f"{setup.where}: layer {setup.message.name!r} (GatedCRFLoss)",
+            )
+
+    def forward(self, image: Tensor, prob: Tensor, *masks: Tensor) -> Tensor:
+        source = masks[0] if masks and masks[0].shape[1] == 1 else counting(masks[0] if masks else image)
+        with self.naming():
+            return self.loss(image, prob, source, *masks[1:])
+
+
+def gated_kernels(param: GatedCRFLossParameter) -> list[GatedKernel]:
+    """The message's kernels, or one with the defaults."""
+    messages = param.kernel or [GatedCRFKernel()]
+    return [GatedKernel(kernel.weight, kernel.xy_std, kernel.image_std) for kernel in messages]
+
+
+def penalties(setup: Setup, param: GatedCRFLossParameter) -> Tensor | None:
+    """The message's compatibility as a matrix, None for Potts."""
+    classes = setup.bottoms[1][1]
+    if not param.compatibility:
+        return None
+    if len(param.compatibility) != classes**2:
+        raise setup.error(
+            "compatibility must be given for each pair of classes",
+            found=f"{len(param.compatibility)} numbers",
+            expected=f"{classes} x {classes}, row by row",
+        )
+    return torch.tensor(param.compatibility, dtype=torch.float64, device="cpu").view(classes, classes)
 
 
 def without_image_gradient(setup: Setup) -> None:

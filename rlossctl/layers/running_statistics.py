@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.prototxt.messages import FillerParameter
@@ -26,6 +26,8 @@ class RunningNorm(Layer):
             biased variance.
     """
 
+    low_precision = True
+
     eps: float
     momentum: float
     frozen: bool
@@ -34,9 +36,16 @@ class RunningNorm(Layer):
         """Scale and shift."""
         raise TypeError(f"{type(self).__name__} names no blobs")
 
-    def running(self) -> tuple[Tensor, Tensor]:
+    def running(self) -> tuple[nn.Parameter, nn.Parameter]:
         """Running mean and variance."""
         raise TypeError(f"{type(self).__name__} names no blobs")
+
+    def moving(self) -> Sequence[nn.Parameter]:
+        return () if self.frozen else self.running()
+
+    def hold_statistics(self) -> bool:
+        self.frozen = True
+        return True
 
     def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:
         """Declares blobs that the solver does not change."""
@@ -57,7 +66,7 @@ class RunningNorm(Layer):
     @torch.no_grad()
     def _update(self, x: Tensor) -> None:
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        variance, mean = torch.var_mean(x, axes, correction=0)
+        variance, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0)
         for blob, value in zip(self.running(), (mean, variance), strict=True):
             blob.mul_(self.momentum).add_(value.reshape(blob.shape), alpha=1 - self.momentum)
 
@@ -96,7 +105,7 @@ class RunningBN(RunningNorm):
     def affine(self) -> tuple[Tensor, Tensor]:
         return self.blobs[0], self.blobs[1]
 
-    def running(self) -> tuple[Tensor, Tensor]:
+    def running(self) -> tuple[nn.Parameter, nn.Parameter]:
         return self.blobs[2], self.blobs[3]
 
 
@@ -126,5 +135,5 @@ class AffineBatchNorm(RunningNorm):
     def affine(self) -> tuple[Tensor, Tensor]:
         return self.blobs[3], self.blobs[4]
 
-    def running(self) -> tuple[Tensor, Tensor]:
+    def running(self) -> tuple[nn.Parameter, nn.Parameter]:
         return self.blobs[0], self.blobs[1]

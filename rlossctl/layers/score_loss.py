@@ -24,6 +24,11 @@ class SigmoidCrossEntropyLoss(Layer):
     BATCH_SIZE (default), VALID, FULL or NONE as in SoftmaxWithLoss, or `normalize`, where true means VALID;
     targets whose integer part is ignore_label do not count. The forks divide by the batch size and have no
     ignore_label.
+
+    `balanced`, a field of ours, is the loss of HED's fork, which nets with ImageLabelmapData get: ones of a
+    sample count by its share of zeros, zeros by its share of ones, other targets not at all; norm is the
+    batch size. RCF's fork multiplies the zeros by 1.1, here negative_weight. Not reproduced: HED's gradient
+    where a target is neither 0 nor 1 (here 0), and NaN for a sample without ones and zeros (here 0).
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -31,6 +36,8 @@ class SigmoidCrossEntropyLoss(Layer):
         refuse_weights(setup)
         param = setup.message.loss_param
         self.ignore, self.normalization = None, BATCH_SIZE
+        self.balanced, self.negatives = param.balanced, param.negative_weight
+        _refuse_unbalanced(setup)
         if setup.dialect == "bvlc":
             self.ignore = param.ignore_label if param.HasField("ignore_label") else None
             if param.HasField("normalization"):
@@ -40,11 +47,35 @@ class SigmoidCrossEntropyLoss(Layer):
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         targets = same_count(self, targets, scores).detach()
+        if self.balanced:
+            return self._balanced(scores.flatten(1), targets.flatten(1))
         valid = torch.ones_like(targets, dtype=torch.bool)
         if self.ignore is not None:
             valid = targets.trunc() != self.ignore
         values = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
         return (values * valid).sum() / loss_norm(self.normalization, valid, scores.shape[0])
+
+    def _balanced(self, scores: Tensor, targets: Tensor) -> Tensor:
+        ones, zeros = (targets == 1).to(scores.dtype), (targets == 0).to(scores.dtype)
+        positive, negative = ones.sum(1, keepdim=True), zeros.sum(1, keepdim=True)
+        weights = ones * negative + self.negatives * zeros * positive
+        weights = weights / (positive + negative).clamp(min=1)
+        values = F.binary_cross_entropy_with_logits(scores, ones, reduction="none")
+        return (values * weights).sum() / len(scores)
+
+
+def _refuse_unbalanced(setup: Setup) -> None:
+    """Refuses fields that do not count with `balanced`, or without it."""
+    param = setup.message.loss_param
+    names = ("ignore_label", "normalize", "normalization") if param.balanced else ("negative_weight",)
+    unread = [name for name in names if param.HasField(name)]
+    if unread:
+        raise setup.error(
+            f"does not go by {unread[0]} {'with' if param.balanced else 'without'} balanced: true",
+            found=f"loss_param {{ {', '.join(unread)} }}",
+            expected="negative_weight beside balanced: true, and no other field",
+            advice="delete it, as HED's fork ignores it" if param.balanced else "set balanced: true",
+        )
 
 
 @register("HingeLoss", bottoms=2, automatic_tops=1, loss_weight=1.0, role="loss")
@@ -116,7 +147,7 @@ class InfogainLoss(Layer):
         p, log_p = self._probabilities(scores)  # (outer, C, inner)
         labels = flatten_labels(self, labels, p.shape[0], p.shape[2])
         valid = torch.ones_like(labels, dtype=torch.bool) if self.ignore is None else labels != self.ignore
-        check_labels(self, labels, valid, p.shape[1], self.ignore)
+        labels = check_labels(self, labels, valid, p.shape[1], self.ignore)
         gains = self._matrix(matrix, p)[labels.where(valid, 0)].movedim(-1, 1)  # (outer, C, inner)
         loss = -(gains * log_p * valid.unsqueeze(1)).sum() / loss_norm(self.normalization, valid, p.shape[0])
         return (loss, p.detach().reshape(scores.shape)) if self.setup.tops == 2 else loss
@@ -156,8 +187,8 @@ def log_from(p: Tensor, smallest: float) -> Tensor:
 def class_ids(layer: Layer, scores: Tensor, labels: Tensor) -> Tensor:
     """One checked class id per sample, as int64 (N, 1); each of a sample's values is a class."""
     ids = flatten_labels(layer, labels, scores.shape[0], 1)
-    check_labels(layer, ids, torch.ones_like(ids, dtype=torch.bool), scores.flatten(1).shape[1], None)
-    return ids
+    valid = torch.ones_like(ids, dtype=torch.bool)
+    return check_labels(layer, ids, valid, scores.flatten(1).shape[1], None)
 
 
 def same_count(layer: Layer, other: Tensor, x: Tensor) -> Tensor:

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
+from rlossctl.prototxt.coordinates import AUTO_CROP
 
 
 @register("Split", tops=(1, None))
 class Split(Layer):
     """The bottom under several names; the gradients add up (split_layer.cpp). Caffe inserts these itself."""
+
+    low_precision = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return (x,) * self.setup.tops
@@ -26,6 +29,8 @@ class Slice(Layer):
 
     slice_dim is the old name of axis. The points ascend, one fewer than tops.
     """
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -65,10 +70,12 @@ class Crop(Layer):
     CROP), and with by_coordinates, a field of ours.
     """
 
+    low_precision = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, (shape, reference) = setup.message.crop_param, setup.bottoms
-        if param.by_coordinates:
+        if param.by_coordinates or (setup.message.type == AUTO_CROP and not param.offset):
             raise setup.error(
                 "its offset cannot be computed from coordinates",
                 found=f"bottoms {', '.join(setup.message.bottom)}",
@@ -100,9 +107,52 @@ class Crop(Layer):
         return x
 
 
+@register("Reorg", source="YOLO forks")
+class Reorg(Layer):
+    """(N, C, H, W) to (N, C s^2, H / s, W / s) in darknet's order (reorg_layer.cpp of the YOLO v2 forks).
+
+    Darknet's loop takes the bottom's memory for (C / s^2, H s, W s), puts the s x s places of each window
+    into channels of their own, and takes the result's memory for the top; only the shapes are those of a
+    space-to-depth. reverse: true goes the other way, to (N, C / s^2, H s, W s).
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, shape = setup.message.reorg_param, setup.bottoms[0]
+        self.stride, self.reverse = param.stride, param.reverse
+        if len(shape) != 4 or self.stride < 1 or shape[1] % self.stride**2:
+            raise setup.error(
+                "the channels must be a multiple of stride squared",
+                found=f"{shape}, stride {self.stride}",
+                expected="(N, C, H, W) with C = k stride^2",
+            )
+        if not self.reverse and (shape[2] % self.stride or shape[3] % self.stride):
+            found = f"{shape}, stride {self.stride}"
+            raise setup.error("the stride must divide height and width", found=found)
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        s, inner = self.stride, channels // self.stride**2
+        if self.reverse:
+            windows = x.reshape(count, s, s, inner, height, width).permute(0, 3, 4, 1, 5, 2)
+            return windows.reshape(count, inner, height * s, width * s)
+        windows = x.reshape(count, inner, height, s, width, s).permute(0, 3, 5, 1, 2, 4)
+        return windows.reshape(count, channels * s * s, height // s, width // s)
+
+    def window(self) -> tuple[float, float]:
+        return 1.0, 1 / self.stride if self.reverse else float(self.stride)
+
+
+@register("AutoCrop", source="RCF", bottoms=2)
+class AutoCrop(Crop):
+    """Crop of the FCN and HED branches: the offset follows from coordinates (auto_crop_layer.cpp)."""
+
+
 @register("Flatten")
 class Flatten(Layer):
     """Joins the axes `axis` (default 1) to `end_axis` (default -1) into one (flatten_layer.cpp)."""
+
+    low_precision = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

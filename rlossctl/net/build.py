@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,16 +13,18 @@ import torch
 
 from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import memory, pycaffe, registry
+from rlossctl.net.alike import once_if_alike
 from rlossctl.net.coverage import MissingWeights, copy_covered
 from rlossctl.net.graph import Node, build_graph
+from rlossctl.net.kept import kept_for_backward
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import Net
 from rlossctl.net.origin import DataOverrides, NetOrigin
-from rlossctl.net.parameters import learnable, materialize, resolve_sharing, shared_blobs
+from rlossctl.net.parameters import freeze, learnable, materialize, resolve_sharing, shared_blobs
 from rlossctl.net.walk import LayerNode
-from rlossctl.prototxt import coordinates
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
+from rlossctl.prototxt.completed import completed
 from rlossctl.prototxt.messages import NetState, Phase
 from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import load_weights
@@ -143,16 +146,18 @@ def build_net(
     share: Net | None = None,
     data: SourceOptions | None = None,
     phase: str | None = None,
+    history: int | None = None,
 ) -> Net:
     """Builds a net from a filtered NetFile whose `state` is set (see `phases.filter_net`).
 
     `phase` makes the layers behave as in a phase other than the state's. A file that does not show its
-    dialect takes the dialect of the net it shares weights with.
+    dialect takes the dialect of the net it shares weights with. `history` says that the net is to be trained,
+    by a solver that keeps so many values for each learned one: the memory for it must be there, too.
     """
     phase = phase or Phase.Name(file.param.state.phase)
     dialect, reason = _dialect(file, share)
     if dialect != file.dialect:
-        param, notes = coordinates.resolved(file.param, dialect)
+        param, notes = completed(file.param, dialect)
         file = replace(file, param=param, notes=tuple(dict.fromkeys((*file.notes, *notes))))
     graph = build_graph(file)
     fed = bool((data or {}).get("image_shape"))
@@ -165,7 +170,10 @@ def build_net(
     if torch.device(device).type != "meta":
         given = {} if share is None else shared_blobs(built, share.params)
         new = [(owner.layer, owner.blob) for owner in owners if id(owner.blob) not in given]
-        memory.require(layers, shapes, new, torch.device(device))
+        freeze(owners)
+        kept = partial(kept_for_backward, layers, shapes)
+        training = None if history is None else memory.Training(history, kept)
+        memory.require(layers, shapes, new, torch.device(device), training)
         materialize(owners, built, torch.device(device), given)
     return Net(file, graph, layers, shapes, learnable(owners), phase, dialect, reason)
 
@@ -193,7 +201,7 @@ def _build_layer(
     own_phase = Phase.Name(node.message.phase) if node.message.HasField("phase") else phase
     setup = Setup(node.message, bottoms, len(node.tops), own_phase, dialect, node.where, options)
     layer = _construct(node, setup)
-    tops = _data_shapes(layer, setup) if isinstance(layer, DataLayer) else _meta_tops(layer, setup)
+    tops = _data_shapes(layer, setup) if isinstance(layer, DataLayer) else _meta_tops(layer)
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     for name, shape in zip(node.tops, tops, strict=True):
@@ -254,9 +262,11 @@ def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
         ) from error
 
 
+@once_if_alike
 @torch.no_grad()
-def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
+def _meta_tops(layer: Layer) -> tuple[Shape, ...]:
     """Shapes of the tops, from running the layer's own forward on meta tensors."""
+    setup = layer.setup
     bottoms = [torch.empty(shape, device="meta") for shape in setup.bottoms]
     try:
         tops = layer(*bottoms)
@@ -269,7 +279,7 @@ def _meta_tops(layer: Layer, setup: Setup) -> list[Shape]:
             expected="shapes that fit the layer's parameters",
             advice="check kernel sizes, strides and the sizes of the blobs above",
         ) from error
-    return [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+    return tuple(tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,)))
 
 
 def _sizes(shape: Shape) -> str:

@@ -14,7 +14,7 @@ from rlossctl.net.layer import DataLayer
 from rlossctl.net.net import Net
 from rlossctl.net.walk import LayerNode, Step, last_readers, walk
 
-FIXED_SIZE_TYPES = ("InnerProduct", "SPP", "Upsample")  # made for one input size
+FIXED_SIZE_TYPES = ("DualDecompositionCRF", "InnerProduct", "SPP", "Upsample")  # made for one input size
 
 
 class Deploy(nn.Module):
@@ -135,14 +135,30 @@ def image_blob(net: Net) -> str:
 
 
 def score_blobs(net: Net) -> list[str]:
-    """The blobs a user wants from a net: the scores that its first metric reads, or else its first loss, or
-    else the outputs that need no labels. (In the original multi-scale nets the fused scores come first.)"""
-    for roles in (("metric",), ("loss",)):
-        readers = [layer for layer in net.layers if layer.node.kind.role in roles]
+    """The blobs a user wants from a net: the scores that its first metric reads, or else its losses, or else
+    the outputs that need no labels. Of several losses' scores these are the `main_scores`."""
+    for role in ("metric", "loss"):
+        readers = [layer.bottoms[0] for layer in net.layers if layer.node.kind.role == role]
         if readers:
-            return [readers[0].bottoms[0]]
+            return [readers[0] if role == "metric" else main_scores(net, readers)]
     image = image_blob(net)
     return [name for name in net.outputs if name != image and _depends_on_image_only(net, name, image)]
+
+
+def main_scores(net: Net, names: Sequence[str]) -> str:
+    """The blob that is computed from all the others, as HED's fused scores are from its side outputs (or from
+    what their Sigmoid reads); else the first, as in the original multi-scale nets."""
+    before = {name: _before_activation(net, name) for name in names}
+    for name in names if len(before) > 1 else ():
+        sources = {bottom for number in net.layers_for([name]) for bottom in net.layers[number].bottoms}
+        if all(sources & before[other] for other in before if other != name):
+            return name
+    return names[0]
+
+
+def _before_activation(net: Net, name: str) -> set[str]:
+    maker = next((layer for layer in reversed(net.layers) if name in layer.tops), None)
+    return {name, *(maker.bottoms if maker is not None and maker.type in _HEADS else ())}
 
 
 def loss_types(net: Net) -> list[str]:
@@ -174,7 +190,7 @@ def _depends_on_image_only(net: Net, blob: str, image: str) -> bool:
 
 
 # Data layers that read photos of any size. With a mean for every pixel (mean_file) all photos have one size.
-_PHOTO_LAYERS = ("ImageSegData", "DenseImageData", "ImageData")
+_PHOTO_LAYERS = ("ImageSegData", "DenseImageData", "ImageLabelmapData", "ImageData")
 
 
 def preprocess_of(net: Net, deploy: Deploy) -> Preprocess | None:

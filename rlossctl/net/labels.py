@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor
 
+from rlossctl import postponed
 from rlossctl.net.layer import Layer, Setup
 from rlossctl.prototxt.messages import LossParameter
 
@@ -25,16 +28,21 @@ def flatten_labels(layer: Layer, labels: Tensor, outer: int, inner: int) -> Tens
     return labels.detach().reshape(outer, inner).long()
 
 
-def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, ignore: int | None) -> None:
+def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, ignore: int | None) -> Tensor:
     """Refuses ids outside 0 .. classes-1 that are not ignored (Caffe checks only in debug builds).
+
+    Returns:
+        The labels. On a GPU, where the answer may be postponed, ids out of range have become ids of classes:
+        an index beyond a tensor ends a program there.
 
     Raises:
         NetError: names the layer and the ids; its `samples` are the rows of the batch that hold them.
     """
     if labels.is_meta or torch.compiler.is_compiling():
-        return
+        return labels
     wrong = valid & ((labels < 0) | (labels >= classes))
-    if wrong.any():
+
+    def refuse() -> NoReturn:
         ids = torch.unique(labels[wrong]).tolist()
         error = layer.error(
             "label ids out of range",
@@ -45,6 +53,8 @@ def check_labels(layer: Layer, labels: Tensor, valid: Tensor, classes: int, igno
         error.samples = wrong.flatten(1).any(1).nonzero().flatten().tolist() if wrong.dim() > 1 else None
         error.batch_size = labels.shape[0]
         raise error
+
+    return labels.clamp(0, classes - 1) if postponed.check(wrong.any(), refuse) else labels
 
 
 def refuse_weights(setup: Setup) -> None:

@@ -94,13 +94,22 @@ class Layer(nn.Module):
         default_lr_mult: lr_mult of blobs whose ParamSpec does not set it.
         forced_lr_mult: lr_mult of all blobs, whatever the prototxt says; None leaves it to the prototxt.
         forced_rates: lr_mult and decay_mult of single blobs, whatever the prototxt says.
+        spare_blobs: what further blobs weigh that another version of the layer stores; a file may hold them
+            if they are all 0, because then they do not count.
+        low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
+            float32.
         unexportable: why this layer cannot be in a converted model; "" if it can.
+        regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
+            the losses of the labels.
     """
 
     default_lr_mult = 1.0
     forced_lr_mult: float | None = None
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
+    spare_blobs: tuple[str, ...] = ()
+    low_precision = False
     unexportable: str = ""
+    regularizer = False
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
@@ -123,6 +132,14 @@ class Layer(nn.Module):
     def settle(self) -> None:
         """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""
 
+    def moving(self) -> Sequence[nn.Parameter]:
+        """The blobs that a pass itself changes: running statistics."""
+        return ()
+
+    def hold_statistics(self) -> bool:
+        """From here on uses its stored statistics, as in TEST; False if it has none."""
+        return False
+
     def window(self) -> tuple[float, float]:
         """Receptive field of one output, and the step between outputs; both in inputs."""
         return 1.0, 1.0
@@ -144,11 +161,24 @@ class Layer(nn.Module):
             raise named from error
 
 
+class ListMetric(Layer):
+    """A metric of a whole list: in phase TEST its tops are the figures of all batches since `restart`."""
+
+    def restart(self) -> None:
+        """Forgets the batches so far."""
+        raise NotImplementedError
+
+    @property
+    def padding(self) -> int:
+        """The label of pixels that do not count, with which photos are padded."""
+        raise NotImplementedError
+
+
 class BatchSource(Protocol):
     """Supplies the batches of a data layer."""
 
-    def next_batch(self) -> Sequence[np.ndarray]:
-        """The next batch: a float32 array for every top."""
+    def next_batch(self) -> Sequence[np.ndarray | torch.Tensor]:
+        """The next batch: a float32 array for every top, or a tensor on the net's device."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_MEMORY = "RLOSSCTL_MAX_MEMORY"  # environment variable: bytes that a net may use, instead of the machine's
 MAX_VALUES = 2**60  # of one blob: beyond, torch cannot count the bytes
 FLOAT_BYTES = 4
+MOST_KEPT = 4  # blobs of a top's size that a layer may keep for the backward pass: few keep as many
 # Where Linux keeps the limit of a container: cgroups of version 2 and 1.
 _CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -33,11 +35,59 @@ def shape_fault(shape: Sequence[int]) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Training:
+    """What training needs beside the weights.
+
+    Attributes:
+        history: how many values the solver keeps from update to update for each learned value.
+        kept: measures how many bytes each layer's forward pass keeps for the backward pass
+            (`kept_for_backward`); asked only if the net is large for the memory there is.
+    """
+
+    history: int
+    kept: Callable[[], Mapping[Layer, int]]
+
+
+@dataclass
+class _Need:
+    """Bytes: of learned blobs by layer, of their gradients and update history, of each layer's largest top,
+    and of what is kept for the backward pass."""
+
+    tops: Mapping[Layer, int]
+    weights: dict[Layer, int] = field(default_factory=dict)
+    gradients: int = 0
+    history: int = 0
+    kept: Mapping[Layer, int] = field(default_factory=dict)
+
+    def total(self) -> int:
+        """What must be there at the same time, at least."""
+        blobs = max(sum(self.kept.values()), max(self.tops.values(), default=0))
+        return sum(self.weights.values()) + self.gradients + self.history + blobs
+
+    def of(self, layer: Layer) -> int:
+        """A layer's own part, to find the one that needs most."""
+        return self.weights.get(layer, 0) + max(self.tops[layer], self.kept.get(layer, 0))
+
+    def describe(self, layer: Layer) -> str:
+        """In words, with the part of one layer."""
+        text = f"{_size(self.total())} at least"
+        if self.kept:
+            text += (
+                f" to train: {_size(sum(self.weights.values()))} of weights, {_size(self.gradients)} of "
+                f"gradients, {_size(self.history)} of update history, {_size(sum(self.kept.values()))} that "
+                "the backward pass needs"
+            )
+        own = f"{_size(self.weights.get(layer, 0))} of weights, tops of up to {_size(self.tops[layer])}"
+        return f"{text}; this layer: {own}"
+
+
 def require(
     layers: Iterable[LayerNode],
     shapes: Mapping[str, Shape],
     blobs: Iterable[tuple[Layer, torch.Tensor]],
     device: torch.device,
+    training: Training | None = None,
 ) -> None:
     """Refuses a net that cannot fit. A pass needs at least its learned blobs and its largest other blob.
 
@@ -46,6 +96,8 @@ def require(
         shapes: shapes of the blobs by name, as the prototxt states them.
         blobs: the learned blobs to allocate, with their layers.
         device: the device for them.
+        training: given if the net is to be trained: then gradients, update history and what the backward pass
+            needs count as well.
 
     Raises:
         NetError: names the layer that needs most.
@@ -53,18 +105,22 @@ def require(
     there = available(device)
     if there is None:
         return
-    weights: dict[Layer, int] = {}
-    for layer, blob in blobs:
-        weights[layer] = weights.get(layer, 0) + FLOAT_BYTES * blob.numel()
     tops = {node.module: max((_bytes(shapes[top]) for top in node.tops), default=0) for node in layers}
-    need = sum(weights.values()) + max(tops.values(), default=0)
-    if need <= there:
+    need = _Need(tops)
+    for layer, blob in blobs:
+        size = FLOAT_BYTES * blob.numel()
+        need.weights[layer] = need.weights.get(layer, 0) + size
+        if training is not None:
+            need.gradients += size * blob.requires_grad
+            need.history += size * training.history
+    if training is not None and need.total() + MOST_KEPT * sum(tops.values()) > there:
+        need.kept = training.kept()
+    if need.total() <= there:
         return
-    worst = max(tops, key=lambda layer: weights.get(layer, 0) + tops[layer])
+    worst = max(tops, key=need.of)
     raise worst.error(
         "the net needs more memory than there is",
-        found=f"{_size(need)} at least; this layer: {_size(weights.get(worst, 0))} of weights, "
-        f"tops of up to {_size(tops[worst])}",
+        found=need.describe(worst),
         expected=f"at most {_size(there)}, the memory that there is",
         advice="make its blobs smaller (num_output, the batch, the image); "
         f"{MAX_MEMORY}=BYTES in the environment sets another limit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from rlossctl.errors import NetError
 from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
-from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting
+from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
+from rlossctl.net.plan import Plan
+from rlossctl.net.precision import as_float
 from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
+from rlossctl.postponed import Doubt, postponing
 from rlossctl.prototxt.messages import NetParameter
 from rlossctl.prototxt.text import NetFile
-from rlossctl.weights import Weights, load_weights
+from rlossctl.weights import Blob, Weights, load_weights
 
 
 @dataclass
@@ -29,12 +32,14 @@ class Result:
         outputs: the blobs that no layer reads, in Caffe's alphabetical order.
         loss: the objective, sum of loss_weight * sum(top) over all tops; a scalar tensor.
         losses: blob -> (sum of the top, loss weight) for every weighted top, automatic ones included.
+        files: the label files of the batch that was drawn, where they are known.
     """
 
     blobs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     loss: Tensor
     losses: dict[str, tuple[Tensor, float]] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
 
 class Net(nn.Module):
@@ -50,10 +55,15 @@ class Net(nn.Module):
         layers: the built layers in order.
         inputs: net-level inputs and Input tops.
         outputs: names of the blobs that no layer reads.
+        loss_weights: weighted top -> its weight.
+        regularizers: those of the weighted tops that come from a regularizer (`Layer.regularizer`).
         shapes: blob name -> shape, for the sizes that the prototxt states.
         params: layer name -> list of blob tensors (sharers hold the same tensor).
         learnable: owned blobs with their rates, in the solver's order.
         sources: data layer name -> what supplies its batches.
+        channels_last: images are laid out with their channels last; `use_channels_last` sets it.
+        precision: torch.bfloat16 or torch.float16 for layers that may compute in it; None, the default, is
+            float32.
     """
 
     def __init__(
@@ -92,12 +102,21 @@ class Net(nn.Module):
         ]
         self.inputs = [*graph.inputs, *fed]
         self.outputs = list(graph.outputs)
+        self.precision: torch.dtype | None = None
+        self.channels_last = False
         self.loss_weights = {
             top: weight
             for layer in layers
             for top, weight in zip(layer.tops, layer.node.loss_weights, strict=True)
             if weight
         }
+        self.regularizers = frozenset(
+            top
+            for layer in layers
+            if layer.module.regularizer
+            for top in layer.tops
+            if top in self.loss_weights
+        )
         self._last_reader = last_readers(layers)
 
     @property
@@ -125,6 +144,8 @@ class Net(nn.Module):
         keep: bool = False,
         until: Iterable[str] = (),
         watch: Watch | None = None,
+        plan: Plan | None = None,
+        doubts: list[Doubt] | None = None,
     ) -> Result:
         """One pass.
 
@@ -133,31 +154,62 @@ class Net(nn.Module):
             keep: keep every blob instead of dropping each after its last reader.
             until: run only the layers that these blobs need, and keep them.
             watch: sees every layer's bottoms and tops.
+            plan: how much the losses count, if not as the prototxt says.
+            doubts: takes the checks of values that would wait for a GPU; by default they are made at once.
 
         Raises:
             NetError: an input is missing or unknown.
         """
-        blobs = dict(inputs or {})
+        blobs = {name: self._laid_out(blob) for name, blob in (inputs or {}).items()}
         self._check_inputs(blobs)
         kept = frozenset(until)
-        needed = self.layers_for(kept) if kept else range(len(self.layers))
+        needed = self.layers_for(kept) if kept else set(range(len(self.layers)))
+        plan = plan or Plan()
+        needed -= plan.skipped
         layers = ((number, layer) for number, layer in enumerate(self.layers) if number in needed)
         last = {} if keep else self._last_reader
         losses: dict[str, tuple[Tensor, float]] = {}
         drawn: list[str] = []
         try:
             feed = partial(self._feed, blobs, drawn)
-            for step in walk(layers, blobs, last, kept=kept, feed=feed, watch=watch):
-                node = step.layer.node
-                for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
-                    if weight:
-                        losses[top] = (value.sum(), weight)
+            with postponing(doubts):
+                steps = walk(layers, blobs, last, kept=kept, feed=feed, watch=watch, precision=self.precision)
+                for step in steps:
+                    node = step.layer.node
+                    for top, weight, value in zip(node.tops, node.loss_weights, step.tops, strict=True):
+                        if weight:
+                            part = weight * plan.factors.get(step.number, 1.0)
+                            losses[top] = (as_float(value, self.precision).sum(), part)
         except NetError as error:
             error.name_files(drawn)
             raise
         outputs = {name: blobs[name] for name in self.outputs if name in blobs}
         loss = sum((value * weight for value, weight in losses.values()), torch.zeros((), device=self.device))
-        return Result(blobs, outputs, loss, losses)
+        return Result(blobs, outputs, loss, losses, drawn)
+
+    def draw(self, given: Mapping[str, Tensor] | None = None) -> tuple[dict[str, Tensor], list[str]]:
+        """A batch for all data layers but those whose tops are given; with the label files, where known."""
+        blobs, drawn = dict(given or {}), list[str]()
+        for layer in self.layers:
+            if isinstance(layer.module, DataLayer):
+                self._feed(blobs, drawn, layer)
+        return {name: self._laid_out(blob) for name, blob in blobs.items()}, drawn
+
+    @torch.no_grad()
+    def use_channels_last(self) -> None:
+        """Lays out the weights of convolutions and all images with their channels last: faster, same values.
+
+        Called before anything else holds the weights; nets that share them may be told, too.
+        """
+        self.channels_last = True
+        for entry in self.learnable:
+            if entry.tensor.dim() == 4:
+                entry.tensor.data = entry.tensor.data.contiguous(memory_format=torch.channels_last)
+
+    def _laid_out(self, blob: Tensor) -> Tensor:
+        if not self.channels_last or blob.dim() != 4:
+            return blob
+        return blob.contiguous(memory_format=torch.channels_last)
 
     def layers_for(self, blobs: Iterable[str]) -> set[int]:
         """Numbers of the layers that the final values of `blobs` depend on."""
@@ -190,22 +242,29 @@ class Net(nn.Module):
 
     def copy_model(self, model: Weights, where: str) -> tuple[list[str], list[str]]:
         """Like `copy_from`, from opened weights; `where` names them in errors."""
-        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        layers = self._without_spare(model, where)
         return copy_blobs(layers, self.params, where, complete=model.format == "binaryproto")
 
     def copy_fitting(self, path: str | Path) -> Fitted:
         """Like `copy_from`, but layers whose blobs do not fit keep their fillers' values, and are named."""
         model = load_weights(path)
-        layers = ((layer.name, layer.blobs) for layer in model.layers)
+        layers = self._without_spare(model, str(path))
         return copy_fitting(layers, self.params, complete=model.format == "binaryproto")
+
+    def _without_spare(self, model: Weights, where: str) -> Iterator[tuple[str, Sequence[Blob | None]]]:
+        spare = {layer.name: layer.module.spare_blobs for layer in self.layers}
+        for layer in model.layers:
+            own = len(self.params.get(layer.name, ()))
+            yield layer.name, without_spare(layer.name, layer.blobs, own, spare.get(layer.name, ()), where)
 
     def _feed(self, blobs: dict[str, Tensor], drawn: list[str], layer: LayerNode) -> None:
         """Draws a batch for a data layer if none of its tops was given; notes its label files, if known."""
         source = layer.module.source if isinstance(layer.module, DataLayer) else None
         if source is None or any(name in blobs for name in layer.tops):
             return
-        for name, array in zip(layer.tops, source.next_batch(), strict=True):
-            blobs[name] = torch.from_numpy(array).to(self.device)
+        for name, batch in zip(layer.tops, source.next_batch(), strict=True):
+            blob = batch if isinstance(batch, Tensor) else torch.from_numpy(batch).to(self.device)
+            blobs[name] = self._laid_out(blob)
         samples = getattr(source, "last_batch", ())
         drawn += [str(sample.label) for sample in samples if sample is not None]
 

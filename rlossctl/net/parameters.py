@@ -42,6 +42,11 @@ class _Owner:
     def blob(self) -> Tensor:
         return self.layer.blobs[self.index]
 
+    @property
+    def trains(self) -> bool:
+        """Whether the blob gets a gradient; where lr_mult is 0, Caffe computes none."""
+        return self.blob.requires_grad and self.rates()[0] != 0
+
     def rates(self) -> tuple[float, float]:
         """lr_mult and decay_mult, defaults filled in."""
         if self.index in self.layer.forced_rates:
@@ -85,6 +90,12 @@ def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
     return owners
 
 
+def freeze(owners: Iterable[_Owner]) -> None:
+    """Blobs that do not learn get no gradient."""
+    for owner in owners:
+        owner.blob.requires_grad_(owner.trains)
+
+
 def materialize(
     owners: Iterable[_Owner],
     built: Sequence[tuple[Node, Layer]],
@@ -101,8 +112,7 @@ def materialize(
         meta = owner.blob
         if id(meta) in given:
             continue
-        trains = meta.requires_grad and owner.rates()[0] != 0  # lr_mult 0: Caffe computes no gradient
-        blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=trains)
+        blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=meta.requires_grad)
         where = f"{owner.node.where}: layer {owner.node.name!r}"
         fill(blob, owner.layer.fillers[owner.index], where, owner.layer.setup.dialect)
         real[id(meta)] = blob
@@ -265,6 +275,33 @@ def _misfits(blobs: Sequence[Blob | None], tensors: Sequence[Tensor], complete: 
         for index, (blob, tensor) in enumerate(zip(blobs, tensors, strict=False))
         if blob is not None and not blob.fits(tuple(tensor.shape))
     ]
+
+
+def without_spare(
+    name: str, blobs: Sequence[Blob | None], own: int, spare: Sequence[str], where: str
+) -> Sequence[Blob | None]:
+    """A layer's blobs in a file without those of another version of the layer, if they do not count.
+
+    Args:
+        own: how many blobs the net's layer has.
+        spare: what the further blobs of the other version weigh (`Layer.spare_blobs`).
+
+    Raises:
+        WeightsError: one of them is not 0.
+    """
+    if not spare or len(blobs) != own + len(spare):
+        return blobs
+    for weighed, blob in zip(spare, blobs[own:], strict=True):
+        if blob is not None and blob.array().any():
+            raise WeightsError(
+                f"layer {name!r} has surplus blobs that count: {weighed}",
+                where=where,
+                found=f"{len(blobs)} blobs, the last {len(spare)} for {', '.join(spare)}",
+                expected=f"{own} blobs, or zeros in the others",
+                advice="use the program that wrote the file: without these weights the layer computes "
+                "something else",
+            )
+    return blobs[:own]
 
 
 @torch.no_grad()

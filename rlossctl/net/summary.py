@@ -13,7 +13,8 @@ from math import prod
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rlossctl.net.layer import DataLayer, Shape
+from rlossctl.net.alike import once_if_alike
+from rlossctl.net.layer import DataLayer, Layer, Shape
 from rlossctl.net.net import Net
 from rlossctl.net.walk import LayerNode
 
@@ -93,21 +94,22 @@ def _summarize_layer(net: Net, layer: LayerNode, seen: set[int], fields: _Fields
         shapes=tuple(net.shapes[top] for top in layer.tops),
         parameters=sum(blob.numel() for blob in blobs),
         shared=shared,
-        multiply_adds=_multiply_adds(layer),
+        multiply_adds=_multiply_adds(layer.module),
         receptive_field=field,
         stride=stride,
         where=layer.node.where,
     )
 
 
-def _multiply_adds(layer: LayerNode) -> int:
-    if isinstance(layer.module, DataLayer) or not len(layer.module.blobs):
+@once_if_alike
+def _multiply_adds(layer: Layer) -> int:
+    if isinstance(layer, DataLayer) or not len(layer.blobs):
         return 0
-    bottoms = [torch.empty(shape, device="meta") for shape in layer.module.setup.bottoms]
-    named = (*layer.module.named_parameters(), *layer.module.named_buffers())  # tied blobs once
+    bottoms = [torch.empty(shape, device="meta") for shape in layer.setup.bottoms]
+    named = (*layer.named_parameters(), *layer.named_buffers())  # tied blobs once
     state = {name: torch.empty_like(blob, device="meta") for name, blob in named}
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        torch.func.functional_call(layer.module, state, tuple(bottoms))
+        torch.func.functional_call(layer, state, tuple(bottoms))
     return counter.get_total_flops() // 2
 
 

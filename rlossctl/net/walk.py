@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlossctl.net.graph import Node
 from rlossctl.net.layer import DataLayer, Layer
+from rlossctl.net.precision import run_layer
 from rlossctl.prototxt.messages import LayerParameter
 
 
@@ -78,6 +79,7 @@ def walk(
     kept: Container[str] = (),
     feed: Callable[[LayerNode], object] | None = None,
     watch: Watch | None = None,
+    precision: torch.dtype | None = None,
 ) -> Iterator[Step]:
     """Runs layers in order, one per step.
 
@@ -88,6 +90,7 @@ def walk(
         kept: blobs that are never removed.
         feed: fills the tops of a data layer into `blobs`; data layers make no step.
         watch: sees every layer's bottoms and tops.
+        precision: of layers that may compute in 16 bits.
 
     Raises:
         NetError: a blob that a layer reads is missing.
@@ -98,7 +101,7 @@ def walk(
             feed(layer)
             watch.tops(layer, {name: blobs[name] for name in layer.tops if name in blobs})
             continue
-        step = _step(number, layer, blobs, watch)
+        step = _step(number, layer, blobs, watch, precision)
         watch.tops(layer, dict(zip(layer.tops, step.tops, strict=True)))
         yield step
         blobs.update(zip(layer.tops, step.tops, strict=True))
@@ -121,9 +124,15 @@ def last_readers(layers: Iterable[LayerNode]) -> dict[int, list[str]]:
     return out
 
 
-def _step(number: int, layer: LayerNode, blobs: Mapping[str, Tensor], watch: Watch) -> Step:
+def _step(
+    number: int,
+    layer: LayerNode,
+    blobs: Mapping[str, Tensor],
+    watch: Watch,
+    precision: torch.dtype | None,
+) -> Step:
     bottoms = tuple(watch.bottoms(layer, _bottoms(layer, blobs)))
-    tops = layer.module(*bottoms)
+    tops = run_layer(layer.module, bottoms, precision)
     return Step(number, layer, bottoms, tops if isinstance(tops, tuple) else (tops,))
 
 

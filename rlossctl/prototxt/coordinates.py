@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     )
 
 DIALECT = "fcn"
+AUTO_CROP = "AutoCrop"  # RCF's name for the old Crop, beside BVLC's Crop
+_CROPS = ("Crop", AUTO_CROP)
 
 # Types whose tops have the same coordinates as their bottoms.
 SAME_PLACE = frozenset(
@@ -104,7 +106,7 @@ class Places:
         """Adds a layer, a Crop with its offset. Tops without coordinates in the bottoms start afresh."""
         maps = places(layer) if offset is None else _cropped(offset)
         # A Crop is a part of its first bottom; the second only gives a size.
-        bottoms = layer.bottom[:1] if layer.type == "Crop" else layer.bottom
+        bottoms = layer.bottom[:1] if layer.type in _CROPS else layer.bottom
         sources = () if maps is None else tuple(self._value(bottom) for bottom in bottoms)
         self._values.update({top: _Value(top, sources, maps or HERE) for top in layer.top})
 
@@ -144,8 +146,8 @@ def _ancestors(value: _Value) -> dict[_Value, Maps]:
 def resolved(net: NetParameter, dialect: str) -> tuple[NetParameter, tuple[str, ...]]:
     """A net whose Crops have their offsets, and sentences on what was done; the argument is not changed.
 
-    An offset is filled in if crop_param has by_coordinates, and in the dialect fcn if there is no crop_param.
-    A note names each Crop that keeps Caffe's 0 although its coordinates say something else.
+    An offset is filled in for AutoCrop, if crop_param has by_coordinates, and in the dialect fcn if there is
+    no crop_param. A note names each Crop that keeps Caffe's 0 although its coordinates say something else.
     """
     if not any(_is_open(layer) for layer in net.layer):
         return net, ()
@@ -188,7 +190,7 @@ def places(layer: LayerParameter) -> Maps | None:
         return rows.inverse(), columns.inverse()
     if layer.type == "Pooling" and not layer.pooling_param.global_pooling:
         return _pooling(layer.pooling_param)
-    if layer.type == "Crop" and layer.crop_param.axis in (2, -2):
+    if layer.type in _CROPS and layer.crop_param.axis in (2, -2):
         offset = list(layer.crop_param.offset) or [0]
         return _cropped((offset[0], offset[-1]))
     return None
@@ -200,7 +202,7 @@ def _cropped(offset: tuple[int, int]) -> Maps:
 
 def _is_open(layer: LayerParameter) -> bool:
     """Whether a layer is a Crop without an offset."""
-    return layer.type == "Crop" and len(layer.bottom) == 2 and not layer.crop_param.offset
+    return layer.type in _CROPS and len(layer.bottom) == 2 and not layer.crop_param.offset
 
 
 def _offset(layer: LayerParameter, known: Places) -> tuple[int, int] | None:
@@ -213,7 +215,9 @@ def _offset(layer: LayerParameter, known: Places) -> tuple[int, int] | None:
 
 
 def _follows(layer: LayerParameter, dialect: str) -> bool:
-    return layer.crop_param.by_coordinates or (dialect == DIALECT and not layer.HasField("crop_param"))
+    if layer.type == AUTO_CROP or layer.crop_param.by_coordinates:
+        return True
+    return dialect == DIALECT and not layer.HasField("crop_param")
 
 
 def _told(layer: LayerParameter, offset: tuple[int, int]) -> str:

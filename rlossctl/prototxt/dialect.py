@@ -36,7 +36,7 @@ RLOSS_TYPES = frozenset(
     )
 )
 SEGNET_TYPES = frozenset(("BN", "DenseImageData", "Upsample"))
-FCN_TYPES = frozenset(("ImageLabelmapData", "MultiStageMeanfield"))
+FCN_TYPES = frozenset(("AutoCrop", "ImageLabelmapData", "MultiStageMeanfield"))
 
 
 NO_EVIDENCE = "no layer of a fork"

@@ -14,6 +14,7 @@ FLOWNET = "FlowNet"
 INTEL = "Intel Caffe"
 NVIDIA = "NVCaffe"
 MNC = "MNC"
+BLURRING = "philkr/caffe, whose Resize blurs before it shrinks"
 
 # Layer types that public nets use and rlossctl does not compute.
 TYPES = {
@@ -52,13 +53,10 @@ TYPES = {
     "NMSFilter": "densebox forks",
     "Proposal": "Faster R-CNN forks in C++",
     "RegionLoss": YOLO,
-    "Reorg": YOLO,
-    "ROIAlign": "Mask R-CNN forks",
     "ROIMaskPooling": MNC,
     "ROIWarping": MNC,
     "ROIWarpingTest": MNC,
     "Resample": FLOWNET,
-    "Resize": "several forks that do not agree on its pixels; write Interp, or Upsample",
     "RingPad": "panoramic detection",
     "SmoothL1LossOHEM": RFCN,
     "SoftmaxWithFocalLoss": "focal loss forks",
@@ -103,10 +101,7 @@ FIELDS = {
         "quantization_param": INTEL,
         "reader_param": FLOWNET,
         "region_loss_param": YOLO,
-        "reorg_param": YOLO,
         "resample_param": FLOWNET,
-        "resize_param": "several forks that do not agree on its pixels; write Interp, or Upsample",
-        "roi_align_param": "Mask R-CNN forks",
         "roi_warping_param": MNC,
         "roi_warping_test_param": MNC,
         "st_param": "spatial transformer forks",
@@ -136,6 +131,20 @@ FIELDS = {
         "random_aspect_ratio_param": INTEL,
         "resize_param": SSD,
         "use_gpu_transform": NVIDIA,
+    },
+    "ROIAlignParameter": {"pad_ratio": "Cascade R-CNN, which takes the corners of a grid"},
+    "ReorgParameter": {"flatten": YOLO, "up_down": "a fork whose Reorg orders channels in another way"},
+    "ResizeLayerParameter": {
+        "crop": BLURRING,
+        "crop_x": BLURRING,
+        "crop_y": BLURRING,
+        "height_out": "philm5/caffe, whose Resize also moves the image",
+        "scale": BLURRING,
+        "scale_x": "philkr/caffe and philm5/caffe, which do not agree on it",
+        "scale_y": "philkr/caffe and philm5/caffe, which do not agree on it",
+        "shift_x": "philm5/caffe, whose Resize also moves the image",
+        "shift_y": "philm5/caffe, whose Resize also moves the image",
+        "width_out": "philm5/caffe, whose Resize also moves the image",
     },
     "LossParameter": {"pre_fixed_normalizer": RFCN},
     "ConvolutionParameter": {"dilation_h": "3-D forks", "dilation_w": "3-D forks"},

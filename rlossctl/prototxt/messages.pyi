@@ -155,12 +155,16 @@ class LayerParameter(Message):
     center_loss_param: CenterLossParameter
     unpooling_param: UnpoolingParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
+    resize_param: ResizeLayerParameter
+    reorg_param: ReorgParameter
+    roi_align_param: ROIAlignParameter
     forward_type: DataType
     backward_type: DataType
     forward_math: DataType
     backward_math: DataType
     engine: str
     adaptive_pooling_param: AdaptivePoolingParameter
+    loss_schedule: LossScheduleParameter
     focal_loss_param: FocalLossParameter
     dice_loss_param: DiceLossParameter
     lovasz_loss_param: LovaszLossParameter
@@ -168,6 +172,11 @@ class LayerParameter(Message):
     size_loss_param: SizeLossParameter
     potts_loss_param: PottsLossParameter
     normalized_cut_loss_param: NormalizedCutLossParameter
+    gated_crf_loss_param: GatedCRFLossParameter
+    tree_energy_loss_param: TreeEnergyLossParameter
+    soft_pseudo_label_param: SoftPseudoLabelParameter
+    dual_decomposition_crf_param: DualDecompositionCRFParameter
+    segmentation_scores_param: SegmentationScoresParameter
 
 class ParamSpec(Message):
     class DimCheckMode(_Enum):
@@ -208,6 +217,14 @@ class SolverParameter(Message):
     RMSPROP: SolverType
     ADADELTA: SolverType
     ADAM: SolverType
+    class Precision(_Enum):
+        FP32: SolverParameter.Precision
+        BF16: SolverParameter.Precision
+        FP16: SolverParameter.Precision
+
+    FP32: Precision
+    BF16: Precision
+    FP16: Precision
     train_net: str
     test_net: _Values[str]
     test_iter: _Values[int]
@@ -250,12 +267,31 @@ class SolverParameter(Message):
     type: str
     layer_wise_reduce: bool
     weights: _Values[str]
+    test_whole_list: bool
+    monitor: str
+    patience: int
+    snapshot_best: bool
+    precision: SolverParameter.Precision
+    onecycle: OneCycleParameter
+    warmup_iter: int
+    warmup_ratio: float
+    lr_ahead: int
+    ema_decay: float
+    freeze: _Values[str]
+    freeze_batch_norm: bool
     eval_type: str
     ap_version: str
     show_per_class_result: bool
     per_parameter_reduce: bool
     solver_data_type: DataType
     store_blobs_in_old_format: bool
+
+class OneCycleParameter(Message):
+    rise: float
+    divide: float
+    final_divide: float
+    momentum_low: float
+    momentum_high: float
 
 class SolverState(Message):
     iter: int
@@ -337,6 +373,8 @@ class LossParameter(Message):
     normalization: LossParameter.NormalizationMode
     class_weighting: _Values[float]
     weight_by_label_freqs: bool
+    balanced: bool
+    negative_weight: float
 
 class AccuracyParameter(Message):
     top_k: int
@@ -626,7 +664,9 @@ class ImageDataParameter(Message):
     label_divide_factor: int
     ignore_label: int
     label_type: ImageDataParameter.LabelType
+    normalize: bool
     upright: bool
+    weak_edges: bool
 
 class InfogainLossParameter(Message):
     source: str
@@ -844,6 +884,37 @@ class ScaleParameter(Message):
     filler: FillerParameter
     bias_term: bool
     bias_filler: FillerParameter
+
+class SegmentationScoresParameter(Message):
+    class Scope(_Enum):
+        DATASET: SegmentationScoresParameter.Scope
+        IMAGE: SegmentationScoresParameter.Scope
+
+    DATASET: Scope
+    IMAGE: Scope
+    class Rule(_Enum):
+        ARGMAX: SegmentationScoresParameter.Rule
+        THRESHOLD: SegmentationScoresParameter.Rule
+        RANKDICE: SegmentationScoresParameter.Rule
+        RANKIOU: SegmentationScoresParameter.Rule
+
+    ARGMAX: Rule
+    THRESHOLD: Rule
+    RANKDICE: Rule
+    RANKIOU: Rule
+    class Absent(_Enum):
+        SKIP: SegmentationScoresParameter.Absent
+        ZERO: SegmentationScoresParameter.Absent
+        ONE: SegmentationScoresParameter.Absent
+
+    SKIP: Absent
+    ZERO: Absent
+    ONE: Absent
+    ignore_label: _Values[int]
+    class_of_interest: _Values[int]
+    scope: SegmentationScoresParameter.Scope
+    rule: SegmentationScoresParameter.Rule
+    absent: SegmentationScoresParameter.Absent
 
 class SegAccuracyParameter(Message):
     class AccuracyMetric(_Enum):
@@ -1338,6 +1409,45 @@ class CenterLossParameter(Message):
     center_filler: FillerParameter
     axis: int
 
+class ResizeLayerParameter(Message):
+    class Type(_Enum):
+        BILINEAR: ResizeLayerParameter.Type
+        NEAREST: ResizeLayerParameter.Type
+
+    BILINEAR: Type
+    NEAREST: Type
+    class FunctionType(_Enum):
+        SIZE_GIVEN: ResizeLayerParameter.FunctionType
+        BLOB_ALIGN: ResizeLayerParameter.FunctionType
+        FACTOR_GIVEN: ResizeLayerParameter.FunctionType
+
+    SIZE_GIVEN: FunctionType
+    BLOB_ALIGN: FunctionType
+    FACTOR_GIVEN: FunctionType
+    is_pyramid_test: bool
+    height: int
+    width: int
+    out_height_scale: float
+    out_width_scale: float
+    type: ResizeLayerParameter.Type
+    resize_ratio: float
+    function_type: ResizeLayerParameter.FunctionType
+    intepolation_type: ResizeLayerParameter.Type
+    output_size: int
+    resize_factor: float
+    top_height: int
+    top_width: int
+
+class ReorgParameter(Message):
+    stride: int
+    reverse: bool
+
+class ROIAlignParameter(Message):
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+    sampling_ratio: int
+
 class UnpoolingParameter(Message):
     class UnpoolMethod(_Enum):
         MAX: UnpoolingParameter.UnpoolMethod
@@ -1532,3 +1642,40 @@ class NormalizedCutLossParameter(Message):
     bi_rgb_std: float
     eps: float
     mode: NormalizedCutLossParameter.Mode
+
+class GatedCRFKernel(Message):
+    weight: float
+    xy_std: float
+    image_std: float
+
+class GatedCRFLossParameter(Message):
+    kernel: _Messages[GatedCRFKernel]
+    radius: int
+    resolution: int
+    compatibility: _Values[float]
+
+class TreeEnergyLossParameter(Message):
+    sigma: float
+
+class SoftPseudoLabelParameter(Message):
+    eta: float
+    smoothness: float
+    image_std: float
+    iterations: int
+
+class LossScheduleParameter(Message):
+    start_iter: int
+    start_ratio: float
+    ramp_iter: int
+    pull: float
+    pull_iter: int
+
+class DualDecompositionCRFParameter(Message):
+    iterations: int
+    temperature: float
+    stride: _Values[int]
+    step: float
+    learn_temperature: bool
+    tolerance: float
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter

@@ -16,8 +16,9 @@ from google.protobuf.message import Message
 from rlossctl import resources
 from rlossctl.errors import PrototxtError
 from rlossctl.files import read_beginning
-from rlossctl.prototxt import coordinates, schema, template, unknown, unset, upgrade
 from rlossctl.prototxt import dialect as dialects
+from rlossctl.prototxt import schema, template, unknown, unset, upgrade
+from rlossctl.prototxt.completed import completed
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 
 Kind = TypeVar("Kind", bound=Message)
@@ -111,7 +112,7 @@ def net_file(param: NetParameter, where: str, lines: tuple[int, ...] = (), diale
     if upgraded.version != "V2":
         notes = (f"{where}: upgraded from Caffe's {upgraded.version} form", *notes)
     name, reason = dialects.choose(upgraded.param, dialect)
-    complete, told = coordinates.resolved(upgraded.param, name)
+    complete, told = completed(upgraded.param, name)
     return NetFile(complete, where, kept, name, reason, (*notes, *told))
 
 

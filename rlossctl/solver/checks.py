@@ -12,8 +12,10 @@ from rlossctl.solver import policies
 from rlossctl.solver.files import SolverFile
 
 # The fields that each rule reads, and those that must lie in [0, 1) for its formula to give numbers.
-_FRACTIONS = {"Adam": ("momentum", "momentum2"), "AdaDelta": ("momentum",), "RMSProp": ("rms_decay",)}
-_WITH_DELTA = ("Adam", "AdaDelta", "AdaGrad", "RMSProp")
+_ADAM = ("momentum", "momentum2")
+_FRACTIONS = {"Adam": _ADAM, "AdamW": _ADAM, "AdaDelta": ("momentum",), "RMSProp": ("rms_decay",)}
+_WITH_DELTA = ("Adam", "AdamW", "AdaDelta", "AdaGrad", "RMSProp")
+_WITH_CYCLED_MOMENTUM = ("SGD", "Nesterov", "Adam", "AdamW")
 
 
 def check_solver(file: SolverFile) -> None:
@@ -38,6 +40,59 @@ def check_solver(file: SolverFile) -> None:
     for field in ("snapshot", "display"):
         if getattr(param, field) < 0:
             raise refused(file, field, "is out of range", getattr(param, field), "0 or more iterations")
+    _check_own(file)
+    if param.lr_policy == "onecycle":
+        _check_one_cycle(file)
+
+
+def _check_own(file: SolverFile) -> None:
+    """The fields that Caffe does not have."""
+    param = file.param
+    for field in ("warmup_iter", "lr_ahead"):
+        if getattr(param, field) < 0:
+            raise refused(file, field, "is out of range", getattr(param, field), "0 or more iterations")
+    if not 0 <= param.warmup_ratio <= 1:
+        raise refused(file, "warmup_ratio", "is out of range", param.warmup_ratio, "0 to 1 times base_lr")
+    if param.HasField("ema_decay") and not 0 <= param.ema_decay < 1:
+        raise refused(
+            file, "ema_decay", "is out of range", param.ema_decay, "0 or more and less than 1, such as 0.999"
+        )
+
+
+def _check_one_cycle(file: SolverFile) -> None:
+    param, cycle = file.param, file.param.onecycle
+    if param.type not in _WITH_CYCLED_MOMENTUM:
+        raise PrototxtError(
+            f"lr_policy onecycle changes the momentum, which type {param.type} does not have",
+            where=_at(file, "lr_policy"),
+            found=f"type: {param.type!r}",
+            expected=", ".join(_WITH_CYCLED_MOMENTUM),
+            advice="choose one of these types, or lr_policy: 'cosine' with warmup_iter",
+        )
+    if param.warmup_iter:
+        raise refused(
+            file,
+            "warmup_iter",
+            "does not go with lr_policy onecycle, which itself rises",
+            param.warmup_iter,
+            "0",
+        )
+    limits = {
+        "rise": (0 < cycle.rise < 1, "more than 0 and less than 1"),
+        "divide": (1 <= cycle.divide < math.inf, "1 or more, such as 25"),
+        "final_divide": (1 <= cycle.final_divide < math.inf, "1 or more, such as 25e4"),
+        "momentum_low": (0 <= cycle.momentum_low < 1, "0 or more and less than 1"),
+        "momentum_high": (0 <= cycle.momentum_high < 1, "0 or more and less than 1"),
+    }
+    for field, (fits, expected) in limits.items():
+        if not fits:
+            raise PrototxtError(
+                f"{field} of onecycle is out of range",
+                where=_at(file, "onecycle"),
+                found=f"{field}: {getattr(cycle, field):g}",
+                expected=expected,
+                advice="correct onecycle in the solver prototxt",
+            )
 
 
 def doubts(file: SolverFile) -> Iterator[str]:
@@ -55,8 +110,12 @@ def doubts(file: SolverFile) -> Iterator[str]:
     if param.type in _WITH_DELTA and param.delta == 0:
         yield f"{_at(file, 'delta')}: delta 0 gives 0 / 0 where a gradient is 0"
     yield from _schedule(file)
-    if param.test_interval > 0 and not param.test_iter:
-        yield f"{_at(file, 'test_interval')}: test_interval without test_iter: nothing is tested"
+    yield from _without_effect(file)
+
+
+def nothing_tested(file: SolverFile) -> str:
+    """The warning about a test_interval without a test net."""
+    return f"{_at(file, 'test_interval')}: test_interval without test_iter: nothing is tested"
 
 
 def _schedule(file: SolverFile) -> Iterator[str]:
@@ -70,6 +129,22 @@ def _schedule(file: SolverFile) -> Iterator[str]:
             f"{_at(file, 'stepvalue')}: the stepvalues are not in order ({', '.join(map(str, values))}): "
             "one that is smaller than that before it takes effect right after it, as in Caffe"
         )
+
+
+def _without_effect(file: SolverFile) -> Iterator[str]:
+    """Our own fields that do not count, and those that AdamW takes as 0."""
+    param = file.param
+    if param.HasField("onecycle") and param.lr_policy != "onecycle":
+        yield f"{_at(file, 'onecycle')}: onecycle counts with lr_policy onecycle only"
+    if param.lr_policy == "onecycle" and param.HasField("momentum"):
+        yield (
+            f"{_at(file, 'momentum')}: momentum does not count with lr_policy onecycle, which goes between "
+            "momentum_low and momentum_high"
+        )
+    if param.warmup_ratio and not param.warmup_iter:
+        yield f"{_at(file, 'warmup_ratio')}: warmup_ratio counts with warmup_iter only"
+    if param.type == "AdamW" and param.lr_policy != "onecycle" and not param.HasField("momentum"):
+        yield f"momentum is not set in {file.path} and counts as 0; AdamW is mostly used with 0.9"
 
 
 def refused(file: SolverFile, field: str, message: str, found: float, expected: str) -> PrototxtError:

@@ -10,7 +10,10 @@ from rlossctl.errors import DataError
 from rlossctl.net.build import WITHOUT_DATA
 
 _TRAINING = "correct the layer's source in the prototxt, or name another list (--data, --root)"
-_TEST = "correct the layer in the prototxt, or leave out test_iter and test_interval in the solver"
+_TEST = (
+    "name the list and its folder (--val LIST --val-root DIR), correct the layer in the prototxt, or train "
+    "without tests (--test-interval 0)"
+)
 _OPTIONS = ("--data", "--root")  # of the training net alone
 
 
@@ -43,6 +46,6 @@ def advised(phase: str, source: Source | None = None) -> Iterator[None]:
 
 def _advice(advice: str | None, phase: str) -> str:
     kept = (advice or "").replace(WITHOUT_DATA, "").rstrip("; ")
-    if phase == "TEST" and any(option in kept for option in _OPTIONS):
+    if phase == "TEST" and (not kept or any(option in kept for option in _OPTIONS)):
         return _TEST
-    return kept or (_TEST if phase == "TEST" else _TRAINING)
+    return kept or _TRAINING

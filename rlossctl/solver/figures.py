@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from rlossctl.net import Net
+from rlossctl.net.graph import AUTOMATIC
 from rlossctl.solver.updates import Clip
 
 
@@ -40,6 +42,7 @@ class StepFigures:
         pulls: the norm of each term's gradient at blob `pulls_at`, where it was measured (see `Pulls`).
         clip: what clip_gradients did; None where it did nothing.
         new_step: how many stepvalues have passed, where lr_policy multistep has just counted one.
+        momentum: of this update, where the policy changes it.
     """
 
     iter: int
@@ -54,6 +57,7 @@ class StepFigures:
     pulls_at: str | None = None
     clip: Clip | None = None
     new_step: int | None = None
+    momentum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class TestFigures:
         iter: updates made before it.
         net: the test net's number.
         loss: the mean objective, where test_compute_loss asks for it.
-        outputs: output blob -> its values, means over the batches.
+        outputs: output blob -> its values: means over the batches, or what counts over the whole list.
+        counted: those of them that count over the whole list.
     """
 
     __test__ = False  # not a class of tests, whatever its name
@@ -73,6 +78,23 @@ class TestFigures:
     net: int
     loss: float | None
     outputs: Mapping[str, list[float]]
+    counted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Improved:
+    """The best test so far.
+
+    Attributes:
+        iter: updates made before it.
+        blob, value: the output that `monitor` names.
+        model: its weights, None if they are not kept.
+    """
+
+    iter: int
+    blob: str
+    value: float
+    model: Path | None
 
 
 @dataclass(frozen=True)
@@ -95,3 +117,12 @@ class Resumed:
     iter: int
     state: Path
     exact: bool
+
+
+def term_names(net: Net) -> dict[str, str]:
+    """Weighted top -> what figures call it: a top that the prototxt does not name goes by its layer."""
+    return {
+        top: layer.name if top.startswith(AUTOMATIC) and layer.name not in net.loss_weights else top
+        for layer in net.layers
+        for top in layer.tops
+    }

@@ -12,6 +12,12 @@ from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.prototxt.text import NetFile, load_prototxt, load_solver_parameter
 from rlossctl.resources import is_named
 
+# The fields without which nothing is tested.
+OF_TESTS = (
+    "test_net", "test_net_param", "test_iter", "test_interval", "test_state", "test_whole_list", "monitor",
+    "patience", "snapshot_best",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class SolverFile:
@@ -50,6 +56,14 @@ class SolverFile:
         param.CopyFrom(self.param)
         for name, value in values.items():
             setattr(param, name, value)
+        return replace(self, param=param)
+
+    def without(self, *fields: str) -> SolverFile:
+        """The same without some fields."""
+        param = SolverParameter()
+        param.CopyFrom(self.param)
+        for name in fields:
+            param.ClearField(name)
         return replace(self, param=param)
 
     def find(self, name: str, what: str) -> Path:
@@ -119,15 +133,5 @@ class SolverOrigin:
                 expected="a solver prototxt, or a net with --solver",
                 advice=f"add --solver SOLVER to --prototxt {self.prototxt}",
             )
-        return read_solver(self.solver, net, self.placeholders, self.dialect)
-
-
-def read_solver(
-    path: str | Path,
-    net: NetFile | None = None,
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
-) -> SolverFile:
-    """A file that is known to be a solver prototxt; `net` stands in place of those that it names."""
-    values = placeholders or {}
-    return SolverFile(load_solver_parameter(path, values), Path(path), net, values, dialect)
+        param = load_solver_parameter(self.solver, self.placeholders)
+        return SolverFile(param, Path(self.solver), net, self.placeholders, self.dialect)

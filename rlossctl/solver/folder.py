@@ -27,6 +27,7 @@ class Outputs(NamedTuple):
     metrics: Path
     manifest: Path
     lock: Path
+    curves: Path
 
     def prefixes(self, known: Manifest | None) -> list[str]:
         """The snapshots' prefixes: this run's, and that of the run which the folder holds."""
@@ -45,7 +46,7 @@ def output_files(prefix: str, out: str | Path | None) -> Outputs:
         RlossError: it cannot.
     """
     folder = Path(os.path.dirname(prefix) or ".")
-    names = ("train.log", "metrics.jsonl", "run.json", "run.lock")
+    names = ("train.log", "metrics.jsonl", "run.json", "run.lock", "curves.svg")
     paths = [folder / name if out is not None else Path(f"{prefix}_{name}") for name in names]
     make_folder(folder)
     try:
@@ -126,7 +127,7 @@ def clear(outputs: Outputs) -> None:
     for prefix in outputs.prefixes(known):
         for path in sorted(_snapshot_files(prefix), key=lambda path: ".solverstate" not in path.name):
             path.unlink(missing_ok=True)
-    for path in (outputs.manifest, outputs.log, outputs.metrics):
+    for path in (outputs.manifest, outputs.log, outputs.metrics, outputs.curves):
         if path.is_file() and not path.is_symlink():
             path.unlink()
 
@@ -143,7 +144,10 @@ def would_clear(outputs: Outputs) -> set[Path]:
 
 def _snapshot_files(prefix: str) -> list[Path]:
     folder, stem = os.path.split(prefix)
-    suffix = r"_iter_\d+\.(caffemodel(\.h5)?|solverstate(\.h5)?|resume\.json)"
+    suffix = (
+        r"(_iter_\d+\.((ema\.)?caffemodel(\.h5)?|solverstate(\.h5)?|resume\.json)"
+        r"|_best\.caffemodel(\.h5)?)"
+    )
     pattern = re.compile(re.escape(stem) + suffix)
     return [Path(folder, name) for name in os.listdir(folder or ".") if pattern.fullmatch(name)]
 

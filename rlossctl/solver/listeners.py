@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver.figures import Resumed, Saved, StepFigures, TestFigures
+from rlossctl.solver.figures import Improved, Resumed, Saved, StepFigures, TestFigures, term_names
 from rlossctl.solver.log import Log, Pace, number, output_lines
 from rlossctl.solver.monitor import TermShares
 
@@ -22,8 +22,14 @@ class Listener:
     def updated(self, figures: StepFigures) -> None:
         """An update was made."""
 
+    def testing(self, passes: int) -> None:
+        """A test net has made so many passes of a test."""
+
     def tested(self, figures: TestFigures) -> None:
         """A test net was run."""
+
+    def improved(self, best: Improved) -> None:
+        """A test was the best so far."""
 
     def saved(self, snapshot: Saved) -> None:
         """A snapshot was written."""
@@ -43,7 +49,8 @@ class CaffeLines(Listener):
     def __init__(self, log: Log, param: SolverParameter, net: Net, test_nets: Sequence[Net]) -> None:
         self._log = log
         self._param = param
-        self._weights = net.loss_weights
+        self._terms = {top: term for top, term in term_names(net).items() if top in net.loss_weights}
+        self._regularized = bool(net.regularizers)
         self._test_weights = [test_net.loss_weights for test_net in test_nets]
         self._pace = Pace() if net.dialect == "bvlc" else None
 
@@ -67,17 +74,28 @@ class CaffeLines(Listener):
             )
 
     def tested(self, figures: TestFigures) -> None:
-        """The means of the test net's outputs."""
+        """The test net's outputs; scores by class in one line."""
         if figures.loss is not None:
             self._log.info(f"Test loss: {number(figures.loss)}")
-        self._outputs("Test", figures.outputs, self._test_weights[figures.net])
+        by_class = {name for name in figures.counted if len(figures.outputs[name]) > 1}
+        single = {name: values for name, values in figures.outputs.items() if name not in by_class}
+        self._outputs("Test", single, self._test_weights[figures.net])
+        for name in sorted(by_class):  # not one line each: a list of 150 classes would bury the rest
+            self._log.info(f"    Test net {name}: {', '.join(map(number, figures.outputs[name]))}")
+
+    def improved(self, best: Improved) -> None:
+        """The best test and its weights."""
+        kept = "" if best.model is None else f"; its weights: {best.model}"
+        self._log.info(f"Iteration {best.iter}, best {best.blob} so far = {number(best.value)}{kept}")
 
     def _display(self, figures: StepFigures, shown: Mapping[str, list[float]]) -> None:
         pace = "" if self._pace is None else self._pace.lap(figures.iter, self._param.display)
         self._log.info(f"Iteration {figures.iter}{pace}, loss = {number(figures.smoothed_loss)}")
-        self._outputs("Train", shown, self._weights)
+        terms = figures.terms  # with the weights in force
+        in_force = {top: terms[term].weight for top, term in self._terms.items() if term in terms}
+        self._outputs("Train", shown, in_force)
         # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
-        if figures.pulls and min(term.weighted for term in figures.terms.values()) < 0:
+        if figures.pulls and self._regularized:
             norms = ", ".join(f"{name} {number(norm)}" for name, norm in figures.pulls.items())
             self._log.info(f"    Gradients at {figures.pulls_at}: {norms}")
 
@@ -95,6 +113,7 @@ class JsonLines(Listener):
     def updated(self, figures: StepFigures) -> None:
         """Kind "train"."""
         terms = {name: self._term(name, figures) for name in figures.terms}
+        momentum = {} if figures.momentum is None else {"momentum": figures.momentum}
         outputs = {} if figures.shown is None else {"outputs": _short(figures.shown)}
         self._log.record(
             "train",
@@ -102,6 +121,7 @@ class JsonLines(Listener):
             loss=figures.loss,
             smoothed_loss=figures.smoothed_loss,
             lr=figures.lr,
+            **momentum,
             terms=terms,
             seconds=figures.seconds,
             **outputs,
@@ -109,7 +129,15 @@ class JsonLines(Listener):
 
     def tested(self, figures: TestFigures) -> None:
         """Kind "test"."""
-        self._log.record("test", iter=figures.iter, net=figures.net, outputs=_short(figures.outputs))
+        counted = {name: figures.outputs[name] for name in figures.counted}
+        outputs = dict(sorted({**_short(figures.outputs), **counted}.items()))
+        more = {"counted": list(counted)} if counted else {}
+        self._log.record("test", iter=figures.iter, net=figures.net, outputs=outputs, **more)
+
+    def improved(self, best: Improved) -> None:
+        """Kind "best"."""
+        model = None if best.model is None else str(best.model)
+        self._log.record("best", iter=best.iter, output=best.blob, value=best.value, model=model)
 
     def saved(self, snapshot: Saved) -> None:
         """Kind "snapshot"."""
@@ -128,17 +156,17 @@ class JsonLines(Listener):
 
 
 class Advice(Listener):
-    """Says once in the log when a regularizer pulls too hard."""
+    """Warns once in the log when a regularizer pulls too hard."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, net: Net) -> None:
         self._log = log
-        self._shares = TermShares()
+        self._shares = TermShares(net.regularizers)
 
     def updated(self, figures: StepFigures) -> None:
         """Weighs the terms of an update against each other, where their pulls were measured."""
         advice = self._shares.add(figures.terms, figures.pulls)
         if advice:
-            self._log.info(advice)
+            self._log.warning(advice)
 
 
 def _short(outputs: Mapping[str, list[float]]) -> dict[str, list[float]]:

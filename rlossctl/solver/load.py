@@ -11,16 +11,18 @@ import torch
 from rlossctl.errors import PrototxtError, WeightsError
 from rlossctl.net import DataOverrides, build_net
 from rlossctl.net.parameters import MISFIT
-from rlossctl.prototxt import forks, load_net_file, to_text
+from rlossctl.prototxt import forks, to_text
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import checks, policies
+from rlossctl.solver import checks, overrides, policies
 from rlossctl.solver.data_errors import advised
 from rlossctl.solver.device import pick_device
-from rlossctl.solver.files import SolverFile, read_solver
+from rlossctl.solver.files import SolverFile, SolverOrigin
 from rlossctl.solver.log import Log, warnings_to_stderr
 from rlossctl.solver.nets import Nets
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import Speed
+from rlossctl.solver.updates import history_slots
 
 WORKERS = 4
 
@@ -39,6 +41,7 @@ def load_solver(
     max_iter: int | None = None,
     dialect: str = "auto",
     log: Log | None = None,
+    speed: Speed | None = None,
     **placeholders: object,
 ) -> Solver:
     """Builds a solver with its training net and test nets.
@@ -58,14 +61,22 @@ def load_solver(
         max_iter: in place of max_iter, also for the poly policy.
         dialect: whose Caffe the nets are for: auto, bvlc, rloss, segnet or enet.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
+        speed: memory format and CUDA graphs.
         placeholders: values for `${NAME}` in the solver and in its nets.
 
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
-    given = None if net is None else load_net_file(net, placeholders, dialect)
-    file = read_solver(path, given, placeholders, dialect)
-    options = TrainOptions(weights=weights, device=device, workers=workers, seed=seed, max_iter=max_iter)
+    first, solver = (path, None) if net is None else (net, path)
+    file = SolverOrigin(first, solver, placeholders, dialect).read()
+    options = TrainOptions(
+        weights=weights,
+        device=device,
+        workers=workers,
+        seed=seed,
+        max_iter=max_iter,
+        speed=speed or Speed(),
+    )
     return build_solver(file, DataOverrides(source, root), options, prefix, log)
 
 
@@ -80,7 +91,7 @@ def build_solver(
 
     Args:
         data: for the training net's data layers, in place of the net's own.
-        options: weights, device, workers, seed and max_iter count here.
+        options: weights, device, workers, seed and what replaces values of the prototxts count here.
         prefix: in place of snapshot_prefix.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
 
@@ -88,7 +99,12 @@ def build_solver(
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
     """
     log = log or Log([warnings_to_stderr])
-    file = file if options.max_iter is None else file.changed(max_iter=options.max_iter)
+    file = overrides.solver_with(file, options)
+    nets = Nets(file)
+    if options.epochs is not None:
+        drawn = overrides.net_with(nets.train().file, options)
+        with advised("TRAIN"):
+            file = file.changed(max_iter=overrides.iterations(drawn, data, file.param, options))
     log.info(f"Initializing solver from parameters:\n{to_text(file.param).rstrip()}")
     _check(file)
     for doubt in checks.doubts(file):
@@ -96,25 +112,31 @@ def build_solver(
     for note in forks.solver_notes(file.param):
         log.warning(f"{file.path}: {note}")
     device = pick_device(options.device, file.param)
+    speed = options.speed.on(device)
     seed = pick_seed(options.seed, file.param)
     torch.manual_seed(seed)
     workers = _workers(options)
-    nets = Nets(file)
     named = nets.train()
     log.info(f"Creating training net from {named.named_by}")
     for note in named.file.notes:
         log.warning(note)
+    net = overrides.net_with(named.file, options)
     with advised("TRAIN"):
-        train = build_net(named.file, device=device, data=data.options(seed=seed, workers=workers))
+        given = data.options(seed=seed, workers=workers)
+        train = build_net(net, device=device, data=given, history=history_slots(file.param))
+    speed.prepare(train)
     tests = []
-    own = DataOverrides().options(seed=seed, workers=workers)  # overrides are for training alone
+    own = options.test_data.options(seed=seed, workers=workers)
     for index, named in enumerate(nets.tests()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
         with advised("TEST"):
             tests.append(build_net(named.file, device=device, share=train, data=own))
+        speed.prepare(tests[-1])
+    if file.param.test_interval > 0 and not tests:
+        log.warning(checks.nothing_tested(file))
     prefix = file.snapshot_prefix if prefix is None else prefix
     try:
-        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log)
+        solver = Solver(file.param, train, tests, prefix=prefix, seed=seed, log=log, speed=speed)
     except PrototxtError as error:
         raise _located(error, file.path) from error
     for weights in starting_weights(file, options):
@@ -158,11 +180,12 @@ def _workers(options: TrainOptions) -> int:
 
 def _check(file: SolverFile) -> None:
     """What Caffe checks when a solver is made, before any net is built."""
+    checks.check_solver(file)
     try:
         policies.learning_rate(file.param, 0)
+        history_slots(file.param)
     except PrototxtError as error:
         raise _located(error, file.path) from error
-    checks.check_solver(file)
 
 
 def _own_weights(file: SolverFile) -> list[Path]:

@@ -46,7 +46,7 @@ class Settings:
 
     def changes(self, now: Settings) -> Iterator[str]:
         """What differs in `now`, where it makes a resumed run another one; max_iter may grow."""
-        before, after = (_lines(settings.solver) for settings in (self, now))
+        before, after = (fields_of(settings.solver) for settings in (self, now))
         for name in dict.fromkeys([*before, *after]):
             if before.get(name) != after.get(name) and name not in _MAY_CHANGE:
                 yield f"{name}: {after.get(name, 'unset')} in the solver, {before.get(name, 'unset')} before"
@@ -64,6 +64,7 @@ class Settings:
 _MAY_CHANGE = {
     "max_iter", "snapshot", "snapshot_prefix", "snapshot_after_train", "snapshot_format", "snapshot_diff",
     "display", "debug_info", "device_id", "solver_mode", "random_seed", "test_iter", "test_interval",
+    "test_whole_list", "test_compute_loss", "monitor", "patience", "snapshot_best",
 }  # fmt: skip
 
 
@@ -178,11 +179,16 @@ def _text_digests(paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _lines(text: str) -> dict[str, str]:
+def fields_of(text: str) -> dict[str, str]:
     """Field -> its values, of a message's text; inline nets are compared as nets."""
     found: dict[str, str] = {}
+    inside = ""
     for line in text.split("\n"):
-        name, colon, value = line.partition(": ")
-        if colon and not name.startswith(" "):
+        if line.endswith(" {") and not line.startswith(" "):
+            inside = line.removesuffix(" {")
+        name, colon, value = line.strip().partition(": ")
+        if line.startswith("  "):
+            name = f"{inside}.{name}" if inside == "onecycle" else ""
+        if colon and name:
             found[name] = f"{found[name]}, {value}" if name in found else value
     return found

@@ -7,14 +7,13 @@ import math
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from rlossctl.errors import RlossError
 from rlossctl.solver.figures import Term
 
 SHARE_WINDOW = 5  # displayed iterations over which the terms are averaged before they are compared
-DOMINANT = 2.0
 
 
 class Window(TypedDict):
@@ -62,33 +61,36 @@ class SmoothedLoss:
 
 
 class TermShares:
-    """Says once when a term that lowers the objective pulls harder than all others together.
+    """Says once when a regularizer pulls harder than the losses of the labels together.
 
-    A regularizer such as DenseCRFLoss is negative and counted in pairs of pixels, so nobody guesses its
-    weight. Its value says little, for much of it is the same for any segmentation; what counts is how hard it
-    pulls at the scores (see `pulls`). One that pulls too hard makes large classes swallow the rest.
+    Nobody guesses a regularizer's weight: DenseCRFLoss counts pairs of pixels, others are means. Its value
+    says little, for much of it is the same for any segmentation; what counts is how hard it pulls at the
+    scores (see `Pulls`). One that pulls too hard makes large classes swallow the rest.
+
+    Args:
+        regularizers: the blobs of the terms that are regularizers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, regularizers: Collection[str]) -> None:
+        self._regularizers = regularizers
         self._recent: deque[Mapping[str, float]] = deque(maxlen=SHARE_WINDOW)
         self._told = False
 
     def add(self, terms: Mapping[str, Term], pulls: Mapping[str, float]) -> str | None:
         """Takes the terms and their pulls of one iteration, by blob; the advice, when first due."""
-        if not pulls:
+        if not pulls or pulls.keys() <= set(self._regularizers):
             return None
         self._recent.append(pulls)
         if self._told or len(self._recent) < SHARE_WINDOW:
             return None
         means = {name: math.fsum(entry[name] for entry in self._recent) / SHARE_WINDOW for name in pulls}
+        labels = math.fsum(mean for name, mean in means.items() if name not in self._regularizers)
         for name, mean in means.items():
-            others = math.fsum(value for other, value in means.items() if other != name)
-            value, weight = terms[name]
-            if value * weight < 0 and mean > DOMINANT * others:
+            if name in self._regularizers and mean > labels:
                 self._told = True
                 return (
-                    f"{name} pulls harder than the other terms of the objective: {mean:.3g} against "
-                    f"{others:.3g} (norms of the gradients), with loss_weight {weight:g}. If small classes "
+                    f"{name} pulls harder than the losses of the labels: {mean:.3g} against {labels:.3g} "
+                    f"(norms of the gradients), with loss_weight {terms[name].weight:g}. If small classes "
                     "vanish, lower its loss_weight."
                 )
         return None

@@ -60,8 +60,27 @@ class Nets:
             PrototxtError: their number does not fit test_iter and test_state, or test_interval is missing.
         """
         self._check_counts()
-        for index in range(len(self._param.test_iter)):
-            yield self._test(index).in_state("TEST", *self._param.test_state[index : index + 1])
+        yield from map(self._tested, range(self._count()))
+
+    def _tested(self, index: int) -> NamedNet:
+        return self._test(index).in_state("TEST", *self._param.test_state[index : index + 1])
+
+    def _count(self) -> int:
+        """How many test nets there are: one per test_iter, which tests of whole lists do not need."""
+        param = self._param
+        if param.test_iter or param.test_interval < 1:
+            return len(param.test_iter)
+        named = len(param.test_net_param) + len(param.test_net)
+        possible = named or int(self._generic())
+        if param.test_whole_list:
+            return possible
+        nets = (self._tested(index) for index in range(possible))
+        return possible if all(_counts_whole_list(net) for net in nets) else 0
+
+    def _generic(self) -> bool:
+        """Whether a net is named that both trains and tests."""
+        param = self._param
+        return self._solver.net is not None or param.HasField("net") or param.HasField("net_param")
 
     def _test(self, index: int) -> NamedNet:
         param, inline = self._param, len(self._param.test_net_param)
@@ -92,11 +111,14 @@ class Nets:
         return NamedNet(self._read[name], f"{field} file: {name}")
 
     def _check_counts(self) -> None:
-        param, count = self._param, len(self._param.test_iter)
+        param, count = self._param, self._count()
         named = len(param.test_net_param) + len(param.test_net)
-        generic = self._solver.net is not None or param.HasField("net") or param.HasField("net_param")
-        if count < named or (count > named and not generic):
-            raise self._misfit("test_iter", f"{count} test_iter", f"{named}, one per test net")
+        if count < named or (count > named and not self._generic()):
+            found = f"{len(param.test_iter)} test_iter"
+            expected = (
+                f"{named}, one per test net; none with test_whole_list: true or a SegmentationScores layer"
+            )
+            raise self._misfit("test_iter", found, expected)
         if param.test_state and len(param.test_state) != count:
             found = f"{len(param.test_state)} test_state"
             raise self._misfit("test_state", found, f"none, or {count} (one per test net)")
@@ -112,3 +134,8 @@ class Nets:
             expected=expected,
             advice=f"correct {field} in the solver prototxt",
         )
+
+
+def _counts_whole_list(net: NamedNet) -> bool:
+    """Whether a net has a SegmentationScores layer, which counts over the whole list."""
+    return any(layer.type == "SegmentationScores" for layer in net.file.param.layer)

@@ -1,6 +1,8 @@
-"""Caffe's learning rate policies (SGDSolver::GetLearningRate): functions of iteration and SolverParameter.
+"""Learning rate policies: functions of iteration and SolverParameter.
 
-The iteration counts from 0 and is the number of updates made so far.
+Those of Caffe (SGDSolver::GetLearningRate), cosine, onecycle, and a warm-up before any other. The iteration
+counts from 0 and is the number of updates made so far. With lr_ahead, a schedule is ahead by as many
+iterations: programs that count before they update use the second rate first.
 """
 
 from __future__ import annotations
@@ -35,9 +37,11 @@ def learning_rate(param: SolverParameter, iteration: int, current_step: int | No
     """
     if current_step is None:
         current_step = step_count(param, iteration)
-    policy = lookup(param)
+    policy, time = lookup(param), iteration + param.lr_ahead
+    if time < param.warmup_iter:
+        return param.base_lr * (param.warmup_ratio + (1 - param.warmup_ratio) * time / param.warmup_iter)
     try:
-        rate = policy.rate(param, iteration, current_step)
+        rate = policy.rate(param, time, current_step)
     except (OverflowError, ValueError):
         rate = math.nan
     if not math.isfinite(rate):
@@ -51,6 +55,20 @@ def learning_rate(param: SolverParameter, iteration: int, current_step: int | No
     return rate
 
 
+def momentum(param: SolverParameter, iteration: int) -> float | None:
+    """The momentum of one iteration where the policy changes it; None: the solver's own."""
+    if param.lr_policy != "onecycle":
+        return None
+    low, high = (as_written(value) for value in (param.onecycle.momentum_low, param.onecycle.momentum_high))
+    rising, share = _one_cycle_phase(param, iteration + param.lr_ahead)
+    return low + (high - low) * share if rising else high - (high - low) * share
+
+
+def as_written(value: float) -> float:
+    """A float32 field as the decimal number in the prototxt: 0.3, not 0.30000001192092896."""
+    return float(f"{value:.7g}")
+
+
 def step_count(param: SolverParameter, iteration: int) -> int:
     """Caffe's `current_step` after iteration `iteration` of an uninterrupted run; 0 for most policies.
 
@@ -58,12 +76,12 @@ def step_count(param: SolverParameter, iteration: int) -> int:
     apart.
     """
     if param.lr_policy == "step":
-        return iteration // positive(param, "stepsize")
+        return (iteration + param.lr_ahead) // positive(param, "stepsize")
     if param.lr_policy != "multistep":
         return 0
     count, free = 0, 0  # `free`: the first iteration at which the next step may be counted
     for value in param.stepvalue:
-        passed = max(value, free)
+        passed = max(value - param.lr_ahead, free)
         if passed > iteration:
             break
         count, free = count + 1, passed + 1
@@ -76,10 +94,11 @@ def advance(param: SolverParameter, iteration: int, current_step: int) -> int:
     Differs from `step_count` only where a snapshot was made with other stepvalues: Caffe then goes on from
     the count in the snapshot.
     """
+    time = iteration + param.lr_ahead
     if param.lr_policy == "step":
-        return iteration // positive(param, "stepsize")
+        return time // positive(param, "stepsize")
     if param.lr_policy == "multistep":
-        due = current_step < len(param.stepvalue) and iteration >= param.stepvalue[current_step]
+        due = current_step < len(param.stepvalue) and time >= param.stepvalue[current_step]
         return current_step + due
     return current_step
 
@@ -119,16 +138,48 @@ def positive(param: SolverParameter, name: str) -> int:
     return value
 
 
-def _poly(param: SolverParameter, iteration: int, _step: int) -> float:
+def _poly(param: SolverParameter, time: int, _step: int) -> float:
     end = positive(param, "max_iter")
-    if iteration > end:
+    if time > end + param.lr_ahead:
         raise PrototxtError(
             "the poly schedule has ended",
-            found=f"iteration {iteration}",
+            found=f"iteration {time - param.lr_ahead}",
             expected=f"at most max_iter: {end}",
             advice="raise max_iter, which also stretches the schedule, or train on with lr_policy: 'fixed'",
         )
-    return param.base_lr * math.pow(1 - iteration / end, param.power)
+    return param.base_lr * math.pow(1 - min(time, end) / end, param.power)
+
+
+def _cosine(param: SolverParameter, time: int, _step: int) -> float:
+    """Half a cosine from base_lr to 0 (Loshchilov and Hutter 2017, eq. 5, without restarts)."""
+    end = positive(param, "max_iter")
+    return param.base_lr * _half_cosine(min(time, end), end)
+
+
+def _one_cycle(param: SolverParameter, time: int, _step: int) -> float:
+    """Half a cosine from base_lr / divide up to base_lr, another one down to base_lr / final_divide."""
+    rising, share = _one_cycle_phase(param, time)
+    end = param.base_lr / (param.onecycle.divide if rising else param.onecycle.final_divide)
+    return param.base_lr - (param.base_lr - end) * (share if rising else 1 - share)
+
+
+def _one_cycle_phase(param: SolverParameter, time: int) -> tuple[bool, float]:
+    """Whether the rate rises, and how much of the half cosine of this phase is left."""
+    end = positive(param, "max_iter")
+    top = int(as_written(param.onecycle.rise) * end)
+    if not 0 < top < end:
+        raise PrototxtError(
+            "onecycle has no iterations to rise or to fall",
+            found=f"rise: {as_written(param.onecycle.rise):g} of max_iter: {end}",
+            expected="at least one of each",
+            advice="correct rise in onecycle, or raise max_iter",
+        )
+    rising = time <= top
+    return rising, _half_cosine(time, top) if rising else _half_cosine(min(time, end) - top, end - top)
+
+
+def _half_cosine(time: float, end: float) -> float:
+    return (1 + math.cos(math.pi * time / end)) / 2
 
 
 def _sigmoid(param: SolverParameter, iteration: int, _step: int) -> float:
@@ -153,4 +204,6 @@ POLICIES = {
     "multistep": Policy(_stepped, ("gamma",)),
     "poly": Policy(_poly, ("power",)),
     "sigmoid": Policy(_sigmoid, ("gamma", "stepsize")),
+    "cosine": Policy(_cosine, ()),
+    "onecycle": Policy(_one_cycle, ()),
 }

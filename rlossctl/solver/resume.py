@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
@@ -19,7 +20,10 @@ from torch import Tensor
 
 from rlossctl.errors import WeightsError
 from rlossctl.net import Net
+from rlossctl.solver.best import Standing
 from rlossctl.solver.monitor import SmoothedLoss, Window
+from rlossctl.solver.precision import ScaleState
+from rlossctl.solver.schedules import Schedules, State
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -35,16 +39,18 @@ def file_name(state: str | Path) -> Path:
 
 
 class Digests(TypedDict):
-    """SHA-256 of a snapshot's other two files."""
+    """SHA-256 of a snapshot's other files."""
 
     model: str
     state: str
+    average: NotRequired[str]
 
 
 class Content(TypedDict):
     """What a resume file holds; generators in base64, the sources of each net by layer.
 
-    `run` is the run's id, `number` counts its snapshots, `check` is the SHA-256 of everything before it.
+    `run` is the run's id, `number` counts its snapshots, `best` says how its tests have gone, `check` is the
+    SHA-256 of everything before it.
     """
 
     format: str
@@ -54,51 +60,61 @@ class Content(TypedDict):
     cuda_rng: str | None
     sources: list[dict[str, dict[str, Any]]]
     smoothed_loss: Window
+    schedules: NotRequired[State]
     run: NotRequired[str]
     number: NotRequired[int]
     files: NotRequired[Digests]
+    best: NotRequired[dict[str, Any]]
+    loss_scale: NotRequired[ScaleState]
     check: NotRequired[str]
 
 
 class Position(NamedTuple):
-    """Where the random generators, the data sources of each net and the displayed loss stand."""
+    """Where the random generators, the data sources of each net and the displayed loss stand.
+
+    `schedules` holds loss weights that were chosen by measurement; empty without any.
+    """
 
     torch_rng: Tensor
     cuda_rng: Tensor | None
     sources: list[dict[str, dict[str, Any]]]
     smoothed: Window
+    schedules: State
 
 
 class Tag(NamedTuple):
-    """Whose snapshot it is: the run, its seed, the number of updates, and how many snapshots came before."""
+    """Whose snapshot it is: the run, its seed, the number of updates, how many snapshots came before, and how
+    the run's tests have gone."""
 
     run: str
     seed: int
     iter: int
     number: int
+    standing: Standing
 
 
-def position(nets: Sequence[Net], smoothed: SmoothedLoss) -> Position:
+def position(nets: Sequence[Net], smoothed: SmoothedLoss, schedules: Schedules) -> Position:
     """The position now; `nets` are the training net and the test nets."""
     device = nets[0].device
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     sources = [{name: source.state() for name, source in net.sources.items()} for net in nets]
-    return Position(torch.get_rng_state(), cuda, sources, smoothed.state())
+    return Position(torch.get_rng_state(), cuda, sources, smoothed.state(), schedules.state())
 
 
-def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss) -> None:
+def put_back(before: Position, nets: Sequence[Net], smoothed: SmoothedLoss, schedules: Schedules) -> None:
     """Returns to a position of the same run."""
     for net, known in zip(nets, before.sources, strict=True):
         for name, source in net.sources.items():
             source.restore(known[name])
     smoothed.restore(before.smoothed)
+    schedules.restore(before.schedules)
     torch.set_rng_state(before.torch_rng)
     if before.cuda_rng is not None:
         torch.cuda.set_rng_state(before.cuda_rng, nets[0].device)
 
 
-def content(at: Position, tag: Tag, files: Digests) -> bytes:
-    """The file's content."""
+def content(at: Position, tag: Tag, files: Digests, scale: ScaleState | None = None) -> bytes:
+    """The file's content; `scale` is that of a float16 run."""
     entries: Content = {
         "format": FORMAT,
         "iter": tag.iter,
@@ -111,6 +127,12 @@ def content(at: Position, tag: Tag, files: Digests) -> bytes:
         "number": tag.number,
         "files": files,
     }
+    if at.schedules:
+        entries["schedules"] = at.schedules
+    if tag.standing.tested >= 0:
+        entries["best"] = asdict(tag.standing)
+    if scale is not None:
+        entries["loss_scale"] = scale
     return json.dumps({**entries, "check": _check(entries)}).encode()
 
 
@@ -137,8 +159,13 @@ def read(path: Path) -> Content | None:
     return entries
 
 
-def apply(entries: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedLoss) -> int:
-    """Puts generators, sources and the displayed loss where they were; returns the seed of that run.
+def apply(
+    entries: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedLoss, schedules: Schedules
+) -> int:
+    """Puts generators, sources, displayed loss and measured loss weights where they were.
+
+    Returns:
+        The seed of that run.
 
     Raises:
         WeightsError: entries are missing or damaged.
@@ -150,6 +177,7 @@ def apply(entries: Content, path: Path, nets: Sequence[Net], smoothed: SmoothedL
                 if name in known:
                     source.restore(known[name])
         smoothed.restore(entries["smoothed_loss"])
+        schedules.restore(entries.get("schedules", {}))
         torch.set_rng_state(_unpacked(entries["torch_rng"]))
         if entries["cuda_rng"] is not None and nets[0].device.type == "cuda":
             torch.cuda.set_rng_state(_unpacked(entries["cuda_rng"]), nets[0].device)

@@ -2,8 +2,9 @@
 
 `<prefix>_iter_<N>.caffemodel` and `.solverstate` (or both with `.h5`) are what Caffe writes and reads.
 `<prefix>_iter_<N>.resume.json` holds the rest: random state, data positions, the displayed loss's window.
+With ema_decay, `<prefix>_iter_<N>.ema.caffemodel` holds the average of the weights.
 The solver state gets its name last, so a snapshot that has one is complete. The resume file holds the id of
-the run and the digests of the other two, which are checked when training goes on.
+the run and the digests of the others, which are checked when training goes on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from rlossctl.files import atomic_path, atomic_write, make_folder, sha256_of
 from rlossctl.net import Net
 from rlossctl.net.saved import hdf5_layers, layer_records
 from rlossctl.solver import resume
+from rlossctl.solver.average import Average
 from rlossctl.weights import (
     SolverState,
     load_solverstate,
@@ -40,6 +42,7 @@ class Files(NamedTuple):
     model: Path
     state: Path
     resume: Path
+    average: Path
 
 
 def file_names(prefix: str, iteration: int, hdf5: bool = False) -> Files:
@@ -47,8 +50,39 @@ def file_names(prefix: str, iteration: int, hdf5: bool = False) -> Files:
     stem = f"{prefix}_iter_{iteration}"
     suffix = ".h5" if hdf5 else ""
     return Files(
-        Path(f"{stem}.caffemodel{suffix}"), Path(f"{stem}.solverstate{suffix}"), resume.file_name(stem)
+        Path(f"{stem}.caffemodel{suffix}"),
+        Path(f"{stem}.solverstate{suffix}"),
+        resume.file_name(stem),
+        Path(f"{stem}.ema.caffemodel{suffix}"),
     )
+
+
+def best_name(prefix: str, hdf5: bool = False) -> Path:
+    """`<prefix>_best.caffemodel`: the weights of the best test."""
+    return Path(f"{prefix}_best.caffemodel{'.h5' if hdf5 else ''}")
+
+
+def write_weights(path: Path, net: Net, diffs: Mapping[int, Tensor] | None = None) -> None:
+    """A net's weights; the form is told by the suffix.
+
+    Args:
+        diffs: for snapshot_diff, what the last update subtracted, by `id` of the blob.
+
+    Raises:
+        WeightsError: the file passes 2 GiB (binary), or h5py is missing.
+        RlossError: the folder cannot be written.
+    """
+    make_folder(path.parent)
+    if path.suffix == ".h5":
+        write_caffemodel_h5(path, hdf5_layers(net, diffs))
+    else:
+        write_caffemodel(path, net.name, layer_records(net, diffs), list(net.param.input))
+
+
+def average_file(state: Path) -> Path:
+    """Where the average of a snapshot's weights is, if there is one."""
+    match = re.fullmatch(r"(.*)\.solverstate(\.h5)?", str(state))
+    return Path(f"{match[1]}.ema.caffemodel{match[2] or ''}") if match else Path(f"{state}.ema.caffemodel")
 
 
 def write(
@@ -57,6 +91,7 @@ def write(
     state: SolverState,
     extras: Callable[[resume.Digests], bytes],
     diffs: Sequence[Tensor] | None = None,
+    average: Average | None = None,
 ) -> None:
     """Writes one snapshot; the form is told by the suffix of `files`.
 
@@ -64,8 +99,9 @@ def write(
     never stands beside weights it does not belong to.
 
     Args:
-        extras: makes the content of the resume file of the digests of the other two.
+        extras: makes the content of the resume file of the digests of the others.
         diffs: for snapshot_diff, what the last update subtracted from each learnable blob.
+        average: of the weights, if there is one.
 
     Raises:
         WeightsError: the file passes 2 GiB (binary), or h5py is missing.
@@ -79,13 +115,15 @@ def write(
         if diffs is None
         else {id(entry.tensor): diff for entry, diff in zip(net.learnable, diffs, strict=True)}
     )
-    if files.model.suffix == ".h5":
-        write_caffemodel_h5(files.model, hdf5_layers(net, by_blob))
-    else:
-        write_caffemodel(files.model, net.name, layer_records(net, by_blob), list(net.param.input))
+    write_weights(files.model, net, by_blob)
+    if average is not None and average.exists:
+        with average.shown():
+            write_weights(files.average, net)
     with atomic_path(files.state) as unnamed:
         write_solverstate(unnamed, state)
         digests = resume.Digests(model=sha256_of(files.model), state=sha256_of(unnamed))
+        if average is not None and average.exists:
+            digests["average"] = sha256_of(files.average)
         with atomic_write(files.resume) as file:
             file.write(extras(digests))
 
@@ -131,7 +169,7 @@ def newest_first(prefix: str, run: str | None) -> list[Found]:
 
 def remove(files: Files) -> None:
     """Removes a snapshot; the solver state goes first, so that what is left never seems complete."""
-    for path in (files.state, files.resume, files.model):
+    for path in (files.state, files.resume, files.average, files.model):
         path.unlink(missing_ok=True)
 
 
@@ -163,6 +201,8 @@ def check_digests(state: Path, entries: resume.Content | None) -> Path | None:
     model = find_model(learned, state) if learned else None
     if digests and model is not None:
         _compare(model, digests["model"], resume.file_name(state))
+    if digests and "average" in digests:
+        _compare(average_file(state), digests["average"], resume.file_name(state))
     return model
 
 

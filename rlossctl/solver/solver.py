@@ -14,15 +14,21 @@ from rlossctl.errors import PrototxtError
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver import monitor, policies
+from rlossctl.solver.average import Average
+from rlossctl.solver.best import Best
 from rlossctl.solver.between import Tests
 from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import StepFigures
+from rlossctl.solver.figures import Improved, StepFigures, TestFigures
+from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.passes import Passes, mean_terms
+from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.saving import Progress, Saving
+from rlossctl.solver.schedules import Schedules
+from rlossctl.solver.speed import Speed
 from rlossctl.solver.undo import Undo
-from rlossctl.solver.updates import Updater
+from rlossctl.solver.updates import Clip, Updater
 from rlossctl.words import counted
 
 
@@ -39,9 +45,12 @@ class Solver:
         progress: how far the run is, its id and seed; `restore` goes on with those of the snapshot.
         saving: writes its snapshots.
         updater: the update rule with its memory.
+        average: the moving average of the weights that tests use, where ema_decay is set.
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
-        stopped: whether SIGINT or SIGTERM ended the last `solve` early.
+        best: watches the output of the tests that `monitor` names.
+        stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
+        speed: how it runs.
         signal: the number of the signal that did, 0 if none.
         listeners: who is told the figures, in this order; at first those that write them into `log`.
     """
@@ -55,12 +64,15 @@ class Solver:
         prefix: str = "snapshot",
         seed: int = 0,
         log: Log | None = None,
+        speed: Speed | None = None,
     ) -> None:
+        freeze(net, param)
         self.param = param
         self.net = net
         self.test_nets = list(test_nets)
         self.log = log or Log([warnings_to_stderr])
         self.updater = Updater(param, net.learnable, net.dialect)
+        self.average = Average(param, net)
         self.requests = monitor.Requests()
         self.progress = Progress(seed=seed)
         self.stopped = False
@@ -68,16 +80,21 @@ class Solver:
         self.listeners: list[Listener] = [
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
-            Advice(self.log),
+            Advice(self.log, net),
         ]
         nets = [net, *self.test_nets]
         debug = DebugInfo(self.log) if param.debug_info else None
         self._smoothed = monitor.SmoothedLoss(max(1, param.average_loss))
         self._keep_smoothed = False
-        self._passes = Passes(net, debug)
+        self.speed = speed or Speed()
+        net.precision = precision_of(param)
+        self._scale = scale_of(param)
+        self._schedules = Schedules(param, net, self.log)
+        self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
         self._tests = Tests(param, self.test_nets, self.requests, self.log, debug)
-        self._undo = Undo(nets, self._smoothed)
-        self.saving = Saving(param, nets, self.updater, self.log, prefix)
+        self.best = Best(param, self.test_nets)
+        self._undo = Undo(nets, self._smoothed, self._schedules)
+        self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
         self._torn = False
 
     @property
@@ -110,7 +127,7 @@ class Solver:
         for _ in range(iterations):
             if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
                 self._test_between(fed)
-                if self.requests.stop:
+                if self.requests.stop or self.best.exhausted(self.progress.standing):
                     break
             outputs = self.update(fed).outputs
             request = self.requests.take()
@@ -132,7 +149,7 @@ class Solver:
         display = bool(self.param.display) and self.iter % self.param.display == 0
         self.updater.zero_gradients()
         with self._undo.if_it_fails(fed is not None):
-            passes = [self._passes.run(fed, display) for _ in range(self.param.iter_size)]
+            passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
             terms = mean_terms(passes)
             loss = sum(term.weighted for term in terms.values())
             monitor.check_finite(self.iter, loss, terms)
@@ -143,8 +160,11 @@ class Solver:
             )
             step = policies.advance(self.param, self.iter, self.progress.current_step)
             rate = policies.learning_rate(self.param, self.iter, step)
+            momentum = policies.momentum(self.param, self.iter)
+        self.average.begin()
         self._torn = True
-        clip = self.updater.apply(rate, self.iter)
+        clip = self._apply(rate, momentum)
+        self.average.add()
         self._torn = False
         figures = StepFigures(
             iter=self.iter,
@@ -161,7 +181,9 @@ class Solver:
             new_step=step
             if self.param.lr_policy == "multistep" and step != self.progress.current_step
             else None,
+            momentum=momentum,
         )
+        self._schedules.settle(self.iter)
         self.progress.current_step = step
         self.progress.iter += 1
         for listener in self.listeners:
@@ -190,11 +212,14 @@ class Solver:
         with self.requests.listening():
             with self._saved_if_it_fails():
                 self.step(self.param.max_iter - self.iter)
-            self.stopped, self.signal = self.requests.stop, self.requests.signal
+            exhausted = self.best.exhausted(self.progress.standing)
+            self.stopped, self.signal = self.requests.stop or exhausted, self.requests.signal
             due = not self.param.snapshot or self.iter % self.param.snapshot != 0
             if due and (self.param.snapshot_after_train or self.stopped):
                 self.snapshot()
             if self.stopped:
+                if exhausted:
+                    self._tell_exhausted()
                 self.log.info("Optimization stopped early.")
             else:
                 self._last_figures()
@@ -202,8 +227,10 @@ class Solver:
         return self.saving.last
 
     def test_all(self) -> list[dict[str, list[float]]]:
-        """Runs every test net for its test_iter batches; output blob -> mean values, per net."""
-        return [scores for index in range(len(self.test_nets)) if (scores := self._test(index)) is not None]
+        """Runs every test net, for its test_iter batches or over its list; output blob -> values, per net."""
+        with self.average.shown():
+            tests = [self._test(index) for index in range(len(self.test_nets))]
+        return [scores for scores in tests if scores is not None]
 
     def load_weights(self, path: str | Path, *, skip_mismatched: bool = False) -> None:
         """Copies weights by layer name into the training net, which the test nets share.
@@ -233,7 +260,8 @@ class Solver:
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
-        saved = self.saving.write(self.progress, self._undo.position())
+        with self.average.hidden():
+            saved = self.saving.write(self.progress, self._undo.position())
         for listener in self.listeners:
             listener.saved(saved)
         return saved.state
@@ -247,10 +275,20 @@ class Solver:
         Raises:
             WeightsError: a file is missing or damaged, or weights or history do not fit.
         """
-        resumed = self.saving.restore(Path(path), self.progress, self._smoothed)
+        resumed = self.saving.restore(Path(path), self.progress, self._smoothed, self._schedules)
         self._keep_smoothed = resumed.exact
         for listener in self.listeners:
             listener.resumed(resumed)
+
+    def _apply(self, rate: float, momentum: float | None) -> Clip | None:
+        """The rule; with a loss scale, only where it left the gradients finite."""
+        if self._scale is not None and not self._scale.undo(p.tensor for p in self.updater.parameters):
+            self.log.info(
+                f"Iteration {self.iter}: gradients beyond float16, no update; loss scale "
+                f"{self._scale.value:g}"
+            )
+            return None
+        return self.updater.apply(rate, self.iter, momentum)
 
     def _begin(self) -> None:
         """Caffe forgets the displayed loss's window with every Step call; a resumed run keeps it."""
@@ -301,18 +339,39 @@ class Solver:
     def _last_figures(self) -> None:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
         if self.param.display and self.iter % self.param.display == 0:
-            self._smoothed.add(self._passes.loss())
+            self._smoothed.add(self._passes.loss(self.iter))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._tests.due(self.iter):
             self.test_all()
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        figures = self._tests.run(index, self.iter, self.snapshot)
+        figures = self._tests.run(index, self.iter, self.snapshot, self._testing)
         if figures is None:
             return None
         for listener in self.listeners:
             listener.tested(figures)
+        if self.best.add(self.progress.standing, figures):
+            self._tell_improved(figures)
         return dict(figures.outputs)
+
+    def _testing(self, passes: int) -> None:
+        for listener in self.listeners:
+            listener.testing(passes)
+
+    def _tell_improved(self, figures: TestFigures) -> None:
+        """A test was the best so far: keeps its weights, where that is asked for."""
+        goal, value = self.best.goal, self.best.value(figures)
+        assert goal is not None and value is not None
+        model = self.saving.write_best(self.iter) if self.best.snapshots else None
+        for listener in self.listeners:
+            listener.improved(Improved(self.iter, goal.blob, value, model))
+
+    def _tell_exhausted(self) -> None:
+        standing = self.progress.standing
+        self.log.info(
+            f"{counted(standing.waited, 'test')} without gain, as many as patience allows; the best was that "
+            f"of iteration {standing.iter}"
+        )
 
     def _inputs(self, inputs: Mapping[str, ArrayLike] | None) -> dict[str, Tensor] | None:
         if inputs is None:

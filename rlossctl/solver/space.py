@@ -40,7 +40,8 @@ def check(solver: Solver, folder: Path, keep: int | None) -> None:
 def snapshot_bytes(solver: Solver) -> int:
     """What a snapshot takes, but for names and headers."""
     weights = sum(blob.numel() for blob in {id(blob): blob for blob in solver.net.parameters()}.values())
-    return BYTES * (weights + sum(slot.numel() for slot in solver.history))
+    copies = 2 if solver.param.HasField("ema_decay") else 1
+    return BYTES * (copies * weights + sum(slot.numel() for slot in solver.history))
 
 
 def snapshots_to_come(solver: Solver) -> int:

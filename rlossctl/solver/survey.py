@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
-from rlossctl.data.images import image_orientation, read_label
+from rlossctl.data.images import image_orientation
 from rlossctl.data.label_ids import LabelIds
 from rlossctl.data.lists import Sample
 from rlossctl.data.sources.stream import Source
 from rlossctl.errors import DataError, PrototxtError
 from rlossctl.net import Net
-from rlossctl.net.walk import LayerNode
+from rlossctl.net.unread import unread_fields
 from rlossctl.solver.data_errors import advised
 from rlossctl.solver.files import SolverFile
 from rlossctl.solver.solver import Solver
@@ -103,8 +103,7 @@ def _warnings(solver: Solver) -> Iterator[str]:
     net = solver.net
     if not any(entry.lr_mult for entry in net.learnable):
         yield f"{net.file.path}: no layer learns: the net has no weights, or every lr_mult is 0"
-    for layer in net.layers:
-        yield from _unread_weights(layer)
+    yield from unread_fields(net.layers)
     classes = _classes(net)
     for source in _list_sources(net):
         yield from _suspicious_labels(source, classes)
@@ -115,17 +114,8 @@ def _warnings(solver: Solver) -> Iterator[str]:
                 yield (
                     f"{layer.node.where}: layer {layer.name!r} (SegAccuracy, reset: false) counts on from "
                     f"batch to batch: what a test prints of {layer.tops[0]} are Caffe's means of running "
-                    "figures, not the scores of the list; rlossctl eval gives those"
+                    "figures, not the scores of the list; SegmentationScores and rlossctl eval give those"
                 )
-
-
-def _unread_weights(layer: LayerNode) -> Iterator[str]:
-    param = layer.message.loss_param
-    if param.class_weighting and not param.weight_by_label_freqs:
-        yield (
-            f"{layer.node.where}: layer {layer.name!r} ({layer.type}): class_weighting does not count "
-            "without weight_by_label_freqs: true in loss_param, as in Caffe"
-        )
 
 
 def _classes(net: Net) -> Classes | None:
@@ -141,10 +131,11 @@ def _classes(net: Net) -> Classes | None:
 
 def _suspicious_labels(source: Source, classes: Classes | None) -> Iterator[str]:
     lines = [sample for sample in source.named_files() if sample.label is not None]
-    ids, looked_at = _survey(lines, classes.ignore if classes else IGNORED)
+    ids, looked_at = _survey(source, lines, classes.ignore if classes else IGNORED)
     if not looked_at:
         return
     seen = f"{looked_at} of {counted(len(lines), 'label image')} looked at"
+    seen += f"; {source.label_rule}" if source.label_rule else ""
     for suspicion in ids.one_class():
         yield f"{source.list_name}: {suspicion.found} ({seen})"
         return
@@ -155,12 +146,12 @@ def _suspicious_labels(source: Source, classes: Classes | None) -> Iterator[str]
         yield f"{source.list_name}: {count} of the net in no label: {few} ({seen})"
 
 
-def _survey(lines: Sequence[Sample], ignore: int) -> tuple[LabelIds, int]:
+def _survey(source: Source, lines: Sequence[Sample], ignore: int) -> tuple[LabelIds, int]:
     """The ids in some of the labels; what cannot be read is told when it is drawn."""
     ids, looked_at = LabelIds(ignore), 0
     for sample in _spread(lines):
         try:
-            ids.add(read_label(sample.label or ""))
+            ids.add(source.label_ids(sample))
         except DataError:
             continue
         looked_at += 1

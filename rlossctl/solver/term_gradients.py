@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -44,14 +44,34 @@ class Pulls:
         value, self._value = self._value, None
         if value is None or not value.requires_grad:
             return {}
-        norms = []
-        for term, weight in losses.values():
-            (gradient,) = torch.autograd.grad(term * weight, value, retain_graph=True, allow_unused=True)
-            norms.append(value.new_zeros(()) if gradient is None else gradient.norm())
-        return dict(zip(losses, torch.stack(norms).tolist(), strict=True))
+        norms = _norms([term * weight for term, weight in losses.values()], value)
+        return dict(zip(losses, norms, strict=True))
+
+    def norms(self, terms: Sequence[Tensor]) -> list[float]:
+        """The norm of each term's gradient at the blob, in the pass watched and not yet forgotten."""
+        if self._value is None or not self._value.requires_grad:
+            return [0.0] * len(terms)
+        return _norms(terms, self._value)
+
+    def forget(self) -> None:
+        """Lets go of the pass that was watched."""
+        self._value = None
 
     def _keep(self, module: torch.nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
         self._value = output[0] if isinstance(output, tuple) else output
+
+
+def _norms(terms: Sequence[Tensor], value: Tensor) -> list[float]:
+    norms = []
+    for term in terms:
+        gradient = None
+        if term.requires_grad:
+            (gradient,) = torch.autograd.grad(term, value, retain_graph=True, allow_unused=True)
+        norms.append(
+            value.new_zeros((), dtype=torch.float32) if gradient is None else gradient.float().norm()
+        )
+    found: list[float] = torch.stack(norms).tolist()
+    return found
 
 
 def _last_common_layer(net: Net) -> int | None:

@@ -12,6 +12,7 @@ import torch
 from rlossctl.net import DataOverrides, Net, NetOrigin
 from rlossctl.net.build import load_origin
 from rlossctl.net.coverage import copy_covered
+from rlossctl.net.layer import ListMetric
 from rlossctl.net.walk import LayerNode
 from rlossctl.solver.device import pick_device
 from rlossctl.solver.log import Log, number, to_stdout, weighted
@@ -69,9 +70,10 @@ def run_test(
         for value in values:
             log.info(f"{name} = {weighted(value, net.loss_weights.get(name, 0.0))}")
     for layer in net.layers:
-        if counts_on(layer):
-            last = ", ".join(number(value) for value in tested.last[layer.tops[0]])
-            log.info(f"{layer.tops[0]} counts on from batch to batch; all batches together give {last}")
+        for top in layer.tops if counts_on(layer) or isinstance(layer.module, ListMetric) else ():
+            if top in tested.last:
+                last = ", ".join(number(value) for value in tested.last[top])
+                log.info(f"{top} counts on from batch to batch; all batches together give {last}")
     return tested
 
 

@@ -17,16 +17,21 @@ from rlossctl.bilateral import backend
 from rlossctl.errors import RlossError, RlossWarning, UsageError
 from rlossctl.net import DataOverrides
 from rlossctl.solver import manifest, resuming, space
+from rlossctl.solver.announcing import after, before
+from rlossctl.solver.best import Goal
 from rlossctl.solver.board import Board
-from rlossctl.solver.figures import StepFigures
+from rlossctl.solver.curves import Picture
+from rlossctl.solver.figures import StepFigures, TestFigures
 from rlossctl.solver.files import SolverFile
 from rlossctl.solver.folder import Outputs, clear, locked, output_files, require_free, would_clear
+from rlossctl.solver.history import History
 from rlossctl.solver.keeping import Keep
 from rlossctl.solver.listeners import Listener
 from rlossctl.solver.load import build_solver, starting_weights
-from rlossctl.solver.log import Log, number, to_stderr
+from rlossctl.solver.log import Log, to_stderr
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.solver import Solver
+from rlossctl.solver.speed import choose_kernels
 from rlossctl.solver.survey import look_before_training
 from rlossctl.words import counted
 
@@ -40,9 +45,11 @@ class Trained(NamedTuple):
     Attributes:
         iter: updates made in all.
         snapshot: the last solver state, None if none was written.
-        stopped: whether SIGINT or SIGTERM ended it early.
+        stopped: whether SIGINT, SIGTERM or `patience` ended it early.
         metrics: the JSON lines file.
         signal: the number of the signal that ended it, 0 if none.
+        best: the weights with the best test, None if none were kept.
+        notes: the best and the last weights, and the commands that convert and score them.
     """
 
     iter: int
@@ -50,11 +57,13 @@ class Trained(NamedTuple):
     stopped: bool
     metrics: Path
     signal: int = 0
+    best: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
         """What a shell expects of a program that a signal has ended: 128 and the signal's number; else 0."""
-        return 128 + self.signal if self.stopped else 0
+        return 128 + self.signal if self.signal else 0
 
     def require_snapshot(self) -> Path:
         """The last solver state.
@@ -74,16 +83,34 @@ class Trained(NamedTuple):
 
 
 class Bar(Listener):
-    """Moves a progress bar with every update."""
+    """Moves a progress bar with every update; it also shows the last test's score.
 
-    def __init__(self, bar: Progress) -> None:
+    Args:
+        goal: the output that `monitor` names, if any; else the first that counts over a whole list is shown.
+    """
+
+    def __init__(self, bar: Progress, goal: Goal | None) -> None:
         self._bar = bar
+        self._goal = goal
+        self._loss = self._score = ""
 
     def updated(self, figures: StepFigures) -> None:
         """Displayed loss and rate, one iteration further."""
-        shown = f"loss {number(figures.smoothed_loss)}, lr {number(figures.lr)}"
-        self._bar.set_postfix_str(shown, refresh=False)
+        self._loss = f"loss {figures.smoothed_loss:.4g}, lr {figures.lr:.3g}"
+        self._bar.set_postfix_str(self._loss + self._score, refresh=False)
         self._bar.update()
+
+    def testing(self, passes: int) -> None:
+        """How far a test is, which may take a while."""
+        self._bar.set_postfix_str(f"{self._loss}, testing {passes}", refresh=False)
+        self._bar.update(0)
+
+    def tested(self, figures: TestFigures) -> None:
+        """The score, which stays until the next test."""
+        goal = self._goal or next((Goal(name, 0, 1) for name in figures.counted if "IoU" in name), None)
+        if goal is not None and figures.net == goal.net and goal.blob in figures.outputs:
+            self._score = f", {goal.blob} {figures.outputs[goal.blob][0]:.4f}"
+            self._bar.set_postfix_str(self._loss + self._score)
 
 
 def train(
@@ -101,7 +128,6 @@ def train(
     """
     options = options or TrainOptions()
     _refuse_several_processes()
-    file = _with_options(file, options)
     outputs = output_files(file.prefix_in(options.out), options.out)
     with contextlib.ExitStack() as opened:
         opened.enter_context(locked(outputs.lock))
@@ -111,16 +137,22 @@ def train(
         lines = _warnings_only(bar) if terminal or options.quiet else to_stderr
         log = opened.enter_context(contextlib.closing(_log(lines, outputs)))
         opened.enter_context(_python_warnings(log))
-        listeners: list[Listener] = [Bar(bar)]
-        if options.tensorboard:
-            board = Board(outputs.log.parent / "tensorboard")
-            listeners.append(opened.enter_context(contextlib.closing(board)))
+        board = Board(outputs.log.parent / "tensorboard") if options.tensorboard else None
+        if board is not None:
+            opened.enter_context(contextlib.closing(board))
         try:
             solver = _built(file, data or DataOverrides(), options, outputs, log)
-            solver.listeners += listeners
+            if board is not None:
+                board.show_pictures(solver)
+                solver.listeners.append(board)
+            history = History.read(outputs.metrics) if options.resume else History()
+            solver.listeners += [Bar(bar, solver.best.goal), history, Picture(outputs.curves, history)]
             with _entered(solver, file, options, outputs):
-                _announce(solver, log)
-                return _solve(solver, bar, outputs)
+                for line in _announce(solver, file, options):
+                    if terminal and not options.quiet:
+                        bar.write(line, file=sys.stderr)
+                trained = _solve(solver, bar, outputs)
+                return trained._replace(notes=tuple(after(solver, file, options)))
         except RlossError as error:
             with log.best_effort():
                 log.record("error", message=str(error))
@@ -138,13 +170,6 @@ def _refuse_several_processes() -> None:
             expected="one process: training is not distributed yet",
             advice="start rlossctl train by itself, without torchrun, or unset WORLD_SIZE",
         )
-
-
-def _with_options(file: SolverFile, options: TrainOptions) -> SolverFile:
-    """The solver with a snapshot interval of the caller's."""
-    if options.snapshot is None:
-        return file
-    return file.changed(snapshot=options.snapshot)
 
 
 def _claim(outputs: Outputs, options: TrainOptions) -> None:
@@ -201,25 +226,28 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
         raise
 
 
-def _announce(solver: Solver, log: Log) -> None:
-    place = solver.net.device
-    choice = backend(place)
-    log.info(
-        f"Device: {place}; filter backend: {choice.name} ({choice.reason}); seed: {solver.progress.seed}"
-    )
-    log.info(f"Run: {solver.progress.run}")
-    log.record(
+def _announce(solver: Solver, file: SolverFile, options: TrainOptions) -> list[str]:
+    """The lines before the run, which the log gets too."""
+    choose_kernels(solver.net)
+    weights = [str(path) for path in starting_weights(file, options)]
+    start = f"starts from {', '.join(weights)}" if weights else "starts from random weights"
+    lines = before(solver, f"goes on from iteration {solver.iter}" if options.resume else start)
+    for line in lines:
+        solver.log.info(line)
+    solver.log.info(f"Run: {solver.progress.run}; seed: {solver.progress.seed}")
+    solver.log.record(
         "start",
         run=solver.progress.run,
         net=solver.net.name,
-        device=str(place),
-        filter_backend=choice.name,
+        device=str(solver.net.device),
+        filter_backend=backend(solver.net.device).name,
         seed=solver.progress.seed,
         dialect=solver.net.dialect,
         max_iter=solver.param.max_iter,
         parameters=sum(entry.tensor.numel() for entry in solver.net.learnable),
     )
-    log.info("Starting Optimization")
+    solver.log.info("Starting Optimization")
+    return lines
 
 
 def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
@@ -231,7 +259,7 @@ def _solve(solver: Solver, bar: Progress, outputs: Outputs) -> Trained:
         for source in net.sources.values():
             if hasattr(source, "close"):
                 source.close()
-    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal)
+    return Trained(solver.iter, last, solver.stopped, outputs.metrics, solver.signal, solver.saving.best)
 
 
 def _log(lines: Callable[[str], None], outputs: Outputs) -> Log:

@@ -11,6 +11,7 @@ from torch import Tensor
 from rlossctl.net import Net
 from rlossctl.solver import resume
 from rlossctl.solver.monitor import SmoothedLoss
+from rlossctl.solver.schedules import Schedules
 
 
 class Undo:
@@ -19,18 +20,20 @@ class Undo:
     Args:
         nets: the training net, then the test nets.
         smoothed: the displayed loss.
+        schedules: of the training net's losses.
     """
 
-    def __init__(self, nets: Sequence[Net], smoothed: SmoothedLoss) -> None:
+    def __init__(self, nets: Sequence[Net], smoothed: SmoothedLoss, schedules: Schedules) -> None:
         self._nets = nets
         self._smoothed = smoothed
+        self._schedules = schedules
         self._statistics = _statistics(nets[0])
         self._kept = [torch.empty_like(blob) for blob in self._statistics]
         self._begun: resume.Position | None = None
 
     def position(self) -> resume.Position:
         """Where the run stood before the passes under way; where it stands, if there are none."""
-        return self._begun or resume.position(self._nets, self._smoothed)
+        return self._begun or resume.position(self._nets, self._smoothed, self._schedules)
 
     @contextlib.contextmanager
     def if_it_fails(self, fed: bool) -> Iterator[None]:
@@ -41,7 +44,7 @@ class Undo:
         """
         if self._statistics:
             torch._foreach_copy_(self._kept, self._statistics)
-        begun = None if fed else resume.position(self._nets, self._smoothed)
+        begun = None if fed else resume.position(self._nets, self._smoothed, self._schedules)
         self._begun = begun
         try:
             yield
@@ -56,14 +59,8 @@ class Undo:
     def put_back(self, position: resume.Position | None) -> None:
         """Returns to a position of this run; does nothing for None."""
         if position is not None:
-            resume.put_back(position, self._nets, self._smoothed)
+            resume.put_back(position, self._nets, self._smoothed, self._schedules)
 
 
 def _statistics(net: Net) -> list[Tensor]:
-    """The blobs that passes themselves change: running means and variances."""
-    return [
-        blob.detach()
-        for layer in net.layers
-        if layer.module.default_lr_mult == 0
-        for blob in layer.module.blobs
-    ]
+    return [blob.detach() for layer in net.layers for blob in layer.module.moving()]

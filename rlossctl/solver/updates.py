@@ -2,7 +2,8 @@
 
 Order of one update (SGDSolver::ApplyUpdate): clip the summed gradients, divide by iter_size, add the weight
 decay, apply the solver's rule, subtract. The learning rate is inside the velocity of SGD and Nesterov,
-unlike torch.optim, so histories are interchangeable with Caffe's.
+unlike torch.optim, so histories are interchangeable with Caffe's. AdamW is not Caffe's: it computes what
+torch.optim.AdamW does, with the weight decay beside the gradients (Loshchilov and Hutter 2019, algorithm 2).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt.messages import SolverParameter
+from rlossctl.solver import policies
 
 
 class Parameter(Protocol):
@@ -84,10 +86,14 @@ class Updater:
         self._weights = [p.tensor.detach() for p in active]
         self._rates = _grouped([p.lr_mult for p in active])
         self._decays = _grouped([param.weight_decay * p.decay_mult for p in active])
+        self._decoupled: list[Group] = []
+        if param.type == "AdamW":
+            shares = [p.lr_mult * param.weight_decay * p.decay_mult for p in active]
+            self._decays, self._decoupled = [], _grouped(shares)
         self.diffs: Tensors | None = None
 
     @torch.no_grad()
-    def apply(self, rate: float, iteration: int) -> Clip | None:
+    def apply(self, rate: float, iteration: int, momentum: float | None = None) -> Clip | None:
         """One update from the gradients that `.grad` holds, summed over iter_size passes.
 
         A parameter without a gradient has gradient 0, so weight decay still moves it, as in Caffe. The
@@ -96,6 +102,7 @@ class Updater:
         Args:
             rate: the policy's rate.
             iteration: updates made so far (Adam's bias correction).
+            momentum: in place of the solver's.
 
         Returns:
             What was clipped, or None.
@@ -112,7 +119,9 @@ class Updater:
             for slot in range(self.slots)
         ]
         rates = [Group(rate * group.value, group.members) for group in self._rates]
-        self.diffs = self._rule(grads, slots, rates, self._hyper, iteration)
+        hyper = self._hyper if momentum is None else self._hyper._replace(momentum=momentum)
+        self.diffs = self._rule(grads, slots, rates, hyper, iteration)
+        self._shrink(rate)
         torch._foreach_sub_(self._weights, self.diffs)
         return clip
 
@@ -148,6 +157,13 @@ class Updater:
                 weights = [self._weights[index] for index in members]
                 term = torch._foreach_sign(weights) if self._l1 else weights
                 torch._foreach_add_([grads[index] for index in members], term, alpha=decay)
+
+    def _shrink(self, rate: float) -> None:
+        """Adds AdamW's weight decay to what is subtracted."""
+        for share, members in self._decoupled:
+            if share and self.diffs is not None:
+                weights = [self._weights[index] for index in members]
+                torch._foreach_add_([self.diffs[index] for index in members], weights, alpha=rate * share)
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -223,6 +239,21 @@ def _adam(
     return _scaled(_over_root(means, squares, hyper.delta), corrected)
 
 
+def _adamw(
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, iteration: int
+) -> Tensors:
+    """Adam with torch's delta: W -= r / (1 - b1^t) M / (sqrt(V / (1 - b2^t)) + delta)."""
+    means, squares = slots
+    torch._foreach_lerp_(means, grads, 1 - hyper.momentum)
+    _decayed_squares(squares, grads, hyper.momentum2)
+    time = iteration + 1
+    root = torch._foreach_sqrt(squares)
+    torch._foreach_div_(root, (1 - hyper.momentum2**time) ** 0.5)
+    torch._foreach_add_(root, hyper.delta)
+    corrected = [Group(rate / (1 - hyper.momentum**time), members) for rate, members in rates]
+    return _scaled(torch._foreach_div(means, root), corrected)
+
+
 def _decayed_squares(squares: list[Tensor], values: Tensors, decay: float) -> None:
     torch._foreach_mul_(squares, decay)
     torch._foreach_addcmul_(squares, values, values, value=1 - decay)
@@ -247,7 +278,17 @@ RULES: dict[str, tuple[Rule, int]] = {
     "RMSProp": (_rmsprop, 1),
     "AdaDelta": (_adadelta, 2),
     "Adam": (_adam, 2),
+    "AdamW": (_adamw, 2),
 }
+
+
+def history_slots(param: SolverParameter) -> int:
+    """How many values a solver keeps from update to update for each learned value.
+
+    Raises:
+        PrototxtError: the type is unknown.
+    """
+    return _rule(param)[1]
 
 
 def _rule(param: SolverParameter) -> tuple[Rule, int]:
@@ -264,6 +305,11 @@ def _rule(param: SolverParameter) -> tuple[Rule, int]:
 def _hyper(param: SolverParameter, dialect: str) -> Hyper:
     unset = dialect == "rloss" and not param.HasField("rms_decay")
     hyper = Hyper(param.momentum, param.momentum2, param.delta, 0.0 if unset else param.rms_decay)
+    if param.type == "AdamW":
+        hyper = Hyper(*map(policies.as_written, hyper))
+        if param.regularization_type != "L2":
+            found = f"regularization_type: {param.regularization_type!r}"
+            raise _refused("AdamW shrinks the weights themselves", found, "L2")
     if param.type in ("AdaGrad", "RMSProp") and hyper.momentum:
         raise _refused(f"momentum cannot be used with {param.type}", f"momentum: {hyper.momentum:g}", "0")
     if param.type == "RMSProp" and not 0 <= hyper.rms_decay < 1:

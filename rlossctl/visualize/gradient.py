@@ -1,4 +1,4 @@
-"""The gradient of the DenseCRF loss for one photo, class by class, as pictures."""
+"""The gradient of a loss for one photo, class by class, as pictures."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rlossctl.bilateral import backend
 from rlossctl.data.drawing import overlay
 from rlossctl.files import atomic_write
-from rlossctl.losses import DenseCRFLoss
 from rlossctl.visualize.maps import GREY, Panel, sheet, signed_scale
 from rlossctl.visualize.scores import Scored
+from rlossctl.visualize.terms import Term
 from rlossctl.words import counted
 
 SHOWN = 6  # the most classes in a montage
 EXPLANATION = (
     "Blue: the gradient is below 0, so a training step raises the class here. Red: a step lowers the class.",
-    "The gradient on probabilities is never above 0; on the scores before the softmax, classes compete.",
+    "On the scores before the softmax, classes compete: what raises one lowers the others.",
     "Each colour bar has its own range.",
 )
 
@@ -32,14 +31,16 @@ class Gradient:
     """The loss on one photo, and its gradients for the classes.
 
     Attributes:
+        name: what titles call the loss.
         loss: the loss, with its weight.
-        setting: parameters and mode, in words.
-        kernel: which kernel filtered, and why.
+        setting: its parameters, in words.
+        kernel: what computed it, and why.
         probabilities: [K, H, W], as given.
         on_probabilities: [K, H, W], the loss's gradient on the probabilities.
         on_scores: [K, H, W], the same gradient, propagated back through the softmax.
     """
 
+    name: str
     loss: float
     setting: str
     kernel: str
@@ -48,23 +49,19 @@ class Gradient:
     on_scores: np.ndarray
 
 
-def measure_gradient(scored: Scored, loss: DenseCRFLoss, device: str | torch.device = "cpu") -> Gradient:
-    """Runs the loss on all pixels of one photo; the filter runs on `device`."""
+def measure_gradient(scored: Scored, term: Term, device: str | torch.device = "cpu") -> Gradient:
+    """Runs the loss on all pixels of one photo, on `device`."""
     place = torch.device(device)
     image, seg = (torch.from_numpy(array)[None].to(place) for array in (scored.colours, scored.probabilities))
     seg.requires_grad_()
-    value = loss(image, seg, torch.ones_like(image[:, :1]))
+    value = term.value(image, seg)
     (gradient,) = torch.autograd.grad(value, seg)
     on_scores = seg.detach() * (gradient - (seg.detach() * gradient).sum(1, keepdim=True))
-    chosen = backend(place)
-    setting = (
-        f"mode {loss.mode}, sigma_xy {loss.sigma_xy:g}, sigma_rgb {loss.sigma_rgb:g}, "
-        f"scale_factor {loss.scale_factor:g}, weight {loss.weight:g}"
-    )
     return Gradient(
+        term.name,
         value.item(),
-        setting,
-        f"{chosen.name} on {place} ({chosen.reason})",
+        term.setting,
+        term.kernel(place),
         scored.probabilities,
         gradient[0].cpu().numpy(),
         on_scores[0].cpu().numpy(),
@@ -102,12 +99,12 @@ def montage(name: str, scored: Scored, result: Gradient) -> Image.Image:
     if left_out:
         others = counted(left_out, "class", "classes")
         lines.append(f"In separate files only: {others} most probable at fewer pixels, or at none.")
-    return sheet(f"Gradient of the DenseCRF loss: {name}", lines, rows)
+    return sheet(f"Gradient of {result.name}: {name}", lines, rows)
 
 
 def class_sheet(name: str, index: int, scored: Scored, result: Gradient) -> Image.Image:
     """One class: its probability and both gradients."""
-    title = f"Gradient of the DenseCRF loss: {name}, {_class(index, scored)}"
+    title = f"Gradient of {result.name}: {name}, {_class(index, scored)}"
     return sheet(title, [result.setting, *EXPLANATION], [_row(index, scored, result)])
 
 

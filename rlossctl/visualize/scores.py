@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from rlossctl.weights import kinds
 
 ARRAYS = (".npy", ".npz")
 UNLABELLED = 255
+PREDICTED = "probabilities"  # the array of the .npz files that `predict` writes
 _SUM_TOLERANCE = 1e-3
+_HALF_TOLERANCE = 1e-2  # `predict` writes half precision
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def open_scores(
     Args:
         image: the photo.
         scores: .npy or .npz with one array [K, H, W] (or [1, K, H, W]), probabilities or scores before the
-            softmax; a label PNG; an ONNX model; or a prototxt with `weights`.
+            softmax, or the .npz that `predict` writes; a label PNG; an ONNX model; or a prototxt with
+            `weights`.
         device, placeholders, dialect: for a model, as for `evaluation.open_model`.
         mean: blue, green, red; replaces the model's own.
         classes: names, one for each class.
@@ -84,22 +88,30 @@ def open_scores(
             expected="IMAGE SCORES, or IMAGE NET.prototxt WEIGHTS",
         )
     if suffix == ".png":
-        label = _label(scores, photo)
+        label = label_of(scores, photo)
         probabilities = soft_labels(label, _class_count(label, classes, scores), soften)
         origin = f"label image {Path(scores).name}, {soften:g} of each pixel spread over all classes"
         return _raw(photo, probabilities, classes, origin)
     if suffix in ARRAYS:
-        probabilities, how = read_probabilities(scores)
-        probabilities, note = _fit(probabilities, photo)
-        return _raw(photo, probabilities, classes, f"{Path(scores).name}, {how}", note)
+        read = read_probabilities(scores)
+        probabilities, note = _fit(read.values, photo)
+        return _raw(photo, probabilities, classes or read.classes, f"{Path(scores).name}, {read.how}", note)
     # The photo takes the place of the list that an evaluation would need.
     named = Named("", str(scores), weights, placeholders or {}, dialect, allow_missing)
     opened = open_model(named, device, ImageList(str(image)))
     return _from_model(photo, opened, mean, classes, Path(scores).name)
 
 
-def read_probabilities(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
-    """An array of class probabilities [K, H, W], and how it was read, in words.
+class Probabilities(NamedTuple):
+    """Class probabilities [K, H, W], how they were read, in words, and the classes' names, if known."""
+
+    values: np.ndarray
+    how: str
+    classes: list[str] | None
+
+
+def read_probabilities(path: str | os.PathLike[str]) -> Probabilities:
+    """Probabilities, or scores before the softmax, from an array file; also those that `predict` wrote.
 
     Raises:
         DataError: the file has no such array, or values are not finite.
@@ -110,19 +122,21 @@ def read_probabilities(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
             arrays = {"": content} if isinstance(content, np.ndarray) else dict(content)
     except (OSError, ValueError, EOFError) as error:
         raise _no_array(path, str(error)) from error
-    if len(arrays) != 1:
+    if len(arrays) != 1 and PREDICTED not in arrays:
         raise _no_array(path, f"{len(arrays)} arrays ({', '.join(arrays)})")
-    (array,) = arrays.values()
+    array = arrays[PREDICTED] if PREDICTED in arrays else next(iter(arrays.values()))
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
     if array.ndim != 3 or array.size == 0 or array.dtype.kind != "f":
         raise _no_array(path, f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():
         raise _no_array(path, "NaN or infinity")
-    array = array.astype(np.float32)
+    half, array = array.dtype == np.float16, array.astype(np.float32)
     sums = array.sum(0)
-    if array.min() >= 0 and np.abs(sums - 1).max() <= _SUM_TOLERANCE:
-        return array / sums, "probabilities"
-    return _softmax(array), "scores, passed through the softmax"
+    names = [str(name) for name in arrays.get("classes", ())] or None
+    tolerance = _HALF_TOLERANCE if half else _SUM_TOLERANCE
+    if array.min() >= 0 and np.abs(sums - 1).max() <= tolerance:
+        return Probabilities(array / sums, "probabilities", names)
+    return Probabilities(_softmax(array), "scores, passed through the softmax", names)
 
 
 def soft_labels(label: np.ndarray, classes: int, soften: float) -> np.ndarray:
@@ -179,7 +193,12 @@ def _fit(probabilities: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, str 
     return upsample(probabilities[None], size)[0], note
 
 
-def _label(path: str | os.PathLike[str], photo: np.ndarray) -> np.ndarray:
+def label_of(path: str | os.PathLike[str], photo: np.ndarray) -> np.ndarray:
+    """The photo's label image, uint8 [H, W].
+
+    Raises:
+        DataError: it cannot be read or has another size.
+    """
     label = read_label(path)
     if label.shape != photo.shape[:2]:
         raise DataError(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -18,11 +19,12 @@ import pytest
 import torch
 
 from rlossctl.bilateral import backend, choice, cuda
+from rlossctl.bilateral.gated import Pairs
 
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 DEFINES = ["-DRLOSSCTL_EMULATE", "-DRLOSSCTL_MODULE=_emulated_cuda"]
-SOURCES = ["filter.cu", "exact.cu", "plan.cu", "device.cu", "emulate.cpp", "module.cpp"]
+SOURCES = ["filter.cu", "exact.cu", "gated.cu", "plan.cu", "device.cu", "emulate.cpp", "module.cpp"]
 
 
 @pytest.fixture(scope="session")
@@ -94,12 +96,14 @@ def kernels(request: pytest.FixtureRequest) -> SimpleNamespace:
 
         filter = by_way_of_device(cuda_kernels.Lattices.filter)
 
-    names = ("lattice_filter", "densecrf", "exact_filter")
+    names = ("lattice_filter", "densecrf", "exact_filter", "gated_filter", "gated_crf")
     functions = {name: by_way_of_device(getattr(cuda_kernels, name)) for name in names}
     return SimpleNamespace(Lattices=Lattices, **functions)
 
 
 def moved(value: object, device: str) -> object:
+    if isinstance(value, Pairs):
+        return Pairs(*(moved(getattr(value, field.name), device) for field in fields(value)))
     return value.to(device) if isinstance(value, torch.Tensor) else value
 
 

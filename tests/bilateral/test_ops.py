@@ -19,10 +19,10 @@ def sample() -> tuple[torch.Tensor, torch.Tensor]:
     return values.requires_grad_(), image
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_derivative(sample, mode) -> None:
-    values, image = sample
+    values, image = (tensor.detach()[:, :1, :2, :3].clone() for tensor in sample)
+    values.requires_grad_()
 
     def filtered(v: torch.Tensor) -> torch.Tensor:
         return bilateral_filter(v, image, 20, 40, mode)

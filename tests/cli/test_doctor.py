@@ -64,10 +64,11 @@ def test_a_package_that_cannot_be_imported(found, invoke, monkeypatch):
 
 
 def test_an_optional_package_is_missed_without_harm(found, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lmdb", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     code, checks = found()
     assert code == 0
-    assert (checks["lmdb"]["works"], checks["lmdb"]["fix"]) == (False, "pip install 'rlossctl[lmdb]'")
+    fix = "pip install 'rlossctl[tensorboard]'"
+    assert (checks["tensorboard"]["works"], checks["tensorboard"]["fix"]) == (False, fix)
 
 
 def test_without_the_compiled_kernel_the_twin_works(found, monkeypatch):

@@ -180,10 +180,9 @@ def test_the_traceback_is_there_for_those_who_report(invoke, raising, monkeypatc
     assert code == 1 and "Traceback" in err and "rlossctl met an error" in err
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_under_standard_output(folder):
-    command = [sys.executable, "-m", "rlossctl", "inspect", "net.prototxt", *SET]
+    command = [sys.executable, "-m", "rlossctl", "inspect", "w.caffemodel"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: standard output")

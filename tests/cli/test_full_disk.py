@@ -153,7 +153,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["limited", "mounted"])
+@pytest.fixture(scope="module", params=["limited", pytest.param("mounted", marks=pytest.mark.full)])
 def answers(request: pytest.FixtureRequest, inputs: Path) -> Iterator[dict[str, Answer]]:
     """What each command did on a full disk."""
     mounted = request.param == "mounted"

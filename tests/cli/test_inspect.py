@@ -95,3 +95,16 @@ def test_original_segnet_nets_without_their_data(shared, invoke, name):
     path = shared / f"prototxt/segnet/{name}.prototxt"
     code, out, _ = invoke("inspect", str(path), "--image-shape", "3,360,480")
     assert code == 0 and "dialect segnet" in out
+
+
+def test_class_weights_that_do_not_count(invoke, tmp_path):
+    net = 'input: "x" input_shape { dim: 2 dim: 3 } input: "t" input_shape { dim: 2 }\n'
+    net += 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "t" top: "loss"\n'
+    net += "  loss_param { class_weighting: 1 class_weighting: 2 class_weighting: 3 %s } }\n"
+    path = tmp_path / "weights.prototxt"
+    path.write_text(net % "")
+    note = f"{path}:2: layer 'l' (SoftmaxWithLoss): class_weighting does not count without"
+    assert note in invoke("inspect", str(path))[1]
+    assert json.loads(invoke("inspect", str(path), "--json")[1])["notes"][0].startswith(note)
+    path.write_text(net % "weight_by_label_freqs: true")
+    assert "class_weighting" not in invoke("inspect", str(path))[1]

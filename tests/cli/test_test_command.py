@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 NET = """layer { name: "d" type: "Python" top: "x" top: "t"
   python_param { module: "camera" layer: "Camera" } }
 layer { name: "conv1" type: "Convolution" bottom: "x" top: "score" convolution_param { num_output: 4
@@ -28,19 +26,16 @@ class Camera(caffe.Layer):
 """
 
 
-@pytest.mark.slow
-def test_batches_of_a_users_python_layer(run, folder):
+def test_batches_of_a_users_python_layer(invoke, folder):
     (folder / "net.prototxt").write_text(NET)
     (folder / "camera.py").write_text(CAMERA)
-    refused = run("test", "net.prototxt", "w.caffemodel", "--iterations", "2")
-    assert refused.returncode == 1 and "--allow-python-layers" in refused.stderr
+    words = ("test", "net.prototxt", "w.caffemodel", "--iterations", "2")
+    code, _, said = invoke(*words)
+    assert code == 1 and "--allow-python-layers" in said
 
-    done = run(
-        *("test", "net.prototxt", "w.caffemodel", "--iterations", "2"),
-        *("--allow-python-layers", "--json", "result.json"),
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line.partition("] ")[2] for line in done.stdout.splitlines()]
+    code, out, said = invoke(*words, "--allow-python-layers", "--json", "result.json")
+    assert code == 0, said
+    lines = [line.partition("] ")[2] for line in out.splitlines()]
     assert lines[0] == "Running for 2 iterations."
     assert [line.split(" = ")[0] for line in lines[1:7]] == ["Batch 0, accuracy"] * 3 + [
         "Batch 1, accuracy"
@@ -51,7 +46,6 @@ def test_batches_of_a_users_python_layer(run, folder):
     assert len(result["last"]["accuracy"]) == 3 and result["loss"] == 0
 
 
-@pytest.mark.slow
-def test_a_net_without_data_cannot_be_tested(run, folder):
-    done = run("test", "net.prototxt", "w.caffemodel", "--set", "LABELS=3")
-    assert done.returncode == 1 and "needs the input 'data'" in done.stderr
+def test_a_net_without_data_cannot_be_tested(invoke):
+    code, _, said = invoke("test", "net.prototxt", "w.caffemodel", "--set", "LABELS=3")
+    assert code == 1 and "needs the input 'data'" in said

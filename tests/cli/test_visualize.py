@@ -12,10 +12,11 @@ from PIL import Image
 
 from rlossctl.cli import cli
 from rlossctl.errors import DataError, RlossError, UsageError
-from rlossctl.losses import densecrf_loss
+from rlossctl.losses import densecrf_loss, entropy_loss, potts_loss
 from rlossctl.visualize import maps
 from rlossctl.visualize.gradient import Gradient, measure_gradient
 from rlossctl.visualize.scores import open_scores, read_probabilities, soft_labels
+from rlossctl.visualize.terms import DenseCRFTerm
 
 HEIGHT, WIDTH = 24, 32
 
@@ -88,7 +89,7 @@ def test_the_gradients_are_those_of_the_loss(tmp_path, photo, probabilities) -> 
     np.savez(tmp_path / "p.npz", probabilities)
     scored = open_scores(photo, tmp_path / "p.npz")
     loss = DenseCRFLoss(0.01, 15, 10, 1.0)
-    result = measure_gradient(scored, loss)
+    result = measure_gradient(scored, DenseCRFTerm(loss))
     scores = torch.from_numpy(probabilities).log()[None].requires_grad_()
     soft = scores.softmax(1)
     soft.retain_grad()
@@ -166,6 +167,67 @@ def test_colours_are_centred_at_zero() -> None:
 def test_a_map_of_zeros_can_be_drawn() -> None:
     panel = maps.Panel.of("nothing", np.zeros((4, 5)), maps.signed_scale(0.0))
     assert maps.sheet("title", ["line"], [[panel]]).size[0] > 300
+
+
+POTTS = 'type: "PottsLoss" bottom: "image" bottom: "prob" potts_loss_param { image_std: 15 }'
+
+
+def test_any_loss_by_its_prototxt(tmp_path, photo, probabilities) -> None:
+    np.save(tmp_path / "p.npy", probabilities)
+    done = run("loss", photo, tmp_path / "p.npy", "-o", tmp_path / "out", "--loss", POTTS)
+    image = torch.from_numpy(np.asarray(Image.open(photo)).transpose(2, 0, 1).astype(np.float32))[None]
+    expected = potts_loss(image, torch.from_numpy(probabilities)[None], image_std=15).item()
+    assert f"loss     {expected:.6g}; {POTTS}" in done.output
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_layers_of_a_file_with_labels(tmp_path, photo, probabilities) -> None:
+    """Two layers behind a third, a weight, the default weight 1, and a label image."""
+    label = np.full((HEIGHT, WIDTH), 255, dtype=np.uint8)
+    label[3, :9] = 1
+    Image.fromarray(label).save(tmp_path / "label.png")
+    (tmp_path / "loss.prototxt").write_text(
+        """layer { name: "scaled" type: "Power" bottom: "image" top: "scaled" power_param { scale: 0.01 } }
+        layer { name: "a" type: "PottsLoss" bottom: "scaled" bottom: "prob" top: "a" loss_weight: 3
+                potts_loss_param { image_std: 0.1 } }
+        layer { name: "b" type: "EntropyLoss" bottom: "prob" bottom: "label" top: "b"
+                entropy_loss_param { region: UNLABELLED } loss_param { ignore_label: 255 } }"""
+    )
+    np.save(tmp_path / "p.npy", probabilities)
+    words = "loss", photo, tmp_path / "p.npy", "-o", tmp_path / "out", "--loss", tmp_path / "loss.prototxt"
+    done = run(*words, "--label", tmp_path / "label.png")
+    image = torch.from_numpy(np.asarray(Image.open(photo)).transpose(2, 0, 1) / np.float32(100))[None]
+    prob = torch.from_numpy(probabilities)[None]
+    expected = 3 * potts_loss(image, prob, image_std=0.1)
+    expected += entropy_loss(prob, torch.from_numpy(label == 255).float()[None, None])
+    shown = next(line.split()[1] for line in done.output.splitlines() if line.startswith("loss"))
+    assert float(shown.rstrip(";")) == pytest.approx(expected.item(), rel=1e-4)
+    with pytest.raises(RlossError, match="--label"):
+        run(*words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (POTTS.replace("image_std", "sigma"), "sigma"),
+        (POTTS.replace('"image"', '"photo"'), "'photo'"),
+        (POTTS.replace('"prob"', '"image"'), "does not depend on the probabilities"),
+        (POTTS.replace("PottsLoss", "PotsLoss"), "PotsLoss"),
+    ],
+)
+def test_losses_that_cannot_be_drawn(tmp_path, photo, probabilities, text, words) -> None:
+    np.save(tmp_path / "p.npy", probabilities)
+    with pytest.raises(RlossError, match=words):
+        run("loss", photo, tmp_path / "p.npy", "-o", tmp_path / "out", "--loss", text)
+
+
+def test_probabilities_that_predict_wrote(tmp_path, probabilities) -> None:
+    """Half precision, and the classes' names beside them."""
+    half = probabilities.astype(np.float16)
+    np.savez(tmp_path / "p.npz", probabilities=half, classes=np.array(["sky", "car", "road"]))
+    read = read_probabilities(tmp_path / "p.npz")
+    assert read.how == "probabilities" and read.classes == ["sky", "car", "road"]
+    np.testing.assert_allclose(read.values, probabilities, atol=1e-3)
 
 
 def test_modes_on_photos_and_lists(tmp_path, photo) -> None:

@@ -101,7 +101,9 @@ def test_a_solver_finds_its_net_by_name(tmp_path):
     Image.new("L", (40, 40), 1).save(tmp_path / "label.png")
     (tmp_path / "train.txt").write_text("a.png label.png\n")
     words = ["--set", "NUM_LABELS=3", "--set", "CROP_SIZE=33", "--set", "BATCH_SIZE=1", "--set", "MAX_ITER=1"]
-    done = run("train", "--prototxt", "demo/solver", *words, "--out", "runs", "--device", "cpu")
+    done = run(
+        "train", "--prototxt", "demo/solver", *words, "--val", "train.txt", "--out", "runs", "--device", "cpu"
+    )
     assert done.exit_code == 0, done.output + str(done.exception)
     assert (tmp_path / "runs/train_iter_1.caffemodel").is_file()
     assert "train_net file: train.prototxt" in (tmp_path / "runs/train.log").read_text()

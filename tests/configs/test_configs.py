@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +14,8 @@ from rlossctl.configs.figures import figures
 from rlossctl.net.summary import summarize
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter, template
 from rlossctl.prototxt.dialect import detect
+from rlossctl.solver.files import OF_TESTS, SolverFile
+from rlossctl.solver.nets import Nets
 
 EXPERIMENTS = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101")
 FROM_SCRATCH = ("demo", "camvid")
@@ -30,6 +32,9 @@ PYTORCH = (
         for stride in ("", "_os8")
     ),
     *(f"deeplabv3plus_resnet{depth}_gatedcrf" for depth in (34, 50, 101)),
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet50_ddd",
+    "deeplabv3_xception_ddd",
     "fcn8_vgg16_segmentation",
     "unet_resnet50_segmentation",
     "deeplab_duc_hdc_segmentation",
@@ -44,7 +49,9 @@ PYTORCH = (
 CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")
 NETS = ("train", "trainwithdensecrfloss", "test")
 SOLVERS = ("solver", "solverwithdensecrfloss")
-WITHOUT_DENSECRF = tuple(name for name in PYTORCH if name.endswith("_gatedcrf"))
+WITHOUT_DENSECRF = tuple(
+    name for name in PYTORCH if name.endswith("_gatedcrf") or name.startswith("deeplabv3_")
+)
 
 
 def texts(folders, names):
@@ -86,6 +93,8 @@ def test_every_network_is_one_of_these():
         expected = {name.rpartition("/")[2]} if name.startswith("imagenet/") else {*NETS, *SOLVERS}
         if name in WITHOUT_DENSECRF:
             expected = {"train", "test", "solver"}
+        if name.endswith("_gatedcrf"):
+            expected |= {"trainwithgatedcrfloss", "solverwithgatedcrfloss"}
         assert set(network.writers) == expected
 
 
@@ -95,12 +104,34 @@ def test_a_few_networks_are_kept_as_text(configs):
     assert {path.relative_to(configs).as_posix() for path in configs.rglob("*.prototxt")} == expected
 
 
+def _drop_validation(net) -> None:
+    """Leaves the net of the original: without what stands in the tests of a solver's run alone."""
+    for index in reversed(range(len(net.layer))):
+        if [list(rule.stage) for rule in net.layer[index].include] == [["validation"]]:
+            del net.layer[index]
+        elif net.layer[index].exclude:
+            net.layer[index].ClearField("exclude")
+
+
+@pytest.mark.parametrize(("folder", "name"), texts((*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH), SOLVERS))
+def test_every_solver_scores_the_whole_validation_list(folder, name):
+    solver = load_solver_parameter(f"{folder}/{name}", VALUES)
+    file = SolverFile(solver, Path(f"{folder}/{name}"), None, VALUES)
+    (net,) = Nets(file).tests()
+    metrics = [
+        layer.type for layer in net.file.param.layer if list(layer.top)[:1] in (["mIoU"], ["accuracy"])
+    ]
+    assert metrics == ["SegmentationScores"]
+    assert (solver.monitor, solver.snapshot_best) == ("max mIoU", True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", EXPERIMENTS)
 @pytest.mark.parametrize("name", NETS)
 def test_a_net_equals_its_original_layer_by_layer(shared, configs, folder, name):
     ours = load_net_parameter(configs / folder / f"{name}.prototxt", VALUES)
     original = load_net_parameter(shared / "prototxt" / "rloss" / folder / f"{name}.prototxt", VALUES)
+    _drop_validation(ours)
     for our_layer, layer in zip(ours.layer, original.layer, strict=True):
         assert our_layer == layer
     assert ours == original
@@ -109,18 +140,22 @@ def test_a_net_equals_its_original_layer_by_layer(shared, configs, folder, name)
 @pytest.mark.parametrize("folder", EXPERIMENTS)
 @pytest.mark.parametrize("name", (*NETS, *SOLVERS))
 def test_a_file_has_the_placeholders_of_its_original(shared, configs, folder, name):
-    """TRAIN_SET chose the expanded net in the original solvers; ours name the net beside them."""
+    """TRAIN_SET chose the expanded net in the original solvers; ours name the net beside them. Ours test."""
     ours = template.names((configs / folder / f"{name}.prototxt").read_text())
     original = template.names((shared / "prototxt" / "rloss" / folder / f"{name}.prototxt").read_text())
-    assert set(ours) == set(original) - ({"TRAIN_SET"} if name in SOLVERS else set())
+    changed = ({"TRAIN_SET"}, {"TEST_INTERVAL"}) if name in SOLVERS else (set(), set())
+    assert set(ours) == (set(original) - changed[0]) | changed[1]
 
 
 @pytest.mark.parametrize("folder", EXPERIMENTS)
 @pytest.mark.parametrize("name", SOLVERS)
-def test_a_solver_equals_its_original_but_for_the_net(shared, configs, folder, name):
+def test_a_solver_equals_its_original_but_for_net_and_tests(shared, configs, folder, name):
     ours = load_solver_parameter(configs / folder / f"{name}.prototxt", VALUES)
     original = load_solver_parameter(shared / "prototxt" / "rloss" / folder / f"{name}.prototxt", VALUES)
     original.train_net = ours.train_net
+    for field in OF_TESTS:
+        ours.ClearField(field)
+    ours.ClearField("test_initialization")
     assert ours == original
 
 
@@ -155,11 +190,6 @@ def shapes_of_blobs(net):
     return {layer: [tuple(blob.shape) for blob in blobs] for layer, blobs in net.params.items()}
 
 
-@lru_cache(maxsize=1)
-def blobs_for_inference(folder):
-    return shapes_of_blobs(load_net(f"{folder}/test", device="meta", **VALUES))
-
-
 def figures_of(net):
     summary = summarize(net)
     return summary.parameters, summary.multiply_adds
@@ -177,18 +207,23 @@ def test_the_figures_are_the_nets(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("folder", "name"), texts(PYTORCH, NETS))
-def test_the_nets_of_other_programs_can_be_built(folder, name):
-    """All three forms have the same blobs; scores come at the image's size."""
-    phase = "TEST" if name == "test" else "TRAIN"
-    net = load_net(f"{folder}/{name}", phase=phase, device="meta", **VALUES)
-    assert shapes_of_blobs(net) == blobs_for_inference(folder)
-    assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
-    if name == "test":
-        assert figures_of(net) == (figures()[folder].parameters, figures()[folder].multiply_adds)
-    else:
-        assert {entry.lr_mult for entry in net.learnable if entry.layer == "scaled"} == {0}
-    assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
+@pytest.mark.smallest("folder")
+@pytest.mark.parametrize("folder", PYTORCH)
+def test_the_nets_of_other_programs_can_be_built(folder):
+    """All forms have the same blobs; scores come at the image's size."""
+    blobs = None
+    for _, name in texts([folder], (*NETS, "trainwithgatedcrfloss")):
+        net = load_net(
+            f"{folder}/{name}", phase="TEST" if name == "test" else "TRAIN", device="meta", **VALUES
+        )
+        blobs = blobs or shapes_of_blobs(net)
+        assert shapes_of_blobs(net) == blobs
+        assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
+        assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
+        if name == "test":
+            assert figures_of(net) == (figures()[folder].parameters, figures()[folder].multiply_adds)
+        else:
+            assert {entry.lr_mult for entry in net.learnable if entry.layer == "scaled"} == {0}
 
 
 @pytest.mark.parametrize("folder", FROM_SCRATCH)

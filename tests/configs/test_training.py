@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from rlossctl import configs
-from rlossctl.losses import caffe_mask, densecrf_loss
+from rlossctl.losses import caffe_mask, densecrf_loss, gated_crf_loss
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter
 from rlossctl.solver.load import load_solver
 
@@ -43,6 +43,8 @@ TABLE = {
     # CE / N + 2e-9 DenseCRF; 60 epochs of 10,582 images in batches of 12
     "rloss": Row(0.007, 0.007, 0.07, 5e-4, 12, 513, 60 * 882, 1 / 12, 2e-9),
     "gatedcrf": Row(0.007, 0.007, 0.007, 1e-4, 48, 256, 90_000, 1, None),
+    # 50 epochs of batches of 16
+    "ddd": Row(0.007, 0.007, 0.007, 1e-4, 16, 513, 50 * 662, 1, None),
     # 80 epochs of batches of 8
     "segmentation": Row(0.01, 0.001, 0.01, 1e-4, 8, 380, 80 * 1323, 1, 12 * 2e-9),
 }
@@ -55,15 +57,17 @@ LEARNED = ("Convolution", "Deconvolution", "Scale", "PReLU")
 
 
 def row_of(name: str) -> Row:
+    if name.startswith("deeplabv3_"):
+        return TABLE["ddd"]
     kind = next((kind for kind in ("gatedcrf", "segmentation") if f"_{kind}" in name), "rloss")
     return TABLE[kind]
 
 
-PROGRAMS = [name for name in configs.NETWORKS if name.startswith("deeplabv3plus_") or "_segmentation" in name]
+PROGRAMS = [name for name in configs.NETWORKS if name.startswith("deeplabv3") or "_segmentation" in name]
 
 
-def test_the_table_is_of_all_three_programs():
-    assert len(PROGRAMS) == 28 and {row_of(name) for name in PROGRAMS} == set(TABLE.values())
+def test_the_table_is_of_all_programs():
+    assert len(PROGRAMS) == 31 and {row_of(name) for name in PROGRAMS} == set(TABLE.values())
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -100,12 +104,13 @@ def test_every_layer_has_the_rate_and_the_decay_of_its_program(name):
 
 
 @pytest.mark.slow
+@pytest.mark.smallest("name")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_data_and_the_losses_are_the_programs(name):
     row = row_of(name)
-    for which in ("train", "trainwithdensecrfloss"):
+    for which in ("train", "trainwithdensecrfloss", "trainwithgatedcrfloss"):
         if which not in configs.NETWORKS[name].writers:
-            assert row.densecrf is None
+            assert row.densecrf is None or not which.endswith("densecrfloss")
             continue
         layers = {layer.name: layer for layer in load_net_parameter(f"{name}/{which}", LABELS).layer}
         data = layers["data"]
@@ -116,8 +121,12 @@ def test_the_data_and_the_losses_are_the_programs(name):
         expected = {"loss": row.weight}
         if name.startswith("pspnet"):
             expected["auxiliary_loss"] = 0.4
+        if name.endswith("_ddd"):
+            expected["unary_loss"] = 1
         if which == "trainwithdensecrfloss":
             expected["densecrf_loss"] = row.densecrf
+        elif which == "trainwithgatedcrfloss":
+            expected["gated_crf_loss"] = 0.1
         assert weights == pytest.approx(expected, rel=1e-6, abs=0)
         for layer in layers.values():
             if layer.type == "BatchNorm":  # PyTorch's momentum 0.1 and epsilon
@@ -125,9 +134,17 @@ def test_the_data_and_the_losses_are_the_programs(name):
                 assert layer.batch_norm_param.eps == pytest.approx(1e-5)
 
 
-def test_a_header_says_what_is_not_in_the_net():
-    text = configs.text("deeplabv3plus_resnet34_gatedcrf/train")
-    assert "# Partial cross-entropy only" in text and "DenseCRFLoss" not in text
+def test_the_gated_crf_loss_is_the_programs():
+    """On the softmax at stride 4 and the normalised image, whose padding the program masks."""
+    layers = {layer.name: layer for layer in load_net_parameter(GATED, LABELS).layer}
+    loss = layers["gated_crf_loss"]
+    (kernel,) = loss.gated_crf_loss_param.kernel
+    assert (kernel.weight, kernel.xy_std, kernel.image_std) == pytest.approx((1, 6, 0.1))
+    assert loss.gated_crf_loss_param.radius == 5 and list(loss.bottom) == ["scaled", "low_softmax"]
+    assert list(layers["low_softmax"].bottom) == ["decoder.last_conv.8"] == list(layers["score"].bottom)[:1]
+
+
+GATED = "deeplabv3plus_resnet34_gatedcrf/trainwithgatedcrfloss"
 
 
 def cross_entropy(score, label):
@@ -146,6 +163,12 @@ def plain(blobs, _weight):
     return cross_entropy(blobs["score"], blobs["label"])
 
 
+def gated(blobs, _weight):
+    probabilities = F.softmax(blobs["decoder.last_conv.8"], 1)
+    mask = (blobs["data"] != 0).any(1)
+    return plain(blobs, None) + 0.1 * gated_crf_loss(blobs["scaled"], probabilities, mask)
+
+
 def pspnet(blobs, weight):
     return plain(blobs, weight) + 0.4 * cross_entropy(blobs["auxiliary"], blobs["label"])
 
@@ -153,6 +176,7 @@ def pspnet(blobs, weight):
 STEPS = {
     "deeplabv3plus_mobilenet/solverwithdensecrfloss": (rloss, 33),
     "deeplabv3plus_resnet34_gatedcrf/solver": (plain, 36),
+    "deeplabv3plus_resnet34_gatedcrf/solverwithgatedcrfloss": (gated, 36),
     "deeplabv3plus_resnet50_segmentation/solver": (plain, 36),
     "pspnet_resnet50_segmentation/solver": (pspnet, 33),
     "unet_2020_segmentation/solver": (plain, 30),

@@ -16,7 +16,7 @@ from rlossctl.errors import NetError
 from rlossctl.net import build_net
 from rlossctl.prototxt import load_net_file, load_solver_parameter
 from rlossctl.prototxt.phase import filter_net, included, net_state
-from rlossctl.prototxt.text import is_solver, read_text
+from rlossctl.prototxt.text import NetFile, is_solver, read_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("RLOSSCTL_SHARED", REPOSITORY.parent / "shared"))
@@ -48,13 +48,17 @@ def ours(solvers: bool) -> list[str]:
     return [name for name in configs.names() if name.rpartition("/")[2].startswith("solver") is solvers]
 
 
-def check(path: Path, phase: str) -> None:
+def check(path: Path) -> None:
     file = load_net_file(path, PLACEHOLDERS)
+    for phase in ("TRAIN", "TEST"):
+        check_phase(file, phase, SIZES.get(path.parent.name, (3, 321, 321)))
+
+
+def check_phase(file: NetFile, phase: str, size: tuple[int, int, int]) -> None:
     other = {"TRAIN": "TEST", "TEST": "TRAIN"}[phase]
     data = [layer for layer in file.param.layer if not layer.bottom and layer.top]
     has_data = file.param.input or any(included(layer, net_state(phase)) for layer in data)
     filtered = filter_net(file, net_state(phase if has_data else other))
-    size = SIZES.get(path.parent.name, (3, 321, 321))
     net = build_net(filtered, device="meta", data={"image_shape": size}, phase=phase)
     assert net.phase == phase and len(net.layers) == len(filtered.param.layer)
     assert set(net.outputs) <= set(net.shapes) and all(
@@ -63,22 +67,21 @@ def check(path: Path, phase: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.smallest("name")
 @pytest.mark.parametrize("name", ours(solvers=False))
-def test_our_nets(name, phase):
-    check(Path(name), phase)
+def test_our_nets(name):
+    check(Path(name))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize("name", prototxts(SHARED / "prototxt", solvers=False))
-def test_the_originals(shared, name, phase):
+def test_the_originals(shared, name):
     path = shared / "prototxt" / name
     if path.name.startswith(NO_NETS):
         with pytest.raises(NetError, match=r"layer 'accuracy'.*wrong number of bottom blobs"):
-            check(path, phase)
+            check(path)
     else:
-        check(path, phase)
+        check(path)
 
 
 @pytest.mark.parametrize("name", ours(solvers=True))

@@ -5,6 +5,7 @@ The modules are written anew in `programs/`, with random weights: no released ch
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, randomize
+from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, drawn
 from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNet2020, UNetResnet
 from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
@@ -139,19 +140,28 @@ def compare(net, module: nn.Module, size: int, **colours: object) -> None:
     assert error < 1e-4, float(error)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+# These differ from others of the table in depth or in the image's size alone.
+VARIANTS = ("segmentation resnet", "segmentation resnet50", "segmentation unet 2020", "torchvision resnet50")
+VARIANTS_AT_8 = ("rloss resnet", "rloss xception", "segmentation xception")
+
+
+def marked(names: Iterable[str], variants: Iterable[str]) -> list:
+    return [pytest.param(name, marks=pytest.mark.full if name in variants else ()) for name in names]
+
+
+@pytest.mark.parametrize("program", marked(PROGRAMS, VARIANTS))
 def test_the_net_computes_what_the_module_does(program, tmp_path):
     make, config, size = PROGRAMS[program]
-    module = randomize(make())
+    module = drawn(make)
     implied, source = opened(save(module, tmp_path / "checkpoint.pth.tar"))
     assert implied.origin.prototxt == config
     compare(source.net, module, size)
 
 
-@pytest.mark.parametrize("program", STRIDE_8)
+@pytest.mark.parametrize("program", marked(STRIDE_8, VARIANTS_AT_8))
 def test_output_stride_8_is_what_the_user_says(program, tmp_path):
     make, folder = STRIDE_8[program]
-    module = randomize(make())
+    module = drawn(make)
     path = save(module, tmp_path / "checkpoint.pth.tar")
     implied, source = opened(path, OUTPUT_STRIDE="8")
     assert implied.reason == f"{folder}/test"
@@ -170,7 +180,7 @@ VOC = {
 
 def test_what_the_files_own_config_says(tmp_path):
     """pytorch-segmentation keeps its settings in the file: output stride, and whose colours."""
-    module = randomize(Segmentation("resnet50", stride=8))
+    module = drawn(lambda: Segmentation("resnet50", stride=8))
     config = {"arch": {"args": {"output_stride": 8}}, "train_loader": {"type": "VOC"}}
     implied, source = opened(save(module, tmp_path / "best_model.pth", config=config))
     assert "_os8" in implied.reason and "from the file's config" in implied.reason
@@ -180,14 +190,17 @@ def test_what_the_files_own_config_says(tmp_path):
 
 @pytest.fixture(scope="module")
 def pspnet(tmp_path_factory) -> tuple[nn.Module, Path]:
-    module = randomize(PSPNet(50))
+    module = drawn(lambda: PSPNet(50))
     return module, save(module, tmp_path_factory.mktemp("pspnet") / "state.pth")
 
 
-@pytest.mark.parametrize(("make", "network"), [(UNet, "unet"), (UNet2020, "unet_2020")])
+@pytest.mark.parametrize(
+    ("make", "network"),
+    [pytest.param(UNet, "unet", marks=pytest.mark.full), (UNet2020, "unet_2020")],
+)
 def test_both_unets_work_by_name(make, network, tmp_path):
     """inspect and convert tell them apart; eval takes the weights with the network's name."""
-    module, name = randomize(make()), f"{network}_segmentation/test"
+    module, name = drawn(make), f"{network}_segmentation/test"
     path = save(module, tmp_path / "best_model.pth")
     assert network == run("inspect", path).split("_segmentation")[0].rpartition(" ")[2]
     weights = tmp_path / "unet.caffemodel"
@@ -241,7 +254,7 @@ def test_the_auxiliary_branch_is_kept(pspnet, tmp_path):
 
 def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
     """ENet's PReLUs: blobs without an axis."""
-    state = randomize(ENet()).state_dict()
+    state = drawn(lambda: ENet()).state_dict()
     torch.save(state, tmp_path / "w.pth")
     result = rlossctl.convert(tmp_path / "w.pth", None, tmp_path / "enet.caffemodel")
     implied, _ = opened(tmp_path / "w.pth")
@@ -252,7 +265,7 @@ def test_one_slope_for_all_channels_is_written_and_read_back(tmp_path):
 
 def test_fcn8_computes_what_the_module_does(tmp_path):
     """With 64 channels in place of 4096, whose weights are half a gigabyte."""
-    module = randomize(FCN8(width=64))
+    module = drawn(lambda: FCN8(width=64))
     text = read_text("fcn8_vgg16_segmentation/test")
     (tmp_path / "narrow.prototxt").write_text(text.replace("num_output: 4096", "num_output: 64"))
     path, settings = save(module, tmp_path / "w.pth"), {**SETTINGS, "NUM_LABELS": CLASSES}
@@ -285,7 +298,7 @@ def test_another_output_stride_is_refused(mobilenet, tmp_path, stride):
 @pytest.fixture(scope="module")
 def mobilenet() -> dict[str, torch.Tensor]:
     """The rloss program's smallest state_dict."""
-    return randomize(Rloss("mobilenet")).state_dict()
+    return drawn(lambda: Rloss("mobilenet")).state_dict()
 
 
 def test_the_command_line_needs_the_checkpoint_only(mobilenet, tmp_path):
@@ -375,8 +388,8 @@ def test_a_copy_that_differs(mobilenet, tmp_path):
 @pytest.mark.parametrize("kind", ["resnet101", "mobilenet"])
 def test_a_classifier_starts_a_backbone(kind, tmp_path):
     """torchvision's weights in a training net: the backbone is filled, the rest keeps its fillers."""
-    module = MobileNet() if kind == "mobilenet" else ResNetClassifier(Bottleneck, [3, 4, 23, 3])
-    state = randomize(module).state_dict()
+    make = MobileNet if kind == "mobilenet" else lambda: ResNetClassifier(Bottleneck, [3, 4, 23, 3])
+    state = drawn(make).state_dict()
     torch.save(state, tmp_path / "w.pth")
     net = f"deeplabv3plus_{kind}/test"
     source = open_named(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
@@ -392,7 +405,7 @@ def test_a_classifier_starts_a_backbone(kind, tmp_path):
 
 
 def test_a_deeper_classifier_is_refused(tmp_path):
-    torch.save(randomize(ResNetClassifier(Bottleneck, [3, 4, 24, 3])).state_dict(), tmp_path / "w.pth")
+    torch.save(drawn(lambda: ResNetClassifier(Bottleneck, [3, 4, 24, 3])).state_dict(), tmp_path / "w.pth")
     net = "deeplabv3plus_resnet101/test"
     with pytest.raises(WeightsError, match="does not fit") as caught:
         open_named(net, tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})

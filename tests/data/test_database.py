@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
 from PIL import Image
 
+from rlossctl.data.lmdb_file import Lmdb
 from rlossctl.data.sources.database import DatabaseSource
 from rlossctl.errors import DataError
 from rlossctl.prototxt.messages import Datum, LayerParameter
 from rlossctl.weights.mean import write_mean
 
-lmdb = pytest.importorskip("lmdb", reason="the extra lmdb is not installed")
+lmdb = pytest.importorskip("lmdb", reason="lmdb, which writes the databases here, is not installed")
 COUNT, SHAPE = 7, (3, 6, 5)
 
 
@@ -211,8 +211,43 @@ def test_other_content(tmp_path, database):
         source("").next_batch()
 
 
-def test_without_the_package(database, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(DataError, match=r"needs the package lmdb") as caught:
+def test_a_large_database_is_walked_in_both_directions(tmp_path):
+    """A tree of three levels, with values of their own pages between small ones, against the library."""
+    rng = np.random.default_rng(0)
+    keys = [bytes(rng.integers(97, 123, size=rng.integers(4, 60), dtype=np.uint8)) for _ in range(3000)]
+    with lmdb.open(str(tmp_path / "db"), map_size=1 << 26) as environment:
+        for start in range(0, len(keys), 500):
+            with environment.begin(write=True) as content:
+                for key in keys[start : start + 500]:
+                    content.put(key, rng.bytes(int(rng.choice([0, 3, 40, 40, 40, 900, 2500, 9000]))))
+        with environment.begin(write=True) as content:
+            for key in keys[::7]:
+                content.delete(key)
+        with environment.begin() as content:
+            expected = list(content.cursor())
+            assert environment.stat()["depth"] >= 3
+    database = Lmdb(tmp_path / "db")
+    assert database.entries == len(expected)
+    database.first()
+    found = [database.item()]
+    for _ in expected[1:]:
+        database.move(1)
+        found.append(database.item())
+    assert found == expected
+    for item in reversed(expected[:-1]):
+        database.move(-1)
+        assert database.item() == item
+
+
+def test_a_truncated_database_says_so(database):
+    content = (database / "data.mdb").read_bytes()
+    (database / "data.mdb").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="the database is damaged") as caught:
         source(database).next_batch()
-    assert "pip install rlossctl[lmdb]" in caught.value.advice
+    assert "the file ends at byte" in caught.value.found
+    (database / "data.mdb").write_bytes(bytes(20000))
+    with pytest.raises(DataError, match="is damaged"):
+        source(database).next_batch()
+    (database / "data.mdb").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be opened"):
+        source(database).next_batch()

@@ -227,3 +227,20 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, value):
     Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(tmp_path / "a.png", exif=exif)
     assert image_orientation(tmp_path / "a.png") == 1
     assert read_image(tmp_path / "a.png", upright=True).shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "group4"])
+def test_damage_in_a_tiff_is_an_error_and_libtiff_says_nothing_by_itself(tmp_path, capfd, compression):
+    path = tmp_path / "a.tif"
+    dots = np.random.default_rng(0).integers(0, 2, (40, 50), dtype=np.uint8) * 255
+    Image.fromarray(dots).convert("1" if compression == "group4" else "L").save(path, compression=compression)
+    content = bytearray(path.read_bytes())
+    whole = read_image(path)
+    middle = content.index(b"II*\0") + 60
+    content[middle : middle + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="the image cannot be read") as caught:
+        read_image(path)
+    says = {"tiff_lzw": "OSError: decoder error -2; Using code", "group4": "Fax4Decode: Bad code word"}
+    assert says[compression] in str(caught.value.found) and capfd.readouterr() == ("", "")
+    assert whole.shape == (40, 50, 3)

@@ -15,6 +15,7 @@ from rlossctl.net import registry
 INPUTS = """input: "data" input_shape { dim: 2 dim: 3 dim: 6 dim: 7 }
 input: "label" input_shape { dim: 2 dim: 1 dim: 6 dim: 7 }
 input: "scores" input_shape { dim: 2 dim: 4 dim: 6 dim: 7 }
+input: "features" input_shape { dim: 2 dim: 5 dim: 6 dim: 7 }
 layer { name: "softmax" type: "Softmax" bottom: "scores" top: "softmax" }
 """
 
@@ -35,12 +36,19 @@ def test_every_loss_has_a_section(page):
 
 def test_the_layers_run(page, build):
     blocks = re.findall(r"^```\n(layer .*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 10
     net = build(INPUTS + "".join(blocks))
     scores = torch.randn(2, 4, 6, 7, requires_grad=True)
     label = torch.randint(4, (2, 1, 6, 7))
     label[:, :, :3] = 255
-    net.run({"data": 20 * torch.randn(2, 3, 6, 7), "label": label.float(), "scores": scores}).loss.backward()
+    net.run(
+        {
+            "features": torch.randn(2, 5, 6, 7),
+            "data": 20 * torch.randn(2, 3, 6, 7),
+            "label": label.float(),
+            "scores": scores,
+        }
+    ).loss.backward()
     assert torch.isfinite(scores.grad).all() and scores.grad.any()
 
 

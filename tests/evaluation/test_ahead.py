@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from rlossctl.data.lists import Sample
+from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError, RlossError, UsageError
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
 from rlossctl.evaluation.predicting.photos import find_inputs
 from rlossctl.evaluation.predicting.prediction_files import Outputs, predict_photos
-from rlossctl.evaluation.running.decoders import ahead, decoding
+from rlossctl.evaluation.running.decoders import decoding
 from rlossctl.evaluation.running.open_model import open_list
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlossctl.counts import ClassCounts, class_mean, image_wise
+from rlossctl.counts import VOID, ClassCounts, class_mean, image_wise
 from rlossctl.evaluation.predicting.rules import Decision
-from rlossctl.evaluation.running.answers import VOID
 from rlossctl.evaluation.scoring.confusion import Confusion
 from rlossctl.evaluation.scoring.tally import Tally
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rlossctl.counts import VOID
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation import Rule, decide
-from rlossctl.evaluation.running.answers import VOID
 
 P = np.array(
     [  # pixel:  0    1    2    3

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+
+from rlossctl.data.modelcard import ModelCard
+from rlossctl.data.preprocess import Preprocess
+from rlossctl.evaluation.scoring.state import State
+from rlossctl.evaluation.scoring.tally import Tally
+from rlossctl.prototxt.messages import Datum
 
 from .bounds import GOLDEN
 
@@ -113,6 +121,54 @@ LISTS = [
     b"2007_000033\n2007_000032\n",
     "\ufeffb\u00fccher.jpg lab.png\n".encode("utf-16"),
 ]
+
+
+# Of two images of 30 x 20; one of a class, and two of the background.
+WINDOWS = [
+    "# 0\nphoto.png\n3\n20\n30\n2\n1 0.9 2 3 20 15\n0 0.1 0 0 9 9\n# 1\nphoto.png\n3\n20\n30\n1\n"
+    "0 0 25 5 29 19\n"
+]
+CARDS = [
+    ModelCard(
+        input="data",
+        output="score",
+        preprocess=Preprocess((104.0, 117.0, 123.0), crop=(65, 65)),
+        num_classes=2,
+        classes=["ground", "cat"],
+        palette=[[0, 0, 0], [255, 0, 0]],
+        losses=["SoftmaxWithLoss"],
+        blobs={"c": "conv"},
+        largest_photo=(100, 200),
+    ).to_json(),
+    "{}",
+]
+
+
+def databases() -> list[bytes]:
+    """An LMDB of five raw pictures and a large one; none if the library that writes them is not installed."""
+    try:
+        import lmdb
+    except ImportError:
+        return []
+    sizes = [(6, 5)] * 5 + [(60, 50)]
+    with tempfile.TemporaryDirectory() as folder:
+        with lmdb.open(folder, map_size=1 << 20) as environment, environment.begin(write=True) as content:
+            for index, (height, width) in enumerate(sizes):
+                values = bytes(range(1, 91)) * (height * width // 30)
+                datum = Datum(channels=3, height=height, width=width, data=values, label=index)
+                content.put(b"%d" % index, datum.SerializeToString())
+        return [Path(folder, "data.mdb").read_bytes()]
+
+
+def evaluation_states(tally: Tally, key: dict[str, object]) -> list[bytes]:
+    """The state of an evaluation, as it is saved and without compression."""
+    with tempfile.TemporaryDirectory() as folder:
+        state = State(Path(folder, "state"), "m")
+        state.save(tally, key)
+        packed = state.path.read_bytes()
+    plain = io.BytesIO()
+    np.savez(plain, **dict(np.load(io.BytesIO(packed))))
+    return [packed, plain.getvalue()]
 
 
 def zips(packing: int) -> list[bytes]:

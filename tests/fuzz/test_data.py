@@ -1,4 +1,4 @@
-"""Damaged data: pictures, lists, archives and annotations."""
+"""Damaged data: pictures, lists, databases, windows, archives and annotations."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import contextlib
 import zipfile
 
 import pytest
+from google.protobuf import text_format
 from hypothesis import given
+from PIL import Image
 
 from rlossctl.data.archives import Sources
 from rlossctl.data.images import MAX_PIXELS, image_orientation, image_size, read_image, read_label
 from rlossctl.data.lists import read_list
+from rlossctl.data.sources.database import DatabaseSource
+from rlossctl.data.sources.windows import WindowSource
 from rlossctl.data.weak.annotations import read_clicks, read_scribbles
 from rlossctl.data.weak.from_annotations import write_annotations
 from rlossctl.errors import DataError
+from rlossctl.prototxt.messages import LayerParameter
 
 from . import seeds
 from .bounds import bounded, fresh, fuzz
-from .mutation import damaged_bytes, damaged_zips
+from .mutation import damaged_bytes, damaged_text, damaged_zips
 
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 # Outside of pytest rlossctl filters pillow's warnings itself (tests/data/test_images.py).
@@ -83,6 +88,41 @@ def test_scribbles(file, data):
     path = fresh(file.with_suffix(".xml"), data)
     with bounded(), contextlib.suppress(DataError):
         write_annotations(list(read_scribbles(path, CLASSES)), file.parent / "out")
+
+
+WINDOW_LAYER = (
+    'name: "d" type: "WindowData" top: "data" top: "label" transform_param { crop_size: 8 }'
+    ' window_data_param { source: "%s" root_folder: "%s/" batch_size: 4 fg_fraction: 0.25 context_pad: 1 }'
+)
+
+
+@fuzz
+@given(text=damaged_text(seeds.WINDOWS))
+def test_window_files(file, text):
+    Image.new("RGB", (30, 20), "red").save(file.parent / "photo.png")
+    path = fresh(file.with_suffix(".txt"), text.encode())
+    layer = text_format.Parse(WINDOW_LAYER % (path, file.parent), LayerParameter())
+    with bounded(), contextlib.suppress(DataError):
+        WindowSource(layer, "TRAIN").next_batch()
+
+
+DATABASE_LAYER = (
+    'name: "d" type: "Data" top: "x" top: "y" data_param { source: "%s" backend: LMDB batch_size: 1 }'
+)
+DATABASES = seeds.databases()
+
+
+@pytest.mark.skipif(not DATABASES, reason="lmdb, which writes the database, is not installed")
+@fuzz
+@given(data=damaged_bytes(DATABASES or [b""]))
+def test_databases(file, data):
+    path = fresh(file.with_suffix(".mdb"), data)
+    layer = text_format.Parse(DATABASE_LAYER % path, LayerParameter())
+    with bounded(), contextlib.suppress(DataError):
+        source = DatabaseSource(layer, "TEST")
+        source.shapes()
+        for _ in range(8):
+            source.next_batch()
 
 
 @fuzz

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from rlossctl.errors import NetError
+from rlossctl.errors import NetError, WeightsError
+from rlossctl.prototxt.messages import LayerParameter
+from rlossctl.weights import LayerRecord, write_caffemodel
 
 TOLERANCE = 1e-4
 TESTS = Path(__file__).resolve().parent.parent
@@ -143,6 +145,20 @@ def test_crf_as_rnn_learns_its_weights(build):
     expected = torch.autograd.grad((scores * weight.double()).sum(), [unary, *blobs])
     for mine, theirs in zip(grads, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_the_seven_blobs_of_the_later_version(build, tmp_path):
+    net = build(MEAN_FIELD % "")
+    own = [np.full((1, 1, 3, 3), value, "f4") for value in (1, 2, 3)]
+    spare = [np.zeros((1, 1, 1, size), "f4") for size in (3, 3, 1, 1)]
+    message = LayerParameter(name="crf", type="MultiStageMeanfield").SerializeToString()
+    write_caffemodel(tmp_path / "w.caffemodel", "n", [LayerRecord(message, own + spare)])
+    assert net.copy_from(tmp_path / "w.caffemodel")[0] == ["crf"]
+    assert [blob.mean().item() for blob in net.params["crf"]] == [1, 2, 3]
+    spare[1][0, 0, 0, 2] = 0.5
+    write_caffemodel(tmp_path / "w.caffemodel", "n", [LayerRecord(message, own + spare)])
+    with pytest.raises(WeightsError, match="surplus blobs that count: detections"):
+        net.copy_from(tmp_path / "w.caffemodel")
 
 
 @pytest.mark.parametrize(

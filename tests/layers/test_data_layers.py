@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rlossctl.errors import DataError, NetError
+from rlossctl.errors import DataError
 from rlossctl.prototxt import load_net_parameter
 
 REST = """
@@ -119,12 +119,11 @@ def test_an_image_shape_builds_nets_without_their_data(build, shared):
     assert build(seg, data={"image_shape": (3, 7, 8)}).shapes["data"] == (2, 3, 7, 8)
 
 
-@pytest.mark.proves("ImageLabelmapData")
-def test_edge_maps_of_hed_are_fed_from_outside(build):
+def test_edge_maps_have_a_shape_without_their_files(build):
     text = 'layer { name: "in" type: "ImageLabelmapData" top: "data" top: "label" '
     text += 'image_data_param { source: "gone.lst" batch_size: 2 } }'
     net = build(text, data={"image_shape": (3, 20, 30)})
     assert net.shapes == {"data": (2, 3, 20, 30), "label": (2, 1, 20, 30)} and net.dialect == "fcn"
-    with pytest.raises(NetError, match="its files are not read here") as caught:
+    with pytest.raises(DataError, match="the list cannot be read") as caught:
         build(text)
-    assert caught.value.found == "gone.lst" and "--image-shape" in caught.value.advice
+    assert str(caught.value.where).startswith("gone.lst") and "--image-shape" in caught.value.advice

@@ -132,3 +132,50 @@ def test_what_does_not_fit_is_refused(build, pooling: str, message: str):
 def test_a_region_of_no_image_is_refused(build, image):
     with pytest.raises(NetError, match="does not belong to an image"):
         build(text(ROI)).run({"x": image, "r": REGIONS + 1})
+
+
+def sampled(image: np.ndarray, y: float, x: float) -> np.ndarray:
+    """Detectron's bilinear_interpolate."""
+    height, width = image.shape[1:]
+    if y < -1 or y > height or x < -1 or x > width:
+        return np.zeros(image.shape[0])
+    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    down, along = y - top, x - left
+    upper = image[:, top, left] * (1 - along) + image[:, top, right] * along
+    lower = image[:, bottom, left] * (1 - along) + image[:, bottom, right] * along
+    return upper * (1 - down) + lower * down
+
+
+@pytest.mark.proves("ROIAlign", gradient=True)
+@pytest.mark.parametrize("ratio", [0, 1, 3])
+def test_roi_align_as_in_detectron(layer, ratio):
+    image = torch.randn((2, 3, 7, 9), generator=torch.Generator().manual_seed(0), requires_grad=True)
+    boxes = [[0, 1.3, 2.2, 11.9, 9.5], [1, -6, -7, 3, 40], [1, 4, 4, 4.5, 4.2], [0, 30, 0, 40, 9]]
+    regions = torch.tensor(boxes)
+    fields = f"roi_align_param {{ pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 sampling_ratio: {ratio} }}"
+    top = layer("ROIAlign", fields, (2, 3, 7, 9), (4, 5))(a=image, b=regions)["t0"]
+    values = image.detach().double().numpy()
+    for number, (index, *box) in enumerate(regions.double().tolist()):
+        x1, y1, x2, y2 = (corner * 0.5 for corner in box)
+        high, wide = max(y2 - y1, 1) / 2, max(x2 - x1, 1) / 3
+        rows, columns = ratio or math.ceil(high), ratio or math.ceil(wide)
+        for row, column in np.ndindex(2, 3):
+            samples = [
+                sampled(
+                    values[int(index)],
+                    y1 + (row + (i + 0.5) / rows) * high,
+                    x1 + (column + (j + 0.5) / columns) * wide,
+                )
+                for i, j in np.ndindex(rows, columns)
+            ]
+            np.testing.assert_allclose(top[number, :, row, column].detach(), np.mean(samples, 0), atol=1e-5)
+    top.sum().backward()
+    inside = layer("ROIAlign", fields, (2, 3, 7, 9), (4, 5))(a=torch.ones(2, 3, 7, 9), b=regions)["t0"]
+    assert image.grad.sum().item() == pytest.approx(inside.sum().item(), rel=1e-5)
+
+
+def test_roi_align_must_say_whose_it_is(layer):
+    with pytest.raises(NetError, match="does not say how many samples a bin has"):
+        layer("ROIAlign", "roi_align_param { pooled_h: 2 pooled_w: 2 }", (1, 3, 7, 9), (1, 5))

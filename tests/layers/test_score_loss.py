@@ -123,3 +123,41 @@ def test_targets_are_cut_off_before_they_are_compared_with_the_ignore_label(buil
 def test_sizes_that_differ(build):
     with pytest.raises(NetError, match="same batch size and count"):
         build((SIGMOID % "").replace('"t" input_shape { dim: 4 dim: 3', '"t" input_shape { dim: 4 dim: 2'))
+
+
+BALANCED = (
+    'input: "x" input_shape { dim: 3 dim: 6 } input: "t" input_shape { dim: 3 dim: 6 } layer { name: "l" '
+    'type: "SigmoidCrossEntropyLoss" bottom: "x" bottom: "t" top: "loss" loss_param { %s } }'
+)
+
+
+@pytest.mark.proves("SigmoidCrossEntropyLoss", gradient=True)
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+def test_the_balanced_loss_of_hed_and_rcf(build, factor):
+    """Value by value, as in the forks: a sample of both kinds, one without ones, one of neither."""
+    targets = torch.tensor([[1.0, 0, 0, 1, 0, 0.3], [0, 0, 0, 0, 0, 0], [2, 2, 0.4, 2, 2, 2]])
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected, gradient = 0.0, torch.zeros(3, 6, dtype=torch.float64)
+    for i in range(3):
+        ones, zeros = int((targets[i] == 1).sum()), int((targets[i] == 0).sum())
+        for j in range(6):
+            p = x[i, j].sigmoid()
+            if targets[i, j] == 1:
+                expected -= float(p.log()) * zeros / (ones + zeros) / 3
+                gradient[i, j] = (p - 1) * zeros / (ones + zeros) / 3
+            elif targets[i, j] == 0:
+                expected -= float((1 - p).log()) * factor * ones / (ones + zeros) / 3
+                gradient[i, j] = p * factor * ones / (ones + zeros) / 3
+    scores = x.float().requires_grad_()
+    net = build(BALANCED % f"balanced: true negative_weight: {factor}")
+    loss = net.run({"x": scores, "t": targets}).loss
+    loss.backward()
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(scores.grad, gradient.float())
+
+
+def test_the_balanced_loss_refuses_fields_that_would_not_count(build):
+    with pytest.raises(NetError, match="does not go by ignore_label with balanced: true"):
+        build(BALANCED % "balanced: true ignore_label: 2")
+    with pytest.raises(NetError, match="does not go by negative_weight without balanced: true"):
+        build(BALANCED % "negative_weight: 1.1")

@@ -111,3 +111,54 @@ def test_impossible_parameters_are_refused(layer, kind, fields, message):
 def test_crop_stays_inside_bottom_0(layer, fields, reference, message):
     with pytest.raises(NetError, match=message):
         layer("Crop", fields, SHAPE, reference)
+
+
+@pytest.mark.proves("AutoCrop", gradient=True)
+def test_auto_crop_of_rcf_begins_where_the_coordinates_say(build):
+    text = (
+        'input: "x" input: "w" input_shape { dim: 1 dim: 1 dim: 6 dim: 8 }\n'
+        "input_shape { dim: 1 dim: 1 dim: 6 dim: 8 }\n"
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c"\n'
+        "convolution_param { num_output: 1 kernel_size: 3 pad: 3 } }\n"
+        'layer { name: "l" type: "AutoCrop" bottom: "c" bottom: "%s" top: "t" }'
+    )
+    net = build(text % "x")
+    with torch.no_grad():
+        net.params["c"][0].zero_()[0, 0, 1, 1] = 1  # the window's middle
+    x = torch.randn(1, 1, 6, 8, requires_grad=True)
+    top = net(x=x, w=x)["t"]
+    top.sum().backward()
+    assert torch.equal(top, x) and (x.grad == 1).all()
+    with pytest.raises(NetError, match="its offset cannot be computed from coordinates"):
+        build(text % "w")
+
+
+def darknet(x: np.ndarray, stride: int, forward: bool) -> np.ndarray:
+    """reorg_cpu of darknet, one value after the other."""
+    count, channels, height, width = x.shape
+    out, flat = np.zeros(x.size, x.dtype), x.ravel()
+    inner = channels // stride**2
+    for b, k, j, i in np.ndindex(count, channels, height, width):
+        inside = i + width * (j + height * (k + channels * b))
+        row, column = j * stride + k // inner // stride, i * stride + k // inner % stride
+        outside = column + width * stride * (row + height * stride * (k % inner + inner * b))
+        if forward:
+            out[outside] = flat[inside]
+        else:
+            out[inside] = flat[outside]
+    return out
+
+
+@pytest.mark.proves("Reorg", "reorg_param { stride: 2 reverse: true }", gradient=True)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_reorg_in_the_order_of_darknet(layer, reverse):
+    x = numbers((2, 8, 4, 6))
+    net = layer("Reorg", f"reorg_param {{ stride: 2 reverse: {str(reverse).lower()} }}", tuple(x.shape))
+    shape = (2, 2, 8, 12) if reverse else (2, 32, 2, 3)
+    moves(net, x, darknet(x.numpy(), 2, reverse).reshape(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 4, 4), (1, 8, 3, 4)])
+def test_reorg_needs_sizes_that_divide(layer, shape):
+    with pytest.raises(NetError, match="must"):
+        layer("Reorg", "reorg_param { stride: 2 }", shape)

@@ -21,10 +21,17 @@ def sample() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return image, seg.requires_grad_(), (torch.rand(2, 1, 4, 5, generator=generator) > 0.2).double()
 
 
+@pytest.fixture
+def few(sample) -> list[torch.Tensor]:
+    """Six pixels of each: numerical derivatives take two passes for every value."""
+    image, seg, mask = (tensor.detach()[..., :2, :3].clone() for tensor in sample)
+    return [image, seg.requires_grad_(), mask]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["symmetric", "exact"])
-def test_the_gradient_is_the_derivative(sample, mode) -> None:
-    image, seg, mask = sample
+def test_the_gradient_is_the_derivative(few, mode) -> None:
+    image, seg, mask = few
 
     def loss(s: torch.Tensor) -> torch.Tensor:
         return 1.7 * densecrf_loss(image, s.softmax(1), mask, 20, 40, mode)
@@ -34,9 +41,9 @@ def test_the_gradient_is_the_derivative(sample, mode) -> None:
 
 
 @pytest.mark.slow
-def test_the_originals_gradient_has_its_own_derivative(sample) -> None:
+def test_the_originals_gradient_has_its_own_derivative(few) -> None:
     """-(2/N) mask A (mask s) is linear in s, so create_graph works although A is not symmetric."""
-    image, seg, mask = sample
+    image, seg, mask = few
     assert torch.autograd.gradgradcheck(lambda s: densecrf_loss(image, s, mask, 20, 40), [seg])
 
 

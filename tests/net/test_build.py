@@ -166,6 +166,7 @@ def settings(tmp_path: Path) -> dict[str, object]:
     }
 
 
+@pytest.mark.smallest("name")
 @pytest.mark.parametrize("name", OURS)
 def test_shapes_at_build_are_the_shapes_at_run(name, settings):
     """Both run on the meta device: the sizes are those of the experiments, the memory is not."""

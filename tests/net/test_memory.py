@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from rlossctl.errors import NetError, UsageError
-from rlossctl.net import memory
+from rlossctl.net import build_net, memory
+from rlossctl.net.kept import kept_for_backward
+from rlossctl.prototxt.phase import filter_net, net_state
+from rlossctl.prototxt.text import parse_net
 
 CONVOLUTION = """input: "x" input_shape {{ dim: 1 dim: 3 dim: 8 dim: 8 }}
 layer {{ name: "small" type: "Convolution" bottom: "x" top: "s"
@@ -48,6 +51,57 @@ def test_shared_weights_need_memory_once(build, monkeypatch):
     trained = build(net)
     monkeypatch.setenv(memory.MAX_MEMORY, str(4 * 100 * 36))
     build(net, share=trained)
+
+
+TRAINED = """input: "x" input_shape { dim: 2 dim: 3 dim: 24 dim: 24 }
+input: "t" input_shape { dim: 2 dim: 1 dim: 12 dim: 12 }
+layer { name: "frozen" type: "Convolution" bottom: "x" top: "f" param { lr_mult: 0 } param { lr_mult: 0 }
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+layer { name: "conv" type: "Convolution" bottom: "f" top: "c"
+  convolution_param { num_output: 6 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "pool" type: "Pooling" bottom: "c" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "drop" type: "Dropout" bottom: "p" top: "p" }
+layer { name: "score" type: "Convolution" bottom: "p" top: "s"
+  convolution_param { num_output: 5 kernel_size: 1 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "s" bottom: "t" top: "loss" }
+"""
+
+
+def train_net(history: int | None, device: str = "cpu"):
+    file = filter_net(parse_net(TRAINED, "net.prototxt"), net_state("TRAIN"))
+    return build_net(file, device=device, history=history)
+
+
+def test_what_the_backward_pass_needs_is_what_torch_allocates():
+    net = train_net(None)
+    feed = {"x": torch.randn(2, 3, 24, 24), "t": torch.zeros(2, 1, 12, 12)}
+    with torch.profiler.profile(profile_memory=True) as profile:
+        result = net.run(feed)
+    held = sum(
+        event.self_cpu_memory_usage for event in profile.key_averages()
+    )  # not freed: kept, and the top
+    meta = train_net(None, "meta")
+    for blob in meta.params["frozen"]:
+        blob.requires_grad_(False)
+    kept = sum(kept_for_backward(meta.layers, meta.shapes).values())
+    assert result.loss.requires_grad and 0.7 * held < kept < 1.3 * held
+
+
+def test_training_needs_more_than_weights_and_one_blob(monkeypatch):
+    weights, learned = 4 * (4 * 28 + 6 * 37 + 35), 4 * (6 * 37 + 35)
+    meta = train_net(None, "meta")
+    for blob in meta.params["frozen"]:
+        blob.requires_grad_(False)
+    need = weights + learned + 2 * weights + sum(kept_for_backward(meta.layers, meta.shapes).values())
+    monkeypatch.setenv(memory.MAX_MEMORY, str(need))
+    train_net(2)
+    monkeypatch.setenv(memory.MAX_MEMORY, str(need - 1))
+    with pytest.raises(NetError, match="more memory than there is") as caught:
+        train_net(2)
+    assert "at least to train: 0.0 MB of weights, 0.0 MB of gradients, 0.0 MB of update" in caught.value.found
+    assert "that the backward pass needs" in caught.value.found
+    train_net(None)
 
 
 def test_a_machine_has_memory():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+ROOMS = ("rlossctl", "native", "proto", "converters", "configs")
 WITHOUT_COMPILER = {"CXX": "/nonexistent/c++"}
 # What is in it counts here, not how fast it is: optimising takes most of a minute, nvcc where it is several.
 UNOPTIMISED = {"SKBUILD_CMAKE_BUILD_TYPE": "None", "SKBUILD_CMAKE_DEFINE": "RLOSSCTL_CUDA=OFF"}
@@ -88,8 +89,7 @@ def pip_wheel(checkout: Path, folder: Path, **environment: str) -> Wheel:
 
 def files(checkout: Path) -> set[Path]:
     """What a build could add to: the top folder, and everything in the rooms that are built."""
-    rooms = ["native", "proto", "rlossctl", "converters", "configs"]
-    inside = {path for room in rooms for path in (checkout / room).rglob("*")}
+    inside = {path for room in ROOMS for path in (checkout / room).rglob("*")}
     return set(checkout.iterdir()) | {path for path in inside if "__pycache__" not in path.parts}
 
 
@@ -124,21 +124,29 @@ def wheel_of_sdist(sdist: Sdist, tmp_path_factory: pytest.TempPathFactory) -> Wh
     return pip_wheel(sdist.folder, tmp_path_factory.mktemp("wheel_of_sdist"), **WITHOUT_COMPILER)
 
 
-@pytest.fixture
-def checkout(repository: Path, tmp_path: Path) -> Path:
-    """A copy of what the package is made from, to be changed."""
-    copy = tmp_path / "checkout"
-    for room in ("rlossctl", "native", "proto", "converters", "configs"):
-        unwanted = shutil.ignore_patterns("__pycache__", "*.so", "schema.desc")
-        shutil.copytree(repository / room, copy / room, symlinks=True, ignore=unwanted)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(repository / name, copy)
-    return copy
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the copy of the checkout is: an editable install writes its path down."""
+    return tmp_path_factory.mktemp("editable") / "checkout"
 
 
 @pytest.fixture
-def editable(checkout: Path, tmp_path: Path) -> Wheel:
+def checkout(repository: Path, place: Path) -> Path:
+    """A new copy of what the package is made from, to be changed."""
+    return copied(repository, place)
+
+
+@pytest.fixture(scope="module")
+def editable(repository: Path, place: Path) -> Wheel:
     """What an editable install of `checkout` puts into site-packages."""
-    folder = tmp_path / "editable"
-    folder.mkdir()
-    return Wheel(backend(checkout, "build_editable", folder))
+    return Wheel(backend(copied(repository, place), "build_editable", place.parent))
+
+
+def copied(repository: Path, place: Path) -> Path:
+    shutil.rmtree(place, ignore_errors=True)
+    unwanted = shutil.ignore_patterns("__pycache__", "*.so", "schema.desc")
+    for room in ROOMS:
+        shutil.copytree(repository / room, place / room, symlinks=True, ignore=unwanted)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(repository / name, place)
+    return place

@@ -114,6 +114,7 @@ def test_bvlc_takes_0_and_says_what_the_other_branches_take():
         (NET, "fcn"),
         (NET.replace('top: "out"', 'top: "out" crop_param { by_coordinates: true }'), "auto"),
         (NET + 'layer { name: "d" type: "ImageLabelmapData" top: "e" top: "f" }', "auto"),
+        (NET.replace('"Crop"', '"AutoCrop"'), "bvlc"),
         (
             DATA + "layers { type: CONVOLUTION name: 'c' bottom: 'data' top: 'c' convolution_param { "
             "num_output: 2 kernel_size: 3 pad: 6 } } "
@@ -121,7 +122,7 @@ def test_bvlc_takes_0_and_says_what_the_other_branches_take():
             "auto",
         ),
     ],
-    ids=["dialect", "field", "type of HED", "V1"],
+    ids=["dialect", "field", "type of HED", "RCF", "V1"],
 )
 def test_the_fcn_branch_takes_the_coordinates_and_says_so(text: str, dialect: str):
     file = parse_net(text, "net.prototxt", dialect)

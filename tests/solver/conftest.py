@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+
+from rlossctl.solver import Solver
 
 NET = """
 name: "small"
@@ -36,15 +38,6 @@ solver_mode: CPU
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny nets run faster on one thread, and in the same order of additions everywhere."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with photos, labels, a list, net.prototxt, solver.prototxt."""
@@ -60,3 +53,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "solver.prototxt").write_text(SOLVER)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def at_iteration(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], None]]:
+    """Iteration -> what to do right after it was finished, before a snapshot may follow."""
+    actions: dict[int, Callable[[], None]] = {}
+    original = Solver.update
+
+    def update(self: Solver, fed):
+        figures = original(self, fed)
+        actions.get(self.iter, lambda: None)()
+        return figures
+
+    monkeypatch.setattr(Solver, "update", update)
+    return actions

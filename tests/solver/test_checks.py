@@ -46,6 +46,13 @@ def warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (["clip_gradients: inf"], "solver.prototxt:2: clip_gradients is not a finite number"),
         (["snapshot: -5"], "solver.prototxt:2: snapshot is out of range"),
         (["display: -5"], "solver.prototxt:2: display is out of range"),
+        (["type: 'AdamW'", "momentum: 1"], "solver.prototxt:3: momentum is out of range for type AdamW"),
+        (["warmup_iter: -1"], "solver.prototxt:2: warmup_iter is out of range"),
+        (["lr_ahead: -1"], "solver.prototxt:2: lr_ahead is out of range"),
+        (["warmup_iter: 5", "warmup_ratio: 2"], "solver.prototxt:3: warmup_ratio is out of range"),
+        (["ema_decay: 1"], "solver.prototxt:2: ema_decay is out of range"),
+        (["freeze: 'conv*'"], "solver.prototxt: freeze names no layer with weights"),
+        (["freeze_batch_norm: true"], "solver.prototxt: freeze_batch_norm has nothing to freeze"),
     ],
 )
 def test_refused_with_the_line(warned, fields: list[str], message: str) -> None:
@@ -56,6 +63,29 @@ def test_refused_with_the_line(warned, fields: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (["onecycle { rise: 1 }"], "solver.prototxt:2: rise of onecycle is out of range"),
+        (["onecycle { divide: 0.5 }"], "solver.prototxt:2: divide of onecycle is out of range"),
+        (["onecycle { final_divide: inf }"], "solver.prototxt:2: final_divide of onecycle is out of range"),
+        (["onecycle { momentum_high: 1 }"], "solver.prototxt:2: momentum_high of onecycle is out of range"),
+        (["warmup_iter: 2"], "solver.prototxt:2: warmup_iter does not go with lr_policy onecycle"),
+        (["type: 'RMSProp'"], "which type RMSProp does not have"),
+    ],
+)
+def test_cycles_that_are_refused(warned, fields: list[str], message: str) -> None:
+    with pytest.raises(PrototxtError) as caught:
+        warned(*fields, "base_lr: 0.1", "lr_policy: 'onecycle'", "max_iter: 20")
+    assert message in str(caught.value)
+
+
+def test_the_momentum_of_a_cycle_is_its_own(warned) -> None:
+    fields = ("base_lr: 0.1", "lr_policy: 'onecycle'", "max_iter: 20")
+    assert warned(*fields) == []
+    assert "momentum does not count with lr_policy onecycle" in warned(*fields, "momentum: 0.9")[0]
+
+
+@pytest.mark.parametrize(
     ("fields", "words"),
     [
         (["momentum: 2"], "solver.prototxt:4: momentum 2 is not in [0, 1)"),
@@ -63,6 +93,9 @@ def test_refused_with_the_line(warned, fields: list[str], message: str) -> None:
         (["test_interval: 5"], "solver.prototxt:4: test_interval without test_iter: nothing is tested"),
         (["stepvalue: 5"], "solver.prototxt:4: stepvalue counts with lr_policy multistep only"),
         (["type: 'Adam'", "delta: 0"], "solver.prototxt:5: delta 0 gives 0 / 0"),
+        (["type: 'AdamW'"], "momentum is not set in solver.prototxt and counts as 0; AdamW"),
+        (["onecycle { rise: 0.2 }"], "solver.prototxt:4: onecycle counts with lr_policy onecycle only"),
+        (["warmup_ratio: 0.2"], "solver.prototxt:4: warmup_ratio counts with warmup_iter only"),
     ],
 )
 def test_told_where_caffe_goes_on(warned, fields: list[str], words: str) -> None:

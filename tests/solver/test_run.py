@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from click.testing import CliRunner
 from rlossctl.cli.train import command
 from rlossctl.errors import PrototxtError, RlossError, UsageError, WeightsError
 from rlossctl.net import DataOverrides
-from rlossctl.solver import Solver
 from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.options import TrainOptions
 from rlossctl.solver.training import Trained
@@ -31,21 +29,6 @@ def train(
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing of the program runs after it."""
-
-
-@pytest.fixture
-def at_iteration(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], None]]:
-    """Iteration -> what to do right after it was finished, before a snapshot may follow."""
-    actions: dict[int, Callable[[], None]] = {}
-    original = Solver.update
-
-    def update(self: Solver, fed):
-        figures = original(self, fed)
-        actions.get(self.iter, lambda: None)()
-        return figures
-
-    monkeypatch.setattr(Solver, "update", update)
-    return actions
 
 
 def kill() -> None:
@@ -74,10 +57,16 @@ def test_what_a_run_leaves(folder: Path) -> None:
     assert trained.snapshot == Path("a/small_iter_10.solverstate")
     assert sorted(path.name for path in Path("a").iterdir()) == sorted(
         [f"small_iter_{n}.{kind}" for n in (5, 10) for kind in ("caffemodel", "solverstate", "resume.json")]
-        + ["train.log", "metrics.jsonl", "run.json"]
+        + ["train.log", "metrics.jsonl", "run.json", "curves.svg"]
     )
     log = Path("a/train.log").read_text()
-    for text in ("Device: cpu; filter backend: ", "; seed: 3", "Solving small", "Optimization Done."):
+    for text in (
+        "Device: cpu, 1 thread; filter backend: ",
+        "; seed: 3",
+        "Net: small, ",
+        "Solving small",
+        "Optimization Done.",
+    ):
         assert text in log
     (start,) = records(trained.metrics, "start")
     assert start["seed"] == 3

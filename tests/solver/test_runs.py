@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,21 +31,6 @@ def train(prototxt: str = "solver.prototxt", **options) -> Trained:
     return train_file(
         SolverOrigin(prototxt).read(), DataOverrides(), TrainOptions(**{"device": "cpu", **options})
     )
-
-
-@pytest.fixture
-def at_iteration(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], None]]:
-    """Iteration -> what to do right after it was finished, before a snapshot may follow."""
-    actions: dict[int, Callable[[], None]] = {}
-    original = Solver.update
-
-    def update(self: Solver, fed):
-        figures = original(self, fed)
-        actions.get(self.iter, lambda: None)()
-        return figures
-
-    monkeypatch.setattr(Solver, "update", update)
-    return actions
 
 
 def fail() -> None:
@@ -411,11 +395,11 @@ def test_weights_that_an_update_left_half_changed_are_not_saved(folder: Path, mo
 
     original = Updater.apply
 
-    def apply(self: Updater, rate: float, iteration: int):
+    def apply(self: Updater, rate: float, iteration: int, momentum: float | None):
         if iteration == 3:
             self.parameters[0].tensor.data.add_(1)
             raise RuntimeError("out of memory")
-        return original(self, rate, iteration)
+        return original(self, rate, iteration, momentum)
 
     monkeypatch.setattr(Updater, "apply", apply)
     with pytest.raises(RuntimeError):

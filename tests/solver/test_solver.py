@@ -309,19 +309,23 @@ def test_shared_parameters_are_written_in_every_sharer(tmp_path: Path, monkeypat
     assert {layer.name: len(layer.blobs) for layer in model.layers} == {"a": 2, "fc": 0, "loss": 0}
 
 
-def test_a_dominant_regularizer_is_named_once() -> None:
-    shares = TermShares()
-    terms = {"loss": Term(0.5, 1.0), "densecrf_loss": Term(-3e8, 1e-8)}
+@pytest.mark.parametrize("value", [-3e8, 3e8])  # whatever its sign: most regularizers are positive
+def test_a_dominant_regularizer_is_named_once(value) -> None:
+    shares = TermShares({"crf"})
+    terms = {"loss": Term(0.5, 1.0), "aux": Term(0.5, 0.4), "crf": Term(value, 1e-8)}
     told = [
-        shares.add(terms, {"loss": 0.1, "densecrf_loss": 0.3} if index % 2 else {}) for index in range(30)
+        shares.add(terms, {"loss": 0.1, "aux": 0.05, "crf": 0.3} if index % 2 else {}) for index in range(30)
     ]
     assert [index for index, text in enumerate(told) if text] == [9]
-    assert told[9].startswith(
-        "densecrf_loss pulls harder than the other terms of the objective: 0.3 against 0.1"
-    )
-    for pulls in ({"loss": 0.1, "densecrf_loss": 0.19}, {"loss": 0.9, "densecrf_loss": 0.1}):
-        quiet = TermShares()
+    assert told[9].startswith("crf pulls harder than the losses of the labels: 0.3 against 0.15 ")
+    for pulls in (
+        {"loss": 0.1, "aux": 0.05, "crf": 0.14},
+        {"loss": 0.9, "aux": 0.1, "crf": 0.1},
+        {"crf": 1.0},
+    ):
+        quiet = TermShares({"crf"})
         assert not any(quiet.add(terms, pulls) for _ in range(30))
+    assert not any(TermShares(()).add(terms, {"loss": 0.1, "aux": 0.9}) for _ in range(30))
 
 
 REGULARIZED = """
@@ -354,6 +358,16 @@ def test_pulls_are_measured_where_the_terms_part(folder) -> None:
         (gradient,) = torch.autograd.grad(weight * value, result.blobs["fc8"], retain_graph=True)
         assert strengths[top] == pytest.approx(gradient.norm().item(), rel=1e-5) and strengths[top] > 0
     assert pulls.measure(result.losses) == {}
+
+
+def test_pulls_of_a_positive_regularizer_are_printed(folder) -> None:
+    with open("net.prototxt", "a") as file:
+        file.write(REGULARIZED.replace("DenseCRFLoss", "PottsLoss").partition("densecrf_loss_param")[0] + "}")
+    lines: list[str] = []
+    solver = rlossctl.load_solver("solver.prototxt", log=Log([lines.append]))
+    assert solver.net.regularizers == {"crf"}
+    solver.step(1)
+    assert any("Gradients at fc8: loss " in line and ", crf " in line for line in lines)
 
 
 def test_display_does_not_change_the_training(folder) -> None:

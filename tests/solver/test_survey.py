@@ -166,7 +166,8 @@ def test_a_test_net_that_cannot_be_built_names_its_layer(folder: Path) -> None:
         warnings()
     assert "layer 'rows' (HDF5Data, phase TEST, net.prototxt:3): the list cannot be read" in str(caught.value)
     assert caught.value.where == "nowhere.txt"
-    assert "--" not in caught.value.advice
+    assert "--data" not in caught.value.advice
+    assert "--val LIST" in caught.value.advice
 
 
 def test_the_list_of_a_test_net_is_not_that_of_training(folder: Path) -> None:

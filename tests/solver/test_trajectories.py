@@ -96,7 +96,7 @@ def test_hdf5_snapshot_goes_on_like_caffes(golden: Path, tmp_path: Path) -> None
     case = Case(golden / "solver" / "sgd_hdf5")
     first = case.solver()
     first.restore(case.state)
-    first.prefix = str(tmp_path / "snap")
+    first.saving.prefix = str(tmp_path / "snap")
     again = case.solver()
     again.restore(first.snapshot())
     assert first.snapshot().name == "snap_iter_13.solverstate.h5"

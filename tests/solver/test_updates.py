@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt.messages import SolverParameter
+from rlossctl.solver import policies
 from rlossctl.solver.updates import Updater
 
 
@@ -155,3 +156,35 @@ def test_diffs_are_what_was_subtracted() -> None:
 def test_refused(text: str, words: str) -> None:
     with pytest.raises(PrototxtError, match=words):
         updater(text, blob(1.0))
+
+
+def test_adamw_is_torchs_also_with_onecycle() -> None:
+    """Rates, multipliers, decoupled decay and beta1 that the schedule changes, against torch.optim.AdamW."""
+    values = torch.linspace(-2, 3, 12).reshape(3, 4)
+    mults = [(1.0, 1.0), (10.0, 0.0), (2.0, 0.5)]
+    mine = [Blob(row.clone().requires_grad_(), *mult) for row, mult in zip(values, mults, strict=True)]
+    theirs = [torch.nn.Parameter(row.clone()) for row in values]
+    text = "type: 'AdamW' momentum2: 0.99 weight_decay: 0.05 delta: 1e-6 base_lr: 0.02 max_iter: 12"
+    param = text_format.Parse(f"{text} lr_policy: 'onecycle'", SolverParameter())
+    rule = Updater(param, mine)
+    groups = [
+        {"params": [blob], "weight_decay": 0.05 * decay}
+        for blob, (_, decay) in zip(theirs, mults, strict=True)
+    ]
+    reference = torch.optim.AdamW(groups, betas=(0.9, 0.99), eps=1e-6)
+    for k in range(12):
+        rate, momentum = policies.learning_rate(param, k), policies.momentum(param, k)
+        for group, (lr_mult, _) in zip(reference.param_groups, mults, strict=True):
+            group.update(lr=rate * lr_mult, betas=(momentum, 0.99))
+        for blob, other in zip(mine, theirs, strict=True):
+            blob.tensor.grad = (blob.tensor.detach() * 3 + k).cos()
+            other.grad = (other.detach() * 3 + k).cos()
+        rule.apply(rate, k, momentum)
+        reference.step()
+    for blob, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(blob.tensor.detach(), other.detach(), rtol=2e-5, atol=1e-7)
+
+
+def test_adamw_has_no_l1() -> None:
+    with pytest.raises(PrototxtError, match="shrinks the weights themselves"):
+        updater("type: 'AdamW' regularization_type: 'L1'", blob(1.0))

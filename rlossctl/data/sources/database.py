@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +11,9 @@ from google.protobuf.message import DecodeError
 
 from rlossctl.data.bvlc_transform import Transformer
 from rlossctl.data.images import decode_image
+from rlossctl.data.lmdb_file import Lmdb
 from rlossctl.data.sources.stream import Item, Source, StreamOptions
 from rlossctl.errors import DataError
-from rlossctl.optional import needed
 from rlossctl.prototxt.messages import DataParameter, Datum, LayerParameter
 from rlossctl.weights.mean import load_mean
 
@@ -156,11 +155,10 @@ class _Reader:
     """Entries of an LMDB by position in key order; a neighbour costs one step of the cursor."""
 
     def __init__(self, path: str) -> None:
-        self._environment = _environment(path)
-        self._cursor = self._environment.lmdb.begin().cursor()
+        self._database = Lmdb(path)
         self._lock = threading.Lock()
         self._at: int | None = None
-        self.count: int = self._environment.lmdb.stat()["entries"]
+        self.count = self._database.entries
         if not self.count:
             raise DataError(
                 "the database is empty",
@@ -174,52 +172,13 @@ class _Reader:
         """Key and value of an entry; threads may ask in any order."""
         with self._lock:
             if self._at is None or index < abs(index - self._at):
-                self._cursor.first()
+                self._database.first()
                 self._at = 0
-            for _ in range(index - self._at):
-                self._cursor.next()
-            for _ in range(self._at - index):
-                self._cursor.prev()
-            self._at = index
-            return self._cursor.item()
-
-
-class _Environment:
-    """An open LMDB, shared by all its readers because the library refuses to open it twice."""
-
-    def __init__(self, path: str) -> None:
-        lmdb = needed(
-            "lmdb",
-            "the layer type Data needs the package lmdb",
-            path,
-            error=DataError,
-            otherwise="pip install lmdb",
-        )
-        try:
-            self.lmdb = lmdb.open(
-                path, subdir=os.path.isdir(path), readonly=True, lock=False, readahead=False, max_dbs=0
-            )
-        except lmdb.Error as error:
-            raise DataError(
-                "the database cannot be opened",
-                where=path,
-                found=str(error),
-                expected="the folder of an LMDB, with data.mdb in it",
-                advice="correct data_param.source, or name another one (--data)",
-            ) from error
-
-
-_OPEN: weakref.WeakValueDictionary[str, _Environment] = weakref.WeakValueDictionary()
-_OPENING = threading.Lock()
-
-
-def _environment(path: str) -> _Environment:
-    name = os.path.realpath(path)
-    with _OPENING:
-        environment = _OPEN.get(name)
-        if environment is None:
-            environment = _OPEN[name] = _Environment(path)
-        return environment
+            while self._at != index:
+                step = 1 if index > self._at else -1
+                self._database.move(step)
+                self._at += step
+            return self._database.item()
 
 
 def _is_lmdb(path: str) -> bool:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 
-class _ListSource(Source):
-    """The common base of the two: the list, its order, the new size."""
+class ListSource(Source):
+    """What sources of listed photos share: the list, its order, the new size."""
 
     def __init__(
         self,
@@ -91,6 +91,23 @@ class _ListSource(Source):
             image = resize_bilinear(image, *self.new_size)
         return image.transpose(2, 0, 1), photo.rotated
 
+    def same_size(self, sample: Sample, image: Shape, label: Shape) -> None:
+        """Whether the sizes (height, width) of an image and its label agree.
+
+        Raises:
+            DataError: they do not; names both files and the line.
+        """
+        if image == label:
+            return
+        raise self.error(
+            "image and label differ in size",
+            where=f"{sample.label} (named in {self.listed(sample)})",
+            found="label {}x{} (height x width)".format(*label),
+            expected="{}x{} like ".format(*image) + sample.image,
+            advice="check that the line pairs the right files"
+            + ("" if self.new_size else ", or give new_height and new_width"),
+        )
+
     def first_size(self) -> tuple[int, int]:
         """(height, width) of the next image, from the prototxt or the image's header."""
         if self.new_size:
@@ -101,7 +118,7 @@ class _ListSource(Source):
         return image_size(sample.image, upright=self.upright, listed=self.listed(sample))
 
 
-class ImageSource(_ListSource):
+class ImageSource(ListSource):
     """Draws batches as ImageData does (image_data_layer.cpp).
 
     Args:
@@ -146,7 +163,7 @@ class ImageSource(_ListSource):
         return Item((self.transform(image, cut, place), np.float32(sample.label)), place, sample, rotated)
 
 
-class DenseImageSource(_ListSource):
+class DenseImageSource(ListSource):
     """Draws batches as DenseImageData of SegNet's and ENet's forks does (dense_image_data_layer.cpp).
 
     Image and label are resized (the label by nearest neighbour), flipped with probability 1/2 if `mirror`,
@@ -204,14 +221,8 @@ class DenseImageSource(_ListSource):
         place = f"{sample.image} (named in {self.listed(sample)})"
         image, rotated = self.image(sample)
         label = self.label(sample)
-        if not self.new_size and image.shape[1:] != label.shape:
-            raise self.error(
-                "image and label differ in size",
-                where=f"{sample.label} (named in {self.listed(sample)})",
-                found="label {}x{} (height x width)".format(*label.shape),
-                expected="{}x{} like ".format(*image.shape[1:]) + sample.image,
-                advice="check that the line pairs the right files, or give new_height and new_width",
-            )
+        if not self.new_size:
+            self.same_size(sample, image.shape[1:], label.shape)
         first = self.draw_crop(image.shape[1], image.shape[2], rng, place)
         image, label = first(image), first(label)
         cut = self.transform.draw(image.shape[1], image.shape[2], rng, place)

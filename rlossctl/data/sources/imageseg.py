@@ -80,7 +80,7 @@ class ImageSegSource(Source):
         )
         self._param = param
         # A net without a label top needs no labels.
-        self._label_type = param.label_type if len(self.tops) > 1 else NONE
+        self.label_type = param.label_type if len(self.tops) > 1 else NONE
         self._samples: list[Sample] | None = None
         self._check()
 
@@ -90,7 +90,7 @@ class ImageSegSource(Source):
         if self._samples is None:
             if not self.source:
                 raise self.error("no list is named", found="source: ''", expected="the path of a list file")
-            labels = _LIST_COLUMN[self._label_type]
+            labels = _LIST_COLUMN[self.label_type]
             self._samples = read_list(self.source, self.root, labels=labels, label_dir=self.label_dir)
         return self._samples
 
@@ -98,7 +98,7 @@ class ImageSegSource(Source):
         return len(self.samples)
 
     def named_files(self) -> list[Sample]:
-        labelled = self._label_type == PIXEL
+        labelled = self.label_type == PIXEL
         return self.samples if labelled else [replace(sample, label=None) for sample in self.samples]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -157,7 +157,7 @@ class ImageSegSource(Source):
         listed = f"{self.source}:{sample.line}"
         photo = read_photo(sample.image, color=self.channels == 3, upright=self.upright, listed=listed)
         image = photo.pixels
-        if self._label_type == PIXEL:
+        if self.label_type == PIXEL:
             label = read_label(sample.label or "", listed=listed)
             _fits(sample, listed, image, label)
         else:
@@ -168,7 +168,7 @@ class ImageSegSource(Source):
         return image, label, photo.rotated
 
     def _fill_value(self, sample: Sample, listed: str) -> int:
-        if self._label_type == NONE:
+        if self.label_type == NONE:
             return self.transform.ignore_label
         text = sample.label or ""
         if not text.isdecimal() or int(text) > 255:

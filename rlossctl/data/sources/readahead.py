@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 class ReadAhead(Generic[T]):
@@ -64,3 +66,22 @@ class ReadAhead(Generic[T]):
         while len(self._waiting) < count:
             self._waiting.append(self._pool.submit(self._work, self._next))
             self._next += 1
+
+
+def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R]:
+    """Yields `work(job)` for every job in order, while `workers` threads work on the next ones.
+
+    Work that has begun is finished before an error is raised, so a failing job never costs the files that
+    `work` writes for earlier ones.
+
+    Raises:
+        Exception: whatever `work` or `jobs` raises, when its turn comes.
+    """
+    with ThreadPoolExecutor(workers, "rlossctl-ahead") as pool:
+        waiting: deque[Future[R]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > workers + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

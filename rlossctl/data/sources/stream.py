@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from rlossctl.data.images import RotatedPhotos
+from rlossctl.data.images import RotatedPhotos, read_label
 from rlossctl.data.lists import Sample
 from rlossctl.data.sources.order import SampleOrder
 from rlossctl.data.sources.readahead import ReadAhead
@@ -70,6 +70,8 @@ class Source:
         DataError: the batch is empty.
     """
 
+    label_rule = ""  # what a value in a label file means, where it is not a class id
+
     def __init__(
         self,
         layer: LayerParameter,
@@ -85,6 +87,7 @@ class Source:
         self.position = 0
         self.seed = seed
         self.image_shape = image_shape
+        self.workers = workers
         self._drawn: SampleOrder | None = None
         self._last: list[Item] = []
         self._warned = False
@@ -110,6 +113,10 @@ class Source:
         """The lines of the list that name files; `label` is None unless it names a file."""
         return []
 
+    def label_ids(self, sample: Sample) -> np.ndarray:
+        """The class ids of a line's label, uint8 [H, W], whatever the net's size."""
+        return read_label(sample.label or "")
+
     def read(self, number: int) -> Item:
         """The `number`-th sample since the start, ready for the batch."""
         raise TypeError(f"{type(self).__name__} has no samples")
@@ -125,10 +132,19 @@ class Source:
             DataError: a sample cannot be read, or its size differs from that of the batch's first sample,
                 whose size Caffe's blobs take. The position does not change.
         """
-        items = self._ahead.take(self.position, self.batch_size)
+        batch = self.batch(self.position, self.batch_size)
+        self.position += self.batch_size
+        return batch
+
+    def batch(self, start: int, size: int) -> list[np.ndarray]:
+        """`size` samples from the `start`-th on, as `next_batch` gives them; the position stays.
+
+        Raises:
+            DataError: as for `next_batch`.
+        """
+        items = self._ahead.take(start, size)
         for item in items[1:]:
             self._same_size(items[0], item)
-        self.position += self.batch_size
         self._last = items
         self._warn_of_rotation()
         return [np.stack(arrays) for arrays in zip(*(item.arrays for item in items), strict=True)]
@@ -195,7 +211,7 @@ class Source:
             f"layer {self.name!r}: EXIF says that {first.place} should be turned, which is not done (others "
             "may follow); if labels were drawn on upright photos, set the layer's field upright: true",
             RotatedPhotos,
-            stacklevel=3,
+            stacklevel=4,
         )
 
     def _same_size(self, first: Item, other: Item) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -72,6 +73,8 @@ def read_windows(path: str | os.PathLike[str], root: str = "") -> list[Window]:
             label = tokens.next(int, "a class")
             overlap = float(np.float32(tokens.next(float, "an overlap")))  # compared as Caffe does
             box = tuple(tokens.next(int, what) for what in ("x1", "y1", "x2", "y2"))
+            if box[0] > box[2] or box[1] > box[3]:
+                tokens.fail("x1 y1 x2 y2 of " + " ".join(map(str, box)), "x1 <= x2 and y1 <= y2")
             windows.append(Window(name, label, overlap, box))
         images += 1
     return windows
@@ -268,12 +271,15 @@ class _Tokens:
             yield from line.split()
 
     def next(self, kind: type, what: str) -> Any:
-        """The next word as str, int or float."""
+        """The next word as str, as an int of 32 bits, or as a finite float."""
         word = next(self._words, None)
         try:
-            return kind(word) if word is not None else self._fail("the end", what)
+            value = kind(word) if word is not None else self.fail("the end", what)
         except ValueError:
-            self._fail(repr(word), what)
+            value = math.inf
+        if kind is not str and not abs(value) < (1 << 31):
+            self.fail(repr(word), what)
+        return value
 
     def expect_image(self, index: int) -> bool:
         """Whether `# index` follows; false at the end of the file."""
@@ -281,13 +287,14 @@ class _Tokens:
         if word is None and index:
             return False
         if word != "#":
-            self._fail("an empty file" if word is None else repr(word), "'# 0', the next image")
+            self.fail("an empty file" if word is None else repr(word), "'# 0', the next image")
         number = self.next(int, "the image's number")
         if number != index:
-            self._fail(f"image number {number}", f"{index}: images are numbered from 0 in their order")
+            self.fail(f"image number {number}", f"{index}: images are numbered from 0 in their order")
         return True
 
-    def _fail(self, found: str, expected: str) -> None:
+    def fail(self, found: str, expected: str) -> NoReturn:
+        """Raises the error for the last line."""
         raise DataError(
             "this is not a window file",
             where=f"{self._path}:{self._line}",

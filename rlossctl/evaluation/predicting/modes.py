@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from rlossctl.counts import VOID
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.data.resize import resize_nearest_centre
 from rlossctl.errors import UsageError
@@ -26,12 +27,13 @@ from rlossctl.evaluation.predicting.rules import Decision, Rule, best_class, dec
 from rlossctl.evaluation.predicting.views import (
     Presentation,
     View,
+    Viewed,
     WholePhotos,
     batches,
     presentation,
     stacked,
 )
-from rlossctl.evaluation.running.answers import VOID, check_scores, not_numbers
+from rlossctl.evaluation.running.answers import check_scores, not_numbers
 from rlossctl.evaluation.running.runners import DeviceRunner, LabelRunner, Runner
 
 if TYPE_CHECKING:
@@ -59,10 +61,8 @@ class Mode(typing.Protocol[Answer]):
         """The model's answers in the order of the views; up to `protocol.batch` of one size run together."""
         ...
 
-    def finish(
-        self, photo: np.ndarray, views: Sequence[View], answers: Iterable[Answer], valid: np.ndarray | None
-    ) -> Decision:
-        """The prediction from the answers for all views of a photo; `valid` as for `rules.decide`."""
+    def finish(self, viewed: Viewed, answers: Iterable[Answer]) -> Decision:
+        """The prediction from the answers for all views of a photo."""
         ...
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
@@ -123,15 +123,10 @@ class Labels:
         for batch in batches(views, self.protocol.batch):
             yield from self._runner.labels(stacked(batch))
 
-    def finish(
-        self,
-        photo: np.ndarray,
-        views: Sequence[View],
-        answers: Iterable[np.ndarray],
-        valid: np.ndarray | None,
-    ) -> Decision:
+    def finish(self, viewed: Viewed, answers: Iterable[np.ndarray]) -> Decision:
         """The model's ids, joined where the photo ran in tiles, at the photo's size."""
-        return Decision(labels=resize_nearest_centre(joined(views, answers), *photo.shape[:2]))
+        size = viewed.photo.shape[:2]
+        return Decision(labels=resize_nearest_centre(joined(viewed.views, answers), *size))
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
         """Raises UsageError: the model does not give scores."""
@@ -186,26 +181,20 @@ class Classes(_FromScores):
         """Scores of each view."""
         return self.scores(views)
 
-    def finish(
-        self,
-        photo: np.ndarray,
-        views: Sequence[View],
-        answers: Iterable[np.ndarray],
-        valid: np.ndarray | None,
-    ) -> Decision:
+    def finish(self, viewed: Viewed, answers: Iterable[np.ndarray]) -> Decision:
         """The class with the greatest score; raises NetError if a score is NaN."""
         # Plane by plane: the enlarged scores of all classes together would not fit in the cache.
         classes = (
             best_class(view.enlarged(plane[None])[0] for plane in scores)
-            for view, scores in zip(views, answers, strict=True)
+            for view, scores in zip(viewed.views, answers, strict=True)
         )
-        return Decision(labels=joined(views, classes))
+        return Decision(labels=joined(viewed.views, classes))
 
     def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
         views = self.presentation.views(photo)
         scores = list(self.scores(views))
-        decision = self.finish(photo, views, scores, None)
+        decision = self.finish(Viewed(photo, views), scores)
         return decision, self._averaging.probabilities(photo, views, scores)
 
 
@@ -221,15 +210,9 @@ class ClassesOnDevice(_FromScores):
         for batch in batches(views, self.protocol.batch):
             yield from self._on_device.best_classes([view.pixels for view in batch])
 
-    def finish(
-        self,
-        photo: np.ndarray,
-        views: Sequence[View],
-        answers: Iterable[torch.Tensor],
-        valid: np.ndarray | None,
-    ) -> Decision:
+    def finish(self, viewed: Viewed, answers: Iterable[torch.Tensor]) -> Decision:
         """The answer without padding; raises NetError if a score was NaN."""
-        labels = joined(views, (answer.cpu().numpy() for answer in answers))
+        labels = joined(viewed.views, (answer.cpu().numpy() for answer in answers))
         if (labels == VOID).any():
             raise not_numbers()
         return Decision(labels=labels)
@@ -241,7 +224,7 @@ class ClassesOnDevice(_FromScores):
             found = self._on_device.scores_and_classes([view.pixels for view in batch])
             scores += list(found[0])
             answers += list(found[1])
-        decision = self.finish(photo, views, answers, None)
+        decision = self.finish(Viewed(photo, views), answers)
         return decision, self._averaging.probabilities(photo, views, scores)
 
 
@@ -256,15 +239,10 @@ class Probabilities(_FromScores):
         """Scores of each view."""
         return self.scores(views)
 
-    def finish(
-        self,
-        photo: np.ndarray,
-        views: Sequence[View],
-        answers: Iterable[np.ndarray],
-        valid: np.ndarray | None,
-    ) -> Decision:
+    def finish(self, viewed: Viewed, answers: Iterable[np.ndarray]) -> Decision:
         """The rule's prediction from the probabilities."""
-        return decide(self._averaging.probabilities(photo, views, answers), self._rule, valid)
+        probabilities = self._averaging.probabilities(viewed.photo, viewed.views, answers)
+        return decide(probabilities, self._rule, viewed.valid)
 
     def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""

@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rlossctl.counts import VOID
 from rlossctl.data.drawing import legend, overlay
 from rlossctl.data.images import Photo, read_photo
 from rlossctl.data.labelling.exporting import CocoFile, labelme
 from rlossctl.data.palette import Palette, save_label_png, voc_palette
+from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting.photos import Input, check_outputs
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
-from rlossctl.evaluation.running.answers import VOID
-from rlossctl.evaluation.running.decoders import Call, Decoders, Decoding, ahead
+from rlossctl.evaluation.running.decoders import Call, Decoders, Decoding
 from rlossctl.evaluation.running.runners import names_for
 from rlossctl.files import atomic_path, atomic_write, make_folder
 from rlossctl.progress import track

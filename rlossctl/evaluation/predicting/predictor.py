@@ -12,7 +12,7 @@ from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.modes import Labels, Mode, choose_mode
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Decision, Rule
-from rlossctl.evaluation.predicting.views import View
+from rlossctl.evaluation.predicting.views import View, Viewed
 from rlossctl.evaluation.running.runners import LabelRunner, Runner
 
 if TYPE_CHECKING:
@@ -135,4 +135,4 @@ class Predictor:
         valid: np.ndarray | None = None,
     ) -> Decision:
         """The prediction from the model's answers for `views`, which `prepare` made from `photo`."""
-        return self._mode.finish(photo, views, answers, valid)
+        return self._mode.finish(Viewed(photo, views, valid), answers)

@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from rlossctl.counts import VOID
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting import rank
-from rlossctl.evaluation.running.answers import VOID, not_numbers
+from rlossctl.evaluation.running.answers import not_numbers
 
 # Losses whose expectation is lowest at the true probabilities and only there.
 _STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}

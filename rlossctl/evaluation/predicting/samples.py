@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from rlossctl.data.images import Photo, read_label, read_photo
 from rlossctl.data.lists import Sample
+from rlossctl.data.pairs import Pair, read_pair
 from rlossctl.errors import DataError
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.views import View
@@ -24,23 +23,18 @@ class Listed:
         samples: its lines; each needs a label image.
         name: its name in errors.
         upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
+        maps: labels are grey levels, from 128 on class 1, instead of class ids.
     """
 
     samples: Sequence[Sample]
     name: str = "list"
     upright: bool = False
+    maps: bool = False
 
     def read(self, index: int, call: Call) -> Pair:
         """Photo and label of a line; see `read_pair`. `call` decodes; see `decoders.decoding`."""
-        pair: Pair = call(read_pair, self.samples[index], self.name, self.upright)
+        pair: Pair = call(read_pair, self.samples[index], self.name, self.upright, self.maps)
         return pair
-
-
-class Pair(NamedTuple):
-    """Photo uint8 [H, W, 3] BGR and label uint8 [H, W] of the same size."""
-
-    photo: Photo
-    truth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -79,39 +73,6 @@ def load(listed: Listed, index: int, predictor: Predictor, ignore: int, call: Ca
     return Loaded(index, listed.samples[index], *shown, views, photo.rotated)
 
 
-def read_pair(sample: Sample, list_name: str, upright: bool = False) -> Pair:
-    """Photo and label of one line of a list.
-
-    Args:
-        upright: as for `read_image`.
-
-    Raises:
-        DataError: the line has no label, a file cannot be read, or the two differ in size.
-    """
-    listed = f"{list_name}:{sample.line}"
-    if sample.label is None:
-        raise DataError(
-            "the line has no label",
-            where=listed,
-            found=sample.image,
-            expected="`image label`, two names separated by a space",
-            advice="add the label image's name",
-        )
-    photo = read_photo(sample.image, upright=upright, listed=listed)
-    truth = read_label(sample.label, listed=listed)
-    if truth.shape != photo.pixels.shape[:2]:
-        turn = "its EXIF rotation is not applied: try --upright" if photo.rotated else "photos may be rotated"
-        raise DataError(
-            "image and label differ in size",
-            where=listed,
-            found=f"{_size(photo.pixels)} pixels in {sample.image}, {_size(truth)} in {sample.label}",
-            expected="the same width and height",
-            advice=f"check that the label belongs to the image ({turn}); "
-            "labels are never resized for scoring",
-        )
-    return Pair(photo, truth)
-
-
 def groups(items: Iterable[Loaded], size: int) -> Iterator[Sequence[Loaded]]:
     """Groups up to `size` neighbours that each have one view of the same shape; any other item is alone.
 
@@ -131,7 +92,3 @@ def groups(items: Iterable[Loaded], size: int) -> Iterator[Sequence[Loaded]]:
         raise
     if group:
         yield group
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"

@@ -44,6 +44,21 @@ class View:
         return upsample(scores[None], _size(self.pixels.shape[1:]), keep=self.keep)[0]
 
 
+@dataclass(frozen=True)
+class Viewed:
+    """A photo with all its views.
+
+    Attributes:
+        photo: uint8 [H, W, 3], blue first.
+        views: made from it, in the order of the model's answers.
+        valid: bool [H, W], the pixels that the rank rules may use; None for all.
+    """
+
+    photo: np.ndarray
+    views: Sequence[View]
+    valid: np.ndarray | None = None
+
+
 class Presentation(typing.Protocol):
     """Which views of a photo the model sees, and which pixels its prediction covers."""
 

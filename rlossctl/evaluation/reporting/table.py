@@ -21,7 +21,8 @@ def format_header(opened: OpenedModel, predictor: Predictor, listing: Listed) ->
     """The model, what runs it, how it prepares and predicts images, and the list."""
     below = f", below {opened.images.root}" if opened.images.root else ""
     turned = ", photos turned upright, as EXIF says" if listing.upright else ""
-    listed = f"{opened.images.file} ({counted(len(listing.samples), 'image')}{below}{turned})"
+    maps = ", labels are maps: from 128 on class 1" if listing.maps else ""
+    listed = f"{opened.images.file} ({counted(len(listing.samples), 'image')}{below}{turned}{maps})"
     return f"{format_run(opened, predictor)}\nlist     {listed}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rlossctl.errors import NetError
 
-VOID = 255  # the label of a pixel that got no class
 MOST_CLASSES = 255  # labels are bytes, and VOID is not a class
 
 

@@ -1,19 +1,14 @@
-"""Runs work ahead of the model and hands it out in order; decides where pictures are decoded."""
+"""Decides where pictures are decoded."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.running.workers import Workers
-
-J = TypeVar("J")
-R = TypeVar("R")
 
 Decoders = Literal["threads", "processes"]
 DECODERS = get_args(Decoders)
@@ -35,25 +30,6 @@ class Decoding:
     def started(self) -> contextlib.AbstractContextManager[Call]:
         """Starts `decoding` with these settings."""
         return decoding(self.decoders, self.workers)
-
-
-def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R]:
-    """Yields `work(job)` for every job in order, while `workers` threads work on the next ones.
-
-    Work that has begun is finished before an error is raised, so a failing job never costs the files that
-    `work` writes for earlier ones.
-
-    Raises:
-        Exception: whatever `work` or `jobs` raises, when its turn comes.
-    """
-    with ThreadPoolExecutor(workers, "rlossctl-ahead") as pool:
-        waiting: deque[Future[R]] = deque()
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > workers + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 @contextlib.contextmanager

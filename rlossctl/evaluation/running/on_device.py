@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
-from rlossctl.evaluation.running.answers import VOID, check_scores
+from rlossctl.evaluation.running.answers import check_scores
+from rlossctl.net.best_class import best_classes
 
 
 class OnDevice:
@@ -65,17 +65,3 @@ class OnDevice:
         scores = self._scores(self._buffer)
         check_scores(tuple(scores.shape), len(images), self.channels)
         return scores
-
-
-def best_classes(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """`OnDevice.best_classes` for scores [N, C, h, w]; torch's own argmax takes the first of equal scores."""
-    if scores.shape[2:] != size:
-        scores = nn.functional.interpolate(scores, size, mode="bilinear", align_corners=True)
-    best = scores[:, 0].clone()
-    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for index in range(1, scores.shape[1]):
-        # Ids only grow, so the maximum writes the winner's id (see `rules.best_class`).
-        wins = (scores[:, index] >= best).to(torch.uint8)
-        torch.maximum(labels, wins.mul_(index), out=labels)
-        torch.maximum(best, scores[:, index], out=best)
-    return labels.masked_fill_(best.isnan(), VOID)

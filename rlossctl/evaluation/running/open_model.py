@@ -99,6 +99,7 @@ class OpenedModel:
         warnings: reasons to doubt the result, to print above it.
         upright: whether the data layer turns photos as their EXIF orientation says.
         palette: the classes' colours, if the file has them.
+        maps: whether labels are maps of edges, from 128 on class 1 (`ImageLabelmapData`), not class ids.
     """
 
     name: str
@@ -109,6 +110,7 @@ class OpenedModel:
     warnings: tuple[str, ...] = ()
     upright: bool = False
     palette: Palette | None = None
+    maps: bool = False
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -134,7 +136,7 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
         raise UsageError(
             "no list of images is named",
             where=named.model,
-            expected="--data LIST, or a prototxt whose ImageSegData layer names one",
+            expected="--data LIST, or a prototxt whose data layer names one",
             advice="add --data LIST --root DIR",
         )
     return opened
@@ -220,6 +222,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
             expected="PROTOTXT WEIGHTS",
             advice="add the caffemodel after the prototxt",
         )
+    from rlossctl.data.sources.labelmap import LabelmapSource
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
     from rlossctl.net.coverage import copy_covered, require_finite_layers
@@ -254,6 +257,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         (*runner.intake.notes(), *coverage.notes(runner.layers)),
         (warning,) if warning else (),
         source is not None and source.upright,
+        maps=isinstance(source, LabelmapSource) and not source.levels,
     )
 
 

@@ -9,13 +9,22 @@ import torch
 
 from rlossctl.data.sources.imagelist import DenseImageSource
 from rlossctl.data.sources.imageseg import ImageSegSource
+from rlossctl.data.sources.labelmap import LabelmapSource
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.intake import Intake
 from rlossctl.evaluation.running.on_device import OnDevice
 from rlossctl.evaluation.running.room import Room
 from rlossctl.evaluation.running.sessions import failed
 from rlossctl.net import Net
-from rlossctl.net.deploy import Deploy, bytes_per_pixel, loss_types, only_size, own_head, preprocess_of
+from rlossctl.net.deploy import (
+    Deploy,
+    bytes_per_pixel,
+    loss_types,
+    main_scores,
+    only_size,
+    own_head,
+    preprocess_of,
+)
 from rlossctl.net.memory import available
 from rlossctl.words import counted
 
@@ -39,7 +48,7 @@ class TorchRunner(OnDevice):
         super().__init__(pick_device(device))
         self._path = net.file.path
         deploy = Deploy(net, [output] if output else None)
-        name = deploy.output_names[0] if deploy.output_names else None
+        name = output or (main_scores(net, deploy.output_names) if deploy.output_names else None)
         if name is None or len(net.shapes[name]) != 4:
             raise NetError(
                 "the net has no blob of scores",
@@ -48,6 +57,7 @@ class TorchRunner(OnDevice):
                 expected="a blob (N, classes, H, W) read by SegAccuracy or a loss, or as the net's output",
                 advice="name the blob with --output BLOB, or check the phase and the net's last layers",
             )
+        deploy = Deploy(net, [name])
         self.channels: int = net.shapes[name][1]
         self.num_classes = max(2, self.channels)
         room = Room(lambda: bytes_per_pixel(deploy), lambda: available(self.device))
@@ -59,6 +69,8 @@ class TorchRunner(OnDevice):
         self.preprocess = preprocess_of(net, deploy)
         self._module = deploy.to(self.device).eval()
         self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
+        if self.channels == 1:
+            self.backend += ", one score per pixel: class 1"
 
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
         try:
@@ -67,9 +79,9 @@ class TorchRunner(OnDevice):
             raise failed("PyTorch", self._path, error, tuple(batch.shape), self.preprocess) from error
 
 
-def image_source(net: Net) -> ImageSegSource | DenseImageSource | None:
+def image_source(net: Net) -> ImageSegSource | DenseImageSource | LabelmapSource | None:
     """The source of the net's first layer that reads photos with label images, or None."""
-    kinds = (ImageSegSource, DenseImageSource)
+    kinds = (ImageSegSource, DenseImageSource, LabelmapSource)
     return next((source for source in net.sources.values() if isinstance(source, kinds)), None)
 
 

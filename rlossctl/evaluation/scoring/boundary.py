@@ -14,8 +14,7 @@ import math
 
 import numpy as np
 
-from rlossctl.counts import ClassCounts
-from rlossctl.evaluation.running.answers import VOID
+from rlossctl.counts import VOID, ClassCounts
 from rlossctl.evaluation.scoring.confusion import byte_pairs
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlossctl.counts import Absent, CaffeScores, ClassCounts, caffe_scores, class_mean
+from rlossctl.counts import VOID, Absent, CaffeScores, ClassCounts, caffe_scores, class_mean
 from rlossctl.data.images import check_labels
 from rlossctl.errors import DataError
-from rlossctl.evaluation.running.answers import VOID
 
 BYTES = 256
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
+import struct
 import time
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +24,22 @@ from rlossctl.evaluation.scoring.tally import Tally
 from rlossctl.files import atomic_write
 
 SECONDS_BETWEEN_SAVES = 30.0
+_LONGEST_KEY = 1 << 20  # bytes, with the headers of the arrays
+_NOT_A_STATE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    SyntaxError,
+    RecursionError,
+    NotImplementedError,  # a compression that Python does not have
+    RuntimeError,  # an encrypted entry
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass
@@ -55,15 +75,12 @@ class State:
         if not self.path.exists():
             return
         try:
-            with self.path.open("rb") as file, zipfile.ZipFile(file):
-                file.seek(0)
-                archive = np.load(file, allow_pickle=False)
-                parts = {name: archive[name] for name in archive.files}
+            parts = _arrays(self.path, sum(part.nbytes for part in tally.arrays().values()))
             found = json.loads(str(parts.pop("key")))
             seconds = float(parts.pop("seconds"))
-            if not isinstance(found, dict):
-                raise ValueError("its key is not a JSON object")
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            if not isinstance(found, dict) or not 0 <= seconds < math.inf:
+                raise ValueError("its key is not a JSON object, or its seconds are not a time")
+        except _NOT_A_STATE as error:
             raise self._damaged(error) from error
         if found != key:
             names = sorted(name for name in {*found, *key} if found.get(name) != key.get(name))
@@ -100,3 +117,28 @@ class State:
     def due(self) -> bool:
         """Whether it is time to save again."""
         return time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES
+
+
+def _arrays(path: Path, size: int) -> dict[str, np.ndarray]:
+    """The arrays of an npz file by name; `size` is what they should take together, in bytes."""
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                content = file.read(size + _LONGEST_KEY)
+                if file.read(1):
+                    raise ValueError(f"{entry.filename} is larger than the counts of this list")
+            arrays[entry.filename.removesuffix(".npy")] = _array(content)
+    return arrays
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array in a file of numpy's format 1.0, whose header may state any size."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array of another format than 1.0")
+    shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+    values = content[file.tell() :]
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(values):
+        raise ValueError(f"{len(values)} bytes for an array {shape} of {dtype}")
+    return np.frombuffer(values, dtype).reshape(shape, order="F" if columns_first else "C").copy()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -293,18 +296,27 @@ class DRN(nn.Module):
         return self.layer8(self.layer7(x)), low
 
 
+def drawn(make: Callable[[], nn.Module]) -> nn.Module:
+    """A randomized module; PyTorch does not draw its own starting weights first, which takes as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (nn.Conv2d, nn.Linear):
+            patch.setattr(kind, "reset_parameters", lambda part: None)
+        module = make()
+    return randomize(module)
+
+
 @torch.no_grad()
 def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
     """Weights and statistics of sizes at which every layer matters."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(tensor: Tensor, low: float, high: float) -> None:
-        tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+        tensor.uniform_(low, high, generator=generator)
 
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             spread = getattr(part, "gain", 1) * (2 / part.weight[0].numel()) ** 0.5
-            part.weight.copy_(torch.randn(part.weight.shape, generator=generator) * spread)
+            part.weight.normal_(0, spread, generator=generator)
             if part.bias is not None:
                 uniform(part.bias, -1, 1)
         elif isinstance(part, nn.BatchNorm2d):

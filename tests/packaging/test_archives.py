@@ -1,4 +1,7 @@
-"""The wheel as a stranger gets it: what is in it, and that it runs away from the checkout."""
+"""Wheel and sdist as a stranger gets them: what is in them, and that they run away from the checkout.
+
+They share built wheels, so they are in one file, which one process runs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.packaging.conftest import Wheel
+    from tests.packaging.conftest import Sdist, Wheel
 
 pytestmark = pytest.mark.slow
 
@@ -82,3 +85,30 @@ def test_wheel_without_a_compiler(plain_wheel: Wheel, wheel: Wheel) -> None:
 
 def test_building_leaves_the_checkout_as_it_was(wheel: Wheel, plain_wheel: Wheel) -> None:
     assert not wheel.left and not plain_wheel.left
+
+
+def test_sdist_holds_every_file_once(sdist: Sdist, repository: Path) -> None:
+    assert len(sdist.names) == len(set(sdist.names))
+    for room in ("rlossctl", "native", "proto", "converters", "configs", "tests"):
+        here = {path.relative_to(repository).as_posix() for path in (repository / room).rglob("*.*")}
+        built = {name for name in here if name.endswith((".so", ".pyc", "schema.desc")) or "/." in name}
+        assert {name for name in here - built if (repository / name).is_file()} <= set(sdist.names)
+    assert not [name for name in sdist.names if name.endswith((".so", ".pyc", "schema.desc"))]
+
+
+def test_links_of_the_sdist_lead_somewhere(sdist: Sdist) -> None:
+    links = {path.name: path for path in sdist.folder.rglob("*") if path.is_symlink()}
+    assert set(links) == {"converters", "configs"}
+    for name, link in links.items():
+        assert link.parent == sdist.folder / "rlossctl"
+        assert link.resolve() == (sdist.folder / name).resolve()
+
+
+def test_wheel_of_the_sdist_is_the_wheel_of_the_checkout(wheel_of_sdist: Wheel, plain_wheel: Wheel) -> None:
+    assert sorted(wheel_of_sdist.names) == sorted(plain_wheel.names)
+
+
+def test_wheel_of_the_sdist_imports_outside_of_it(wheel_of_sdist: Wheel, tmp_path: Path) -> None:
+    program = "import rlossctl.converters.formats.caffemodel as module; print(module.__file__)"
+    printed = wheel_of_sdist.run(tmp_path, program).strip()
+    assert Path(printed) == wheel_of_sdist.folder / "rlossctl/converters/formats/caffemodel.py"

@@ -1,0 +1,36 @@
+"""`rlossctl runs`: parses its arguments and calls rlossctl.runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rlossctl.cli import groups
+
+
+@groups.command("runs")
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--report", metavar="FILE", type=click.Path(path_type=Path), help="Write a page with curves.")
+def command(folders: tuple[Path, ...], report: Path | None) -> None:
+    """Compare training runs: best scores, and the settings that differ.
+
+    Each DIR is what `rlossctl train --out` wrote. Scores are in percent, the best over the run's tests. The
+    page of --report is one file that needs nothing beside it, with all curves.
+
+    \b
+    Examples:
+      rlossctl runs runs/*
+      rlossctl runs runs/a runs/b --report runs.html
+    """
+    from rlossctl.files import atomic_write
+    from rlossctl.runs.page import render
+    from rlossctl.runs.run import read_runs
+    from rlossctl.runs.table import format_runs
+
+    runs = read_runs(folders)
+    click.echo(format_runs(runs))
+    if report is not None:
+        with atomic_write(report) as file:
+            file.write(render(runs).encode())
+        click.echo(f"\nreport in {report}")

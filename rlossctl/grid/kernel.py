@@ -1,0 +1,28 @@
+"""Whether the compiled kernels of this room run."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlossctl.bilateral import backend
+from rlossctl.bilateral.choice import NATIVE
+
+
+def native(tensor: Tensor) -> bool:
+    """Whether the compiled kernel takes tensors like this one: float32 on the CPU, and no export is running.
+
+    Also for tensors without values (meta), to whose shapes plain operations would take a long way.
+    """
+    if tensor.is_meta:
+        return True
+    if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
+        return False
+    if torch.compiler.is_exporting() or (torch.jit.is_tracing() and torch.onnx.is_in_onnx_export()):
+        return False
+    return bool(_built())
+
+
+@torch.compiler.assume_constant_result  # torch.compile need not look into the choice
+def _built() -> bool:
+    return backend("cpu").name == NATIVE

@@ -1,0 +1,1 @@
+"""Training runs compared: settings, best scores, curves."""
