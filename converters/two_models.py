@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from rlossctl.converters.nets.implied_net import implied_net
 from rlossctl.converters.nets.inference_net import open_trained
-from rlossctl.converters.onnx.writer import takes_any_size
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import BlobModel, OnnxModel, Shape, TorchModel
 from rlossctl.converters.verifying.comparison import Comparison, first_bad, mismatch, summary
@@ -20,7 +19,7 @@ from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
 from rlossctl.net.coverage import MissingWeights
-from rlossctl.net.deploy import Deploy, preprocess_of
+from rlossctl.net.deploy import Deploy, preprocess_of, takes_any_size
 from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
 from rlossctl.weights.onnxfile import load_onnx

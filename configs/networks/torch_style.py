@@ -46,9 +46,10 @@ def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, top: str =
     return n[top]
 
 
-def norm(n: NetSpec, x: Top, name: str) -> Top:
+def norm(n: NetSpec, x: Top, name: str, eps: float | None = None) -> Top:
     """Batch normalisation in place; the running statistics change as PyTorch's do with momentum 0.1."""
-    n[name] = x = L.BatchNorm(x, in_place=True, moving_average_fraction=0.9)
+    fields = {} if eps is None else {"eps": eps}
+    n[name] = x = L.BatchNorm(x, in_place=True, moving_average_fraction=0.9, **fields)
     n[f"{name}_scale"] = x = L.Scale(x, in_place=True, bias_term=True)
     return x
 
@@ -67,10 +68,11 @@ def conv_norm(
     num_output: int | str,
     *,
     act: str = "relu",
+    eps: float | None = None,
     **fields: Any,
 ) -> Top:
     """Convolution and batch normalisation, then "relu", "relu6" or nothing ("")."""
-    x = norm(n, convolution(n, x, conv, num_output, **fields), bn)
+    x = norm(n, convolution(n, x, conv, num_output, **fields), bn, eps)
     return relu(n, x, f"{bn}_relu", six=act == "relu6") if act else x
 
 

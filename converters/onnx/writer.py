@@ -30,13 +30,20 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.open_model import PreprocessOverrides
 from rlossctl.files import atomic_path, give_name
-from rlossctl.net.deploy import Deploy, loss_types, own_head, preprocess_of, size_rule
+from rlossctl.net.deploy import (
+    FIXED_SIZE_TYPES,
+    Deploy,
+    loss_types,
+    own_head,
+    preprocess_of,
+    size_rule,
+    takes_any_size,
+)
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-FIXED_SIZE_TYPES = ("DualDecompositionCRF", "InnerProduct", "SPP", "Upsample")  # made for one input size
 HASH = 16  # hexadecimal digits of the hash in a name
 LARGEST = 2**31 - 2**20  # bytes of weights that fit in one protobuf message with everything else
 
@@ -70,11 +77,6 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         notes, data = _place_data(written, out)
     _remove_older_data(out, data)
     return replace(verification, notes=(*verification.notes, *notes))
-
-
-def takes_any_size(deploy: Deploy) -> bool:
-    """Whether the net takes images of any size: no layer needs a fixed size."""
-    return not any(layer.type in FIXED_SIZE_TYPES for layer in deploy.layers)
 
 
 class _Job:

@@ -13,6 +13,7 @@ from rlossctl.cli import groups, options, prediction
 if TYPE_CHECKING:
     from rlossctl.evaluation.job import Outcome
     from rlossctl.evaluation.running.decoders import Decoders
+    from rlossctl.evaluation.running.named import Reading
     from rlossctl.evaluation.scoring.evaluation import Evaluation
 
 EPILOG = """\b
@@ -39,6 +40,10 @@ Examples:
 \b
   # a model from elsewhere, fed with red, green, blue in 0..1
   rlossctl eval other.onnx --data val.txt --root CamVid --mean 0,0,0 --scale 0.00392157 --rgb
+\b
+  # torchvision's preparation, the second of several outputs
+  rlossctl eval other.onnx --data val.txt --root CamVid --rgb --output 1 \\
+      --mean 103.53,116.28,123.675 --std 57.375,57.12,58.395
 \b
 JSON keys for one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou,
 accuracy, pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric,
@@ -81,6 +86,7 @@ Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
     options.python_layers,
     click.option("--names", metavar="A,B,...", help="Names for the models.  [default: their files' names]"),
 )
+@prediction.reading_options
 @prediction.input_options
 @prediction.protocol_options
 @prediction.rule_options
@@ -149,10 +155,7 @@ def command(
     placeholders: Mapping[str, object],
     dialect: str,
     allow_missing: bool,
-    mean: tuple[float, float, float] | None,
-    scale: float | None,
-    rgb: bool,
-    crop: tuple[int, int] | None,
+    reading: Reading,
     ignore: int,
     interest: tuple[int, ...] | None,
     band: float | None,
@@ -171,17 +174,17 @@ def command(
 ) -> None:
     """Score models on labelled images: IoU, Dice, precision and accuracy per class, and their means.
 
-    MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its weights (run by PyTorch);
-    several weights after one prototxt are several models. Images are padded with the mean and scored at
-    their own size; one confusion matrix counts the whole list. The runtime in use and the preprocessing are
-    printed.
+    MODEL is an ONNX file (run by ONNX Runtime), a prototxt followed by its weights, or a checkpoint of a
+    known program (.pth, .ckpt; run by PyTorch). Several weights after one prototxt are several models. Images
+    are padded with the mean and scored at their own size; one confusion matrix counts the whole list. The
+    runtime in use and the preprocessing are printed.
     """
     from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation import job, write_report
     from rlossctl.evaluation.list_pass import EvalOptions
     from rlossctl.evaluation.running.decoders import Decoding
     from rlossctl.evaluation.running.named import pair_models, with_settings
-    from rlossctl.evaluation.running.open_model import ImageList, PreprocessOverrides
+    from rlossctl.evaluation.running.open_model import ImageList
     from rlossctl.evaluation.scoring.counting import Counting
 
     _check_outputs(report, json_file, csv_file, markdown_file)
@@ -190,9 +193,10 @@ def command(
     paired = pair_models(models, called)
     outcome = job.run(
         job.Job(
-            with_settings(paired, placeholders, dialect, allow_missing),
+            with_settings(
+                paired, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
+            ),
             ImageList(data, root, label_dir, limit),
-            overrides=PreprocessOverrides(mean, scale, rgb, crop),
             counting=Counting(ignore, interest, band),
             options=EvalOptions(
                 class_names(classes),

@@ -82,6 +82,25 @@ def classes(
     )
 
 
+def palette(words: str, default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--palette`: a known palette, or one from a file; the command gets a Palette or None."""
+
+    def find(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
+        from rlossctl.data.sets.palettes import find_palette
+
+        return find_palette(value)
+
+    return click.option(
+        "--palette",
+        metavar="NAME",
+        callback=find,
+        help=f"{words}: voc, cityscapes, the name of a data set that has one, or a file (lines `R G B name`, "
+        f"a CVAT label map, JSON, a palette PNG).  [default: {default}]",
+    )
+
+
 class Numbers(click.ParamType):
     """Numbers separated by commas, one for each name in `names`."""
 

@@ -12,9 +12,12 @@ import click
 from rlossctl.cli import groups, options, prediction
 
 if TYPE_CHECKING:
+    from rlossctl.data.palette import Palette
     from rlossctl.evaluation.predicting.protocol import Protocol
     from rlossctl.evaluation.predicting.rules import Rule
     from rlossctl.evaluation.running.decoders import Decoders
+    from rlossctl.evaluation.running.named import Reading
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides
 
 EPILOG = """\b
 Examples:
@@ -32,9 +35,11 @@ Examples:
   rlossctl predict net.onnx VOC2012/ImageSets/Segmentation/test.txt --root VOC2012 \\
       --voc-archive results.tgz
 \b
-NAME.png has class ids, in VOC's colours; NAME_overlay.png shows them on the photo; NAME.npz has
+NAME.png has class ids, with a palette; NAME_overlay.png shows them on the photo; NAME.npz has
 probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) has 65535 times the
-probability of class ID in 16 bits. Photos in subfolders go to the same subfolders of the output.
+probability of class ID in 16 bits; NAME.json (labelme) has a polygon for every region; predictions.coco.json
+(coco) has run lengths for all photos. `rlossctl data labels` reads both. Photos in subfolders go to the same
+subfolders of the output.
 """
 
 
@@ -42,7 +47,7 @@ class Kinds(click.ParamType):
     """Kinds of files separated by commas."""
 
     name = "KIND,..."
-    _known = ("labels", "overlay", "npz", "png16")
+    _known = ("labels", "overlay", "npz", "png16", "labelme", "coco")
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
@@ -72,8 +77,18 @@ class Kinds(click.ParamType):
         type=Kinds(),
         default="labels",
         show_default=True,
-        help="labels, overlay, npz, png16; several separated by commas.",
+        help="labels, overlay, npz, png16, labelme, coco; several separated by commas.",
     ),
+    options.palette("Colours of label images and overlays", "the model's own, else voc"),
+    click.option(
+        "--opacity",
+        type=click.FloatRange(0, 1),
+        default=0.5,
+        show_default=True,
+        help="Opacity of the colours in overlays.",
+    ),
+    click.option("--legend", is_flag=True, help="Show the names of an overlay's classes below it."),
+    options.classes(),
     click.option(
         "--voc-archive",
         "archive",
@@ -86,6 +101,7 @@ class Kinds(click.ParamType):
     ),
 )
 @groups.option_group("Model", options.placeholders, options.dialect, options.allow_missing)
+@prediction.reading_options
 @prediction.input_options
 @prediction.protocol_options
 @prediction.rule_options
@@ -105,13 +121,15 @@ def command(
     inputs: tuple[str, ...],
     out: Path | None,
     kinds: tuple[str, ...],
+    palette: Palette | None,
+    opacity: float,
+    legend: bool,
+    classes: str | None,
     archive: Path | None,
     root: str,
     placeholders: Mapping[str, object],
-    mean: tuple[float, float, float] | None,
-    scale: float | None,
-    rgb: bool,
-    crop: tuple[int, int] | None,
+    reading: Reading,
+    overrides: PreprocessOverrides,
     protocol: Protocol,
     rule: Rule,
     device: str,
@@ -123,27 +141,32 @@ def command(
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
-    MODEL is an ONNX file (run by ONNX Runtime), or a prototxt followed by its WEIGHTS (run by PyTorch). INPUT
-    is a photo, a folder, a pattern in quotes, a .txt list, or - for names on standard input.
+    MODEL is an ONNX file (run by ONNX Runtime), a prototxt followed by its WEIGHTS, or a checkpoint of a
+    known program (.pth, .ckpt; run by PyTorch). INPUT is a photo, a folder, a pattern in quotes, a .txt list,
+    or - for names on standard input.
 
     Photos that cannot be read are left out and listed at the end; the exit status is then 1. Input files are
     never overwritten.
     """
+    from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation.predicting import prediction_files
     from rlossctl.evaluation.predicting.photos import find_inputs
     from rlossctl.evaluation.predicting.predictor import Predictor
     from rlossctl.evaluation.reporting import table
     from rlossctl.evaluation.running.named import Named, split_weights
-    from rlossctl.evaluation.running.open_model import PreprocessOverrides, naming_weights, open_model
+    from rlossctl.evaluation.running.open_model import naming_weights, open_model
 
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    called = Named("", model, weights, placeholders, dialect, allow_missing)
+    called = Named(
+        "", model, weights, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
+    )
     opened = open_model(called, device)
-    preprocess = PreprocessOverrides(mean, scale, rgb, crop).apply(opened.preprocess)
+    preprocess = overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
-    outputs = prediction_files.Outputs(out, kinds if out else (), archive)
+    look = prediction_files.Look(palette or opened.palette, opacity, legend, class_names(classes))
+    outputs = prediction_files.Outputs(out, kinds if out else (), archive, look)
     click.echo(table.format_run(opened, predictor))
     for warning in opened.warnings:
         click.echo(f"warning  {warning}")

@@ -14,6 +14,9 @@ from rlossctl.errors import UsageError
 if TYPE_CHECKING:
     from rlossctl.evaluation.predicting.protocol import Crf, Protocol
     from rlossctl.evaluation.predicting.rules import Rule
+    from rlossctl.evaluation.running.named import Imported, Reading
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides
+    from rlossctl.net.origin import DataOverrides, NetOrigin
 
 Command = Callable[..., Any]
 Name = Literal["whole", "tiles", "caffe"]
@@ -56,12 +59,45 @@ class ClassIds(click.ParamType):
         return tuple(sorted(ids))
 
 
+class Multiple(click.ParamType):
+    """N, or N,REST for sides of N k + REST."""
+
+    name = "N[,REST]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """(stride, offset)."""
+        stride, _, rest = value.partition(",")
+        if not (stride.isdecimal() and int(stride) >= 1 and (rest or "0").isdecimal()):
+            self.fail(f"{value!r} is not a number such as 32, or two such as 8,1 (8 k + 1)", param, ctx)
+        return int(stride), int(rest or "0")
+
+
 _INPUT = groups.option_group(
     "Preprocessing, if it differs from the model's",
     click.option("--mean", type=Numbers("B,G,R", float), help="Mean to subtract (0 to 255), blue first."),
     click.option("--scale", type=float, help="Factor after the mean is subtracted."),
+    click.option("--std", type=Numbers("B,G,R", float), help="Deviations to divide by after that."),
     click.option("--rgb", is_flag=True, help="Feed red, green, blue instead of Caffe's blue, green, red."),
     click.option("--crop", type=Numbers("H,W", int), help="Size to which images are padded."),
+    click.option(
+        "--multiple", type=Multiple(), help="Pad sides to a multiple of N, or to the next N k + REST."
+    ),
+)
+_READING = groups.option_group(
+    "Model",
+    click.option(
+        "--output",
+        metavar="NAME",
+        help="The output with the scores or classes, by name or number (from 0); a prototxt's blob.",
+    ),
+    click.option(
+        "--num-classes",
+        type=click.IntRange(1, 255),
+        metavar="N",
+        help="Number of classes, for a model that gives class ids and does not tell it.",
+    ),
 )
 _PROTOCOL = (
     groups.option_group(
@@ -83,6 +119,11 @@ _PROTOCOL = (
         ),
         click.option("--scales", type=Scales(), help="Average over the photo resized by these factors."),
         click.option("--flip", is_flag=True, help="Average with the mirrored photo."),
+        click.option(
+            "--resize",
+            type=Numbers("H,W", int),
+            help="Resize photos to this size first; predictions come back at the photos' own.",
+        ),
         click.option(
             "--batch",
             type=click.IntRange(min=1),
@@ -160,8 +201,13 @@ _RULE = groups.option_group(
 
 
 def input_options(command: Command) -> Command:
-    """Adds what replaces the model's preprocessing: mean, scale, rgb, crop."""
-    return _INPUT(command)
+    """Adds what replaces the model's preprocessing; the command gets `overrides`, a PreprocessOverrides."""
+    return groups.gathered("overrides", _overrides, _INPUT)(command)
+
+
+def reading_options(command: Command) -> Command:
+    """Adds what the user says about the model's answer; the command gets `reading`, a Reading."""
+    return groups.gathered("reading", _reading, _READING)(command)
 
 
 def protocol_options(command: Command) -> Command:
@@ -174,12 +220,39 @@ def rule_options(command: Command) -> Command:
     return groups.gathered("rule", _rule, _RULE)(command)
 
 
+def _overrides(
+    mean: tuple[float, float, float] | None,
+    scale: float | None,
+    std: tuple[float, float, float] | None,
+    rgb: bool,
+    crop: tuple[int, int] | None,
+    multiple: tuple[int, int] | None,
+) -> PreprocessOverrides:
+    from rlossctl.evaluation.running.open_model import PreprocessOverrides
+
+    return PreprocessOverrides(mean, scale, rgb, crop, std, multiple)
+
+
+def _reading(output: str | None, num_classes: int | None) -> Reading:
+    from rlossctl.evaluation.running.named import Reading
+
+    return Reading(output, num_classes)
+
+
+def import_checkpoint(origin: NetOrigin, data: DataOverrides) -> Imported:
+    """Opens another program's checkpoint, alone or with a prototxt."""
+    from rlossctl.converters.nets.checkpoints import open_checkpoint
+
+    return open_checkpoint(origin, data)
+
+
 def _protocol(
     name: Name,
     tile: tuple[int, int] | None,
     overlap: float,
     scales: tuple[float, ...] | None,
     flip: bool,
+    resize: tuple[int, int] | None,
     batch: int,
     activation: Activation,
     temperature: float,
@@ -197,6 +270,7 @@ def _protocol(
         scales=scales or (1.0,),
         flip=flip,
         batch=batch,
+        resize=resize,
         activation=activation,
         temperature=temperature,
         crf=_crf(crf, crf_pos, crf_bi, crf_iterations),

@@ -12,9 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from rlossctl.errors import DataError
 from rlossctl.files import read_regular, require_regular
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _LARGEST = 256 * 2**20  # bytes of one photo, label or list
 # What the readers raise on archives that are missing, cut off, damaged, encrypted or packed in unknown ways.
@@ -64,7 +68,7 @@ class Sources:
             self.close()
             raise
 
-    def __enter__(self) -> Sources:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -316,6 +316,13 @@ def check_picture_size(height: int, width: int, where: str) -> None:
 
 
 @contextmanager
+def open_picture(data: bytes, where: str) -> Iterator[Image.Image]:
+    """An encoded picture as Pillow opens it; raises DataError as `read_image` does."""
+    with _opened(io.BytesIO(data), where) as image:
+        yield image
+
+
+@contextmanager
 def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator[Image.Image]:
     heard: list[str] = []
     try:

@@ -1,14 +1,80 @@
-"""VOC's colour map, and writing label images."""
+"""The colours of classes, and writing label images."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write
+
+# Cityscapes' colours and names of its 19 evaluated classes, by training id (labels.py of its scripts).
+_CITYSCAPES = {
+    "road": (128, 64, 128),
+    "sidewalk": (244, 35, 232),
+    "building": (70, 70, 70),
+    "wall": (102, 102, 156),
+    "fence": (190, 153, 153),
+    "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152),
+    "sky": (70, 130, 180),
+    "person": (220, 20, 60),
+    "rider": (255, 0, 0),
+    "car": (0, 0, 142),
+    "truck": (0, 0, 70),
+    "bus": (0, 60, 100),
+    "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230),
+    "bicycle": (119, 11, 32),
+}
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of classes.
+
+    Attributes:
+        colours: id -> (red, green, blue); other ids have VOC's colours when they are drawn.
+        names: id -> class name, where it is known.
+    """
+
+    colours: dict[int, tuple[int, int, int]]
+    names: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def table(self) -> np.ndarray:
+        """uint8 [256, 3] RGB, a colour for every id."""
+        table = voc_palette()
+        for index, colour in self.colours.items():
+            table[index] = colour
+        return table
+
+
+def listed_palette(colours: Sequence[Sequence[int]], names: Sequence[str] = ()) -> Palette:
+    """The palette of colours (and names) in the order of ids."""
+    return Palette(
+        {index: (red, green, blue) for index, (red, green, blue) in enumerate(colours)},
+        dict(enumerate(names)),
+    )
+
+
+def voc_colours() -> Palette:
+    """VOC's colours of its 21 classes and of the border, 255."""
+    table = voc_palette()
+    return Palette({index: tuple(map(int, table[index])) for index in (*range(21), 255)})  # type: ignore[misc]
+
+
+def cityscapes_colours() -> Palette:
+    """Cityscapes' colours by training id; 255, which does not count, is black."""
+    known = listed_palette(list(_CITYSCAPES.values()), list(_CITYSCAPES))
+    return Palette({**known.colours, 255: (0, 0, 0)}, known.names)
 
 
 def voc_palette() -> np.ndarray:
@@ -22,13 +88,16 @@ def voc_palette() -> np.ndarray:
     return palette
 
 
-def save_label_png(path: str | os.PathLike[str], ids: np.ndarray, *, palette: bool = True) -> None:
+def save_label_png(
+    path: str | os.PathLike[str], ids: np.ndarray, *, palette: bool = True, colours: np.ndarray | None = None
+) -> None:
     """Writes class ids as a PNG whose pixel values are the ids.
 
     Args:
         ids: [H, W], 0..255.
-        palette: whether to add VOC's colours. A plain single-channel PNG is one that Caffe itself reads as
+        palette: whether to add colours. A plain single-channel PNG is one that Caffe itself reads as
             ids (it would turn a palette into grey levels).
+        colours: uint8 [256, 3] RGB; VOC's by default.
 
     Raises:
         DataError: `ids` is not two-dimensional or has values outside 0..255.
@@ -46,6 +115,6 @@ def save_label_png(path: str | os.PathLike[str], ids: np.ndarray, *, palette: bo
         )
     image = Image.fromarray(np.ascontiguousarray(ids, dtype=np.uint8))
     if palette:
-        image.putpalette(voc_palette().tobytes())
+        image.putpalette((voc_palette() if colours is None else colours).tobytes())
     with atomic_write(path) as file:
         image.save(file, format="PNG")

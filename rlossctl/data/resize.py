@@ -1,8 +1,9 @@
-"""The two OpenCV resizing methods that Caffe's data layers use, in numpy."""
+"""The two OpenCV resizing methods that Caffe's data layers use, in numpy; and Pillow's, which smooths."""
 
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 # OpenCV's INTER_RESIZE_COEF_SCALE: weights for uint8 images are 11-bit integers.
 _ONE = 2048
@@ -39,6 +40,21 @@ def resize_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """cv::resize(INTER_NEAREST): source index = floor(target index * source size / target size)."""
     rows = _nearest(image.shape[0], height)
     columns = _nearest(image.shape[1], width)
+    return image[rows[:, None], columns]
+
+
+def resize_smoothly(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Pillow's bilinear resizing of uint8 [H, W, C], which averages over all pixels when it shrinks."""
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def resize_nearest_centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The pixel whose area holds the target pixel's centre, as Pillow resizes labels; [H, W] of any type."""
+    rows, columns = (
+        np.floor((np.arange(target) + 0.5) * (size / target)).astype(np.int64).clip(max=size - 1)
+        for size, target in zip(image.shape[:2], (height, width), strict=True)
+    )
     return image[rows[:, None], columns]
 
 

@@ -252,11 +252,18 @@ class _DeviceCounter:
     def count(self, items: Iterable[Loaded]) -> None:
         """Counts all of them."""
         for group in groups(items, self._predictor.protocol.batch):
-            answers = self._predictor.run([item.views[0] for item in group])
-            for item, labels in zip(group, answers, strict=True):
-                rows, columns = item.views[0].keep
-                self._counts.add(item.index, item.truth, labels[:rows, :columns], item.sample.label)
+            answers = self._predictor.run([view for item in group for view in item.views])
+            for item in group:
+                labels = self._labels(item, itertools.islice(answers, len(item.views)))
+                self._counts.add(item.index, item.truth, labels, item.sample.label)
             self._saving.now_and_then(self.flush)
+
+    def _labels(self, item: Loaded, answers: Iterator[torch.Tensor]) -> torch.Tensor:
+        """Class ids on the device; those of tiles are joined in numpy."""
+        if len(item.views) == 1:
+            rows, columns = item.views[0].keep
+            return next(answers)[:rows, :columns]
+        return self._counts.on_device(self._predictor.finish(item.photo, item.views, answers).label_map)
 
     def flush(self) -> None:
         """Adds the device's counts to the tally."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,8 @@ class Interp(Layer):
     shrink_factor s: (e - 1) / s + 1; zoom_factor z: e + (e - 1)(z - 1); height and width; shrink, then zoom.
     Labels go through the same code: this is exact subsampling only if s divides e - 1. Two additions of ours,
     for PyTorch's networks: a second bottom sets the size and gets no gradient; align_corners: false treats
-    pixels as areas, source = (target + 1/2) * in / out - 1/2, with the border repeated.
+    pixels as areas, source = (target + 1/2) * in / out - 1/2, with the border repeated. A third: factor f
+    makes e values ceil(f e), and at least `at_least`.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -45,11 +47,18 @@ class Interp(Layer):
         self.size = (
             (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
         )
-        rules: list[object] = [value for value in (self.shrink, self.zoom, self.size) if value is not None]
+        self.factor = param.factor if param.HasField("factor") else None
+        self.least = param.at_least
+        every = (self.shrink, self.zoom, self.size, self.factor)
+        rules: list[object] = [value for value in every if value is not None]
+        if self.factor is not None and (len(rules) > 1 or not 0 < self.factor < math.inf):
+            raise setup.error("factor must be positive, and the only size", found=rules)
         if len(setup.bottoms) == 2:
             self._check_reference(setup, rules)
         elif not rules:
-            raise setup.error("needs shrink_factor, zoom_factor, height and width, or a second bottom")
+            raise setup.error(
+                "needs shrink_factor, zoom_factor, factor, height and width, or a second bottom"
+            )
         elif not self.corners and rules != [self.size]:
             raise setup.error("align_corners: false needs height and width, or a second bottom")
         if any(value is not None and value < 1 for value in (self.shrink, self.zoom)):
@@ -77,6 +86,8 @@ class Interp(Layer):
 
     def output_size(self, size: int, axis: int) -> int:
         """Output size of an effective (cropped) input size along height (0) or width (1)."""
+        if self.factor is not None:
+            return max(self.least, math.ceil(size * self.factor))
         if self.size is not None and self.shrink is None and self.zoom is None:
             return self.size[axis]
         if self.shrink is not None:
@@ -84,6 +95,8 @@ class Interp(Layer):
         return size + (size - 1) * (self.zoom - 1) if self.zoom is not None else size
 
     def window(self) -> tuple[float, float]:
+        if self.factor is not None:
+            return 2.0, 1 / self.factor
         if self.shrink is None and self.zoom is None:
             size = self.setup.bottoms[1][3] if self.size is None else self.size[1]
             return 1.0, (self.setup.bottoms[0][3] - 1) / max(1, size - 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -189,37 +191,57 @@ class SPP(Layer):
         return F.avg_pool2d(F.pad(x, padding), kernel)
 
 
-@register("AdaptivePooling", source="rlossctl")
+@register("AdaptivePooling", source="rlossctl", bottoms=(1, 2))
 class AdaptivePooling(Layer):
     """The means of output_size x output_size bins that cover the plane (PyTorch's AdaptiveAvgPool2d).
 
     Bin i of b on an axis of n values is floor(i n / b) to ceil((i + 1) n / b): bins overlap if b does not
-    divide n. Every input gives the same output size.
+    divide n. With output_size, every input gives the same size. With a factor, b is ceil(factor n), and at
+    least at_least; with a second bottom, which gets no gradient, b is its size.
     """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.bins = setup.message.adaptive_pooling_param.output_size
-        if self.bins < 1:
-            raise setup.error("output_size must be positive", found=self.bins)
-        if len(setup.bottoms[0]) != 4:
-            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
+        param = setup.message.adaptive_pooling_param
+        self.bins = param.output_size if param.HasField("output_size") else None
+        self.factor = param.factor if param.HasField("factor") else None
+        self.least = param.at_least
+        rules = [value for value in (self.bins, self.factor) if value is not None]
+        if len(rules) + len(setup.bottoms) != 2 or any(not 0 < value < math.inf for value in rules):
+            raise setup.error(
+                "needs one size, which must be positive",
+                found=rules,
+                expected="a positive output_size, a positive factor, or a second bottom",
+            )
+        if any(len(shape) != 4 for shape in setup.bottoms):
+            raise setup.error("needs 4-D bottoms", found=setup.bottoms)
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (self._weights(x, axis) for axis in (2, 3))
+    def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        rows, columns = (self._weights(x, axis, reference) for axis in (2, 3))
         return rows @ (x @ columns.T)
 
-    def _weights(self, x: Tensor, axis: int) -> Tensor:
+    def _bins(self, size: int, axis: int, reference: Tensor | None) -> int:
+        """The number of bins on an axis."""
+        if reference is not None:
+            return reference.shape[axis]
+        if self.factor is not None:
+            return max(self.least, math.ceil(size * self.factor))
+        assert self.bins is not None
+        return self.bins
+
+    def _weights(self, x: Tensor, axis: int, reference: Tensor | None) -> Tensor:
         """(bins, n): 1 / the bin's length inside the bin, else 0. With a product, sizes may vary in ONNX."""
         size = x.shape[axis]
-        number = torch.arange(self.bins, device=x.device)[:, None]
+        bins = self._bins(size, axis, reference)
+        number = torch.arange(bins, device=x.device)[:, None]
         place = torch.arange(size, device=x.device)[None]
-        start, end = number * size // self.bins, ((number + 1) * size + self.bins - 1) // self.bins
+        start, end = number * size // bins, ((number + 1) * size + bins - 1) // bins
         return ((place >= start) & (place < end)).to(x.dtype) / (end - start)
 
     def window(self) -> tuple[float, float]:
         size = self.setup.bottoms[0][3]
-        return float(-(-size // self.bins)), size / self.bins
+        bins = self.setup.bottoms[1][3] if len(self.setup.bottoms) > 1 else self._bins(size, 3, None)
+        return float(-(-size // bins)), size / bins
 
 
 def _draw(windows: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from rlossctl.net.layer import DataLayer
 from rlossctl.net.net import Net
 from rlossctl.net.walk import LayerNode, Step, last_readers, walk
 
+FIXED_SIZE_TYPES = ("DualDecompositionCRF", "InnerProduct", "SPP", "Upsample")  # made for one input size
+
 
 class Deploy(nn.Module):
     """The layers between a net's image and some of its blobs, without data layers, losses and metrics.
@@ -66,9 +68,15 @@ class Deploy(nn.Module):
             pass
         return tuple(blobs[name] for name in names)
 
-    def walk(self, image: Tensor) -> Iterator[Step]:
-        """The same pass layer by layer: gives every layer's bottoms and tops; the tops may be replaced."""
-        return walk(enumerate(self.layers), {self.input_name: image}, self._last_reader)
+    def walk(self, image: Tensor, blobs: dict[str, Tensor] | None = None) -> Iterator[Step]:
+        """The same pass layer by layer: gives every layer's bottoms and tops; the tops may be replaced.
+
+        Args:
+            blobs: gets the blobs that later layers read.
+        """
+        blobs = {} if blobs is None else blobs
+        blobs[self.input_name] = image
+        return walk(enumerate(self.layers), blobs, self._last_reader)
 
     def _take(self, layers: Iterable[LayerNode]) -> None:
         self.layers = list(layers)
@@ -87,6 +95,28 @@ class Deploy(nn.Module):
                         advice="name other outputs (--output BLOB)",
                     )
             known.update(layer.tops)
+
+
+def takes_any_size(deploy: Deploy) -> bool:
+    """Whether the net takes images of any size: no layer needs a fixed size."""
+    return not any(layer.type in FIXED_SIZE_TYPES for layer in deploy.layers)
+
+
+@torch.no_grad()
+def only_size(deploy: Deploy) -> tuple[int, int] | None:
+    """(height, width) of the only images that the net takes, from its input; None if it takes others."""
+    if takes_any_size(deploy):
+        return None
+    batch, channels, height, width = deploy.input_shape
+    try:
+        own, twice = (
+            _on_meta(deploy, torch.empty((batch, channels, height * factor, width * factor), device="meta"))
+            for factor in (1, 2)
+        )
+    except (RuntimeError, NetError):
+        return height, width
+    grown = [2 * side for side in own.shape[2:]] == list(twice.shape[2:])
+    return None if grown else (height, width)
 
 
 def image_blob(net: Net) -> str:
@@ -199,6 +229,38 @@ def size_rule(deploy: Deploy, largest: int = 64) -> tuple[int, int]:
             if all(size(length) == length for length in lengths):
                 return stride, offset
     return 1, 0
+
+
+@torch.no_grad()
+def bytes_per_pixel(deploy: Deploy) -> float | None:
+    """Bytes of the blobs alive at once, at the worst moment of a pass, for each pixel of the image.
+
+    Returns:
+        None if the net does not run at the size tried.
+    """
+    image = torch.empty((1, deploy.input_shape[1], 256, 256), device="meta")
+    named = (*deploy.named_parameters(), *deploy.named_buffers())
+    state = {f"deploy.{name}": torch.empty_like(value, device="meta") for name, value in named}
+    try:
+        peak = torch.func.functional_call(_Peak(deploy), state, (image,))
+    except (RuntimeError, NetError):
+        return None
+    return float(peak) / image[0, 0].numel()
+
+
+class _Peak(nn.Module):
+    """The greatest number of bytes in blobs at one time during a pass."""
+
+    def __init__(self, deploy: Deploy) -> None:
+        super().__init__()
+        self.deploy = deploy
+
+    def forward(self, image: Tensor) -> int:
+        blobs, peak = {self.deploy.input_name: image}, 0
+        for step in self.deploy.walk(image, blobs):
+            alive = {id(value): value for value in (*blobs.values(), *step.tops)}
+            peak = max(peak, sum(value.numel() * value.element_size() for value in alive.values()))
+        return peak
 
 
 def _on_meta(deploy: Deploy, image: Tensor) -> Tensor:

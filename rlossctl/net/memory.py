@@ -127,9 +127,9 @@ def require(
     )
 
 
-def available(device: torch.device) -> int | None:
-    """The most bytes that a net on `device` can use: RLOSSCTL_MAX_MEMORY, or the memory of the machine or
-    container with its swap space, or the GPU's memory; None if it is unknown.
+def available(device: torch.device | None = None) -> int | None:
+    """The most bytes that a net on `device` can use; None is the CPU. It is RLOSSCTL_MAX_MEMORY, or the
+    memory of the machine or container with its swap space, or that of the GPU; None if it is unknown.
 
     Raises:
         UsageError: the variable does not hold a number.
@@ -137,7 +137,7 @@ def available(device: torch.device) -> int | None:
     text = os.environ.get(MAX_MEMORY)
     if text is not None:
         return _number(text)
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
         import torch
 
         return int(torch.cuda.get_device_properties(device).total_memory)

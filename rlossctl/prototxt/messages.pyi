@@ -693,6 +693,8 @@ class InterpParameter(Message):
     pad_end: int
     align_corners: bool
     interp_type: str
+    factor: float
+    at_least: int
 
 class LRNParameter(Message):
     class NormRegion(_Enum):
@@ -1290,6 +1292,8 @@ class ReLU6Parameter(Message):
 
 class AdaptivePoolingParameter(Message):
     output_size: int
+    factor: float
+    at_least: int
 
 class PriorBoxParameter(Message):
     class CodeType(_Enum):

@@ -73,6 +73,21 @@ def tensor_values(path: Path, tensor: TensorProto) -> np.ndarray:
         ) from error
 
 
+def missing_files(path: Path) -> list[str]:
+    """Names of the files with external data that are not beside the model; none if it cannot be read."""
+    try:
+        model = load_onnx(path)
+    except WeightsError:
+        return []
+    named = {
+        entry.value
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(name for name in named if not (path.resolve().parent / name).exists())
+
+
 def _messages(path: Path, message: Message) -> Iterator[Message]:
     """All inside the message, and then the message; their texts are checked to be text first."""
     from google.protobuf.message import Message

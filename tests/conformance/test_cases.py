@@ -12,6 +12,7 @@ from rlossctl.cli import main
 
 TRAIN = "train --prototxt runs/{} --set ROOT=data/mini --set EXP=a --set LIST={} --out T/r"
 PREPARED = "--data data/mini/val01.txt --root data/mini --mean 0,0,0 --scale 1 --rgb"
+IMAGENET = "--mean 103.53,116.28,123.675 --std 57.375,57.12,58.395".join(PREPARED.split("--mean 0,0,0"))
 Run = Callable[[str], tuple[int, str]]
 
 
@@ -76,7 +77,16 @@ ONE = [
     ("data scribbles annotations/far_1e300.xml -o T/s", 1, "a point at 1e+300"),
     ("data scribbles annotations/labelme.json -o T/s", 1, "a labelme file, which is not read"),
     ("data scribbles annotations/mask_rle -o T/s", 1, "an export of CVAT"),
-    # foreign_onnx: those that no option was needed for
+    # foreign_onnx
+    *(
+        (f"eval foreign_onnx/{name}.onnx {PREPARED}", 0, "mIoU 88.24")
+        for name in ("fixed_size", "classes_nhw", "one_logit", "nhwc_uint8", "nhwc_float", "multiple_of_8")
+    ),
+    (f"eval foreign_onnx/float16.onnx {PREPARED}", 0, "mIoU 88.2"),
+    (f"eval foreign_onnx/grey_input.onnx {PREPARED}", 0, "photos are made grey (ITU-R 601)"),
+    (f"eval foreign_onnx/main_then_auxiliary.onnx {PREPARED}", 1, "--output NAME or its number: y, aux"),
+    (f"eval foreign_onnx/auxiliary_then_main.onnx {PREPARED} --output y", 0, "mIoU 88.24"),
+    (f"eval foreign_onnx/imagenet_input.onnx {IMAGENET}", 0, "mIoU 88.24"),
     (f"eval foreign_onnx/external_data_gone.onnx {PREPARED}", 1, "gone.bin"),
 ]
 

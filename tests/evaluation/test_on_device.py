@@ -17,8 +17,10 @@ from rlossctl.evaluation.predicting.rules import best_class
 from rlossctl.evaluation.predicting.upsample import upsample
 from rlossctl.evaluation.running import bound_runner, on_device
 from rlossctl.evaluation.running.bound_runner import BoundRunner, on_gpu
+from rlossctl.evaluation.running.named import Reading
 from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.evaluation.running.wiring import wire
 from rlossctl.evaluation.scoring import device_counts
 from rlossctl.evaluation.scoring.state import State
 from rlossctl.evaluation.scoring.tally import Tally
@@ -165,8 +167,8 @@ def test_scores_stay_on_the_gpu_that_torch_reaches(tiny_model, monkeypatch, gpus
     model = Session(tiny_model, "cpu")
     model.gpu = 1
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(bound_runner, "BoundRunner", lambda model, device: device)
-    runner = on_gpu(model)
+    monkeypatch.setattr(bound_runner, "BoundRunner", lambda model, device, wiring: device)
+    runner = on_gpu(model, wire(model, Reading()))
     if kept:
         assert runner == torch.device("cuda", 1)
     else:

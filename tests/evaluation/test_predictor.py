@@ -14,6 +14,7 @@ from rlossctl.evaluation.predicting import modes
 from rlossctl.evaluation.predicting.modes import choose_mode
 from rlossctl.evaluation.predicting.protocol import tile_starts
 from rlossctl.evaluation.predicting.rules import best_class
+from rlossctl.evaluation.running.intake import ANY
 from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.scoring.results import to_json
 
@@ -24,7 +25,7 @@ class Pointwise:
     """Scores are the channels over 20: what a pixel gets does not depend on where it lies."""
 
     backend, classes, num_classes = "pointwise", None, 3
-    activated, losses = False, ()
+    activated, losses, channels, intake = False, (), 3, ANY
 
     def __init__(self, crop=(24, 32)) -> None:
         self.preprocess = Preprocess(MEAN, crop=crop)
@@ -210,7 +211,7 @@ def test_protocols_that_need_a_size_say_so(name):
 
 def test_another_number_of_scores_than_classes_is_refused(photo):
     runner = Pointwise()
-    runner.num_classes = 4
+    runner.channels = 4
     with pytest.raises(NetError, match="number of scores"):
         Predictor(runner).predict(photo)
 

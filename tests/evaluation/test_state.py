@@ -28,6 +28,7 @@ class Stopping:
         self.backend, self.preprocess = runner.backend, runner.preprocess
         self.num_classes, self.classes = runner.num_classes, runner.classes
         self.activated, self.losses = runner.activated, runner.losses
+        self.channels, self.intake = runner.channels, runner.intake
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         self.calls += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,24 @@ def test_adaptive_pooling_has_torchs_bins(layer, bins):
     assert net.shapes["t0"] == (*SHAPE[:2], bins, bins)
     grads = [torch.autograd.grad(y.square().sum(), x)[0] for y in (found, expected)]
     torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "least"), [(0.5, 1), (0.1, 5), (1.5, 1)])
+def test_adaptive_pooling_and_interp_by_a_factor(layer, factor, least):
+    """Sizes as ESPNetv2's pyramids compute them: ceil(factor n), and at least so many."""
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    size = [max(least, math.ceil(side * factor)) for side in SHAPE[2:]]
+    fields = f"{{ factor: {factor} at_least: {least} }}"
+    found = layer("AdaptivePooling", f"adaptive_pooling_param {fields}", SHAPE)(a=x)["t0"]
+    torch.testing.assert_close(found, F.adaptive_avg_pool2d(x, size), rtol=1e-6, atol=1e-6)
+    found = layer("Interp", f"interp_param {fields}", SHAPE)(a=x)["t0"]
+    torch.testing.assert_close(found, F.interpolate(x, size, mode="bilinear", align_corners=True))
+
+
+def test_adaptive_pooling_to_the_size_of_a_second_bottom(layer):
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    found = layer("AdaptivePooling", "", SHAPE, (1, 1, 4, 5))(a=x, b=torch.zeros(1, 1, 4, 5))["t0"]
+    torch.testing.assert_close(found, F.adaptive_avg_pool2d(x, (4, 5)), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("fields", "shape"), [("output_size: 0", SHAPE), ("output_size: 2", (2, 3))])

@@ -31,6 +31,10 @@ SHORT_NAMES = {
 # Cityscapes' own ids of its 19 evaluated classes, in the order of their training ids.
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 LARGEST_ANNOTATION = 256 * 2**20  # bytes of one file; ScribbleSup's have a few thousand
+_OTHERWISE = (
+    "`rlossctl data labels` reads labelme, COCO, Supervisely, Cityscapes and CVAT; or export the annotations "
+    "as ScribbleSup's XML"
+)
 FARTHEST = 1e9  # pixels from the corner; farther points are mistakes, and too far to draw lines to
 
 
@@ -139,7 +143,8 @@ def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
             where=path,
             found=f"the keys {', '.join(list(content)[:6])}",
             expected='{"2007_000032": [{"x": 81.5, "y": 120, "cls": 1}, ...], ...}',
-            advice="export the clicks in the form of What's the Point's",
+            advice="`rlossctl data labels` reads labelme, COCO, Supervisely, Cityscapes and CVAT; or export "
+            "the clicks in the form of What's the Point's",
         )
     return content
 
@@ -219,7 +224,7 @@ def _scribbles(name: str, where: str, content: bytes, ids: dict[str, int]) -> An
             where=where,
             found=formats.beginning(content) if other else str(error),
             expected="<annotation> with <size><width/><height/></size> and <polygon>s of <tag> and <point>s",
-            advice="export the annotations as ScribbleSup's XML" if other else "fetch the file again",
+            advice=_OTHERWISE if other else "fetch the file again",
         ) from error
     if not strokes and (other := formats.xml_format(root)):
         raise DataError(
@@ -227,7 +232,7 @@ def _scribbles(name: str, where: str, content: bytes, ids: dict[str, int]) -> An
             where=where,
             found=f"<{root.tag}> with {', '.join(f'<{tag}>' for tag in formats.tags(root))}",
             expected="<annotation> with <size><width/><height/></size> and <polygon>s of <tag> and <point>s",
-            advice="export the annotations as ScribbleSup's XML",
+            advice=_OTHERWISE,
         )
     return Annotation(name, strokes, size, where)
 

@@ -80,6 +80,30 @@ def activate(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
     return powers
 
 
+def two_classes(score: np.ndarray, activation: str) -> np.ndarray:
+    """The scores of class 0 and class 1 from the only channel of a model of two classes.
+
+    Args:
+        score: float32 [N, 1, h, w]: class 1's probability if the activation is "none", else its logit, the
+            other class's being 0 (softmax), or its negative (sigmoid).
+
+    Returns:
+        float32 [N, 2, h, w], whose activation gives 1 - p and p.
+
+    Raises:
+        NetError: the logits are probabilities.
+    """
+    if activation != "none" and score.size and score.min() >= 0 and score.max() <= 1:
+        raise NetError(
+            "the scores of the model's only channel look like probabilities",
+            found=f"values from {score.min():g} to {score.max():g}",
+            expected="logits of class 1, below 0 where it is not",
+            advice="use --activation none",
+        )
+    other = {"none": 1 - score, "softmax": np.zeros_like(score)}.get(activation, -score)
+    return np.concatenate([other, score], axis=1)
+
+
 class _Average:
     """The mean of overlapping parts of one map."""
 

@@ -17,8 +17,11 @@ import numpy as np
 
 from rlossctl.counts import VOID
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.errors import NetError, UsageError
-from rlossctl.evaluation.predicting.averaging import Averaging
+from rlossctl.data.resize import resize_nearest_centre
+from rlossctl.errors import UsageError
+from rlossctl.evaluation.predicting.averaging import Averaging, two_classes
+from rlossctl.evaluation.predicting.fitting import fit_preprocess, fit_protocol
+from rlossctl.evaluation.predicting.joining import joined
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Decision, Rule, best_class, decide
 from rlossctl.evaluation.predicting.views import (
@@ -90,12 +93,13 @@ def choose_mode(
     """
     if isinstance(runner, LabelRunner):
         _refuse_more_than_labels(runner, preprocess, protocol, rule)
-        return Labels(runner, protocol)
-    settled = _Settled(runner, _known(preprocess or runner.preprocess), _with_activation(protocol, runner))
-    if not (rule.name == "argmax" and protocol.single):
+        return Labels(runner, preprocess, fit_protocol(protocol, runner.intake))
+    fitted = fit_protocol(_with_activation(protocol, runner), runner.intake)
+    settled = _Settled(runner, fit_preprocess(preprocess, runner), fitted)
+    if not (rule.name == "argmax" and fitted.single):
         return Probabilities(settled, rule)
     # Probabilities are not needed: the activation keeps the order of one view's scores.
-    if isinstance(runner, DeviceRunner):
+    if isinstance(runner, DeviceRunner) and runner.channels > 1:
         return ClassesOnDevice(settled, runner)
     return Classes(settled)
 
@@ -103,22 +107,26 @@ def choose_mode(
 class Labels:
     """For models that give class ids, uint8 [H, W]."""
 
-    preprocess: Preprocess | None = None
     device: torch.device | None = None
 
-    def __init__(self, runner: LabelRunner, protocol: Protocol) -> None:
+    def __init__(self, runner: LabelRunner, preprocess: Preprocess | None, protocol: Protocol) -> None:
         self._runner, self.protocol = runner, protocol
-        self.presentation: Presentation = WholePhotos()
+        self.preprocess = None if runner.takes_photos else fit_preprocess(preprocess, runner)
+        self.presentation: Presentation = (
+            WholePhotos()
+            if self.preprocess is None
+            else presentation(protocol, self.preprocess, runner.intake.room)
+        )
 
     def run(self, views: Sequence[View]) -> Iterator[np.ndarray]:
-        """Class ids, uint8 [H, W]."""
+        """Class ids of each view, uint8 [h, w]."""
         for batch in batches(views, self.protocol.batch):
             yield from self._runner.labels(stacked(batch))
 
     def finish(self, viewed: Viewed, answers: Iterable[np.ndarray]) -> Decision:
-        """The model's answer, unchanged."""
-        (labels,) = answers
-        return Decision(labels=labels)
+        """The model's ids, joined where the photo ran in tiles, at the photo's size."""
+        size = viewed.photo.shape[:2]
+        return Decision(labels=resize_nearest_centre(joined(viewed.views, answers), *size))
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
         """Raises UsageError: the model does not give scores."""
@@ -150,15 +158,15 @@ class _FromScores:
     def __init__(self, settled: _Settled) -> None:
         self._runner, self.protocol = settled.runner, settled.protocol
         self.preprocess: Preprocess | None = settled.preprocess
-        self.presentation = presentation(settled.protocol, settled.preprocess)
+        self.presentation = presentation(settled.protocol, settled.preprocess, settled.runner.intake.room)
         self._averaging = Averaging(settled.protocol, settled.preprocess, settled.runner.num_classes)
 
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
         """Float32 [C, h, w] for each view; raises NetError if C is not the number of classes."""
         for batch in batches(views, self.protocol.batch):
             scores = self._runner.scores(stacked(batch))
-            check_scores(scores.shape, len(batch), self._runner.num_classes)
-            yield from scores
+            check_scores(scores.shape, len(batch), self._runner.channels)
+            yield from scores if self._runner.channels > 1 else two_classes(scores, self.protocol.activation)
 
     def probabilities(self, photo: np.ndarray) -> np.ndarray:
         """Float32 [C, H, W], under the protocol."""
@@ -175,9 +183,12 @@ class Classes(_FromScores):
 
     def finish(self, viewed: Viewed, answers: Iterable[np.ndarray]) -> Decision:
         """The class with the greatest score; raises NetError if a score is NaN."""
-        (view,), (scores,) = viewed.views, answers
         # Plane by plane: the enlarged scores of all classes together would not fit in the cache.
-        return Decision(labels=best_class(view.enlarged(plane[None])[0] for plane in scores))
+        classes = (
+            best_class(view.enlarged(plane[None])[0] for plane in scores)
+            for view, scores in zip(viewed.views, answers, strict=True)
+        )
+        return Decision(labels=joined(viewed.views, classes))
 
     def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
@@ -201,16 +212,18 @@ class ClassesOnDevice(_FromScores):
 
     def finish(self, viewed: Viewed, answers: Iterable[torch.Tensor]) -> Decision:
         """The answer without padding; raises NetError if a score was NaN."""
-        (view,), (answer,) = viewed.views, answers
-        labels = answer[: view.keep[0], : view.keep[1]].cpu().numpy()
+        labels = joined(viewed.views, (answer.cpu().numpy() for answer in answers))
         if (labels == VOID).any():
             raise not_numbers()
         return Decision(labels=labels)
 
     def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""
-        views = self.presentation.views(photo)
-        scores, answers = self._on_device.scores_and_classes([view.pixels for view in views])
+        views, scores, answers = self.presentation.views(photo), [], []
+        for batch in batches(views, self.protocol.batch):
+            found = self._on_device.scores_and_classes([view.pixels for view in batch])
+            scores += list(found[0])
+            answers += list(found[1])
         decision = self.finish(Viewed(photo, views), answers)
         return decision, self._averaging.probabilities(photo, views, scores)
 
@@ -237,21 +250,13 @@ class Probabilities(_FromScores):
         return decide(probabilities, self._rule), probabilities
 
 
-def _known(preprocess: Preprocess | None) -> Preprocess:
-    if preprocess is None:
-        raise NetError(
-            "the model does not say how to prepare its images",
-            expected="a data layer in the prototxt, or rlossctl's metadata in the ONNX file",
-            advice="give the mean with --mean B,G,R (and --scale, --rgb, --crop if they differ from Caffe's)",
-        )
-    return preprocess
-
-
 def _with_activation(protocol: Protocol, runner: Runner) -> Protocol:
     """The protocol, with an activation of "auto" replaced by the one that the model needs."""
     if protocol.activation != "auto":
         return protocol
-    return replace(protocol, activation="none" if runner.activated else "softmax")
+    if runner.activated:
+        return replace(protocol, activation="none")
+    return replace(protocol, activation="softmax" if runner.channels > 1 else "sigmoid")
 
 
 def _refuse_more_than_labels(
@@ -259,12 +264,15 @@ def _refuse_more_than_labels(
 ) -> None:
     if rule != Rule(unassigned=rule.unassigned):
         raise _labels_only(runner, f"the rule {rule.name}")
-    if protocol != Protocol(batch=protocol.batch):
+    once = replace(protocol, batch=1)
+    if not runner.takes_photos and protocol.name == "tiles":
+        once = replace(once, name="whole", tile=None, overlap=Protocol().overlap)
+    if once != Protocol(resize=None if runner.takes_photos else protocol.resize):
         raise _labels_only(runner, "this protocol")
-    if preprocess is not None:
+    if preprocess is not None and runner.takes_photos:
         raise UsageError(
             "the model prepares images itself",
-            expected="a command without --mean, --scale, --rgb and --crop",
+            expected="a command without --mean, --scale, --std, --rgb, --multiple and --crop",
             advice="leave them out",
         )
 

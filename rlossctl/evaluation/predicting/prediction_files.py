@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rlossctl.data.drawing import overlay
+from rlossctl.counts import VOID
+from rlossctl.data.drawing import legend, overlay
 from rlossctl.data.images import Photo, read_photo
-from rlossctl.data.palette import save_label_png, voc_palette
+from rlossctl.data.labelling.exporting import CocoFile, labelme
+from rlossctl.data.palette import Palette, save_label_png, voc_palette
 from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting.photos import Input, check_outputs
@@ -30,24 +33,66 @@ from rlossctl.words import counted
 
 # Where the VOC server looks for results on the test set by models trained on any data.
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
-KINDS = ("labels", "overlay", "npz", "png16")
+KINDS = ("labels", "overlay", "npz", "png16", "labelme", "coco")
+COCO = "predictions.coco.json"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How predictions are drawn.
+
+    Attributes:
+        palette: the classes' colours; None for VOC's.
+        opacity: of the colours over the photo, 0 to 1.
+        legend: whether overlays show the names of their classes below.
+        names: the classes' names; None for the model's own, else the palette's.
+    """
+
+    palette: Palette | None = None
+    opacity: float = 0.5
+    legend: bool = False
+    names: Sequence[str] | None = None
+
+    @property
+    def colours(self) -> np.ndarray:
+        """uint8 [256, 3] RGB."""
+        return voc_palette() if self.palette is None else self.palette.table
+
+    def names_of(self, predictor: Predictor) -> list[str]:
+        """The names of a model's classes; raises DataError if `names` has another number of them."""
+        names, own = self.names, self.palette.names if self.palette else {}
+        if names is None and predictor.runner.classes is None:
+            ids = range(predictor.num_classes)
+            names = [own[index] for index in ids] if set(ids) <= set(own) else None
+        return names_for(predictor.runner, names)
+
+    def overlay(self, photo: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """The photo (uint8 [H, W, 3] BGR) under its labels, RGB; a legend makes it higher."""
+        picture = overlay(photo, labels, self.opacity, self.colours)
+        if not self.legend:
+            return picture
+        present = [int(place) for place in np.unique(labels) if place != VOID]
+        return np.concatenate([picture, legend(present, names, self.colours, picture.shape[1])])
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where predictions go.
+    """Where predictions go, and how they look.
 
     Attributes:
         folder: the files' folder, or None to write only the archive.
         kinds: the kinds of files, from KINDS: NAME.png (palette, class ids), NAME_overlay.png, NAME.npz
             (`probabilities` float16 [C, H, W], `classes` with their names, and `masks` bool [C, H, W] if the
-            rule gives masks), NAME_CLASS.png (one for each class id: 16 bits, 65535 times the probability).
+            rule gives masks), NAME_CLASS.png (one for each class id: 16 bits, 65535 times the probability),
+            NAME.json (labelme's polygons), and COCO for all photos (run lengths).
         archive: a .tgz for the VOC evaluation server, or None.
+        look: how they are drawn.
     """
 
     folder: Path | None
     kinds: tuple[str, ...] = ("labels",)
     archive: Path | None = None
+    look: Look = field(default_factory=Look)
 
     def paths(self, name: str, classes: int) -> dict[str, list[Path]]:
         """The files of one photo, by kind."""
@@ -57,10 +102,16 @@ class Outputs:
         all_kinds = {
             "labels": [stem.with_name(f"{stem.name}.png")],
             "overlay": [stem.with_name(f"{stem.name}_overlay.png")],
+            "labelme": [stem.with_name(f"{stem.name}.json")],
             "npz": [stem.with_name(f"{stem.name}.npz")],
             "png16": [stem.with_name(f"{stem.name}_{index}.png") for index in range(classes)],
         }
-        return {kind: all_kinds[kind] for kind in self.kinds}
+        return {kind: all_kinds[kind] for kind in self.kinds if kind != "coco"}
+
+    @property
+    def coco(self) -> Path | None:
+        """COCO's file for all photos."""
+        return self.folder / COCO if self.folder and "coco" in self.kinds else None
 
 
 @dataclass
@@ -104,16 +155,21 @@ def predict_photos(
         RlossError: a file cannot be written.
     """
     _check(predictor, outputs)
+    outputs.look.names_of(predictor)
     files = [outputs.paths(entry.name, predictor.num_classes) for entry in inputs]
     check_outputs(inputs, (path for kinds in files for paths in kinds.values() for path in paths))
-    if outputs.archive:
-        check_outputs(inputs, [outputs.archive])
+    check_outputs(inputs, [path for path in (outputs.archive, outputs.coco) if path])
     summary = Summary()
     decoding = Decoding(workers, decoders)
-    with _archive(outputs.archive, summary) as archive, decoding.started() as call:
+    names = outputs.look.names_of(predictor)
+    with (
+        _archive(outputs.archive, summary) as archive,
+        _coco(outputs.coco, names) as coco,
+        decoding.started() as call,
+    ):
         photos = ahead(inputs, functools.partial(_read, call=call, upright=upright), workers)
-        answers = _answers(predictor, photos, files)
-        written = ahead(answers, functools.partial(_write, predictor), workers)
+        answers = _answers(predictor, inputs, photos, files)
+        written = ahead(answers, functools.partial(_write, predictor, outputs.look), workers)
         if progress:
             written = track(written, len(inputs), "images")
         for entry, answer in zip(inputs, written, strict=True):
@@ -122,6 +178,8 @@ def predict_photos(
                 continue
             if archive:
                 _add(archive, Path(entry.name).name, answer.decision.label_map)
+            if coco:
+                coco.add(answer.decision.label_map, entry.path.name)
             summary.done += 1
             summary.turned += answer.photo.turned
             if answer.photo.rotated:
@@ -154,6 +212,7 @@ def format_summary(summary: Summary, outputs: Outputs) -> str:
 class _Answer:
     """The prediction for a photo, with probabilities if one of `files` needs them."""
 
+    source: Path
     photo: Photo
     decision: Decision
     probabilities: np.ndarray | None
@@ -174,37 +233,45 @@ def _decode(path: Path, upright: bool) -> Photo:
 
 
 def _answers(
-    predictor: Predictor, photos: Iterable[Photo | DataError], files: Sequence[dict[str, list[Path]]]
+    predictor: Predictor,
+    inputs: Sequence[Input],
+    photos: Iterable[Photo | DataError],
+    files: Sequence[dict[str, list[Path]]],
 ) -> Iterator[_Answer | DataError]:
-    for photo, paths in zip(photos, files, strict=True):
+    for entry, photo, paths in zip(inputs, photos, files, strict=True):
         if isinstance(photo, DataError):
             yield photo
         elif "npz" in paths or "png16" in paths:
-            yield _Answer(photo, *predictor.predict_with_probabilities(photo.pixels), paths)
+            yield _Answer(entry.path, photo, *predictor.predict_with_probabilities(photo.pixels), paths)
         else:
-            yield _Answer(photo, predictor.predict(photo.pixels), None, paths)
+            yield _Answer(entry.path, photo, predictor.predict(photo.pixels), None, paths)
 
 
-def _write(predictor: Predictor, answer: _Answer | DataError) -> _Answer | DataError:
+def _write(predictor: Predictor, look: Look, answer: _Answer | DataError) -> _Answer | DataError:
     """Writes an answer's files and passes the answer on."""
     if isinstance(answer, DataError):
         return answer
     for paths in answer.files.values():
         make_folder(paths[0].parent)
+    names = look.names_of(predictor)
     if answer.decision.labels is not None:
-        _write_labels(answer)
+        _write_labels(answer, look, names)
     if answer.probabilities is not None:
-        _write_values(answer, answer.probabilities, names_for(predictor.runner))
+        _write_values(answer, answer.probabilities, names)
     return answer
 
 
-def _write_labels(answer: _Answer) -> None:
+def _write_labels(answer: _Answer, look: Look, names: list[str]) -> None:
     labels, files = answer.decision.label_map, answer.files
     if "labels" in files:
-        save_label_png(files["labels"][0], labels)
+        save_label_png(files["labels"][0], labels, colours=look.colours)
+    if "labelme" in files:
+        with atomic_write(files["labelme"][0]) as file:
+            beside = os.path.relpath(answer.source.absolute(), files["labelme"][0].parent.absolute())
+            file.write(labelme(labels, names, Path(beside).as_posix()).encode())
     if "overlay" in files:
         with atomic_write(files["overlay"][0]) as file:
-            Image.fromarray(overlay(answer.photo.pixels, labels)).save(file, format="PNG")
+            Image.fromarray(look.overlay(answer.photo.pixels, labels, names)).save(file, format="PNG")
 
 
 def _write_values(answer: _Answer, values: np.ndarray, names: list[str]) -> None:
@@ -239,11 +306,11 @@ def _check(predictor: Predictor, outputs: Outputs) -> None:
         )
     if predictor.rule.drop_ignored:
         raise UsageError("without labels, it is unknown which pixels are ignored", found="--drop-ignored")
-    labels = outputs.archive or {"labels", "overlay"} & set(outputs.kinds)
+    labels = outputs.archive or {"labels", "overlay", "labelme", "coco"} & set(outputs.kinds)
     if predictor.rule.output == "masks" and labels:
         raise UsageError(
             "masks can overlap, so they do not fit one label per pixel",
-            found="--masks with labels, overlays or the archive",
+            found="--masks with labels, overlays, labelme, coco or the archive",
             expected="--write npz with --masks",
             advice="leave out --masks, or write only npz",
         )
@@ -265,6 +332,19 @@ def _archive(path: Path | None, summary: Summary) -> Iterator[tarfile.TarFile | 
             yield archive
         if summary.failed:
             raise _IncompleteError
+
+
+@contextlib.contextmanager
+def _coco(path: Path | None, names: Sequence[str]) -> Iterator[CocoFile | None]:
+    """COCO's file, which gets its name once all photos are in it."""
+    if path is None:
+        yield None
+        return
+    make_folder(path.parent)
+    with atomic_write(path) as file:
+        coco = CocoFile(file, names)
+        yield coco
+        coco.close()
 
 
 def _add(archive: tarfile.TarFile, name: str, labels: np.ndarray) -> None:

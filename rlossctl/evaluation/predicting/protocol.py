@@ -58,6 +58,8 @@ class Protocol:
             none if the model says that it does, else softmax.
         temperature: divides the scores before the activation.
         batch: how many tiles or photos of one size go through the model at once.
+        resize: (height, width) to which every photo is resized before anything else; the prediction comes
+            back at the photo's size. None for photos of their own size.
 
     Raises:
         UsageError: values are out of range or do not go together.
@@ -72,6 +74,7 @@ class Protocol:
     activation: Literal["auto", "softmax", "sigmoid", "none"] = "auto"
     temperature: float = 1.0
     batch: int = 1
+    resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         sound = (
@@ -83,6 +86,7 @@ class Protocol:
             and all(0 < scale <= 16 for scale in self.scales)
             and 0 < self.temperature < float("inf")
             and self.batch >= 1
+            and (self.resize is None or min(self.resize) > 0)
         )
         if not sound:
             raise UsageError(
@@ -93,9 +97,9 @@ class Protocol:
             )
         if self.tile is not None and self.name != "tiles":
             raise UsageError("--tile needs --protocol tiles", found=self.name, advice="add --protocol tiles")
-        if self.name == "caffe" and (self.scales != (1.0,) or self.flip or self.crf):
+        if self.name == "caffe" and (self.scales != (1.0,) or self.flip or self.crf or self.resize):
             raise UsageError(
-                "Caffe's protocol has one scale, no flip and no CRF",
+                "Caffe's protocol has one scale, no flip, no resizing and no CRF",
                 advice="use --protocol whole or tiles for these options",
             )
         if self.activation == "none" and self.temperature != 1:
@@ -107,8 +111,9 @@ class Protocol:
 
     @property
     def single(self) -> bool:
-        """Whether each photo runs through the model once, so that nothing is averaged."""
-        return self.name != "tiles" and self.scales == (1.0,) and not self.flip and self.crf is None
+        """Whether each photo runs through the model once and as it is, so that nothing is averaged."""
+        plain = self.scales == (1.0,) and not self.flip and self.crf is None and self.resize is None
+        return plain and self.name != "tiles"
 
 
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:

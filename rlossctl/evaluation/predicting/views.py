@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.data.resize import resize_bilinear
+from rlossctl.data.resize import resize_bilinear, resize_smoothly
 from rlossctl.data.seg_transform import SegTransform
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.protocol import Protocol, tile_starts
 from rlossctl.evaluation.predicting.upsample import upsample
+from rlossctl.evaluation.running.room import Room
 
 Size = tuple[int, int]
 
@@ -89,10 +90,13 @@ class Windows(WholePhotos):
     Args:
         preprocess: prepares a window; with tiles, its crop is the tile's size.
         tile: (height, width) of the tiles, or None for whole photos.
+        room: what fits in memory: larger whole photos are shown in tiles.
     """
 
-    def __init__(self, preprocess: Preprocess, protocol: Protocol, tile: Size | None) -> None:
-        self._preprocess, self._protocol, self._tile = preprocess, protocol, tile
+    def __init__(
+        self, preprocess: Preprocess, protocol: Protocol, tile: Size | None, room: Room | None = None
+    ) -> None:
+        self._preprocess, self._protocol, self._tile, self._room = preprocess, protocol, tile, room
 
     def views(self, photo: np.ndarray) -> list[View]:
         """Scale by scale, starting at the top left, each window before its mirror image."""
@@ -100,14 +104,18 @@ class Windows(WholePhotos):
 
     def _at_scale(self, photo: np.ndarray, scale: float) -> Iterator[View]:
         size = _size(photo.shape)
-        scaled = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-        resized = photo if scaled == size else resize_bilinear(photo, *scaled)
-        height, width = self._tile or scaled
+        wanted = self._protocol.resize or size
+        scaled = max(1, round(wanted[0] * scale)), max(1, round(wanted[1] * scale))
+        resize = resize_smoothly if self._protocol.resize else resize_bilinear
+        resized = photo if scaled == size else resize(photo, *scaled)
+        tile = self._tile or (self._room and self._room.window(*scaled))
+        height, width = tile or scaled
+        preprocess = replace(self._preprocess, crop=tile) if tile else self._preprocess
         for top in tile_starts(scaled[0], height, self._protocol.overlap):
             for left in tile_starts(scaled[1], width, self._protocol.overlap):
                 part = resized[top : top + height, left : left + width]
                 for flipped in (False, True) if self._protocol.flip else (False,):
-                    pixels, keep = self._preprocess.apply(part[:, ::-1] if flipped else part)
+                    pixels, keep = preprocess.apply(part[:, ::-1] if flipped else part)
                     yield View(pixels, keep, scaled, top, left, flipped)
 
 
@@ -130,14 +138,14 @@ class CaffeCrop:
         return pixels.transpose(1, 2, 0).astype(np.uint8), cut[0].astype(np.uint8)
 
 
-def presentation(protocol: Protocol, preprocess: Preprocess) -> Presentation:
-    """How a protocol shows photos to the model.
+def presentation(protocol: Protocol, preprocess: Preprocess, room: Room | None = None) -> Presentation:
+    """How a protocol shows photos to the model, which has this much room.
 
     Raises:
         UsageError: tiles or Caffe's protocol have no size.
     """
     if protocol.name == "whole":
-        return Windows(preprocess, protocol, None)
+        return Windows(preprocess, protocol, None, room)
     size = (protocol.tile or preprocess.crop) if protocol.name == "tiles" else preprocess.crop
     if size is None:
         raise UsageError(
@@ -147,7 +155,7 @@ def presentation(protocol: Protocol, preprocess: Preprocess) -> Presentation:
             advice="give the size that the net was trained with",
         )
     if protocol.name == "tiles":
-        return Windows(replace(preprocess, crop=size), protocol, size)
+        return Windows(preprocess, protocol, size)
     return CaffeCrop(preprocess)
 
 

@@ -117,6 +117,13 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
         ),
     }
     text = [parts[protocol.name]]
+    if protocol.resize:
+        text.insert(
+            0,
+            "photos resized to {}x{} (height x width), predictions back to their size".format(
+                *protocol.resize
+            ),
+        )
     if protocol.scales != (1.0,):
         text.append(f"scales {', '.join(f'{scale:g}' for scale in protocol.scales)}")
     if protocol.flip:
@@ -162,8 +169,10 @@ def describe_preprocess(preprocess: Preprocess | None) -> str:
     parts = [
         f"mean {mean} (B, G, R)",
         f"scale {preprocess.scale:g}",
-        f"{preprocess.channel_order.upper()} order",
+        "grey" if preprocess.channel_order == "grey" else f"{preprocess.channel_order.upper()} order",
     ]
+    if preprocess.std_bgr != (1, 1, 1):
+        parts.insert(2, f"std {', '.join(f'{value:g}' for value in preprocess.std_bgr)} (B, G, R)")
     if preprocess.crop:
         parts.append("padded to {}x{} (height x width)".format(*preprocess.crop))
     if preprocess.stride > 1:

@@ -8,17 +8,23 @@ import torch
 from rlossctl.evaluation.running.on_device import OnDevice
 from rlossctl.evaluation.running.onnx_runners import OnnxRunner
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.evaluation.running.wiring import Wiring
 
 
-def on_gpu(model: Session) -> OnnxRunner:
-    """The runner for a session on a GPU: a BoundRunner if torch reaches the same GPU.
+def on_gpu(model: Session, wiring: Wiring) -> OnnxRunner:
+    """The runner for a session on a GPU: a BoundRunner if torch reaches the same GPU and the model takes and
+    gives float32 [N, C, H, W].
 
     If not, scores are copied to the CPU, and classes are taken and counted there; `backend` says so.
     """
+    why = "its input or output is not float32 [N, C, H, W]"
     if model.gpu is not None and model.gpu < torch.cuda.device_count():
-        return BoundRunner(model, torch.device("cuda", model.gpu))
-    runner = OnnxRunner(model)
-    runner.backend += f", scores copied to the CPU: PyTorch {torch.__version__} does not reach the GPU"
+        if wiring.plain:
+            return BoundRunner(model, torch.device("cuda", model.gpu), wiring)
+    else:
+        why = f"PyTorch {torch.__version__} does not reach the GPU"
+    runner = OnnxRunner(model, wiring=wiring)
+    runner.backend += f", scores copied to the CPU: {why}"
     return runner
 
 
@@ -31,10 +37,11 @@ class BoundRunner(OnDevice, OnnxRunner):
     Args:
         model: an open file that gives scores.
         device: torch's name for the session's device; "cpu" for a session on the CPU.
+        wiring: what `wire` found, if it was called already.
     """
 
-    def __init__(self, model: Session, device: torch.device) -> None:
-        OnnxRunner.__init__(self, model)
+    def __init__(self, model: Session, device: torch.device, wiring: Wiring | None = None) -> None:
+        OnnxRunner.__init__(self, model, wiring=wiring)
         OnDevice.__init__(self, device)
         self.backend = f"{model.backend}, scores kept on {device}"
         self._binding = model.session.io_binding()
@@ -43,7 +50,7 @@ class BoundRunner(OnDevice, OnnxRunner):
 
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
         shape = tuple(batch.shape)
-        self._session.check_size(self._input, shape)
+        self._session.check_size(self._wiring.image, shape)
         with self._session.failing(shape):
             if batch is not self._bound:
                 self._bind(batch)
@@ -58,8 +65,10 @@ class BoundRunner(OnDevice, OnnxRunner):
     def _bind(self, batch: torch.Tensor) -> None:
         place, number = self.device.type, self.device.index or 0
         address = batch.data_ptr()
-        self._binding.bind_input(self._input.name, place, number, np.float32, tuple(batch.shape), address)
-        self._binding.bind_output(self._output.name, place, number)
+        self._binding.bind_input(
+            self._wiring.image.name, place, number, np.float32, tuple(batch.shape), address
+        )
+        self._binding.bind_output(self._wiring.answer.name, place, number)
         self._bound, self._answer = batch, None
 
     def _keep_answer(self) -> torch.Tensor:
@@ -68,6 +77,6 @@ class BoundRunner(OnDevice, OnnxRunner):
         answer = torch.from_numpy(first).to(self.device, copy=True)
         place, number = self.device.type, self.device.index or 0
         self._binding.bind_output(
-            self._output.name, place, number, np.float32, first.shape, answer.data_ptr()
+            self._wiring.answer.name, place, number, np.float32, first.shape, answer.data_ptr()
         )
         return answer

@@ -3,25 +3,68 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from rlossctl.errors import UsageError
 from rlossctl.weights import kinds
 
+if TYPE_CHECKING:
+    from rlossctl.net.net import Net
+    from rlossctl.net.origin import DataOverrides, NetOrigin
+
+CHECKPOINTS = (kinds.CHECKPOINT, kinds.SAFETENSORS)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user says about a model's answer; what is None is found in the model.
+
+    Attributes:
+        output: the name or number of the output to read, or of a prototxt's blob.
+        num_classes: how many classes there are, for class ids whose number of classes the file does not tell.
+    """
+
+    output: str | None = None
+    num_classes: int | None = None
+
+
+class Imported(Protocol):
+    """A net with the weights of another program's checkpoint.
+
+    Attributes:
+        net: the net, for inference.
+        notes: what the user should know about the weights.
+        untrained: layers without weights in the file.
+    """
+
+    @property
+    def net(self) -> Net: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def untrained(self) -> tuple[str, ...]: ...
+
+
+# Opens a prototxt with a checkpoint, or a checkpoint in the prototxt's place; the data replace the net's.
+Importer = Callable[["NetOrigin", "DataOverrides"], Imported]
+
 
 @dataclass(frozen=True)
 class Named:
-    """A model as named on the command line: an ONNX file, or a prototxt with weights.
+    """A model as named on the command line: an ONNX file, a prototxt with weights, or a checkpoint.
 
     Attributes:
         name: what to call it; "" means the file's name without folder and suffix.
-        model: a file; ONNX Runtime runs `.onnx`, anything else is read as a prototxt.
+        model: a file: ONNX Runtime runs `.onnx`, a checkpoint needs no prototxt, any other is read as one.
         weights: the prototxt's weights.
         placeholders: values for the prototxt.
         dialect: the Caffe fork that the prototxt is for.
         allow_missing: whether the weights may lack layers of the prototxt.
+        reading: what the user says about its answer.
+        importer: opens checkpoints of other programs; None if they are not wanted.
     """
 
     name: str
@@ -30,6 +73,13 @@ class Named:
     placeholders: Mapping[str, object] = field(default_factory=dict)
     dialect: str = "auto"
     allow_missing: bool = False
+    reading: Reading = field(default_factory=Reading)
+    importer: Importer | None = None
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether its weights are a file of tensors, which may be another program's checkpoint."""
+        return self.importer is not None and kinds.by_name(self.weights or self.model) in CHECKPOINTS
 
     @property
     def is_onnx(self) -> bool:
@@ -38,14 +88,19 @@ class Named:
 
 
 def with_settings(
-    models: Sequence[Named], placeholders: Mapping[str, object], dialect: str, allow_missing: bool = False
+    models: Sequence[Named],
+    placeholders: Mapping[str, object],
+    dialect: str,
+    allow_missing: bool = False,
+    reading: Reading | None = None,
+    importer: Importer | None = None,
 ) -> list[Named]:
-    """The models with the command line's settings for prototxts.
+    """The models with the command line's settings for prototxts and for answers.
 
     Placeholders belong to prototxts. If all models are ONNX files, placeholders are a mistake, which
     `open_model` reports.
     """
-    prototxts = [model for model in models if model.weights] or models
+    prototxts = [model for model in models if not model.is_onnx] or models
     changes = {model.name: placeholders for model in prototxts}
     return [
         dataclasses.replace(
@@ -53,6 +108,8 @@ def with_settings(
             placeholders=changes.get(model.name, {}),
             dialect=dialect,
             allow_missing=allow_missing,
+            reading=reading or Reading(),
+            importer=importer,
         )
         for model in models
     ]
@@ -82,6 +139,8 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
             prototxt, used = None, True
         elif kind == kinds.PROTOTXT:
             prototxt, used = argument, False
+        elif prototxt is None and kind in CHECKPOINTS:
+            models.append(Named(Path(argument).stem, argument))
         elif prototxt is not None:
             models.append(Named(Path(argument).stem, prototxt, argument))
             used = True
@@ -93,7 +152,7 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
                 else "neither an ONNX file nor a prototxt",
                 where=argument,
                 found="weights without a prototxt before them",
-                expected="NET.onnx, or NET.prototxt followed by its weights",
+                expected="NET.onnx, NET.prototxt followed by its weights, or a checkpoint (.pth)",
                 advice="name the prototxt before its weights, or leave the weights out",
             )
     _check_used(prototxt, used)
@@ -103,10 +162,12 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
 def split_weights(model: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     """The weights (if the model is a prototxt), and the rest of the arguments after the model.
 
+    A checkpoint (.pth, .ckpt, .safetensors) in the prototxt's place has its weights inside.
+
     Raises:
         UsageError: nothing is left.
     """
-    if Path(model).suffix.lower() == ".onnx":
+    if kinds.by_name(model) in (kinds.ONNX, *CHECKPOINTS):
         return None, list(arguments)
     if len(arguments) < 2:
         raise UsageError(

@@ -19,13 +19,10 @@ class OnDevice:
 
     Attributes:
         device: where the scores are.
-        num_classes, activated: as for `Runner`.
-        single: whether the model gives one score per pixel, that of class 1; class 0 is added.
+        channels: as for `Runner`.
     """
 
-    num_classes: int
-    activated: bool
-    single = False
+    channels: int
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -66,7 +63,5 @@ class OnDevice:
         for place, image in zip(self._buffer, images, strict=True):
             place.copy_(torch.from_numpy(image))
         scores = self._scores(self._buffer)
-        if self.single:
-            scores = torch.cat((1 - scores if self.activated else torch.zeros_like(scores), scores), 1)
-        check_scores(tuple(scores.shape), len(images), self.num_classes)
+        check_scores(tuple(scores.shape), len(images), self.channels)
         return scores

@@ -5,93 +5,102 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rlossctl.data.modelcard import ModelCard
+from rlossctl.data.palette import Palette, listed_palette
 from rlossctl.data.preprocess import Preprocess
+from rlossctl.data.resize import resize_nearest_centre
 from rlossctl.errors import NetError
 from rlossctl.evaluation.running.answers import MOST_CLASSES
+from rlossctl.evaluation.running.named import Reading
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.evaluation.running.wiring import Wiring, wire
 
 
 class OnnxRunner:
-    """A model that gives class scores or probabilities, float [N, C, h, w]; see `open_model.open_onnx`.
+    """A model that gives class scores or probabilities; see `open_model.open_onnx`.
 
-    Its input is a float image [N, 3, H, W]. Files that `rlossctl convert` wrote carry preprocessing and class
-    names in their metadata.
+    Files that `rlossctl convert` wrote carry preprocessing and class names in their metadata. Of other files,
+    the graph and a trial tell axes, types, and whether the scores are probabilities.
 
     Args:
         path: the file, or a session that `open_onnx` has opened.
         device: as for `open_onnx`.
+        wiring: what `wire` found, if it was called already.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | Session, device: str = "auto") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | Session, device: str = "auto", wiring: Wiring | None = None
+    ) -> None:
         self._session = path if isinstance(path, Session) else Session(Path(path), device)
-        session, card, self.path = self._session.session, self._session.card, self._session.path
+        card, self.path = self._session.card, self._session.path
+        self._wiring = wiring or wire(self._session, Reading())
+        self.intake = self._wiring.intake(self._session)
         self.untrained: Sequence[str] = card.untrained if card else []
-        self._input = _image_input(session, card.input if card else None, self.path)
-        self._output = _score_output(session, card.output if card else None, self.path)
         self.backend: str = self._session.backend
         self.preprocess: Preprocess | None = card.preprocess if card else None
         self.classes: list[str] | None = card.classes if card else None
-        self.activated: bool = card is not None and card.head in ("softmax", "sigmoid")
+        self.palette = _palette(card)
+        self.activated: bool = (
+            card.head in ("softmax", "sigmoid") if card else self._wiring.ending.kind == "probabilities"
+        )
         self.losses: Sequence[str] = card.losses if card else []
-        channels = _num_classes(card, self._output.shape[1], self.path)
-        self.single = card is not None and channels == 1
-        self.num_classes = 2 if self.single else channels
+        self.channels = _count(card, self._wiring.channels, self.path)
+        self.num_classes = max(2, self.channels)
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to float32 [N, C, h, w]; class 0 is added to a single score per pixel."""
-        scores = self._session.run(self._input, self._output, batch)
-        if not self.single:
-            return scores
-        return np.concatenate((1 - scores if self.activated else np.zeros_like(scores), scores), 1)
+        """Float32 [N, 3, H, W] to float32 [N, channels, h, w]."""
+        return run_wired(self._session, self._wiring, batch)
 
 
 class OnnxLabelRunner:
-    """A model that gives class ids, [N, h, w], whole numbers; see `open_model.open_onnx`.
+    """A model that gives class ids; see `open_model.open_onnx`.
 
-    Its input is either photos, uint8 [N, H, W, 3], or a float image [N, 3, H, W]. Photos are red first if the
-    metadata says that the model does the preprocessing, else blue first. For a float image, the metadata says
-    how to prepare it.
+    Its metadata may say that it prepares photos itself: then it takes them as they are, uint8 [N, H, W, 3],
+    red first if preprocessing is inside, else blue first. Any other model takes prepared images.
     """
 
-    def __init__(self, model: Session) -> None:
-        self._session, card = model, model.card
+    def __init__(self, model: Session, wiring: Wiring, reading: Reading) -> None:
+        self._session, self._wiring, card = model, wiring, model.card
+        self.intake = wiring.intake(model)
         self.untrained: Sequence[str] = card.untrained if card else []
-        session = model.session
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(outputs) != 1 or len(outputs[0].shape) != 3:
-            raise _no_such_blob(model.path, "output", outputs, "one output of class ids [N, H, W]")
-        self._output = outputs[0]
-        self._preprocess: Preprocess | None = None
+        self.takes_photos = card is not None and card.preprocess is None and wiring.image.raw
+        self.preprocess: Preprocess | None = card.preprocess if card else None
         self._red_first = card is not None and card.preprocessing_inside
         self._largest = card.largest_photo if card else None
-        if inputs[0].type == "tensor(uint8)":
-            if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[3] != 3:
-                raise _no_such_blob(model.path, "input", inputs, "one input of photos, uint8 [N, H, W, 3]")
-            self._input = inputs[0]
-        else:
-            self._input = _image_input(session, card.input if card else None, model.path)
-            self._preprocess = card.preprocess if card else None
-            if self._preprocess is None:
-                raise _no_such_blob(
-                    model.path, "input", inputs, "photos, or metadata that says how to prepare its input"
-                )
         self.backend = model.backend
         self.classes: list[str] | None = card.classes if card else None
+        self.palette = _palette(card)
         self.losses: Sequence[str] = card.losses if card else []
-        self.num_classes = _num_classes(card, None, model.path)
+        self.num_classes = _count(card, reading.num_classes or wiring.ending.classes, model.path)
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
-        """Photos uint8 [N, H, W, 3], blue first, to uint8 [N, H, W].
+        """Class ids uint8 [N, H, W] of photos, uint8 [N, H, W, 3] BGR, or of prepared images [N, C, H, W].
 
         Raises:
             NetError: a photo is larger than the model takes, ids do not fit, or as for `OnnxRunner.scores`.
         """
-        height, width = batch.shape[1:3]
+        if self.takes_photos:
+            self._check_photo(*batch.shape[1:3])
+            batch = (batch[..., ::-1] if self._red_first else batch).transpose(0, 3, 1, 2)
+        ids = run_wired(self._session, self._wiring, batch)
+        expected = (len(batch), *batch.shape[2:])
+        if self._session.card is None and ids.ndim == 3 and ids.shape[1:] != expected[1:]:
+            ids = np.stack([resize_nearest_centre(one, *expected[1:]) for one in ids])
+        if ids.shape != expected or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
+            raise NetError(
+                "the model's answer is not a map of class ids",
+                where=self._session.path,
+                found=f"shape {ids.shape}" + (f", ids {ids.min()}..{ids.max()}" if ids.size else ""),
+                expected=f"shape {expected}, ids 0..{self.num_classes - 1}",
+                advice="give the number of classes with --num-classes N; convert a net again with "
+                "--upsample, which brings labels to the photo's size",
+            )
+        return ids.astype(np.uint8, copy=False)
+
+    def _check_photo(self, height: int, width: int) -> None:
         if self._largest and (height > self._largest[0] or width > self._largest[1]):
             raise NetError(
                 "the photo is larger than the model takes",
@@ -100,60 +109,33 @@ class OnnxLabelRunner:
                 expected=f"at most {self._largest[1]} x {self._largest[0]}, the fixed size of the net inside",
                 advice="make the photo smaller, or convert the net with a larger input",
             )
-        ids = self._session.run(self._input, self._output, self._prepared(batch))
-        ids = ids[:, : batch.shape[1], : batch.shape[2]]  # without the padding
-        if ids.shape != batch.shape[:3] or (ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes):
-            raise NetError(
-                "the model's answer is not a map of class ids",
-                where=self._session.path,
-                found=f"shape {ids.shape}" + (f", ids {ids.min()}..{ids.max()}" if ids.size else ""),
-                expected=f"shape {batch.shape[:3]}, ids 0..{self.num_classes - 1}",
-                advice="convert the net again (--upsample brings labels to the photo's size)",
-            )
-        return ids.astype(np.uint8, copy=False)
-
-    def _prepared(self, batch: np.ndarray) -> np.ndarray:
-        if self._preprocess is not None:
-            return np.stack([self._preprocess.apply(photo)[0] for photo in batch])
-        return np.ascontiguousarray(batch[..., ::-1] if self._red_first else batch)
 
 
-def _image_input(session: Any, name: str | None, path: Path) -> Any:
-    inputs = session.get_inputs()
-    chosen = [entry for entry in inputs if entry.name == name] or inputs
-    image = chosen[0]
-    if len(chosen) > 1 or image.type != "tensor(float)" or len(image.shape) != 4 or image.shape[1] != 3:
-        raise _no_such_blob(path, "input", inputs, "one float image input [N, 3, H, W]")
-    return image
+def run_wired(model: Session, wiring: Wiring, batch: np.ndarray) -> np.ndarray:
+    """The answer for prepared images [N, C, H, W], in as many runs as the input's own batch needs."""
+    image, answer = wiring.image, wiring.answer
+    size = image.at_once or len(batch)
+    parts = []
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
+        missing = size - len(part)
+        full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+        parts.append(answer.read(model.run(image, answer.name, full))[: len(part)])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _score_output(session: Any, name: str | None, path: Path) -> Any:
-    outputs = session.get_outputs()
-    chosen = [entry for entry in outputs if entry.name == name] or outputs
-    if len(chosen) > 1 or chosen[0].type != "tensor(float)" or len(chosen[0].shape) != 4:
-        raise _no_such_blob(path, "output", outputs, "one float output of class scores [N, C, h, w]")
-    return chosen[0]
+def _palette(card: ModelCard | None) -> Palette | None:
+    return listed_palette(card.palette, card.classes or ()) if card and card.palette else None
 
 
-def _no_such_blob(path: Path, kind: str, found: list[Any], expected: str) -> NetError:
-    return NetError(
-        f"a segmentation net does not have such {kind}s",
-        where=path,
-        found=", ".join(f"{entry.name} {entry.type}{entry.shape}" for entry in found),
-        expected=expected,
-        advice="if it was a Caffe net, convert that with `rlossctl convert`; else export the model again "
-        f"with such an {kind} alone",
-    )
-
-
-def _num_classes(card: ModelCard | None, channels: object, path: Path) -> int:
+def _count(card: ModelCard | None, channels: object, path: Path) -> int:
     count = (card and card.num_classes) or channels
     if not isinstance(count, int) or not 1 <= count <= MOST_CLASSES:
         raise NetError(
             "the number of classes is unknown or impossible",
             where=path,
-            found=f"{count} (from rlossctl's metadata, or the output's channels)",
-            expected=f"a fixed number of channels, or metadata; 1 to {MOST_CLASSES}",
-            advice="export the model with a fixed number of channels",
+            found=f"{count} (from rlossctl's metadata, the output's channels or the graph)",
+            expected=f"1 to {MOST_CLASSES}",
+            advice="scores need a fixed number of channels; for class ids, give it with --num-classes N",
         )
     return count

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from rlossctl.data.lists import Sample, find_label_dir, read_list
+from rlossctl.data.palette import Palette
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.answers import NotNumbers
 from rlossctl.evaluation.running.fingerprint import hash_files
-from rlossctl.evaluation.running.named import Named
+from rlossctl.evaluation.running.named import Named, Reading
 from rlossctl.evaluation.running.onnx_runners import OnnxLabelRunner, OnnxRunner
 from rlossctl.evaluation.running.runners import LabelRunner, Runner
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.evaluation.running.wiring import wire
 from rlossctl.weights.finite import NotFinite, describe
-
-_INTEGERS = ("tensor(uint8)", "tensor(int32)", "tensor(int64)")  # types of class ids
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,35 @@ class PreprocessOverrides:
         scale: the factor applied after the mean is subtracted.
         rgb: feed red first.
         crop: (height, width) to pad images to.
+        std: divides blue, green and red after the scale.
+        multiple: (stride, offset): sides are padded to the next stride * k + offset.
     """
 
     mean: tuple[float, float, float] | None = None
     scale: float | None = None
     rgb: bool = False
     crop: tuple[int, int] | None = None
+    std: tuple[float, float, float] | None = None
+    multiple: tuple[int, int] | None = None
 
     def apply(self, base: Preprocess | None) -> Preprocess | None:
-        """The model's preprocessing with these changes; None if neither has a mean."""
+        """The model's preprocessing with these changes; None if neither has a mean.
+
+        Raises:
+            UsageError: the mean is one of pixels from 0 to 1.
+        """
+        if self.mean and min(self.mean) > 0 and max(self.mean) < 1:
+            raise UsageError(
+                "the mean is that of pixels from 0 to 1",
+                found=f"--mean {','.join(f'{value:g}' for value in self.mean)}",
+                expected="the mean of pixels from 0 to 255, blue first",
+                advice="multiply it by 255; keep --std with --scale 0.00392157, or multiply it, too",
+            )
         if base is None and self.mean is None:
             return None
         changes: dict[str, Any] = {"mean_bgr": self.mean and tuple(self.mean), "scale": self.scale}
-        changes |= {"crop": self.crop, "channel_order": "rgb" if self.rgb else None}
+        changes |= {"crop": self.crop, "channel_order": "rgb" if self.rgb else None, "std_bgr": self.std}
+        changes |= dict(zip(("stride", "offset"), self.multiple or (None, None), strict=True))
         named = {key: value for key, value in changes.items() if value is not None}
         return dataclasses.replace(base or Preprocess(), **named)
 
@@ -82,6 +98,7 @@ class OpenedModel:
         notes: sentences that the user should read.
         warnings: reasons to doubt the result, to print above it.
         upright: whether the data layer turns photos as their EXIF orientation says.
+        palette: the classes' colours, if the file has them.
         maps: whether labels are maps of edges, from 128 on class 1 (`ImageLabelmapData`), not class ids.
     """
 
@@ -92,16 +109,17 @@ class OpenedModel:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     upright: bool = False
+    palette: Palette | None = None
     maps: bool = False
 
     @property
     def preprocess(self) -> Preprocess | None:
         """How to prepare images, as the model says; None if it does not say, or prepares them itself."""
-        return None if isinstance(self.runner, LabelRunner) else self.runner.preprocess
+        return self.runner.preprocess
 
 
 def open_model(named: Named, device: str = "auto", images: ImageList | None = None) -> OpenedModel:
-    """Opens an ONNX file, or a prototxt with weights.
+    """Opens an ONNX file, a prototxt with weights, or a checkpoint.
 
     Args:
         device: auto, cpu, cuda or cuda:N.
@@ -112,7 +130,7 @@ def open_model(named: Named, device: str = "auto", images: ImageList | None = No
         UsageError: weights are missing or too many, or no list is named.
         RlossError: something is wrong with the files.
     """
-    open_it = _open_onnx if named.is_onnx else _open_prototxt
+    open_it = _open_onnx if named.is_onnx else _open_imported if named.is_imported else _open_prototxt
     opened = open_it(named, device, images or ImageList())
     if images is not None and not opened.images.file:
         raise UsageError(
@@ -151,24 +169,29 @@ def _not_finite(path: Path) -> list[NotFinite]:
     return not_finite_tensors(path, load_onnx(path))
 
 
-def open_onnx(path: str | os.PathLike[str], device: str = "auto") -> OnnxRunner | OnnxLabelRunner:
-    """The runner for an ONNX file: OnnxLabelRunner if it gives whole numbers, else OnnxRunner.
+def open_onnx(
+    path: str | os.PathLike[str], device: str = "auto", reading: Reading | None = None
+) -> OnnxRunner | OnnxLabelRunner:
+    """The runner for an ONNX file: OnnxLabelRunner if it gives class ids, else OnnxRunner.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "tensorrt", "tensorrt:1", or "auto" (CUDA if it works, else the CPU;
             `backend` says why).
+        reading: what the user says about its answer.
 
     Raises:
         NetError: the file is not a usable model, or the requested device is not available.
+        UsageError: as for `wire`.
     """
-    model = Session(Path(path), device)
-    if any(entry.type in _INTEGERS for entry in model.session.get_outputs()):
-        return OnnxLabelRunner(model)
+    model, reading = Session(Path(path), device), reading or Reading()
+    wiring = wire(model, reading)
+    if wiring.answer.ids:
+        return OnnxLabelRunner(model, wiring, reading)
     if model.gpu is not None:
         from rlossctl.evaluation.running.bound_runner import on_gpu
 
-        return on_gpu(model)
-    return OnnxRunner(model)
+        return on_gpu(model, wiring)
+    return OnnxRunner(model, wiring=wiring)
 
 
 def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
@@ -180,11 +203,14 @@ def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
             expected="the ONNX file alone",
             advice="leave them out, or name the prototxt instead of the ONNX file",
         )
-    runner = open_onnx(named.model, device)
+    runner = open_onnx(named.model, device, named.reading)
     warnings: tuple[str, ...] = ()
     if runner.untrained:
         warnings = (f"layers had no weights when {named.model} was made: {', '.join(runner.untrained)}",)
-    return OpenedModel(_called(named), hash_files([named.model]), runner, images, warnings=warnings)
+    notes = () if isinstance(runner, OnnxLabelRunner) and runner.takes_photos else runner.intake.notes()
+    settings = {"output": named.reading.output} if named.reading.output else None
+    fingerprint = hash_files([named.model], settings)
+    return OpenedModel(_called(named), fingerprint, runner, images, notes, warnings, palette=runner.palette)
 
 
 def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
@@ -207,7 +233,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
     origin = NetOrigin(model, weights, named.placeholders, named.dialect)
     net = load_inference_net(origin, DataOverrides(images.file, images.root))
     coverage = copy_covered(net, load_weights(weights), str(weights))
-    runner = TorchRunner(net, device)
+    runner = TorchRunner(net, device, named.reading.output)
     coverage.require(named.allow_missing, runner.layers)
     require_finite_layers(net, str(weights), runner.layers)
     warning = coverage.warning(runner.layers)
@@ -220,16 +246,42 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
             root=source.root if images.root is None else images.root,
         )
     # The net after placeholders and phase rules, whatever file it came from.
-    fingerprint = hash_files([weights], {"net": str(net.param), "dialect": named.dialect})
+    settings = {"net": str(net.param), "dialect": named.dialect}
+    settings |= {"output": named.reading.output} if named.reading.output else {}
+    fingerprint = hash_files([weights], settings)
     return OpenedModel(
         _called(named),
         fingerprint,
         runner,
         images,
-        coverage.notes(runner.layers),
+        (*runner.intake.notes(), *coverage.notes(runner.layers)),
         (warning,) if warning else (),
         source is not None and source.upright,
-        isinstance(source, LabelmapSource) and not source.levels,
+        maps=isinstance(source, LabelmapSource) and not source.levels,
+    )
+
+
+def _open_imported(named: Named, device: str, images: ImageList) -> OpenedModel:
+    """Opens a checkpoint. The list of a net that it implies is not the user's."""
+    from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
+    from rlossctl.net.origin import DataOverrides, NetOrigin
+
+    assert named.importer is not None
+    origin = NetOrigin(named.model, named.weights, named.placeholders, named.dialect, named.allow_missing)
+    imported = named.importer(origin, DataOverrides(images.file, images.root))
+    runner = TorchRunner(imported.net, device, named.reading.output)
+    source = image_source(imported.net)
+    settings = {"net": str(imported.net.param), "dialect": named.dialect}
+    settings |= {"output": named.reading.output} if named.reading.output else {}
+    missing = ", ".join(imported.untrained)
+    return OpenedModel(
+        _called(named),
+        hash_files([named.weights or named.model], settings),
+        runner,
+        images,
+        (*runner.intake.notes(), *imported.notes),
+        (f"layers have no weights: {missing}",) if missing else (),
+        source is not None and source.upright,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError
+from rlossctl.evaluation.running.intake import Intake
 
 if TYPE_CHECKING:
     import torch
@@ -22,27 +23,31 @@ class Model(Protocol):
         num_classes: how many classes it knows.
         classes: their names, or None if the model does not carry them.
         losses: types of the loss layers that it was trained with; empty if it does not say.
+        preprocess: how the model's own data layer prepares images, or None if unknown.
+        intake: what it demands of images beyond that.
     """
 
     backend: str
     num_classes: int
     classes: list[str] | None
     losses: Sequence[str]
+    preprocess: Preprocess | None
+    intake: Intake
 
 
 class Runner(Model, Protocol):
     """A model that turns preprocessed images into class scores.
 
     Attributes:
-        preprocess: how the model's own data layer prepares images, or None if unknown.
         activated: whether the model says that its scores are already probabilities.
+        channels: the number of score channels: num_classes, or 1 for the score of class 1 alone, of two.
     """
 
-    preprocess: Preprocess | None
     activated: bool
+    channels: int
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
-        """Float32 [N, 3, H, W] to float32 [N, C, h, w] with C = num_classes; h, w may be smaller."""
+        """Float32 [N, 3, H, W] to float32 [N, channels, h, w]; h, w may be smaller."""
         ...
 
 
@@ -67,10 +72,16 @@ class DeviceRunner(Runner, Protocol):
 
 @runtime_checkable
 class LabelRunner(Model, Protocol):
-    """A model that takes photos and gives classes: it does preprocessing and argmax itself."""
+    """A model that gives classes.
+
+    Attributes:
+        takes_photos: whether it prepares photos itself.
+    """
+
+    takes_photos: bool
 
     def labels(self, batch: np.ndarray) -> np.ndarray:
-        """Photos uint8 [N, H, W, 3], blue first, to class ids uint8 [N, H, W]."""
+        """Photos uint8 [N, H, W, 3] BGR, or prepared images [N, C, H, W], to class ids uint8 [N, H, W]."""
         ...
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.running.ports import ImagePort
+from rlossctl.weights.onnxfile import missing_files
 from rlossctl.words import counted
 
 _CPU = "CPUExecutionProvider"
@@ -46,33 +48,51 @@ class Session:
         self.backend = _backend(self.session, provider, note)
         self.card = _card(self.session, path)
 
-    def run(self, entry: Any, output: Any, batch: np.ndarray) -> np.ndarray:
-        """Runs one input to one output, both in the CPU's memory.
+    @property
+    def builds_engines(self) -> bool:
+        """Whether each new size of images costs minutes, so that nothing is tried."""
+        return self.session.get_providers()[0] == _PROVIDERS["tensorrt"]
+
+    def memory(self) -> int | None:
+        """Bytes that a pass can use on its device; None if that is unknown."""
+        from rlossctl.net.memory import available
+
+        if self.gpu is None:
+            return available()
+        import torch
+
+        return available(torch.device("cuda", self.gpu)) if self.gpu < torch.cuda.device_count() else None
+
+    def run(self, image: ImagePort, output: str, batch: np.ndarray) -> np.ndarray:
+        """Runs prepared images [N, C, H, W] to one output as it is, both in the CPU's memory.
 
         Raises:
             NetError: the model does not take this size, or fails while it runs.
         """
-        self.check_size(entry, batch.shape)
+        self.check_size(image, batch.shape)
         with self.failing(batch.shape):
+            data = image.fed(batch)
             if self.gpu is None:
-                return self.session.run([output.name], {entry.name: batch})[0]
+                return self.session.run([output], {image.name: data})[0]
             binding = self.session.io_binding()  # one copy to the device and one back
-            binding.bind_cpu_input(entry.name, np.ascontiguousarray(batch))
-            binding.bind_output(output.name)
+            binding.bind_cpu_input(image.name, data)
+            binding.bind_output(output)
             self.session.run_with_iobinding(binding)
             return binding.copy_outputs_to_cpu()[0]
 
-    def check_size(self, entry: Any, shape: tuple[int, ...]) -> None:
-        """Raises NetError if `shape` differs from an input's fixed sizes."""
-        for axis, size in enumerate(entry.shape):
-            if isinstance(size, int) and size != shape[axis]:
-                raise NetError(
-                    "the model takes images of one size only",
-                    where=self.path,
-                    found=f"a batch of shape {shape}",
-                    expected=f"shape {entry.shape}",
-                    advice="give the size with --crop H,W, or export the model with dynamic sizes",
-                )
+    def check_size(self, image: ImagePort, shape: tuple[int, ...]) -> None:
+        """Raises NetError if images [N, C, H, W] of this shape differ from the input's channels and sizes."""
+        wanted = (image.at_once, image.channels, *image.size)
+        if any(size not in (None, found) for size, found in zip(wanted, shape, strict=True)):
+            names = [str(size or letter) for size, letter in zip(wanted, "NCHW", strict=True)]
+            raise NetError(
+                "the model takes images of one size only",
+                where=self.path,
+                found=f"a batch of shape {shape}",
+                expected=f"shape ({', '.join(names)})",
+                advice="leave out --crop, --tile and --protocol caffe: smaller photos are padded to its size "
+                "and larger ones run in tiles; --resize H,W resizes them",
+            )
 
     @contextlib.contextmanager
     def failing(self, shape: tuple[int, ...]) -> Iterator[None]:
@@ -88,7 +108,11 @@ def failed(
     what: str, where: object, error: Exception, shape: tuple[int, ...], rule: Preprocess | None
 ) -> NetError:
     """The error for a model that fails on a batch; `rule` is its own preprocessing, if known."""
-    advice = "try --device cpu and a smaller --batch; if the model takes certain sizes only, give --crop H,W"
+    advice = (
+        "if sides must be multiples of a number, give it with --multiple N; if the model takes one size, "
+        "give it with --resize H,W or --protocol tiles --tile H,W; if memory is short, try "
+        "--device cpu, a smaller --batch or tiles"
+    )
     if rule and any((side - rule.offset) % rule.stride for side in shape[2:]):
         advice = f"this net takes sides of {rule.stride} k + {rule.offset}: choose such a --tile or --crop"
     return NetError(
@@ -146,13 +170,19 @@ def _session(path: Path, providers: list[Any]) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime raises its own types, one per status code
-        raise NetError(
-            "ONNX Runtime cannot load the model",
-            where=path,
-            found=str(error).splitlines()[0] if path.exists() else "no such file",
-            expected="a whole .onnx file",
-            advice="check the name, or convert the model again",
-        ) from error
+        raise _unloadable(path, str(error).splitlines()[0]) from error
+
+
+def _unloadable(path: Path, reason: str) -> NetError:
+    """The error for a file that ONNX Runtime does not load, because of itself or of a file beside it."""
+    gone = missing_files(path) if path.exists() else []
+    return NetError(
+        "ONNX Runtime cannot load the model",
+        where=path,
+        found=f"{', '.join(gone)}: no such file" if gone else reason if path.exists() else "no such file",
+        expected="the files with its weights beside it, in the same folder" if gone else "a whole .onnx file",
+        advice="fetch them, too, under the same names" if gone else "check the name, or convert it again",
+    )
 
 
 def cpu_threads() -> int:

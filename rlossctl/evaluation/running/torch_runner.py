@@ -11,10 +11,21 @@ from rlossctl.data.sources.imagelist import DenseImageSource
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.data.sources.labelmap import LabelmapSource
 from rlossctl.errors import NetError, UsageError
+from rlossctl.evaluation.running.intake import Intake
 from rlossctl.evaluation.running.on_device import OnDevice
+from rlossctl.evaluation.running.room import Room
 from rlossctl.evaluation.running.sessions import failed
 from rlossctl.net import Net
-from rlossctl.net.deploy import Deploy, loss_types, main_scores, own_head, preprocess_of
+from rlossctl.net.deploy import (
+    Deploy,
+    bytes_per_pixel,
+    loss_types,
+    main_scores,
+    only_size,
+    own_head,
+    preprocess_of,
+)
+from rlossctl.net.memory import available
 from rlossctl.words import counted
 
 
@@ -24,6 +35,7 @@ class TorchRunner(OnDevice):
     Args:
         net: a TEST net; a data layer that reads photos says how to prepare them.
         device: "cpu", "cuda", "cuda:1", or "auto" (CUDA if available).
+        output: the blob of scores, instead of the one that the net's metric or loss reads.
 
     Attributes:
         layers: names of the layers that lead to the scores.
@@ -32,22 +44,24 @@ class TorchRunner(OnDevice):
         NetError: the net has no scores, or CUDA was requested and is not available.
     """
 
-    def __init__(self, net: Net, device: str = "auto") -> None:
+    def __init__(self, net: Net, device: str = "auto", output: str | None = None) -> None:
         super().__init__(pick_device(device))
         self._path = net.file.path
-        deploy = Deploy(net)
-        name = main_scores(net, deploy.output_names) if deploy.output_names else None
+        deploy = Deploy(net, [output] if output else None)
+        name = output or (main_scores(net, deploy.output_names) if deploy.output_names else None)
         if name is None or len(net.shapes[name]) != 4:
             raise NetError(
                 "the net has no blob of scores",
                 where=net.file.path,
                 found=", ".join(deploy.output_names) or "no output that depends on the image alone",
                 expected="a blob (N, classes, H, W) read by SegAccuracy or a loss, or as the net's output",
-                advice="check the phase and the net's last layers",
+                advice="name the blob with --output BLOB, or check the phase and the net's last layers",
             )
         deploy = Deploy(net, [name])
-        self.single = net.shapes[name][1] == 1
-        self.num_classes: int = 2 if self.single else net.shapes[name][1]
+        self.channels: int = net.shapes[name][1]
+        self.num_classes = max(2, self.channels)
+        room = Room(lambda: bytes_per_pixel(deploy), lambda: available(self.device))
+        self.intake = Intake(only_size(deploy) or (None, None), grey=deploy.input_shape[1] == 1, room=room)
         self.layers = frozenset(layer.name for layer in deploy.layers)
         self.classes: list[str] | None = None
         self.activated = own_head(deploy) != "scores"
@@ -55,7 +69,7 @@ class TorchRunner(OnDevice):
         self.preprocess = preprocess_of(net, deploy)
         self._module = deploy.to(self.device).eval()
         self.backend = f"PyTorch {torch.__version__}, {_describe(self.device)}, blob {name!r}"
-        if self.single:
+        if self.channels == 1:
             self.backend += ", one score per pixel: class 1"
 
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:

@@ -52,6 +52,10 @@ class DeviceCounts:
         if len(self._waiting) == len(self._pairs):
             self.flush()
 
+    def on_device(self, labels: np.ndarray) -> torch.Tensor:
+        """A label map, uint8 [H, W], copied to the device."""
+        return torch.from_numpy(labels).to(self._one.device)
+
     @torch.inference_mode()
     def flush(self) -> None:
         """Passes all counts to the tally; raises the same errors as `add`."""

@@ -1,0 +1,1 @@
+"""Label images from other programs' annotations, and annotations from predictions."""

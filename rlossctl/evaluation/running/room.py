@@ -1,0 +1,60 @@
+"""How large an image fits in memory: a larger photo runs in tiles."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+
+from rlossctl.errors import RlossWarning
+
+SHARE = 0.6  # of the memory: the rest is for weights, workspaces, other programs
+SMALL = 1 << 20  # pixels: up to here nothing is computed
+_STEP = 64  # tiles have sides of a multiple of this
+
+
+class TiledPhotos(RlossWarning):
+    """Warns that photos run in tiles, because they need more memory than there is."""
+
+
+class Room:
+    """The memory that a model's pass needs, and what there is. Safe to use from several threads.
+
+    Args:
+        need: computes the bytes that the pass needs for each pixel of the image; None if it is unknown.
+        available: the bytes that there are; None if that is unknown.
+    """
+
+    def __init__(self, need: Callable[[], float | None], available: Callable[[], int | None]) -> None:
+        self._find_need, self._find_available = need, available
+        self._lock, self._said = Lock(), False
+
+    @cached_property
+    def _most(self) -> float:
+        """How many pixels fit."""
+        need, there = self._find_need(), self._find_available()
+        return SHARE * there / need if need and there is not None else math.inf
+
+    def window(self, height: int, width: int) -> tuple[int, int] | None:
+        """(height, width) of tiles of a photo of this size that fit; None if the photo does. Warns once."""
+        if height * width <= SMALL or height * width <= self._pixels():
+            return None
+        side = max(_STEP, math.isqrt(int(self._pixels())) // _STEP * _STEP)
+        window = min(side, height), min(side, width)
+        with self._lock:
+            if not self._said:
+                warnings.warn(
+                    f"a photo of {width} x {height} needs more memory than there is: such photos run in "
+                    f"tiles of {window[1]} x {window[0]}, which changes predictions a little; --protocol "
+                    "tiles --tile H,W chooses other tiles",
+                    TiledPhotos,
+                    stacklevel=2,
+                )
+            self._said = True
+        return window
+
+    def _pixels(self) -> float:
+        with self._lock:
+            return self._most
