@@ -26,14 +26,18 @@ LEFT_OUT = {
     "convert segnet_train": "needs a net with SegNet's BN, see test_fold_bn.py",
     "convert net.prototxt w.caffemodel -o int8": "needs minutes of calibration",
     "data clicks": "needs annotations, see tests/data/test_annotations.py",
+    "data labels": "needs annotations, see tests/data/test_labelling.py",
     "data prepare": "needs a download, see tests/data/test_layout.py",
     "data scribbles": "needs annotations, see tests/data/test_annotations.py",
     "demo": "trains, see tests/test_demo.py",
     "doctor": "see test_doctor.py",
+    "eval other.onnx --data val.txt --root CamVid --rgb --output 1": "needs two outputs, see test_cases.py",
     "inspect checkpoint.pth.tar": "needs another program's checkpoint",
     "inspect segnet_train": "needs the original net, see test_inspect.py",
     "test lenet": "needs the digits of the original",
     "train": "trains",
+    "visualize loss photo.jpg photo.npz": "needs what predict wrote, see test_visualize.py",
+    "visualize loss photo.jpg camvid.onnx": "needs a file of layers, see test_visualize.py",
     "verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel": "needs OpenCV",
 }
 HEAD = """name: "${NET_ID}"

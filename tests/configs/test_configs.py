@@ -22,7 +22,7 @@ FROM_SCRATCH = ("demo", "camvid")
 PYTORCH = (
     *(
         f"deeplabv3plus_{name}{stride}"
-        for name in ("mobilenet", "resnet101", "xception")
+        for name in ("mobilenet", "resnet101", "xception", "efficientnet_lite0")
         for stride in ("", "_os8")
     ),
     "deeplabv3plus_drn",
@@ -45,8 +45,17 @@ PYTORCH = (
     "segnet_segmentation",
     "enet_segmentation",
     *(f"pspnet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
+    *(f"espnetv2_s{scale}" for scale in ("0.5", "1.0", "1.25", "1.5", "2.0")),
 )
-CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2")
+CLASSIFIERS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+)
 NETS = ("train", "trainwithdensecrfloss", "test")
 SOLVERS = ("solver", "solverwithdensecrfloss")
 WITHOUT_DENSECRF = tuple(

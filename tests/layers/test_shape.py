@@ -113,7 +113,7 @@ def test_crop_stays_inside_bottom_0(layer, fields, reference, message):
         layer("Crop", fields, SHAPE, reference)
 
 
-@pytest.mark.proves("AutoCrop", gradient=True)
+@pytest.mark.proves("AutoCrop", "", gradient=True)
 def test_auto_crop_of_rcf_begins_where_the_coordinates_say(build):
     text = (
         'input: "x" input: "w" input_shape { dim: 1 dim: 1 dim: 6 dim: 8 }\n'

@@ -66,8 +66,8 @@ class OnnxLabelRunner:
         self._session, self._wiring, card = model, wiring, model.card
         self.intake = wiring.intake(model)
         self.untrained: Sequence[str] = card.untrained if card else []
-        self.takes_photos = card is not None and card.preprocess is None and wiring.image.raw
-        self.preprocess: Preprocess | None = card.preprocess if card else None
+        self.takes_photos = card is not None and wiring.image.raw
+        self.preprocess: Preprocess | None = None if card is None or self.takes_photos else card.preprocess
         self._red_first = card is not None and card.preprocessing_inside
         self._largest = card.largest_photo if card else None
         self.backend = model.backend
