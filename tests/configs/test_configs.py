@@ -48,6 +48,10 @@ PYTORCH = (
     *(f"espnetv2_s{scale}" for scale in ("0.5", "1.0", "1.25", "1.5", "2.0")),
 )
 CLASSIFIERS = (
+    *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+    "mobilenet_v2",
+    "efficientnet_lite0",
+)
     "resnet18",
     "resnet34",
     "resnet50",
