@@ -52,14 +52,6 @@ CLASSIFIERS = (
     "mobilenet_v2",
     "efficientnet_lite0",
 )
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "mobilenet_v2",
-    "efficientnet_lite0",
-)
 NETS = ("train", "trainwithdensecrfloss", "test")
 SOLVERS = ("solver", "solverwithdensecrfloss")
 WITHOUT_DENSECRF = tuple(
