@@ -76,7 +76,7 @@ class LazyGroup(groups.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"max_content_width": 100},
     epilog=EXAMPLES,
 )
 @click.version_option(rlossctl.__version__, prog_name="rlossctl")

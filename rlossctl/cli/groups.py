@@ -19,7 +19,15 @@ _HEADINGS: WeakKeyDictionary[click.Parameter, str] = WeakKeyDictionary()
 _COLUMN = 30  # click's widest first column
 
 
-class Command(click.Command):
+class _Helped(click.Command):
+    """Has -h beside --help, also where it is called without the command above it."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """A context with both names."""
+        return super().make_context(*args, **{"help_option_names": ["-h", "--help"], **extra})
+
+
+class Command(_Helped):
     """A command whose help shows its options under the headings of `option_group`."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -38,7 +46,7 @@ class Command(click.Command):
                     formatter.write_dl([(first.ljust(width), text) for first, text in records])
 
 
-class Group(click.Group):
+class Group(_Helped, click.Group):
     """A group of such commands. For an unknown name it suggests similar ones."""
 
     command_class: type[click.Command] | None = Command
