@@ -19,6 +19,7 @@ from rlossctl.solver.feed import DeviceFeed, may_be_drawn_ahead
 from rlossctl.solver.figures import Term, term_names
 from rlossctl.solver.graphs import PassGraph, stacked
 from rlossctl.solver.precision import LossScale
+from rlossctl.solver.processes import Processes
 from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.term_gradients import Pulls
 
@@ -161,6 +162,17 @@ class Passes:
 def mean_terms(passes: Sequence[Pass]) -> dict[str, Term]:
     """The terms of the loss, averaged over the passes of one update."""
     return monitor.means([one.terms() for one in passes])
+
+
+def mean_over(processes: Processes, terms: dict[str, Term]) -> dict[str, Term]:
+    """The means of an update's terms over the processes that train together."""
+    if processes.count == 1:
+        return terms
+    rows = processes.gather([term.value for term in terms.values()])
+    named = [dict(zip(terms, row, strict=True)) for row in rows]
+    return monitor.means(
+        [{name: Term(value, terms[name].weight) for name, value in row.items()} for row in named]
+    )
 
 
 def fed_ahead(net: Net) -> list[DeviceFeed]:

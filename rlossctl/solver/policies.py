@@ -55,6 +55,33 @@ def learning_rate(param: SolverParameter, iteration: int, current_step: int | No
     return rate
 
 
+class Rates(NamedTuple):
+    """What the schedule says of one update.
+
+    Attributes:
+        lr: the rate, before any lr_mult.
+        momentum: where the policy changes it; None: the solver's own.
+        step: the count of passed steps, with this iteration.
+        new_step: the same where multistep has just counted one, else None.
+    """
+
+    lr: float
+    momentum: float | None
+    step: int
+    new_step: int | None
+
+
+def rates(param: SolverParameter, iteration: int, current_step: int) -> Rates:
+    """Rate and momentum of one iteration; `current_step` is the count of passed steps before it.
+
+    Raises:
+        PrototxtError: as `learning_rate`.
+    """
+    step = advance(param, iteration, current_step)
+    new_step = step if param.lr_policy == "multistep" and step != current_step else None
+    return Rates(learning_rate(param, iteration, step), momentum(param, iteration), step, new_step)
+
+
 def momentum(param: SolverParameter, iteration: int) -> float | None:
     """The momentum of one iteration where the policy changes it; None: the solver's own."""
     if param.lr_policy != "onecycle":

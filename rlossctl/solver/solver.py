@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
@@ -22,15 +23,25 @@ from rlossctl.solver.figures import Improved, StepFigures, Term, TestFigures
 from rlossctl.solver.freezing import freeze
 from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
 from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
-from rlossctl.solver.passes import Passes, mean_terms
+from rlossctl.solver.passes import Pass, Passes, mean_over, mean_terms
 from rlossctl.solver.precision import precision_of, scale_of
 from rlossctl.solver.processes import ALONE, Processes, share
 from rlossctl.solver.saving import Progress, Saving
 from rlossctl.solver.schedules import Schedules
 from rlossctl.solver.speed import Speed
+from rlossctl.solver.starting import start_from
 from rlossctl.solver.undo import Undo
 from rlossctl.solver.updates import Clip, Updater
 from rlossctl.words import counted
+
+
+class _Passed(NamedTuple):
+    """The passes of one update: the last one, the terms of all, the objective, and what display shows."""
+
+    last: Pass
+    terms: dict[str, Term]
+    loss: float
+    shown: dict[str, list[float]] | None
 
 
 class Solver:
@@ -151,49 +162,16 @@ class Solver:
             Its figures, after the listeners were told them.
         """
         watch, fed = Stopwatch(), self._inputs(inputs)
-        display = bool(self.param.display) and self.iter % self.param.display == 0
         self.updater.zero_gradients()
         self.processes.seed_draws(self.progress.seed, self.iter)
         with self._undo.if_it_fails(fed is not None):
-            with self._in_step():
-                passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
-                own = mean_terms(passes)
-            terms = self._everyones(own)
-            loss = sum(term.weighted for term in terms.values())
-            monitor.check_finite(self.iter, loss, terms)
-            shown = (
-                {name: blob.flatten().tolist() for name, blob in passes[-1].outputs.items()}
-                if display
-                else None
-            )
-            step = policies.advance(self.param, self.iter, self.progress.current_step)
-            rate = policies.learning_rate(self.param, self.iter, step)
-            momentum = policies.momentum(self.param, self.iter)
+            passed = self._make_passes(fed)
+            rates = policies.rates(self.param, self.iter, self.progress.current_step)
             self.processes.mean_(self.updater.gradients())
-        self.average.begin()
-        self._torn = True
-        clip = self._apply(rate, momentum)
-        self.average.add()
-        self._torn = False
-        figures = StepFigures(
-            iter=self.iter,
-            loss=loss,
-            smoothed_loss=self._smoothed.add(loss),
-            lr=rate,
-            terms=terms,
-            seconds=watch.lap(),
-            outputs=passes[-1].outputs,
-            shown=shown,
-            pulls=passes[-1].pulls,
-            pulls_at=self._passes.pulls_at,
-            clip=clip,
-            new_step=step
-            if self.param.lr_policy == "multistep" and step != self.progress.current_step
-            else None,
-            momentum=momentum,
-        )
+        clip = self._apply(rates)
+        figures = self._figures(passed, rates, clip, watch.lap())
         self._schedules.settle(self.iter)
-        self.progress.current_step = step
+        self.progress.current_step = rates.step
         self.progress.iter += 1
         for listener in self.listeners:
             listener.updated(figures)
@@ -254,17 +232,7 @@ class Solver:
         Raises:
             WeightsError: damaged file, or blobs that do not fit and are not to be skipped.
         """
-        self.log.info(f"Finetuning from {path}")
-        if skip_mismatched:
-            fitted = self.net.copy_fitting(path)
-            copied, ignored = list(fitted.copied), list(fitted.ignored)
-            for name, why in fitted.anew.items():
-                self.log.warning(f"Layer {name!r} starts anew: {why} ({path})")
-        else:
-            copied, ignored = self.net.copy_from(path)
-        for name in ignored:
-            self.log.info(f"Ignoring source layer {name}")
-        self._tell_copied(path, copied)
+        start_from(self.net, path, self.log, skip_mismatched=skip_mismatched)
 
     def snapshot(self) -> Path:
         """Writes weights, solver state and resume file; returns the path of the solver state.
@@ -300,7 +268,30 @@ class Solver:
         for listener in self.listeners:
             listener.resumed(resumed)
 
-    def _apply(self, rate: float, momentum: float | None) -> Clip | None:
+    def _make_passes(self, fed: Mapping[str, Tensor] | None) -> _Passed:
+        """The passes of one update; raises RlossError if the loss is not finite."""
+        display = bool(self.param.display) and self.iter % self.param.display == 0
+        with self._in_step():
+            passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
+            own = mean_terms(passes)
+        terms = mean_over(self.processes, own)
+        loss = sum(term.weighted for term in terms.values())
+        monitor.check_finite(self.iter, loss, terms)
+        # Taken now: an output may be a weight, which the update changes.
+        outputs = passes[-1].outputs
+        shown = {name: blob.flatten().tolist() for name, blob in outputs.items()} if display else None
+        return _Passed(passes[-1], terms, loss, shown)
+
+    def _apply(self, rates: policies.Rates) -> Clip | None:
+        """The update; no snapshot may be taken in the middle of it."""
+        self.average.begin()
+        self._torn = True
+        clip = self._rule(rates)
+        self.average.add()
+        self._torn = False
+        return clip
+
+    def _rule(self, rates: policies.Rates) -> Clip | None:
         """The rule; with a loss scale, only where it left the gradients finite."""
         if self._scale is not None and not self._scale.undo(p.tensor for p in self.updater.parameters):
             self.log.info(
@@ -308,7 +299,26 @@ class Solver:
                 f"{self._scale.value:g}"
             )
             return None
-        return self.updater.apply(rate, self.iter, momentum)
+        return self.updater.apply(rates.lr, self.iter, rates.momentum)
+
+    def _figures(
+        self, passed: _Passed, rates: policies.Rates, clip: Clip | None, seconds: float
+    ) -> StepFigures:
+        return StepFigures(
+            iter=self.iter,
+            loss=passed.loss,
+            smoothed_loss=self._smoothed.add(passed.loss),
+            lr=rates.lr,
+            terms=passed.terms,
+            seconds=seconds,
+            outputs=passed.last.outputs,
+            shown=passed.shown,
+            pulls=passed.last.pulls,
+            pulls_at=self._passes.pulls_at,
+            clip=clip,
+            new_step=rates.new_step,
+            momentum=rates.momentum,
+        )
 
     def _begin(self) -> None:
         """Caffe forgets the displayed loss's window with every Step call; a resumed run keeps it."""
@@ -363,25 +373,6 @@ class Solver:
         if self.param.sync_batch_norm and self.processes.count > 1:
             return contextlib.nullcontext()
         return self.processes.together()
-
-    def _everyones(self, terms: dict[str, Term]) -> dict[str, Term]:
-        """The means of the terms over the processes."""
-        if self.processes.count == 1:
-            return terms
-        rows = self.processes.gather([term.value for term in terms.values()])
-        return monitor.means(
-            [
-                {name: Term(value, terms[name].weight) for name, value in zip(terms, row, strict=True)}
-                for row in rows
-            ]
-        )
-
-    def _tell_copied(self, path: str | Path, copied: Sequence[str]) -> None:
-        layers = f"{counted(len(self.net.params), 'layer')} with weights"
-        if copied:
-            self.log.info(f"Copied {len(copied)} of {layers} from {path}")
-        else:
-            self.log.warning(f"{path} has no layer in common with the net: none of {layers} was copied")
 
     def _last_figures(self) -> None:
         """One more forward pass and test, only for their figures, where display and test_interval fit."""
