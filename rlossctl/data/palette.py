@@ -67,8 +67,10 @@ def listed_palette(colours: Sequence[Sequence[int]], names: Sequence[str] = ()) 
 
 def voc_colours() -> Palette:
     """VOC's colours of its 21 classes and of the border, 255."""
-    table = voc_palette()
-    return Palette({index: tuple(map(int, table[index])) for index in (*range(21), 255)})  # type: ignore[misc]
+    table = voc_palette().tolist()
+    return Palette(
+        {index: (red, green, blue) for index in (*range(21), 255) for red, green, blue in [table[index]]}
+    )
 
 
 def cityscapes_colours() -> Palette:

@@ -113,9 +113,9 @@ class _Means:
         self._weight = 0
         self._totals: dict[str, np.ndarray] = {}
         self.last: dict[str, list[float]] = {}
-        self._counting = {top for layer in list_metrics(net) for top in layer.tops}
-        for layer in list_metrics(net):
-            layer.module.restart()  # type: ignore[operator]  # a ListMetric
+        self._counting = {top for layer, _ in list_metrics(net) for top in layer.tops}
+        for _, metric in list_metrics(net):
+            metric.restart()
 
     def add(self, result: Result, weight: int) -> None:
         """One pass, which stands for so many."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rlossctl.data.sources.stream import Source
 from rlossctl.errors import UsageError
@@ -14,9 +14,6 @@ from rlossctl.prototxt.messages import LayerParameter, NetParameter, SolverParam
 from rlossctl.prototxt.text import NetFile
 from rlossctl.solver.files import OF_TESTS, SolverFile
 from rlossctl.solver.options import TrainOptions
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
 
 
 def solver_with(file: SolverFile, options: TrainOptions) -> SolverFile:
@@ -90,7 +87,7 @@ def iterations(
 def _set_batch_size(layer: LayerParameter, value: int) -> bool:
     found = [message for message in _messages(layer) if "batch_size" in message.DESCRIPTOR.fields_by_name]
     for message in found:
-        message.batch_size = value  # type: ignore[attr-defined]
+        message.batch_size = value
     return bool(found)
 
 
@@ -109,7 +106,8 @@ def _set_crop(layer: LayerParameter, value: int) -> bool:
     return True
 
 
-def _messages(layer: LayerParameter) -> list[Message]:
+def _messages(layer: LayerParameter) -> list[Any]:
+    """The messages with which the layer is set, of any type."""
     return [
         value
         for field, value in layer.ListFields()

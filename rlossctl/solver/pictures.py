@@ -34,7 +34,7 @@ class Pictures:
         validation = whole_photos(test_net)
         if validation is None:
             return
-        self._deploy = Deploy(test_net, list_metrics(test_net)[0].bottoms[:1])
+        self._deploy = Deploy(test_net, list_metrics(test_net)[0][0].bottoms[:1])
         self._device = test_net.device
         self._lists["validation"] = validation
         preprocess = preprocess_of(test_net, self._deploy)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -357,13 +357,20 @@ def _python_warnings(log: Log) -> Iterator[None]:
         warnings.filterwarnings("always", category=RlossWarning)
         show = warnings.showwarning
 
-        def told(message: Warning | str, category: type[Warning], *place: object) -> None:
+        def told(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if issubclass(category, RlossWarning):
                 log.warning(str(message))
             else:
-                show(message, category, *place)  # type: ignore[arg-type]
+                show(message, category, filename, lineno, file, line)
 
-        warnings.showwarning = told  # type: ignore[assignment]
+        warnings.showwarning = told
         yield
 
 

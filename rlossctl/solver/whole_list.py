@@ -56,9 +56,10 @@ class Whole(NamedTuple):
     sample: Sample
 
 
-def list_metrics(net: Net) -> list[LayerNode]:
-    """The layers that count over the whole list."""
-    return [layer for layer in net.layers if isinstance(layer.module, ListMetric)]
+def list_metrics(net: Net) -> list[tuple[LayerNode, ListMetric]]:
+    """The layers that count over the whole list, each with its module."""
+    modules = ((layer, layer.module) for layer in net.layers)
+    return [(layer, module) for layer, module in modules if isinstance(module, ListMetric)]
 
 
 class WholePhotos:
@@ -118,9 +119,9 @@ def whole_photos(net: Net) -> WholePhotos | None:
     source = sources[0]
     if isinstance(source, ImageSegSource) and source.label_type != PIXEL:
         return None
-    preprocess = preprocess_of(net, Deploy(net, metrics[0].bottoms[:1]))
-    assert preprocess is not None and isinstance(metrics[0].module, ListMetric)
-    return WholePhotos(source, preprocess, metrics[0].module.padding)
+    layer, metric = metrics[0]
+    preprocess = preprocess_of(net, Deploy(net, layer.bottoms[:1]))
+    return None if preprocess is None else WholePhotos(source, preprocess, metric.padding)
 
 
 def whole_list(net: Net) -> Generator[Batch, None, None]:

@@ -35,10 +35,11 @@ def fit_preprocess(preprocess: Preprocess | None, runner: Model) -> Preprocess:
             expected="photos as they are, with values from 0 to 255",
             advice="leave out --mean, --scale and --std",
         )
-    changes: dict[str, object] = {"channel_order": "grey"} if intake.grey else {}
+    if intake.grey:
+        known = replace(known, channel_order="grey")
     if intake.multiple > 1 and known.stride == 1:
-        changes["stride"] = intake.multiple
-    return replace(known, **changes)  # type: ignore[arg-type]
+        known = replace(known, stride=intake.multiple)
+    return known
 
 
 def fit_protocol(protocol: Protocol, intake: Intake) -> Protocol:
