@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +64,25 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"needs the reference material in {folder} (set RLOSSCTL_SHARED to its place)")
     return folder
+
+
+@pytest.fixture
+def no_waiting() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Makes every wait of the host for a GPU that torch knows of an error, inside a `with no_waiting()`."""
+    import torch
+
+    @contextlib.contextmanager
+    def entered() -> Iterator[None]:
+        torch.cuda.synchronize()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # torch calls the mode a prototype
+                torch.cuda.set_sync_debug_mode("error")
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return entered
 
 
 @pytest.fixture(autouse=True)

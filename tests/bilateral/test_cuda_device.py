@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 
@@ -18,19 +14,6 @@ MODES = pytest.mark.parametrize("mode", ["lattice", "symmetric", "exact"])
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found.double() - expected.double()).norm() / expected.double().norm()).item()
-
-
-@contextmanager
-def no_waiting() -> Iterator[None]:
-    """Makes every synchronisation of host and device that torch knows of an error."""
-    torch.cuda.synchronize()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch calls the mode a prototype
-            torch.cuda.set_sync_debug_mode("error")
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +65,7 @@ def test_deterministic_means_the_same_bits(gpu_kernels, batch) -> None:
 
 
 @MODES
-def test_the_host_never_waits(gpu_kernels, batch, mode) -> None:
+def test_the_host_never_waits(gpu_kernels, no_waiting, batch, mode) -> None:
     values, image = (tensor.cuda() for tensor in batch(2, 21, 3, 65, 65))
     rois = torch.ones(2, 65, 65, device="cuda")
     loss = DenseCRFLoss(2e-9, 15, 100, 0.5, mode)
@@ -130,7 +113,7 @@ def test_runs_on_the_current_stream(gpu_kernels, batch) -> None:
     assert relative(found, expected) <= 2e-6
 
 
-def test_kept_lattices_filter_inside_a_cuda_graph(gpu_kernels, batch) -> None:
+def test_kept_lattices_filter_inside_a_cuda_graph(gpu_kernels, no_waiting, batch) -> None:
     values, image = (tensor.cuda() for tensor in batch(3, 21, 3, 65, 70))
     lattices = gpu_kernels.Lattices(image, 50, 15)
     lattices.filter(values)  # loads the kernels

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,19 +29,6 @@ layer { name: "crf" type: "DenseCRFLoss" bottom: "data" bottom: "prob" top: "crf
 """
 
 
-@contextmanager
-def no_waiting() -> Iterator[None]:
-    """Makes every synchronisation of host and device that torch knows of an error."""
-    torch.cuda.synchronize()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch calls the mode a prototype
-            torch.cuda.set_sync_debug_mode("error")
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
 def make(
     extra: str = "", drop: bool = True, rate: str = "base_lr: 0.01", **options: object
 ) -> rlossctl.Solver:
@@ -60,7 +44,7 @@ def make(
 
 
 @pytest.mark.parametrize("precision", ["FP32", "BF16"])
-def test_an_update_waits_for_nothing_but_its_loss(precision) -> None:
+def test_an_update_waits_for_nothing_but_its_loss(no_waiting, precision) -> None:
     run = make(f"precision: {precision}")
     blobs, _ = run.net.draw()
     for _ in range(4):
