@@ -6,7 +6,7 @@ Pixels i and j = i + d see each other if d lies in the window, with the weight
 
 A group has kernels that divide the image by the same deviations, so that a pair needs one exponential for all
 of them; what depends on d alone is in the table. Gates are factors: j sends source_j, and i receives
-destination_i. There are no pairs with pixels outside the image.
+destination_i. Pixels outside the image are in none of the pairs.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def gated_crf_loss(
     k is the sum of the kernels. s and t, the gates, are the masks: a pixel of the grid sends (s) or receives
     (t) if its mask is 1 all over it. Z is the number of pixels that receive if there is a destination mask,
     else of those that send, at least 1. With a compatibility matrix M, <P_i, M' P_j> takes the place of
-    1 - <P_i, P_j>; M' is M with rows that add up to C - 1. There are no pairs with pixels outside the image.
+    1 - <P_i, P_j>; M' is M with rows that add up to C - 1. Pixels outside the image are in none of the pairs.
     One pass over the pairs gives loss and gradient; what is kept for the backward pass is as large as `prob`.
 
     Args:

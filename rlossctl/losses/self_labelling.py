@@ -88,7 +88,7 @@ def soft_pseudo_label(
         iterations: 0 or more; 0 gives the prediction.
 
     Raises:
-        NetError: shapes that do not fit, settings out of range, label ids that are no class.
+        NetError: shapes that do not fit, settings out of range, label ids that are not classes.
     """
     check(eta, smoothness, image_std, iterations)
     prob = planar(LOSS, prob)
