@@ -33,6 +33,14 @@ class Annotations(Sources):
     """
 
     def _open(self, path: Path) -> list[Entry]:
+        if not path.exists():
+            raise DataError(
+                "cannot be read",
+                where=path,
+                found="no such file or folder",
+                expected=f"annotations ({', '.join(_TEXTS)}) or a label picture; a folder or an archive of them",
+                advice="check the name",
+            )
         if path.is_file() and path.suffix.lower() in (*_TEXTS, *PICTURES):
             return [Entry(PurePosixPath(path.as_posix()), str(path), lambda: _content(path))]
         return sorted(super()._open(path), key=lambda entry: entry.path)
