@@ -38,7 +38,7 @@ class Annotations(Sources):
                 "cannot be read",
                 where=path,
                 found="no such file or folder",
-                expected=f"annotations ({', '.join(_TEXTS)}) or a label picture; a folder or an archive of them",
+                expected=f"annotations ({', '.join(_TEXTS)}), a label picture, a folder or an archive",
                 advice="check the name",
             )
         if path.is_file() and path.suffix.lower() in (*_TEXTS, *PICTURES):
