@@ -28,11 +28,11 @@ from torch import nn
 from training_step import CONFIGS, NETS, VALUES, write_data
 
 from rlossctl.net import DataOverrides
-from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.load import build_solver
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.machine.speed import Speed, choose_kernels
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.solver import Solver
-from rlossctl.solver.speed import Speed, choose_kernels
 
 WARM_UP = 6  # steps: kernels are chosen, graphs captured
 PLAIN = "plain PyTorch"

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from rlossctl.solver import Solver as Solver
     from rlossctl.solver import load_solver as load_solver
     from rlossctl.solver.calling import train as train
-    from rlossctl.solver.listeners import Listener as Listener
+    from rlossctl.solver.telling.listeners import Listener as Listener
     from rlossctl.trust import python_layers_allowed as python_layers_allowed
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "DenseCRFLoss": "rlossctl.losses",
-    "Listener": "rlossctl.solver.listeners",
+    "Listener": "rlossctl.solver.telling.listeners",
     "Net": "rlossctl.net",
     "Solver": "rlossctl.solver",
     "convert": "rlossctl.converters",

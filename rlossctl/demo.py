@@ -23,8 +23,8 @@ from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.scoring.results import percent
 from rlossctl.files import make_folder
 from rlossctl.resources import configs_dir
-from rlossctl.solver.files import SolverOrigin
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
 
 TRAIN_IMAGES, VAL_IMAGES, SIZE = 240, 80, (97, 129)

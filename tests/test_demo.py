@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from rlossctl import demo
 from rlossctl.cli.demo import command
-from rlossctl.solver.files import SolverFile
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverFile
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import Trained
 
 

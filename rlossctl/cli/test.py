@@ -61,7 +61,7 @@ def command(
           --data val.txt --root VOC2012 --iterations 1449
     """
     from rlossctl.net import DataOverrides, NetOrigin
-    from rlossctl.solver.testing import run_test
+    from rlossctl.solver.scoring.testing import run_test
 
     tested = run_test(
         NetOrigin(net, weights, placeholders, dialect, allow_missing),

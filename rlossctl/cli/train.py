@@ -185,9 +185,9 @@ def command(
     os.environ.setdefault(*HUGE_PAGES)  # torch reads it when it is loaded
 
     from rlossctl.net import DataOverrides
-    from rlossctl.solver.files import SolverOrigin
-    from rlossctl.solver.options import TrainOptions
-    from rlossctl.solver.speed import Speed
+    from rlossctl.solver.machine.speed import Speed
+    from rlossctl.solver.reading.files import SolverOrigin
+    from rlossctl.solver.reading.options import TrainOptions
     from rlossctl.solver.training import train
 
     names = [name.strip() for name in (weights or "").split(",") if name.strip()]

@@ -66,7 +66,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
     from google.protobuf.json_format import MessageToDict
 
     from rlossctl.prototxt import forks
-    from rlossctl.solver.policies import learning_rate, momentum
+    from rlossctl.solver.updating.policies import learning_rate, momentum
 
     steps = sorted(
         {0, *(round(param.max_iter * share / 10) for share in range(1, 10)), max(0, param.max_iter - 1)}

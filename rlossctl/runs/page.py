@@ -7,7 +7,7 @@ from html import escape
 
 from rlossctl.runs.run import Run, differing
 from rlossctl.runs.table import score_rows
-from rlossctl.solver.curves import Line, Panel, svg
+from rlossctl.solver.telling.curves import Line, Panel, svg
 
 _STYLE = """
 body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; color: #222; }

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlossctl.errors import RlossError, UsageError
-from rlossctl.solver import manifest
-from rlossctl.solver.history import History
-from rlossctl.solver.manifest import Manifest
+from rlossctl.solver.snapshots import manifest
+from rlossctl.solver.snapshots.manifest import Manifest
+from rlossctl.solver.telling.history import History
 
 
 @dataclass(frozen=True)

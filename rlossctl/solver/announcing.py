@@ -10,11 +10,11 @@ import torch
 from rlossctl.bilateral import backend
 from rlossctl.data.sources.stream import Source
 from rlossctl.net import Net
-from rlossctl.solver import snapshot
-from rlossctl.solver.files import SolverFile
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.machine.speed import described
+from rlossctl.solver.reading.files import SolverFile
+from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.snapshots import snapshot
 from rlossctl.solver.solver import Solver
-from rlossctl.solver.speed import described
 from rlossctl.words import counted
 
 

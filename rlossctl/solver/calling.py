@@ -11,10 +11,10 @@ from typing import Any
 from rlossctl.errors import UsageError
 from rlossctl.net import DataOverrides
 from rlossctl.prototxt.unset import Placeholders
-from rlossctl.solver.files import SolverOrigin
-from rlossctl.solver.listeners import Listener
-from rlossctl.solver.options import TrainOptions
-from rlossctl.solver.speed import Speed
+from rlossctl.solver.machine.speed import Speed
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.telling.listeners import Listener
 from rlossctl.solver.training import Trained
 from rlossctl.solver.training import train as train_file
 
@@ -46,8 +46,8 @@ def train(
         channels_last, cuda_graphs: see `Speed`.
         dialect: whose Caffe the nets are for: auto, bvlc, rloss, segnet or enet.
         listeners: are told the figures of every update, test and snapshot.
-        settings: in lower case, the fields of `rlossctl.solver.options.TrainOptions`, which are the options
-            of the command (`max_iter=200`, `out="runs/a"`); in upper case, values of placeholders.
+        settings: in lower case, the options of the command (`max_iter=200`, `out="runs/a"`), the fields
+            of `rlossctl.solver.reading.options.TrainOptions`; in upper case, values of placeholders.
 
     Raises:
         UsageError: a setting that there is not.

@@ -13,17 +13,18 @@ from rlossctl.net import DataOverrides, build_net
 from rlossctl.net.parameters import MISFIT
 from rlossctl.prototxt import forks, to_text
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import checks, overrides, policies
 from rlossctl.solver.data_errors import advised
-from rlossctl.solver.device import pick_device
-from rlossctl.solver.files import SolverFile, SolverOrigin
-from rlossctl.solver.log import Log, warnings_to_stderr
-from rlossctl.solver.nets import Nets
-from rlossctl.solver.options import TrainOptions
-from rlossctl.solver.processes import ALONE, Processes
+from rlossctl.solver.machine.device import pick_device
+from rlossctl.solver.machine.processes import ALONE, Processes
+from rlossctl.solver.machine.speed import Speed
+from rlossctl.solver.reading import checks, overrides
+from rlossctl.solver.reading.files import SolverFile, SolverOrigin
+from rlossctl.solver.reading.nets import Nets
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.solver import Solver
-from rlossctl.solver.speed import Speed
-from rlossctl.solver.updates import history_slots
+from rlossctl.solver.telling.log import Log, warnings_to_stderr
+from rlossctl.solver.updating import policies
+from rlossctl.solver.updating.updates import history_slots
 
 WORKERS = 4
 

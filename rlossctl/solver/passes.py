@@ -13,15 +13,15 @@ from rlossctl.net import Net
 from rlossctl.net.layer import DataLayer
 from rlossctl.net.net import Result
 from rlossctl.postponed import Doubt, Numbers
-from rlossctl.solver import monitor
-from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.feed import DeviceFeed, may_be_drawn_ahead
-from rlossctl.solver.figures import Term, term_names
-from rlossctl.solver.graphs import PassGraph, stacked
-from rlossctl.solver.precision import LossScale
-from rlossctl.solver.processes import Processes
-from rlossctl.solver.schedules import Schedules
-from rlossctl.solver.term_gradients import Pulls
+from rlossctl.solver.machine.feed import DeviceFeed, may_be_drawn_ahead
+from rlossctl.solver.machine.graphs import PassGraph, stacked
+from rlossctl.solver.machine.precision import LossScale
+from rlossctl.solver.machine.processes import Processes
+from rlossctl.solver.telling import monitor
+from rlossctl.solver.telling.debug import DebugInfo
+from rlossctl.solver.telling.figures import Term, term_names
+from rlossctl.solver.updating.schedules import Schedules
+from rlossctl.solver.updating.term_gradients import Pulls
 
 
 @dataclass(frozen=True)

@@ -14,24 +14,25 @@ from torch import Tensor
 from rlossctl.errors import PrototxtError
 from rlossctl.net import Net
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import monitor, policies
-from rlossctl.solver.average import Average
-from rlossctl.solver.best import Best
-from rlossctl.solver.between import Tests
-from rlossctl.solver.debug import DebugInfo
-from rlossctl.solver.figures import Improved, StepFigures, Term, TestFigures
-from rlossctl.solver.freezing import freeze
-from rlossctl.solver.listeners import Advice, CaffeLines, JsonLines, Listener
-from rlossctl.solver.log import Log, Stopwatch, number, warnings_to_stderr
+from rlossctl.solver.machine.precision import precision_of, scale_of
+from rlossctl.solver.machine.processes import ALONE, Processes, share
+from rlossctl.solver.machine.speed import Speed
 from rlossctl.solver.passes import Pass, Passes, mean_over, mean_terms
-from rlossctl.solver.precision import precision_of, scale_of
-from rlossctl.solver.processes import ALONE, Processes, share
-from rlossctl.solver.saving import Progress, Saving
-from rlossctl.solver.schedules import Schedules
-from rlossctl.solver.speed import Speed
+from rlossctl.solver.scoring.best import Best
+from rlossctl.solver.scoring.between import Tests
+from rlossctl.solver.snapshots.saving import Progress, Saving
 from rlossctl.solver.starting import start_from
+from rlossctl.solver.telling import monitor
+from rlossctl.solver.telling.debug import DebugInfo
+from rlossctl.solver.telling.figures import Clip, Improved, StepFigures, Term, TestFigures
+from rlossctl.solver.telling.listeners import Advice, CaffeLines, JsonLines, Listener
+from rlossctl.solver.telling.log import Log, Stopwatch, number, warnings_to_stderr
 from rlossctl.solver.undo import Undo
-from rlossctl.solver.updates import Clip, Updater
+from rlossctl.solver.updating import policies
+from rlossctl.solver.updating.average import Average
+from rlossctl.solver.updating.freezing import freeze
+from rlossctl.solver.updating.schedules import Schedules
+from rlossctl.solver.updating.updates import Updater
 from rlossctl.words import counted
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlossctl.net import Net
-from rlossctl.solver.log import Log
+from rlossctl.solver.telling.log import Log
 from rlossctl.words import counted
 
 

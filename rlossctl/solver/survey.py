@@ -16,9 +16,9 @@ from rlossctl.errors import DataError, PrototxtError
 from rlossctl.net import Net
 from rlossctl.net.unread import unread_fields
 from rlossctl.solver.data_errors import advised
-from rlossctl.solver.files import SolverFile
+from rlossctl.solver.reading.files import SolverFile
+from rlossctl.solver.scoring.testing import counts_on
 from rlossctl.solver.solver import Solver
-from rlossctl.solver.testing import counts_on
 from rlossctl.words import counted
 
 LOOKED_AT = 48  # labels and photos, evenly spread over the list

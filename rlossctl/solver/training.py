@@ -15,14 +15,16 @@ from tqdm import tqdm
 from rlossctl.bilateral import backend
 from rlossctl.errors import RlossError, RlossWarning, UsageError
 from rlossctl.net import DataOverrides
-from rlossctl.solver import manifest, resuming, snapshot, space
 from rlossctl.solver.announcing import after, before
-from rlossctl.solver.best import Goal
-from rlossctl.solver.board import Board
-from rlossctl.solver.curves import Picture
-from rlossctl.solver.figures import StepFigures, TestFigures
-from rlossctl.solver.files import SolverFile
-from rlossctl.solver.folder import (
+from rlossctl.solver.load import build_solver, pick_seed, starting_weights
+from rlossctl.solver.machine.processes import Processes, joined
+from rlossctl.solver.machine.speed import choose_kernels
+from rlossctl.solver.reading.files import SolverFile
+from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.scoring.best import Goal
+from rlossctl.solver.scoring.board import Board
+from rlossctl.solver.snapshots import manifest, resuming, snapshot, space
+from rlossctl.solver.snapshots.folder import (
     Outputs,
     clear,
     locked,
@@ -31,16 +33,14 @@ from rlossctl.solver.folder import (
     require_free,
     would_clear,
 )
-from rlossctl.solver.history import History
-from rlossctl.solver.keeping import Keep
-from rlossctl.solver.listeners import Listener
-from rlossctl.solver.load import build_solver, pick_seed, starting_weights
-from rlossctl.solver.log import Log, to_stderr
-from rlossctl.solver.options import TrainOptions
-from rlossctl.solver.processes import Processes, joined
+from rlossctl.solver.snapshots.keeping import Keep
 from rlossctl.solver.solver import Solver
-from rlossctl.solver.speed import choose_kernels
 from rlossctl.solver.survey import look_before_training
+from rlossctl.solver.telling.curves import Picture
+from rlossctl.solver.telling.figures import StepFigures, TestFigures
+from rlossctl.solver.telling.history import History
+from rlossctl.solver.telling.listeners import Listener
+from rlossctl.solver.telling.log import Log, to_stderr
 from rlossctl.words import counted
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from rlossctl.net import Net
-from rlossctl.solver import resume
-from rlossctl.solver.monitor import SmoothedLoss
-from rlossctl.solver.schedules import Schedules
+from rlossctl.solver.snapshots import resume
+from rlossctl.solver.telling.monitor import SmoothedLoss
+from rlossctl.solver.updating.schedules import Schedules
 
 
 class Undo:

@@ -142,7 +142,7 @@ def write_nets(here: Path) -> None:
 
 def write_runs(here: Path) -> None:
     """Two folders of trainings, as far as `runs` reads them."""
-    from rlossctl.solver.manifest import Manifest, Settings
+    from rlossctl.solver.snapshots.manifest import Manifest, Settings
 
     for name in ("a", "b"):
         (here / "runs" / name).mkdir(parents=True)

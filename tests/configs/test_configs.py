@@ -14,8 +14,8 @@ from rlossctl.configs.figures import figures
 from rlossctl.net.summary import summarize
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter, template
 from rlossctl.prototxt.dialect import detect
-from rlossctl.solver.files import OF_TESTS, SolverFile
-from rlossctl.solver.nets import Nets
+from rlossctl.solver.reading.files import OF_TESTS, SolverFile
+from rlossctl.solver.reading.nets import Nets
 
 EXPERIMENTS = ("deeplab_largeFOV", "deeplab_msc_largeFOV", "deeplab_vgg16", "resnet-101")
 FROM_SCRATCH = ("demo", "camvid")

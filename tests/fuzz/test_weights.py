@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rlossctl.errors import WeightsError
 from rlossctl.inspection import inspect
-from rlossctl.solver import resume
+from rlossctl.solver.snapshots import resume
 from rlossctl.weights import encode, load_solverstate, load_weights
 from rlossctl.weights.mean import load_mean
 from rlossctl.weights.onnxfile import load_onnx, tensor_values

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from rlossctl.cli.runs import command
 from rlossctl.errors import RlossError, UsageError
 from rlossctl.runs.run import best_scores, differing, read_runs
-from rlossctl.solver.manifest import Manifest, Settings
+from rlossctl.solver.snapshots.manifest import Manifest, Settings
 
 
 def write_run(folder: Path, base_lr: str, tests: dict[int, float]) -> Path:

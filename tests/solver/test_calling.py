@@ -10,8 +10,8 @@ import torch
 
 import rlossctl
 from rlossctl.errors import UsageError
-from rlossctl.solver.files import SolverOrigin
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
 
 LAYERS = """layer { name: "data" type: "Input" top: "data" top: "label"

@@ -9,8 +9,8 @@ import pytest
 import rlossctl
 from rlossctl.errors import PrototxtError, RlossError
 from rlossctl.solver import Log
-from rlossctl.solver.files import SolverOrigin
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
 
 NET = """name: "n" input: "x" input_shape { dim: 1 dim: 2 }

@@ -9,8 +9,8 @@ import torch
 
 import rlossctl
 from rlossctl.layers.interp import Resized, resized
-from rlossctl.solver.feed import DeviceFeed
-from rlossctl.solver.speed import Speed
+from rlossctl.solver.machine.feed import DeviceFeed
+from rlossctl.solver.machine.speed import Speed
 
 pytestmark = [
     pytest.mark.gpu,

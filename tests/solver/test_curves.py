@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ElementTree
 
-from rlossctl.solver.curves import POINTS, Line, Panel, panels_of, svg
-from rlossctl.solver.figures import StepFigures, Term, TestFigures
-from rlossctl.solver.history import History, Series
+from rlossctl.solver.telling.curves import POINTS, Line, Panel, panels_of, svg
+from rlossctl.solver.telling.figures import StepFigures, Term, TestFigures
+from rlossctl.solver.telling.history import History, Series
 
 SVG = "{http://www.w3.org/2000/svg}"
 

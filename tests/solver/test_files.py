@@ -9,9 +9,9 @@ import pytest
 
 from rlossctl.net import DataOverrides
 from rlossctl.prototxt import text
-from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.load import build_solver
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
 
 TESTS = "test_iter: 1 test_iter: 1 test_interval: 2 test_net: 'net.prototxt'"

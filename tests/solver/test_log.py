@@ -14,8 +14,8 @@ import rlossctl
 from rlossctl.errors import RlossError
 from rlossctl.net import NetOrigin
 from rlossctl.solver import Log
-from rlossctl.solver.log import Pace, output_lines
-from rlossctl.solver.testing import run_test
+from rlossctl.solver.scoring.testing import run_test
+from rlossctl.solver.telling.log import Pace, output_lines
 
 PREFIX = re.compile(r"[IW](\d{4}|\d{8}) (\d\d:\d\d:\d\d\.\d{6}) +\d+ (\S+):\d+\] (.*)")
 

@@ -12,9 +12,9 @@ import rlossctl
 from rlossctl.errors import PrototxtError, UsageError, WeightsError
 from rlossctl.net import DataOverrides
 from rlossctl.solver import Solver
-from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.load import build_solver
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import Trained, train
 
 NORM_NET = """layer { name: "data" type: "Input" top: "x"

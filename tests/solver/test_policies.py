@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import policies
+from rlossctl.solver.updating import policies
 
 
 def solver(text: str):

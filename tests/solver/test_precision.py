@@ -9,7 +9,7 @@ import torch
 
 import rlossctl
 from rlossctl.net.walk import Watch
-from rlossctl.solver.precision import DOUBLED_AFTER, FIRST, LossScale
+from rlossctl.solver.machine.precision import DOUBLED_AFTER, FIRST, LossScale
 
 TERM = """
 layer { name: "prob" type: "Softmax" bottom: "fc8" top: "prob" }

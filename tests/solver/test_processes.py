@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from rlossctl.errors import UsageError
-from rlossctl.solver import processes
+from rlossctl.solver.machine import processes
 from rlossctl.weights import load_caffemodel
 
 # Loads torch once, then forks the processes of every training; a line says what to run.

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from rlossctl.cli.train import command
 from rlossctl.errors import PrototxtError, RlossError, UsageError, WeightsError
 from rlossctl.net import DataOverrides
-from rlossctl.solver.files import SolverOrigin
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import Trained
 from rlossctl.solver.training import train as train_file
 

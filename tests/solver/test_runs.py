@@ -16,11 +16,12 @@ import rlossctl
 from rlossctl.cli.train import command
 from rlossctl.errors import DataError, RlossError, UsageError, WeightsError
 from rlossctl.net import DataOverrides
-from rlossctl.solver import Solver, space
-from rlossctl.solver import folder as folders
-from rlossctl.solver.files import SolverOrigin
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver import Solver
 from rlossctl.solver.passes import Passes
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.snapshots import folder as folders
+from rlossctl.solver.snapshots import space
 from rlossctl.solver.training import Trained
 from rlossctl.solver.training import train as train_file
 
@@ -139,7 +140,7 @@ def test_a_start_that_fails_does_not_take_the_folder(folder: Path) -> None:
 def test_two_trainings_in_one_folder(folder: Path) -> None:
     Path("a").mkdir()
     script = (
-        "import sys, time; from pathlib import Path; from rlossctl.solver.folder import locked\n"
+        "import sys, time; from pathlib import Path; from rlossctl.solver.snapshots.folder import locked\n"
         "with locked(Path('a/run.lock')):\n    print('in', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -391,7 +392,7 @@ def test_an_interrupted_test_is_made_again(folder: Path, monkeypatch) -> None:
 
 
 def test_weights_that_an_update_left_half_changed_are_not_saved(folder: Path, monkeypatch) -> None:
-    from rlossctl.solver.updates import Updater
+    from rlossctl.solver.updating.updates import Updater
 
     original = Updater.apply
 

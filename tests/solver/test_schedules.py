@@ -12,7 +12,7 @@ from rlossctl.errors import NetError
 from rlossctl.net import load_net
 from rlossctl.net.plan import needless
 from rlossctl.solver.load import load_solver
-from rlossctl.solver.log import Log
+from rlossctl.solver.telling.log import Log
 
 POTTS = """
 layer {{ name: "soft" type: "Softmax" bottom: "fc8" top: "soft" }}

@@ -19,9 +19,9 @@ from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_model
 from rlossctl.evaluation.scoring.results import classes, means
 from rlossctl.solver import Solver
-from rlossctl.solver.files import SolverOrigin
 from rlossctl.solver.load import load_solver
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
 
 TEST_NET = """

@@ -13,10 +13,10 @@ import torch
 import rlossctl
 from rlossctl.errors import DataError, RlossError, WeightsError
 from rlossctl.solver import Log, Solver
-from rlossctl.solver.figures import StepFigures, Term
-from rlossctl.solver.listeners import Listener
-from rlossctl.solver.monitor import SmoothedLoss, TermShares
-from rlossctl.solver.term_gradients import Pulls
+from rlossctl.solver.telling.figures import StepFigures, Term
+from rlossctl.solver.telling.listeners import Listener
+from rlossctl.solver.telling.monitor import SmoothedLoss, TermShares
+from rlossctl.solver.updating.term_gradients import Pulls
 from rlossctl.weights import SolverState, load_caffemodel, load_solverstate, write_solverstate
 
 FIELD = """
@@ -233,7 +233,7 @@ def test_an_older_snapshot_of_that_name_is_replaced_as_a_whole(line, monkeypatch
         seen.append(state.exists())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rlossctl.solver.snapshot.write_solverstate", write)
+    monkeypatch.setattr("rlossctl.solver.snapshots.snapshot.write_solverstate", write)
     with pytest.raises(KeyboardInterrupt):
         solver.snapshot()
     assert seen == [False]

@@ -10,8 +10,8 @@ import torch
 import rlossctl
 from rlossctl.errors import PrototxtError, UsageError
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver.device import pick_device
-from rlossctl.solver.files import SolverFile
+from rlossctl.solver.machine.device import pick_device
+from rlossctl.solver.reading.files import SolverFile
 
 NET = """
 name: "%s" input: "x" input_shape { dim: 1 dim: 2 }

@@ -12,10 +12,10 @@ from rlossctl.errors import DataError, UsageError
 from rlossctl.net.net import Result
 from rlossctl.postponed import Doubt
 from rlossctl.solver import passes
-from rlossctl.solver.feed import DeviceFeed, may_be_drawn_ahead
-from rlossctl.solver.graphs import PassGraph, stacked
+from rlossctl.solver.machine.feed import DeviceFeed, may_be_drawn_ahead
+from rlossctl.solver.machine.graphs import PassGraph, stacked
+from rlossctl.solver.machine.speed import Speed, described
 from rlossctl.solver.passes import fed_ahead
-from rlossctl.solver.speed import Speed, described
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from rlossctl.errors import DataError, NetError
 from rlossctl.net import DataOverrides
-from rlossctl.solver.files import SolverOrigin
-from rlossctl.solver.options import TrainOptions
+from rlossctl.solver.reading.files import SolverOrigin
+from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
 
 TEST_LAYERS = """

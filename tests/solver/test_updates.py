@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rlossctl.errors import PrototxtError
 from rlossctl.prototxt.messages import SolverParameter
-from rlossctl.solver import policies
-from rlossctl.solver.updates import Updater
+from rlossctl.solver.updating import policies
+from rlossctl.solver.updating.updates import Updater
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""How a training runs on the machine: device, processes, precision, CUDA graphs, data fed ahead."""

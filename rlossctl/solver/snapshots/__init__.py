@@ -1,0 +1,1 @@
+"""Snapshots and the folder that holds them: written, found again, resumed from."""

@@ -1,0 +1,1 @@
+"""Says what happens in a training: figures, log lines, curves, what is watched."""

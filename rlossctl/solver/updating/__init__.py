@@ -1,0 +1,1 @@
+"""What an update changes and by how much: policies, update rules, schedules, averages, frozen layers."""
