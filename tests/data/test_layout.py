@@ -153,7 +153,7 @@ def test_camvid_with_a_label_missing_or_wrong(camvid, tmp_path):
     ]
     with pytest.raises(DataError, match="photos with labels are missing") as caught:
         prepare_camvid([str(camvid / "test")], tmp_path / "out")
-    assert caught.value.found == "1 file: test/*.png (1)"
+    assert caught.value.found == "1 file: CamVid/test/*.png (1)"
 
 
 def test_the_command_says_what_to_set(voc, tmp_path):

@@ -80,7 +80,7 @@ def copy(entries: Mapping[str, Entry], folder: Path, convert: Convert = copied, 
 def _write(target: Path, content: bytes) -> None:
     """Writes a file unless it exists; a file with other content is never touched."""
     if not target.exists():
-        with atomic_write(target) as file:
+        with atomic_write(target, sync=False) as file:
             file.write(content)
     elif target.read_bytes() != content:
         raise DataError(
