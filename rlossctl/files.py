@@ -36,7 +36,7 @@ def atomic_write(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator
     """Yields a binary file. On success it is fsynced and renamed to `path`; on failure it is removed.
 
     Args:
-        sync: whether to fsync; not for many small files that can be made again, where it takes most of the time.
+        sync: whether to fsync. It takes most of the time where many small files are written.
 
     Raises:
         RlossError: the folder does not exist or cannot be written.
