@@ -46,7 +46,6 @@ def own_ids(void: int) -> dict[int, int]:
             "train_coarse.txt": 2975,
             "train_extra.txt": 19998,
             "train_scribbles.txt": 2975,
-            "train_clicks.txt": 2975,
         },
         ids="19 of 34 (labelIds)",
         downloads=DOWNLOADS,

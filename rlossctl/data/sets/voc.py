@@ -92,7 +92,6 @@ def _palette() -> np.ndarray:
             f"{_LISTS}/train_aug.txt": 10582,
             f"{_LISTS}/val.txt": 1449,
             f"{_LISTS}/train_s4.txt": 10582,
-            "train_clicks.txt": 10582,
         },
         downloads=DOWNLOADS,
         folder="VOC2012",
