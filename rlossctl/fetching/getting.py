@@ -82,7 +82,7 @@ def fetch_all(items: Sequence[Item], request: Request) -> None:
     missing = [item.download for item in items if not fetch(item.download, request)]
     if missing:
         raise RlossError(
-            f"{counted(len(missing), 'item')} could not be fetched",
+            f"{counted(len(missing), 'file')} of {len(items)} could not be fetched and checked",
             where=request.folder,
             found=", ".join(one.item for one in missing),
             expected=", ".join(one.file for one in missing),
@@ -101,11 +101,12 @@ def fetch(download: Download, request: Request) -> bool:
     if waiting.exists():
         settled = _settle(waiting, target, wanted, request)
         if settled is not False:
-            return settled or False
+            return bool(settled)
     if not (request.mirrors or download.addresses):
         request.say(f"  needs an account: fetch {download.file} from {download.terms}, then --mirror DIR")
         return False
-    return any(_from(address, target, wanted, request) for address in request.addresses(download))
+    outcomes = (_from(address, target, wanted, request) for address in request.addresses(download))
+    return bool(next((outcome for outcome in outcomes if outcome is not False), False))
 
 
 def _is_there(target: Path, wanted: checking.Checksum | None, request: Request) -> bool:
@@ -118,8 +119,8 @@ def _is_there(target: Path, wanted: checking.Checksum | None, request: Request) 
     return verdict.right
 
 
-def _from(address: str, target: Path, wanted: checking.Checksum | None, request: Request) -> bool:
-    """Fetches from one address. What comes is continued only from there: mirrors may differ."""
+def _from(address: str, target: Path, wanted: checking.Checksum | None, request: Request) -> bool | None:
+    """Fetches from one address; see `_settle`. What comes is continued only from there: mirrors may differ."""
     request.say(f"  from {transfer.shown(address)}")
     mark = hashlib.sha256(transfer.without_secret(address).address.encode()).hexdigest()[:8]
     part = target.with_name(f"{target.name}.{mark}.part")
@@ -129,7 +130,7 @@ def _from(address: str, target: Path, wanted: checking.Checksum | None, request:
         came = f"; {part.stat().st_size:,} bytes are kept for the next time" if part.exists() else ""
         request.say(f"  {error}{came}")
         return False
-    return _settle(part, target, wanted, request) or False
+    return _settle(part, target, wanted, request)
 
 
 def _settle(path: Path, target: Path, wanted: checking.Checksum | None, request: Request) -> bool | None:

@@ -6,7 +6,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -14,10 +14,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rlossctl.cli.data import command
+from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.classes import CITYSCAPES_IDS
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.sets import registry
+from rlossctl.data.sets.laying_out import Layout, Part
 from rlossctl.data.sets.palettes import find_palette
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
@@ -309,6 +311,21 @@ def test_photos_and_labels_that_are_alone_are_left_out_and_noted(tmp_path):
     done = registry.prepare("ade20k", [unpacked(files, tmp_path / "in")], tmp_path / "out")
     assert done.lists["train.txt"] == 1
     assert "train.txt: 1 photo without a label left out, first ADE_train_00000002" in done.notes
+
+
+def test_files_are_read_in_the_order_of_the_archive(tmp_path):
+    """Going back in a compressed archive means to unpack it from its beginning again."""
+    read: list[str] = []
+
+    def entry(name: str) -> Entry:
+        return Entry(PurePosixPath(name), name, lambda: read.append(name) or b"content")
+
+    photos = {stem: entry(f"{stem}.jpg") for stem in "cab"}
+    labels = {stem: entry(f"{stem}.png") for stem in "bca"}
+    with Sources([str(tmp_path)]) as opened:
+        Layout(tmp_path / "out", opened, "").add(Part("train", photos, labels))
+    assert read == ["c.jpg", "a.jpg", "b.jpg", "b.png", "c.png", "a.png"]
+    assert (tmp_path / "out/train.txt").read_text().splitlines()[0].startswith("JPEGImages/a.jpg ")
 
 
 def test_other_ids_and_damaged_files_are_named(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.classes import read_classes
 from rlossctl.data.sets.ids import bright, renumbered
-from rlossctl.data.sets.laying_out import Layout, Part, Prepared, by_stem
+from rlossctl.data.sets.laying_out import Layout, Part, Prepared, by_stem, chosen
 from rlossctl.data.sets.registry import DataSet, Download, data_set
 
 CLASSES, _COLOURS = read_classes("kvasir")
@@ -54,10 +54,7 @@ def prepare_kvasir(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
         for split in _SPLITS:
             names = _names(opened.entries, f"{split}.txt")
             if names:
-                chosen = {name: entry for name, entry in photos.items() if name in names}
-                layout.add(
-                    Part(split, chosen, {name: masks[name] for name in chosen if name in masks}, convert)
-                )
+                layout.add(Part(split, chosen(photos, names), chosen(masks, names), convert))
         return layout.done()
 
 

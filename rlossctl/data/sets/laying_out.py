@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,11 @@ def by_ending(entries: Iterable[Entry], folder: str, ending: str) -> dict[str, E
         if name.endswith(ending) and not name.startswith(".") and wanted in f"/{entry.path.parent}/":
             found.setdefault(name[: -len(ending)], entry)
     return found
+
+
+def chosen(entries: Mapping[str, Entry], names: Set[str]) -> dict[str, Entry]:
+    """Those with these names, in the order of the entries: going back in a compressed archive is slow."""
+    return {stem: entry for stem, entry in entries.items() if stem in names}
 
 
 def copied(content: bytes, _: str) -> bytes:
@@ -163,10 +168,10 @@ class Layout:
         return Prepared({folder: len(names) for folder, names in self.files.items()}, self.lists, self.notes)
 
     def _write(self, part: Part, stems: list[str]) -> None:
-        photos = {stem: part.photos[stem] for stem in stems}
-        self.copy(PHOTOS, photos)
-        self.copy(part.folder, {stem: part.labels[stem] for stem in stems}, part.convert, ".png")
-        lines = [f"{PHOTOS}/{stem}{photos[stem].path.suffix} {part.folder}/{stem}.png" for stem in stems]
+        paired = set(stems)
+        self.copy(PHOTOS, chosen(part.photos, paired))
+        self.copy(part.folder, chosen(part.labels, paired), part.convert, ".png")
+        lines = [f"{PHOTOS}/{stem}{part.photos[stem].path.suffix} {part.folder}/{stem}.png" for stem in stems]
         self.write_list(f"{part.name}.txt", lines)
 
     def _note_alone(self, part: Part) -> None:
