@@ -388,9 +388,10 @@ def test_published_classes_and_palettes():
         "voc": 21,
     }
     for name, entry in known.items():
-        if entry.colours:
-            palette = find_palette(name)
-            assert len(entry.colours) == counts[name] and palette.names[counts[name] - 1] == entry.classes[-1]
+        palette = find_palette(name)
+        assert palette.colours.keys() == {*range(counts[name]), 255}
+        assert palette.names[counts[name] - 1] == entry.classes[-1]
+        assert len(entry.colours) in (0, counts[name])
     assert find_palette("ade20k").colours[149] == (92, 0, 255) and find_palette("voc").colours[255] == (
         224,
         224,
