@@ -155,13 +155,13 @@ def command(
     from rlossctl.evaluation.reporting import table
     from rlossctl.evaluation.running.named import Named, split_weights
     from rlossctl.evaluation.running.open_model import naming_weights, open_model
+    from rlossctl.net.origin import NetOrigin
 
     weights, named = split_weights(model, inputs)
     stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
     photos = find_inputs(named, root, stdin)
-    called = Named(
-        "", model, weights, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
-    )
+    origin = NetOrigin(model, weights, placeholders, dialect, allow_missing)
+    called = Named("", origin, reading, prediction.import_checkpoint)
     opened = open_model(called, device)
     preprocess = overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
