@@ -61,9 +61,12 @@ def command(
     from rlossctl.converters.two_models import compare_models, named_files
     from rlossctl.net.origin import NetOrigin
 
-    settings = placeholders, dialect, allow_missing
-    first, second = (NetOrigin(*named_files(named), *settings) for named in (reference, candidate))
-    compared = compare_models(first, second, images=images, root=root, runtime=runtime, tolerance=tolerance)
+    def origin(named: str) -> NetOrigin:
+        return NetOrigin(*named_files(named), placeholders, dialect, allow_missing)
+
+    compared = compare_models(
+        origin(reference), origin(candidate), images=images, root=root, runtime=runtime, tolerance=tolerance
+    )
     for line in compared.lines():
         click.echo(line)
     if report:
