@@ -105,6 +105,8 @@ class Solver:
         self._keep_smoothed = False
         self.speed = speed or Speed()
         net.precision = precision_of(param)
+        if self.speed.compiled:
+            net.compile()
         self._scale = scale_of(param)
         self._schedules = Schedules(param, net, self.log)
         self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
