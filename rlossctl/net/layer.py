@@ -128,6 +128,8 @@ class Layer(nn.Module):
             if they are all 0, because then they do not count.
         low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
             float32.
+        compilable: torch.compile may trace it: it checks no values and talks to nobody. Layers that are never
+            exported are not compiled in any case.
         unexportable: why this layer cannot be in a converted model; "" if it can.
         regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
             the losses of the labels.
@@ -138,6 +140,7 @@ class Layer(nn.Module):
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
     spare_blobs: tuple[str, ...] = ()
     low_precision = False
+    compilable = True
     unexportable: str = ""
     regularizer = False
 
