@@ -46,7 +46,7 @@ class Design(NamedTuple):
     weight: str
 
 
-def train_net(design: Design, densecrf: bool) -> NetSpec:
+def train_net(design: Design, loss: str) -> NetSpec:
     n = NetSpec(design.name, header=design.about)
     n.data, n.label = _data(
         ntop=2,
@@ -62,7 +62,7 @@ def train_net(design: Design, densecrf: bool) -> NetSpec:
     )
     _score(n, design)
     n.loss = L.SoftmaxWithLoss(n.score, n.label, include=common.TRAIN_ONLY, ignore_label=IGNORE_LABEL)
-    if densecrf:
+    if loss:
         common.densecrf_loss(
             n,
             "score",

@@ -58,6 +58,13 @@ WITHOUT_DENSECRF = tuple(
     name for name in PYTORCH if name.endswith("_gatedcrf") or name.startswith("deeplabv3_")
 )
 
+# Those of the rloss program for PyTorch.
+WITH_KERNELCUT = tuple(
+    name
+    for name in PYTORCH
+    if name.startswith("deeplabv3plus_") and not ("_segmentation" in name or "_gatedcrf" in name)
+)
+
 
 def texts(folders, names):
     """Each network with each of its texts that is called so."""
@@ -100,6 +107,8 @@ def test_every_network_is_one_of_these():
             expected = {"train", "test", "solver"}
         if name.endswith("_gatedcrf"):
             expected |= {"trainwithgatedcrfloss", "solverwithgatedcrfloss"}
+        if name in WITH_KERNELCUT:
+            expected |= {"trainwithkernelcut", "solverwithkernelcut"}
         assert set(network.writers) == expected
 
 
@@ -217,14 +226,16 @@ def test_the_figures_are_the_nets(name):
 def test_the_nets_of_other_programs_can_be_built(folder):
     """All forms have the same blobs; scores come at the image's size."""
     blobs = None
-    for _, name in texts([folder], (*NETS, "trainwithgatedcrfloss")):
+    for _, name in texts([folder], (*NETS, "trainwithkernelcut", "trainwithgatedcrfloss")):
         net = load_net(
             f"{folder}/{name}", phase="TEST" if name == "test" else "TRAIN", device="meta", **VALUES
         )
         blobs = blobs or shapes_of_blobs(net)
         assert shapes_of_blobs(net) == blobs
         assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
-        assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
+        assert ("densecrf_loss" in net.loss_weights) == (
+            name in ("trainwithdensecrfloss", "trainwithkernelcut")
+        )
         if name == "test":
             assert figures_of(net) == (figures()[folder].parameters, figures()[folder].multiply_adds)
         else:
