@@ -11,6 +11,7 @@ import pytest
 from rlossctl import configs as definitions
 from rlossctl import load_net, resources
 from rlossctl.configs.figures import figures
+from rlossctl.configs.networks.demo_losses import LOSSES
 from rlossctl.net.summary import summarize
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter, template
 from rlossctl.prototxt.dialect import detect
@@ -100,8 +101,10 @@ def test_the_files_are_as_their_definitions_say(configs):
 
 def test_every_network_is_one_of_these():
     networks = {*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH, *(f"imagenet/{name}" for name in CLASSIFIERS)}
-    assert set(definitions.NETWORKS) == networks
-    for name, network in definitions.NETWORKS.items():
+    assert set(definitions.NETWORKS) == networks | {"demo_losses"}
+    assert set(definitions.NETWORKS["demo_losses"].writers) == {*LOSSES, "test"}
+    for name in networks:
+        network = definitions.NETWORKS[name]
         expected = {name.rpartition("/")[2]} if name.startswith("imagenet/") else {*NETS, *SOLVERS}
         if name in WITHOUT_DENSECRF:
             expected = {"train", "test", "solver"}
