@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlossctl.data import resize as resizing
 from rlossctl.data.resize import resize_bilinear, resize_nearest
 from rlossctl.data.seg_transform import SegTransform, pad_to
 from rlossctl.errors import DataError
+
+from . import resizing as twin
 
 MEAN = (104.008, 116.669, 122.675)
 
@@ -99,6 +102,17 @@ def test_resizing_is_opencvs():
         height, width = map(int, size.split("x"))
         resize = resize_bilinear if kind == "linear" else resize_nearest
         assert np.array_equal(resize(recorded["image"], height, width), recorded[name]), name
+
+
+@pytest.mark.parametrize("shape", [(37, 53), (37, 53, 1), (64, 48, 3), (1, 9, 3), (90, 1)])
+def test_resizing_is_that_of_the_twin(shape):
+    rng = np.random.default_rng(len(shape))
+    image = rng.integers(0, 256, shape).astype(np.uint8)
+    for height, width in [*rng.integers(1, 130, (12, 2)).tolist(), shape[:2], (74, 106)]:
+        for resize in ("resize_bilinear", "resize_nearest"):
+            found = getattr(resizing, resize)(image, height, width)
+            wanted = getattr(twin, resize)(image, height, width)
+            assert found.shape == wanted.shape and np.array_equal(found, wanted), (resize, height, width)
 
 
 def test_resizing_keeps_its_input():
