@@ -57,11 +57,7 @@ class Transformer:
         if self.mean_file and self.mean_value:
             raise self._error("the mean is given twice", "mean_file and mean_value", "one of them")
         if own := own_fields(param):
-            raise self._error(
-                "this layer does not have fields of ours",
-                ", ".join(own),
-                "them in a layer ImageSegData alone",
-            )
+            raise self._error("only ImageSegData has these fields", ", ".join(own), "fields that Caffe has")
         if param.force_color and param.force_gray:
             raise self._error("both colour and grey are forced", "force_color and force_gray", "one of them")
 

@@ -10,6 +10,7 @@ from typing import Literal, cast
 import numpy as np
 
 from rlossctl.data.augmenting.fields import augments, read_transform
+from rlossctl.data.augmenting.resampling import LONGEST
 from rlossctl.data.augmenting.strokes import Strokes
 from rlossctl.data.augmenting.transform import AugmentingTransform
 from rlossctl.data.images import image_size, read_label, read_photo
@@ -186,6 +187,14 @@ class ImageSegSource(Source):
         listed = f"{self.source}:{sample.line}"
         photo = read_photo(sample.image, color=self.channels == 3, upright=self.upright, listed=listed)
         image = photo.pixels
+        if self.augment and max(image.shape) > LONGEST:
+            raise DataError(
+                "the photo is too large to be warped",
+                where=f"{sample.image} (named in {listed})",
+                found=f"{image.shape[1]}x{image.shape[0]} (width x height)",
+                expected=f"sides of at most {LONGEST} pixels",
+                advice="make it smaller, or leave out the fields of transform_param that Caffe has not",
+            )
         if self.label_type == STROKES:
             size = image.shape[0], image.shape[1]
             return image, strokes_of(self._annotated(), sample, size, self._param), photo.rotated
