@@ -57,7 +57,7 @@ def _smoothed(photo: np.ndarray, shrink: float) -> np.ndarray:
     """The photo smoothed for a warp that shrinks.
 
     Pillow's triangle has a variance of shrink^2 / 6 (in pixels), bilinear interpolation of 1 / 6: a Gaussian
-    makes up the difference. Sampled at three pixels it has less variance than its sigma says: sigma is larger.
+    makes up the difference. At three pixels, a sampled Gaussian has less variance than its sigma says.
     """
     variance = (shrink**2 - 1) / 6
     size, sigma = (0, 0), math.sqrt(variance)
