@@ -129,6 +129,8 @@ class Layer(nn.Module):
         low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
             float32.
         unexportable: why this layer cannot be in a converted model; "" if it can.
+        rounds_size: its top's sides are a rounded share of its bottom's. If several such sizes follow each
+            other, torch's exporter does not finish its formulas, so ONNX files get one size.
         regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
             the losses of the labels.
     """
@@ -139,6 +141,7 @@ class Layer(nn.Module):
     spare_blobs: tuple[str, ...] = ()
     low_precision = False
     unexportable: str = ""
+    rounds_size = False
     regularizer = False
 
     def __init__(self, setup: Setup) -> None:
