@@ -131,6 +131,8 @@ class Layer(nn.Module):
         compilable: torch.compile may trace it: it checks no values and talks to nobody. Layers that are never
             exported are not compiled in any case.
         unexportable: why this layer cannot be in a converted model; "" if it can.
+        rounds_size: its top's sides are a rounded share of its bottom's. If several such sizes follow each
+            other, torch's exporter does not finish its formulas, so ONNX files get one size.
         regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
             the losses of the labels.
     """
@@ -142,6 +144,7 @@ class Layer(nn.Module):
     low_precision = False
     compilable = True
     unexportable: str = ""
+    rounds_size = False
     regularizer = False
 
     def __init__(self, setup: Setup) -> None:
