@@ -3,6 +3,7 @@ programs that run the same net can be compared."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ class Value:
         names: all its names, if layers pass it on.
         layer: the layer that computes it.
         number, top: that layer's index among the deployed layers, and the index of this top.
+    shape: in this pass.
     """
 
     name: str
@@ -27,10 +29,14 @@ class Value:
     layer: str
     number: int
     top: int
+    shape: tuple[int, ...]
 
 
-def named_values(deploy: Deploy) -> list[Value]:
+def named_values(deploy: Deploy, shape: Sequence[int] | None = None) -> list[Value]:
     """Every tensor of a pass once, in order of computation.
+
+    Args:
+        shape: of the image in this pass; by default the prototxt's.
 
     A layer that passes its bottom on (Dropout, Split, ...) makes no new tensor. The tensor is named after an
     output if it is one, else after the blob that holds it in the end.
@@ -38,7 +44,7 @@ def named_values(deploy: Deploy) -> list[Value]:
     module = _Namer(deploy)
     named = (*module.named_parameters(), *module.named_buffers())  # tied blobs once
     state = {name: torch.empty_like(value, device="meta") for name, value in named}
-    image = torch.empty(deploy.input_shape, device="meta")
+    image = torch.empty(tuple(shape or deploy.input_shape), device="meta")
     with torch.no_grad():
         return torch.func.functional_call(module, state, (image,))
 
@@ -53,8 +59,9 @@ class _Namer(nn.Module):
 
     def forward(self, image: Tensor) -> list[Value]:
         deploy = self.deploy
-        versions = _version_names(deploy)
+        versions = version_names(deploy)
         made: dict[tuple[int, int], list[str]] = {}  # place -> every name of the tensor
+        shapes: dict[tuple[int, int], tuple[int, ...]] = {}
         current: dict[str, tuple[int, int] | None] = {deploy.input_name: None}  # blob -> where it was made
         for step in deploy.walk(image):
             sources = [current[name] for name in step.layer.bottoms]
@@ -64,13 +71,21 @@ class _Namer(nn.Module):
                 current[blob] = place
                 if place is not None:
                     made.setdefault(place, []).append(versions[step.number, index])
+                    shapes.setdefault(place, tuple(top.shape))
         return [
-            Value(_best(names, deploy), tuple(names), deploy.layers[number].name, number, top)
+            Value(
+                _best(names, deploy),
+                tuple(names),
+                deploy.layers[number].name,
+                number,
+                top,
+                shapes[number, top],
+            )
             for (number, top), names in made.items()
         ]
 
 
-def _version_names(deploy: Deploy) -> dict[tuple[int, int], str]:
+def version_names(deploy: Deploy) -> dict[tuple[int, int], str]:
     """(layer number, top) -> a unique name."""
     last = {
         top: (number, index)
