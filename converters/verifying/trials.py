@@ -120,7 +120,8 @@ def compare_models(
             for blob, found in _pairs(reference, candidate, trial.image, common):
                 layer = reference.values[blob.name]
                 if blob.choice is None:
-                    yield compare(trial.name, blob.name, found, blob.array, layer)
+                    inner = blob.name not in reference.outputs
+                    yield compare(trial.name, blob.name, found, blob.array, layer, inner=inner)
                 else:
                     yield blob.choice.follow(trial.name, blob.name, found, layer)
         except NetError:
