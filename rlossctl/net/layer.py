@@ -19,6 +19,7 @@ from torch import nn
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
 from rlossctl.net.memory import shape_fault
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:
@@ -168,6 +169,17 @@ class Layer(nn.Module):
             raise self.error(f"its learned blob {len(self.blobs)} {fault}", found=found)
         self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
         self.fillers.append(filler)
+
+    def _not_written(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        """Writes the layer as nodes of an ONNX graph: its forward once more, in ONNX's words.
+
+        Returns:
+            The names of its tops; None if torch is to export the forward instead, as for every layer that
+            does not define this method.
+        """
+        return None
+
+    write_onnx: Callable[..., Written] = _not_written
 
     def settle(self) -> None:
         """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""
