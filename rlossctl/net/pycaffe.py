@@ -14,8 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from rlossctl.errors import NetError
 from rlossctl.net.layer import layer_error
 from rlossctl.net.storage import Storage
 from rlossctl.prototxt.messages import LayerParameter, Phase
@@ -63,6 +65,10 @@ def check_permission(layers: Sequence[tuple[LayerParameter, str]]) -> None:
     )
 
 
+class UserCodeError(NetError):
+    """The user's code failed; `__cause__` is its exception."""
+
+
 class Blob:
     """Values and their gradient as float32 arrays of one shape, written in place: `blob.data[...] = x`.
 
@@ -75,6 +81,11 @@ class Blob:
         self._shape = tuple(shape)
         self.values = values or Storage.zeros(math.prod(self._shape))
         self._gradient: Storage | None = None
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether the gradient has memory, of the right size."""
+        return self._gradient is not None and self._gradient.count == self.count
 
     @property
     def gradient(self) -> Storage:
@@ -137,6 +148,16 @@ class Blob:
         """Takes over a tensor's shape and values."""
         self._shape = tuple(values.shape)
         self.values.take(values)
+
+    def share(self, other: Blob) -> None:
+        """From here on the values are the other's, in its shape; the gradient stays its own (ShareData)."""
+        self._shape, self.values = other.shape, other.values
+
+    def move(self, device: torch.device) -> None:
+        """Takes values and gradient to a device."""
+        self.values.move(device)
+        if self._gradient is not None:
+            self._gradient.move(device)
 
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1

@@ -78,10 +78,31 @@ class Storage:
         else:
             self._adopt(values)
 
+    def add(self, values: Tensor) -> None:
+        """Adds as many numbers."""
+        self.tensor().add_(values.detach().reshape(-1))
+        self.overwritten()
+
+    def zero(self) -> None:
+        """Sets all numbers to 0."""
+        self.tensor().zero_()
+        self.overwritten()
+
     def overwritten(self) -> None:
         """The tensor was written by somebody else."""
         if not self._shared:
             self._newest = "tensor"
+
+    def move(self, device: torch.device) -> None:
+        """Takes the numbers to a device; views from before then show what they showed."""
+        if self.device != device and not self._fixed:
+            self._adopt(self.tensor().to(device))
+        elif self.device != device:
+            self.tensor()
+
+    def follow(self, values: Tensor) -> None:
+        """The tensor of somebody else is another one now."""
+        self._adopt(values)
 
     def _adopt(self, values: Tensor) -> None:
         self._tensor = values.detach().reshape(-1)
