@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -92,11 +93,22 @@ class KeptNet(Net):
             NetError: their blobs differ in number or shape.
         """
         shared_blobs([(layer.node, layer.module) for layer in self.layers], other.params)  # only checks
-        for name, mine in self.params.items():
-            for own, theirs in zip(mine, other.params.get(name, ()), strict=False):
-                own.data = theirs.data
-                blob, source = self.wiring.learned[id(own)], other.wiring.learned[id(theirs)]
-                blob.values = source.values
+        swapped = {
+            id(own): theirs
+            for name, mine in self.params.items()
+            for own, theirs in zip(mine, other.params.get(name, ()), strict=False)
+        }
+        for layer in self.layers:
+            for index, own in enumerate(list(layer.module.blobs)):
+                layer.module.blobs[index] = swapped.get(id(own), own)
+        for own_id, theirs in swapped.items():
+            blob = self.wiring.learned.pop(own_id)
+            blob.values = other.wiring.learned[id(theirs)].values
+            self.wiring.learned[id(theirs)] = blob
+        self.params = {name: list(self.layer(name).module.blobs) for name in self.params}
+        self.learnable = [
+            replace(entry, tensor=swapped.get(id(entry.tensor), entry.tensor)) for entry in self.learnable
+        ]
         self.weights_changed()
 
     def weights_changed(self) -> None:

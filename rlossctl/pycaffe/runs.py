@@ -206,6 +206,8 @@ class ModuleRun(LayerRun):
         for blob, top in zip(self.place.tops, tops, strict=True):
             copied = _memory(top) in read and self.place.type not in SHARING
             blob.take(top.detach().clone() if copied else top.detach())
+        for blob in self.place.blobs if self.node.module.moving() else ():
+            blob.values.overwritten()
 
     def reshape(self) -> None:
         """Runs the module on tensors without memory."""
@@ -250,7 +252,8 @@ class ModuleRun(LayerRun):
 
     def _run(self, bottoms: Sequence[Tensor]) -> tuple[Tensor, ...]:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.active):
-            tops = self.node.module(*bottoms)
+            # Without hooks: what listens to a whole net's pass would take this layer's pass for one.
+            tops = self.node.module.forward(*bottoms)
         return tops if isinstance(tops, tuple) else (tops,)
 
     def _bottom(self, index: int) -> Tensor:
