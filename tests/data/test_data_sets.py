@@ -227,8 +227,8 @@ def first_label(out: Path, name: str) -> np.ndarray:
 
 @PREPARED
 def test_a_miniature_of_the_published_layout(name, miniature, lists, tmp_path, layer):
-    files, out = miniature(), tmp_path / "out"
-    done = registry.prepare(name, [unpacked(files, tmp_path / "in")], out)
+    out = tmp_path / "out"
+    done = registry.prepare(name, [unpacked(miniature(), tmp_path / "scribbles/in")], out)
     assert set(done.lists) == set(lists) and not done.notes
     for listed, rows in lists.items():
         label = first_label(out, listed)
@@ -311,6 +311,13 @@ def test_photos_and_labels_that_are_alone_are_left_out_and_noted(tmp_path):
     done = registry.prepare("ade20k", [unpacked(files, tmp_path / "in")], tmp_path / "out")
     assert done.lists["train.txt"] == 1
     assert "train.txt: 1 photo without a label left out, first ADE_train_00000002" in done.notes
+
+
+def test_a_source_that_gives_nothing_is_noted(tmp_path):
+    folder = unpacked(ade20k(), tmp_path / "in")
+    other = unpacked({"0.tar.gz": b"not unpacked", "README": b""}, tmp_path / "s4ADE20K")
+    done = registry.prepare("ade20k", [folder, other], tmp_path / "out")
+    assert done.notes == [f"nothing was taken from {other}"]
 
 
 def test_files_are_read_in_the_order_of_the_archive(tmp_path):

@@ -77,15 +77,14 @@ def prepare_cityscapes(sources: list[str], out: str | os.PathLike[str], void: in
 
 
 def _parts(entries: Sequence[Entry], convert: Convert) -> list[Part]:
-    drawn = [entry for entry in entries if "scribbles" in entry.path.parts]
-    full = [entry for entry in entries if "scribbles" not in entry.path.parts]
+    full = [entry for entry in entries if f"/{_SCRIBBLES}/gtFine/" not in f"/{entry.path}"]
     photos = {
         split: by_ending(full, f"leftImg8bit/{split}", "_leftImg8bit.png")
         for split in ("train", "val", "train_extra")
     }
     coarse = {split: by_ending(full, f"gtCoarse/{split}", "_gtCoarse_labelIds.png") for split in photos}
     fine = {split: by_ending(full, f"gtFine/{split}", "_gtFine_labelIds.png") for split in ("train", "val")}
-    strokes = by_ending(drawn, "gtFine/train", "_gtFine_labelIds.png")
+    strokes = by_ending(entries, f"{_SCRIBBLES}/gtFine/train", "_gtFine_labelIds.png")
     return [
         *(Part(split, photos[split], labels, convert) for split, labels in fine.items()),
         Part("train_coarse", photos["train"], coarse["train"], convert, _COARSE),

@@ -164,7 +164,8 @@ class Layout:
         self.lists[name] = len(lines)
 
     def done(self) -> Prepared:
-        """The counts."""
+        """The counts, with a note on each source that none of the files came from."""
+        self.notes += [f"nothing was taken from {path}" for path in self.opened.unread()]
         return Prepared({folder: len(names) for folder, names in self.files.items()}, self.lists, self.notes)
 
     def _write(self, part: Part, stems: list[str]) -> None:

@@ -70,6 +70,14 @@ DOWNLOADS = (
         what="SBD's masks as .mat, in place of aug",
         extra=True,
     ),
+    Download(
+        "s4pascal",
+        "s4Pascal.tar.gz",
+        ("https://github.com/wbkit/Scribbles4All/raw/main/s4Pascal.tar.gz",),
+        what="scribbles of Scribbles for All (CC BY 4.0)",
+        terms="https://github.com/wbkit/Scribbles4All",
+        extra=True,
+    ),
 )
 
 
@@ -151,8 +159,9 @@ def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
 
 def _labels(entries: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
     """Kind -> label files by name. VOC's own masks come before SBD's, those of SegmentationClassAug first."""
-    labels = {kind: by_stem(entries, kind) for kind in (MASKS, _FULL_MASKS, _SCRIBBLES)}
-    labels[_S4] = by_ending(entries, _S4, ".png")
+    others = (MASKS, _FULL_MASKS, _SCRIBBLES)
+    labels = {kind: by_stem(entries, kind) for kind in others}
+    labels[_S4] = by_ending((one for one in entries if one.path.parent.name not in others), _S4, ".png")
     sbd = by_stem(entries, "dataset/cls", (".mat",))
     if sbd:
         labels[_FULL_MASKS] = sbd | labels[MASKS] | labels[_FULL_MASKS]
