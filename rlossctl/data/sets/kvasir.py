@@ -50,11 +50,14 @@ def prepare_kvasir(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
     with Sources(sources) as opened:
         photos, masks = by_stem(opened.entries, "images"), by_stem(opened.entries, "masks")
         layout = Layout(Path(out), opened, "images/NAME.jpg with masks/NAME.jpg")
-        layout.add(Part("all", photos, masks, convert))
-        for split in _SPLITS:
-            names = _names(opened.entries, f"{split}.txt")
-            if names:
-                layout.add(Part(split, chosen(photos, names), chosen(masks, names), convert))
+        named = {split: _names(opened.entries, f"{split}.txt") for split in _SPLITS}
+        layout.add(
+            Part("all", photos, masks, convert),
+            *(
+                Part(split, chosen(photos, names), chosen(masks, names), convert)
+                for split, names in named.items()
+            ),
+        )
         return layout.done()
 
 

@@ -142,7 +142,7 @@ class Layout:
         if not any(pairs.values()):
             raise missing("photos with labels are", self.opened, self.expected)
         for part in parts:
-            if part.photos.keys() ^ part.labels.keys() and (part.labels or not pairs[part.name]):
+            if part.photos and part.labels:  # else the sources lack one of them, and there is no list
                 self._note_alone(part)
             if pairs[part.name]:
                 self._write(part, pairs[part.name])
