@@ -88,6 +88,8 @@ def cityscapes() -> dict[str, bytes]:
         if split != "train_extra":
             files[f"gtFine/{split}/{name}_gtFine_labelIds.png"] = png(0, 7, 34 - 1)
             files[f"gtFine/{split}/{name}_gtFine_color.png"] = b"not read"
+    files["leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png"] = photo("PNG")
+    files["gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png"] = png(0)
     files[f"s4Cityscapes/scribbles/gtFine/train/{CITY}_gtFine_labelIds.png"] = scribble(0, 26)
     return files
 
@@ -158,7 +160,7 @@ def camvid() -> dict[str, bytes]:
     }
 
 
-# Data set, its miniature, and for each list the ids of the first label, row by row.
+# Data set, its miniature, and for each list the ids of the first label, row by row; none: photos alone.
 AUG = "pascal_scribble/list"
 CASES: list[tuple[str, Callable[[], dict[str, bytes]], dict[str, list[int]]]] = [
     (
@@ -173,6 +175,8 @@ CASES: list[tuple[str, Callable[[], dict[str, bytes]], dict[str, list[int]]]] = 
             "train.txt": [255, 0, 18],
             "val.txt": [255, 0, 18],
             "train_coarse.txt": [255, 1],
+            "val_coarse.txt": [255, 1],
+            "test.txt": [],
             "train_extra.txt": [255, 1],
             "train_scribbles.txt": [255, 13],
         },
@@ -231,6 +235,10 @@ def test_a_miniature_of_the_published_layout(name, miniature, lists, tmp_path, l
     done = registry.prepare(name, [unpacked(miniature(), tmp_path / "scribbles/in")], out)
     assert set(done.lists) == set(lists) and not done.notes
     for listed, rows in lists.items():
+        if not rows:  # a list of photos alone
+            (line,) = read_list(out / listed, f"{out}/", labels="optional")
+            assert line.label is None and Path(line.image).is_file()
+            continue
         label = first_label(out, listed)
         np.testing.assert_array_equal(label, ids(*rows), err_msg=listed)
         classes = len(registry.data_sets()[name].classes)
@@ -268,6 +276,12 @@ def test_another_folder_is_refused_with_what_was_found_and_expected(name, miniat
         registry.prepare(name, [folder], tmp_path / "out")
     assert "holiday/*.jpg (2)" in str(caught.value.found) and caught.value.expected
     assert not (tmp_path / "out").exists()
+
+
+def test_sbd_as_torchvision_unpacks_it(tmp_path):
+    files = {name.replace("benchmark_RELEASE/dataset", "SBD"): one for name, one in voc_with_sbd().items()}
+    done = registry.prepare("voc", [unpacked(files, tmp_path / "in")], tmp_path / "out")
+    assert done.lists[f"{AUG}/train_aug.txt"] == 2
 
 
 def test_vocs_masks_come_before_those_of_sbd_and_val_is_left_out(tmp_path):

@@ -147,6 +147,14 @@ class Layout:
             if pairs[part.name]:
                 self._write(part, pairs[part.name])
 
+    def add_photos(self, name: str, photos: Mapping[str, Entry]) -> None:
+        """Copies photos without labels and lists them, for `predict`; nothing if there are none."""
+        if photos:
+            self.copy(PHOTOS, photos)
+            self.write_list(
+                f"{name}.txt", [f"{PHOTOS}/{stem}{photos[stem].path.suffix}" for stem in sorted(photos)]
+            )
+
     def copy(
         self, folder: str, entries: Mapping[str, Entry], convert: Convert = copied, suffix: str = ""
     ) -> None:

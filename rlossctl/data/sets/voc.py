@@ -119,7 +119,7 @@ def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
     * val.txt: photo and mask of VOC's own val; the masks come from SegmentationClassAug if it has them;
     * train_s4.txt: as train.txt, with the scribbles of Scribbles for All.
 
-    Masks of SBD (dataset/cls/*.mat) become SegmentationClassAug together with VOC's own, which come first.
+    Masks of SBD (cls/*.mat) become SegmentationClassAug together with VOC's own, which come first.
 
     Args:
         sources: folders and archives in any order: VOCtrainval_11-May-2012.tar, SegmentationClassAug.zip,
@@ -134,7 +134,7 @@ def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
     """
     archives, clicks = without_json(sources)
     with Sources(archives) as opened:
-        photos = by_stem(opened.entries, PHOTOS) or by_stem(opened.entries, "dataset/img")
+        photos = by_stem(opened.entries, PHOTOS) or by_stem(opened.entries, "img")
         splits = by_stem(opened.entries, _SPLITS, (".txt",))
         if not photos:
             raise missing("the photos are", opened, f"{PHOTOS}/*.jpg, as in VOCtrainval_11-May-2012.tar")
@@ -162,7 +162,7 @@ def _labels(entries: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
     others = (MASKS, _FULL_MASKS, _SCRIBBLES)
     labels = {kind: by_stem(entries, kind) for kind in others}
     labels[_S4] = by_ending((one for one in entries if one.path.parent.name not in others), _S4, ".png")
-    sbd = by_stem(entries, "dataset/cls", (".mat",))
+    sbd = by_stem(entries, "cls", (".mat",))
     if sbd:
         labels[_FULL_MASKS] = sbd | labels[MASKS] | labels[_FULL_MASKS]
     return labels
