@@ -13,6 +13,7 @@ from rlossctl.net import Net
 from rlossctl.solver.machine.speed import described
 from rlossctl.solver.reading.files import SolverFile
 from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.scoring.swallowed import Swallowed, missing
 from rlossctl.solver.snapshots import snapshot
 from rlossctl.solver.solver import Solver
 from rlossctl.words import counted
@@ -40,6 +41,7 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
     """The best and the last weights, and the commands that convert and score them."""
     last, standing, goal = solver.saving.last, solver.progress.standing, solver.best.goal
     model = solver.saving.best
+    yield from _missing(solver.swallowed)
     if goal is not None and standing.value is not None:
         kept = f": {model}" if model is not None else ""
         yield f"best: {goal.blob} {standing.value:.6g} after {counted(standing.iter, 'iteration')}{kept}"
@@ -64,6 +66,16 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
     if solver.test_nets:
         yield f"next: {shlex.join(['rlossctl', 'eval', *common, *data, *settings])}"
     yield f"next: {shlex.join(['rlossctl', 'convert', *common, '-o', onnx, *settings])}"
+
+
+def _missing(swallowed: Swallowed) -> Iterator[str]:
+    """What the mean of a test does not show."""
+    tests = {"best": swallowed.best, "last": swallowed.last}
+    if swallowed.best is swallowed.last:
+        tests = {"last": swallowed.last}
+    for name, areas in tests.items():
+        if found := missing(areas):
+            yield f"warning: the {name} test hardly predicts {found}"
 
 
 def _deployable(solver: Solver) -> Net | None:

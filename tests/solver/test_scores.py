@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -19,6 +21,7 @@ from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_model
 from rlossctl.evaluation.scoring.results import classes, means
 from rlossctl.solver import Solver
+from rlossctl.solver.announcing import after
 from rlossctl.solver.load import load_solver
 from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
@@ -123,6 +126,17 @@ def test_image_scope_and_classes_of_interest_are_evals_too(validating) -> None:
     assert outputs["mDice"] == [images.mdice_images]
 
 
+def test_the_end_names_classes_that_the_last_test_did_not_find(validating) -> None:
+    validating()
+    solver = load_solver("solver.prototxt")
+    with torch.no_grad():
+        solver.net.params["fc8"][1].copy_(torch.tensor([9.0, 0.0, -9.0]))
+    solver.test_all()
+    (warning, *_) = after(solver, SolverOrigin("solver.prototxt").read(), TrainOptions())
+    areas = r"\(0\.00% of the pixels, \d\d\.\d\d% in the labels\)"
+    assert re.fullmatch(f"warning: the last test hardly predicts classes 1 {areas}, 2 {areas}", warning)
+
+
 def test_training_is_the_same_with_and_without_tests(validating) -> None:
     run("a", max_iter=4)
     validating()
@@ -155,8 +169,6 @@ def test_whole_list_without_such_a_layer_counts_every_sample_once(validating, fo
 
 
 def _tensor(array: np.ndarray):
-    import torch
-
     return torch.from_numpy(array)
 
 
