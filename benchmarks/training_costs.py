@@ -113,9 +113,8 @@ def report(costs: dict[str, list[Cost]], arguments: argparse.Namespace) -> None:
         f"configs/camvid, batch {arguments.batch} of {arguments.crop}x{arguments.crop}, {arguments.max_iter} "
         f"iterations, a test every {arguments.test_interval}, {arguments.device}, seeds: {arguments.seeds}"
     )
-    print(
-        f"{'mode':<20}{'step, s':>9}{'ratio':>7}{'iteration, s':>14}{'ratio':>7}{'MiB':>7}{'ratio':>7}{'mIoU':>8}"
-    )
+    ratio = f"{'ratio':>7}"
+    print(f"{'mode':<20}{'step, s':>9}{ratio}{'iteration, s':>14}{ratio}{'MiB':>7}{ratio}{'mIoU':>8}")
     figures: dict[str, object] = {}
     for name, cost in medians.items():
         ratios = cost.step / base.step, cost.iteration / base.iteration, cost.memory / base.memory

@@ -10,6 +10,8 @@ import torch
 from rlossctl.bilateral import backend
 from rlossctl.data.sources.stream import Source
 from rlossctl.net import Net
+from rlossctl.prototxt import template
+from rlossctl.prototxt.text import read_text
 from rlossctl.solver.machine.speed import described
 from rlossctl.solver.reading.files import SolverFile
 from rlossctl.solver.reading.options import TrainOptions
@@ -56,7 +58,9 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
     net = _deployable(solver)
     if model is None or net is None:
         return
-    settings = [part for pair in file.placeholders.items() for part in ("--set", "{}={}".format(*pair))]
+    used = template.names(read_text(net.file.path))
+    given = [(name, value) for name, value in file.placeholders.items() if name in used]
+    settings = [part for pair in given for part in ("--set", "{}={}".format(*pair))]
     settings += [] if file.dialect == "auto" else ["--dialect", file.dialect]
     data, val = [], options.test_data
     data += [] if val.list is None else ["--data", str(val.list)]
@@ -75,7 +79,7 @@ def _missing(swallowed: Swallowed) -> Iterator[str]:
         tests = {"last": swallowed.last}
     for name, areas in tests.items():
         if found := missing(areas):
-            yield f"warning: the {name} test hardly predicts {found}"
+            yield f"warning: classes that the {name} test hardly predicts, in shares of the pixels: {found}"
 
 
 def _deployable(solver: Solver) -> Net | None:

@@ -133,8 +133,8 @@ def test_the_end_names_classes_that_the_last_test_did_not_find(validating) -> No
         solver.net.params["fc8"][1].copy_(torch.tensor([9.0, 0.0, -9.0]))
     solver.test_all()
     (warning, *_) = after(solver, SolverOrigin("solver.prototxt").read(), TrainOptions())
-    areas = r"\(0\.00% of the pixels, \d\d\.\d\d% in the labels\)"
-    assert re.fullmatch(f"warning: the last test hardly predicts classes 1 {areas}, 2 {areas}", warning)
+    start, areas = "warning: classes that the last test hardly predicts", r"[12] \(0\.00%, true \d\d\.\d\d%\)"
+    assert re.fullmatch(f"{start}, in shares of the pixels: {areas}, {areas}", warning)
 
 
 def test_training_is_the_same_with_and_without_tests(validating) -> None:

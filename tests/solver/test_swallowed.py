@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlossctl.counts import ClassCounts
-from rlossctl.solver.scoring.swallowed import Swallowed, missing
+from rlossctl.solver.scoring.swallowed import Area, Swallowed, missing
 from rlossctl.solver.telling.figures import Improved, TestFigures
 from rlossctl.solver.telling.log import Log
 
@@ -79,8 +79,9 @@ def test_the_best_and_the_last_test_are_kept(watch: Swallowed) -> None:
     watch.tested(shares(10, 9000, 1005, 0, 0))
     watch.improved(Improved(10, "mIoU", 0.5, None))
     watch.tested(shares(20, 9900, 5, 100, 0))
-    assert missing(watch.best) == "class 2 (0.00% of the pixels, 1.00% in the labels)"
-    assert missing(watch.last) == "class 1 (0.05% of the pixels, 9.00% in the labels)"
+    assert missing(watch.best) == "2 (0.00%, true 1.00%)"
+    assert missing(watch.last) == "1 (0.05%, true 9.00%)"
     assert missing(()) is None
+    assert missing([Area(0.1, 0)] * 8).endswith("5 (0.00%, true 10.00%) and 2 more")
     watch.tested(shares(30, 10005, 0, 0, 0))
-    assert missing(watch.last).startswith("classes 1 (0.00% of the pixels, 9.00% in the labels), 2 (0.00%")
+    assert missing(watch.last) == "1 (0.00%, true 9.00%), 2 (0.00%, true 1.00%)"

@@ -17,6 +17,7 @@ from rlossctl.solver.telling.log import Log
 
 KNOWN = 1 / 2  # of its true area: a class was predicted
 GONE = 1 / 50  # of its true area: it is hardly predicted
+NAMED = 6  # the most classes in one line
 NOTICEABLE = 1e-3  # of all pixels: below that, a few photos decide
 
 
@@ -86,12 +87,9 @@ class Swallowed(Listener):
 
 
 def missing(areas: Sequence[Area]) -> str | None:
-    """The classes that are hardly predicted, in words; None if there are none."""
-    gone = [(number, area) for number, area in enumerate(areas) if area.gone]
+    """The classes that are hardly predicted, in words, those with the most pixels first; None without any."""
+    gone = sorted((-area.truth, number, area) for number, area in enumerate(areas) if area.gone)
     if not gone:
         return None
-    named = [
-        f"{number} ({area.predicted:.2%} of the pixels, {area.truth:.2%} in the labels)"
-        for number, area in gone
-    ]
-    return f"{'classes' if len(gone) > 1 else 'class'} {', '.join(named)}"
+    named = [f"{number} ({area.predicted:.2%}, true {area.truth:.2%})" for _, number, area in gone[:NAMED]]
+    return ", ".join(named) + (f" and {len(gone) - NAMED} more" if len(gone) > NAMED else "")
