@@ -30,7 +30,7 @@ def before(solver: Solver, start: str) -> list[str]:
     net, choice = solver.net, backend(solver.net.device)
     parameters = sum(entry.tensor.numel() for entry in net.learnable)
     threads = f", {counted(torch.get_num_threads(), 'thread')}" if net.device.type == "cpu" else ""
-    shared = f" in each of {solver.processes.count} processes" if solver.processes.count > 1 else ""
+    shared = " in each process" if solver.processes.count > 1 else ""
     return [
         f"Net: {net.name}, {counted(len(net.layers), 'layer')}, {parameters:,} parameters; {start}",
         f"Data: {_data(solver)}",
@@ -99,6 +99,8 @@ def _list(net: Net) -> tuple[str, int]:
 def _data(solver: Solver) -> str:
     training, batch = _list(solver.net)
     batches = f" in batches of {batch}" if batch else ""
+    if batch and solver.processes.count > 1:
+        batches += f" for each of {solver.processes.count} processes"
     if not solver.test_nets:
         return f"{training}{batches}; no tests"
     every = counted(solver.param.test_interval, "iteration")
