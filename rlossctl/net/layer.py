@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rlossctl.counts import ClassCounts
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
 from rlossctl.net.memory import shape_fault
@@ -226,6 +227,10 @@ class ListMetric(Layer):
 
     def restart(self) -> None:
         """Forgets the batches so far."""
+        raise NotImplementedError
+
+    def counts(self) -> ClassCounts:
+        """The pixels of all batches since then: arrays [C]."""
         raise NotImplementedError
 
     @property
