@@ -15,7 +15,7 @@ from rlossctl.files import cannot_write
 
 @contextlib.contextmanager
 def locked(path: Path, user: str) -> Iterator[None]:
-    """Keeps other processes out of a folder while the block runs; the file `path` in it says which one has it.
+    """Keeps other processes out of a folder while the block runs; the file `path` in it says whose it is.
 
     The lock ends with the process, however that ends. Where the file system or the platform has no locks,
     there is none.

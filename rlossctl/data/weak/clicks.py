@@ -70,6 +70,16 @@ def read_strokes(
     return [stroke for stroke in found if stroke is not None]
 
 
+def stroke_to_json(stroke: Stroke) -> dict[str, Any]:
+    """A stroke as `read_clicks` reads it, its points in hundredths of a pixel."""
+    y, x = np.round(stroke.points, 2).T.tolist()
+    found: dict[str, Any] = {"x": x, "y": y} if stroke.filled or len(x) > 1 else {"x": x[0], "y": y[0]}
+    found["cls"] = stroke.label
+    if stroke.width is not None:
+        found["width"] = stroke.width
+    return {**found, "filled": True} if stroke.filled else found
+
+
 def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = json.loads(read_regular(path, LARGEST_ANNOTATION))
