@@ -18,7 +18,7 @@ from rlossctl.annotating.album import Album, shrunk
 from rlossctl.annotating.recent import Recent
 from rlossctl.annotating.store import Store
 from rlossctl.data.weak.scribble import UNLABELLED
-from rlossctl.errors import RlossError, UsageError
+from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.protocol import Crf
 from rlossctl.files import atomic_write
@@ -165,7 +165,7 @@ class Advisor:
                     if len(self._doubts) % _BETWEEN == 0:
                         self._note()
             self._note()
-        except RlossError as error:
+        except Exception as error:  # the page says it; the thread has nobody else to tell
             self.failed = str(error)
 
     def _note(self) -> None:

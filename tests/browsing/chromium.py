@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import shutil
-import subprocess
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,10 @@ class Tab:
         os.makedirs(folder, exist_ok=True)
         assert BROWSER
         arguments = [BROWSER, *QUIET, f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"]
-        self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", *arguments],
-            pass_fds=(to_read, to_write),
-            env={**os.environ, "HOME": str(folder)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+        pipes = [(os.POSIX_SPAWN_DUP2, to_read, 3), (os.POSIX_SPAWN_DUP2, to_write, 4)]
+        environment = {**os.environ, "HOME": str(folder)}
+        self._process = os.posix_spawn(BROWSER, arguments, environment, file_actions=[*silent, *pipes])
         os.close(to_read)
         os.close(to_write)
         self._buffer, self._number, self._session = b"", 0, None
@@ -128,8 +125,8 @@ class Tab:
     def close(self) -> None:
         """Ends the browser."""
         os.close(self._write)
-        self._process.terminate()
-        self._process.wait(PATIENCE)
+        os.kill(self._process, signal.SIGTERM)
+        os.waitpid(self._process, 0)
         os.close(self._read)
 
     def _mouse(self, kind: str, point: tuple[float, float], buttons: int) -> None:

@@ -33,6 +33,7 @@ function tool() { return document.querySelector("#tool :checked").value; }
 
 async function open(name) {
   const asked = ++opening;
+  busy(true);
   pointer.cancel();
   element("photos").classList.remove("open");
   list.mark(name);
@@ -45,6 +46,7 @@ async function open(name) {
     if (asked !== opening) return;
     strokes = waiting ?? new Strokes(name, saved);
     view.show(photo, strokes.size);
+    busy(false);
     say("");
     refresh();
     showOverlay();
@@ -90,6 +92,8 @@ function told(kind, of, text) {
   if (of === strokes) refresh();
 }
 
+function busy(yes) { element("stage").setAttribute("aria-busy", yes); }
+
 function say(text) {
   element("message").hidden = !text;
   element("message").textContent = text;
@@ -106,7 +110,7 @@ function showOverlay() {
     if (!kind) {
       view.overlay = null;
     } else {
-      element("stage").setAttribute("aria-busy", "true");
+      busy(true);
       try {
         const picture = Object.assign(new Image(), { src: `${below(kind, name)}?${strokes.revision}` });
         await picture.decode();
@@ -114,7 +118,7 @@ function showOverlay() {
       } catch {
         say(`The ${kind} cannot be shown.`);
       }
-      element("stage").removeAttribute("aria-busy");
+      busy(false);
     }
     view.draw();
   });

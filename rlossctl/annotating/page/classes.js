@@ -10,7 +10,9 @@ export class Classes {
       const swatch = text.appendChild(document.createElement("span"));
       swatch.className = "swatch";
       swatch.style.background = `rgb(${colour.join(",")})`;
-      text.append(name);
+      const title = text.appendChild(document.createElement("span"));
+      title.className = "text";
+      title.textContent = name;
       if (index < 10) text.appendChild(document.createElement("kbd")).textContent = (index + 1) % 10;
       text.className = "class-name";
       here.className = "figure";
