@@ -52,7 +52,7 @@ class Training:
     divided: bool = False
     densecrf_weight: str = ""
     gated_crf_weight: str = ""
-    augment: Mapping[str, object] = field(default_factory=dict)
+    augment: Mapping[str, Any] = field(default_factory=dict)
 
 
 def epochs(count: int, batch: int) -> int:
