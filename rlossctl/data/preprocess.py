@@ -126,10 +126,8 @@ class Preprocess:
             float32 [3, h, w] ([1, h, w] if grey), and (H, W), the part of the result that holds the photo.
         """
         rows, columns = image.shape[:2]
-        crop = self.crop or (0, 0)
         planes = self._planes(image)
-        size = self._side(rows, crop[0]), self._side(columns, crop[1])
-        out = np.zeros((len(planes), *size), np.float32)
+        out = np.zeros((len(planes), *self.padded(rows, columns)), np.float32)
         # Channel by channel: the writes are contiguous, which takes a third of the time.
         for target, (plane, mean, factor) in zip(out, planes, strict=True):
             part = target[:rows, :columns]
@@ -137,6 +135,11 @@ class Preprocess:
             if factor != 1:
                 part *= np.float32(factor)
         return out, (rows, columns)
+
+    def padded(self, rows: int, columns: int) -> tuple[int, int]:
+        """(height, width) of the input that `apply` makes from a photo of this size."""
+        crop = self.crop or (0, 0)
+        return self._side(rows, crop[0]), self._side(columns, crop[1])
 
     def apply_caffe(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         """As in Caffe's own TEST phase: padded to the crop, then cut to its centre.
