@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -36,8 +36,8 @@ class Training:
         max_iter: updates.
         ahead: updates by which the schedule is ahead of Caffe's.
         divided: whether the cross-entropy, already a mean, is also divided by the batch size.
-        densecrf_weight: default weight of the DenseCRF loss; "" if there is no net with it.
-        gated_crf_weight: the same of the Gated CRF loss, on the scores at stride 4.
+        regularizers: the regularized losses with which there are training nets (see REGULARIZERS), and the
+            default weights.
         remark: a further remark for the header of the training nets.
         scales: factors by which the photos are resized at random.
     """
@@ -52,8 +52,7 @@ class Training:
     max_iter: int
     ahead: int = 0
     divided: bool = False
-    densecrf_weight: str = ""
-    gated_crf_weight: str = ""
+    regularizers: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
     scales: Sequence[float] = SCALES
 
@@ -73,7 +72,7 @@ RLOSS = Training(
     weight_decay=0.0005,
     max_iter=epochs(60, 12),
     divided=True,
-    densecrf_weight="2e-9",
+    regularizers={"densecrfloss": "2e-9", "kernelcut": "2e-9"},
 )
 SEGMENTATION = Training(
     about="""As pytorch-segmentation trains: 80 epochs of 1323 batches of 8, backbones at a tenth of the rate,
@@ -87,7 +86,7 @@ poly one update ahead of Caffe's.""",
     max_iter=epochs(80, 8),
     ahead=1,
     # The program has no such term: 12 times rloss's weight, whose cross-entropy counts a twelfth.
-    densecrf_weight="2.4e-8",
+    regularizers={"densecrfloss": "2.4e-8"},
 )
 GATED_CRF = Training(
     about="As the program of the Gated CRF loss trains: 90,000 batches of 48, one rate for all layers.",
@@ -98,7 +97,7 @@ GATED_CRF = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=90000,
-    gated_crf_weight="0.1",
+    regularizers={"gatedcrfloss": "0.1"},
 )
 DDD = Training(
     about="As the program of dual decomposition trains: 50 epochs of 662 batches of 16, one rate for all.",
@@ -145,7 +144,7 @@ def program(
     net_id = preset("NET_ID", name)
     header = f"{about}\n{training.remark}".strip()
 
-    def train_net(regularized: bool) -> NetSpec:
+    def train_net(loss: str) -> NetSpec:
         n = NetSpec(net_id, header=header)
         common.train_data(
             n,
@@ -162,10 +161,8 @@ def program(
             common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
         if train_only:
             train_only(n)
-        if regularized and training.densecrf_weight:
-            _densecrf_loss(n, training.densecrf_weight)
-        elif regularized:
-            _gated_crf_loss(n, training.gated_crf_weight)
+        if loss:
+            REGULARIZERS[loss](n, training.regularizers[loss])
         common.train_accuracy(n, "accuracy", n.score, n.label)
         return n
 
@@ -206,6 +203,24 @@ def _densecrf_loss(n: NetSpec, weight: str) -> None:
     )
 
 
+def _kernel_cut(n: NetSpec, weight: str) -> None:
+    """Tang et al. 2018, whose weights are not published: that of the normalised cut is measured."""
+    _densecrf_loss(n, weight)
+    n.comment(
+        "KernelCut has the normalised cut beside it, whose weight is measured: "
+        "it pulls at the scores with 0.3 of the others' force"
+    )
+    n.normalized_cut_loss = L.NormalizedCutLoss(
+        n.data_half,
+        n.score_half_softmax,
+        propagate_down=[False, True],
+        loss_weight=preset("NORMALIZED_CUT_LOSS_WEIGHT", 1),
+        loss_schedule={"pull": preset("NORMALIZED_CUT_PULL", 0.3)},
+        bi_xy_std=preset("NORMALIZED_CUT_XY_STD", 20),
+        bi_rgb_std=preset("NORMALIZED_CUT_RGB_STD", 15),
+    )
+
+
 def _gated_crf_loss(n: NetSpec, weight: str) -> None:
     n.comment(
         "Gated CRF loss on the softmax at stride 4; the image's padding, 0 in every channel, sends nothing"
@@ -216,6 +231,7 @@ def _gated_crf_loss(n: NetSpec, weight: str) -> None:
         n.low_softmax,
         propagate_down=[False, True],
         loss_weight=preset("GATED_CRF_LOSS_WEIGHT", weight),
+        loss_schedule={"start_ratio": preset("GATED_CRF_START_RATIO", 0.005)},
         kernel=[{"weight": 1, "xy_std": 6, "image_std": 0.1}],
         radius=5,
     )
@@ -233,7 +249,13 @@ def _solvers(net_id: str, training: Training) -> dict[str, dict[str, object]]:
         "weight_decay": training.weight_decay,
     }
     solvers = {"solver": common.solver("train", net_id, exp=EXP, **schedule)}
-    if training.densecrf_weight or training.gated_crf_weight:
-        loss = "densecrfloss" if training.densecrf_weight else "gatedcrfloss"
+    for loss in training.regularizers:
         solvers[f"solverwith{loss}"] = common.solver(f"trainwith{loss}", net_id, exp=EXP, **schedule, seed=1)
     return solvers
+
+
+REGULARIZERS: Mapping[str, Callable[[NetSpec, str], None]] = {
+    "densecrfloss": _densecrf_loss,
+    "kernelcut": _kernel_cut,
+    "gatedcrfloss": _gated_crf_loss,
+}

@@ -118,8 +118,8 @@ class _Job:
             self.keep = {into.get(name, name) for name in self.keep}
         if self.options.fold or into:
             self.notes.append(f"folded {counted(len(into), 'layer')} into the weights before them")
-        sizes = trials.trial_sizes(self.preprocess) if self.dynamic else iter([self._plane])
-        model, values = export(part, next(sizes), dynamic=self.dynamic)
+        sizes = trials.export_sizes(self.preprocess) if self.dynamic else [self._plane]
+        model, values = export(part, sizes)
         model.graph.name = self.trained.net.name or self.trained.prototxt.stem
         return model, self._card({value.name: value.layer for value in values}, len(into))
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "diff": "Compare two nets, solvers or weights files of any format.",
     "doctor": "Check the installation: packages, devices, sessions, and what is missing.",
     "eval": "Evaluate models: IoU, Dice and accuracy per class, and their means.",
+    "fetch": "Fetch data sets and weights, check them, and lay them out.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
     "net": "Show the networks that come with rlossctl, or write out their prototxts.",
     "predict": "Predict the classes of photos: label images, overlays, probabilities.",

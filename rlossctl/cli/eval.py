@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -183,19 +184,24 @@ def command(
     from rlossctl.evaluation import job, write_report
     from rlossctl.evaluation.list_pass import EvalOptions
     from rlossctl.evaluation.running.decoders import Decoding
-    from rlossctl.evaluation.running.named import pair_models, with_settings
+    from rlossctl.evaluation.running.named import pair_models
     from rlossctl.evaluation.running.open_model import ImageList
     from rlossctl.evaluation.scoring.counting import Counting
+    from rlossctl.net.origin import NetOrigin
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
     called = None if names is None else [name for name in names.split(",") if name]
-    paired = pair_models(models, called)
+    origin = functools.partial(
+        NetOrigin, placeholders=placeholders, dialect=dialect, allow_missing=allow_missing
+    )
+    paired = [
+        dataclasses.replace(model, reading=reading, importer=prediction.import_checkpoint)
+        for model in pair_models(models, called, origin)
+    ]
     outcome = job.run(
         job.Job(
-            with_settings(
-                paired, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
-            ),
+            paired,
             ImageList(data, root, label_dir, limit),
             counting=Counting(ignore, interest, band),
             options=EvalOptions(

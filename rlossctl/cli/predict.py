@@ -175,14 +175,14 @@ def command(
     from rlossctl.evaluation.reporting import table
     from rlossctl.evaluation.running.named import Named, split_weights
     from rlossctl.evaluation.running.open_model import naming_weights, open_model
+    from rlossctl.net.origin import NetOrigin
 
     weights, named = split_weights(model, inputs)
     videos, named = split_videos(named)
     photos = find_inputs(named, root, sys.stdin.buffer.read() if STDIN in named else b"")
     sources = prediction_files.Sources(photos, videos, Frames(every, frames), upright)
-    called = Named(
-        "", model, weights, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
-    )
+    origin = NetOrigin(model, weights, placeholders, dialect, allow_missing)
+    called = Named("", origin, reading, prediction.import_checkpoint)
     opened = open_model(called, device)
     preprocess = overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)

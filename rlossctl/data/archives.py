@@ -60,6 +60,7 @@ class Sources:
 
     def __init__(self, paths: list[str]) -> None:
         self._archives: list[tarfile.TarFile | zipfile.ZipFile] = []
+        self.paths = paths
         self.entries: list[Entry] = []
         try:
             for path in paths:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -22,6 +23,9 @@ class ReLU(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("LeakyRelu", x, alpha=self.slope) if self.slope else graph.node("Relu", x)
 
 
 @register("PReLU")
@@ -42,6 +46,11 @@ class PReLU(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.prelu(x, self.blobs[0].reshape(-1))
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        slope = self.blobs[0]
+        size = (1,) if not slope.dim() else (*slope.shape, *(1,) * (len(x.shape) - 2))
+        return graph.node("PRelu", x, graph.weight("0", slope, size))
 
 
 @register("HardSwish", source="rlossctl")
@@ -82,6 +91,9 @@ class ReLU6(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return F.relu6(x)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Clip", x, graph.number("min", 0), graph.number("max", 6))
+
 
 @register("ELU")
 class ELU(Layer):
@@ -93,6 +105,9 @@ class ELU(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Elu", x, alpha=self.alpha)
 
 
 @register("SELU", source="self-normalizing forks")
@@ -112,6 +127,9 @@ class SeLU(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Selu", x, gamma=self.scale, alpha=self.alpha)
+
 
 @register("Sigmoid")
 class Sigmoid(Layer):
@@ -119,6 +137,9 @@ class Sigmoid(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.sigmoid()
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Sigmoid", x)
 
 
 @register("TanH")
@@ -128,6 +149,9 @@ class TanH(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Tanh", x)
+
 
 @register("BNLL")
 class BNLL(Layer):
@@ -135,6 +159,9 @@ class BNLL(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softplus(x)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Softplus", x)
 
 
 @register("Swish")
@@ -147,6 +174,9 @@ class Swish(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (x * self.beta).sigmoid()
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Mul", x, graph.node("Sigmoid", graph.scaled(x, self.beta, 0)))
 
 
 @register("Dropout")
@@ -179,6 +209,9 @@ class Dropout(Layer):
         y = self.drop(x, self.ratio, training=True) if self.drops else x
         return y if self.scale == 1 else y * self.scale
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.scaled(x, self.scale, 0)
+
 
 @register("Softmax")
 class Softmax(Layer):
@@ -190,3 +223,6 @@ class Softmax(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.axis)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Softmax", x, axis=self.axis)

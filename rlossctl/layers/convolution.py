@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import ConvolutionParameter, FillerParameter, InnerProductParameter
 
@@ -69,6 +70,19 @@ class _Learned(_Windows):
     def bias(self) -> Tensor | None:
         return self.blobs[1] if len(self.blobs) > 1 else None
 
+    def write_each(self, graph: OnnxGraph, kind: str, bottoms: tuple[OnnxValue, ...]) -> Written:
+        """A node for every bottom, all with the same weights."""
+        if self.axis != 1:
+            return None
+        window = {
+            "kernel_shape": self.kernel,
+            "strides": self.stride,
+            "pads": self.pad * 2,
+            "dilations": self.dilation,
+            "group": self.group,
+        }
+        return tuple(graph.node(kind, x, *graph.blobs(self), **window) for x in bottoms)
+
 
 @register("Convolution", bottoms=(1, None), tops=(1, None))
 class Convolution(_Learned):
@@ -89,6 +103,9 @@ class Convolution(_Learned):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return self.each(self._convolve, bottoms)
+
+    def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        return self.write_each(graph, "Conv", bottoms)
 
     def _convolve(self, x: Tensor) -> Tensor:
         convolve = _CONVOLUTIONS[self.spatial]
@@ -131,6 +148,9 @@ class Deconvolution(_Learned):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return self.each(self._spread, bottoms)
+
+    def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        return self.write_each(graph, "ConvTranspose", bottoms)
 
     def _spread(self, x: Tensor) -> Tensor:
         spread = _DECONVOLUTIONS[self.spatial]
@@ -187,6 +207,12 @@ class InnerProduct(Layer):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.blobs[0].t() if self.transpose else self.blobs[0]
         return F.linear(x.flatten(self.axis), weight, self.blobs[1] if len(self.blobs) > 1 else None)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.axis != 1:
+            return None
+        rows = x if len(x.shape) == 2 else graph.node("Flatten", x, axis=1)
+        return graph.node("Gemm", rows, *graph.blobs(self), transB=int(not self.transpose))
 
 
 def kernel_stride_pad(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 
 NATURAL = -1.0  # the `base` of Exp and Log that means e
@@ -19,6 +20,9 @@ class AbsVal(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.abs()
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Abs", x)
 
 
 @register("Power")
@@ -33,6 +37,10 @@ class Power(Layer):
     def forward(self, x: Tensor) -> Tensor:
         y = x * self.scale + self.shift
         return y if self.power == 1 else y**self.power
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        y = graph.scaled(x, self.scale, self.shift)
+        return y if self.power == 1 else graph.node("Pow", y, graph.number("power", self.power))
 
 
 @register("Exp")
@@ -49,6 +57,9 @@ class Exp(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return (x * self.inner).exp() * self.outer
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.scaled(graph.node("Exp", graph.scaled(x, self.inner, 0)), self.outer, 0)
+
 
 @register("Log")
 class Log(Layer):
@@ -64,6 +75,9 @@ class Log(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x * self.scale + self.shift).log() * self.outer
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.scaled(graph.node("Log", graph.scaled(x, self.scale, self.shift)), self.outer, 0)
 
 
 @register("Clip")
@@ -82,6 +96,9 @@ class Clip(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return x.clamp(self.low, self.high)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Clip", x, graph.number("min", self.low), graph.number("max", self.high))
+
 
 @register("Threshold", gradient=False)
 class Threshold(Layer):
@@ -93,6 +110,10 @@ class Threshold(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.gt(x, self.threshold).to(x.dtype)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        above = graph.node("Greater", x, graph.number("threshold", self.threshold))
+        return graph.node("Cast", above, to=FLOAT)
 
 
 def _log_base(setup: Setup, base: float) -> float:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import PoolingParameter, SPPParameter, UnpoolingParameter
 
@@ -66,6 +67,35 @@ class Pooling(Layer):
             return self._pool_global(x)
         y = self._pool_fast(x) if self._torch_agrees() else self._pool_padded(x)
         return y
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.is_stochastic or (self.is_global and self.setup.tops == 2):
+            return None
+        if self.is_global:
+            return graph.node("GlobalMaxPool" if self.is_max else "GlobalAveragePool", x)
+        if not (self.floor or self._torch_agrees()):
+            return None
+        window: dict[str, object] = {
+            "kernel_shape": self.kernel,
+            "strides": self.stride,
+            "pads": self.pad * 2,
+            "ceil_mode": int(not self.floor),
+        }
+        if not self.is_max:
+            return graph.node("AveragePool", x, count_include_pad=1, **window)
+        if self.setup.tops == 1:
+            return graph.node("MaxPool", x, **window)
+        y, place = graph.node_with(2, "MaxPool", x, **window)
+        return y, self._write_mask(graph, x, place)
+
+    def _write_mask(self, graph: OnnxGraph, x: OnnxValue, place: str) -> str:
+        """ONNX counts places through the whole batch, Caffe in each plane, as floats."""
+        known = x.sizes(2, 4)
+        if known is not None:
+            plane = graph.integers("plane", [known[0] * known[1]])
+        else:
+            plane = graph.node("ReduceProd", graph.sizes(x, 2, 4))
+        return graph.node("Cast", graph.node("Mod", place, plane), to=FLOAT)
 
     def _torch_agrees(self) -> bool:
         """Whether torch's ceil_mode gives Caffe's sizes. It does not if Caffe lets windows start outside."""

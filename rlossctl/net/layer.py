@@ -19,6 +19,7 @@ from torch import nn
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
 from rlossctl.net.memory import shape_fault
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Layer(nn.Module):
             if they are all 0, because then they do not count.
         low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
             float32.
+        compilable: torch.compile may trace it: it checks no values and talks to nobody. Layers that are never
+            exported are not compiled in any case.
         unexportable: why this layer cannot be in a converted model; "" if it can.
         rounds_size: its top's sides are a rounded share of its bottom's. If several such sizes follow each
             other, torch's exporter does not finish its formulas, so ONNX files get one size.
@@ -140,6 +143,7 @@ class Layer(nn.Module):
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
     spare_blobs: tuple[str, ...] = ()
     low_precision = False
+    compilable = True
     unexportable: str = ""
     rounds_size = False
     regularizer = False
@@ -165,6 +169,17 @@ class Layer(nn.Module):
             raise self.error(f"its learned blob {len(self.blobs)} {fault}", found=found)
         self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
         self.fillers.append(filler)
+
+    def _not_written(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        """Writes the layer as nodes of an ONNX graph: its forward once more, in ONNX's words.
+
+        Returns:
+            The names of its tops; None if torch is to export the forward instead, as for every layer that
+            does not define this method.
+        """
+        return None
+
+    write_onnx: Callable[..., Written] = _not_written
 
     def settle(self) -> None:
         """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""

@@ -21,6 +21,7 @@ from rlossctl.evaluation.running.bound_runner import BoundRunner
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_list, open_model
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -72,8 +73,8 @@ def test_probabilities_are_known_by_the_nets_last_layer(make, voc_folder, tmp_pa
     settings = {"ROOT": str(voc_folder)}
     photo = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     for opened in (
-        open_model(Named("", *map(str, files), settings), "cpu", ImageList()),
-        open_model(Named("", str(out)), "cpu"),
+        open_model(Named("", NetOrigin(*map(str, files), settings)), "cpu", ImageList()),
+        open_model(Named("", NetOrigin(str(out))), "cpu"),
     ):
         assert opened.runner.activated
         predictor = Predictor(opened.runner, rule=Rule("rankdice"))

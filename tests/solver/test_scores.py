@@ -18,6 +18,7 @@ from rlossctl.evaluation.evaluate import evaluate
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_model
 from rlossctl.evaluation.scoring.results import classes, means
+from rlossctl.net.origin import NetOrigin
 from rlossctl.solver import Solver
 from rlossctl.solver.load import load_solver
 from rlossctl.solver.reading.files import SolverOrigin
@@ -77,7 +78,7 @@ def validating(folder: Path) -> Callable[..., None]:
 
 def scored(weights: str, **options):
     """What `rlossctl eval` computes."""
-    opened = open_model(Named("a", "test.prototxt", weights), "cpu", ImageList())
+    opened = open_model(Named("a", NetOrigin("test.prototxt", weights)), "cpu", ImageList())
     return evaluate(opened.runner, opened.images.read(), progress=False, **options)
 
 

@@ -144,7 +144,7 @@ class CaffeCrop:
     def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
         """Both padded and cut."""
         transform = SegTransform("TEST", crop=self._preprocess.crop, ignore_label=ignore)
-        pixels, cut = transform(photo, label, np.random.default_rng(0))
+        pixels, cut, _ = transform(photo, label, np.random.default_rng(0))
         return pixels.transpose(1, 2, 0).astype(np.uint8), cut[0].astype(np.uint8)
 
 
