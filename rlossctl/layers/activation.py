@@ -53,6 +53,26 @@ class PReLU(Layer):
         return graph.node("PRelu", x, graph.weight("0", slope, size))
 
 
+@register("HardSwish", source="rlossctl")
+class HardSwish(Layer):
+    """x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, eq. 1)."""
+
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x)
+
+
+@register("HardSigmoid", source="rlossctl")
+class HardSigmoid(Layer):
+    """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, section 5.2)."""
+
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardsigmoid(x)
+
+
 @register("ReLU6", source="MobileNet forks")
 class ReLU6(Layer):
     """min(max(x, 0), 6); no gradient at or beyond the bounds (relu6_layer.cpp of MobileNet forks)."""
