@@ -18,6 +18,7 @@ class Eltwise(Layer):
     The whole gradient goes to the winner.
     """
 
+    keeps_shape = True
     low_precision = True
 
     def __init__(self, setup: Setup) -> None:

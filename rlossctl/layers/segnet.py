@@ -34,6 +34,8 @@ class BN(Layer):
     deviations, NaN if the input is constant), and with iter_size only the last pass reaches its gradient.
     """
 
+    keeps_shape = True
+
     def __new__(cls, setup: Setup) -> Any:
         return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls)
 

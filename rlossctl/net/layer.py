@@ -129,6 +129,8 @@ class Layer(nn.Module):
             if they are all 0, because then they do not count.
         low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
             float32.
+        keeps_shape: from bottoms of one shape it makes one top of that shape; a pass of shapes then need not
+            run its forward.
         unexportable: why this layer cannot be in a converted model; "" if it can.
         regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
             the losses of the labels.
@@ -139,6 +141,7 @@ class Layer(nn.Module):
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
     spare_blobs: tuple[str, ...] = ()
     low_precision = False
+    keeps_shape = False
     unexportable: str = ""
     regularizer = False
 
@@ -174,6 +177,10 @@ class Layer(nn.Module):
         return None
 
     write_onnx: Callable[..., Written] = _not_written
+
+    def multiply_adds(self, tops: Sequence[Shape]) -> int | None:
+        """Products with weights in a pass, for tops of these shapes; None lets torch count a pass."""
+        return 0 if self.keeps_shape or not self.blobs else None
 
     def settle(self) -> None:
         """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""
