@@ -116,7 +116,13 @@ class Convolution(_Learned):
     def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
         return self.write_each(graph, "Conv", bottoms)
 
+    def _output_size(self, sizes: Sequence[int]) -> list[int]:
+        windows = zip(sizes, self.kernel, self.stride, self.pad, self.dilation, strict=True)
+        return [(size + 2 * pad - d * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, d in windows]
+
     def _convolve(self, x: Tensor) -> Tensor:
+        if x.is_meta and min(size := self._output_size(x.shape[2:])) > 0 and x.shape[1] == self.channels:
+            return x.new_empty((x.shape[0], self.blobs[0].shape[0], *size))  # torch would import sympy
         convolve = _CONVOLUTIONS[self.spatial]
         return convolve(x, self.blobs[0], self.bias, self.stride, self.pad, self.dilation, self.group)
 
@@ -164,7 +170,14 @@ class Deconvolution(_Learned):
     def grids(self, tops: Sequence[Shape]) -> Sequence[Shape]:
         return [tuple(bottom) for bottom in self.setup.bottoms]
 
+    def _output_size(self, sizes: Sequence[int]) -> list[int]:
+        windows = zip(sizes, self.kernel, self.stride, self.pad, self.dilation, strict=True)
+        return [step * (size - 1) + d * (kernel - 1) + 1 - 2 * pad for size, kernel, step, pad, d in windows]
+
     def _spread(self, x: Tensor) -> Tensor:
+        if x.is_meta and min(size := self._output_size(x.shape[2:])) > 0 and x.shape[1] == self.channels:
+            outputs = self.setup.message.convolution_param.num_output
+            return x.new_empty((x.shape[0], outputs, *size))
         spread = _DECONVOLUTIONS[self.spatial]
         return spread(x, self.blobs[0], self.bias, self.stride, self.pad, 0, self.group, self.dilation)
 
