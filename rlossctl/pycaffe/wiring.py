@@ -182,7 +182,7 @@ def _let_all_learn(net: Net) -> None:
     for layer in net.layers:
         for index, blob in enumerate(layer.module.blobs):
             forced, _ = layer.module.forced_rates.get(index, (layer.module.forced_lr_mult, 0))
-            if forced != 0:
+            if forced != 0 and layer.module.default_lr_mult != 0:  # else it is a statistic
                 blob.requires_grad_()
 
 
