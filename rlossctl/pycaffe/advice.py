@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import NamedTuple
 
 from rlossctl.errors import RlossError
 
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_OTHERS = ("<frozen", sysconfig.get_paths()["stdlib"], str(Path(__file__).resolve().parents[1]))
 
 
 class Known(NamedTuple):
@@ -37,16 +38,14 @@ KNOWN = (
         r"SyntaxError: (Missing parentheses in call to '(print|exec)'|multiple exception types must be"
         r"|leading zeros in decimal|invalid decimal literal|invalid hexadecimal literal)",
         "this file is Python 2",
-        "translate it once: pip install fissix, then python -m fissix -w -n {file} (it keeps no copy); write // "
-        "where two integers are divided",
+        "pip install rlossctl[pycaffe], with which `rlossctl run` reads Python 2 as it is",
     ),
     Known(
         "Python 2's names",
         "NameError: name 'xrange' is not defined",
         r"NameError: name '(xrange|raw_input|unicode|basestring|long|unichr|reduce|file|execfile|cmp|izip)'",
         "this file uses a name that Python 3 does not have",
-        "pip install fissix, then python -m fissix -w -n {file}; or write range, input, str, int, chr, "
-        "functools.reduce, open, zip",
+        "add --python2, with which `rlossctl run` reads the script as Python 2",
     ),
     Known(
         "Python 2's dictionaries",
@@ -54,7 +53,7 @@ KNOWN = (
         r"AttributeError: '\w*[dD]ict' object has no attribute '(iteritems|itervalues|iterkeys|has_key)'"
         r"|TypeError: '(odict|dict)_(keys|values|items)' object is not subscriptable",
         "this line uses a dictionary as in Python 2",
-        "write .items(), .values(), `in`, and list(...) where an element is taken by number: list(net.blobs)[0]",
+        "add --python2, or write .items(), .values(), `in`, and list(...) where an element is taken by number",
     ),
     Known(
         "Python 2's modules",
@@ -62,8 +61,7 @@ KNOWN = (
         r"No module named '(cPickle|Queue|ConfigParser|StringIO|cStringIO|urllib2|urlparse|Tkinter|commands)'"
         r"|cannot import name '(izip|imap|ifilter|izip_longest)' from 'itertools'",
         "this module has another name in Python 3",
-        "write pickle, queue, configparser, io, urllib.request, urllib.parse, tkinter, subprocess; zip, map, "
-        "filter, itertools.zip_longest",
+        "add --python2, or write pickle, queue, configparser, io, urllib.request, tkinter, zip, map",
     ),
     Known(
         "integers divided",
@@ -71,7 +69,7 @@ KNOWN = (
         r"TypeError: ('float' object cannot be interpreted as an integer|slice indices must be integers)"
         r"|IndexError: only integers, slices",
         "a size or an index is not an integer: in Python 3 the quotient of two integers is a float",
-        "write // where Python 2 divided two integers, and int(...) around other sizes",
+        "add --python2, which divides integers as Python 2 does; or write // for /, and int(...) around sizes",
     ),
     Known(
         "np.float, np.int, np.bool, np.object",
@@ -140,7 +138,7 @@ KNOWN = (
         r"setproctitle|easydict|IPython|sklearn)",
         "the script needs a package that is not installed",
         "pip install it (cv2: opencv-python, yaml: PyYAML, skimage: scikit-image, sklearn: scikit-learn); "
-        "rlossctl[pycaffe] brings six, SciPy and h5py",
+        "rlossctl[pycaffe] brings six, SciPy, h5py and fissix",
     ),
 )
 
@@ -178,5 +176,5 @@ def _place(error: BaseException) -> tuple[str | None, int | None]:
 
 
 def is_script(filename: str) -> bool:
-    """Whether a file is the user's: none of an installed package, nor of this one."""
-    return "site-packages" not in filename and not filename.startswith(("<frozen", _PACKAGE))
+    """Whether a file is the user's: none of Python's own, of an installed package, nor of this one."""
+    return "site-packages" not in filename and not filename.startswith(_OTHERS)
