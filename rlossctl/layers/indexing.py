@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -39,6 +40,13 @@ class ArgMax(Layer):
         index, value = self._largest(x.flatten(1), 1)
         rows = [index.to(x.dtype), value] if self.values else [index.to(x.dtype)]
         return torch.stack(rows, 1).reshape(-1, len(rows), self.top_k, *(1,) * (x.dim() - 3))
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.axis is None or self.top_k > 1:
+            return None
+        if self.values:
+            return graph.node("ReduceMax", x, graph.integers("axes", [self.axis]))
+        return graph.node("Cast", graph.node("ArgMax", x, axis=self.axis, select_last_index=1), to=FLOAT)
 
     def _largest(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """One by one, because torch.topk and torch.argmax do not say which of equal values they take."""

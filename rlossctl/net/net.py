@@ -295,8 +295,7 @@ class Net(nn.Module):
         for name, batch in zip(layer.tops, source.next_batch(), strict=True):
             blob = batch if isinstance(batch, Tensor) else torch.from_numpy(batch).to(self.device)
             blobs[name] = self._laid_out(blob)
-        samples = getattr(source, "last_batch", ())
-        drawn += [str(sample.label) for sample in samples if sample is not None]
+        drawn += label_files(source)
 
     def _check_inputs(self, blobs: Mapping[str, Tensor]) -> None:
         feedable = {top for layer in self.layers if isinstance(layer.module, DataLayer) for top in layer.tops}
@@ -311,6 +310,12 @@ class Net(nn.Module):
                 expected=", ".join(sorted(feedable)),
                 advice="name the tensors after the net's inputs or the tops of its data layers",
             )
+
+
+def label_files(source: BatchSource) -> list[str]:
+    """The label files of the batch that a source gave last, where they are known."""
+    samples = getattr(source, "last_batch", ())
+    return [str(sample.label) for sample in samples if sample is not None]
 
 
 def _before_loading(net: Net, state: dict[str, Any], prefix: str, *_: object) -> None:

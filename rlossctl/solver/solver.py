@@ -171,12 +171,16 @@ class Solver:
             Its figures, after the listeners were told them.
         """
         watch, fed = Stopwatch(), self._inputs(inputs)
+        for listener in self.listeners:
+            listener.updating(self.iter)
         self.updater.zero_gradients()
         self.processes.seed_draws(self.progress.seed, self.iter)
         with self._undo.if_it_fails(fed is not None):
             passed = self._make_passes(fed)
             rates = policies.rates(self.param, self.iter, self.progress.current_step)
             self.processes.mean_(self.updater.gradients())
+            for listener in self.listeners:
+                listener.applying(self.iter)
         clip = self._apply(rates)
         figures = self._figures(passed, rates, clip, watch.lap())
         self._schedules.settle(self.iter)
@@ -303,6 +307,13 @@ class Solver:
         self._keep_smoothed = resumed.exact
         for listener in self.listeners:
             listener.resumed(resumed)
+
+    def apply_update(self) -> None:
+        """Applies the gradients that are there, without a pass before (Solver::ApplyUpdate)."""
+        rates = policies.rates(self.param, self.iter, self.progress.current_step)
+        self._apply(rates)
+        self.progress.current_step = rates.step
+        self.progress.iter += 1
 
     def _make_passes(self, fed: Mapping[str, Tensor] | None) -> _Passed:
         """The passes of one update; raises RlossError if the loss is not finite."""
