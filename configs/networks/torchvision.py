@@ -28,8 +28,8 @@ RATES = (12, 24, 36)
 WIDTH = 256
 INNER = 128  # channels of LR-ASPP's head
 TRAINING = Training(
-    about="""As torchvision's script trains by default: 30 epochs of batches of 8, one rate for all. It also trains
-an auxiliary classifier, which checkpoints may have and nets leave out.""",
+    about="""As torchvision's script trains by default: 30 epochs of batches of 8, one rate for all. It
+also trains an auxiliary classifier, which checkpoints may have and nets leave out.""",
     crop=480,
     batch=8,
     base_lr=0.01,
