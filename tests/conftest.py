@@ -17,8 +17,8 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 
-# One thread for torch, here and in processes that tests start: small nets run faster so, and nothing waits for
-# a core that others use. Tests of several threads ask for them.
+# One thread for torch, here and in processes that tests start: small nets run faster so, and none waits for a
+# core that others use. Tests of several threads ask for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
