@@ -19,10 +19,10 @@ from rlossctl.cli import groups
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the data set and the training.")
 def command(out: Path, seed: int) -> None:
-    """Generate data, train with scribbles, with DenseCRFLoss and with full masks, convert and evaluate.
+    """Train on generated data: with scribbles, with DenseCRFLoss and with full masks; convert and evaluate.
 
-    This takes a few minutes on two CPU cores and downloads nothing. The three runs train the same net for the
-    same number of updates. A table and the path of a report with pictures are printed.
+    The three runs train the same net for the same number of updates. A table and the path of a report with
+    pictures are printed. This takes a few minutes on two CPU cores and downloads nothing.
 
     \b
     Examples:
