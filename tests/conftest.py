@@ -72,6 +72,23 @@ def shared() -> Path:
 
 
 @pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+    """invoke("inspect", "net.prototxt"): (exit code, stdout, stderr) of a command run in this process."""
+    from rlossctl.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rlossctl", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
 def no_waiting() -> Callable[[], contextlib.AbstractContextManager[None]]:
     """Makes every wait of the host for a GPU that torch knows of an error, inside a `with no_waiting()`."""
     import torch

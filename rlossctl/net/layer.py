@@ -18,7 +18,7 @@ from torch import nn
 
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
-from rlossctl.net.memory import shape_fault
+from rlossctl.net.sizes import shape_fault
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:

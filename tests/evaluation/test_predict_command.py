@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rlossctl.cli import main
 from rlossctl.data.images import read_label
 from rlossctl.data.palette import voc_palette
 from rlossctl.errors import DataError, UsageError
@@ -20,19 +19,12 @@ from rlossctl.evaluation.running.open_model import open_list
 
 
 @pytest.fixture
-def predict(tiny_model, tmp_path, monkeypatch, capsys):
+def predict(invoke, tiny_model, tmp_path, monkeypatch):
     """predict(*arguments): (exit code, stdout, stderr), run in tmp_path."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, model=tiny_model):
-        monkeypatch.setattr(sys, "argv", ["rlossctl", "predict", str(model), *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return invoke("predict", model, *arguments)
 
     return call
 
