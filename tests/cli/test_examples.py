@@ -32,6 +32,8 @@ LEFT_OUT = {
     "demo": "trains, see tests/test_demo.py",
     "doctor": "see test_doctor.py",
     "eval other.onnx --data val.txt --root CamVid --rgb --output 1": "needs two outputs, see test_cases.py",
+    "fetch voc": "needs a network, see tests/data/test_fetch.py",
+    "fetch camvid": "needs a network, see tests/data/test_fetch.py",
     "inspect checkpoint.pth.tar": "needs another program's checkpoint",
     "inspect segnet_train": "needs the original net, see test_inspect.py",
     "test lenet": "needs the digits of the original",

@@ -18,22 +18,6 @@ from rlossctl.evaluation.predicting.photos import find_inputs
 from rlossctl.evaluation.running.open_model import open_list
 
 
-@pytest.fixture
-def predict(invoke, tiny_model, tmp_path, monkeypatch):
-    """predict(*arguments): (exit code, stdout, stderr), run in tmp_path."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, model=tiny_model):
-        return invoke("predict", model, *arguments)
-
-    return call
-
-
-@pytest.fixture
-def photos(voc_folder):
-    return voc_folder / "JPEGImages"
-
-
 def test_labels_are_those_of_eval_in_the_palette(predict, tiny_model, voc_folder, photos, tmp_path):
     code, out, _ = predict(photos, "--out", "out")
     assert code == 0 and "3 images predicted, in out" in out and "CPUExecutionProvider" in out
@@ -150,7 +134,8 @@ def test_the_archive_of_the_voc_server(predict, voc_folder, tmp_path):
 def test_names_on_standard_input(predict, photos, tmp_path, monkeypatch):
     spaced = photos / "with a space.png"
     spaced.write_bytes((photos / "2007_000001.png").read_bytes())
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{photos}/2007_000000.png\n\n{spaced}\n"))
+    names = io.BytesIO(f"{photos}/2007_000000.png\n\n{spaced}\n".encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(names))
     code, out, _ = predict("-", "--out", "out")
     assert code == 0 and "2 images predicted" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -187,7 +172,7 @@ def test_what_names_nothing_or_too_much(photos, voc_folder, tmp_path):
 
 def test_the_command_offers_every_kind():
     from rlossctl.cli.predict import Kinds
-    from rlossctl.evaluation.predicting.prediction_files import KINDS
+    from rlossctl.evaluation.predicting.outputs import KINDS
 
     assert Kinds._known == KINDS
 
