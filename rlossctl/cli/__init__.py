@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
     "net": "Show the networks that come with rlossctl, or write out their prototxts.",
     "predict": "Predict the classes of photos: label images, overlays, probabilities.",
+    "run": "Run a pycaffe script (`import caffe`), without Caffe.",
     "runs": "Compare training runs: best scores, settings that differ, curves.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",

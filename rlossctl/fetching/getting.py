@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from rlossctl.data.sets.registry import Download
@@ -82,7 +83,7 @@ def fetch_all(items: Sequence[Item], request: Request) -> None:
     missing = [item.download for item in items if not fetch(item.download, request)]
     if missing:
         raise RlossError(
-            f"{counted(len(missing), 'item')} could not be fetched",
+            f"{counted(len(missing), 'file')} of {len(items)} could not be fetched and checked",
             where=request.folder,
             found=", ".join(one.item for one in missing),
             expected=", ".join(one.file for one in missing),
@@ -90,65 +91,75 @@ def fetch_all(items: Sequence[Item], request: Request) -> None:
         )
 
 
+class Outcome(Enum):
+    """How an attempt to get a file ended."""
+
+    DONE = "it has its name"
+    WAITS = "it waits for somebody's word"
+    FAILED = "there is nothing, or another file"
+
+
 def fetch(download: Download, request: Request) -> bool:
-    """Fetches one file; False if that failed, with the reasons printed."""
+    """Fetches one file; False if it cannot be used, with the reasons printed."""
     target = request.folder / download.file
-    waiting = target.with_name(f"{target.name}.unchecked")
+    waiting = _beside(target, "unchecked")
     request.say(f"{download.item}: {download.file}")
     wanted = checking.expected(download, request.sums, checking.accepted_sums(request.folder))
     if target.exists():
         return _is_there(target, wanted, request)
-    if waiting.exists():
-        settled = _settle(waiting, target, wanted, request)
-        if settled is not False:
-            return settled or False
-    if not (request.mirrors or download.addresses):
+    outcome = _settle(waiting, target, wanted, request) if waiting.exists() else Outcome.FAILED
+    if outcome is Outcome.FAILED and not (request.mirrors or download.addresses):
         request.say(f"  needs an account: fetch {download.file} from {download.terms}, then --mirror DIR")
-        return False
-    return any(_from(address, target, wanted, request) for address in request.addresses(download))
+    for address in request.addresses(download):
+        if outcome is not Outcome.FAILED:
+            break
+        outcome = _from(address, target, wanted, request)
+    return outcome is Outcome.DONE
+
+
+def _beside(target: Path, what: str) -> Path:
+    return target.with_name(f"{target.name}.{what}")
 
 
 def _is_there(target: Path, wanted: checking.Checksum | None, request: Request) -> bool:
     verdict = checking.judge(target, target.name, wanted)
     request.say(f"  is there: {verdict.words}")
-    if verdict.right is None:
-        return _accepted(target.name, verdict, request)
-    if not verdict.right:
+    if verdict.right is False:
         request.say("  not the file: move it away and start again")
-    return verdict.right
+    return _accepted(target.name, verdict, request) if verdict.right is None else verdict.right
 
 
-def _from(address: str, target: Path, wanted: checking.Checksum | None, request: Request) -> bool:
+def _from(address: str, target: Path, wanted: checking.Checksum | None, request: Request) -> Outcome:
     """Fetches from one address. What comes is continued only from there: mirrors may differ."""
     request.say(f"  from {transfer.shown(address)}")
     mark = hashlib.sha256(transfer.without_secret(address).address.encode()).hexdigest()[:8]
-    part = target.with_name(f"{target.name}.{mark}.part")
+    part = _beside(target, f"{mark}.part")
     try:
         transfer.receive(address, part)
     except transfer.NotFetched as error:
         came = f"; {part.stat().st_size:,} bytes are kept for the next time" if part.exists() else ""
         request.say(f"  {error}{came}")
-        return False
-    return _settle(part, target, wanted, request) or False
+        return Outcome.FAILED
+    return _settle(part, target, wanted, request)
 
 
-def _settle(path: Path, target: Path, wanted: checking.Checksum | None, request: Request) -> bool | None:
-    """Gives a complete file its name, or one that says what it is. None: it waits for somebody's word."""
+def _settle(path: Path, target: Path, wanted: checking.Checksum | None, request: Request) -> Outcome:
+    """Gives a complete file its name, or one that says what it is."""
     verdict = checking.judge(path, target.name, wanted)
     request.say(f"  {verdict.words}")
+    if verdict.right is False:
+        path.replace(_beside(target, "rejected"))
+        request.say(f"  not the file; kept as {target.name}.rejected")
+        return Outcome.FAILED
     if verdict.right is None and not _accepted(target.name, verdict, request):
-        path.replace(target.with_name(f"{target.name}.unchecked"))
+        path.replace(_beside(target, "unchecked"))
         request.say(
             f"  not used, but kept as {target.name}.unchecked: start again with --accept, "
             "or with its checksum in --sums"
         )
-        return None
-    if verdict.right is False:
-        path.replace(target.with_name(f"{target.name}.rejected"))
-        request.say(f"  not the file; kept as {target.name}.rejected")
-        return False
+        return Outcome.WAITS
     path.replace(target)
-    return True
+    return Outcome.DONE
 
 
 def _accepted(name: str, verdict: checking.Verdict, request: Request) -> bool:

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from rlossctl.data.sets import registry
+from rlossctl.data.sets import registry, telling
 from rlossctl.errors import DataError
 from rlossctl.fetching.getting import Request
 from rlossctl.fetching.items import Item
@@ -38,8 +38,10 @@ def _lay_out(entry: registry.DataSet, request: Request) -> None:
     done = registry.prepare(
         entry.name, [str(file) for file in files if file.exists()], request.out / entry.folder
     )
-    lists = ", ".join(f"{name} {count:,}" for name, count in done.lists.items())
-    request.say(f"{entry.title} in {request.out / entry.folder}: {lists}")
+    if warning := telling.differences(entry, done):
+        request.say(warning)
+    for line in telling.told(entry, done, request.out / entry.folder):
+        request.say(line)
 
 
 def _place(file: Path, folder: Path, request: Request) -> None:

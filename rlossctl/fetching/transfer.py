@@ -1,4 +1,7 @@
-"""One file from one address, continued where an earlier attempt broke off (HTTP range requests)."""
+"""One file from one address, continued where an earlier attempt broke off (HTTP range requests).
+
+pooch, which also fetches files by checksum, starts anew after a break; these are files of many gigabytes.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from rlossctl.solver.machine.speed import Speed
 from rlossctl.solver.passes import Pass, Passes, mean_over, mean_terms
 from rlossctl.solver.scoring.best import Best
 from rlossctl.solver.scoring.between import Tests
+from rlossctl.solver.scoring.swallowed import Swallowed
 from rlossctl.solver.snapshots.saving import Progress, Saving
 from rlossctl.solver.starting import start_from
 from rlossctl.solver.telling import monitor
@@ -63,6 +64,7 @@ class Solver:
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
         best: watches the output of the tests that `monitor` names.
+        swallowed: watches for classes that are not predicted any more.
         stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
         speed: how it runs.
         signal: the number of the signal that did, 0 if none.
@@ -95,7 +97,9 @@ class Solver:
         self.progress = Progress(seed=seed)
         self.stopped = False
         self.signal = 0
+        self.swallowed = Swallowed(self.log, net)
         self.listeners: list[Listener] = [
+            self.swallowed,  # a warning stands above the figures that do not show it
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
             Advice(self.log, net),

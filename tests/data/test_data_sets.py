@@ -6,7 +6,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -14,10 +14,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rlossctl.cli.data import command
+from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.classes import CITYSCAPES_IDS
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.sets import registry
+from rlossctl.data.sets.laying_out import Layout, Part
 from rlossctl.data.sets.palettes import find_palette
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
@@ -86,6 +88,8 @@ def cityscapes() -> dict[str, bytes]:
         if split != "train_extra":
             files[f"gtFine/{split}/{name}_gtFine_labelIds.png"] = png(0, 7, 34 - 1)
             files[f"gtFine/{split}/{name}_gtFine_color.png"] = b"not read"
+    files["leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png"] = photo("PNG")
+    files["gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png"] = png(0)
     files[f"s4Cityscapes/scribbles/gtFine/train/{CITY}_gtFine_labelIds.png"] = scribble(0, 26)
     return files
 
@@ -156,7 +160,7 @@ def camvid() -> dict[str, bytes]:
     }
 
 
-# Data set, its miniature, and for each list the ids of the first label, row by row.
+# Data set, its miniature, and for each list the ids of the first label, row by row; none: photos alone.
 AUG = "pascal_scribble/list"
 CASES: list[tuple[str, Callable[[], dict[str, bytes]], dict[str, list[int]]]] = [
     (
@@ -171,6 +175,8 @@ CASES: list[tuple[str, Callable[[], dict[str, bytes]], dict[str, list[int]]]] = 
             "train.txt": [255, 0, 18],
             "val.txt": [255, 0, 18],
             "train_coarse.txt": [255, 1],
+            "val_coarse.txt": [255, 1],
+            "test.txt": [],
             "train_extra.txt": [255, 1],
             "train_scribbles.txt": [255, 13],
         },
@@ -225,10 +231,14 @@ def first_label(out: Path, name: str) -> np.ndarray:
 
 @PREPARED
 def test_a_miniature_of_the_published_layout(name, miniature, lists, tmp_path, layer):
-    files, out = miniature(), tmp_path / "out"
-    done = registry.prepare(name, [unpacked(files, tmp_path / "in")], out)
+    out = tmp_path / "out"
+    done = registry.prepare(name, [unpacked(miniature(), tmp_path / "scribbles/in")], out)
     assert set(done.lists) == set(lists) and not done.notes
     for listed, rows in lists.items():
+        if not rows:  # a list of photos alone
+            (line,) = read_list(out / listed, f"{out}/", labels="optional")
+            assert line.label is None and Path(line.image).is_file()
+            continue
         label = first_label(out, listed)
         np.testing.assert_array_equal(label, ids(*rows), err_msg=listed)
         classes = len(registry.data_sets()[name].classes)
@@ -268,6 +278,12 @@ def test_another_folder_is_refused_with_what_was_found_and_expected(name, miniat
     assert not (tmp_path / "out").exists()
 
 
+def test_sbd_as_torchvision_unpacks_it(tmp_path):
+    files = {name.replace("benchmark_RELEASE/dataset", "SBD"): one for name, one in voc_with_sbd().items()}
+    done = registry.prepare("voc", [unpacked(files, tmp_path / "in")], tmp_path / "out")
+    assert done.lists[f"{AUG}/train_aug.txt"] == 2
+
+
 def test_vocs_masks_come_before_those_of_sbd_and_val_is_left_out(tmp_path):
     out = tmp_path / "out"
     registry.prepare("voc", [unpacked(voc_with_sbd(), tmp_path / "in")], out)
@@ -304,11 +320,33 @@ def test_clicks_of_cityscapes_and_voc(tmp_path):
 
 
 def test_photos_and_labels_that_are_alone_are_left_out_and_noted(tmp_path):
-    files = ade20k()
+    files = {name: content for name, content in ade20k().items() if "scribbles" not in name}
     files["ADEChallengeData2016/images/training/ADE_train_00000002.jpg"] = photo()
     done = registry.prepare("ade20k", [unpacked(files, tmp_path / "in")], tmp_path / "out")
-    assert done.lists["train.txt"] == 1
-    assert "train.txt: 1 photo without a label left out, first ADE_train_00000002" in done.notes
+    assert done.lists == {"train.txt": 1, "val.txt": 1}
+    assert done.notes == ["train.txt: 1 photo without a label left out, first ADE_train_00000002"]
+
+
+def test_a_source_that_gives_nothing_is_noted(tmp_path):
+    folder = unpacked(ade20k(), tmp_path / "in")
+    other = unpacked({"0.tar.gz": b"not unpacked", "README": b""}, tmp_path / "s4ADE20K")
+    done = registry.prepare("ade20k", [folder, other], tmp_path / "out")
+    assert done.notes == [f"nothing was taken from {other}"]
+
+
+def test_files_are_read_in_the_order_of_the_archive(tmp_path):
+    """Going back in a compressed archive means to unpack it from its beginning again."""
+    read: list[str] = []
+
+    def entry(name: str) -> Entry:
+        return Entry(PurePosixPath(name), name, lambda: read.append(name) or b"content")
+
+    photos = {stem: entry(f"{stem}.jpg") for stem in "cab"}
+    labels = {stem: entry(f"{stem}.png") for stem in "bca"}
+    with Sources([str(tmp_path)]) as opened:
+        Layout(tmp_path / "out", opened, "").add(Part("train", photos, labels))
+    assert read == ["c.jpg", "a.jpg", "b.jpg", "b.png", "c.png", "a.png"]
+    assert (tmp_path / "out/train.txt").read_text().splitlines()[0].startswith("JPEGImages/a.jpg ")
 
 
 def test_other_ids_and_damaged_files_are_named(tmp_path):
@@ -371,9 +409,10 @@ def test_published_classes_and_palettes():
         "voc": 21,
     }
     for name, entry in known.items():
-        if entry.colours:
-            palette = find_palette(name)
-            assert len(entry.colours) == counts[name] and palette.names[counts[name] - 1] == entry.classes[-1]
+        palette = find_palette(name)
+        assert palette.colours.keys() == {*range(counts[name]), 255}
+        assert palette.names[counts[name] - 1] == entry.classes[-1]
+        assert len(entry.colours) in (0, counts[name])
     assert find_palette("ade20k").colours[149] == (92, 0, 255) and find_palette("voc").colours[255] == (
         224,
         224,

@@ -185,7 +185,7 @@ def test_what_came_before_a_break_stays_for_the_next_time(server, mirror, sums, 
         and "broke off after 300 of" in done.stdout
         and "300 bytes are kept" in done.stdout
     )
-    assert "1 item could not be fetched" in str(done.exception)
+    assert "1 file of 1 could not be fetched" in str(done.exception)
     (part,) = (tmp_path / "data/downloads").glob("*.part")
     assert part.read_bytes() == (mirror / AUG).read_bytes()[:300]
     server.requests.clear()
@@ -296,6 +296,7 @@ def test_a_file_that_nobody_vouches_for_is_not_used_unasked(mirror, tmp_path):
     done = fetch(*words)
     assert done.exit_code == 1 and "--accept" in done.stdout and "--sums" in done.stdout
     assert [file.name for file in downloads.iterdir()] == [f"{AUG}.unchecked"]
+    assert done.stdout.count(" from ") == 1, "no other address is asked"
     (mirror / AUG).unlink()
     assert fetch("--accept", *words).exit_code == 0, "it is there already"
     assert (downloads / AUG).read_bytes() == content

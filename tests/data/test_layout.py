@@ -148,9 +148,7 @@ def test_camvid_with_a_label_missing_or_wrong(camvid, tmp_path):
         prepare_camvid([str(camvid)], tmp_path / "out")
     (camvid / "trainannot/a.png").unlink()
     done = prepare_camvid([str(camvid)], tmp_path / "test_alone")
-    assert done.lists == {"test.txt": 1} and done.notes == [
-        "train.txt: 1 photo without a label left out, first a"
-    ]
+    assert done.lists == {"test.txt": 1} and done.files == {"JPEGImages": 1, "SegmentationClass": 1}
     with pytest.raises(DataError, match="photos with labels are missing") as caught:
         prepare_camvid([str(camvid / "test")], tmp_path / "out")
     assert caught.value.found == "1 file: CamVid/test/*.png (1)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from rlossctl.evaluation.scoring.results import classes, means
 from rlossctl.net import load_net
 from rlossctl.net.origin import NetOrigin
 from rlossctl.solver import Solver
+from rlossctl.solver.announcing import after
 from rlossctl.solver.load import load_solver
 from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
@@ -140,6 +142,17 @@ def test_image_scope_and_classes_of_interest_are_evals_too(validating) -> None:
     assert outputs["mDice"] == [images.mdice_images]
 
 
+def test_the_end_names_classes_that_the_last_test_did_not_find(validating) -> None:
+    validating()
+    solver = load_solver("solver.prototxt")
+    with torch.no_grad():
+        solver.net.params["fc8"][1].copy_(torch.tensor([9.0, 0.0, -9.0]))
+    solver.test_all()
+    (warning, *_) = after(solver, SolverOrigin("solver.prototxt").read(), TrainOptions())
+    start, areas = "warning: classes that the last test hardly predicts", r"[12] \(0\.00%, true \d\d\.\d\d%\)"
+    assert re.fullmatch(f"{start}, in shares of the pixels: {areas}, {areas}", warning)
+
+
 def test_training_is_the_same_with_and_without_tests(validating) -> None:
     run("a", max_iter=4)
     validating()
@@ -172,8 +185,6 @@ def test_whole_list_without_such_a_layer_counts_every_sample_once(validating, fo
 
 
 def _tensor(array: np.ndarray):
-    import torch
-
     return torch.from_numpy(array)
 
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from rlossctl.cli import groups
 from rlossctl.cli.data import shared
-from rlossctl.data.sets import registry
-from rlossctl.words import counted
-
-if TYPE_CHECKING:
-    from rlossctl.data.sets.laying_out import Prepared
-    from rlossctl.data.sets.registry import DataSet
+from rlossctl.data.sets import registry, telling
 
 _PREPARED = {name: entry for name, entry in registry.data_sets().items() if entry.prepare is not None}
 _WIDTH = max(map(len, _PREPARED))
@@ -55,33 +48,7 @@ def prepare(dataset: str, sources: tuple[str, ...], out: str, void: int | None) 
     """
     entry = _PREPARED[dataset]
     done = registry.prepare(dataset, list(sources), Path(out), void)
-    differing = [
-        f"{name} {count:,} of {published:,}"
-        for name, count, published in _compared(entry, done)
-        if count and published is not None and published != count
-    ]
-    if differing:
-        click.echo(f"warning: not the published number of lines: {', '.join(differing)}", err=True)
-    click.echo(f"{entry.title}, {counted(len(entry.classes), 'class', 'classes')}, in {out}")
-    for line in _table(entry, done):
+    if warning := telling.differences(entry, done):
+        click.echo(warning, err=True)
+    for line in telling.told(entry, done, Path(out)):
         click.echo(line)
-    for note in done.notes:
-        click.echo(f"note: {note}")
-    click.echo(f"placeholders of the prototxts: {entry.placeholders.format(out=out)}")
-
-
-def _compared(entry: DataSet, done: Prepared) -> Iterator[tuple[str, int, int | None]]:
-    """Each list that was written or is known, with its lines (0: not written) and their published number."""
-    for name in dict.fromkeys((*done.lists, *entry.published)):
-        yield name, done.lists.get(name, 0), entry.published.get(name)
-
-
-def _table(entry: DataSet, done: Prepared) -> Iterator[str]:
-    rows = [("folder", "files", "")]
-    rows += [(name, f"{count:,}", "") for name, count in done.files.items()]
-    rows.append(("list", "lines", "published"))
-    for name, count, published in _compared(entry, done):
-        rows.append((name, f"{count:,}" if count else "-", "" if published is None else f"{published:,}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for name, count_text, published_text in rows:
-        yield f"{name:<{widths[0]}}  {count_text:>{widths[1]}}  {published_text:>{widths[2]}}".rstrip()

@@ -15,6 +15,7 @@ from rlossctl.data.sets.registry import DataSet, Download, data_set
 
 CLASSES, COLOURS = read_classes("cityscapes")
 _MOST = 33
+_PHOTO = "_leftImg8bit.png"
 _COARSE, _SCRIBBLES = "SegmentationClassCoarse", "scribbles"
 _TERMS = "https://www.cityscapes-dataset.com/downloads/"
 DOWNLOADS = tuple(
@@ -43,7 +44,9 @@ def own_ids(void: int) -> dict[int, int]:
         published={
             "train.txt": 2975,
             "val.txt": 500,
+            "test.txt": 1525,
             "train_coarse.txt": 2975,
+            "val_coarse.txt": 500,
             "train_extra.txt": 19998,
             "train_scribbles.txt": 2975,
         },
@@ -58,7 +61,8 @@ def prepare_cityscapes(sources: list[str], out: str | os.PathLike[str], void: in
 
     Ids become training ids, 0..18, and those of other classes `void`. Photos and labels are called
     CITY_SEQUENCE_FRAME.png, as in the names of their files. The fine labels of test are dummies and left
-    alone. s4Cityscapes/scribbles/gtFine, as its own script unpacks it, has scribbles in the same ids.
+    alone: test.txt lists photos. s4Cityscapes/scribbles/gtFine, as its own script unpacks it, has strokes in
+    the same ids.
 
     Raises:
         DataError: no photo with its label, labels with other ids.
@@ -70,25 +74,25 @@ def prepare_cityscapes(sources: list[str], out: str | os.PathLike[str], void: in
             Path(out), opened, "leftImg8bit/train/CITY/NAME_leftImg8bit.png with gtFine or gtCoarse likewise"
         )
         layout.add(*_parts(opened.entries, convert))
+        layout.add_photos("test", by_ending(opened.entries, "leftImg8bit/test", _PHOTO))
         if files:
-            names = by_ending(opened.entries, "leftImg8bit/train", "_leftImg8bit.png").keys()
+            names = by_ending(opened.entries, "leftImg8bit/train", _PHOTO).keys()
             add_clicks(layout, files, names, "train_clicks", len(CLASSES), cityscapes=True)
         return layout.done()
 
 
 def _parts(entries: Sequence[Entry], convert: Convert) -> list[Part]:
-    drawn = [entry for entry in entries if "scribbles" in entry.path.parts]
-    full = [entry for entry in entries if "scribbles" not in entry.path.parts]
+    full = [entry for entry in entries if f"/{_SCRIBBLES}/gtFine/" not in f"/{entry.path}"]
     photos = {
-        split: by_ending(full, f"leftImg8bit/{split}", "_leftImg8bit.png")
-        for split in ("train", "val", "train_extra")
+        split: by_ending(full, f"leftImg8bit/{split}", _PHOTO) for split in ("train", "val", "train_extra")
     }
     coarse = {split: by_ending(full, f"gtCoarse/{split}", "_gtCoarse_labelIds.png") for split in photos}
     fine = {split: by_ending(full, f"gtFine/{split}", "_gtFine_labelIds.png") for split in ("train", "val")}
-    strokes = by_ending(drawn, "gtFine/train", "_gtFine_labelIds.png")
+    strokes = by_ending(entries, f"{_SCRIBBLES}/gtFine/train", "_gtFine_labelIds.png")
     return [
         *(Part(split, photos[split], labels, convert) for split, labels in fine.items()),
         Part("train_coarse", photos["train"], coarse["train"], convert, _COARSE),
+        Part("val_coarse", photos["val"], coarse["val"], convert, _COARSE),
         Part("train_extra", photos["train_extra"], coarse["train_extra"], convert, _COARSE),
         Part("train_scribbles", photos["train"], strokes, convert, _SCRIBBLES),
     ]

@@ -7,14 +7,13 @@ without those, and 182, where a class is its id less one, are in use.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.classes import Classes, read_classes
 from rlossctl.data.sets.ids import label_image, matlab, renumbered
-from rlossctl.data.sets.laying_out import Convert, Layout, Part, Prepared, by_ending, by_stem, missing
+from rlossctl.data.sets.laying_out import Layout, Part, Prepared, by_ending, by_stem, chosen, missing
 from rlossctl.data.sets.registry import DataSet, Download, data_set
 
 _ALL = read_classes("cocostuff")
@@ -84,20 +83,10 @@ def prepare_10k(
             )
         layout = Layout(Path(out), opened, "images/NAME.jpg with annotations/NAME.mat")
         parts = (("train", "train"), ("val", "test"))  # the test part is what papers validate on
-        layout.add(*(_split(name, splits[split], photos, labels, convert) for name, split in parts))
+        for name, split in parts:
+            names = set(splits[split].read().decode("utf-8", "replace").split())
+            layout.add(Part(name, chosen(photos, names), chosen(labels, names), convert))
         return layout.done()
-
-
-def _split(
-    name: str, split: Entry, photos: Mapping[str, Entry], labels: Mapping[str, Entry], convert: Convert
-) -> Part:
-    names = dict.fromkeys(split.read().decode("utf-8", "replace").split())
-    return Part(
-        name,
-        {one: photos[one] for one in names if one in photos},
-        {one: labels[one] for one in names if one in labels},
-        convert,
-    )
 
 
 def prepare_164k(

@@ -6,14 +6,13 @@ With 59 classes everything else does not count; with 60 it is the background, cl
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from rlossctl.data.archives import Entry, Sources
+from rlossctl.data.archives import Sources
 from rlossctl.data.classes import read_classes
 from rlossctl.data.sets.ids import matlab, renumbered
-from rlossctl.data.sets.laying_out import PHOTOS, Layout, Part, Prepared, by_stem, missing
+from rlossctl.data.sets.laying_out import PHOTOS, Layout, Part, Prepared, by_stem, chosen, missing
 from rlossctl.data.sets.registry import DataSet, Download, data_set
 from rlossctl.errors import DataError
 
@@ -93,7 +92,7 @@ def prepare_context(
         layout = Layout(Path(out), opened, f"{PHOTOS}/NAME.jpg with trainval/NAME.mat")
         layout.add(
             *(
-                Part(split, _listed(photos, names), _listed(labels, names), convert)
+                Part(split, chosen(photos, names), chosen(labels, names), convert)
                 for split, names in splits.items()
             )
         )
@@ -109,10 +108,6 @@ def _splits(opened: Sources) -> dict[str, set[str]]:
                 name: set(files[name].read().decode("utf-8", "replace").split()) for name in ("train", "val")
             }
     raise missing("the lists of train and val are", opened, f"{_SPLITS[1]}/train.txt and val.txt of VOC 2010")
-
-
-def _listed(entries: Mapping[str, Entry], names: set[str]) -> dict[str, Entry]:
-    return {name: entry for name, entry in entries.items() if name in names}
 
 
 def _check_names(opened: Sources) -> None:

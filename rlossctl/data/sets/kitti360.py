@@ -13,7 +13,7 @@ from pathlib import Path
 from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.sets.cityscapes import CLASSES, COLOURS, own_ids
 from rlossctl.data.sets.ids import grey_image, renumbered
-from rlossctl.data.sets.laying_out import Layout, Part, Prepared, missing
+from rlossctl.data.sets.laying_out import Layout, Part, Prepared, chosen, missing
 from rlossctl.data.sets.registry import DataSet, Download, data_set
 
 _FRAME = re.compile(r"(\d{4}_\d\d_\d\d_drive_\d{4}_sync)/image_00/(\w+)/(\d{10})\.png$")
@@ -93,8 +93,4 @@ def _of(
     kinds: dict[str, dict[str, Entry]], names: set[str], kind: str
 ) -> tuple[dict[str, Entry], dict[str, Entry]]:
     """The photos and the labels of this kind with these names."""
-    photos, labels = kinds.get("data_rect", {}), kinds.get(kind, {})
-    return (
-        {name: photos[name] for name in names if name in photos},
-        {name: labels[name] for name in names if name in labels},
-    )
+    return chosen(kinds.get("data_rect", {}), names), chosen(kinds.get(kind, {}), names)

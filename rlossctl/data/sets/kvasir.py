@@ -8,7 +8,7 @@ from pathlib import Path
 from rlossctl.data.archives import Entry, Sources
 from rlossctl.data.classes import read_classes
 from rlossctl.data.sets.ids import bright, renumbered
-from rlossctl.data.sets.laying_out import Layout, Part, Prepared, by_stem
+from rlossctl.data.sets.laying_out import Layout, Part, Prepared, by_stem, chosen
 from rlossctl.data.sets.registry import DataSet, Download, data_set
 
 CLASSES, _COLOURS = read_classes("kvasir")
@@ -50,14 +50,14 @@ def prepare_kvasir(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
     with Sources(sources) as opened:
         photos, masks = by_stem(opened.entries, "images"), by_stem(opened.entries, "masks")
         layout = Layout(Path(out), opened, "images/NAME.jpg with masks/NAME.jpg")
-        layout.add(Part("all", photos, masks, convert))
-        for split in _SPLITS:
-            names = _names(opened.entries, f"{split}.txt")
-            if names:
-                chosen = {name: entry for name, entry in photos.items() if name in names}
-                layout.add(
-                    Part(split, chosen, {name: masks[name] for name in chosen if name in masks}, convert)
-                )
+        named = {split: _names(opened.entries, f"{split}.txt") for split in _SPLITS}
+        layout.add(
+            Part("all", photos, masks, convert),
+            *(
+                Part(split, chosen(photos, names), chosen(masks, names), convert)
+                for split, names in named.items()
+            ),
+        )
         return layout.done()
 
 

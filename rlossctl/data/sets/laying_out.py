@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,11 @@ def by_ending(entries: Iterable[Entry], folder: str, ending: str) -> dict[str, E
         if name.endswith(ending) and not name.startswith(".") and wanted in f"/{entry.path.parent}/":
             found.setdefault(name[: -len(ending)], entry)
     return found
+
+
+def chosen(entries: Mapping[str, Entry], names: Set[str]) -> dict[str, Entry]:
+    """Those with these names, in the order of the entries: going back in a compressed archive is slow."""
+    return {stem: entry for stem, entry in entries.items() if stem in names}
 
 
 def copied(content: bytes, _: str) -> bytes:
@@ -137,10 +142,18 @@ class Layout:
         if not any(pairs.values()):
             raise missing("photos with labels are", self.opened, self.expected)
         for part in parts:
-            if part.photos.keys() ^ part.labels.keys() and (part.labels or not pairs[part.name]):
+            if part.photos and part.labels:  # else the sources lack one of them, and there is no list
                 self._note_alone(part)
             if pairs[part.name]:
                 self._write(part, pairs[part.name])
+
+    def add_photos(self, name: str, photos: Mapping[str, Entry]) -> None:
+        """Copies photos without labels and lists them, for `predict`; nothing if there are none."""
+        if photos:
+            self.copy(PHOTOS, photos)
+            self.write_list(
+                f"{name}.txt", [f"{PHOTOS}/{stem}{photos[stem].path.suffix}" for stem in sorted(photos)]
+            )
 
     def copy(
         self, folder: str, entries: Mapping[str, Entry], convert: Convert = copied, suffix: str = ""
@@ -159,14 +172,15 @@ class Layout:
         self.lists[name] = len(lines)
 
     def done(self) -> Prepared:
-        """The counts."""
+        """The counts, with a note on each source that none of the files came from."""
+        self.notes += [f"nothing was taken from {path}" for path in self.opened.unread()]
         return Prepared({folder: len(names) for folder, names in self.files.items()}, self.lists, self.notes)
 
     def _write(self, part: Part, stems: list[str]) -> None:
-        photos = {stem: part.photos[stem] for stem in stems}
-        self.copy(PHOTOS, photos)
-        self.copy(part.folder, {stem: part.labels[stem] for stem in stems}, part.convert, ".png")
-        lines = [f"{PHOTOS}/{stem}{photos[stem].path.suffix} {part.folder}/{stem}.png" for stem in stems]
+        paired = set(stems)
+        self.copy(PHOTOS, chosen(part.photos, paired))
+        self.copy(part.folder, chosen(part.labels, paired), part.convert, ".png")
+        lines = [f"{PHOTOS}/{stem}{part.photos[stem].path.suffix} {part.folder}/{stem}.png" for stem in stems]
         self.write_list(f"{part.name}.txt", lines)
 
     def _note_alone(self, part: Part) -> None:

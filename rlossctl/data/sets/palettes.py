@@ -16,11 +16,12 @@ def find_palette(text: str) -> Palette:
     Raises:
         DataError: as for `read_palette`.
     """
-    from rlossctl.data.palette import Palette
+    from rlossctl.data.palette import Palette, voc_palette
     from rlossctl.data.palette_files import read_palette
 
     entry = data_sets().get(text)
-    if entry is None or not entry.colours:
+    if entry is None:
         return read_palette(text)
-    colours = {**dict(enumerate(entry.colours)), entry.ignore_label: entry.ignore_colour}
-    return Palette(colours, dict(enumerate(entry.classes)))
+    listed = entry.colours or [(red, green, blue) for red, green, blue in voc_palette().tolist()]
+    colours = dict(zip(range(len(entry.classes)), listed, strict=False))
+    return Palette({**colours, entry.ignore_label: entry.ignore_colour}, dict(enumerate(entry.classes)))

@@ -70,6 +70,14 @@ DOWNLOADS = (
         what="SBD's masks as .mat, in place of aug",
         extra=True,
     ),
+    Download(
+        "s4pascal",
+        "s4Pascal.tar.gz",
+        ("https://github.com/wbkit/Scribbles4All/raw/main/s4Pascal.tar.gz",),
+        what="scribbles of Scribbles for All (CC BY 4.0)",
+        terms="https://github.com/wbkit/Scribbles4All",
+        extra=True,
+    ),
 )
 
 
@@ -111,7 +119,7 @@ def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
     * val.txt: photo and mask of VOC's own val; the masks come from SegmentationClassAug if it has them;
     * train_s4.txt: as train.txt, with the scribbles of Scribbles for All.
 
-    Masks of SBD (dataset/cls/*.mat) become SegmentationClassAug together with VOC's own, which come first.
+    Masks of SBD (cls/*.mat) become SegmentationClassAug together with VOC's own, which come first.
 
     Args:
         sources: folders and archives in any order: VOCtrainval_11-May-2012.tar, SegmentationClassAug.zip,
@@ -126,7 +134,7 @@ def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
     """
     archives, clicks = without_json(sources)
     with Sources(archives) as opened:
-        photos = by_stem(opened.entries, PHOTOS) or by_stem(opened.entries, "dataset/img")
+        photos = by_stem(opened.entries, PHOTOS) or by_stem(opened.entries, "img")
         splits = by_stem(opened.entries, _SPLITS, (".txt",))
         if not photos:
             raise missing("the photos are", opened, f"{PHOTOS}/*.jpg, as in VOCtrainval_11-May-2012.tar")
@@ -151,9 +159,10 @@ def prepare_voc(sources: list[str], out: str | os.PathLike[str]) -> Prepared:
 
 def _labels(entries: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
     """Kind -> label files by name. VOC's own masks come before SBD's, those of SegmentationClassAug first."""
-    labels = {kind: by_stem(entries, kind) for kind in (MASKS, _FULL_MASKS, _SCRIBBLES)}
-    labels[_S4] = by_ending(entries, _S4, ".png")
-    sbd = by_stem(entries, "dataset/cls", (".mat",))
+    others = (MASKS, _FULL_MASKS, _SCRIBBLES)
+    labels = {kind: by_stem(entries, kind) for kind in others}
+    labels[_S4] = by_ending((one for one in entries if one.path.parent.name not in others), _S4, ".png")
+    sbd = by_stem(entries, "cls", (".mat",))
     if sbd:
         labels[_FULL_MASKS] = sbd | labels[MASKS] | labels[_FULL_MASKS]
     return labels
