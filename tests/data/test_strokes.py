@@ -192,7 +192,8 @@ def test_fields_without_effect_are_refused(layer):
 
 
 def test_cityscapes_own_ids(annotated, source):
-    clicks = [{"x": 2 * place, "y": 5, "cls": own} for place, own in enumerate((7, 33, 3))]  # 3 does not count
+    own = (7, 33, 3)  # 3 does not count
+    clicks = [{"x": 2 * place, "y": 5, "cls": label} for place, label in enumerate(own)]
     (annotated / "ids.json").write_text(json.dumps({"0": clicks}))
     label = source('annotation: "@ids.json" cityscapes_ids: true').next_batch()[1][0, 0]
     assert label[5, :6].tolist() == [0, 255, 18, 255, 255, 255] and (label != 255).sum() == 2
