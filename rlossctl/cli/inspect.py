@@ -47,11 +47,11 @@ def command(
       rlossctl inspect train_iter_9000.caffemodel
       rlossctl inspect checkpoint.pth.tar
     """
-    from rlossctl import inspection
+    from rlossctl.inspection import inspect
+    from rlossctl.net.origin import NetOrigin
 
-    report = inspection.inspect(
-        file, placeholders, phase.upper() if phase else None, dialect, image_shape, draw
-    )
+    origin = NetOrigin(file, placeholders=placeholders, dialect=dialect)
+    report = inspect(origin, phase.upper() if phase else None, image_shape, draw)
     if as_json:
         options.write_json("-", report.as_dict())
     else:

@@ -96,8 +96,8 @@ def palette(words: str, default: str) -> Callable[[Callable[..., Any]], Callable
         "--palette",
         metavar="NAME",
         callback=find,
-        help=f"{words}: voc, cityscapes, the name of a data set that has one, or a file (lines `R G B name`, "
-        f"a CVAT label map, JSON, a palette PNG).  [default: {default}]",
+        help=f"{words}: the name of a data set (voc, cityscapes, ...), or a file (lines `R G B name`, a CVAT "
+        f"label map, JSON, a palette PNG).  [default: {default}]",
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
 
@@ -57,6 +58,20 @@ class ClassIds(click.ParamType):
                 self.fail(f"{value!r} is not a list of ids in 0..255, such as 1-20 or 0,3,7-9", param, ctx)
             ids.update(range(int(first), int(last) + 1))
         return tuple(sorted(ids))
+
+
+class Bytes(click.ParamType):
+    """A number of bytes, or of kilobytes, megabytes or gigabytes."""
+
+    name = "SIZE"
+    _units: ClassVar = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", value.upper())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is not a size such as 2G or 500M", param, ctx)
+        return round(float(found[1]) * self._units[found[2]])
 
 
 class Multiple(click.ParamType):
@@ -123,6 +138,12 @@ _PROTOCOL = (
             "--resize",
             type=Numbers("H,W", int),
             help="Resize photos to this size first; predictions come back at the photos' own.",
+        ),
+        click.option(
+            "--memory",
+            type=Bytes(),
+            help="Memory for the model's work, such as 2G: larger photos run in tiles.  "
+            "[default: what there is]",
         ),
         click.option(
             "--batch",
@@ -253,6 +274,7 @@ def _protocol(
     scales: tuple[float, ...] | None,
     flip: bool,
     resize: tuple[int, int] | None,
+    memory: int | None,
     batch: int,
     activation: Activation,
     temperature: float,
@@ -271,6 +293,7 @@ def _protocol(
         flip=flip,
         batch=batch,
         resize=resize,
+        memory=memory,
         activation=activation,
         temperature=temperature,
         crf=_crf(crf, crf_pos, crf_bi, crf_iterations),

@@ -123,6 +123,12 @@ iteration.
         default=False,
         help="Capture each pass once and replay it: for batches of one size.  [default: off]",
     ),
+    click.option(
+        "--compile/--no-compile",
+        "compiled",
+        default=False,
+        help="Join layers with torch.compile; it takes minutes and needs a C++ compiler.  [default: off]",
+    ),
     click.option("--out", metavar="DIR", help="Folder for snapshots and logs.  [default: snapshot_prefix's]"),
     click.option("--overwrite", is_flag=True, help="Delete the run that OUT holds, and start anew."),
     click.option(
@@ -173,6 +179,7 @@ def command(
     tensorboard: bool,
     channels_last: bool | None,
     cuda_graphs: bool,
+    compiled: bool,
     dialect: str,
 ) -> None:
     """Train a net as Caffe's solver does: the same update rules, policies, snapshots and log lines.
@@ -212,7 +219,7 @@ def command(
         keep=keep,
         overwrite=overwrite,
         tensorboard=tensorboard,
-        speed=Speed(channels_last, cuda_graphs),
+        speed=Speed(channels_last, cuda_graphs, compiled),
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
     trained = train(file, DataOverrides(data, root), chosen)

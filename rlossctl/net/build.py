@@ -13,7 +13,6 @@ import torch
 
 from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import memory, pycaffe, registry
-from rlossctl.net.alike import once_if_alike
 from rlossctl.net.coverage import MissingWeights, copy_covered
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.kept import kept_for_backward
@@ -21,6 +20,7 @@ from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import Net
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import freeze, learnable, materialize, resolve_sharing, shared_blobs
+from rlossctl.net.tops import tops_of
 from rlossctl.net.walk import LayerNode
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
@@ -262,14 +262,11 @@ def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
         ) from error
 
 
-@once_if_alike
-@torch.no_grad()
-def _meta_tops(layer: Layer) -> tuple[Shape, ...]:
+def _meta_tops(layer: Layer) -> list[Shape]:
     """Shapes of the tops, from running the layer's own forward on meta tensors."""
     setup = layer.setup
-    bottoms = [torch.empty(shape, device="meta") for shape in setup.bottoms]
     try:
-        tops = layer(*bottoms)
+        return [top.shape for top in tops_of(layer, tuple(setup.bottoms))]
     except RlossError:
         raise
     except _NOT_COMPUTABLE as error:
@@ -279,7 +276,6 @@ def _meta_tops(layer: Layer) -> tuple[Shape, ...]:
             expected="shapes that fit the layer's parameters",
             advice="check kernel sizes, strides and the sizes of the blobs above",
         ) from error
-    return tuple(tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,)))
 
 
 def _sizes(shape: Shape) -> str:

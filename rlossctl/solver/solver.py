@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from rlossctl.solver.machine.speed import Speed
 from rlossctl.solver.passes import Pass, Passes, mean_over, mean_terms
 from rlossctl.solver.scoring.best import Best
 from rlossctl.solver.scoring.between import Tests
+from rlossctl.solver.scoring.swallowed import Swallowed
 from rlossctl.solver.snapshots.saving import Progress, Saving
 from rlossctl.solver.starting import start_from
 from rlossctl.solver.telling import monitor
@@ -62,6 +64,7 @@ class Solver:
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
         best: watches the output of the tests that `monitor` names.
+        swallowed: watches for classes that are not predicted any more.
         stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
         speed: how it runs.
         signal: the number of the signal that did, 0 if none.
@@ -94,7 +97,9 @@ class Solver:
         self.progress = Progress(seed=seed)
         self.stopped = False
         self.signal = 0
+        self.swallowed = Swallowed(self.log, net)
         self.listeners: list[Listener] = [
+            self.swallowed,  # a warning stands above the figures that do not show it
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
             Advice(self.log, net),
@@ -105,6 +110,8 @@ class Solver:
         self._keep_smoothed = False
         self.speed = speed or Speed()
         net.precision = precision_of(param)
+        if self.speed.compiled:
+            net.compile()
         self._scale = scale_of(param)
         self._schedules = Schedules(param, net, self.log)
         self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
@@ -141,17 +148,18 @@ class Solver:
         self._begin()
         fed = self._inputs(inputs)
         outputs: Mapping[str, Tensor] = {}
-        for _ in range(iterations):
-            if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
-                self._test_between(fed)
-                if self.requests.stop or self.best.exhausted(self.progress.standing):
+        with self._writing_ended():
+            for _ in range(iterations):
+                if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
+                    self._test_between(fed)
+                    if self.requests.stop or self.best.exhausted(self.progress.standing):
+                        break
+                outputs = self.update(fed).outputs
+                request = self.requests.take_together(self.processes)
+                if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
+                    self._in_first(self._begin_snapshot)
+                if request == "stop":
                     break
-            outputs = self.update(fed).outputs
-            request = self.requests.take_together(self.processes)
-            if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
-                self.snapshot()
-            if request == "stop":
-                break
         return dict(outputs)
 
     def update(self, inputs: Mapping[str, ArrayLike] | None = None) -> StepFigures:
@@ -163,12 +171,16 @@ class Solver:
             Its figures, after the listeners were told them.
         """
         watch, fed = Stopwatch(), self._inputs(inputs)
+        for listener in self.listeners:
+            listener.updating(self.iter)
         self.updater.zero_gradients()
         self.processes.seed_draws(self.progress.seed, self.iter)
         with self._undo.if_it_fails(fed is not None):
             passed = self._make_passes(fed)
             rates = policies.rates(self.param, self.iter, self.progress.current_step)
             self.processes.mean_(self.updater.gradients())
+            for listener in self.listeners:
+                listener.applying(self.iter)
         clip = self._apply(rates)
         figures = self._figures(passed, rates, clip, watch.lap())
         self._schedules.settle(self.iter)
@@ -243,17 +255,44 @@ class Solver:
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
-        with self.processes.together():
-            if self.processes.first:
-                self._write_snapshot()
+        self._in_first(self._write_snapshot)
         return self.saving.files(self.iter).state
 
-    def _write_snapshot(self) -> Path:
+    def _write_snapshot(self) -> None:
+        self._begin_snapshot()
+        self._tell_saved(wait=True)
+
+    def _begin_snapshot(self) -> None:
+        """Has a snapshot written while training goes on, after the one before."""
+        self._tell_saved(wait=True)
         with self.average.hidden():
-            saved = self.saving.write(self.progress, self._undo.position())
-        for listener in self.listeners:
-            listener.saved(saved)
-        return saved.state
+            self.saving.begin(self.progress, self._undo.position())
+
+    def _tell_saved(self, *, wait: bool) -> None:
+        """Tells that a snapshot is written, or raises what kept it from that."""
+        saved = self.saving.finished(wait=wait)
+        if saved is not None:
+            for listener in self.listeners:
+                listener.saved(saved)
+
+    @contextlib.contextmanager
+    def _writing_ended(self) -> Iterator[None]:
+        """After the block nothing is being written any more."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self._tell_saved(wait=True)
+            except Exception as error:  # the one under way comes first
+                self.log.warning(f"A snapshot could not be written: {_one_line(error)}")
+            raise
+        self._in_first(partial(self._tell_saved, wait=True))
+
+    def _in_first(self, action: Callable[[], object]) -> None:
+        """Does something in the first process, while the others wait."""
+        with self.processes.together():
+            if self.processes.first:
+                action()
 
     def restore(self, path: str | Path) -> None:
         """Goes on from a snapshot of Caffe's or our own, binary or HDF5 (Solver::Restore).
@@ -269,10 +308,18 @@ class Solver:
         for listener in self.listeners:
             listener.resumed(resumed)
 
+    def apply_update(self) -> None:
+        """Applies the gradients that are there, without a pass before (Solver::ApplyUpdate)."""
+        rates = policies.rates(self.param, self.iter, self.progress.current_step)
+        self._apply(rates)
+        self.progress.current_step = rates.step
+        self.progress.iter += 1
+
     def _make_passes(self, fed: Mapping[str, Tensor] | None) -> _Passed:
         """The passes of one update; raises RlossError if the loss is not finite."""
         display = bool(self.param.display) and self.iter % self.param.display == 0
         with self._in_step():
+            self._tell_saved(wait=False)
             passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
             own = mean_terms(passes)
         terms = mean_over(self.processes, own)
@@ -349,16 +396,13 @@ class Solver:
                 where = f"snapshot of iteration {self.iter}: {self.saving.last}"
                 self.log.warning(f"Stopped by an error; {where}; --resume auto goes on from it")
             except Exception as error:
-                reason = str(error).replace("\n", " ")
-                self.log.warning(f"Stopped by an error, and no snapshot could be written: {reason}")
+                self.log.warning(f"Stopped by an error, and no snapshot could be written: {_one_line(error)}")
 
     def _test_between(self, fed: Mapping[str, Tensor] | None) -> None:
         """A test between two updates; one that fails or is interrupted will be made again, from its start."""
         with self._undo.if_it_fails(fed is not None):
             begun = None if fed is not None else self._undo.position()
-            with self.processes.together():
-                if self.processes.first:
-                    self.test_all()
+            self._in_first(self.test_all)
             self.progress.standing = self.processes.broadcast(self.progress.standing)
             self.requests.agree(self.processes)
             if self.requests.stop:
@@ -384,9 +428,7 @@ class Solver:
             self._smoothed.add(sum(losses) / len(losses))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._tests.due(self.iter):
-            with self.processes.together():
-                if self.processes.first:
-                    self.test_all()
+            self._in_first(self.test_all)
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
         figures = self._tests.run(index, self.iter, self._write_snapshot, self._testing)
@@ -424,3 +466,7 @@ class Solver:
         return {
             name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in inputs.items()
         }
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).replace("\n", " ")

@@ -47,7 +47,7 @@ def test_every_layer_and_command_is_in_its_page(repository):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["layers.md", "cli.md", "formats.md", "networks.md"])
+@pytest.mark.parametrize("page", ["layers.md", "cli.md", "formats.md", "networks.md", "datasets.md"])
 def test_a_stale_page_is_noticed_and_written_anew(generate, repository, tmp_path, page):
     (tmp_path / "tests" / "golden").mkdir(parents=True)
     shutil.copytree(repository / "docs", tmp_path / "docs")

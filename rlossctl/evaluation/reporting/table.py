@@ -124,6 +124,8 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
                 *protocol.resize
             ),
         )
+    if protocol.memory is not None:
+        text.append(f"in tiles where a pass would need more than {protocol.memory / 1e9:g} GB")
     if protocol.scales != (1.0,):
         text.append(f"scales {', '.join(f'{scale:g}' for scale in protocol.scales)}")
     if protocol.flip:
