@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from rlossctl.converters.programs.plan import Program
+from rlossctl.converters.programs.plan import Plan, Program
 from rlossctl.converters.programs.reading import Found, read
 from rlossctl.converters.programs.writing import Translated, write
 from rlossctl.errors import UsageError
@@ -38,7 +38,22 @@ def translate(found: Found, out: Path) -> Translated:
             expected="; ".join(program.title for program in PROGRAMS),
             advice="write a solver and a net instead: rlossctl net --list has networks to start from",
         )
-    return write(program, program.translate(found.keys()), found, out)
+    return write(program, plan_of(program, found), found, out)
+
+
+def plan_of(program: Program, found: Found) -> Plan:
+    """What a configuration becomes; raises UsageError as `translate` does."""
+    keys = found.keys()
+    try:
+        return program.translate(keys)
+    except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:
+        raise UsageError(
+            "a setting has an impossible value",
+            where=found.where,
+            found=f"{keys.last} = {keys.take(keys.last)!r} ({error})",
+            expected="a value as the program takes it",
+            advice="correct the configuration",
+        ) from error
 
 
 __all__ = ["Translated", "read", "translate"]

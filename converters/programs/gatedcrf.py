@@ -106,7 +106,7 @@ def _losses(keys: Keys, plan: Plan, gated: bool) -> None:
     if keys.flag("loss_cross_entropy_class_weights_sts"):
         keys.refuse(
             "loss_cross_entropy_class_weights_sts",
-            "rlossctl data stats prints weights for SoftmaxWithLoss: loss_param { class_weighting ... }",
+            "rlossctl data stats --log-weights 1.10 prints them for the loss layer",
         )
     names = ("resolution", "radius", "kernels_desc", "weight", "use_after_progress_ratio")
     if not gated:

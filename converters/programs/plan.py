@@ -28,10 +28,12 @@ class Keys:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values, self._taken = values, set[str]()
         self._refused: list[Refused] = []
+        self.last = ""  # the key taken last
 
     def take(self, key: str, default: Any = None) -> Any:
         """A value that is honoured; the default where the configuration does not have the key."""
         self._taken.add(key)
+        self.last = key
         return self._values.get(key, default)
 
     def number(self, key: str, default: float) -> float:

@@ -19,8 +19,8 @@ from torch import nn
 from rlossctl.counts import ClassCounts
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
-from rlossctl.net.memory import shape_fault
 from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
+from rlossctl.net.sizes import shape_fault
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, d
 from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNet2020, UNetResnet
 from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
+from programs.smp import DeepLabV3Plus, Unet
 from programs.torchvision import LRASPP, DilatedResNet, MobileNetV3, Simple, deeplab, fcn
 from torch import nn
 
@@ -106,6 +107,9 @@ PROGRAMS = {
         "deeplabv3_mobilenet_v3_large_torchvision/test",
         91,
     ),
+    "smp unet": (Unet, "unet_resnet18_smp/test", 64),
+    "smp unet resnet50": (lambda: Unet(Bottleneck, (3, 4, 6, 3)), "unet_resnet50_smp/test", 64),
+    "smp deeplab": (DeepLabV3Plus, "deeplabv3plus_resnet50_smp/test", 64),
     "torchvision lraspp": (LRASPP, "lraspp_mobilenet_v3_large_torchvision/test", 91),
 }
 # the same at output stride 8, which the user has to say
@@ -165,6 +169,7 @@ VARIANTS = (
     "segmentation unet 2020",
     "torchvision resnet50",
     "torchvision deeplab resnet101",
+    "smp unet resnet50",
 )
 VARIANTS_AT_8 = ("rloss resnet", "rloss xception", "segmentation xception")
 

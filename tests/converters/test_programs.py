@@ -227,6 +227,8 @@ def test_unknown_keys_are_named_and_unknown_networks_refused(tmp_path):
     ):
         with pytest.raises(UsageError, match=message):
             translate(changed(CONFIG, key, value), tmp_path)
+    with pytest.raises(UsageError, match="epochs = 'many'"):
+        translate(changed(CONFIG, "trainer/epochs", "many"), tmp_path)
     with pytest.raises(UsageError, match="not the configuration of a known program"):
         translate({"a": 1}, tmp_path)
 
