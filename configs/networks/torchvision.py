@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from rlossctl.configs.networks import mobilenetv3, resnets
+from rlossctl.configs.networks.common import preset
 from rlossctl.configs.networks.network import Network
 from rlossctl.configs.networks.program import Training, epochs, program
 from rlossctl.configs.networks.torch_style import (
@@ -27,7 +28,8 @@ RATES = (12, 24, 36)
 WIDTH = 256
 INNER = 128  # channels of LR-ASPP's head
 TRAINING = Training(
-    about="As torchvision's script trains by default: 30 epochs of batches of 8, one rate for all.",
+    about="""As torchvision's script trains by default: 30 epochs of batches of 8, one rate for all. It
+also trains an auxiliary classifier, which checkpoints may have and nets leave out.""",
     crop=480,
     batch=8,
     base_lr=0.01,
@@ -35,7 +37,7 @@ TRAINING = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=epochs(30, 8),
-    remark="The program also trains an auxiliary classifier, which checkpoints may have and nets leave out.",
+    augment={"base_size": preset("BASE_SIZE", 520), "scale_min": 0.5, "scale_max": 2},
 )
 Trunk = Callable[[NetSpec, Top], tuple[Top, int]]
 Head = Callable[[NetSpec, Top, int], Top]

@@ -26,8 +26,12 @@ _ONNX = (
             is_flag=True,
             help="Take photos (uint8 RGB [N,H,W,3]) of any size, and return results of the same size.",
         ),
-        click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the data layer's."),
-        click.option("--scale", type=float, help="Instead of the data layer's scale (after the mean)."),
+        click.option(
+            "--mean",
+            type=options.Numbers("B,G,R", float),
+            help="Mean to subtract, instead of the data layer's.",
+        ),
+        click.option("--scale", type=float, help="Factor after that, instead of the data layer's scale."),
         click.option("--rgb", is_flag=True, help="The net takes red, green, blue instead of Caffe's order."),
         click.option(
             "--head",

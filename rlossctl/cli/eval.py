@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  # a file that `rlossctl convert` wrote: it says itself how images are prepared
+  # a file from `rlossctl convert`, which says itself how to prepare images
   rlossctl eval net.onnx --data val.txt --root VOC2012 --classes voc --json result.json --report out
 \b
   # an original test prototxt: list and root come from its data layer
@@ -136,7 +136,7 @@ Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
         type=click.IntRange(min=0),
         default=12,
         show_default=True,
-        help="Number of images in the report, the worst and the best.",
+        help="Number of images in the report: half are the worst, half the best.",
     ),
     options.palette("Colours of the report's pictures", "the model's own, else voc"),
     click.option(

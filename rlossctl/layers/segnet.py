@@ -34,6 +34,8 @@ class BN(Layer):
     deviations, NaN if the input is constant), and with iter_size only the last pass reaches its gradient.
     """
 
+    keeps_shape = True
+
     def __new__(cls, setup: Setup) -> Any:
         return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls)
 
@@ -167,9 +169,11 @@ def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advic
     Raises:
         NetError: an index is outside the plane; `advice` says how its size is set.
     """
-    index = mask.detach().flatten(2).long()
     height, width = size
-    if not (x.is_meta or torch.compiler.is_compiling()):
+    if x.is_meta:
+        return x.new_empty((*x.shape[:2], height, width))
+    index = mask.detach().flatten(2).long()
+    if not torch.compiler.is_compiling():
         _check(layer, index, height * width, advice)
     plane = x.new_zeros((x.shape[0], x.shape[1], height * width))
     return plane.scatter(2, index, x.flatten(2)).unflatten(2, (height, width))

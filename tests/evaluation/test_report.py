@@ -45,6 +45,18 @@ def test_page_is_self_contained_and_names_everything(evaluations, tmp_path):
         assert word in text
 
 
+def test_a_warning_that_all_models_share_stands_once(evaluations):
+    def items() -> list[str]:
+        return re.findall("<li>.*?</li>", page._warnings(evaluations), re.DOTALL)
+
+    for evaluation in evaluations.values():
+        evaluation.skipped["a.png"] = "broken"
+    (item,) = items()
+    assert item.startswith("<li>1 image left out") and item.endswith("\na.png: broken</li>")
+    evaluations["pCE"].skipped["b.png"] = "broken"
+    assert [item.split(": ")[0] for item in items()] == ["<li>pCE", "<li>+ DenseCRF"]
+
+
 def test_masks_that_overlap_have_a_page_without_matrix_and_images(tiny_model, voc_folder, tmp_path):
     samples = open_list(voc_folder / "pairs.txt", voc_folder)
     rule = Rule("threshold", output="masks")

@@ -80,9 +80,16 @@ def render_page(
 
 
 def _warnings(evaluations: Mapping[str, Evaluation]) -> str:
-    lines = {name: table.format_warnings(evaluation) for name, evaluation in evaluations.items()}
-    items = [f"<li>{escape(f'{name}: {text}')}</li>" for name, text in lines.items() if text]
-    return f"<section><h2>Warnings</h2><ul>{''.join(items)}</ul></section>" if items else ""
+    """Reasons to doubt the scores; one that all models have, as for the labels of their list, stands once."""
+    models: dict[str, list[str]] = {}
+    for name, evaluation in evaluations.items():
+        for text in table.warning_texts(evaluation):
+            models.setdefault(text, []).append(name)
+    items = [
+        f"<li>{escape('' if len(names) == len(evaluations) else ', '.join(names) + ': ')}{escape(text)}</li>"
+        for text, names in models.items()
+    ]
+    return f'<section class="warnings"><h2>Warnings</h2><ul>{"".join(items)}</ul></section>' if items else ""
 
 
 def _part(name: str) -> str:
@@ -121,12 +128,12 @@ def _ways(evaluations: Mapping[str, Evaluation]) -> str:
         parts = "".join(f"<dt>{title}</dt><dd>{escape(text)}</dd>" for title, text in texts.items())
         ways.setdefault(parts, []).append(name)
     return "\n".join(
-        f'<dl class="way">{_names(names) if len(ways) > 1 else ""}{parts}</dl>'
+        f'<dl class="way">{_models(names) if len(ways) > 1 else ""}{parts}</dl>'
         for parts, names in ways.items()
     )
 
 
-def _names(names: Sequence[str]) -> str:
+def _models(names: Sequence[str]) -> str:
     return f"<dt>models</dt><dd>{escape(', '.join(names))}</dd>"
 
 
