@@ -2,6 +2,8 @@
 
     python benchmarks/training_costs.py --data data/camvid
     python benchmarks/training_costs.py --data data/camvid --max-iter 1200 --seeds 3   # for the mIoU
+    python benchmarks/training_costs.py --data data/camvid --max-iter 300 --test-interval 300 --seeds 2 -- \
+        --weights whole/train_best.caffemodel --lr 0.0005   # from weights that are trained
 
 The modes: float32 without tests, float32 with a test every --test-interval iterations, and precision BF16
 with these tests. Each run is a process, and each seed a round of all modes, so that other work on the machine
@@ -88,11 +90,13 @@ def trained(mode: Mode, seed: int, out: Path, arguments: argparse.Namespace) -> 
     command += ["--max-iter", str(arguments.max_iter), "--snapshot", "0"]
     command += ["--test-interval", str(arguments.test_interval if mode.tests else 0)]
     command += [part for name, value in lists.items() for part in ("--set", f"{name}={value}")]
+    command += arguments.options
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    with (out / "stderr").open("wb") as told:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
+        _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"failed, see {out}/train.log: {' '.join(command)}")
+        raise SystemExit(f"{' '.join(command)} failed:\n{(out / 'stderr').read_text()[-2000:]}")
     took = time.perf_counter() - start
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [one["seconds"] for one in records if one["kind"] == "train"]
@@ -149,6 +153,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=129, help="side of the crops (default 129)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each mode (default 1)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    parser.add_argument("options", nargs="*", help="further options of rlossctl train, after --")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     return parser.parse_args()
 

@@ -212,11 +212,16 @@ def _caption(one: Drawn, number: int) -> str:
 
 
 def _panel(one: Drawn, colours: np.ndarray) -> np.ndarray:
-    """uint8 [h, w, 3] RGB."""
-    under = np.ascontiguousarray(one.photo[:, :, ::-1])
-    y, x = np.indices(one.valid.shape) // _SQUARE
+    """uint8 [H, W, 3] RGB; small crops are enlarged by a whole factor, so that edges of strokes stay thin."""
+    factor = max(1, _LONGER_SIDE // max(one.valid.shape))
+    photo, valid, labelled = (_enlarged(each, factor) for each in (one.photo, one.valid, one.labelled))
+    y, x = np.indices(valid.shape) // _SQUARE
     squares = np.where((y + x) % 2, 205, 235).astype(np.uint8)[:, :, None]
-    under = np.where(one.valid[:, :, None], under, squares)
+    under = np.where(valid[:, :, None], photo[:, :, ::-1], squares)
     if one.label is None:
         return under
-    return marked(one.photo, under, one.label, one.labelled, colours)
+    return marked(photo, under, _enlarged(one.label, factor), labelled, colours)
+
+
+def _enlarged(array: np.ndarray, factor: int) -> np.ndarray:
+    return array.repeat(factor, axis=0).repeat(factor, axis=1)

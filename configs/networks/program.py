@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +14,6 @@ from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
 EXP = preset("EXP", "pascal_scribble")  # no layer is named after it
-SCALES = (0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)
 FULL_RESOLUTION = "cross-entropy at full resolution, as scribbles are thin"
 DIVIDED = """
 SoftmaxWithLoss gives the mean over the batch's labelled pixels, and so does PyTorch's CrossEntropyLoss.
@@ -38,8 +37,7 @@ class Training:
         divided: whether the cross-entropy, already a mean, is also divided by the batch size.
         regularizers: the regularized losses with which there are training nets (see REGULARIZERS), and the
             default weights.
-        remark: a further remark for the header of the training nets.
-        scales: factors by which the photos are resized at random.
+        augment: fields of transform_param for what is random besides crop and flip.
     """
 
     about: str
@@ -53,8 +51,7 @@ class Training:
     ahead: int = 0
     divided: bool = False
     regularizers: Mapping[str, str] = field(default_factory=dict)
-    remark: str = ""
-    scales: Sequence[float] = SCALES
+    augment: Mapping[str, Any] = field(default_factory=dict)
 
 
 def epochs(count: int, batch: int) -> int:
@@ -73,6 +70,13 @@ RLOSS = Training(
     max_iter=epochs(60, 12),
     divided=True,
     regularizers={"densecrfloss": "2e-9", "kernelcut": "2e-9"},
+    augment={
+        "base_size": preset("BASE_SIZE", 513),
+        "scale_min": 0.5,
+        "scale_max": 2,
+        "blur_sigma": 1,
+        "blur_probability": 0.5,
+    },
 )
 SEGMENTATION = Training(
     about="""As pytorch-segmentation trains: 80 epochs of 1323 batches of 8, backbones at a tenth of the rate,
@@ -87,6 +91,14 @@ poly one update ahead of Caffe's.""",
     ahead=1,
     # The program has no such term: 12 times rloss's weight, whose cross-entropy counts a twelfth.
     regularizers={"densecrfloss": "2.4e-8"},
+    augment={
+        "base_size": preset("BASE_SIZE", 400),
+        "base_side": "LONG",
+        "scale_min": 0.5,
+        "scale_max": 2,
+        "rotate": 10,
+        "blur_sigma": 1,
+    },
 )
 GATED_CRF = Training(
     about="As the program of the Gated CRF loss trains: 90,000 batches of 48, one rate for all layers.",
@@ -98,6 +110,7 @@ GATED_CRF = Training(
     weight_decay=0.0001,
     max_iter=90000,
     regularizers={"gatedcrfloss": "0.1"},
+    augment={"scale_min": 0.5, "scale_max": 2, "scale_law": "WINDOW"},
 )
 DDD = Training(
     about="As the program of dual decomposition trains: 50 epochs of 662 batches of 16, one rate for all.",
@@ -108,8 +121,12 @@ DDD = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=epochs(50, 16),
-    remark="The program also turns photos by up to 10 degrees and changes their colours.",
-    scales=(0.5, 0.75, 1, 1.25, 1.5),
+    augment={
+        "scale_min": 0.5,
+        "scale_max": 1.5,
+        "rotate": 10,
+        **dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.1),
+    },
 )
 
 
@@ -142,17 +159,16 @@ def program(
     """
     weights = auxiliary or {}
     net_id = preset("NET_ID", name)
-    header = f"{about}\n{training.remark}".strip()
 
     def train_net(loss: str) -> NetSpec:
-        n = NetSpec(net_id, header=header)
+        n = NetSpec(net_id, header=about)
         common.train_data(
             n,
             batch_size=preset("BATCH_SIZE", training.batch),
             exp=EXP,
             crop_size=preset("CROP_SIZE", crop or training.crop),
             mean_value=torch_style.MEAN_BGR,
-            scale_factors=list(training.scales),
+            **training.augment,
         )
         scores(n)
         torch_style.set_rates(n, partial(_rate, training, backbone))

@@ -21,7 +21,7 @@ from rlossctl.errors import RlossError, RlossWarning
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
 COMMANDS = {
     "annotate": "Draw strokes, points and boxes on photos, in a browser.",
-    "bench": "Measure this machine: the filter and the loss under it.",
+    "bench": "Measure the bilateral filter and the DenseCRF loss on this machine.",
     "convert": "Convert nets and weights: caffemodel, HDF5, safetensors, PyTorch checkpoints, ONNX.",
     "data": "Prepare and check data: layouts, weak labels, statistics.",
     "demo": "Train, convert and evaluate on a generated data set.",
@@ -32,11 +32,12 @@ COMMANDS = {
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
     "net": "Show the networks that come with rlossctl, or write out their prototxts.",
     "predict": "Predict the classes of photos: label images, overlays, probabilities.",
+    "run": "Run a pycaffe script (`import caffe`), without Caffe.",
     "runs": "Compare training runs: best scores, settings that differ, curves.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
     "verify": "Compare two models blob by blob.",
-    "visualize": "Show the DenseCRF loss: its gradient as pictures, its modes as numbers.",
+    "visualize": "Show a regularized loss: its gradient as pictures, DenseCRFLoss's modes as numbers.",
 }
 
 

@@ -50,13 +50,15 @@ def command(
     placeholders: dict[str, str],
     resume: bool,
 ) -> None:
-    """Generate data, train with scribbles, with DenseCRFLoss and with full masks, convert and evaluate.
+    """Train on generated data: with scribbles, with DenseCRFLoss and with full masks; convert and evaluate.
 
-    This takes a few minutes on two CPU cores and downloads nothing. The three runs train the same net for the
-    same number of updates. A table and the path of a report with pictures are printed. With --losses there is
-    a run for each of the losses: densecrf, normalizedcut, kernelcut, gatedcrf, potts (six relaxations), tree,
-    entropy, size, selflabelling on scribbles; focal, bce, dice, lovasz on full masks. --set PULL=0.5 changes
-    how hard the regularizers pull whose weights are measured (0.3).
+    The three runs train the same net for the same number of updates. A table and the path of a report with
+    pictures are printed. This takes a few minutes on two CPU cores and downloads nothing.
+
+    With --losses there is a run for each of the losses: densecrf, normalizedcut, kernelcut, gatedcrf, potts
+    (six relaxations), tree, entropy, size and selflabelling on scribbles; focal, bce, dice and lovasz on full
+    masks. Where the weight of a regularizer is measured, --set PULL=0.5 makes it pull harder than the default
+    of 0.3.
 
     \b
     Examples:

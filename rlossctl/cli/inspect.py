@@ -35,8 +35,8 @@ def command(
     """Show what a prototxt, caffemodel (.h5), solverstate, safetensors, PyTorch or ONNX file holds.
 
     For a net: shapes, parameters, multiply-adds, memory and receptive field, without allocating a weight, and
-    a drawing; placeholders in names and paths may stay unset. For weights: shapes, and the Caffe or program
-    that wrote them, and blobs with NaN or infinity.
+    a drawing with --draw; placeholders in names and paths may stay unset. For weights: shapes, the Caffe or
+    other program that wrote them, and blobs with NaN or infinity.
 
     \b
     Examples:

@@ -173,7 +173,7 @@ def allow_missing(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--allow-missing",
         is_flag=True,
-        help="Go on where the weights lack layers of the net; these keep what their fillers draw.",
+        help="Accept weights that lack layers of the net; these layers keep the values of their fillers.",
     )(command)
 
 

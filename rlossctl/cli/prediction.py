@@ -111,7 +111,7 @@ _READING = groups.option_group(
         "--num-classes",
         type=click.IntRange(1, 255),
         metavar="N",
-        help="Number of classes, for a model that gives class ids and does not tell it.",
+        help="Number of classes, for a model that gives class ids and does not say how many.",
     ),
 )
 _PROTOCOL = (

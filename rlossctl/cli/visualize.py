@@ -90,7 +90,7 @@ _output = groups.option_group(
 
 @groups.group("visualize")
 def command() -> None:
-    """Show a regularized loss: its gradient as pictures, the modes of DenseCRFLoss as numbers."""
+    """Show a regularized loss: its gradient as pictures, DenseCRFLoss's modes as numbers."""
 
 
 @command.command("densecrf", epilog=EPILOG)

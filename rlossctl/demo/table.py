@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -29,12 +30,14 @@ def format_table(seeds: Sequence[Sequence[Row]], placeholders: Mapping[str, str]
     return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
-def _cells(rows: Sequence[Row], alone: Mapping[object, list[float]], placeholders: Mapping[str, str]):
+def _cells(
+    rows: Sequence[Row], alone: Mapping[object, list[float]], placeholders: Mapping[str, str]
+) -> tuple[str, ...]:
     recipe = rows[0].recipe
     base = FULL_MASKS if recipe.full else SCRIBBLES
     scores = _scores(rows)
     beside = "" if recipe == base else _spread([a - b for a, b in zip(scores, alone[base], strict=True)], "+")
-    accuracy = [100 * row.evaluation.require_confusion().pixel_accuracy() for row in rows]
+    accuracy = [_percent(row.evaluation.require_confusion().pixel_accuracy()) for row in rows]
     seconds = statistics.fmean(row.seconds for row in rows)
     labels = "full masks" if recipe.full else "scribbles, 3 %"
     weight = ", ".join(_weights(rows, name, placeholders) for name in rows[0].weights)
@@ -42,7 +45,11 @@ def _cells(rows: Sequence[Row], alone: Mapping[object, list[float]], placeholder
 
 
 def _scores(rows: Sequence[Row]) -> list[float]:
-    return [100 * row.evaluation.miou() for row in rows]
+    return [_percent(row.evaluation.miou()) for row in rows]
+
+
+def _percent(share: float | None) -> float:
+    return math.nan if share is None else 100 * share
 
 
 def _spread(values: Sequence[float], sign: str = "") -> str:

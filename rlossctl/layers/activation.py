@@ -15,6 +15,7 @@ from rlossctl.net.registry import register
 class ReLU(Layer):
     """max(x, 0) + negative_slope * min(x, 0); the derivative at 0 is the slope (relu_layer.cpp)."""
 
+    keeps_shape = True
     low_precision = True
 
     def __init__(self, setup: Setup) -> None:
@@ -33,6 +34,8 @@ class PReLU(Layer):
     """max(x, 0) + slope * min(x, 0) with a learned slope per channel (axis 1), or one for all when
     channel_shared (prelu_layer.cpp). The slope starts at 0.25; the derivative at 0 is the slope.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -53,10 +56,31 @@ class PReLU(Layer):
         return graph.node("PRelu", x, graph.weight("0", slope, size))
 
 
+@register("HardSwish", source="rlossctl")
+class HardSwish(Layer):
+    """x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, eq. 1)."""
+
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x)
+
+
+@register("HardSigmoid", source="rlossctl")
+class HardSigmoid(Layer):
+    """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, section 5.2)."""
+
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardsigmoid(x)
+
+
 @register("ReLU6", source="MobileNet forks")
 class ReLU6(Layer):
     """min(max(x, 0), 6); no gradient at or beyond the bounds (relu6_layer.cpp of MobileNet forks)."""
 
+    keeps_shape = True
     low_precision = True
 
     def __init__(self, setup: Setup) -> None:
@@ -79,6 +103,8 @@ class ReLU6(Layer):
 class ELU(Layer):
     """x where x > 0, else alpha (e^x - 1); alpha defaults to 1 (elu_layer.cpp)."""
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.alpha = setup.message.elu_param.alpha
@@ -99,6 +125,8 @@ class SeLU(Layer):
     lambda defaults to 1.050700987, alpha to 1.67326324.
     """
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.selu_param
@@ -115,6 +143,8 @@ class SeLU(Layer):
 class Sigmoid(Layer):
     """1 / (1 + e^-x) (sigmoid_layer.cpp)."""
 
+    keeps_shape = True
+
     def forward(self, x: Tensor) -> Tensor:
         return x.sigmoid()
 
@@ -125,6 +155,8 @@ class Sigmoid(Layer):
 @register("TanH")
 class TanH(Layer):
     """Hyperbolic tangent (tanh_layer.cpp)."""
+
+    keeps_shape = True
 
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
@@ -137,6 +169,8 @@ class TanH(Layer):
 class BNLL(Layer):
     """log(1 + e^x), without overflow (bnll_layer.cpp)."""
 
+    keeps_shape = True
+
     def forward(self, x: Tensor) -> Tensor:
         return F.softplus(x)
 
@@ -147,6 +181,8 @@ class BNLL(Layer):
 @register("Swish")
 class Swish(Layer):
     """x * sigmoid(beta x); beta defaults to 1 (swish_layer.cpp)."""
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

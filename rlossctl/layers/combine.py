@@ -18,6 +18,7 @@ class Eltwise(Layer):
     The whole gradient goes to the winner.
     """
 
+    keeps_shape = True
     low_precision = True
 
     def __init__(self, setup: Setup) -> None:
@@ -79,7 +80,12 @@ class Concat(Layer):
         self.axis = param.concat_dim if param.HasField("concat_dim") else param.axis
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        return torch.cat(bottoms, self.axis)
+        first, axis = bottoms[0], self.axis
+        if first.is_meta and len({(*x.shape[:axis], *x.shape[axis:][1:]) for x in bottoms}) == 1:
+            # torch would import its compiler to find out.
+            joined = sum(x.shape[axis] for x in bottoms)
+            return first.new_empty((*first.shape[:axis], joined, *first.shape[axis:][1:]))
+        return torch.cat(bottoms, axis)
 
     def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
         return graph.node("Concat", *bottoms, axis=self.axis)

@@ -18,6 +18,8 @@ NATURAL = -1.0  # the `base` of Exp and Log that means e
 class AbsVal(Layer):
     """|x|; the derivative at 0 is 0 (absval_layer.cpp)."""
 
+    keeps_shape = True
+
     def forward(self, x: Tensor) -> Tensor:
         return x.abs()
 
@@ -28,6 +30,8 @@ class AbsVal(Layer):
 @register("Power")
 class Power(Layer):
     """(shift + scale x)^power; the defaults give the identity (power_layer.cpp)."""
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -47,6 +51,8 @@ class Power(Layer):
 class Exp(Layer):
     """base^(shift + scale x); base -1, the default, means e (exp_layer.cpp)."""
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.exp_param
@@ -64,6 +70,8 @@ class Exp(Layer):
 @register("Log")
 class Log(Layer):
     """log_base(shift + scale x); base -1, the default, means e (log_layer.cpp)."""
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -84,6 +92,8 @@ class Log(Layer):
 class Clip(Layer):
     """min(max(x, min), max); the gradient passes at both bounds, not beyond (clip_layer.cpp)."""
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.clip_param
@@ -103,6 +113,8 @@ class Clip(Layer):
 @register("Threshold", gradient=False)
 class Threshold(Layer):
     """1 where x > threshold (default 0), else 0; no gradient passes (threshold_layer.cpp)."""
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -20,6 +20,8 @@ class LRN(Layer):
     has local_size x local_size pixels of one channel, the mean divides by their number, and k is always 1.
     """
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.lrn_param
@@ -56,6 +58,8 @@ class MVN(Layer):
     The gradient is Caffe's, (dy - mean(dy) - y mean(y dy)) / (deviation + eps). The exact derivative has an
     additional factor (deviation + eps) / deviation in the last term.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -95,6 +99,8 @@ class Normalize(Layer):
     pixel. Blob: one scale with channel_shared (the default), else one per channel; 1 by default. The
     gradient is exact; SSD's own is wrong for scales that differ between channels.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -30,6 +30,7 @@ class BatchNorm(Layer):
     variance (here: as in BVLC), and its update_global_stats: true is refused.
     """
 
+    keeps_shape = True
     low_precision = True
 
     default_lr_mult = 0.0
@@ -177,6 +178,8 @@ class Scale(_Broadcast):
     and is filled with 1 by default. bias_term adds a learned bias of the same shape, 0 by default.
     """
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         param = setup.message.scale_param
         super().__init__(setup, param, FillerParameter(value=1.0))
@@ -199,6 +202,8 @@ class Bias(_Broadcast):
 
     The learned blob's shape follows axis and num_axes as in Scale; it is filled with 0 by default.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup, setup.message.bias_param, None)

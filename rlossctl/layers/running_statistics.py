@@ -28,6 +28,7 @@ class RunningNorm(Layer):
             biased variance.
     """
 
+    keeps_shape = True
     low_precision = True
 
     eps: float

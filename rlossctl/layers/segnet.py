@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import RunningBN
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, only_sized
 from rlossctl.net.onnx_graph import INT64, OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.dialect import four_blobs
@@ -33,6 +33,8 @@ class BN(Layer):
     reproduced: the original computes the variance as E[x^2] - E[x]^2 (wrong by 2e-3 at a mean of 100
     deviations, NaN if the input is constant), and with iter_size only the last pass reaches its gradient.
     """
+
+    keeps_shape = True
 
     def __new__(cls, setup: Setup) -> Any:
         return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls)
@@ -167,8 +169,10 @@ def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advic
     Raises:
         NetError: an index is outside the plane; `advice` says how its size is set.
     """
-    index = mask.detach().flatten(2).long()
     height, width = size
+    if only_sized(x):
+        return x.new_empty((*x.shape[:2], height, width))
+    index = mask.detach().flatten(2).long()
     if not (x.is_meta or torch.compiler.is_compiling()):
         _check(layer, index, height * width, advice)
     plane = x.new_zeros((x.shape[0], x.shape[1], height * width))

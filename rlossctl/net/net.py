@@ -126,6 +126,7 @@ class Net(nn.Module):
         )
         self._last_reader = last_readers(layers)
         self.compiled: list[Numbered] = []
+        self._compiled_reader: dict[int, list[str]] = {}
         for number, layer in enumerate(layers):
             # Not add_module, which refuses names with dots; a name that is taken gets the layer's number.
             taken = hasattr(self, layer.name)
@@ -186,7 +187,7 @@ class Net(nn.Module):
         layers = [(number, layer) for number, layer in enumerate(self.layers) if number in needed]
         last = {} if keep else self._last_reader
         if self.compiled and not (layer_by_layer or keep or kept or watch or plan.skipped):
-            layers, last = self.compiled, readers(self.compiled)
+            layers, last = self.compiled, self._compiled_reader
         losses: dict[str, tuple[Tensor, float]] = {}
         drawn: list[str] = []
         try:
@@ -224,6 +225,7 @@ class Net(nn.Module):
             options: of torch.compile: backend, mode, dynamic ...
         """
         self.compiled = compiled_layers(self.layers, Terms(self.outputs, self.precision, options))
+        self._compiled_reader = readers(self.compiled)
 
     @torch.no_grad()
     def use_channels_last(self) -> None:

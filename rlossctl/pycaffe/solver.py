@@ -39,7 +39,7 @@ class Solver:
         file: SolverFile = SolverOrigin(checked_file(param_file)).read()
         if self.type is not None:
             file = file.changed(type=self.type)
-        options = TrainOptions(device=mode.device(), workers=0, seed=_seed(file), weights=[])
+        options = TrainOptions(device=mode.device(), workers=0, seed=_seed(file))
         with user_errors(), consented():
             self._solver = build_solver(file, DataOverrides(), options, log=Log([to_stderr]), adapt=KeptNet)
         self._kept = [net for net in (self._solver.net, *self._solver.test_nets) if isinstance(net, KeptNet)]

@@ -58,7 +58,9 @@ def wire(net: Net) -> Wiring:
     """Lays out a built net as Caffe does: its splits, its names, its shared memory."""
     wirer = _Wirer(net)
     waiting = list(reversed(net.layers))
-    for message in insert_splits(modernize(net.param, net.dialect)).layer:
+    param = insert_splits(modernize(net.param, net.dialect))
+    wirer.add_inputs(param.input)
+    for message in param.layer:
         ours = waiting and (waiting[-1].name, waiting[-1].type) == (message.name, message.type)
         wirer.add(message, waiting.pop() if ours else None)
     wirer.finish()
@@ -71,6 +73,12 @@ class _Wirer:
         self._flows: list[Flow] = []
         self._current: dict[str, int] = {}
         self.wiring = Wiring()
+
+    def add_inputs(self, names: Sequence[str]) -> None:
+        """The net's own inputs, for which only BVLC has a layer."""
+        for name in names:
+            self._current[name] = self._new(name, self._net.shapes[name])
+            self.wiring.inputs.append(self._current[name])
 
     def add(self, message: LayerParameter, node: LayerNode | None) -> None:
         """The next layer; without a node, one that Caffe inserts."""
@@ -172,9 +180,9 @@ def _weights(message: LayerParameter, node: LayerNode | None, tops: int) -> list
 def _let_all_learn(net: Net) -> None:
     """With force_backward blobs with lr_mult 0 get a gradient, too; the solver leaves them alone."""
     for layer in net.layers:
-        moving = {id(blob) for blob in layer.module.moving()}
-        for blob in layer.module.blobs:
-            if id(blob) not in moving:
+        for index, blob in enumerate(layer.module.blobs):
+            forced, _ = layer.module.forced_rates.get(index, (layer.module.forced_lr_mult, 0))
+            if forced != 0 and layer.module.default_lr_mult != 0:  # else it is a statistic
                 blob.requires_grad_()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from rlossctl.solver.scoring.best import Best
 from rlossctl.solver.scoring.between import Tests
 from rlossctl.solver.scoring.swallowed import Swallowed
 from rlossctl.solver.snapshots.saving import Progress, Saving
+from rlossctl.solver.snapshotting import Snapshots
 from rlossctl.solver.starting import start_from
 from rlossctl.solver.telling import monitor
 from rlossctl.solver.telling.debug import DebugInfo
@@ -119,6 +119,9 @@ class Solver:
         self.best = Best(param, self.test_nets if processes.first else None)
         self._undo = Undo(nets, self._smoothed, self._schedules)
         self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
+        self._snapshots = Snapshots(
+            self.saving, self.progress, self._undo, self.average, self.listeners, self.log
+        )
         self._torn = False
 
     @property
@@ -148,7 +151,7 @@ class Solver:
         self._begin()
         fed = self._inputs(inputs)
         outputs: Mapping[str, Tensor] = {}
-        with self._writing_ended():
+        with self._snapshots.ended(self.processes):
             for _ in range(iterations):
                 if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
                     self._test_between(fed)
@@ -157,7 +160,7 @@ class Solver:
                 outputs = self.update(fed).outputs
                 request = self.requests.take_together(self.processes)
                 if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
-                    self._in_first(self._begin_snapshot)
+                    self.processes.in_first(self._snapshots.begin)
                 if request == "stop":
                     break
         return dict(outputs)
@@ -210,7 +213,7 @@ class Solver:
         self.log.info(f"Learning Rate Policy: {self.param.lr_policy}")
         self.stopped, self.signal = False, 0
         with self.requests.listening():
-            with self._saved_if_it_fails():
+            with self._snapshots.if_it_fails(lambda: self.processes.first and not self._torn):
                 self.step(self.param.max_iter - self.iter)
             exhausted = self.best.exhausted(self.progress.standing)
             self.stopped, self.signal = self.requests.stop or exhausted, self.requests.signal
@@ -255,44 +258,8 @@ class Solver:
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
-        self._in_first(self._write_snapshot)
+        self.processes.in_first(self._snapshots.write)
         return self.saving.files(self.iter).state
-
-    def _write_snapshot(self) -> None:
-        self._begin_snapshot()
-        self._tell_saved(wait=True)
-
-    def _begin_snapshot(self) -> None:
-        """Has a snapshot written while training goes on, after the one before."""
-        self._tell_saved(wait=True)
-        with self.average.hidden():
-            self.saving.begin(self.progress, self._undo.position())
-
-    def _tell_saved(self, *, wait: bool) -> None:
-        """Tells that a snapshot is written, or raises what kept it from that."""
-        saved = self.saving.finished(wait=wait)
-        if saved is not None:
-            for listener in self.listeners:
-                listener.saved(saved)
-
-    @contextlib.contextmanager
-    def _writing_ended(self) -> Iterator[None]:
-        """After the block nothing is being written any more."""
-        try:
-            yield
-        except BaseException:
-            try:
-                self._tell_saved(wait=True)
-            except Exception as error:  # the one under way comes first
-                self.log.warning(f"A snapshot could not be written: {_one_line(error)}")
-            raise
-        self._in_first(partial(self._tell_saved, wait=True))
-
-    def _in_first(self, action: Callable[[], object]) -> None:
-        """Does something in the first process, while the others wait."""
-        with self.processes.together():
-            if self.processes.first:
-                action()
 
     def restore(self, path: str | Path) -> None:
         """Goes on from a snapshot of Caffe's or our own, binary or HDF5 (Solver::Restore).
@@ -319,7 +286,7 @@ class Solver:
         """The passes of one update; raises RlossError if the loss is not finite."""
         display = bool(self.param.display) and self.iter % self.param.display == 0
         with self._in_step():
-            self._tell_saved(wait=False)
+            self._snapshots.tell(wait=False)
             passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
             own = mean_terms(passes)
         terms = mean_over(self.processes, own)
@@ -376,33 +343,11 @@ class Solver:
         for listener in self.listeners:
             listener.started(self.iter)
 
-    @contextlib.contextmanager
-    def _saved_if_it_fails(self) -> Iterator[None]:
-        """Leaves a snapshot of the last whole iteration when an error ends a training."""
-        start = self.iter
-        try:
-            yield
-        except Exception:
-            if self.iter > start and not self._torn and self.processes.first:
-                self._save_what_is_there()
-            raise
-
-    def _save_what_is_there(self) -> None:
-        """A snapshot, unless there is one of this iteration; what keeps it away does not hide the error."""
-        with self.log.best_effort():
-            try:
-                if self.saving.saved_iter != self.iter:
-                    self._write_snapshot()
-                where = f"snapshot of iteration {self.iter}: {self.saving.last}"
-                self.log.warning(f"Stopped by an error; {where}; --resume auto goes on from it")
-            except Exception as error:
-                self.log.warning(f"Stopped by an error, and no snapshot could be written: {_one_line(error)}")
-
     def _test_between(self, fed: Mapping[str, Tensor] | None) -> None:
         """A test between two updates; one that fails or is interrupted will be made again, from its start."""
         with self._undo.if_it_fails(fed is not None):
             begun = None if fed is not None else self._undo.position()
-            self._in_first(self.test_all)
+            self.processes.in_first(self.test_all)
             self.progress.standing = self.processes.broadcast(self.progress.standing)
             self.requests.agree(self.processes)
             if self.requests.stop:
@@ -428,10 +373,10 @@ class Solver:
             self._smoothed.add(sum(losses) / len(losses))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._tests.due(self.iter):
-            self._in_first(self.test_all)
+            self.processes.in_first(self.test_all)
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        figures = self._tests.run(index, self.iter, self._write_snapshot, self._testing)
+        figures = self._tests.run(index, self.iter, self._snapshots.write, self._testing)
         if figures is None:
             return None
         for listener in self.listeners:
@@ -466,7 +411,3 @@ class Solver:
         return {
             name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in inputs.items()
         }
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).replace("\n", " ")

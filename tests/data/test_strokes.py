@@ -238,6 +238,14 @@ def test_fields_without_effect_are_refused(layer):
         ImageSegSource(layer("label_type: PIXEL stroke_width: 3", "crop_size: 9"), "TRAIN")
 
 
+def test_cityscapes_own_ids(annotated, source):
+    own = (7, 33, 3)  # 3 does not count
+    clicks = [{"x": 2 * place, "y": 5, "cls": label} for place, label in enumerate(own)]
+    (annotated / "ids.json").write_text(json.dumps({"0": clicks}))
+    label = source('annotation: "@ids.json" cityscapes_ids: true').next_batch()[1][0, 0]
+    assert label[5, :6].tolist() == [0, 255, 18, 255, 255, 255] and (label != 255).sum() == 2
+
+
 def test_annotations_that_do_not_fit(annotated, source):
     (annotated / "other.json").write_text('{"somewhere": []}')
     with pytest.raises(DataError, match=r"no photo of the list.*\n.*annotations of somewhere") as caught:

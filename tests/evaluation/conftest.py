@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from rlossctl.cli import main
 from rlossctl.data.palette import save_label_png
 
 SIZES = [(40, 56), (33, 48), (64, 64)]  # height, width
@@ -101,19 +99,12 @@ def expected_matrix(voc_folder) -> np.ndarray:
 
 
 @pytest.fixture
-def predict(tiny_model, tmp_path, monkeypatch, capsys):
+def predict(invoke, tiny_model, tmp_path, monkeypatch):
     """predict(*arguments): (exit code, stdout, stderr), run in tmp_path."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, model=tiny_model):
-        monkeypatch.setattr(sys, "argv", ["rlossctl", "predict", str(model), *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return invoke("predict", model, *arguments)
 
     return call
 

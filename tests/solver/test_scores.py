@@ -20,12 +20,14 @@ from rlossctl.evaluation.evaluate import evaluate
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_model
 from rlossctl.evaluation.scoring.results import classes, means
+from rlossctl.net import load_net
 from rlossctl.net.origin import NetOrigin
 from rlossctl.solver import Solver
 from rlossctl.solver.announcing import after
 from rlossctl.solver.load import load_solver
 from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.scoring.whole_list import whole_photos
 from rlossctl.solver.training import train
 
 TEST_NET = """
@@ -116,6 +118,19 @@ def test_a_test_gives_what_eval_gives_to_the_last_digit(validating, crop: str) -
         "mDice": [total.mdice],
         "IoU": [one.iou for one in classes(expected)],
     }
+
+
+def test_a_fourth_top_says_what_is_no_padding(validating) -> None:
+    validating(crop="crop_size: 20")
+    text = Path("test.prototxt").read_text()
+    Path("test.prototxt").write_text(text.replace('"data_dim"', '"data_dim" top: "valid"', 1))
+    photos = whole_photos(load_net("test.prototxt"))
+    assert photos is not None
+    for batch in photos.batches(torch.device("cpu")):
+        for valid, ((size,),) in zip(batch.blobs["valid"], batch.blobs["data_dim"], strict=True):
+            height, width = size.int().tolist()
+            assert valid.shape == (1, 20, 20) and valid.sum() == height * width
+            assert valid[0, :height, :width].all()
 
 
 def test_image_scope_and_classes_of_interest_are_evals_too(validating) -> None:

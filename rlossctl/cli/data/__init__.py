@@ -15,7 +15,7 @@ from rlossctl.cli.data.verify import verify
 
 @groups.group("data")
 def command() -> None:
-    """Prepare and check data: layouts, weak labels, statistics."""
+    """Prepare, look at and check data: layouts, weak labels, statistics."""
 
 
 for subcommand in (clicks, labels, prepare, preview, scribble, scribbles, stats, verify):

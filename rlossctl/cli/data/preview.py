@@ -13,7 +13,8 @@ EPILOG = """\b
 Examples:
   rlossctl data preview camvid/train --set DATA_ROOT=CamVid/ --set TRAIN_LIST=CamVid/train.txt \\
       --classes camvid -o sheet.png
-  rlossctl data preview train.prototxt --set NUM_LABELS=21 --photos 2 --draws 6 -o sheet.png
+  rlossctl data preview train.prototxt --set NUM_LABELS=21 --set EXP=voc --data train.txt --root VOC2012 \\
+      --classes voc --photos 2 --draws 6 -o sheet.png
 """
 
 

@@ -34,7 +34,7 @@ class Colour:
         """Draws and applies the changes; what is not set draws nothing.
 
         Args:
-            pixels: float32 [h, w, C], 0..255, blue first.
+            pixels: float32 [h, w, C], 0..255, blue first; they are overwritten.
             grey: the photo's mean grey, 0..255.
 
         Returns:
@@ -42,13 +42,19 @@ class Colour:
         """
         if self.brightness:
             factor = _factor(self.brightness, rng)
-            pixels, grey = _clipped(pixels * factor), min(grey * float(factor), 255.0)
+            pixels *= factor
+            pixels, grey = _clipped(pixels), min(grey * float(factor), 255.0)
         if self.contrast:
             factor = _factor(self.contrast, rng)
-            pixels = _clipped(pixels * factor + (1 - factor) * np.float32(grey))
+            pixels *= factor
+            pixels += (1 - factor) * np.float32(grey)
+            pixels = _clipped(pixels)
         if self.saturation:
             factor = _factor(self.saturation, rng)
-            pixels = _clipped(pixels * factor + (1 - factor) * (pixels @ LUMA)[:, :, None])
+            own = cv2.transform(pixels, (1 - factor) * LUMA[None])
+            pixels *= factor
+            pixels += own[:, :, None]
+            pixels = _clipped(pixels)
         if self.hue:
             pixels = _turned(pixels, rng.uniform(-self.hue, self.hue))
         return self._blurred(pixels, rng)
@@ -73,9 +79,13 @@ def _factor(value: float, rng: np.random.Generator) -> np.float32:
 
 
 def _turned(pixels: np.ndarray, turn: float) -> np.ndarray:
-    hsv = cv2.cvtColor(pixels / np.float32(255), cv2.COLOR_BGR2HSV)
-    hsv[:, :, 0] = (hsv[:, :, 0] + np.float32(360 * turn)) % np.float32(360)
-    return _clipped(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR) * np.float32(255))
+    pixels *= np.float32(1 / 255)
+    hsv = cv2.cvtColor(pixels, cv2.COLOR_BGR2HSV)
+    hsv[:, :, 0] += np.float32(360 * (turn % 1))
+    hsv[:, :, 0][hsv[:, :, 0] >= 360] -= 360
+    turned = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    turned *= np.float32(255)
+    return _clipped(turned)
 
 
 def _clipped(pixels: np.ndarray) -> np.ndarray:

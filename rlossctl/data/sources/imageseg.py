@@ -86,6 +86,7 @@ class ImageSegSource(Source):
         self.source = param.source if source is None else str(source)
         self.root = param.root_folder if root is None else str(root)
         self.label_dir = label_dir
+        self.annotation = list(param.annotation)
         self.channels = 3 if param.is_color else 1
         self.upright = param.upright
         place = where or f"layer {layer.name!r}"

@@ -234,7 +234,11 @@ def _check_kinds(predictor: Predictor, outputs: Outputs) -> None:
             advice="leave the option out; `rlossctl eval` takes it",
         )
     if predictor.rule.drop_ignored:
-        raise UsageError("without labels, it is unknown which pixels are ignored", found="--drop-ignored")
+        raise UsageError(
+            "without labels, it is unknown which pixels are ignored",
+            found="--drop-ignored",
+            advice="leave the option out; `rlossctl eval` takes it",
+        )
     labels = outputs.archive or {"labels", "overlay", "labelme", "coco", "video"} & set(outputs.kinds)
     if predictor.rule.output == "masks" and labels:
         raise UsageError(
