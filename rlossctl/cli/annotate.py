@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from rlossctl.cli import groups, options, prediction
-from rlossctl.cli.data import shared
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
@@ -46,13 +45,20 @@ with strokes. DIR/strokes/NAME.json has the strokes themselves, for label_type S
 @click.argument("images", nargs=-1, required=True)
 @groups.option_group(
     "Labels",
-    shared.out,
+    click.option(
+        "--out",
+        "-o",
+        required=True,
+        type=click.Path(file_okay=False),
+        metavar="DIR",
+        help="Folder to write to.",
+    ),
     options.classes("Class names in the order of their ids (required)"),
     options.palette("Colours of the classes", "voc"),
     click.option(
         "--list", "list_file", metavar="FILE", help="List of `image label` lines.  [default: DIR/list.txt]"
     ),
-    shared.root,
+    click.option("--root", default="", metavar="DIR", help="Folder of the names in lists.  [default: none]"),
     click.option(
         "--width",
         type=click.IntRange(1, 99),
