@@ -195,6 +195,7 @@ def command(
     from rlossctl.evaluation import job, write_report
     from rlossctl.evaluation.list_pass import EvalOptions
     from rlossctl.evaluation.predicting.outputs import Look
+    from rlossctl.evaluation.reporting.provenance import provenance
     from rlossctl.evaluation.running.decoders import Decoding
     from rlossctl.evaluation.running.named import pair_models
     from rlossctl.evaluation.running.open_model import ImageList
@@ -234,7 +235,8 @@ def command(
     if report:
         title = f"{', '.join(outcome.evaluations)} on {outcome.list_name}"
         look = Look(palette or outcome.palette, opacity)
-        say(f"report   {write_report(report, outcome.evaluations, title, look)}")
+        known = provenance(outcome.list_name, outcome.fingerprints)
+        say(f"report   {write_report(report, outcome.evaluations, title, look, known)}")
 
 
 def _check_outputs(report: str | None, *files: str | None) -> None:
