@@ -11,8 +11,7 @@ HERE = Path(__file__).parent
 def render(folder: Path, template: str, **values: Any) -> str:
     """A page from a template of `folder`, which extends base.html of this one.
 
-    Values are escaped wherever they stand in the HTML; a name that the template uses and that has no value is an
-    error.
+    Values are escaped wherever they stand in the HTML. A name that the template uses must have a value.
 
     Args:
         folder: has the template, and what it includes.

@@ -49,8 +49,12 @@ class HeatCell(NamedTuple):
 
 
 class HeatMap(NamedTuple):
-    """How much of each true class was predicted as each class, a row for each true class; and the confusions that
-    cost the most pixels, as sentences."""
+    """How much of each true class was predicted as each class, and the confusions that cost the most pixels.
+
+    Attributes:
+        rows: one for each true class.
+        worst: sentences.
+    """
 
     rows: list[list[HeatCell]]
     worst: list[str]
@@ -59,13 +63,12 @@ class HeatMap(NamedTuple):
 def heat_map(matrix: np.ndarray, names: Sequence[str]) -> HeatMap:
     """The map of a matrix [C, C] of counts, truth in rows."""
     shares = _shares(matrix)
-    places = range(len(names))
     rows = [
         [
-            _cell(shares[true, guess], int(matrix[true, guess]), (names[true], names[guess]))
-            for guess in places
+            _cell(shares[true, guess], int(matrix[true, guess]), (row, name))
+            for guess, name in enumerate(names)
         ]
-        for true in places
+        for true, row in enumerate(names)
     ]
     return HeatMap(rows, _largest(matrix, shares, names))
 

@@ -45,7 +45,9 @@ def choose_side(shown: Sequence[Sequence[Picture]], look: Look, ignore: int) -> 
     """
     sample = shown[:: max(1, len(shown) // _SAMPLE)]
     for side in SIDES[:-1]:
-        made = [draw_layers(pictures, [""] * len(pictures), look, (ignore, side)) for pictures in sample]
+        made = [
+            draw_layers(pictures, [""] * (2 * len(pictures)), look, (ignore, side)) for pictures in sample
+        ]
         bytes_each = sum(len(one.photo) + sum(len(layer.uri) for layer in one.over) for one in made)
         if bytes_each * len(shown) / max(1, len(sample)) <= LARGEST:
             return side
@@ -69,18 +71,17 @@ def draw_layers(
     photo = cv2.resize(first.photo, (width, height), interpolation=cv2.INTER_AREA)
     opacity = np.full(256, round(255 * look.opacity), np.uint8)
     opacity[ignore] = opacity[255] = 0
-    ids = [
-        ("truth", first.truth),
-        *((f"prediction {index}", one.prediction) for index, one in enumerate(pictures)),
-    ]
-    over = [_png(_nearest(values, (height, width)), look.colours, opacity) for _, values in ids]
-    for picture in pictures:
-        over.append(_png(_nearest(_codes(picture, ignore), (height, width)), *_code_colours()))
-    keys = [key for key, _ in ids] + [f"errors {index}" for index in range(len(pictures))]
-    named = ["truth", *captions, *[""] * len(keys)]
-    return Layers(
-        _jpeg(photo), (width, height), [Layer(*each) for each in zip(keys, named, over, strict=False)]
-    )
+    size = height, width
+    maps = [first.truth, *(one.prediction for one in pictures)]
+    uris = [_png(_nearest(ids, size), look.colours, opacity) for ids in maps]
+    uris += [_png(_nearest(_codes(picture, ignore), size), *_code_colours()) for picture in pictures]
+    over = [Layer(*each) for each in zip(layer_keys(len(pictures)), ["truth", *captions], uris, strict=True)]
+    return Layers(_jpeg(photo), (width, height), over)
+
+
+def layer_keys(models: int) -> list[str]:
+    """How the page calls what lies over a photo."""
+    return ["truth", *(f"{kind} {index}" for kind in ("prediction", "errors") for index in range(models))]
 
 
 def _codes(picture: Picture, ignore: int) -> np.ndarray:

@@ -42,7 +42,8 @@ def write_report(
         evaluations: model name -> its evaluation.
         title: the page's heading.
         look: colours and their opacity over the photos; VOC's, and a half, by default.
-        provenance: where the results come from, for the page and results.json: command, date, versions, hashes.
+        provenance: where the results come from, for the page and results.json: command, date, versions,
+            hashes.
 
     Returns:
         The path of index.html.
@@ -82,9 +83,7 @@ def _examples(folder: Path, evaluations: Mapping[str, Evaluation], look: Look) -
         yield Example(
             index=place,
             title=titles[index],
-            layers=draw_layers(
-                _of_image(evaluations, index), [*evaluations, *captions], look, (ignore, side)
-            ),
+            layers=draw_layers([*pictures.values()], [*pictures, *captions], look, (ignore, side)),
             classes=_classes_in(pictures, first),
             scores={model: float(values[place]) for model, values in scores.items()},
         )
@@ -111,12 +110,11 @@ def _write_files(
 
 def _captions(right: Mapping[str, float | None]) -> list[str]:
     """What stands below each model's errors: its share of right pixels."""
-    shares = {
-        model: "" if share is None else f": {100 * share:.1f} % right" for model, share in right.items()
-    }
-    return [
-        f"errors of {model}{share}" if len(right) > 1 else f"errors{share}" for model, share in shares.items()
-    ]
+    captions = []
+    for model, share in right.items():
+        of = f"errors of {model}" if len(right) > 1 else "errors"
+        captions.append(of if share is None else f"{of}: {100 * share:.1f} % right")
+    return captions
 
 
 def _panels(
