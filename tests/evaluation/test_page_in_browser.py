@@ -113,7 +113,8 @@ def test_two_pictures_with_a_border_between_them(tab):
     assert tab.js("document.getElementById('viewer').open")
     assert tab.js("document.getElementById('viewer-right').value") == "errors 1"
     left, top, width, height = tab.js(
-        "(r => [r.x, r.y, r.width, r.height])(document.getElementById('viewer-inner').getBoundingClientRect())"
+        "(r => [r.x, r.y, r.width, r.height])"
+        "(document.getElementById('viewer-inner').getBoundingClientRect())"
     )
     tab.drag((left + 0.2 * width, top + height / 2), (left + 0.75 * width, top + height / 2))
     assert abs(float(tab.js("document.getElementById('viewer-border').value")) - 75) <= 1
