@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -233,7 +234,7 @@ def command(
         return
     _write(outcome, metric, json_file, csv_file, markdown_file)
     if report:
-        title = f"{', '.join(outcome.evaluations)} on {outcome.list_name}"
+        title = f"{', '.join(outcome.evaluations)} on {Path(outcome.list_name).name}"
         look = Look(palette or outcome.palette, opacity)
         known = provenance(outcome.list_name, outcome.fingerprints)
         say(f"report   {write_report(report, outcome.evaluations, title, look, known)}")

@@ -95,6 +95,7 @@ def render_page(
         "classes": _per_class(evaluations, names, colours),
         "maps": _maps(evaluations, names),
         "examples": examples,
+        "all_shown": len(examples) == next(iter(evaluations.values())).images,
         "kinds": _kinds(examples, evaluations),
         "occurring": sorted({index for example in examples for index in example.classes}),
         "wrong": WRONG,
