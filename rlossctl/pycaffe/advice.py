@@ -38,7 +38,8 @@ KNOWN = (
         r"SyntaxError: (Missing parentheses in call to '(print|exec)'|multiple exception types must be"
         r"|leading zeros in decimal|invalid decimal literal|invalid hexadecimal literal)",
         "this file is Python 2",
-        "pip install rlossctl[pycaffe], with which `rlossctl run` reads Python 2 as it is",
+        "pip install rlossctl[pycaffe], with which `rlossctl run` reads Python 2 as it is; if that is installed, "
+        "the file is neither Python 2 nor 3: correct it",
     ),
     Known(
         "Python 2's names",
