@@ -49,7 +49,9 @@ class NetArguments:
             weights = rest.pop(0)  # type: ignore[assignment]
         values = dict(zip(("phase", "level", "stages", "weights"), rest, strict=False))
         if len(rest) > len(values):
-            raise TypeError(f"Net takes (model, phase, level, stages, weights), not {len(positional) + 1} values")
+            raise TypeError(
+                f"Net takes (model, phase, level, stages, weights), not {len(positional) + 1} values"
+            )
         phase, level = values.get("phase", phase), values.get("level", level)  # type: ignore[assignment]
         stages, weights = values.get("stages", stages), values.get("weights", weights)  # type: ignore[assignment]
         return cls(network_file, weights, int(phase), int(level), tuple(stages or ()))

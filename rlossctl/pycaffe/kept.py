@@ -159,7 +159,9 @@ class KeptNet(Net):
             self.forward_from_to(0, len(self.wiring.runs) - 1, given)
         drawn = [name for run in self._data_runs() if run not in given for name in label_files(run.source)]
         losses = self._losses(range(len(self.wiring.runs)))
-        total = sum((value * weight for value, weight in losses.values()), torch.zeros((), device=self.device))
+        total = sum(
+            (value * weight for value, weight in losses.values()), torch.zeros((), device=self.device)
+        )
         if torch.is_grad_enabled() and losses:
             seed = torch.zeros((), device=self.device, requires_grad=True)
             total = _Backwards.apply(seed, total, self)

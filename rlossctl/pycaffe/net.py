@@ -13,13 +13,13 @@ import numpy as np
 from rlossctl.net.build import build_phase
 from rlossctl.net.pycaffe import Blob, UserCodeError
 from rlossctl.net.saved import hdf5_layers, layer_records
+from rlossctl.prototxt import load_net_file
+from rlossctl.prototxt.messages import Phase
 from rlossctl.pycaffe import mode
 from rlossctl.pycaffe.arguments import NetArguments, Path, checked_file
 from rlossctl.pycaffe.consent import consented
 from rlossctl.pycaffe.kept import Callback, KeptNet
 from rlossctl.pycaffe.named import Named
-from rlossctl.prototxt import load_net_file
-from rlossctl.prototxt.messages import Phase
 from rlossctl.weights import load_weights, write_caffemodel, write_caffemodel_h5
 
 
@@ -69,7 +69,9 @@ class Net:
         self.blobs: Named[Blob] = Named(zip(self._blob_names, self._blobs, strict=True))
         self.blob_loss_weights = Named(zip(self._blob_names, self._blob_loss_weights, strict=True))
         self.layer_dict = Named(zip(names, self.layers, strict=True))
-        self.params = Named((name, layer.blobs) for name, layer in self.layer_dict.items() if len(layer.blobs))
+        self.params = Named(
+            (name, layer.blobs) for name, layer in self.layer_dict.items() if len(layer.blobs)
+        )
         self.inputs = [self._blob_names[index] for index in self._inputs]
         self.outputs = [self._blob_names[index] for index in self._outputs]
         self.top_names = self._names(wiring.tops)
@@ -124,7 +126,7 @@ class Net:
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """`forward` over any number of rows, batch by batch; the last batch is filled up with zeros."""
         rows = len(next(iter(inputs.values())))
-        found = self._collect((self.forward(blobs, **batch) for batch in self._batch(inputs)))
+        found = self._collect(self.forward(blobs, **batch) for batch in self._batch(inputs))
         return {name: values[:rows] for name, values in found.items()}
 
     def forward_backward_all(
@@ -189,9 +191,7 @@ class Net:
         """
         first = self._net.layers[0] if self._net.layers else None
         if first is None or first.type != "MemoryData":
-            raise RuntimeError(
-                "set_input_arrays may only be called if the first layer is a MemoryDataLayer"
-            )
+            raise RuntimeError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
         self._net.sources[first.name].feed(data, labels)  # type: ignore[attr-defined]
 
     def before_forward(self, callback: Callback) -> None:

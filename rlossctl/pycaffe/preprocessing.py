@@ -41,4 +41,3 @@ class PreparedNet(Net):
         name = self.inputs[0]
         inputs = np.stack([self.transformer.preprocess(name, image) for image in images])
         return self.forward_all(**{name: inputs})[self.outputs[0]]
-

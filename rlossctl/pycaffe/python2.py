@@ -165,5 +165,7 @@ def _tool() -> Any:
     logging.getLogger("RefactoringTool").setLevel(logging.ERROR)
     logging.getLogger("fissix").setLevel(logging.ERROR)
     # fix_future would take `from __future__ import division` away, which says what / means.
-    names = [name for name in refactor.get_fixers_from_package("fissix.fixes") if not name.endswith("fix_future")]
+    names = [
+        name for name in refactor.get_fixers_from_package("fissix.fixes") if not name.endswith("fix_future")
+    ]
     return refactor.RefactoringTool(names)

@@ -192,5 +192,3 @@ class _Calls(Listener):
 
 def _seed(file: SolverFile) -> int | None:
     return None if file.param.random_seed >= 0 else mode.seed()
-
-

@@ -112,7 +112,9 @@ class _Wirer:
             param_spec(node.node, index).lr_mult != 0 for index in range(len(node.module.blobs))
         )
         propagate = list(message.propagate_down) or None
-        self._flows.append(Flow(message.bottom, names, learns, [bool(weight) for weight in weights], propagate))
+        self._flows.append(
+            Flow(message.bottom, names, learns, [bool(weight) for weight in weights], propagate)
+        )
 
     def finish(self) -> None:
         """What depends on the whole net: outputs, and the way of the gradients."""
@@ -188,5 +190,3 @@ def _let_all_learn(net: Net) -> None:
 
 def _count(shape: Sequence[int]) -> int:
     return torch.Size(shape).numel()
-
-

@@ -23,8 +23,18 @@ def photo() -> np.ndarray:
 @pytest.mark.parametrize(
     ("order", "rows"),
     [
-        (0, [[0.5, 0.1216, 0.9947, 0.2317], [0.9546, 0.3603, 0.228, 0.9953], [0.1216, 0.9947, 0.2317, 0.356]]),
-        (1, [[0.7101, 0.1415, 0.8507, 0.3015], [0.6423, 0.4396, 0.3238, 0.709], [0.2622, 0.8703, 0.1836, 0.6578]]),
+        (
+            0,
+            [[0.5, 0.1216, 0.9947, 0.2317], [0.9546, 0.3603, 0.228, 0.9953], [0.1216, 0.9947, 0.2317, 0.356]],
+        ),
+        (
+            1,
+            [
+                [0.7101, 0.1415, 0.8507, 0.3015],
+                [0.6423, 0.4396, 0.3238, 0.709],
+                [0.2622, 0.8703, 0.1836, 0.6578],
+            ],
+        ),
     ],
 )
 def test_resizing_is_skimages_without_smoothing(caffe, photo, order, rows) -> None:
@@ -126,7 +136,9 @@ def test_arrays_as_messages(caffe) -> None:
 def test_caffe_pb2_has_caffes_names(caffe) -> None:
     pb = caffe.proto.caffe_pb2
     net = pb.NetParameter()
-    text_format.Merge('name: "n" layer { type: "Pooling" pooling_param { pool: AVE } } layers { type: RELU }', net)
+    text_format.Merge(
+        'name: "n" layer { type: "Pooling" pooling_param { pool: AVE } } layers { type: RELU }', net
+    )
     assert net.DESCRIPTOR.full_name == "caffe.NetParameter"
     assert net.layer[0].pooling_param.pool == pb.PoolingParameter.AVE == 1
     assert net.layers[0].type == pb.V1LayerParameter.RELU == pb.LayerParameter.LayerType.Value("RELU")

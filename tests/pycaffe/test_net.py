@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +47,9 @@ def test_names_are_caffes(net) -> None:
     assert small.bottom_names["loss"] == ["score", "label"] and small.top_names["data"] == ["data", "label"]
     assert small.layer_dict["conv"].blobs is small.params["conv"]
     assert small.blob_loss_weights == {"data": 0, "label": 0, "conv": 0, "score": 0, "loss": 1}
-    assert [list(each) for each in small.params.itervalues()] == [list(each) for each in small.params.values()]
+    assert [list(each) for each in small.params.itervalues()] == [
+        list(each) for each in small.params.values()
+    ]
 
 
 def test_splits_and_inputs_are_layers_as_in_caffe(net) -> None:
@@ -72,7 +76,9 @@ def test_a_pass_is_ours(net, tmp_path: Path) -> None:
     assert np.array_equal(found.forward(blobs=["a"], x=x)["a"], blobs["a"].detach())
     found.backward(sum=np.ones((2, 3), np.float32))
     assert np.allclose(found.blobs["x"].diff, given.grad, atol=1e-6)
-    assert np.allclose(found.blobs["y_relu_0_split_0"].diff + found.blobs["y_relu_0_split_1"].diff, blobs["y"].grad)
+    assert np.allclose(
+        found.blobs["y_relu_0_split_0"].diff + found.blobs["y_relu_0_split_1"].diff, blobs["y"].grad
+    )
     assert np.allclose(found.params["ip"][0].diff, ours.params["ip"][0].grad, atol=1e-6)
 
 
@@ -236,7 +242,7 @@ def test_forward_by_number_returns_the_loss(net) -> None:
 
 def test_blobs_outlive_their_net(net) -> None:
     small = net(SMALL)
-    blobs = [*small.blobs.values(), *sum(map(list, small.params.values()), [])]
+    blobs = [*small.blobs.values(), *functools.reduce(operator.iadd, map(list, small.params.values()), [])]
     small.forward()
     del small
     assert np.isfinite(sum(blob.data.sum() + blob.diff.sum() for blob in blobs))

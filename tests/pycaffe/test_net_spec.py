@@ -14,13 +14,13 @@ def spec(caffe):
 
 
 def lenet(n, L, P):
-    n.data, n.label = L.DummyData(shape=[dict(dim=[4, 1, 28, 28]), dict(dim=[4])], ntop=2)
-    n.conv1 = L.Convolution(n.data, kernel_size=5, num_output=20, weight_filler=dict(type="xavier"))
+    n.data, n.label = L.DummyData(shape=[{"dim": [4, 1, 28, 28]}, {"dim": [4]}], ntop=2)
+    n.conv1 = L.Convolution(n.data, kernel_size=5, num_output=20, weight_filler={"type": "xavier"})
     n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=2, pool=P.Pooling.MAX)
     n.ip1 = L.InnerProduct(n.pool1, num_output=np.int64(50), weight_filler={"type": "xavier"})
     n.relu1 = L.ReLU(n.ip1, in_place=True)
-    n.score = L.InnerProduct(n.relu1, num_output=10, param=[dict(lr_mult=2), dict(lr_mult=0, decay_mult=0)])
-    n.loss = L.SoftmaxWithLoss(n.score, n.label, loss_param=dict(ignore_label=255), loss_weight=2)
+    n.score = L.InnerProduct(n.relu1, num_output=10, param=[{"lr_mult": 2}, {"lr_mult": 0, "decay_mult": 0}])
+    n.loss = L.SoftmaxWithLoss(n.score, n.label, loss_param={"ignore_label": 255}, loss_weight=2)
     return n
 
 
@@ -42,10 +42,16 @@ def test_a_net_with_names(caffe, spec, tmp_path) -> None:
 
 def test_outputs_without_names_are_numbered(spec) -> None:
     _, L, _ = spec
-    data, label = L.DummyData(shape=dict(dim=3), ntop=2)
+    data, label = L.DummyData(shape={"dim": 3}, ntop=2)
     first, second = L.Power(data, scale=2), L.Power(data, scale=3)
     proto = L.EuclideanLoss(L.Eltwise(first, second), label).to_proto()
-    assert [layer.name for layer in proto.layer] == ["DummyData1", "Power1", "Power2", "Eltwise1", "EuclideanLoss1"]
+    assert [layer.name for layer in proto.layer] == [
+        "DummyData1",
+        "Power1",
+        "Power2",
+        "Eltwise1",
+        "EuclideanLoss1",
+    ]
     assert list(proto.layer[0].top) == ["DummyData1", "DummyData2"]
     assert list(proto.layer[3].bottom) == ["Power1", "Power2"]
 
@@ -53,7 +59,7 @@ def test_outputs_without_names_are_numbered(spec) -> None:
 def test_layers_without_outputs_and_names_given_twice(caffe, spec, net) -> None:
     make, L, _ = spec
     n = make()
-    n.a, n.b = L.DummyData(shape=dict(dim=3), ntop=2)
+    n.a, n.b = L.DummyData(shape={"dim": 3}, ntop=2)
     n.silent = L.Silence(n.a, ntop=0)
     n.b = L.Power(n.b)
     n["c"] = L.Power(n["a"], name="third")
@@ -84,9 +90,9 @@ def test_assign_proto(caffe) -> None:
         ("name", "a"),
         ("bottom", ["x", "y"]),
         ("loss_weight", 3),
-        ("param", dict(lr_mult=1)),
-        ("convolution_param", dict(num_output=3, kernel_size=[1, 2], weight_filler=dict(type="msra"))),
-        ("include", [dict(phase=caffe.TEST, stage="deploy")]),
+        ("param", {"lr_mult": 1}),
+        ("convolution_param", {"num_output": 3, "kernel_size": [1, 2], "weight_filler": {"type": "msra"}}),
+        ("include", [{"phase": caffe.TEST, "stage": "deploy"}]),
     ):
         caffe.net_spec.assign_proto(layer, name, value)
     expected = pb.LayerParameter()
@@ -101,7 +107,7 @@ def test_assign_proto(caffe) -> None:
 def strides(spec, kernel=3, pad=0, pool=2, up=2, up_pad=0):
     make, L, P = spec
     n = make()
-    n.data = L.Input(shape=dict(dim=[2, 1, 100, 100]))
+    n.data = L.Input(shape={"dim": [2, 1, 100, 100]})
     n.conv = L.Convolution(n.data, num_output=10, kernel_size=kernel, pad=pad)
     n.pool = L.Pooling(n.conv, pool=P.Pooling.MAX, kernel_size=pool, stride=pool)
     n.up = L.Deconvolution(n.pool, num_output=10, kernel_size=2 * up, stride=up, pad=up_pad)
@@ -110,7 +116,7 @@ def strides(spec, kernel=3, pad=0, pool=2, up=2, up_pad=0):
 
 @pytest.mark.parametrize(
     ("settings", "shift"),
-    [({}, 0), (dict(pool=4, up=4), -1), (dict(pad=5), -5), (dict(up_pad=3), 3), (dict(pad=3, up_pad=3), 0)],
+    [({}, 0), ({"pool": 4, "up": 4}, -1), ({"pad": 5}, -5), ({"up_pad": 3}, 3), ({"pad": 3, "up_pad": 3}, 0)],
 )
 def test_coordinates_of_a_net(caffe, spec, settings, shift) -> None:
     n = strides(spec, **settings)
@@ -137,7 +143,7 @@ def test_a_crop_moves_coordinates(caffe, spec, offset) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
-    [(dict(pool=3), AssertionError, "scale mismatch"), (dict(up_pad=10), AssertionError, "negative width")],
+    [({"pool": 3}, AssertionError, "scale mismatch"), ({"up_pad": 10}, AssertionError, "negative width")],
 )
 def test_impossible_crops(caffe, spec, settings, error, message) -> None:
     n = strides(spec, **settings)
