@@ -1,12 +1,13 @@
 """The memory of pycaffe's blobs: numbers that a script reads and writes as an array, and layers as a tensor.
 
-As Caffe's SyncedMemory, it knows whether the array, the tensor or both hold the newest numbers. On the CPU the
-two are the same memory, so nothing is ever copied for a look at it.
+As Caffe's SyncedMemory, it knows whether the array, the tensor or both hold the newest numbers. On the CPU
+the two are the same memory, so nothing is ever copied for a look at it.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,11 @@ class Storage:
         values: the numbers, on any device; they are shared, not copied.
         fixed: the tensor is somebody else's, such as a net's parameter: new numbers are written into it.
     """
+
+    _tensor: Tensor
+    _array: np.ndarray | None
+    _shared: bool  # whether the two are one memory
+    _newest: Literal["array", "tensor", "both"]
 
     def __init__(self, values: Tensor, *, fixed: bool = False) -> None:
         self._fixed = fixed
@@ -107,7 +113,7 @@ class Storage:
     def _adopt(self, values: Tensor) -> None:
         self._tensor = values.detach().reshape(-1)
         self._shared = self._tensor.device.type == "cpu"
-        self._array: np.ndarray | None = self._tensor.numpy() if self._shared else None
+        self._array = self._tensor.numpy() if self._shared else None
         self._newest = "both" if self._shared else "tensor"
 
 

@@ -60,7 +60,7 @@ def compiled(source: bytes, filename: str, *, always: bool = False) -> CodeType:
 def read_old_modules(*, always: bool = False) -> None:
     """From here on imports of this process read the user's modules as `compiled` does."""
     vars(builtins).update({_DIVIDE: divide, _DIVIDE_INTO: divide_into})
-    sys.meta_path.insert(0, _Finder(always))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder(always))
 
 
 class _Finder:

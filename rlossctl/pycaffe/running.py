@@ -22,8 +22,9 @@ def run_script(
 ) -> None:
     """Runs a script in this process, which gets a module called caffe.
 
-    It runs as `python SCRIPT ARGUMENTS` would run it: as `__main__`, with its folder first in sys.path. That is
-    consent to run the Python layers that its nets name. Python 2 is read as such, in the modules beside it, too.
+    It runs as `python SCRIPT ARGUMENTS` would run it: as `__main__`, with its folder first in sys.path. That
+    is consent to run the Python layers that its nets name. Python 2 is read as such, also in the modules
+    beside it.
 
     Args:
         module: `script` is a module's name, as with `python -m`.

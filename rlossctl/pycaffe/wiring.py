@@ -1,4 +1,4 @@
-"""From a built net to layers that run by themselves over named blobs, Caffe's Split and Input layers included."""
+"""From a built net to layers that run by themselves over named blobs, with Caffe's Split and Input layers."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class _Wirer:
         return self._net.shapes[message.top[top]]
 
     def _learned(self, node: LayerNode) -> BlobVec:
-        """The layer's blobs, whose memory is that of the parameters; those of a Python layer's own objects."""
+        """The layer's blobs, in the parameters' memory; a Python layer's are its own objects."""
         own = _user_blobs(node)
         for index, param in enumerate(node.module.blobs):
             blob = self.wiring.learned.get(id(param))

@@ -33,7 +33,8 @@ def fcn(split):
         n.data = L.Input(shape=dict(dim=[1, 3, 16, 16]))
     else:
         pydata_params = dict(split=split, mean=(104.00699, 116.66877, 122.67892), seed=1337)
-        n.data, n.label = L.Python(module='voc_layers', layer='VOCSegDataLayer', ntop=2, param_str=str(pydata_params))
+        n.data, n.label = L.Python(module='voc_layers', layer='VOCSegDataLayer', ntop=2,
+                                   param_str=str(pydata_params))
     n.conv1, n.relu1 = conv_relu(n.data, 6, pad=10)
     n.pool1 = max_pool(n.relu1)
     n.conv2, n.relu2 = conv_relu(n.pool1, 8)
@@ -43,13 +44,15 @@ def fcn(split):
     n.score_fr = L.Convolution(n.drop3, num_output=3, kernel_size=1, pad=0,
         param=[dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)])
     n.upscore2 = L.Deconvolution(n.score_fr,
-        convolution_param=dict(num_output=3, kernel_size=4, stride=2, bias_term=False), param=[dict(lr_mult=0)])
+        convolution_param=dict(num_output=3, kernel_size=4, stride=2, bias_term=False),
+        param=[dict(lr_mult=0)])
     n.score_pool1 = L.Convolution(n.pool1, num_output=3, kernel_size=1, pad=0,
         param=[dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)])
     n.score_pool1c = crop(n.score_pool1, n.upscore2)
     n.fuse_pool1 = L.Eltwise(n.upscore2, n.score_pool1c, operation=P.Eltwise.SUM)
     n.upscore = L.Deconvolution(n.fuse_pool1,
-        convolution_param=dict(num_output=3, kernel_size=4, stride=2, bias_term=False), param=[dict(lr_mult=0)])
+        convolution_param=dict(num_output=3, kernel_size=4, stride=2, bias_term=False),
+        param=[dict(lr_mult=0)])
     n.score = crop(n.upscore, n.data)
     if split != 'deploy':
         n.loss = L.SoftmaxWithLoss(n.score, n.label, loss_param=dict(normalize=False, ignore_label=255))
@@ -126,7 +129,8 @@ def transplant(new_net, net, suffix=''):
                 print 'dropping', p, i
                 break
             if net.params[p][i].data.shape != new_net.params[p_new][i].data.shape:
-                print 'coercing', p, i, 'from', net.params[p][i].data.shape, 'to', new_net.params[p_new][i].data.shape
+                print 'coercing', p, i, 'from', net.params[p][i].data.shape, 'to', \\
+                    new_net.params[p_new][i].data.shape
             else:
                 print 'copying', p, ' -> ', p_new, i
             new_net.params[p_new][i].data.flat = net.params[p][i].data.flat
@@ -258,15 +262,17 @@ def test_fcn_from_its_nets_to_its_prediction(run, caffe, capsys) -> None:
     caffe.set_random_seed(3)
     run(NET, voc_layers=VOC_LAYERS)
     Path("solver.prototxt").write_text(
-        'train_net: "train.prototxt" test_net: "val.prototxt" test_iter: 4 test_interval: 999999999 display: 20 '
+        'train_net: "train.prototxt" test_net: "val.prototxt" test_iter: 4 test_interval: 999999 display: 20 '
         'average_loss: 20 lr_policy: "fixed" base_lr: 1e-4 momentum: 0.9 iter_size: 1 max_iter: 100000 '
-        'weight_decay: 0.0005 test_initialization: false snapshot: 4000 snapshot_prefix: "train" random_seed: 3'
+        'weight_decay: 0.0005 test_initialization: false snapshot_prefix: "train" random_seed: 3'
     )
     Path("seg11valid.txt").write_text("a\nb\nc\nd\n")
     Path("classifier.prototxt").write_text(
-        'input: "data" input_shape { dim: 1 dim: 8 } layer { name: "score_fr" type: "InnerProduct" bottom: "data" '
+        'input: "data" input_shape { dim: 1 dim: 8 } layer { name: "score_fr" type: "InnerProduct" '
+        'bottom: "data" '
         'top: "s" inner_product_param { num_output: 3 weight_filler { type: "xavier" } } } '
-        'layer { name: "gone" type: "InnerProduct" bottom: "s" top: "t" inner_product_param { num_output: 1 } }'
+        'layer { name: "gone" type: "InnerProduct" bottom: "s" top: "t" '
+        "inner_product_param { num_output: 1 } }"
     )
     caffe.Net("deploy.prototxt", caffe.TEST).save("base.caffemodel")
     with warnings.catch_warnings():
@@ -349,23 +355,24 @@ def close(figure): pass
 TRAIN = """layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
   shape { dim: 1 dim: 3 dim: 17 dim: 17 } shape { dim: 1 dim: 1 dim: 17 dim: 17 }
   data_filler { type: "uniform" min: -90 max: 90 } data_filler { type: "constant" value: 1 } } }
-layer { name: "fc8" type: "Convolution" bottom: "data" top: "fc8_pascal_scribble" convolution_param { num_output: 3
-  kernel_size: 1 stride: 4 weight_filler { type: "gaussian" std: 0.02 } } }
+layer { name: "fc8" type: "Convolution" bottom: "data" top: "fc8_pascal_scribble"
+  convolution_param { num_output: 3 kernel_size: 1 stride: 4 weight_filler { type: "gaussian" std: 0.02 } } }
 layer { name: "fc8_interp" type: "Interp" bottom: "fc8_pascal_scribble" top: "fc8_interp"
   interp_param { height: 17 width: 17 } }
 layer { name: "fc8_interp_softmax" type: "Softmax" bottom: "fc8_interp" top: "fc8_interp_softmax" }
-layer { name: "densecrf_loss" type: "DenseCRFLoss" bottom: "data" bottom: "fc8_interp_softmax" top: "densecrf_loss"
+layer { name: "densecrf_loss" type: "DenseCRFLoss" bottom: "data" bottom: "fc8_interp_softmax"
+  top: "densecrf_loss"
   propagate_down: false propagate_down: true loss_weight: 0.01
   densecrf_loss_param { bi_xy_std: 10 bi_rgb_std: 15 } }
 """
 
 
 def test_the_gradient_of_the_densecrf_loss(run, caffe, capsys) -> None:
-    """rloss's visualize_densecrf_gradient.py, line by line but for its files, against the loss as a function."""
+    """rloss's visualize_densecrf_gradient.py, line by line, against the loss as a function."""
     pytest.importorskip("fissix", reason="needs the extra pycaffe")
     Path("train.prototxt").write_text(TRAIN)
     Path("solverwithdensecrfloss_train.prototxt").write_text(
-        'train_net: "train.prototxt" base_lr: 1e-9 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "s" random_seed: 1'
+        'train_net: "train.prototxt" base_lr: 1e-9 lr_policy: "fixed" max_iter: 1 random_seed: 1'
     )
     caffe.Net("train.prototxt", caffe.TRAIN).save("train_iter_9000.caffemodel")
     package = Path("matplotlib")
@@ -404,12 +411,13 @@ labels = out['crf_inf'][0].argmax(axis=0)[:30, :28]
 """
 DEEPLAB_NET = """input: "data" input_shape { dim: 1 dim: 3 dim: 33 dim: 33 }
 input: "data_dim" input_shape { dim: 1 dim: 1 dim: 1 dim: 2 }
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 4 kernel_size: 3
-  pad: 2 dilation: 2 weight_filler { type: "gaussian" std: 0.01 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 4
+  kernel_size: 3 pad: 2 dilation: 2 weight_filler { type: "gaussian" std: 0.01 } } }
 layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { pool: MAX kernel_size: 3 pad: 1
-  stride: 2 } }
-layer { name: "fc8" type: "Convolution" bottom: "pool1" top: "fc8" convolution_param { num_output: 3 kernel_size: 1
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { pool: MAX
+  kernel_size: 3 pad: 1 stride: 2 } }
+layer { name: "fc8" type: "Convolution" bottom: "pool1" top: "fc8" convolution_param { num_output: 3
+  kernel_size: 1
   weight_filler { type: "gaussian" std: 0.1 } } }
 layer { name: "fc8_interp" type: "Interp" bottom: "fc8" top: "fc8_interp" interp_param { zoom_factor: 2 } }
 layer { name: "crf" type: "DenseCRF" bottom: "fc8_interp" bottom: "data_dim" bottom: "data" top: "crf_inf"

@@ -8,7 +8,8 @@ from google.protobuf import text_format
 from PIL import Image
 
 CLASSIFIER = """input: "data" input_shape { dim: 4 dim: 3 dim: 6 dim: 6 }
-layer { name: "mean" type: "Pooling" bottom: "data" top: "mean" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "mean" type: "Pooling" bottom: "data" top: "mean"
+  pooling_param { pool: AVE global_pooling: true } }
 layer { name: "ip" type: "InnerProduct" bottom: "mean" top: "ip" inner_product_param { num_output: 5
   weight_filler { type: "gaussian" std: 1 } } }
 layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }"""

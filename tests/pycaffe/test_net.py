@@ -18,7 +18,8 @@ layer { type: "DummyData" name: "data" top: "data" top: "label" dummy_data_param
   shape { dim: 5 dim: 2 dim: 3 dim: 4 } shape { dim: 5 }
   data_filler { type: "gaussian" std: 1 } data_filler { type: "constant" } } }
 layer { type: "Convolution" name: "conv" bottom: "data" top: "conv" convolution_param { num_output: 7
-  kernel_size: 2 pad: 3 weight_filler { type: "gaussian" std: 1 } bias_filler { type: "constant" value: 2 } } }
+  kernel_size: 2 pad: 3 weight_filler { type: "gaussian" std: 1 }
+  bias_filler { type: "constant" value: 2 } } }
 layer { type: "InnerProduct" name: "ip" bottom: "conv" top: "score" inner_product_param { num_output: 6
   weight_filler { type: "gaussian" std: 0.5 } } }
 layer { type: "SoftmaxWithLoss" name: "loss" bottom: "score" bottom: "label" top: "loss" }
@@ -179,7 +180,8 @@ def test_a_missing_file_is_a_runtime_error(caffe, tmp_path: Path, monkeypatch, g
 
 
 def test_level_and_stages_choose_layers(net) -> None:
-    text = """layer { name: "data" type: "DummyData" top: "data" dummy_data_param { shape { dim: 1 dim: 4 } } }
+    text = """layer { name: "data" type: "DummyData" top: "data"
+      dummy_data_param { shape { dim: 1 dim: 4 } } }
     layer { name: "all" type: "ReLU" bottom: "data" top: "all" }
     layer { name: "low" type: "ReLU" bottom: "data" top: "low" include { max_level: 0 } }
     layer { name: "high" type: "ReLU" bottom: "data" top: "high" include { min_level: 1 } }

@@ -97,7 +97,8 @@ def test_assign_proto(caffe) -> None:
         caffe.net_spec.assign_proto(layer, name, value)
     expected = pb.LayerParameter()
     text_format.Merge(
-        'name: "a" bottom: "x" bottom: "y" loss_weight: 3 param { lr_mult: 1 } include { phase: TEST stage: "deploy" } '
+        'name: "a" bottom: "x" bottom: "y" loss_weight: 3 param { lr_mult: 1 } '
+        'include { phase: TEST stage: "deploy" } '
         'convolution_param { num_output: 3 kernel_size: 1 kernel_size: 2 weight_filler { type: "msra" } }',
         expected,
     )

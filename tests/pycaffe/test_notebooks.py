@@ -16,7 +16,8 @@ TINY = """name: "Tiny" input: "data" input_shape { dim: 2 dim: 3 dim: 8 dim: 8 }
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 4
   kernel_size: 3 weight_filler { type: "gaussian" std: 0.1 } } }
 layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
 layer { name: "fc2" type: "InnerProduct" bottom: "pool1" top: "fc2" inner_product_param { num_output: 5
   weight_filler { type: "gaussian" std: 0.1 } } }
 layer { name: "prob" type: "Softmax" bottom: "fc2" top: "prob" }
@@ -101,7 +102,7 @@ solver.net.forward()  # train net
 solver.test_nets[0].forward()  # test net (there can be more than one)
 first = solver.net.blobs['data'].data[:8, 0].transpose(1, 0, 2).reshape(12, 8*12)
 solver.step(1)
-gradients = solver.net.params['conv1'][0].diff[:, 0].reshape(2, 2, 5, 5).transpose(0, 2, 1, 3).reshape(2*5, 2*5)
+gradients = solver.net.params['conv1'][0].diff[:, 0].reshape(2, 2, 5, 5).transpose(0, 2, 1, 3).reshape(10, 10)
 
 niter = 40
 test_interval = 10
@@ -284,7 +285,8 @@ params = ['fc2']
 fc_params = {pr: (net.params[pr][0].data, net.params[pr][1].data) for pr in params}
 net_full_conv = caffe.Net('full_conv.prototxt', 'tiny.caffemodel', caffe.TEST)
 params_full_conv = ['fc2-conv']
-conv_params = {pr: (net_full_conv.params[pr][0].data, net_full_conv.params[pr][1].data) for pr in params_full_conv}
+conv_params = {pr: (net_full_conv.params[pr][0].data, net_full_conv.params[pr][1].data)
+               for pr in params_full_conv}
 for pr, pr_conv in zip(params, params_full_conv):
     conv_params[pr_conv][0].flat = fc_params[pr][0].flat  # flat unrolls the arrays
     conv_params[pr_conv][1][...] = fc_params[pr][1]
@@ -306,7 +308,8 @@ def test_net_surgery(run, caffe) -> None:
         full.replace("dim: 2 dim: 3 dim: 8 dim: 8", "dim: 1 dim: 3 dim: 14 dim: 12")
     )
     Path("conv.prototxt").write_text(
-        'input: "data" input_shape { dim: 1 dim: 1 dim: 100 dim: 100 } layer { name: "conv" type: "Convolution" '
+        'input: "data" input_shape { dim: 1 dim: 1 dim: 100 dim: 100 } '
+        'layer { name: "conv" type: "Convolution" '
         'bottom: "data" top: "conv" convolution_param { num_output: 3 kernel_size: 5 stride: 1 '
         'weight_filler { type: "gaussian" std: 0.01 } } }'
     )
@@ -404,7 +407,8 @@ def caffenet_multilabel(data_layer_params, datalayer):
     n.loss = L.SigmoidCrossEntropyLoss(n.score, n.label)
     return str(n.to_proto())
 
-solverprototxt = tools.CaffeSolver(trainnet_prototxt_path='trainnet.prototxt', testnet_prototxt_path='valnet.prototxt')
+solverprototxt = tools.CaffeSolver(trainnet_prototxt_path='trainnet.prototxt',
+                                   testnet_prototxt_path='valnet.prototxt')
 solverprototxt.sp['display'] = "1000"
 solverprototxt.sp['base_lr'] = "0.02"
 solverprototxt.write('solver.prototxt')
@@ -464,7 +468,8 @@ class CaffeSolver:
     def __init__(self, testnet_prototxt_path, trainnet_prototxt_path):
         self.sp = {'base_lr': '0.001', 'momentum': '0.9', 'test_iter': '2', 'test_interval': '1000',
                    'lr_policy': '"fixed"', 'max_iter': '500', 'snapshot_prefix': '"snap"',
-                   'train_net': '"' + trainnet_prototxt_path + '"', 'test_net': '"' + testnet_prototxt_path + '"'}
+                   'train_net': '"' + trainnet_prototxt_path + '"',
+                   'test_net': '"' + testnet_prototxt_path + '"'}
 
     def write(self, filepath):
         with open(filepath, 'w') as f:
@@ -516,7 +521,8 @@ def test_siamese(run) -> None:
         "".join(inputs.format(*each) for each in (("data", "dim: 3"), ("data_p", "dim: 3"), ("sim", "")))
         + branch.format("")
         + branch.format("_p")
-        + 'layer { name: "loss" type: "ContrastiveLoss" bottom: "feat" bottom: "feat_p" bottom: "sim" top: "loss" }'
+        + 'layer { name: "loss" type: "ContrastiveLoss" bottom: "feat" bottom: "feat_p" '
+        'bottom: "sim" top: "loss" }'
     )
     Path("siamese.prototxt").write_text(inputs.format("data", "dim: 3") + branch.format(""))
     Path("siamese_solver.prototxt").write_text(

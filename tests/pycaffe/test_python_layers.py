@@ -1,4 +1,4 @@
-"""Python layers in nets that a script makes: their code sees the net's own blobs; after test_python_layer.py."""
+"""Python layers in nets that a script makes: their code sees the net's own blobs (test_python_layer.py)."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_data_layer_draws_and_knows_its_phase(net, phase) -> None:
 
 
 def test_exceptions_of_the_users_code_come_through(net, tmp_path) -> None:
-    with pytest.raises(RuntimeError, match="^in setup$"):
+    with pytest.raises(RuntimeError, match=r"^in setup$"):
         net(THREE.replace('layer: "Ten" } }layer', 'layer: "Broken" } }layer', 1))
     with pytest.raises(ModuleNotFoundError, match="absent"):
         net(THREE.replace('module: "mylayers"', 'module: "absent"', 1))
@@ -155,9 +155,11 @@ def test_exceptions_of_the_users_code_come_through(net, tmp_path) -> None:
 def test_a_solver_trains_through_python_layers(caffe, tmp_path, monkeypatch) -> None:
     """A Python layer that learns below a Python loss: w x, loss (w x)^2 / 2, so w falls by lr w x^2."""
     monkeypatch.chdir(tmp_path)
-    layer = 'layer {{ type: "Python" name: "{0}" {1} python_param {{ module: "mylayers" layer: "{2}" {3} }} {4} }}'
+    layer = 'layer {{ type: "Python" name: "{0}" {1} {4} '
+    layer += 'python_param {{ module: "mylayers" layer: "{2}" {3} }} }}'
     Path("net.prototxt").write_text(
-        'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } data_filler { value: 2 } } }'
+        'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 } '
+        "data_filler { value: 2 } } }"
         + layer.format("t", 'bottom: "x" top: "t"', "Times", 'param_str: "3"', "")
         + layer.format("loss", 'bottom: "t" top: "loss"', "Loss", "", "loss_weight: 1")
     )

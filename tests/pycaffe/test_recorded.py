@@ -15,7 +15,8 @@ TOLERANCE = 1e-5  # of the blob's largest magnitude, as in tests/layers/test_gol
 # What the originals got wrong, and cases of several passes: tests/layers/test_golden.py replays those.
 LEFT_OUT = ("accuracy_all_ignored", "bn_learn_constant_input", "bn_learn_offset100", "dense_")
 KEPT = (
-    "batchnorm_global", "contrastive", "conv_two_bottoms", "crop_off2", "deconv_group_bilinear", "elu_inplace",
+    "batchnorm_global", "contrastive", "conv_two_bottoms", "crop_off2", "deconv_group_bilinear",
+    "elu_inplace",
     "eltwise_26_prod", "interp_zoom2", "lstm_cont", "pool_max_mask", "scale_two_bottoms", "seg_accuracy",
     "shared_params", "slice_axis2", "softmaxloss_valid", "unary_16_flatten", "unique_label", "vggish_block",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""caffe's solvers: the numbers of `rlossctl train`, what the training net shows; after Caffe's test_solver.py."""
+"""caffe's solvers: the numbers of `rlossctl train`, what their nets show; after Caffe's test_solver.py."""
 
 from __future__ import annotations
 
