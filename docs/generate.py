@@ -1,5 +1,5 @@
 """Writes layers.md, cli.md, formats.md and networks.md from the registry of layers, the commands, the
-converters and the definitions of the networks.
+converters and the definitions of the networks; and in pycaffe.md the table of errors.
 
 `python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
 exits with status 1 if there are any.
@@ -25,6 +25,7 @@ from rlossctl.converters import importers
 from rlossctl.converters.formats.transfer import TRANSFERS
 from rlossctl.inspection import networks
 from rlossctl.net import registry
+from rlossctl.pycaffe.advice import KNOWN
 from rlossctl.weights import kinds
 
 HERE = Path(__file__).resolve().parent
@@ -225,11 +226,22 @@ def networks_page() -> str:
     return f"{MADE_BY}\n{NETWORKS_HEAD}\n{table}\n\n{networks.NOTE[0].upper()}{networks.NOTE[1:]}.\n"
 
 
+def pycaffe_page() -> str:
+    """The page by hand, with the table of errors that `rlossctl run` knows between its marks."""
+    text = (HERE / "pycaffe.md").read_text(encoding="utf-8")
+    rows = [(known.name, f"`{known.example}`", f"{known.message}: {known.advice}") for known in KNOWN]
+    table = ["| error | what Python says | what `rlossctl run` says |", "|---|---|---|"]
+    table += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    before, _, rest = text.partition("<!-- errors -->\n")
+    return "\n".join([f"{before}<!-- errors -->", *table, f"<!-- end{rest.partition('<!-- end')[2]}"])
+
+
 PAGES = {
     "layers.md": layers_page,
     "cli.md": cli_page,
     "formats.md": formats_page,
     "networks.md": networks_page,
+    "pycaffe.md": pycaffe_page,
 }
 
 

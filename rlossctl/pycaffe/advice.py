@@ -156,7 +156,7 @@ def advised(error: BaseException) -> RlossError | None:
                 known.message,
                 where=f"{file}:{line}" if file else None,
                 found=text.partition("\n")[0],
-                advice=known.advice.format(file=file or "FILE"),
+                advice=known.advice,
             )
     return None
 
