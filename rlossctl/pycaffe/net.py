@@ -16,6 +16,7 @@ from rlossctl.net.saved import hdf5_layers, layer_records
 from rlossctl.prototxt import load_net_file
 from rlossctl.prototxt.messages import Phase
 from rlossctl.pycaffe import mode
+from rlossctl.pycaffe.age_2014 import Net2014
 from rlossctl.pycaffe.arguments import NetArguments, Path, checked_file
 from rlossctl.pycaffe.consent import consented
 from rlossctl.pycaffe.kept import Callback, KeptNet
@@ -23,7 +24,7 @@ from rlossctl.pycaffe.named import Named
 from rlossctl.weights import load_weights, write_caffemodel, write_caffemodel_h5
 
 
-class Net:
+class Net(Net2014):
     """A net in one phase.
 
         Net("deploy.prototxt", "net.caffemodel", caffe.TEST)
@@ -59,6 +60,7 @@ class Net:
         wiring = kept.wiring
         names = [run.place.name for run in wiring.runs]
         self._net = kept
+        self.phase = int(Phase.Value(kept.phase))
         self._blob_names = list(wiring.names)
         self._blobs = list(wiring.blobs)
         self._blob_loss_weights = wiring.weights()

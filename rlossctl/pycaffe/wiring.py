@@ -84,37 +84,25 @@ class _Wirer:
         """The next layer; without a node, one that Caffe inserts."""
         wiring = self.wiring
         bottoms = [self._current[name] for name in message.bottom]
-        count = len(message.top) if node is None else len(node.tops)
-        names = [*message.top, *[AUTOMATIC] * (count - len(message.top))]
-        tops = [
-            bottoms[index]
-            if index < len(bottoms) and message.bottom[index] == name
-            else self._new(name, self._shape(message, node, index))
-            for index, name in enumerate(names)
-        ]
+        names = _top_names(message, node)
+        tops = [self._top(message, node, index, name) for index, name in enumerate(names)]
         self._current.update(zip(names, tops, strict=True))
-        weights = _weights(message, node, count)
-        learned = BlobVec() if node is None else self._learned(node)
         place = Place(
             message.name,
             message.type,
             [wiring.blobs[index] for index in bottoms],
             [wiring.blobs[index] for index in tops],
-            weights,
-            learned,
+            _weights(message, node, len(tops)),
+            BlobVec() if node is None else self._learned(node),
         )
         wiring.runs.append(_run(place, node))
         wiring.bottoms.append(bottoms)
         wiring.tops.append(tops)
         if message.type == "Input":
             wiring.inputs += tops
-        learns = node is not None and any(
-            param_spec(node.node, index).lr_mult != 0 for index in range(len(node.module.blobs))
-        )
+        weighted = [bool(weight) for weight in place.weights]
         propagate = list(message.propagate_down) or None
-        self._flows.append(
-            Flow(message.bottom, names, learns, [bool(weight) for weight in weights], propagate)
-        )
+        self._flows.append(Flow(message.bottom, names, _learns(node), weighted, propagate, _labels(node)))
 
     def finish(self) -> None:
         """What depends on the whole net: outputs, and the way of the gradients."""
@@ -125,6 +113,12 @@ class _Wirer:
             run.active, run.down = flow.active, flow.down
         if force:
             _let_all_learn(self._net)
+
+    def _top(self, message: LayerParameter, node: LayerNode | None, index: int, name: str) -> int:
+        """The number of a top's blob: the bottom's for an in-place layer, else a new one."""
+        if index < len(message.bottom) and message.bottom[index] == name:
+            return self._current[name]
+        return self._new(name, self._shape(message, node, index))
 
     def _new(self, name: str, shape: Sequence[int]) -> int:
         self.wiring.names.append(name)
@@ -150,6 +144,25 @@ class _Wirer:
                 self.wiring.learned[id(param)] = blob
             own[index : index + 1] = [blob]
         return own
+
+
+def _top_names(message: LayerParameter, node: LayerNode | None) -> list[str]:
+    """The tops' names, those included that Caffe adds by itself."""
+    given = list(message.top)
+    return given if node is None else given + [AUTOMATIC] * (len(node.tops) - len(given))
+
+
+def _labels(node: LayerNode | None) -> tuple[int, ...]:
+    """A loss's second bottom, but for the loss that treats its bottoms alike (loss_layer.hpp)."""
+    if node is None or node.node.kind.role != "loss" or node.type == "EuclideanLoss":
+        return ()
+    return (1,)
+
+
+def _learns(node: LayerNode | None) -> bool:
+    if node is None:
+        return False
+    return any(param_spec(node.node, index).lr_mult != 0 for index in range(len(node.module.blobs)))
 
 
 def _run(place: Place, node: LayerNode | None) -> LayerRun:

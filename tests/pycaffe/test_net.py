@@ -125,6 +125,14 @@ def test_a_net_without_losses_has_no_backward_pass_unless_forced(net) -> None:
     assert not still.blobs["x"].diff.any() and not still.params["ip"][0].diff.any()
 
 
+def test_labels_get_no_gradient_by_force(net) -> None:
+    small = net(SMALL)
+    small.forward()
+    small.backward()
+    loss = small._net.wiring.runs[-1]
+    assert loss.down == [True, False] and not small.blobs["label"].diff.any()
+
+
 def test_propagate_down_keeps_gradients_out(net) -> None:
     text = BRANCHES.replace('name: "double" bottom: "y"', 'name: "double" bottom: "y" propagate_down: false')
     text += 'layer { type: "Reduction" name: "loss" bottom: "sum" top: "loss" loss_weight: 3 }'
@@ -257,3 +265,31 @@ def test_a_forks_net_has_its_inputs_without_a_layer(net) -> None:
     found = net(text, 1)
     assert found._net.dialect == "rloss" and found._layer_names == ["up"] and found.inputs == ["x"]
     assert found.forward(x=np.ones((1, 2, 4, 4)))["up"].shape == (1, 2, 7, 7)
+
+
+def test_a_net_of_2014_prepares_its_images(net, tmp_path: Path) -> None:
+    """Its methods are a Transformer's, with the transposition that there was."""
+    np.save(tmp_path / "mean.npy", np.arange(18.0).reshape(2, 3, 3))
+    found = net(
+        'input: "data" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 3 '
+        'layers { name: "r" type: RELU bottom: "data" top: "r" }',
+        1,
+    )
+    found.set_phase_test()
+    found.set_mode_cpu()
+    found.set_mean("data", str(tmp_path / "mean.npy"), mode="channel")
+    found.set_raw_scale("data", 255)
+    found.set_channel_swap("data", (1, 0))
+    image = np.linspace(0, 1, 18, dtype=np.float32).reshape(3, 3, 2)
+    expected = image.transpose(2, 0, 1)[::-1] * 255 - np.array([4.0, 13])[:, None, None]
+    prepared = found.preprocess("data", image.copy())
+    assert np.allclose(prepared, expected, atol=1e-4)
+    assert np.allclose(found.deprocess("data", prepared), image, atol=1e-6)
+    with pytest.raises(NetError, match="phase cannot be changed"):
+        found.set_phase_train()
+
+
+@pytest.mark.parametrize("given", [((1, 0, [], None, 5), {}), ((1,), {"engine": "MKL"})])
+def test_other_arguments_are_a_type_error(caffe, given) -> None:
+    with pytest.raises(TypeError, match="Net takes"):
+        caffe.Net("net.prototxt", *given[0], **given[1])

@@ -188,3 +188,18 @@ def test_a_seed_makes_solvers_alike(caffe, folder) -> None:
         solver.step(2)
         found.append(weights(solver.net)[0].copy())
     assert np.array_equal(*found)
+
+
+def test_a_pass_that_is_watched_shows_its_values_too(caffe, folder, monkeypatch, capfd) -> None:
+    """With debug_info the pass is that of any other net; the blobs and the update are the same."""
+    plain, found = caffe.SGDSolver("solver.prototxt"), []
+    plain.step(1)
+    Path("solver.prototxt").write_text(SOLVER + "debug_info: true")
+    monkeypatch.delenv("GLOG_minloglevel")
+    watched = caffe.SGDSolver("solver.prototxt")
+    watched.step(1)
+    assert "[Forward] Layer ip, top blob ip data" in capfd.readouterr().err
+    for name in ("data", "score", "loss"):
+        found.append(np.allclose(plain.net.blobs[name].data, watched.net.blobs[name].data, rtol=1e-5))
+    assert all(found)
+    assert np.allclose(weights(plain.net)[0], weights(watched.net)[0], rtol=1e-5)
