@@ -21,6 +21,8 @@ from rlossctl.pycaffe.flow import Flow, decide
 from rlossctl.pycaffe.runs import DataRun, LayerRun, ModuleRun, Place, SplitRun, UserRun
 
 AUTOMATIC = "(automatic)"
+# Of losses whose label is another bottom than the second, or that have none.
+LABELS: dict[str, tuple[int, ...]] = {"ContrastiveLoss": (2,), "EuclideanLoss": ()}
 
 
 @dataclass
@@ -153,10 +155,10 @@ def _top_names(message: LayerParameter, node: LayerNode | None) -> list[str]:
 
 
 def _labels(node: LayerNode | None) -> tuple[int, ...]:
-    """A loss's second bottom, but for the loss that treats its bottoms alike (loss_layer.hpp)."""
-    if node is None or node.node.kind.role != "loss" or node.type == "EuclideanLoss":
+    """The bottom of a loss that gets no gradient by force (LossLayer::AllowForceBackward)."""
+    if node is None or node.node.kind.role != "loss":
         return ()
-    return (1,)
+    return LABELS.get(node.type, (1,))
 
 
 def _learns(node: LayerNode | None) -> bool:
