@@ -75,13 +75,15 @@ class DummySource:
         """Nothing to restore."""
 
 
-@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 3), role="data")
+@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 4), role="data")
 class ImageSegData(SourceLayer):
-    """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
+    """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim; and valid.
 
     data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
-    before padding. rlossctl.data.seg_transform has the order of operations. The caller's options (seed,
-    workers, source, root) override the prototxt.
+    before padding. A fourth top, ours: (N, 1, h, w), 1 inside the photo and 0 in the padding.
+    rlossctl.data.seg_transform has the order of operations; with fields of ours (docs/data.md)
+    rlossctl.data.augmenting.transform has it. The caller's options (seed, workers, source, root) override the
+    prototxt.
     """
 
     def __init__(self, setup: Setup) -> None:

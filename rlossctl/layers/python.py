@@ -76,6 +76,7 @@ class SpatialDropout(Layer):
 class UserLayer(Layer):
     """A Python layer with bottoms: the user's forward and backward are one autograd step."""
 
+    compilable = False
     unexportable = "it runs the user's code, which cannot be part of a converted model"
 
     def __init__(self, setup: Setup) -> None:
