@@ -145,6 +145,7 @@ class KeptNet(Net):
         watch: Watch | None = None,
         plan: Plan | None = None,
         doubts: list[Doubt] | None = None,
+        layer_by_layer: bool = False,
     ) -> Result:
         """As `Net.run`; the blobs show the pass, and the loss's backward pass goes over their gradients.
 
