@@ -176,17 +176,17 @@ class Layer:
     """Base class of the layers in a Python layer's module; they define setup, reshape, forward and backward.
 
     Attributes:
-        param_str: python_param.param_str.
+        param_str: python_param.param_str; `param_str_` is its name of 2014.
         phase: TRAIN (0) or TEST (1).
         type: "Python".
         blobs: learned blobs; setup may add some.
     """
 
-    param_str = ""
+    param_str = param_str_ = ""
     phase = TEST
     type = "Python"
 
-    def __init__(self) -> None:
+    def __init__(self, message: LayerParameter | None = None) -> None:
         self.blobs = BlobVec()
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -62,12 +62,14 @@ def _run_file(script: str, python2: bool) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m rlossctl.pycaffe SCRIPT ARGUMENTS`."""
-    if not arguments:
-        print("usage: python -m rlossctl.pycaffe SCRIPT [ARGUMENTS]", file=sys.stderr)
+    """`python -m rlossctl.pycaffe SCRIPT ARGUMENTS`, or with -m and a module's name."""
+    module = list(arguments[:1]) == ["-m"]
+    rest = arguments[module:]
+    if not rest:
+        print("usage: python -m rlossctl.pycaffe [-m] SCRIPT [ARGUMENTS]", file=sys.stderr)
         sys.exit(2)
     try:
-        run_script(arguments[0], arguments[1:])
+        run_script(rest[0], rest[1:], module=module)
     except RlossError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

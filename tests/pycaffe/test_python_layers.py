@@ -72,6 +72,16 @@ class Loss(caffe.Layer):
             bottom[0].diff[...] = top[0].diff * bottom[0].data
 
 
+class OfAnotherAge(Ten):
+    def __init__(self, p_object, *args, **kwargs):
+        super().__init__(p_object, *args, **kwargs)
+        self.given = p_object
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        self.layer_params = eval(self.param_str_)
+
+
 class Broken(caffe.Layer):
     def setup(self, bottom, top):
         raise RuntimeError("in setup")
@@ -107,6 +117,14 @@ def test_layers_are_the_users_objects(net) -> None:
     found.forward(x=np.ones((2, 3)))
     found.backward()
     assert layer.calls == ["forward", [True]]
+
+
+def test_constructors_and_names_of_other_ages(net) -> None:
+    """py-faster-rcnn reads param_str_; Caffe gives a constructor the layer's message."""
+    found = net(THREE.replace('"Ten"', '"OfAnotherAge" param_str: "{\'feat_stride\': 16}"', 1))
+    layer = found.layer_dict["a"]
+    assert layer.layer_params == {"feat_stride": 16} and layer.given.name == "a"
+    assert (found.forward(x=np.ones((2, 3)))["c"] == 1000).all()
 
 
 def test_learned_blobs_are_the_nets(net, caffe, tmp_path) -> None:
