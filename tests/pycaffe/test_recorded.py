@@ -88,6 +88,7 @@ def test_recorded_case(golden, replay, name) -> None:
     assert replay(golden / "layers" / f"{name}.npz", "auto") == []
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", DIALECTS)
 def test_every_shared_case(shared, replay, folder) -> None:
