@@ -111,6 +111,12 @@ class KeptNet(Net):
         ]
         self.weights_changed()
 
+    def look_through(self, other: KeptNet) -> None:
+        """Parameters that another net has, too, are seen through its memory: a write counts for both."""
+        for key, blob in self.wiring.learned.items():
+            if key in other.wiring.learned:
+                blob.values = other.wiring.learned[key].values
+
     def weights_changed(self) -> None:
         """Somebody else wrote the learned blobs."""
         for blob in self.wiring.learned.values():

@@ -147,6 +147,17 @@ def test_nets_share_weights_and_outlive_the_solver(caffe, folder) -> None:
         assert np.array_equal(mine, tested) and np.array_equal(mine, shared)
 
 
+def test_a_write_into_a_weight_counts_for_all_nets_of_a_solver(caffe, folder, monkeypatch) -> None:
+    """Also where arrays and tensors have their own memory, as on a GPU."""
+    monkeypatch.setattr("rlossctl.net.storage.one_memory", lambda device: False)
+    solver = caffe.SGDSolver("solver.prototxt")
+    for blobs in solver.net.params.values():
+        for blob in blobs:
+            blob.data[...] = 0
+    assert solver.test_nets[0].forward()["loss"].item() == pytest.approx(np.log(3), rel=1e-5)
+    assert not solver.test_nets[0].params["ip"][0].data.any()
+
+
 def test_a_training_net_may_use_another_nets_weights(caffe, folder) -> None:
     other, solver = caffe.Net("net.prototxt", caffe.TEST), caffe.SGDSolver("solver.prototxt")
     solver.net.share_with(other)
