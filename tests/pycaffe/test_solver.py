@@ -52,7 +52,7 @@ def test_the_numbers_are_those_of_training(caffe, folder, kind) -> None:
     ours.step(5)
     assert found.iter == 5 and found.param.type == kind
     for mine, theirs in zip(weights(found.net), weights(ours.net), strict=True):
-        assert np.allclose(mine, theirs, rtol=1e-5, atol=1e-7)
+        assert np.array_equal(mine, theirs)
 
 
 def test_the_type_is_the_prototxts_for_get_solver(caffe, folder) -> None:
