@@ -41,6 +41,9 @@ def test_writes_count(pair) -> None:
     pair.params["conv"][0].data[0] *= -1
     pair.params["conv"][1].data[:] += 2
     pair.blobs["x"].data[:, 1:, ::2] = 0
+    pair.blobs["x"].data += 0.25
+    pair.blobs["x"].diff -= 1
+    assert (pair.blobs["x"].diff == -1).all()
     after = pair.forward()["f"]
     x, weights = torch.tensor(pair.blobs["x"].data), torch.ones(2, 2, 3, 3)
     weights[0] = -1
