@@ -21,6 +21,7 @@ from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import UsageError
 from rlossctl.net.origin import DataOverrides, NetOrigin
+from rlossctl.progress import stage
 from rlossctl.weights import kinds
 
 Writer = Callable[[TrainedNet, Path], "Verification"]
@@ -103,7 +104,8 @@ def convert(
         return _convert_one(origin, request)
     trained = _open(origin, request)
     if fold_bn:
-        trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
+        with stage("computing statistics"):
+            trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
     return _write(trained, request)
 
 
@@ -136,14 +138,15 @@ def _convert_one(origin: NetOrigin, request: _Request) -> Verification | Rewritt
 
 
 def _open(origin: NetOrigin, request: _Request) -> TrainedNet:
-    return open_trained(
-        origin,
-        request.data,
-        request.kind,
-        outputs=request.outputs,
-        classes=request.classes,
-        whole=request.target != kinds.ONNX,
-    )
+    with stage("reading net and weights"):
+        return open_trained(
+            origin,
+            request.data,
+            request.kind,
+            outputs=request.outputs,
+            classes=request.classes,
+            whole=request.target != kinds.ONNX,
+        )
 
 
 def _write(trained: TrainedNet, request: _Request) -> Verification:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.converters.nets.implied_net import implied_net
 from rlossctl.converters.nets.inference_net import open_trained
 from rlossctl.converters.verifying import trials
-from rlossctl.converters.verifying.blob_streams import BlobModel, OnnxModel, Shape, TorchModel
+from rlossctl.converters.verifying.blob_streams import (
+    BlobModel,
+    CutModel,
+    OnnxModel,
+    Part,
+    Shape,
+    TorchModel,
+    TorchPart,
+)
 from rlossctl.converters.verifying.comparison import Comparison, first_bad, mismatch, summary
+from rlossctl.converters.verifying.reduction import Reduced, Reduction, compare_parts, read_inputs
+from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net import Net
 from rlossctl.net.coverage import MissingWeights
 from rlossctl.net.deploy import Deploy, preprocess_of, takes_any_size
 from rlossctl.net.origin import NetOrigin
+from rlossctl.progress import stage
 from rlossctl.weights import kinds
 from rlossctl.weights.onnxfile import load_onnx
 
@@ -38,6 +48,9 @@ class Compared:
         reference, candidate: their names and what ran them.
         missing: how many of the reference's blobs the candidate lacks.
         comparisons: every common blob on every image, in order.
+        rounding: how much the reference itself rounds at the first bad blob (float32 against float64, as a
+            share of the blob's magnitude), if that is about the difference.
+        reduced: the smallest part that still differs, if it was wanted.
     """
 
     reference: str
@@ -46,35 +59,61 @@ class Compared:
     missing: int
     comparisons: tuple[Comparison, ...]
     outputs: tuple[str, ...]
+    rounding: float | None = None
+    reduced: Reduced | None = None
 
     def lines(self) -> list[str]:
         """The result as text, line by line."""
         lines = [f"A: {self.reference}", f"B: {self.candidate}"]
         if self.missing:
             lines.append(f"{self.missing} blobs of A are missing in B")
-        return [*lines, summary(self.comparisons, self.tolerance, self.outputs)]
+        lines.append(summary(self.comparisons, self.tolerance, self.outputs))
+        return [*lines, *(self.reduced.lines() if self.reduced else ())]
 
     def check(self) -> None:
         """Raises VerificationError for the first blob that is not within tolerance."""
         bad = first_bad(self.comparisons, self.tolerance)
         if bad is not None:
-            raise mismatch(bad, self.tolerance, self.candidate, self.reference)
+            advice = None
+            if self.rounding is not None:
+                advice = (
+                    f"A itself rounds by {self.rounding:.2g} of the blob's magnitude there (float32 against "
+                    "float64), so this may be no fault: give a larger --tolerance"
+                )
+            raise mismatch(bad, self.tolerance, self.candidate, self.reference, advice)
 
     def as_dict(self) -> dict[str, object]:
         """The result for JSON."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """How two models are compared.
+
+    Attributes:
+        tolerance: the largest difference allowed, as a share of the blob's largest magnitude.
+        images, root: a list of photos, and its root folder.
+        inputs: a file with the blobs that two parts of nets read, instead of images.
+        runtime: what runs the candidate: "own" (PyTorch or ONNX Runtime), or "opencv" (its Caffe importer).
+        reduce: a folder for the smallest part that still differs.
+    """
+
+    tolerance: float
+    images: str | None = None
+    root: str = ""
+    inputs: str | None = None
+    runtime: str = "own"
+    reduce: Path | None = None
+
+
 def compare_named(
     reference: str,
     candidate: str,
+    wanted: Wanted,
     *,
     placeholders: Mapping[str, object] | None = None,
     dialect: str = "auto",
-    images: str | None = None,
-    root: str = "",
-    runtime: str = "own",
-    tolerance: float,
     allow_missing: bool = False,
 ) -> Compared:
     """Compares the blobs that have the same name in two models, on random images and on a list's photos.
@@ -82,9 +121,6 @@ def compare_named(
     Args:
         reference, candidate: `NET.prototxt,WEIGHTS`, or one file: .onnx, .safetensors, .pt.
         placeholders, dialect: for prototxts.
-        images, root: a list of photos, and its root folder.
-        runtime: what runs the candidate: "own" (PyTorch or ONNX Runtime), or "opencv" (its Caffe importer).
-        tolerance: the largest difference allowed, as a share of the blob's largest magnitude.
         allow_missing: let weights lack layers; both models then have their fillers' values there.
 
     Raises:
@@ -95,26 +131,75 @@ def compare_named(
         file, weights = named_files(named)
         return NetOrigin(file, weights, placeholders or {}, dialect, allow_missing)
 
+    if wanted.inputs:
+        return _compare_parts(origin(reference), origin(candidate), wanted)
     first, other = open_blobs(origin(reference)), origin(candidate)
-    if runtime == "opencv":
+    if wanted.runtime == "opencv":
         from rlossctl.converters.verifying.opencv import OpenCvModel
 
         second: BlobModel = OpenCvModel(open_net(other))
     else:
         second = open_blobs(other)
+    return _compare(first, second, wanted, (reference, candidate))
+
+
+def _compare(first: BlobModel, second: BlobModel, wanted: Wanted, names: tuple[str, str]) -> Compared:
     preprocess = first.preprocess or second.preprocess
     shape = _common_shape(first, second)
-    drawn = trials.random_trials(shape, preprocess)
-    listed = trials.photo_trials(images, root, preprocess, shape) if images else ()
-    found = tuple(trials.compare_models(first, second, chain(drawn, listed)))
-    return Compared(
-        f"{reference} ({first.label})",
-        f"{candidate} ({second.label})",
-        tolerance,
+
+    def every() -> Iterator[trials.Trial]:
+        yield from trials.random_trials(shape, preprocess)
+        if wanted.images:
+            yield from trials.photo_trials(wanted.images, wanted.root, preprocess, shape)
+
+    found = tuple(trials.compare_models(first, second, every()))
+    bad = first_bad(found, wanted.tolerance)
+    compared = Compared(
+        f"{names[0]} ({first.label})",
+        f"{names[1]} ({second.label})",
+        wanted.tolerance,
         len(set(first.values) - set(second.values)),
         found,
         tuple(name for name in first.outputs if name in second.values),
     )
+    if bad is None:
+        return compared
+    trial = next(trial for trial in every() if trial.name == bad.trial)
+    own = own_rounding(first, trial, bad.blob, softmax=False) if isinstance(first, TorchModel) else None
+    reduced = None
+    if wanted.reduce is not None:
+        with stage("looking for the smallest part that differs"):
+            reduced = Reduction(_cut(first), _cut(second), trial, bad, wanted.tolerance).write(wanted.reduce)
+    return replace(compared, rounding=own if is_rounding(bad, own) else None, reduced=reduced)
+
+
+def _cut(model: BlobModel) -> CutModel:
+    if isinstance(model, (TorchModel, OnnxModel)):
+        return model
+    raise UsageError("--reduce cannot cut this model", found=model.label, advice="leave out --runtime")
+
+
+def _compare_parts(reference: NetOrigin, candidate: NetOrigin, wanted: Wanted) -> Compared:
+    """Compares two parts that `--reduce` wrote."""
+    first, second = open_part(reference), open_part(candidate)
+    arrays = read_inputs(str(wanted.inputs), (first, second))
+    found = compare_parts(first, second, arrays, str(wanted.inputs))
+    if not found:
+        outputs = f"{', '.join(first.outputs)}; {', '.join(second.outputs)}"
+        raise UsageError("the two models have no output in common", found=outputs)
+    own, other = f"{reference.prototxt} ({first.label})", f"{candidate.prototxt} ({second.label})"
+    return Compared(own, other, wanted.tolerance, 0, tuple(found), tuple(first.outputs))
+
+
+def open_part(origin: NetOrigin) -> Part:
+    """Opens a part of a net: a prototxt whose inputs are what it reads, or an ONNX file."""
+    if kinds.by_name(origin.prototxt) == kinds.ONNX:
+        path = Path(origin.prototxt)
+        model = load_onnx(path)
+        names = {name: node.name for node in model.graph.node for name in node.output}
+        return OnnxModel(model, names, None, str(path.parent))
+    net = open_net(origin)
+    return TorchPart(net.layers, net.inputs, net.outputs[-1])
 
 
 def _common_shape(first: BlobModel, second: BlobModel) -> Shape:

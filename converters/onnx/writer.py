@@ -39,6 +39,7 @@ from rlossctl.net.deploy import (
     size_rule,
     takes_any_size,
 )
+from rlossctl.progress import stage
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
@@ -60,14 +61,8 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         UsageError: options do not fit the net.
         VerificationError: ONNX Runtime computes something else; then nothing is written.
     """
-    job = _Job(trained, options or OnnxOptions())
-    try:
-        model, card = job.export()
-    except NetError as error:
-        if not job.dynamic:
-            raise
-        job = _Job(trained, job.options, fixed=f"variable sizes cannot be exported ({error.found})")
-        model, card = job.export()
+    with stage("writing the graph"):
+        job, model, card = _exported(trained, options or OnnxOptions())
     found = job.compare_blobs(model, card.blobs)
     accept(Verification(str(out), "", job.tolerance, tuple(found)), job.rounding)
     with atomic_path(out) as written:
@@ -77,6 +72,18 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         notes, data = _place_data(written, out)
     _remove_older_data(out, data)
     return replace(verification, notes=(*verification.notes, *notes))
+
+
+def _exported(trained: TrainedNet, options: OnnxOptions) -> tuple[_Job, ModelProto, ModelCard]:
+    """The conversion with its graph in float32, of one size if sizes cannot vary."""
+    job = _Job(trained, options)
+    try:
+        return job, *job.export()
+    except NetError as error:
+        if not job.dynamic:
+            raise
+        job = _Job(trained, options, fixed=f"variable sizes cannot be exported ({error.found})")
+        return job, *job.export()
 
 
 class _Job:
@@ -122,27 +129,31 @@ class _Job:
         """Compares every blob of the graph, without the ends and in float32, with the net's."""
         if not self.options.verify:
             return []
-        graph = OnnxModel(model, blobs, self.preprocess)
-        return list(trials.compare_models(self.net, graph, self._trials()))
+        with stage(f"comparing {counted(len(blobs), 'blob')} with the net's"):
+            graph = OnnxModel(model, blobs, self.preprocess)
+            return list(trials.compare_models(self.net, graph, self._trials()))
 
     def finish(self, model: ModelProto, card: ModelCard, written: Path) -> list[str]:
         """Adds precision, ends and metadata, writes the file, and says what the precision costs."""
         if self.options.precision == "fp32":
             self.outputs.append(_save(model, self.ends, card, written))
             return []
-        reduced = precision.reduce(model, card.blobs, self.keep, self.options, self.preprocess)
+        with stage(f"converting to {self.options.precision}"):
+            reduced = precision.reduce(model, card.blobs, self.keep, self.options, self.preprocess)
         single = written.with_name("float32.onnx")
         _save(model, self.ends, replace(card, precision="fp32"), single)
         _save(reduced, self.ends, card, written)
-        return precision.change(single, written, self.options, self._inputs())
+        with stage(f"measuring what {self.options.precision} costs"):
+            return precision.change(single, written, self.options, self._inputs())
 
     def compare_file(self, written: Path) -> list[Comparison]:
         """Compares the finished float32 file, run as users run it, with predictions from the net."""
         if not self.options.verify or self.options.precision != "fp32":
             return []
-        if self.ends.preprocess is None:
-            return list(finished_file.compare_trials(self.net, written, self.ends, self._trials()))
-        return list(finished_file.compare_photos(self.net, written, self.ends, self._photos()))
+        with stage("comparing the finished file"):
+            if self.ends.preprocess is None:
+                return list(finished_file.compare_trials(self.net, written, self.ends, self._trials()))
+            return list(finished_file.compare_photos(self.net, written, self.ends, self._photos()))
 
     def verification(self, out: Path, found: list[Comparison], notes: list[str]) -> Verification:
         """The result that the command prints."""
