@@ -94,8 +94,8 @@ def convert(
             where=out,
             found=f"the format {kind}",
             expected="an output file that ends in .onnx",
-            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision, --tolerance and "
-            "--no-verify",
+            advice="leave out --input, --fold, --head, --upsample, --with-preprocessing, --precision, "
+            "--tolerance and --no-verify",
         )
     origin = NetOrigin(net, weights, placeholders or {}, dialect, allow_missing)
     data = DataOverrides(fold_bn, root, image_shape)
@@ -144,6 +144,7 @@ def _open(origin: NetOrigin, request: _Request) -> TrainedNet:
             request.data,
             request.kind,
             outputs=request.outputs,
+            start=request.onnx.start if request.onnx else None,
             classes=request.classes,
             whole=request.target != kinds.ONNX,
         )

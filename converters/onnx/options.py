@@ -18,6 +18,7 @@ class OnnxOptions:
     """How to make an ONNX file.
 
     Attributes:
+        start: the blob that the model takes instead of the image: the layers before it are cut off.
         fold: fold BatchNorm, Scale, Bias and BN into the linear layers before them.
         head: what the model returns; None means scores, or label maps with the preprocessing inside.
         upsample: resize scores to the input's size, with corners aligned.
@@ -41,6 +42,7 @@ class OnnxOptions:
         UsageError: options do not go together.
     """
 
+    start: str | None = None
     fold: bool = False
     head: Head | None = None
     upsample: bool = False

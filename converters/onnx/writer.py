@@ -93,6 +93,14 @@ class _Job:
         self.trained, self.options = trained, options
         self.deploy = trained.deploy()
         _refuse_unexportable(self.deploy)
+        if len(self.deploy.input_shape) != 4:
+            raise UsageError(
+                f"a model cannot take the blob {self.deploy.input_name!r}",
+                where=trained.prototxt,
+                found=f"shape {self.deploy.input_shape}",
+                expected="(N, C, H, W)",
+                advice="cut the net at a blob with height and width (--input BLOB)",
+            )
         for layer in self.deploy.layers:
             layer.module.settle()
         self.keep = chosen_layers((layer.name for layer in self.deploy.layers), self.options.keep)

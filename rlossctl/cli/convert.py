@@ -29,6 +29,7 @@ _ONNX = (
         click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the data layer's."),
         click.option("--scale", type=float, help="Instead of the data layer's scale (after the mean)."),
         click.option("--rgb", is_flag=True, help="The net takes red, green, blue instead of Caffe's order."),
+        click.option("--input", "start", metavar="BLOB", help="Cut the net: take this blob, not the image."),
         click.option(
             "--head",
             type=click.Choice(["scores", "softmax", "argmax"]),
@@ -96,6 +97,7 @@ _ONNX = (
 
 
 def _onnx_options(
+    start: str | None,
     fold: bool,
     head: Head | None,
     upsample: bool,
@@ -115,6 +117,7 @@ def _onnx_options(
     from rlossctl.converters.onnx.options import OnnxOptions
 
     return OnnxOptions(
+        start=start,
         fold=fold,
         head=head,
         upsample=upsample,

@@ -225,7 +225,7 @@ def test_a_fault_is_reduced_to_its_layer(material, faulty, tmp_path):
 
 def test_what_grows_over_many_layers_is_cut_by_bisection(material, faulty, tmp_path):
     """No single layer differs by the tolerance, but a part of the net does."""
-    from rlossctl.converters.two_models import open_blobs, open_onnx
+    from rlossctl.converters.opening import open_blobs, open_onnx
     from rlossctl.converters.verifying.reduction import Reduction
     from rlossctl.net.origin import NetOrigin
 
