@@ -32,6 +32,8 @@ class OnnxOptions:
         activations: the type of the blobs' values in int8. ONNX Runtime multiplies uint8 fastest on x86; on
             CPUs without VNNI, its sums may saturate.
         keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
+        auto: the largest loss to accept from int8, in points of mIoU (without labels: percent of the pixels
+            whose label changes); as many layers as this takes stay in float32, the noisiest first.
         verify: compare the file with the net.
         tolerance: the largest difference from the net to accept, as a share of the blob's largest magnitude;
             None for `comparison.TOLERANCE`.
@@ -55,6 +57,7 @@ class OnnxOptions:
     ranges: Ranges = "minmax"
     activations: Activations = "uint8"
     keep: tuple[str, ...] = ()
+    auto: float | None = None
     verify: bool = True
     tolerance: float | None = None
     verify_images: str | None = None
@@ -68,6 +71,7 @@ class OnnxOptions:
             ("--int8-ranges", self.ranges != "minmax"),
             ("--int8-activations", self.activations != "uint8"),
             ("--int8-keep", self.keep),
+            ("--int8-auto", self.auto is not None),
         ):
             if given and self.precision != "int8":
                 raise UsageError(f"{option} is for int8", found=self.precision, advice="add --precision int8")

@@ -77,6 +77,14 @@ _ONNX = (
             metavar="LAYER",
             help="Layer to keep in float32, or a pattern such as conv1_*. Repeatable.",
         ),
+        click.option(
+            "--int8-auto",
+            "auto",
+            type=click.FloatRange(min=0),
+            metavar="DROP",
+            help="Keep as many layers in float32 as it takes to lose at most DROP points of mIoU (without "
+            "labels: to change the label of at most DROP percent of the pixels).",
+        ),
     ),
     groups.option_group(
         "ONNX: verification",
@@ -110,6 +118,7 @@ def _onnx_options(
     ranges: Ranges,
     activations: Activations,
     keep: tuple[str, ...],
+    auto: float | None,
     verify: bool,
     tolerance: float | None,
     verify_images: str | None,
@@ -130,6 +139,7 @@ def _onnx_options(
         ranges=ranges,
         activations=activations,
         keep=keep,
+        auto=auto,
         verify=verify,
         tolerance=tolerance,
         verify_images=verify_images,

@@ -19,7 +19,7 @@ from PIL import Image
 import rlossctl
 from rlossctl.cli import cli
 from rlossctl.converters import OnnxOptions
-from rlossctl.converters.onnx import writer as onnx_format
+from rlossctl.converters.onnx import saving
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Predictor, open_onnx
@@ -169,7 +169,7 @@ def test_folding_leaves_no_batch_norm_and_the_same_labels(made):
 
 
 def test_more_than_one_file_can_hold_goes_beside_it(material, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    monkeypatch.setattr(saving, "LARGEST", 1000)
     out = tmp_path / "large.onnx"
     verification = rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
     graph, data = sorted(path.name for path in tmp_path.iterdir())
@@ -188,8 +188,8 @@ KILLED = """
 import os, sys
 import rlossctl
 from rlossctl.converters import OnnxOptions
-from rlossctl.converters.onnx import writer
-writer.LARGEST = 1000
+from rlossctl.converters.onnx import saving
+saving.LARGEST = 1000
 left = int(sys.argv[4])
 rename = os.replace
 def replace(*names):
@@ -204,7 +204,7 @@ rlossctl.convert(*sys.argv[1:4], placeholders={settings!r}, onnx_options=OnnxOpt
 
 
 def test_a_kill_between_the_renames_leaves_a_graph_with_its_own_weights(material, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    monkeypatch.setattr(saving, "LARGEST", 1000)
     out = tmp_path / "large.onnx"
     net = load_inference_net(NetOrigin(material.test, placeholders=material.settings))
     net.copy_from(material.weights)
