@@ -69,6 +69,36 @@ def measure(
     return [Noise(first.values[n], n, both.whole.decibels, both.alone.decibels) for n, both in found.items()]
 
 
+def most_harmful_first(
+    single: ModelProto, reduced: ModelProto, blobs: Mapping[str, str], trial: Trial
+) -> list[str]:
+    """The layers in the order of what their own noise does to the first output, the worst first.
+
+    The rest of the net runs once for every layer, in float32, behind that layer's noisy blob.
+    """
+    first, second = (OnnxModel(model, dict(blobs)) for model in (single, reduced))
+    common = [name for name in first.values if name in second.values]
+    target = first.outputs[0]
+    (wanted,) = (blob.array for blob in first.blobs(trial.image, {target}))
+    exact: dict[str, np.ndarray] = {second.feeds[0]: trial.image}
+    harm: dict[str, float] = {}
+    for number, blob in enumerate(first.blobs(trial.image, set(common))):
+        part = second.part(blob.name, common[:number])
+        (own,) = part.blobs({name: exact[name] for name in part.feeds}, [blob.name])
+        exact[blob.name] = blob.array
+        energy = _Energy()
+        if not np.array_equal(own.array, blob.array):
+            rest = first.part(target, common[: number + 1])
+            exact = {name: array for name, array in exact.items() if name in rest.feeds}
+            noisy = {**exact, blob.name: own.array}
+            feeds = {name: noisy[name] for name in rest.feeds}
+            (found,) = rest.blobs(feeds, [target]) if blob.name != target else (own,)
+            energy.add(wanted, found.array)
+            layer = first.values[blob.name]
+            harm[layer] = min(harm.get(layer, math.inf), energy.decibels)
+    return sorted(harm, key=harm.__getitem__)
+
+
 def worst_first(noise: Iterable[Noise]) -> list[str]:
     """The layers that add noise, the noisiest first."""
     noisy = sorted((entry for entry in noise if entry.alone < math.inf), key=lambda entry: entry.alone)

@@ -71,7 +71,7 @@ class ReducedFile:
                 judge = precision.judge(single, options)
                 kept: list[str] = []
                 if options.auto is not None:
-                    kept = self._keep_enough(judge, written, keep, found, ranges)
+                    kept = self._keep_enough(judge, written, keep, reduced, ranges)
                 return [
                     *precision.change(single, written, options, inputs, judge),
                     *kept,
@@ -91,7 +91,7 @@ class ReducedFile:
         judge: precision.Judge | None,
         path: Path,
         keep: Collection[str],
-        found: Iterable[Noise],
+        reduced: ModelProto,
         ranges: Path,
     ) -> list[str]:
         """Writes the file with as many layers in float32 as the allowed loss takes, and names them."""
@@ -109,7 +109,9 @@ class ReducedFile:
             self._reduce(path, {*keep, *more}, ranges)
             return judge.cost(path).loss
 
-        layers = noise.worst_first(found)
+        with stage("ranking the layers by their harm"):
+            trial = next(self._listened())
+            layers = noise.most_harmful_first(self._model, reduced, self._card.blobs, trial)
         kept = fewest([layer for layer in layers if layer not in keep], loss, allowed)
         self._reduce(path, {*keep, *kept}, ranges)
         if not kept:

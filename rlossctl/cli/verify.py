@@ -16,6 +16,7 @@ from rlossctl.cli import groups, options
 @options.placeholders
 @options.dialect
 @options.allow_missing
+@options.plugins
 @click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images.")
 @click.option("--root", metavar="DIR", default="", help="Folder of the names in the list.")
 @click.option(

@@ -14,6 +14,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
+from rlossctl import plugins
+from rlossctl.prototxt import declared
 from rlossctl.prototxt.compiled import descriptor_set
 
 PACKAGE = "rlossctl"
@@ -21,8 +23,11 @@ PACKAGE = "rlossctl"
 
 @cache
 def _pool() -> descriptor_pool.DescriptorPool:
+    plugins.load_installed(plugins.FIELDS)
+    files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file
+    declared.close(files[-1])
     pool = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file:
+    for file in files:
         pool.Add(file)
     return pool
 

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 import rlossctl
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx.fewest import fewest
-from rlossctl.converters.onnx.noise import lines, measure, worst_first
+from rlossctl.converters.onnx.noise import lines, measure, most_harmful_first, worst_first
 from rlossctl.converters.verifying.trials import Trial
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import NetError, UsageError
@@ -45,6 +45,17 @@ def test_only_the_layers_that_differ_make_noise_and_later_ones_pass_it_on(models
     assert found["up"].whole < 90
     first, *rows = lines(list(found.values()), "fp16")
     assert "2 layers" in first and len(rows) == 2 and rows[0].split()[0] in ("twin_a", "twin_b")
+
+
+def test_layers_are_ranked_by_what_their_noise_does_to_the_output(models):
+    model, rounded, blobs = models
+    image = np.random.default_rng(0).standard_normal((1, 3, 33, 33)).astype(np.float32)
+    assert set(most_harmful_first(model, rounded, blobs, Trial("t", image))) == {"twin_a", "twin_b"}
+    (node,) = [node for node in rounded.graph.node if node.name == "scale1"]
+    node.input[1] = "less"  # a shift that is wrong, early in the net
+    (shift,) = [entry for entry in model.graph.initializer if entry.name.endswith("scale1/1")]
+    rounded.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(shift) * 1.5, "less"))
+    assert most_harmful_first(model, rounded, blobs, Trial("t", image))[0] == "scale1"
 
 
 @pytest.mark.parametrize(("allowed", "kept"), [(10, ""), (4, "ab"), (1, "abcde"), (0.5, "abcdef")])
