@@ -80,22 +80,24 @@ def most_harmful_first(
     common = [name for name in first.values if name in second.values]
     target = first.outputs[0]
     (wanted,) = (blob.array for blob in first.blobs(trial.image, {target}))
+    parts = [second.part(name, common[:number]) for number, name in enumerate(common)]
+    last = {feed: number for number, part in enumerate(parts) for feed in part.feeds}
     exact: dict[str, np.ndarray] = {second.feeds[0]: trial.image}
     harm: dict[str, float] = {}
     for number, blob in enumerate(first.blobs(trial.image, set(common))):
-        part = second.part(blob.name, common[:number])
-        (own,) = part.blobs({name: exact[name] for name in part.feeds}, [blob.name])
+        (own,) = parts[number].blobs({name: exact[name] for name in parts[number].feeds}, [blob.name])
         exact[blob.name] = blob.array
-        energy = _Energy()
+        rest = first.part(target, common[: number + 1])
         if not np.array_equal(own.array, blob.array):
-            rest = first.part(target, common[: number + 1])
-            exact = {name: array for name, array in exact.items() if name in rest.feeds}
             noisy = {**exact, blob.name: own.array}
             feeds = {name: noisy[name] for name in rest.feeds}
-            (found,) = rest.blobs(feeds, [target]) if blob.name != target else (own,)
+            found = own if blob.name == target else next(rest.blobs(feeds, [target]))
+            energy = _Energy()
             energy.add(wanted, found.array)
             layer = first.values[blob.name]
             harm[layer] = min(harm.get(layer, math.inf), energy.decibels)
+        kept = {*rest.feeds, *(name for name, place in last.items() if place > number)}
+        exact = {name: array for name, array in exact.items() if name in kept}
     return sorted(harm, key=harm.__getitem__)
 
 
