@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rlossctl.converters.opening import named_files, open_blobs, open_net, open_part
+from rlossctl.converters.opening import open_blobs, open_net, open_part
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import (
     BlobModel,
@@ -90,40 +90,26 @@ class Wanted:
     reduce: Path | None = None
 
 
-def compare_named(
-    reference: str,
-    candidate: str,
-    wanted: Wanted,
-    *,
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
-    allow_missing: bool = False,
-) -> Compared:
+def compare_models(reference: NetOrigin, candidate: NetOrigin, wanted: Wanted) -> Compared:
     """Compares the blobs that have the same name in two models, on random images and on a list's photos.
 
     Args:
-        reference, candidate: `NET.prototxt,WEIGHTS`, or one file: .onnx, .safetensors, .pt.
-        placeholders, dialect: for prototxts.
-        allow_missing: let weights lack layers; both models then have their fillers' values there.
+        reference, candidate: a prototxt and its weights, or one file in the prototxt's place: .onnx,
+            .safetensors, .pt. With `allow_missing`, layers without weights have their fillers' values.
 
     Raises:
         RlossError: a file cannot be opened, or the two models have no blob in common.
     """
-
-    def origin(named: str) -> NetOrigin:
-        file, weights = named_files(named)
-        return NetOrigin(file, weights, placeholders or {}, dialect, allow_missing)
-
     if wanted.inputs:
-        return _compare_parts(origin(reference), origin(candidate), wanted)
-    first, other = open_blobs(origin(reference)), origin(candidate)
+        return _compare_parts(reference, candidate, wanted)
+    first = open_blobs(reference)
     if wanted.runtime == "opencv":
         from rlossctl.converters.verifying.opencv import OpenCvModel
 
-        second: BlobModel = OpenCvModel(open_net(other))
+        second: BlobModel = OpenCvModel(open_net(candidate))
     else:
-        second = open_blobs(other)
-    return _compare(first, second, wanted, (reference, candidate))
+        second = open_blobs(candidate)
+    return _compare(first, second, wanted, (_name(reference), _name(candidate)))
 
 
 def _compare(first: BlobModel, second: BlobModel, wanted: Wanted, names: tuple[str, str]) -> Compared:
@@ -170,8 +156,12 @@ def _compare_parts(reference: NetOrigin, candidate: NetOrigin, wanted: Wanted) -
     if not found:
         outputs = f"{', '.join(first.outputs)}; {', '.join(second.outputs)}"
         raise UsageError("the two models have no output in common", found=outputs)
-    own, other = f"{reference.prototxt} ({first.label})", f"{candidate.prototxt} ({second.label})"
+    own, other = f"{_name(reference)} ({first.label})", f"{_name(candidate)} ({second.label})"
     return Compared(own, other, wanted.tolerance, 0, tuple(found), tuple(first.outputs))
+
+
+def _name(origin: NetOrigin) -> str:
+    return ",".join(str(file) for file in (origin.prototxt, origin.weights) if file)
 
 
 def _common_shape(first: BlobModel, second: BlobModel) -> Shape:

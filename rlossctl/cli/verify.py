@@ -72,16 +72,15 @@ def command(
       rlossctl verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel --runtime opencv
       rlossctl verify net.prototxt,w.caffemodel fork.onnx --reduce fault
     """
-    from rlossctl.converters.two_models import Wanted, compare_named
+    from rlossctl.converters.opening import named_files
+    from rlossctl.converters.two_models import Wanted, compare_models
+    from rlossctl.net.origin import NetOrigin
 
-    compared = compare_named(
-        reference,
-        candidate,
-        Wanted(tolerance, images, root, inputs, runtime, reduce),
-        placeholders=placeholders,
-        dialect=dialect,
-        allow_missing=allow_missing,
-    )
+    def origin(named: str) -> NetOrigin:
+        return NetOrigin(*named_files(named), placeholders, dialect, allow_missing)
+
+    wanted = Wanted(tolerance, images, root, inputs, runtime, reduce)
+    compared = compare_models(origin(reference), origin(candidate), wanted)
     for line in compared.lines():
         click.echo(line)
     if report:

@@ -56,6 +56,34 @@ class PReLU(Layer):
         return graph.node("PRelu", x, graph.weight("0", slope, size))
 
 
+@register("HardSwish", source="rlossctl")
+class HardSwish(Layer):
+    """x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, eq. 1)."""
+
+    keeps_shape = True
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("HardSwish", x)
+
+
+@register("HardSigmoid", source="rlossctl")
+class HardSigmoid(Layer):
+    """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, section 5.2)."""
+
+    keeps_shape = True
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardsigmoid(x)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+
+
 @register("ReLU6", source="MobileNet forks")
 class ReLU6(Layer):
     """min(max(x, 0), 6); no gradient at or beyond the bounds (relu6_layer.cpp of MobileNet forks)."""

@@ -70,6 +70,8 @@ class Embed(Layer):
     with bias_term. An index outside 0 .. input_dim-1 is an error. The bottom gets no gradient.
     """
 
+    compilable = False
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.embed_param
@@ -98,6 +100,8 @@ class BatchReindex(Layer):
     If an index occurs twice, the gradients add up.
     """
 
+    compilable = False
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         if len(setup.bottoms[1]) != 1:
@@ -113,6 +117,8 @@ class Filter(Layer):
     (filter_layer.cpp). The selector's values decide the tops' batch size; when the net is built it is the
     full size, as in Caffe. Items left out get the gradient 0; the selector gets none.
     """
+
+    compilable = False
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -49,6 +49,7 @@ class Interp(Layer):
             (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
         )
         self.factor = param.factor if param.HasField("factor") else None
+        self.rounds_size = self.factor is not None
         self.least = param.at_least
         every = (self.shrink, self.zoom, self.size, self.factor)
         rules: list[object] = [value for value in every if value is not None]

@@ -105,6 +105,7 @@ class BatchNorm(Layer):
 
     def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
         self._total = None if self.frozen else total
+        self.compilable = self.frozen
         return not self.frozen
 
     @torch.no_grad()

@@ -106,7 +106,7 @@ class Pooling(Layer):
         """Whether torch's ceil_mode gives Caffe's sizes. It does not if Caffe lets windows start outside."""
         small_pad = all(pad <= kernel // 2 for kernel, pad in zip(self.kernel, self.pad, strict=True))
         inside = any(self.pad) or all(s <= k for k, s in zip(self.kernel, self.stride, strict=True))
-        return small_pad and inside and not (self.floor and any(self.pad))
+        return small_pad and inside
 
     def _pool_global(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         if not self.is_max:
@@ -163,9 +163,14 @@ class Pooling(Layer):
                 return y
             row, column = index // padded.shape[3] - top, index % padded.shape[3] - left
             return y, (row * size[1] + column).to(x.dtype)
-        total = F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
+        total = self._sums(padded)
         rows, columns = (self._divisors(size[axis], out[axis], axis, x) for axis in (0, 1))
         return total / (rows[:, None] * columns[None, :])
+
+    def _sums(self, padded: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # torch 2.13's ONNX exporter forgets the divisor
+            return F.avg_pool2d(padded, self.kernel, self.stride) * (self.kernel[0] * self.kernel[1])
+        return F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
 
     def _output_size(self, size: int, axis: int) -> int:
         span = size + 2 * self.pad[axis] - self.kernel[axis]
@@ -240,6 +245,7 @@ class AdaptivePooling(Layer):
         param = setup.message.adaptive_pooling_param
         self.bins = param.output_size if param.HasField("output_size") else None
         self.factor = param.factor if param.HasField("factor") else None
+        self.rounds_size = self.factor is not None
         self.least = param.at_least
         rules = [value for value in (self.bins, self.factor) if value is not None]
         if len(rules) + len(setup.bottoms) != 2 or any(not 0 < value < math.inf for value in rules):

@@ -53,6 +53,7 @@ class RunningNorm(Layer):
 
     def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
         self._total = None if self.frozen else total
+        self.compilable = self.frozen
         return not self.frozen
 
     def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:

@@ -20,6 +20,7 @@ from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import Net
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import freeze, learnable, materialize, resolve_sharing, shared_blobs
+from rlossctl.net.sizes import MAX_VALUES, shape_fault
 from rlossctl.net.tops import tops_of
 from rlossctl.net.walk import LayerNode
 from rlossctl.prototxt import dialect as dialects
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 WITHOUT_DATA = "to build the net without its data, give image_shape (--image-shape C,H,W)"
 # What torch and Python raise where sizes and numbers make no sense together.
 _NOT_COMPUTABLE = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError, MemoryError)
-_LIMIT = f"sizes of at least 0, and at most {memory.MAX_VALUES:,} values"
+_LIMIT = f"sizes of at least 0, and at most {MAX_VALUES:,} values"
 Missing = Literal["warn", "error", "allow"]
 
 
@@ -205,7 +206,7 @@ def _build_layer(
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     for name, shape in zip(node.tops, tops, strict=True):
-        if fault := memory.shape_fault(shape):
+        if fault := shape_fault(shape):
             raise setup.error(f"its top {name!r} {fault}", found=_sizes(shape), expected=_LIMIT)
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
@@ -304,7 +305,7 @@ def _input_shapes(file: NetFile) -> dict[str, Shape]:
             expected="one shape (or four input_dim) per input, no negative size",
         )
     for name, shape in zip(names, sizes, strict=True):
-        if fault := memory.shape_fault(shape):
+        if fault := shape_fault(shape):
             raise NetError(
                 f"the input {name!r} {fault}", where=file.path, found=_sizes(shape), expected=_LIMIT
             )

@@ -242,9 +242,13 @@ def bytes_per_pixel(deploy: Deploy) -> float | None:
     """Bytes of the blobs alive at once, at the worst moment of a pass, for each pixel of the image.
 
     Returns:
-        None if the net does not run at the size tried.
+        None if the net does not run at the sizes tried: 256, and 257 for nets that take 2 k + 1 alone.
     """
-    image = torch.empty((1, deploy.input_shape[1], 256, 256), device="meta")
+    return _bytes_at(deploy, 256) or _bytes_at(deploy, 257)
+
+
+def _bytes_at(deploy: Deploy, side: int) -> float | None:
+    image = torch.empty((1, deploy.input_shape[1], side, side), device="meta")
     named = (*deploy.named_parameters(), *deploy.named_buffers())
     state = {f"deploy.{name}": torch.empty_like(value, device="meta") for name, value in named}
     try:

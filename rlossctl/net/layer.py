@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from rlossctl.counts import ClassCounts
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
-from rlossctl.net.memory import shape_fault
 from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
+from rlossctl.net.sizes import shape_fault
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:
@@ -129,9 +130,13 @@ class Layer(nn.Module):
             if they are all 0, because then they do not count.
         low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
             float32.
+        compilable: torch.compile may trace it: it checks no values and talks to nobody. Layers that are never
+            exported are not compiled in any case.
         keeps_shape: from bottoms of one shape it makes one top of that shape; a pass of shapes then need not
             run its forward.
         unexportable: why this layer cannot be in a converted model; "" if it can.
+        rounds_size: its top's sides are a rounded share of its bottom's. If several such sizes follow each
+            other, torch's exporter does not finish its formulas, so ONNX files get one size.
         regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
             the losses of the labels.
     """
@@ -141,8 +146,10 @@ class Layer(nn.Module):
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
     spare_blobs: tuple[str, ...] = ()
     low_precision = False
+    compilable = True
     keeps_shape = False
     unexportable: str = ""
+    rounds_size = False
     regularizer = False
 
     def __init__(self, setup: Setup) -> None:
@@ -227,6 +234,10 @@ class ListMetric(Layer):
 
     def restart(self) -> None:
         """Forgets the batches so far."""
+        raise NotImplementedError
+
+    def counts(self) -> ClassCounts:
+        """The pixels of all batches since then: arrays [C]."""
         raise NotImplementedError
 
     @property

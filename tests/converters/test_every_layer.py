@@ -33,6 +33,10 @@ layer { name: "max" type: "Pooling" bottom: "relu" top: "max"
   pooling_param { kernel_size: 3 stride: 2 pad: 1 } }
 layer { name: "ave" type: "Pooling" bottom: "relu" top: "ave"
   pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "floor" type: "Pooling" bottom: "relu" top: "floor"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR } }
+layer { name: "gaps" type: "Pooling" bottom: "relu" top: "gaps"
+  pooling_param { pool: AVE kernel_size: 2 stride: 3 } }
 layer { name: "drop" type: "Dropout" bottom: "ave" top: "drop" }
 layer { name: "top" type: "Eltwise" bottom: "max" bottom: "drop" top: "top" eltwise_param { operation: MAX } }
 layer { name: "both" type: "Concat" bottom: "top" bottom: "ave" top: "both" }
@@ -104,6 +108,9 @@ layer { name: "prior" type: "PriorBox" bottom: "right" bottom: "data" top: "prio
 layer { name: "filter" type: "Filter" bottom: "right" bottom: "mean" top: "chosen" }
 """
 ONE_SIZE = """
+layer { name: "more" type: "Interp" bottom: "data" top: "more" interp_param { factor: 1.5 at_least: 5 } }
+layer { name: "fewer" type: "AdaptivePooling" bottom: "more" top: "fewer"
+  adaptive_pooling_param { factor: 0.3 at_least: 5 } }
 layer { name: "drop" type: "Python" bottom: "data" top: "kept" python_param { module: "spatial_dropout"
   layer: "SpatialDropoutLayer" param_str: "{\'phase\': \'TEST\', \'p\': 0.1}" } }
 layer { name: "bn" type: "BN" bottom: "data" top: "bn"

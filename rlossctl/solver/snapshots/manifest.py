@@ -161,8 +161,9 @@ def _nets(solver: Solver) -> list[Net]:
 
 
 def _lists(solver: Solver) -> list[str]:
-    sources = [getattr(source, "source", None) for net in _nets(solver) for source in net.sources.values()]
-    return [str(source) for source in sources if source]
+    sources = [source for net in _nets(solver) for source in net.sources.values()]
+    named = [(getattr(each, "source", None), *getattr(each, "annotation", ())) for each in sources]
+    return [str(name) for names in named for name in names if name]
 
 
 def _digests(paths: Sequence[str | Path]) -> dict[str, str]:
