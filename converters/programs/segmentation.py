@@ -45,7 +45,7 @@ SETS: Mapping[str, Set] = {
 }
 OPTIMIZERS = {"SGD": "SGD", "Adam": "Adam", "AdamW": "AdamW", "RMSprop": "RMSProp", "Adagrad": "AdaGrad"}
 PREDICT = {
-    "CoI": "eval and predict take it: --classes-of-interest",
+    "CoI": "eval takes it: --classes-of-interest",
     "temperature": "eval and predict take it: --temperature",
     "threshold": "eval and predict take it: --rule threshold --threshold",
 }

@@ -53,7 +53,9 @@ constexpr std::int64_t most_kept = 1 << 19; // kernels that a thread keeps at mo
 constexpr std::int64_t least_rows = 4;      // in a band, above which the kernels of some rows are computed twice
 
 // Every pixel gathers from its whole window, so that each sum has one order and no thread writes where another does.
-// The kernel of a pair is nevertheless computed once and kept for the pair's other end, unless the window is large.
+// The kernel of a pair is nevertheless computed once and kept for the pair's other end, unless the window is large: for
+// radius 5, 65 x 65 and 21 classes that saves 23 % of the instructions (callgrind, AVX2), with 1 class 30 %. Adding a
+// pair to both ends would save no more: a sum in memory takes a load and a store where one in a register takes neither.
 void run(const float* values, const Pairs& pairs, float* filtered, double* energies, const Sizes& sizes, int threads) {
     const Margins margins(sizes, pairs.columns);
     const std::int64_t plane = margins.plane(), per_image = sizes.channels + pairs.groups * sizes.colours + 2;

@@ -29,7 +29,9 @@ def format_table(seeds: Sequence[Sequence[Row]], placeholders: Mapping[str, str]
     return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
-def _cells(rows: Sequence[Row], alone: Mapping[object, list[float]], placeholders: Mapping[str, str]):
+def _cells(
+    rows: Sequence[Row], alone: Mapping[object, list[float]], placeholders: Mapping[str, str]
+) -> tuple[str, ...]:
     recipe = rows[0].recipe
     base = FULL_MASKS if recipe.full else SCRIBBLES
     scores = _scores(rows)

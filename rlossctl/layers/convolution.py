@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
+from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis, only_sized
 from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import ConvolutionParameter, FillerParameter, InnerProductParameter
@@ -121,8 +121,8 @@ class Convolution(_Learned):
         return [(size + 2 * pad - d * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, d in windows]
 
     def _convolve(self, x: Tensor) -> Tensor:
-        if x.is_meta and min(size := self._output_size(x.shape[2:])) > 0 and x.shape[1] == self.channels:
-            return x.new_empty((x.shape[0], self.blobs[0].shape[0], *size))  # torch would import sympy
+        if only_sized(x) and x.shape[1] == self.channels and min(size := self._output_size(x.shape[2:])) > 0:
+            return x.new_empty((x.shape[0], self.blobs[0].shape[0], *size))
         convolve = _CONVOLUTIONS[self.spatial]
         return convolve(x, self.blobs[0], self.bias, self.stride, self.pad, self.dilation, self.group)
 
@@ -175,7 +175,7 @@ class Deconvolution(_Learned):
         return [step * (size - 1) + d * (kernel - 1) + 1 - 2 * pad for size, kernel, step, pad, d in windows]
 
     def _spread(self, x: Tensor) -> Tensor:
-        if x.is_meta and min(size := self._output_size(x.shape[2:])) > 0 and x.shape[1] == self.channels:
+        if only_sized(x) and x.shape[1] == self.channels and min(size := self._output_size(x.shape[2:])) > 0:
             outputs = self.setup.message.convolution_param.num_output
             return x.new_empty((x.shape[0], outputs, *size))
         spread = _DECONVOLUTIONS[self.spatial]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, only_sized
 from rlossctl.net.onnx_graph import LAST, OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.net.registry import register
 
@@ -140,8 +140,8 @@ class Interp(Layer):
 
 def resized(x: Tensor, size: Sequence[int], corners: bool) -> Tensor:
     """Bilinear resizing of the last two axes of (N, C, H, W)."""
-    if x.is_meta and min(size) > 0:
-        return x.new_empty((*x.shape[:2], *size))  # torch would work through all of its arithmetic
+    if only_sized(x) and min(size) > 0:
+        return x.new_empty((*x.shape[:2], *size))
     return F.interpolate(x, size=list(size), mode="bilinear", align_corners=corners)
 
 

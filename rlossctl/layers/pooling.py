@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, only_sized
 from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import PoolingParameter, SPPParameter, UnpoolingParameter
@@ -61,11 +61,11 @@ class Pooling(Layer):
                 raise setup.error("pad must be smaller than the kernel", found=f"pad {pad}, kernel {kernel}")
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        if x.is_meta and not self.is_global:
+        if only_sized(x) and not self.is_global:
             size = [self._output_size(length, axis) for axis, length in enumerate(x.shape[2:])]
             if min(size) > 0:
                 tops = [x.new_empty((*x.shape[:2], *size)) for _ in range(self.setup.tops)]
-                return tuple(tops)  # torch would import sympy
+                return tuple(tops)
         if self.is_stochastic:
             return self._pool_stochastic(x)
         if self.is_global:

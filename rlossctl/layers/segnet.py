@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import RunningBN
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, only_sized
 from rlossctl.net.onnx_graph import INT64, OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.dialect import four_blobs
@@ -170,10 +170,10 @@ def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advic
         NetError: an index is outside the plane; `advice` says how its size is set.
     """
     height, width = size
-    if x.is_meta:
+    if only_sized(x):
         return x.new_empty((*x.shape[:2], height, width))
     index = mask.detach().flatten(2).long()
-    if not torch.compiler.is_compiling():
+    if not (x.is_meta or torch.compiler.is_compiling()):
         _check(layer, index, height * width, advice)
     plane = x.new_zeros((x.shape[0], x.shape[1], height * width))
     return plane.scatter(2, index, x.flatten(2)).unflatten(2, (height, width))

@@ -298,6 +298,15 @@ def read_options(setup: Setup) -> SourceOptions:
     }
 
 
+def only_sized(x: torch.Tensor) -> bool:
+    """Whether a pass only asks for shapes.
+
+    Torch works these out in Python, imports its compiler for some, and takes seconds for a deep net, so
+    layers with simple formulas answer themselves.
+    """
+    return x.is_meta and not torch.is_grad_enabled()
+
+
 def canonical_axis(setup: Setup, axis: int, rank: int) -> int:
     """The axis as 0..rank-1; it may be given as negative."""
     if not -rank <= axis < rank:

@@ -10,8 +10,6 @@ import torch
 from rlossctl.bilateral import backend
 from rlossctl.data.sources.stream import Source
 from rlossctl.net import Net
-from rlossctl.prototxt import template
-from rlossctl.prototxt.text import read_text
 from rlossctl.solver.machine.speed import described
 from rlossctl.solver.reading.files import SolverFile
 from rlossctl.solver.reading.options import TrainOptions
@@ -58,7 +56,7 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
     net = _deployable(solver)
     if model is None or net is None:
         return
-    used = template.names(read_text(net.file.path))
+    used = net.file.placeholders
     given = [(name, value) for name, value in file.placeholders.items() if name in used]
     settings = [part for pair in given for part in ("--set", "{}={}".format(*pair))]
     settings += [] if file.dialect == "auto" else ["--dialect", file.dialect]

@@ -47,6 +47,10 @@ PYTORCH = (
     "enet_segmentation",
     *(f"pspnet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
     *(f"espnetv2_s{scale}" for scale in ("0.5", "1.0", "1.25", "1.5", "2.0")),
+    *(f"{name}_resnet{depth}_torchvision" for name in ("fcn", "deeplabv3") for depth in (50, 101)),
+    *(f"{name}_mobilenet_v3_large_torchvision" for name in ("deeplabv3", "lraspp")),
+    *(f"unet_resnet{depth}_smp" for depth in (18, 34, 50, 101)),
+    *(f"deeplabv3plus_resnet{depth}_smp" for depth in (50, 101)),
 )
 CLASSIFIERS = (
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
@@ -56,14 +60,15 @@ CLASSIFIERS = (
 NETS = ("train", "trainwithdensecrfloss", "test")
 SOLVERS = ("solver", "solverwithdensecrfloss")
 WITHOUT_DENSECRF = tuple(
-    name for name in PYTORCH if name.endswith("_gatedcrf") or name.startswith("deeplabv3_")
+    name for name in PYTORCH if name.endswith(("_gatedcrf", "_torchvision")) or name.startswith("deeplabv3_")
 )
 
 # Those of the rloss program for PyTorch.
 WITH_KERNELCUT = tuple(
     name
     for name in PYTORCH
-    if name.startswith("deeplabv3plus_") and not ("_segmentation" in name or "_gatedcrf" in name)
+    if name.startswith("deeplabv3plus_")
+    and not any(program in name for program in ("_segmentation", "_gatedcrf", "_smp"))
 )
 
 

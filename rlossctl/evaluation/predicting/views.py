@@ -115,9 +115,9 @@ class Windows(WholePhotos):
         scaled = max(1, round(wanted[0] * scale)), max(1, round(wanted[1] * scale))
         resize = resize_smoothly if self._protocol.resize else resize_bilinear
         resized = photo if scaled == size else resize(photo, *scaled)
-        tile = self._tile or (self._room and self._room.window(*scaled))
+        tile = self._tile or (self._room.window(*scaled) if self._room else None)
         height, width = tile or scaled
-        preprocess = replace(self._preprocess, crop=tile) if self._tile else self._preprocess
+        preprocess = replace(self._preprocess, crop=self._tile) if self._tile else self._preprocess
         starts = tile_starts if self._tile else aligned_starts
         for top in starts(scaled[0], height, self._protocol.overlap):
             for left in starts(scaled[1], width, self._protocol.overlap):
