@@ -65,7 +65,7 @@ def measure(
             both.alone.add(blob.array, own.array)
             exact = {name: array for name, array in exact.items() if last.get(name) != blob.name}
             if blob.name in last:
-                exact[blob.name] = blob.array
+                exact[blob.name] = blob.array.astype(other.dtype, copy=False)  # fp16 reads halves
     return [Noise(first.values[n], n, both.whole.decibels, both.alone.decibels) for n, both in found.items()]
 
 

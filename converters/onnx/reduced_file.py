@@ -72,11 +72,8 @@ class ReducedFile:
                 kept: list[str] = []
                 if options.auto is not None:
                     kept = self._keep_enough(judge, written, keep, reduced, ranges)
-                return [
-                    *precision.change(single, written, options, inputs, judge),
-                    *kept,
-                    *noise.lines(found, options.precision),
-                ], found
+                cost = precision.change(single, written, options, inputs, judge)
+            return [*noise.lines(found, options.precision), *kept, *cost], found
 
     def _reduce(self, path: Path, keep: Collection[str], ranges: Path) -> ModelProto:
         with stage(f"converting to {self._options.precision}"):
