@@ -99,10 +99,12 @@ class Cost:
 
     Attributes:
         different: the share of pixels with another label than float32's.
-        before, after: mIoU of float32 and of the lower precision, if the list has labels.
+        labelled: the number of images with labels.
+        before, after: mIoU of float32 and of the lower precision, if there are any.
     """
 
     different: float
+    labelled: int = 0
     before: float | None = None
     after: float | None = None
 
@@ -118,8 +120,10 @@ class Cost:
         text = f"labels differ from float32's on {self.different:.3%} of the pixels"
         if self.before is None or self.after is None:
             return f"{text}; without labels, mIoU cannot be measured"
-        cost = round(-self.loss, 2) + 0.0  # not -0.00
-        return f"{text}; mIoU {100 * self.before:.2f} -> {100 * self.after:.2f} ({cost:+.2f})"
+        cost = (
+            f"{round(-self.loss, 2) + 0.0:+.2f}, {counted(self.labelled, 'image')} with labels"  # not -0.00
+        )
+        return f"{text}; mIoU {100 * self.before:.2f} -> {100 * self.after:.2f} ({cost})"
 
 
 class Judge:
@@ -136,17 +140,18 @@ class Judge:
         """What the other file costs."""
         predictor = Predictor(open_onnx(reduced, "cpu"))
         counts = Confusion(self._classes), Confusion(self._classes)
-        pixels = different = 0
+        pixels = different = labelled = 0
         for sample, labels in zip(self.samples, self._labels, strict=True):
             found = self._predict(predictor, sample)
             pixels += found.size
             different += int((labels != found).sum())
             if sample.label is not None and Path(sample.label).is_file():
+                labelled += 1
                 truth = read_label(sample.label, listed=self._listed(sample))
                 truth[truth >= self._classes] = IGNORED  # whichever id the data set uses for ignored
                 counts[0].add(truth, labels.astype(found.dtype), sample.label)
                 counts[1].add(truth, found, sample.label)
-        return Cost(different / pixels, *(confusion.miou() for confusion in counts))
+        return Cost(different / pixels, labelled, *(confusion.miou() for confusion in counts))
 
     def _predict(self, predictor: Predictor, sample: Sample) -> np.ndarray:
         return predictor.predict(read_image(sample.image, listed=self._listed(sample))).label_map
