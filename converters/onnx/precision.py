@@ -120,10 +120,9 @@ class Cost:
         text = f"labels differ from float32's on {self.different:.3%} of the pixels"
         if self.before is None or self.after is None:
             return f"{text}; without labels, mIoU cannot be measured"
-        cost = (
-            f"{round(-self.loss, 2) + 0.0:+.2f}, {counted(self.labelled, 'image')} with labels"  # not -0.00
-        )
-        return f"{text}; mIoU {100 * self.before:.2f} -> {100 * self.after:.2f} ({cost})"
+        cost = f"{round(-self.loss, 2) + 0.0:+.2f}"  # not -0.00
+        images = f"{counted(self.labelled, 'image')} with labels"
+        return f"{text}; mIoU {100 * self.before:.2f} -> {100 * self.after:.2f} ({cost}, {images})"
 
 
 class Judge:
