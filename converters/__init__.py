@@ -14,6 +14,7 @@ from rlossctl.converters.folding import bn_statistics
 from rlossctl.converters.formats import caffemodel, checkpoint, hdf5, safetensors
 from rlossctl.converters.formats.rewrite import Rewritten, rewrite
 from rlossctl.converters.formats.transfer import Transferred, transfer
+from rlossctl.converters.model_folder import require_new, write_folder
 from rlossctl.converters.nets.implied_net import implied_net
 from rlossctl.converters.nets.inference_net import TrainedNet, open_trained
 from rlossctl.converters.onnx import writer as onnx
@@ -165,8 +166,17 @@ def _write(trained: TrainedNet, request: _Request) -> Verification:
             advice="to upgrade a prototxt, give only the prototxt",
         )
     if request.target == kinds.ONNX:
-        return onnx.write(trained, request.out, request.onnx)
+        return _write_onnx(trained, request.out, request.onnx or OnnxOptions())
     return writer(trained, request.out)
+
+
+def _write_onnx(trained: TrainedNet, out: Path, options: OnnxOptions) -> Verification:
+    if options.card is None:
+        return onnx.write(trained, out, options)
+    require_new(options.card)
+    written = onnx.write(trained, out, options)
+    note = write_folder(options.card, trained, out, options, written)
+    return replace(written, notes=(*written.notes, note))
 
 
 __all__ = ["OnnxOptions", "Rewritten", "Transferred", "Translated", "Verification", "convert"]

@@ -53,8 +53,11 @@ class TrainedNet:
         return to_text(self.net.param)
 
     def provenance(self) -> dict[str, dict[str, str]]:
-        """Names and SHA-256 of the files, and the tool's version."""
-        return provenance(prototxt=self.prototxt, weights=self.weights)
+        """Names and SHA-256 of the files, the tool's version, and the net's dialect."""
+        return {
+            **provenance(prototxt=self.prototxt, weights=self.weights),
+            "net": {"dialect": self.net.dialect},
+        }
 
 
 def open_trained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from rlossctl.data.modelcard import Head
@@ -38,6 +39,7 @@ class OnnxOptions:
         tolerance: the largest difference from the net to accept, as a share of the blob's largest magnitude;
             None for `comparison.TOLERANCE`.
         verify_images: list of images for the comparison, besides random ones.
+        card: a new folder for the model with what belongs to it: weights, README, preprocessing.
         root: root folder of both lists.
 
     Raises:
@@ -61,6 +63,7 @@ class OnnxOptions:
     verify: bool = True
     tolerance: float | None = None
     verify_images: str | None = None
+    card: Path | None = None
     root: str = ""
 
     def __post_init__(self) -> None:

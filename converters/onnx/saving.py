@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.converters.onnx.attach import Ends, attach
+from rlossctl.converters.onnx.image_metadata import describe_image
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.files import give_name
 
@@ -32,6 +33,7 @@ def save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
         card = replace(card, input=source, output=result)
     del model.metadata_props[:]
     model.metadata_props.add(key=KEY, value=card.to_json())
+    describe_image(model, card)
     model.producer_name, model.producer_version = "rlossctl", card.version
     weights = sum(len(entry.raw_data) for entry in model.graph.initializer)
     large = weights > LARGEST
@@ -49,7 +51,7 @@ def _content_hash(model: ModelProto) -> str:
     return digest.hexdigest()[:HASH]
 
 
-def _data_beside(path: Path, called: str) -> list[Path]:
+def data_beside(path: Path, called: str) -> list[Path]:
     """The weights files in the folder of `path` that belong to a model called `called`."""
     pattern = re.compile(rf"{re.escape(called)}\.[0-9a-f]{{{HASH}}}\.data")
     return [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
@@ -61,7 +63,7 @@ def place_data(written: Path, out: Path) -> tuple[list[str], Path | None]:
     Returns:
         Notes, and the file with the weights.
     """
-    found = _data_beside(written, written.name)
+    found = data_beside(written, written.name)
     if not found:
         return [], None
     (data,) = found
@@ -73,6 +75,6 @@ def place_data(written: Path, out: Path) -> tuple[list[str], Path | None]:
 
 def remove_older_data(out: Path, data: Path | None) -> None:
     """Removes the weights of earlier files called `out`."""
-    for file in _data_beside(out, out.name):
+    for file in data_beside(out, out.name):
         if file != data:
             file.unlink(missing_ok=True)

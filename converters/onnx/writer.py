@@ -265,6 +265,7 @@ class _Job:
             blobs=blobs,
             source={kind: origin[kind] for kind in ("prototxt", "weights")},
             version=origin["tool"]["version"],
+            dialect=self.trained.net.dialect,
             untrained=list(self.trained.untrained),
         )
 

@@ -104,6 +104,13 @@ _ONNX = (
             help="Largest difference from the net, as a share of the blob's magnitude.  [default: 0.0001]",
         ),
         click.option("--verify-images", metavar="LIST", help="Compare on these photos as well."),
+        click.option(
+            "--card",
+            metavar="DIR",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Also write a new folder to publish: the model, safetensors, a README with the mIoU on the "
+            "--verify-images, preprocessing. Nothing is uploaded.",
+        ),
     ),
 )
 
@@ -126,6 +133,7 @@ def _onnx_options(
     verify: bool,
     tolerance: float | None,
     verify_images: str | None,
+    card: Path | None,
 ) -> OnnxOptions:
     from rlossctl.converters.onnx.options import OnnxOptions
 
@@ -147,6 +155,7 @@ def _onnx_options(
         verify=verify,
         tolerance=tolerance,
         verify_images=verify_images,
+        card=card,
     )
 
 
