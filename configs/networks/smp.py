@@ -6,7 +6,6 @@ Layers are named after its modules, so `rlossctl convert`, `eval` and `predict` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from rlossctl.configs.networks import resnets
 from rlossctl.configs.networks.network import Network
@@ -102,7 +101,7 @@ def _network(name: str, about: str, depth: int, scores: Callable[[NetSpec, int],
         f"{about} on ResNet-{depth}, as in segmentation_models.pytorch, which has no training program: the\n"
         "settings are pytorch-segmentation's.",
         __name__,
-        partial(scores, depth=depth),
+        lambda n: scores(n, depth),
         size=512,
         crop=384,
         training=SEGMENTATION,

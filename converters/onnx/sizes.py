@@ -24,7 +24,7 @@ class Sizes:
 
     def __init__(self, deploy: Deploy, sizes: Sequence[Size]) -> None:
         channels = deploy.input_shape[1]
-        shapes = [(2 + number, channels, *size) for number, size in enumerate(sizes)]
+        shapes: list[tuple[int, ...]] = [(2 + number, channels, *size) for number, size in enumerate(sizes)]
         shapes += [(5, *shapes[0][1:])] if len(shapes) == 1 else []
         try:
             passes = [named_values(deploy, shape) for shape in shapes]

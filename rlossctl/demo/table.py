@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +37,7 @@ def _cells(
     base = FULL_MASKS if recipe.full else SCRIBBLES
     scores = _scores(rows)
     beside = "" if recipe == base else _spread([a - b for a, b in zip(scores, alone[base], strict=True)], "+")
-    accuracy = [100 * row.evaluation.require_confusion().pixel_accuracy() for row in rows]
+    accuracy = [_percent(row.evaluation.require_confusion().pixel_accuracy()) for row in rows]
     seconds = statistics.fmean(row.seconds for row in rows)
     labels = "full masks" if recipe.full else "scribbles, 3 %"
     weight = ", ".join(_weights(rows, name, placeholders) for name in rows[0].weights)
@@ -44,7 +45,11 @@ def _cells(
 
 
 def _scores(rows: Sequence[Row]) -> list[float]:
-    return [100 * row.evaluation.miou() for row in rows]
+    return [_percent(row.evaluation.miou()) for row in rows]
+
+
+def _percent(share: float | None) -> float:
+    return math.nan if share is None else 100 * share
 
 
 def _spread(values: Sequence[float], sign: str = "") -> str:

@@ -163,14 +163,9 @@ class Pooling(Layer):
                 return y
             row, column = index // padded.shape[3] - top, index % padded.shape[3] - left
             return y, (row * size[1] + column).to(x.dtype)
-        total = self._sums(padded)
+        total = F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
         rows, columns = (self._divisors(size[axis], out[axis], axis, x) for axis in (0, 1))
         return total / (rows[:, None] * columns[None, :])
-
-    def _sums(self, padded: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():  # torch 2.13's ONNX exporter forgets the divisor
-            return F.avg_pool2d(padded, self.kernel, self.stride) * (self.kernel[0] * self.kernel[1])
-        return F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
 
     def _output_size(self, size: int, axis: int) -> int:
         span = size + 2 * self.pad[axis] - self.kernel[axis]

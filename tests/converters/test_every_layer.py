@@ -35,8 +35,6 @@ layer { name: "ave" type: "Pooling" bottom: "relu" top: "ave"
   pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
 layer { name: "floor" type: "Pooling" bottom: "relu" top: "floor"
   pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR } }
-layer { name: "gaps" type: "Pooling" bottom: "relu" top: "gaps"
-  pooling_param { pool: AVE kernel_size: 2 stride: 3 } }
 layer { name: "drop" type: "Dropout" bottom: "ave" top: "drop" }
 layer { name: "top" type: "Eltwise" bottom: "max" bottom: "drop" top: "top" eltwise_param { operation: MAX } }
 layer { name: "both" type: "Concat" bottom: "top" bottom: "ave" top: "both" }
