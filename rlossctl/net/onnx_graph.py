@@ -117,6 +117,13 @@ class OnnxGraph:
             return self.integers("sizes", known)
         return self.node("Shape", value, start=start, end=end)
 
+    def ones(self, value: OnnxInput) -> str:
+        """Ones in the shape of a value."""
+        from onnx import numpy_helper
+
+        one = numpy_helper.from_array(np.ones(1, np.float32))
+        return self.node("ConstantOfShape", self.node("Shape", value), value=one)
+
     def scaled(self, value: OnnxInput, scale: float, shift: float) -> str:
         """value * scale + shift, without the nodes that would change nothing."""
         if scale != 1:

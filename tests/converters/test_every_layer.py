@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import rlossctl
 from rlossctl.converters.onnx.export import export
@@ -198,6 +199,21 @@ def test_what_layers_write_is_what_torch_exports(nets, name):
     image = np.random.default_rng(0).standard_normal((3, 3, 17, 21)).astype(np.float32)
     found = list(compare_models(torchs, own, [Trial("random", image)]))
     assert len(found) == len(torchs.values) and max(entry.error for entry in found) < 1e-5
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+def test_pooling_that_leaves_gaps_has_a_last_window_partly_outside(tmp_path, pool):
+    prototxt = tmp_path / "gaps.prototxt"
+    prototxt.write_text(
+        HEAD + 'layer { name: "gaps" type: "Pooling" bottom: "data" top: "gaps" '
+        f"pooling_param {{ pool: {pool} kernel_size: 2 stride: 3 }} }}"
+    )
+    deploy = Deploy(load_net(prototxt)).eval()
+    model, _ = export(deploy, [(17, 22), (37, 49)])
+    image = np.random.default_rng(0).standard_normal((2, 3, 19, 17)).astype(np.float32)
+    (found,) = OnnxModel(model, {"gaps": "gaps"}).blobs(image, {"gaps"})
+    np.testing.assert_allclose(found.array, deploy(torch.from_numpy(image))[0].numpy(), rtol=1e-6)
+    assert found.array.shape == (2, 3, 7, 6)
 
 
 def test_a_graph_of_written_layers_holds_what_a_reader_expects(nets):
