@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from rlossctl.converters.verifying.blob_streams import CutModel, Part
 from rlossctl.converters.verifying.comparison import Comparison, compare
@@ -15,7 +17,7 @@ from rlossctl.errors import UsageError
 from rlossctl.files import make_folder
 from rlossctl.words import counted
 
-INPUTS = "inputs.npz"
+INPUTS = "inputs.safetensors"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Reduction:
         arrays = self._blobs({*own.feeds, *other.feeds})
         shapes = {name: array.shape for name, array in arrays.items()}
         named = own.save(folder, "a", shapes), other.save(folder, "b", shapes)
-        np.savez(folder / INPUTS, **arrays)
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / INPUTS)
         layers = [layer for name, layer in self._reference.values.items() if name in own.values]
         command = f"rlossctl verify {named[0]} {named[1]} --inputs {INPUTS}"
         return Reduced(str(folder), tuple(dict.fromkeys(layers)), self._difference(start), command)
@@ -119,16 +121,15 @@ def compare_parts(
 
 
 def read_inputs(file: str, parts: Sequence[Part]) -> dict[str, np.ndarray]:
-    """The blobs that two parts read, from a .npz file.
+    """The blobs that two parts read, from a safetensors file.
 
     Raises:
         UsageError: the file is not such an archive, or lacks a blob.
     """
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise UsageError("cannot be read as arrays by name", where=file, found=str(error)) from error
+        arrays: dict[str, np.ndarray] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UsageError("cannot be read as safetensors", where=file, found=str(error)) from error
     missing = {name for part in parts for name in part.feeds if name not in arrays}
     if missing:
         raise UsageError(

@@ -40,7 +40,7 @@ from rlossctl.cli import groups, options
     help="Write the smallest part of the models that still differs into this new folder.",
 )
 @click.option(
-    "--inputs", metavar="NPZ", help="Compare two parts that --reduce wrote, on the blobs in this file."
+    "--inputs", metavar="FILE", help="Compare two parts that --reduce wrote, on the blobs in this file."
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON.")
 @options.unread_paths(always=["source", "root_folder", "/name"])
