@@ -61,7 +61,7 @@ def quantize(
             activation_type=types[options.activations],
             weight_type=QuantType.QInt8,
             calibrate_method=methods[options.ranges],
-            calibration_cache_path=ranges,
+            **({"calibration_cache_path": ranges} if ranges else {}),  # not in older ONNX Runtimes
             nodes_to_exclude=_nodes_of(model, blobs, keep),
             # One photo at a time (for every method, despite the name): histograms need all values of a pass.
             extra_options={"CalibStridedMinMax": 1},

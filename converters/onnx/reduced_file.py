@@ -62,7 +62,8 @@ class ReducedFile:
         """
         options = self._options
         with tempfile.TemporaryDirectory(prefix="rlossctl") as folder:
-            single, ranges = Path(folder) / "float32.onnx", Path(folder) / "ranges.json"
+            single = Path(folder) / "float32.onnx"
+            ranges = Path(folder) / "ranges.json" if options.auto is not None else None
             save(_copy(self._model), self._ends, replace(self._card, precision="fp32"), single)
             reduced = self._reduce(written, keep, ranges)
             with stage("measuring the noise of every blob"):
@@ -75,7 +76,7 @@ class ReducedFile:
                 cost = precision.change(single, written, options, inputs, judge)
             return [*noise.lines(found, options.precision), *kept, *cost], found
 
-    def _reduce(self, path: Path, keep: Collection[str], ranges: Path) -> ModelProto:
+    def _reduce(self, path: Path, keep: Collection[str], ranges: Path | None) -> ModelProto:
         with stage(f"converting to {self._options.precision}"):
             reduced = precision.reduce(
                 self._model, self._card.blobs, keep, self._options, self._preprocess, ranges
@@ -89,7 +90,7 @@ class ReducedFile:
         path: Path,
         keep: Collection[str],
         reduced: ModelProto,
-        ranges: Path,
+        ranges: Path | None,
     ) -> list[str]:
         """Writes the file with as many layers in float32 as the allowed loss takes, and names them."""
         allowed = self._options.auto
