@@ -19,6 +19,7 @@ GROUND = (
     "progress",
     "optional",
     "trust",
+    "plugins",
     "counts",
     "words",
     "postponed",
