@@ -50,10 +50,21 @@ TABLE = {
     "segmentation": Row(0.01, 0.001, 0.01, 1e-4, 8, 380, 80 * 1323, 1, 12 * 2e-9),
 }
 # What a network's own program counts to its backbone, where that is not called so.
-BACKBONES = {"fcn8_vgg16_segmentation": ("pool3", "pool4", "pool5", "output")}
+BACKBONES = {
+    "fcn8_vgg16_segmentation": ("pool3", "pool4", "pool5", "output"),
+    **{f"pspnet_densenet{depth}_segmentation": ("block", "transition") for depth in (121, 161, 169, 201)},
+}
 # Of networks that need a multiple of 8, 16 or 32.
-CROPS = {"enet_segmentation": 384, "unet_segmentation": 384, "segnet_segmentation": 384}
-FROM_SCRATCH = (*CROPS, "unet_2020_segmentation")  # no backbone: all layers learn at one rate
+CROPS = {
+    f"{name}_segmentation": 384
+    for name in (
+        *("enet", "unet", "segnet", "segnet_resnet50"),
+        *(f"gcn_deconv_resnet{depth}" for depth in (18, 34, 50, 101, 152)),
+    )
+}
+FROM_SCRATCH = tuple(
+    f"{name}_segmentation" for name in ("enet", "unet", "segnet", "unet_2020")
+)  # no backbone: all layers learn at one rate
 LEARNED = ("Convolution", "Deconvolution", "Scale", "PReLU")
 
 
@@ -72,7 +83,7 @@ PROGRAMS = [
 
 
 def test_the_table_is_of_all_programs():
-    assert len(PROGRAMS) == 31 and {row_of(name) for name in PROGRAMS} == set(TABLE.values())
+    assert len(PROGRAMS) == 52 and {row_of(name) for name in PROGRAMS} == set(TABLE.values())
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
