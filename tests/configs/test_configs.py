@@ -33,9 +33,11 @@ PYTORCH = (
         for stride in ("", "_os8")
     ),
     *(f"deeplabv3plus_resnet{depth}_gatedcrf" for depth in (34, 50, 101)),
-    "deeplabv3_resnet50",
-    "deeplabv3_resnet50_ddd",
-    "deeplabv3_xception_ddd",
+    *(
+        f"deeplabv3_{name}{crf}"
+        for name in ("resnet50", "resnet50_block4", "xception")
+        for crf in ("", "_ddd")
+    ),
     "fcn8_vgg16_segmentation",
     *(f"unet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
     "deeplab_duc_hdc_segmentation",
