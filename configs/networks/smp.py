@@ -105,7 +105,7 @@ def _network(name: str, about: str, depth: int, scores: Callable[[NetSpec, int],
         size=512,
         crop=384,
         training=SEGMENTATION,
-        start="segmentation_models.pytorch's checkpoint",
+        start=f"segmentation_models.pytorch's checkpoint; torchvision's resnet{depth}",
         backbone=(ENCODER,),
     )
 

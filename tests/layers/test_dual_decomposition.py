@@ -167,6 +167,11 @@ class Head(torch.nn.Module):
         return out
 
 
+@pytest.mark.proves(
+    "DualDecompositionCRF",
+    'dual_decomposition_crf_param { iterations: 1 stride: 2 hidden: 3 weight_filler { type: "gaussian" std: 0.1 } }',
+    gradient=True,
+)
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_the_hidden_layer_is_the_originals(build, given, phase):
     torch.manual_seed(0)
