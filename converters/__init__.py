@@ -14,6 +14,7 @@ from rlossctl.converters.folding import bn_statistics
 from rlossctl.converters.formats import caffemodel, checkpoint, hdf5, safetensors
 from rlossctl.converters.formats.rewrite import Rewritten, rewrite
 from rlossctl.converters.formats.transfer import Transferred, transfer
+from rlossctl.converters.model_folder import require_new, write_folder
 from rlossctl.converters.nets.implied_net import implied_net
 from rlossctl.converters.nets.inference_net import TrainedNet, open_trained
 from rlossctl.converters.onnx import writer as onnx
@@ -22,6 +23,7 @@ from rlossctl.converters.programs import Translated, read, translate
 from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import UsageError
 from rlossctl.net.origin import DataOverrides, NetOrigin
+from rlossctl.progress import stage
 from rlossctl.weights import kinds
 
 Writer = Callable[[TrainedNet, Path], "Verification"]
@@ -97,8 +99,8 @@ def convert(
             where=out,
             found=f"the format {kind}",
             expected="an output file that ends in .onnx",
-            advice="leave out --fold, --head, --upsample, --with-preprocessing, --precision, --tolerance and "
-            "--no-verify",
+            advice="leave out --input, --fold, --head, --upsample, --with-preprocessing, --precision, "
+            "--tolerance and --no-verify",
         )
     origin = NetOrigin(net, weights, placeholders or {}, dialect, allow_missing)
     data = DataOverrides(fold_bn, root, image_shape)
@@ -107,7 +109,8 @@ def convert(
         return _convert_one(origin, request)
     trained = _open(origin, request)
     if fold_bn:
-        trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
+        with stage("computing statistics"):
+            trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
     return _write(trained, request)
 
 
@@ -140,14 +143,16 @@ def _convert_one(origin: NetOrigin, request: _Request) -> Verification | Rewritt
 
 
 def _open(origin: NetOrigin, request: _Request) -> TrainedNet:
-    return open_trained(
-        origin,
-        request.data,
-        request.kind,
-        outputs=request.outputs,
-        classes=request.classes,
-        whole=request.target != kinds.ONNX,
-    )
+    with stage("reading net and weights"):
+        return open_trained(
+            origin,
+            request.data,
+            request.kind,
+            outputs=request.outputs,
+            start=request.onnx.start if request.onnx else None,
+            classes=request.classes,
+            whole=request.target != kinds.ONNX,
+        )
 
 
 def _write(trained: TrainedNet, request: _Request) -> Verification:
@@ -161,8 +166,17 @@ def _write(trained: TrainedNet, request: _Request) -> Verification:
             advice="to upgrade a prototxt, give only the prototxt",
         )
     if request.target == kinds.ONNX:
-        return onnx.write(trained, request.out, request.onnx)
+        return _write_onnx(trained, request.out, request.onnx or OnnxOptions())
     return writer(trained, request.out)
+
+
+def _write_onnx(trained: TrainedNet, out: Path, options: OnnxOptions) -> Verification:
+    if options.card is None:
+        return onnx.write(trained, out, options)
+    require_new(options.card)
+    written = onnx.write(trained, out, options)
+    note = write_folder(options.card, trained, out, options, written)
+    return replace(written, notes=(*written.notes, note))
 
 
 __all__ = ["OnnxOptions", "Rewritten", "Transferred", "Translated", "Verification", "convert"]

@@ -1,10 +1,11 @@
-"""Shows the progress of a long pass: a bar on a terminal, a plain line now and then elsewhere."""
+"""Shows the progress of a long pass, or of the stages of a command, on standard error."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,7 +13,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
-    """Yields the items, and reports on standard error how many of the `total`, if it is known, are done."""
+    """Yields the items, and reports how many of the `total`, if it is known, are done."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -27,3 +28,21 @@ def track(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
             shown = f"{done}/{total}" if total else str(done)
             print(f"{shown} {what} ({rate:.1f} per second)", file=sys.stderr, flush=True)
             last = now
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Says what goes on, and then how long it took: on a terminal; elsewhere only if it took long."""
+    shown, start = sys.stderr.isatty(), time.monotonic()
+    if shown:
+        print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    done = "failed"
+    try:
+        yield
+        done = ""
+    finally:
+        seconds = time.monotonic() - start
+        if shown:
+            print(f" {done or f'{seconds:.1f} s'}", file=sys.stderr, flush=True)
+        elif seconds >= _SECONDS_BETWEEN_LINES:
+            print(f"{what}: {seconds:.0f} s", file=sys.stderr, flush=True)

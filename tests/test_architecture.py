@@ -20,6 +20,7 @@ GROUND = (
     "progress",
     "optional",
     "trust",
+    "plugins",
     "counts",
     "words",
     "postponed",

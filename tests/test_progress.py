@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+
+import pytest
 
 from rlossctl import progress
 
@@ -23,3 +26,21 @@ def test_a_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert list(progress.track("abc", 3, "images")) == ["a", "b", "c"]
     assert "0/3" in capsys.readouterr().err
+
+
+def test_stages_on_a_terminal_and_elsewhere(monkeypatch, capsys):
+    with progress.stage("reading"):
+        pass
+    assert capsys.readouterr().err == "", "a short one"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.stage("reading"):
+        pass
+    assert re.fullmatch(r"reading \.\.\. \d+\.\d s\n", capsys.readouterr().err)
+    with pytest.raises(ValueError), progress.stage("reading"):
+        raise ValueError
+    assert capsys.readouterr().err == "reading ... failed\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    with progress.stage("reading"):
+        pass
+    assert capsys.readouterr().err == "reading: 0 s\n"

@@ -29,6 +29,7 @@ class TrainedNet:
     Attributes:
         prototxt, weights: the net's files.
         outputs: the output blobs that the user chose for ONNX.
+        start: the blob that ONNX takes instead of the image, if any.
         classes: class names for an ONNX file.
         notes: what the user should know about the weights.
         untrained: layers without weights in the file, which the user allowed to be missing.
@@ -41,18 +42,22 @@ class TrainedNet:
     classes: tuple[str, ...] | None
     notes: tuple[str, ...]
     untrained: tuple[str, ...] = ()
+    start: str | None = None
 
     def deploy(self) -> Deploy:
         """The part of the net to export, a function of the image."""
-        return Deploy(self.net, self.outputs or None).eval()
+        return Deploy(self.net, self.outputs or None, self.start).eval()
 
     def net_text(self) -> str:
         """The net's prototxt, with placeholders filled and layers filtered."""
         return to_text(self.net.param)
 
     def provenance(self) -> dict[str, dict[str, str]]:
-        """Names and SHA-256 of the files, and the tool's version."""
-        return provenance(prototxt=self.prototxt, weights=self.weights)
+        """Names and SHA-256 of the files, the tool's version, and the net's dialect."""
+        return {
+            **provenance(prototxt=self.prototxt, weights=self.weights),
+            "net": {"dialect": self.net.dialect},
+        }
 
 
 def open_trained(
@@ -61,6 +66,7 @@ def open_trained(
     kind: str | None = None,
     *,
     outputs: Sequence[str] | None = None,
+    start: str | None = None,
     classes: Sequence[str] | None = None,
     whole: bool = True,
 ) -> TrainedNet:
@@ -89,7 +95,7 @@ def open_trained(
             advice=f"write {weights} {prototxt}",
         )
     net = load_inference_net(origin, data)
-    needed = None if whole else {layer.name for layer in Deploy(net, outputs or None).layers}
+    needed = None if whole else {layer.name for layer in Deploy(net, outputs or None, start).layers}
     coverage, notes = _fill(net, origin, kind, whole)
     coverage.require(origin.allow_missing, needed)
     require_finite_layers(net, str(weights), needed)
@@ -97,7 +103,7 @@ def open_trained(
     notes = (*net.file.notes, *notes, *coverage.notes(needed), *([f"warning: {warning}"] if warning else []))
     named = tuple(classes) if classes else None
     untrained = coverage.untrained(needed)
-    return TrainedNet(net, prototxt, Path(weights), tuple(outputs or ()), named, notes, untrained)
+    return TrainedNet(net, prototxt, Path(weights), tuple(outputs or ()), named, notes, untrained, start)
 
 
 def provenance(**files: Path) -> dict[str, dict[str, str]]:

@@ -132,7 +132,7 @@ class _Writer:
         made = {name for node in nodes for name in node.output}
         rename_in(nodes, {top: name for top, name in names.items() if top in made})
         if nodes:
-            nodes[-1].name = self.graph.free(self.deploy.layers[number].name)
+            nodes[-1].name = self.graph.label(self.deploy.layers[number].name)
         self.graph.nodes.extend(nodes)
         for top, name in names.items():
             if top not in made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from rlossctl.data.modelcard import Head
@@ -18,6 +19,7 @@ class OnnxOptions:
     """How to make an ONNX file.
 
     Attributes:
+        start: the blob that the model takes instead of the image: the layers before it are cut off.
         fold: fold BatchNorm, Scale, Bias and BN into the linear layers before them.
         head: what the model returns; None means scores, or label maps with the preprocessing inside.
         upsample: resize scores to the input's size, with corners aligned.
@@ -31,16 +33,20 @@ class OnnxOptions:
         activations: the type of the blobs' values in int8. ONNX Runtime multiplies uint8 fastest on x86; on
             CPUs without VNNI, its sums may saturate.
         keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
+        auto: the largest loss to accept from int8, in points of mIoU (without labels: percent of the pixels
+            whose label changes); as many layers as this takes stay in float32, the noisiest first.
         verify: compare the file with the net.
         tolerance: the largest difference from the net to accept, as a share of the blob's largest magnitude;
             None for `comparison.TOLERANCE`.
         verify_images: list of images for the comparison, besides random ones.
+        card: a new folder for the model with what belongs to it: weights, README, preprocessing.
         root: root folder of both lists.
 
     Raises:
         UsageError: options do not go together.
     """
 
+    start: str | None = None
     fold: bool = False
     head: Head | None = None
     upsample: bool = False
@@ -53,9 +59,11 @@ class OnnxOptions:
     ranges: Ranges = "minmax"
     activations: Activations = "uint8"
     keep: tuple[str, ...] = ()
+    auto: float | None = None
     verify: bool = True
     tolerance: float | None = None
     verify_images: str | None = None
+    card: Path | None = None
     root: str = ""
 
     def __post_init__(self) -> None:
@@ -66,6 +74,7 @@ class OnnxOptions:
             ("--int8-ranges", self.ranges != "minmax"),
             ("--int8-activations", self.activations != "uint8"),
             ("--int8-keep", self.keep),
+            ("--int8-auto", self.auto is not None),
         ):
             if given and self.precision != "int8":
                 raise UsageError(f"{option} is for int8", found=self.precision, advice="add --precision int8")

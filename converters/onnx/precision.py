@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from rlossctl.converters.onnx.quantize import quantize
 from rlossctl.converters.verifying.comparison import compare
 from rlossctl.converters.verifying.trials import read_photos
 from rlossctl.data.images import read_image, read_label
+from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, RlossError
 from rlossctl.evaluation import Confusion, Predictor, open_onnx
@@ -37,12 +39,14 @@ def reduce(
     keep: Collection[str],
     options: OnnxOptions,
     preprocess: Preprocess | None,
+    ranges: Path | None = None,
 ) -> ModelProto:
     """The model in the requested precision; its inputs and outputs stay float32.
 
     Args:
         blobs: for each value that is a blob, name -> layer.
         keep: layers that int8 leaves in float32.
+        ranges: a file for the blobs' ranges, read if it exists: the list then need not run again.
 
     Raises:
         NetError: ONNX Runtime cannot convert it.
@@ -53,7 +57,7 @@ def reduce(
         with _quiet():
             if options.precision == "fp16":
                 return _to_half(model)
-            return quantize(model, blobs, keep, options, preprocess)
+            return quantize(model, blobs, keep, options, preprocess, ranges)
     except RlossError:
         raise
     except Exception as error:  # the converters raise many types
@@ -89,8 +93,89 @@ def _quiet() -> Iterator[None]:
         logging.root.setLevel(before)
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a lower precision costs on a list of images.
+
+    Attributes:
+        different: the share of pixels with another label than float32's.
+        labelled: the number of images with labels.
+        before, after: mIoU of float32 and of the lower precision, if there are any.
+    """
+
+    different: float
+    labelled: int = 0
+    before: float | None = None
+    after: float | None = None
+
+    @property
+    def loss(self) -> float:
+        """Points of mIoU; without labels percent of the pixels with another label."""
+        if self.before is None or self.after is None:
+            return 100 * self.different
+        return 100 * (self.before - self.after)
+
+    def text(self) -> str:
+        """The cost in words."""
+        text = f"labels differ from float32's on {self.different:.3%} of the pixels"
+        if self.before is None or self.after is None:
+            return f"{text}; without labels, mIoU cannot be measured"
+        cost = f"{round(-self.loss, 2) + 0.0:+.2f}"  # not -0.00
+        images = f"{counted(self.labelled, 'image')} with labels"
+        return f"{text}; mIoU {100 * self.before:.2f} -> {100 * self.after:.2f} ({cost}, {images})"
+
+
+class Judge:
+    """Compares files with float32's on the photos of a list, whose float32 labels it computes once."""
+
+    def __init__(self, single: Path, list_file: str, root: str) -> None:
+        self.list_file, self._root = list_file, root
+        self.samples = read_photos(list_file, root)
+        predictor = Predictor(open_onnx(single, "cpu"))
+        self._classes = predictor.num_classes
+        self._labels = [self._predict(predictor, sample).astype(np.int16) for sample in self.samples]
+
+    def cost(self, reduced: Path) -> Cost:
+        """What the other file costs."""
+        predictor = Predictor(open_onnx(reduced, "cpu"))
+        counts = Confusion(self._classes), Confusion(self._classes)
+        pixels = different = labelled = 0
+        for sample, labels in zip(self.samples, self._labels, strict=True):
+            found = self._predict(predictor, sample)
+            pixels += found.size
+            different += int((labels != found).sum())
+            if sample.label is not None and Path(sample.label).is_file():
+                labelled += 1
+                truth = read_label(sample.label, listed=self._listed(sample))
+                truth[truth >= self._classes] = IGNORED  # whichever id the data set uses for ignored
+                counts[0].add(truth, labels.astype(found.dtype), sample.label)
+                counts[1].add(truth, found, sample.label)
+        return Cost(different / pixels, labelled, *(confusion.miou() for confusion in counts))
+
+    def _predict(self, predictor: Predictor, sample: Sample) -> np.ndarray:
+        return predictor.predict(read_image(sample.image, listed=self._listed(sample))).label_map
+
+    def _listed(self, sample: Sample) -> str:
+        return f"{self.list_file}:{sample.line}"
+
+
+def judge(single: Path, options: OnnxOptions) -> Judge | None:
+    """A judge, if there is a list and evaluation can run the file: scores or labels of photos."""
+    list_file = options.verify_images or options.calibrate
+    if list_file is None:
+        return None
+    try:
+        return Judge(single, list_file, options.root)
+    except NetError:
+        return None
+
+
 def change(
-    single: Path, reduced: Path, options: OnnxOptions, inputs: Iterable[tuple[str, np.ndarray]]
+    single: Path,
+    reduced: Path,
+    options: OnnxOptions,
+    inputs: Iterable[tuple[str, np.ndarray]],
+    judge: Judge | None,
 ) -> list[str]:
     """Sentences on the cost of the precision: in mIoU on a list with labels, else in labels that differ.
 
@@ -100,38 +185,10 @@ def change(
     """
     sizes = [f"{path.stat().st_size / 1e6:.1f} MB" for path in (single, reduced)]
     size = f"{options.precision}: {sizes[1]}, float32 {sizes[0]}"
-    list_file = options.verify_images or options.calibrate
-    if list_file is None or not _segments(single):
+    if judge is None:
         return [size, _random_change(single, reduced, options.precision, inputs)]
-    return [size, _listed_change(single, reduced, options, list_file)]
-
-
-def _listed_change(single: Path, reduced: Path, options: OnnxOptions, list_file: str) -> str:
-    samples = read_photos(list_file, options.root)
-    predictors = [Predictor(open_onnx(path, "cpu")) for path in (single, reduced)]
-    counts = [Confusion(predictor.num_classes) for predictor in predictors]
-    pixels = different = labelled = 0
-    for sample in samples:
-        photo = read_image(sample.image, listed=f"{list_file}:{sample.line}")
-        maps = [predictor.predict(photo).label_map for predictor in predictors]
-        pixels += maps[0].size
-        different += int((maps[0] != maps[1]).sum())
-        if sample.label is not None and Path(sample.label).is_file():
-            labelled += 1
-            truth = read_label(sample.label, listed=f"{list_file}:{sample.line}")
-            truth[truth >= predictors[0].num_classes] = IGNORED  # whichever id the data set uses for ignored
-            for confusion, labels in zip(counts, maps, strict=True):
-                confusion.add(truth, labels, sample.label)
-    photos = counted(len(samples), "image")
-    text = f"on {list_file} ({photos}), labels differ from float32's on {different / pixels:.3%}"
-    before, after = (confusion.miou() for confusion in counts)
-    if before is None or after is None:
-        return f"{options.precision}: {text} of the pixels; without labels, mIoU cannot be measured"
-    cost = round(100 * (after - before), 2) + 0.0  # not -0.00
-    return (
-        f"{options.precision}: {text} of the pixels; mIoU {100 * before:.2f} -> {100 * after:.2f} "
-        f"({cost:+.2f}, {counted(labelled, 'image')} with labels)"
-    )
+    where = f"on {judge.list_file} ({counted(len(judge.samples), 'image')})"
+    return [size, f"{options.precision}: {where}, {judge.cost(reduced).text()}"]
 
 
 def _random_change(single: Path, reduced: Path, name: str, inputs: Iterable[tuple[str, np.ndarray]]) -> str:
@@ -147,12 +204,3 @@ def _random_change(single: Path, reduced: Path, name: str, inputs: Iterable[tupl
         f"{worst.error:.2g} of their magnitude, argmax on up to {different:.3%} "
         "(to measure mIoU, give a list with --verify-images)"
     )
-
-
-def _segments(path: Path) -> bool:
-    """Whether evaluation can run a file: one image in, scores or labels out, and known preprocessing."""
-    try:
-        Predictor(open_onnx(path, "cpu"))
-    except NetError:
-        return False
-    return True

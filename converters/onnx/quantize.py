@@ -27,12 +27,14 @@ def quantize(
     keep: Collection[str],
     options: OnnxOptions,
     preprocess: Preprocess | None,
+    ranges: Path | None = None,
 ) -> ModelProto:
     """The model in QDQ form: int8 weights with a scale for each output channel, and one scale for each blob.
 
     Args:
         blobs: for each value that is a blob, name -> layer.
         keep: layers that stay in float32.
+        ranges: a file for the blobs' ranges, read if it exists.
 
     Raises:
         UsageError: it is unknown how to prepare photos, or a photo is larger than the net takes.
@@ -59,6 +61,7 @@ def quantize(
             activation_type=types[options.activations],
             weight_type=QuantType.QInt8,
             calibrate_method=methods[options.ranges],
+            **({"calibration_cache_path": ranges} if ranges else {}),  # not in older ONNX Runtimes
             nodes_to_exclude=_nodes_of(model, blobs, keep),
             # One photo at a time (for every method, despite the name): histograms need all values of a pass.
             extra_options={"CalibStridedMinMax": 1},

@@ -82,7 +82,7 @@ def add_piece(
             names[name] = graph.free(f"{graph.layer}/{name}")
     rename_in(model.graph.node, names)
     for node in model.graph.node:
-        node.name = graph.free(f"{graph.layer}/{node.op_type}")
+        node.name = graph.label(f"{graph.layer}/{node.op_type}")
     for tensor in model.graph.initializer:
         tensor.name = names[tensor.name]
         graph.weights[tensor.name] = tensor

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -14,22 +12,24 @@ import numpy as np
 
 from rlossctl.converters.folding.scale import fold_scale
 from rlossctl.converters.nets.inference_net import TrainedNet
-from rlossctl.converters.onnx import finished_file, precision
-from rlossctl.converters.onnx.attach import Ends, attach
+from rlossctl.converters.onnx import finished_file
+from rlossctl.converters.onnx.attach import Ends
 from rlossctl.converters.onnx.export import export
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.quantize import chosen_layers
+from rlossctl.converters.onnx.reduced_file import ReducedFile
+from rlossctl.converters.onnx.saving import place_data, remove_older_data, save
 from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
-from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Verification, accept
+from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Noise, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask
 from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
-from rlossctl.data.modelcard import KEY, ModelCard
+from rlossctl.data.modelcard import ModelCard
 from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.open_model import PreprocessOverrides
-from rlossctl.files import atomic_path, give_name
+from rlossctl.files import atomic_path
 from rlossctl.net.deploy import (
     FIXED_SIZE_TYPES,
     Deploy,
@@ -39,13 +39,11 @@ from rlossctl.net.deploy import (
     size_rule,
     takes_any_size,
 )
+from rlossctl.progress import stage
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-HASH = 16  # hexadecimal digits of the hash in a name
-LARGEST = 2**31 - 2**20  # bytes of weights that fit in one protobuf message with everything else
 
 
 def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) -> Verification:
@@ -60,23 +58,29 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
         UsageError: options do not fit the net.
         VerificationError: ONNX Runtime computes something else; then nothing is written.
     """
-    job = _Job(trained, options or OnnxOptions())
-    try:
-        model, card = job.export()
-    except NetError as error:
-        if not job.dynamic:
-            raise
-        job = _Job(trained, job.options, fixed=f"variable sizes cannot be exported ({error.found})")
-        model, card = job.export()
+    with stage("writing the graph"):
+        job, model, card = _exported(trained, options or OnnxOptions())
     found = job.compare_blobs(model, card.blobs)
     accept(Verification(str(out), "", job.tolerance, tuple(found)), job.rounding)
     with atomic_path(out) as written:
         notes = [*job.notes, *job.finish(model, card, written)]
         found += job.compare_file(written)
         verification = accept(job.verification(out, found, notes), job.rounding)
-        notes, data = _place_data(written, out)
-    _remove_older_data(out, data)
+        notes, data = place_data(written, out)
+    remove_older_data(out, data)
     return replace(verification, notes=(*verification.notes, *notes))
+
+
+def _exported(trained: TrainedNet, options: OnnxOptions) -> tuple[_Job, ModelProto, ModelCard]:
+    """The conversion with its graph in float32, of one size if sizes cannot vary."""
+    job = _Job(trained, options)
+    try:
+        return job, *job.export()
+    except NetError as error:
+        if not job.dynamic:
+            raise
+        job = _Job(trained, options, fixed=f"variable sizes cannot be exported ({error.found})")
+        return job, *job.export()
 
 
 class _Job:
@@ -86,6 +90,14 @@ class _Job:
         self.trained, self.options = trained, options
         self.deploy = trained.deploy()
         _refuse_unexportable(self.deploy)
+        if len(self.deploy.input_shape) != 4:
+            raise UsageError(
+                f"a model cannot take the blob {self.deploy.input_name!r}",
+                where=trained.prototxt,
+                found=f"shape {self.deploy.input_shape}",
+                expected="(N, C, H, W)",
+                advice="cut the net at a blob with height and width (--input BLOB)",
+            )
         for layer in self.deploy.layers:
             layer.module.settle()
         self.keep = chosen_layers((layer.name for layer in self.deploy.layers), self.options.keep)
@@ -95,6 +107,7 @@ class _Job:
         self.ends = self._ends()
         self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
         self.outputs = list(self.deploy.output_names)
+        self.noise: list[Noise] = []
         self._refuse_masks_in_half()
         self.notes = list(trained.notes)
         if not self.dynamic:
@@ -127,27 +140,27 @@ class _Job:
         """Compares every blob of the graph, without the ends and in float32, with the net's."""
         if not self.options.verify:
             return []
-        graph = OnnxModel(model, blobs, self.preprocess)
-        return list(trials.compare_models(self.net, graph, self._trials()))
+        with stage(f"comparing {counted(len(blobs), 'blob')} with the net's"):
+            graph = OnnxModel(model, blobs, self.preprocess)
+            return list(trials.compare_models(self.net, graph, self._trials()))
 
     def finish(self, model: ModelProto, card: ModelCard, written: Path) -> list[str]:
         """Adds precision, ends and metadata, writes the file, and says what the precision costs."""
         if self.options.precision == "fp32":
-            self.outputs.append(_save(model, self.ends, card, written))
+            self.outputs.append(save(model, self.ends, card, written))
             return []
-        reduced = precision.reduce(model, card.blobs, self.keep, self.options, self.preprocess)
-        single = written.with_name("float32.onnx")
-        _save(model, self.ends, replace(card, precision="fp32"), single)
-        _save(reduced, self.ends, card, written)
-        return precision.change(single, written, self.options, self._inputs())
+        reduced = ReducedFile(model, card, self.ends, self.preprocess, self.options)
+        notes, self.noise = reduced.write(written, self.keep, self._inputs())
+        return notes
 
     def compare_file(self, written: Path) -> list[Comparison]:
         """Compares the finished float32 file, run as users run it, with predictions from the net."""
         if not self.options.verify or self.options.precision != "fp32":
             return []
-        if self.ends.preprocess is None:
-            return list(finished_file.compare_trials(self.net, written, self.ends, self._trials()))
-        return list(finished_file.compare_photos(self.net, written, self.ends, self._photos()))
+        with stage("comparing the finished file"):
+            if self.ends.preprocess is None:
+                return list(finished_file.compare_trials(self.net, written, self.ends, self._trials()))
+            return list(finished_file.compare_photos(self.net, written, self.ends, self._photos()))
 
     def verification(self, out: Path, found: list[Comparison], notes: list[str]) -> Verification:
         """The result that the command prints."""
@@ -158,7 +171,8 @@ class _Job:
             method = f"before the conversion to {self.options.precision}: {method}"
         if not found:
             method = "nothing was compared with the net (--no-verify)"
-        return Verification(str(out), method, self.tolerance, tuple(found), tuple(notes), tuple(self.outputs))
+        lists = tuple(found), tuple(notes), tuple(self.outputs), tuple(self.noise)
+        return Verification(str(out), method, self.tolerance, *lists)
 
     @property
     def tolerance(self) -> float:
@@ -251,6 +265,7 @@ class _Job:
             blobs=blobs,
             source={kind: origin[kind] for kind in ("prototxt", "weights")},
             version=origin["tool"]["version"],
+            dialect=self.trained.net.dialect,
             untrained=list(self.trained.untrained),
         )
 
@@ -293,62 +308,3 @@ def _refuse_unexportable(deploy: Deploy) -> None:
                 expected="layers that give one answer, computed from the image alone",
                 advice="change or delete what was found, or choose an earlier output (--output BLOB)",
             )
-
-
-def _save(model: ModelProto, ends: Ends, card: ModelCard, path: Path) -> str:
-    """Attaches the ends and the card, and writes the file; a large file gets its weights in a second one.
-
-    Returns:
-        The name of the (first) output.
-    """
-    import onnx
-
-    source, result = attach(model, ends, card.num_classes)
-    if ends != Ends():
-        card = replace(card, input=source, output=result)
-    del model.metadata_props[:]
-    model.metadata_props.add(key=KEY, value=card.to_json())
-    model.producer_name, model.producer_version = "rlossctl", card.version
-    weights = sum(len(entry.raw_data) for entry in model.graph.initializer)
-    large = weights > LARGEST
-    beside = f"{path.name}.{_content_hash(model)}.data" if large else None
-    onnx.save_model(model, path, save_as_external_data=large, location=beside)
-    return result
-
-
-def _content_hash(model: ModelProto) -> str:
-    """A hash that identifies a model's weights."""
-    digest = hashlib.sha256()
-    for tensor in model.graph.initializer:
-        digest.update(f"{tensor.name} {tensor.data_type} {len(tensor.raw_data)}\n".encode())
-        digest.update(tensor.raw_data)
-    return digest.hexdigest()[:HASH]
-
-
-def _data_beside(path: Path, called: str) -> list[Path]:
-    """The weights files in the folder of `path` that belong to a model called `called`."""
-    pattern = re.compile(rf"{re.escape(called)}\.[0-9a-f]{{{HASH}}}\.data")
-    return [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
-
-
-def _place_data(written: Path, out: Path) -> tuple[list[str], Path | None]:
-    """Moves a large file's separate weights to its folder, before the file itself gets its name.
-
-    Returns:
-        Notes, and the file with the weights.
-    """
-    found = _data_beside(written, written.name)
-    if not found:
-        return [], None
-    (data,) = found
-    target = out.with_name(data.name)
-    give_name(data, target)
-    words = f"note: one ONNX file holds at most 2 GB, so the weights are in {data.name}, beside it"
-    return [words], target
-
-
-def _remove_older_data(out: Path, data: Path | None) -> None:
-    """Removes the weights of earlier files called `out`."""
-    for file in _data_beside(out, out.name):
-        if file != data:
-            file.unlink(missing_ok=True)

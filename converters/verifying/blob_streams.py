@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from rlossctl.converters.verifying.graph_pieces import Segments
+from rlossctl.converters.verifying.graph_pieces import Segments, cut_graph, inputs_of
 from rlossctl.converters.verifying.index_blobs import Blob, choice_of, is_choice
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
 from rlossctl.net.deploy import Deploy
-from rlossctl.net.values import named_values
+from rlossctl.net.saved import as_array
+from rlossctl.net.values import cut, named_layers, named_values
+from rlossctl.net.walk import LayerNode, last_readers, walk
+from rlossctl.prototxt import to_text, wire
+from rlossctl.prototxt.messages import NetParameter
+from rlossctl.weights import LayerRecord, write_caffemodel
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 Shape = tuple[int | None, ...]
+Feed = np.ndarray | Mapping[str, np.ndarray]  # a batch of images, or what a part of a net reads, by name
 
 
 class BlobModel(Protocol):
@@ -39,12 +46,34 @@ class BlobModel(Protocol):
     input_shape: Shape
     preprocess: Preprocess | None
 
-    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
+    def blobs(self, image: Feed, names: Collection[str]) -> Iterator[Blob]:
         """Runs a batch (float32 [N, C, H, W]) and yields the named blobs in order of computation.
 
         Raises:
             NetError: the model does not take images of this size.
         """
+        ...
+
+
+class CutModel(BlobModel, Protocol):
+    """A model of which a part can be run alone."""
+
+    def part(self, target: str, given: Collection[str]) -> Part:
+        """The part that computes one blob from given ones, or from the image."""
+        ...
+
+
+class Part(BlobModel, Protocol):
+    """A part of a model.
+
+    Attributes:
+        feeds: the blobs that it reads.
+    """
+
+    feeds: list[str]
+
+    def save(self, folder: Path, stem: str, shapes: Mapping[str, Sequence[int]]) -> str:
+        """Writes files called `stem`.*, and returns the argument that `rlossctl verify` takes for them."""
         ...
 
 
@@ -72,8 +101,14 @@ class TorchModel:
         twin._deploy = copy.deepcopy(self._deploy).double()
         return twin
 
-    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
+    def part(self, target: str, given: Collection[str]) -> TorchPart:
+        """See CutModel."""
+        known = {self._deploy.input_name, *given}
+        return TorchPart(*cut(named_layers(self._deploy, self._values), target, known), target)
+
+    def blobs(self, image: Feed, names: Collection[str]) -> Iterator[Blob]:
         """See BlobModel."""
+        assert isinstance(image, np.ndarray)
         places = {(v.number, v.top): v.name for v in self._values if v.name in names}
         walk = self._deploy.walk(torch.from_numpy(image))
         while True:
@@ -94,6 +129,47 @@ class TorchModel:
                     yield Blob(name, tensor.detach().numpy(), choice_of(step, top))
 
 
+class TorchPart:
+    """Layers of a net that read and make blobs of different names; see Part."""
+
+    preprocess: Preprocess | None = None
+
+    def __init__(self, layers: Sequence[LayerNode], feeds: Sequence[str], target: str) -> None:
+        self._layers, self.feeds, self.outputs = list(layers), list(feeds), [target]
+        self.label = f"PyTorch {torch.__version__}"
+        self.values = {top: layer.name for layer in self._layers for top in layer.tops}
+        self.input_shape: Shape = ()
+
+    def blobs(self, image: Feed, names: Collection[str]) -> Iterator[Blob]:
+        """See BlobModel."""
+        assert not isinstance(image, np.ndarray)
+        blobs = {name: torch.from_numpy(np.array(image[name])) for name in self.feeds}
+        with torch.no_grad():
+            for step in walk(enumerate(self._layers), blobs, last_readers(self._layers)):
+                for index, (name, top) in enumerate(zip(step.layer.tops, step.tops, strict=True)):
+                    if name in names:
+                        yield Blob(name, top.numpy(), choice_of(step, index))
+
+    def save(self, folder: Path, stem: str, shapes: Mapping[str, Sequence[int]]) -> str:
+        """See Part: a prototxt whose inputs are the feeds, and its weights."""
+        param = NetParameter(name=stem)
+        for name in self.feeds:
+            param.input.append(name)
+            param.input_shape.add().dim.extend(shapes[name])
+        records = []
+        for layer in self._layers:
+            message = param.layer.add()
+            message.CopyFrom(layer.message)
+            message.bottom[:], message.top[:] = layer.bottoms, layer.tops
+            dialect = layer.module.setup.dialect
+            records.append(
+                LayerRecord(wire.encode_layer(message, dialect), list(map(as_array, layer.module.blobs)), [])
+            )
+        (folder / f"{stem}.prototxt").write_text(to_text(param))
+        write_caffemodel(folder / f"{stem}.caffemodel", stem, iter(records))
+        return f"{stem}.prototxt,{stem}.caffemodel"
+
+
 class OnnxModel:
     """An ONNX graph, run by ONNX Runtime on the CPU a few nodes at a time."""
 
@@ -107,6 +183,8 @@ class OnnxModel:
         import onnxruntime
 
         self._segments = Segments(model, list(values), folder)
+        self._model, self._folder = model, folder
+        self.feeds = [entry.name for entry in inputs_of(model)]
         self.label = f"ONNX Runtime {onnxruntime.__version__} on the CPU"
         made = {name for node in model.graph.node for name in node.output}  # the others are weights
         self.values = {name: layer for name, layer in values.items() if name in made}
@@ -115,7 +193,25 @@ class OnnxModel:
         self.input_shape: Shape = tuple(s.dim_value if s.HasField("dim_value") else None for s in sizes)
         self.preprocess = preprocess
 
-    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
+    def blobs(self, image: Feed, names: Collection[str]) -> Iterator[Blob]:
         """See BlobModel."""
-        for name, array in self._segments.run(image, names):
+        feeds = {self.feeds[0]: image} if isinstance(image, np.ndarray) else image
+        for name, array in self._segments.run(feeds, names):
             yield Blob(name, array)
+
+    def part(self, target: str, given: Collection[str]) -> OnnxModel:
+        """See CutModel."""
+        known = {*self.feeds, *given}
+        return OnnxModel(
+            cut_graph(self._model, target, known), {target: self.values[target]}, None, self._folder
+        )
+
+    def save(self, folder: Path, stem: str, shapes: Mapping[str, Sequence[int]]) -> str:
+        """See Part."""
+        import onnx
+
+        model = type(self._model)()
+        model.CopyFrom(self._model)
+        onnx.load_external_data_for_model(model, self._folder)
+        onnx.save_model(model, folder / f"{stem}.onnx")
+        return f"{stem}.onnx"

@@ -50,6 +50,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """The signal-to-noise ratio of one blob, in dB: 20 means noise of a tenth of the signal's magnitude.
+
+    Attributes:
+        whole: in the reduced model, with the noise of all layers before.
+        alone: if the layer reads float32's blobs, so that the noise is its own.
+    """
+
+    layer: str
+    blob: str
+    whole: float
+    alone: float
+
+
+@dataclass(frozen=True)
 class Verification:
     """The result of checking a conversion.
 
@@ -58,6 +73,7 @@ class Verification:
         tolerance: the largest `error` allowed; 0 means bit for bit.
         comparisons: in order; empty if nothing was checked.
         outputs: blobs that the model returns.
+        noise: what a lower precision adds to each blob.
     """
 
     out: str
@@ -66,6 +82,7 @@ class Verification:
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    noise: tuple[Noise, ...] = ()
 
     @property
     def worst(self) -> Comparison:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from rlossctl.errors import NetError
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 VALUES = 24  # named values in one piece
 LARGE = 1024  # a weight with at least this many values is kept once for all pieces
@@ -32,7 +32,6 @@ class Segments:
         self._model, self._folder = model, folder
         self._constants = {entry.name: entry for entry in model.graph.initializer}
         self._weights: dict[str, tuple[np.ndarray, Any]] = {}
-        self._input = model.graph.input[0].name
         wanted = set(values)
         self._pieces = [_Piece(nodes) for nodes in _cut(model.graph.node, wanted)]
         outputs = {output.name for output in model.graph.output}
@@ -46,20 +45,25 @@ class Segments:
             last.update(dict.fromkeys(piece.inputs, number))
         self._last = last
 
-    def run(self, image: np.ndarray, names: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def run(
+        self, feeds: Mapping[str, np.ndarray], names: Collection[str]
+    ) -> Iterator[tuple[str, np.ndarray]]:
         """Runs one pass and yields the named values in the graph's order.
+
+        Args:
+            feeds: the graph's inputs.
 
         Raises:
             NetError: ONNX Runtime fails, for example on a size that the graph does not take.
         """
-        live = {self._input: image}
+        live = dict(feeds)
         for number, piece in enumerate(self._pieces):
-            feeds = {name: live[name] for name in piece.inputs}
+            read = {name: live[name] for name in piece.inputs}
             for name in piece.inputs:
                 if self._last[name] == number:
                     del live[name]
-            found = self._run(piece, feeds)
-            del feeds
+            found = self._run(piece, read)
+            del read
             for name in list(found):
                 if name in names:
                     yield name, found[name]
@@ -148,6 +152,7 @@ def session_options() -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch's threads run in between
     return options
 
 
@@ -162,6 +167,36 @@ def _cut(nodes: Iterable[NodeProto], wanted: Collection[str]) -> Iterator[list[N
             piece, count = [], 0
     if piece:
         yield piece
+
+
+def inputs_of(model: ModelProto) -> list[ValueInfoProto]:
+    """The graph's inputs without those that have values, as older files list all weights."""
+    weights = {entry.name for entry in model.graph.initializer}
+    return [entry for entry in model.graph.input if entry.name not in weights]
+
+
+def cut_graph(model: ModelProto, target: str, given: Collection[str]) -> ModelProto:
+    """The nodes that compute a value from given ones, as a model that takes those it reads."""
+    from onnx import ModelProto, helper
+
+    wanted = {target}
+    nodes: list[NodeProto] = []
+    feeds: dict[str, None] = {}
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            nodes.append(node)
+            read = list(names_read([node]))
+            wanted.update(name for name in read if name not in given)
+            feeds.update(dict.fromkeys(name for name in read if name in given))
+    part = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.functions.extend(model.functions)
+    part.graph.name = model.graph.name
+    part.graph.node.extend(reversed(nodes))
+    known = {entry.name: entry for entry in (*model.graph.input, *model.graph.value_info)}
+    part.graph.input.extend(known.get(name) or helper.make_tensor_value_info(name, 1, None) for name in feeds)
+    part.graph.output.append(helper.make_empty_tensor_value_info(target))
+    part.graph.initializer.extend(entry for entry in model.graph.initializer if entry.name in wanted)
+    return part
 
 
 def names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:

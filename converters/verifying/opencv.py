@@ -12,9 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from rlossctl.converters.verifying.blob_streams import Shape
+from rlossctl.converters.verifying.blob_streams import Feed, Shape
 from rlossctl.converters.verifying.index_blobs import Blob
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
@@ -61,7 +59,7 @@ class OpenCvModel:
         self.outputs = list(deploy.output_names)
         self.input_shape: Shape = (None, deploy.input_shape[1], *deploy.input_shape[2:])
 
-    def blobs(self, image: np.ndarray, names: Collection[str]) -> Iterator[Blob]:
+    def blobs(self, image: Feed, names: Collection[str]) -> Iterator[Blob]:
         """See BlobModel. OpenCV names a layer's output after the layer."""
         for name, layer in self.values.items():
             if name in names:

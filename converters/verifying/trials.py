@@ -117,7 +117,7 @@ def compare_models(
         )
     for trial in trials:
         try:
-            for blob, found in _pairs(reference, candidate, trial.image, common):
+            for blob, found in pairs(reference, candidate, trial.image, common):
                 layer = reference.values[blob.name]
                 if blob.choice is None:
                     inner = blob.name not in reference.outputs
@@ -129,9 +129,10 @@ def compare_models(
                 raise
 
 
-def _pairs(
+def pairs(
     reference: BlobModel, candidate: BlobModel, image: np.ndarray, names: set[str]
 ) -> Iterator[tuple[Blob, np.ndarray]]:
+    """The blobs of one pass with the candidate's values of them, in the reference's order."""
     others = candidate.blobs(image, names)
     early: dict[str, np.ndarray] = {}  # blobs that the candidate computes earlier than the reference
     for blob in reference.blobs(image, names):

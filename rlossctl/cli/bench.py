@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from rlossctl.cli import groups
+from rlossctl.cli import groups, options
+from rlossctl.progress import track
 
 EPILOG = """\b
 Examples:
+  rlossctl bench models fp32.onnx int8.onnx
   rlossctl bench filter
   rlossctl bench filter --size 321 --batch 12 --threads 2
   rlossctl bench filter --size 129 --scaling scaling.png
@@ -19,7 +21,74 @@ Examples:
 
 @groups.group("bench")
 def command() -> None:
-    """Measure the bilateral filter and the DenseCRF loss on this machine."""
+    """Measure models, and the bilateral filter with the DenseCRF loss, on this machine."""
+
+
+@command.command("models")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@options.placeholders
+@click.option(
+    "--size",
+    "sizes",
+    type=options.Numbers("H,W", int),
+    multiple=True,
+    default=["513,513"],
+    show_default=True,
+    help="Height and width of the images, unless a model has its own. Repeatable.",
+)
+@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=[1], show_default=True)
+@click.option("--threads", type=click.IntRange(1), multiple=True, default=[1], show_default=True)
+@click.option(
+    "--device",
+    "devices",
+    type=click.Choice(["cpu", "cuda"]),
+    multiple=True,
+    default=["cpu"],
+    show_default=True,
+)
+@click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Timed passes.")
+@click.option(
+    "--draw", type=click.Path(path_type=Path, dir_okay=False), help="Draw an SVG of the throughput."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models_(
+    models: tuple[str, ...],
+    placeholders: dict[str, object],
+    sizes: tuple[tuple[int, int], ...],
+    batches: tuple[int, ...],
+    threads: tuple[int, ...],
+    devices: tuple[str, ...],
+    repeats: int,
+    draw: Path | None,
+    as_json: bool,
+) -> None:
+    """Time models beside each other: latency, throughput and memory for every size, batch and device.
+
+    MODEL is an ONNX file, run by ONNX Runtime, or a prototxt, run by PyTorch. Each measurement has its own
+    process.
+
+    \b
+    Examples:
+      rlossctl bench models fp32.onnx int8.onnx net.prototxt --set NUM_LABELS=21
+      rlossctl bench models net.onnx --size 321,321 --size 513,513 --threads 1 --threads 4 --draw net.svg
+    """
+    from dataclasses import asdict
+    from itertools import product
+
+    from rlossctl.bench.models import Load, measure_all, picture, table
+
+    every = product(models, devices, sizes, batches, threads)
+    loads = [
+        Load(model, dict(placeholders), device, size, batch, count, repeats)
+        for model, device, size, batch, count in every
+    ]
+    found = list(track(measure_all(loads), len(loads), "measurements"))
+    if as_json:
+        options.write_json("-", [asdict(one) for one in found])
+    else:
+        click.echo("\n".join(table(found)))
+    if draw is not None:
+        options.write_text(draw, picture(found))
 
 
 @command.command("filter", epilog=EPILOG)

@@ -33,6 +33,7 @@ _ONNX = (
         ),
         click.option("--scale", type=float, help="Factor after that, instead of the data layer's scale."),
         click.option("--rgb", is_flag=True, help="The net takes red, green, blue instead of Caffe's order."),
+        click.option("--input", "start", metavar="BLOB", help="Cut the net: take this blob, not the image."),
         click.option(
             "--head",
             type=click.Choice(["scores", "softmax", "argmax"]),
@@ -80,6 +81,14 @@ _ONNX = (
             metavar="LAYER",
             help="Layer to keep in float32, or a pattern such as conv1_*. Repeatable.",
         ),
+        click.option(
+            "--int8-auto",
+            "auto",
+            type=click.FloatRange(min=0),
+            metavar="DROP",
+            help="Keep as many layers in float32 as it takes to lose at most DROP points of mIoU (without "
+            "labels: to change the label of at most DROP percent of the pixels).",
+        ),
     ),
     groups.option_group(
         "ONNX: verification",
@@ -95,11 +104,19 @@ _ONNX = (
             help="Largest difference from the net, as a share of the blob's magnitude.  [default: 0.0001]",
         ),
         click.option("--verify-images", metavar="LIST", help="Compare on these photos as well."),
+        click.option(
+            "--card",
+            metavar="DIR",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Also write a new folder to publish: the model, safetensors, a README with the mIoU on the "
+            "--verify-images, preprocessing. Nothing is uploaded.",
+        ),
     ),
 )
 
 
 def _onnx_options(
+    start: str | None,
     fold: bool,
     head: Head | None,
     upsample: bool,
@@ -112,13 +129,16 @@ def _onnx_options(
     ranges: Ranges,
     activations: Activations,
     keep: tuple[str, ...],
+    auto: float | None,
     verify: bool,
     tolerance: float | None,
     verify_images: str | None,
+    card: Path | None,
 ) -> OnnxOptions:
     from rlossctl.converters.onnx.options import OnnxOptions
 
     return OnnxOptions(
+        start=start,
         fold=fold,
         head=head,
         upsample=upsample,
@@ -131,9 +151,11 @@ def _onnx_options(
         ranges=ranges,
         activations=activations,
         keep=keep,
+        auto=auto,
         verify=verify,
         tolerance=tolerance,
         verify_images=verify_images,
+        card=card,
     )
 
 

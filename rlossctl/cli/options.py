@@ -177,8 +177,29 @@ def allow_missing(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def plugins(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--plugin FILE`, which runs before anything else reads a net."""
+
+    def load(context: click.Context, parameter: click.Parameter, files: tuple[Path, ...]) -> None:
+        from rlossctl.plugins import load
+
+        for file in files:
+            load(file)
+
+    return click.option(
+        "--plugin",
+        multiple=True,
+        expose_value=False,
+        is_eager=True,
+        callback=load,
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Run a Python file that adds layers. It is a program: read it first. Repeatable.",
+    )(command)
+
+
 def python_layers(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--allow-python-layers`, which applies to the whole command."""
+    """Adds `--allow-python-layers`, which applies to the whole command, and `--plugin`."""
 
     def allow(context: click.Context, parameter: click.Parameter, given: bool) -> None:
         if given:
@@ -190,7 +211,7 @@ def python_layers(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         callback=allow,
         help="Run the modules named by Python layers. They are programs: read them first.",
-    )(command)
+    )(plugins(command))
 
 
 def write_json(path: str | Path, content: object) -> None:

@@ -16,6 +16,7 @@ from rlossctl.cli import groups, options
 @options.placeholders
 @options.dialect
 @options.allow_missing
+@options.plugins
 @click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images.")
 @click.option("--root", metavar="DIR", default="", help="Folder of the names in the list.")
 @click.option(
@@ -32,6 +33,15 @@ from rlossctl.cli import groups, options
     show_default=True,
     help="Largest difference allowed, as a share of the blob's largest magnitude.",
 )
+@click.option(
+    "--reduce",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the smallest part of the models that still differs into this new folder.",
+)
+@click.option(
+    "--inputs", metavar="FILE", help="Compare two parts that --reduce wrote, on the blobs in this file."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON.")
 @options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
@@ -44,29 +54,33 @@ def command(
     root: str,
     runtime: str,
     tolerance: float,
+    reduce: Path | None,
+    inputs: str | None,
     report: Path | None,
 ) -> None:
     """Compare models A and B on the same images, blob by blob, for every blob name that both have.
 
     A model is `NET.prototxt,WEIGHTS` (one argument with a comma), an .onnx file, or weights that contain
     their net (.safetensors or .pt from `rlossctl convert`). Exit status 3 if a blob differs: the first such
-    blob is named with its layer and with both values at the largest difference.
+    blob is named with its layer and with both values at the largest difference. With --reduce, bisection then
+    cuts both models down to the layers that differ when they read the same blobs.
 
     \b
     Examples:
       rlossctl verify test.prototxt,w.caffemodel model.onnx --set NUM_LABELS=21 --set EXP=voc
       rlossctl verify fp32.onnx fp16.onnx --tolerance 0.01 --images val.txt --root VOC2012
       rlossctl verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel --runtime opencv
+      rlossctl verify net.prototxt,w.caffemodel fork.onnx --reduce fault
     """
-    from rlossctl.converters.two_models import compare_models, named_files
+    from rlossctl.converters.opening import named_files
+    from rlossctl.converters.two_models import Wanted, compare_models
     from rlossctl.net.origin import NetOrigin
 
     def origin(named: str) -> NetOrigin:
         return NetOrigin(*named_files(named), placeholders, dialect, allow_missing)
 
-    compared = compare_models(
-        origin(reference), origin(candidate), images=images, root=root, runtime=runtime, tolerance=tolerance
-    )
+    wanted = Wanted(tolerance, images, root, inputs, runtime, reduce)
+    compared = compare_models(origin(reference), origin(candidate), wanted)
     for line in compared.lines():
         click.echo(line)
     if report:

@@ -31,6 +31,7 @@ class ModelCard:
         blobs: values of the graph that are the net's blobs -> their layer, in order.
         source: names and SHA-256 of the files from which the model was made.
         version: version of rlossctl.
+        dialect: the Caffe whose rules the net follows.
         untrained: layers that had no weights and hold what their fillers drew.
     """
 
@@ -49,6 +50,7 @@ class ModelCard:
     blobs: dict[str, str] = field(default_factory=dict)
     source: dict[str, dict[str, str]] = field(default_factory=dict)
     version: str = ""
+    dialect: str = ""
     untrained: list[str] = field(default_factory=list)
 
     def to_json(self) -> str:

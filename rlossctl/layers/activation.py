@@ -60,20 +60,28 @@ class PReLU(Layer):
 class HardSwish(Layer):
     """x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, eq. 1)."""
 
+    keeps_shape = True
     low_precision = True
 
     def forward(self, x: Tensor) -> Tensor:
         return F.hardswish(x)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("HardSwish", x)
 
 
 @register("HardSigmoid", source="rlossctl")
 class HardSigmoid(Layer):
     """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, section 5.2)."""
 
+    keeps_shape = True
     low_precision = True
 
     def forward(self, x: Tensor) -> Tensor:
         return F.hardsigmoid(x)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
 
 @register("ReLU6", source="MobileNet forks")

@@ -79,7 +79,7 @@ class Pooling(Layer):
         if self.is_global:
             return graph.node("GlobalMaxPool" if self.is_max else "GlobalAveragePool", x)
         if not (self.floor or self._torch_agrees()):
-            return None
+            return None if any(self.pad) or self.setup.tops == 2 else self._write_gaps(graph, x)
         window: dict[str, object] = {
             "kernel_shape": self.kernel,
             "strides": self.stride,
@@ -92,6 +92,17 @@ class Pooling(Layer):
             return graph.node("MaxPool", x, **window)
         y, place = graph.node_with(2, "MaxPool", x, **window)
         return y, self._write_mask(graph, x, place)
+
+    def _write_gaps(self, graph: OnnxGraph, x: OnnxValue) -> str:
+        """Windows that leave gaps. The last may be partly outside; the mean is of what is inside."""
+        pads = graph.integers("pads", [0] * 6 + [stride - 1 for stride in self.stride])
+        fill = graph.number("fill", LOWEST if self.is_max else 0)
+        window = {"kernel_shape": self.kernel, "strides": self.stride}
+        padded = graph.node("Pad", x, pads, fill)
+        if self.is_max:
+            return graph.node("MaxPool", padded, **window)
+        inside = graph.node("AveragePool", graph.node("Pad", graph.ones(x), pads, fill), **window)
+        return graph.node("Div", graph.node("AveragePool", padded, **window), inside)
 
     def _write_mask(self, graph: OnnxGraph, x: OnnxValue, place: str) -> str:
         """ONNX counts places through the whole batch, Caffe in each plane, as floats."""
@@ -163,9 +174,14 @@ class Pooling(Layer):
                 return y
             row, column = index // padded.shape[3] - top, index % padded.shape[3] - left
             return y, (row * size[1] + column).to(x.dtype)
-        total = F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
+        total = self._sums(padded)
         rows, columns = (self._divisors(size[axis], out[axis], axis, x) for axis in (0, 1))
         return total / (rows[:, None] * columns[None, :])
+
+    def _sums(self, padded: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # torch 2.13's ONNX exporter forgets the divisor
+            return F.avg_pool2d(padded, self.kernel, self.stride) * (self.kernel[0] * self.kernel[1])
+        return F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
 
     def _output_size(self, size: int, axis: int) -> int:
         span = size + 2 * self.pad[axis] - self.kernel[axis]

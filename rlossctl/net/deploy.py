@@ -24,18 +24,19 @@ class Deploy(nn.Module):
     Args:
         net: the net; its modules are used, not copied.
         outputs: blobs to return; by default the scores (see `score_blobs`).
+        start: the blob to start from; by default the image.
 
     Attributes:
-        input_name: the image blob, (N, C, H, W).
+        input_name: the image blob, (N, C, H, W), or `start`.
         output_names: the blobs that a call returns, in order.
         layers: the remaining layers.
     """
 
-    def __init__(self, net: Net, outputs: Sequence[str] | None = None) -> None:
+    def __init__(self, net: Net, outputs: Sequence[str] | None = None, start: str | None = None) -> None:
         super().__init__()
-        self.input_name = image_blob(net)
+        self.input_name = start or image_blob(net)
         self.output_names = list(outputs or score_blobs(net))
-        unknown = [name for name in self.output_names if name not in net.shapes]
+        unknown = [name for name in (self.input_name, *self.output_names) if name not in net.shapes]
         if unknown:
             raise NetError(
                 f"has no blob {unknown[0]!r}",
@@ -44,6 +45,8 @@ class Deploy(nn.Module):
                 expected=", ".join(net.shapes),
             )
         needed = net.layers_for(self.output_names)
+        if start:
+            needed = {number for number in needed if number > _maker(net, start)}
         layers = [layer for number, layer in enumerate(net.layers) if number in needed]
         self._take(layer for layer in layers if not isinstance(layer.module, DataLayer))
         self.input_shape = net.shapes[self.input_name]
@@ -92,10 +95,15 @@ class Deploy(nn.Module):
                     raise layer.module.error(
                         f"needs {bottom!r}, so the outputs cannot be computed from {self.input_name!r} alone",
                         found=", ".join(self.output_names),
-                        expected="outputs that depend only on the image",
-                        advice="name other outputs (--output BLOB)",
+                        expected=f"outputs that depend only on {self.input_name!r}",
+                        advice="name other outputs (--output BLOB) or another input (--input BLOB)",
                     )
             known.update(layer.tops)
+
+
+def _maker(net: Net, blob: str) -> int:
+    """The number of the last layer that computes a blob; -1 for an input."""
+    return max((number for number, layer in enumerate(net.layers) if blob in layer.tops), default=-1)
 
 
 def takes_any_size(deploy: Deploy) -> bool:
@@ -195,7 +203,8 @@ _PHOTO_LAYERS = ("ImageSegData", "DenseImageData", "ImageLabelmapData", "ImageDa
 def preprocess_of(net: Net, deploy: Deploy) -> Preprocess | None:
     """How the net's own data layer prepares photos, with the net's size rule; None without such a layer."""
     for layer in net.layers:
-        if layer.type in _PHOTO_LAYERS and not layer.message.transform_param.mean_file:
+        photos = layer.type in _PHOTO_LAYERS and deploy.input_name in layer.tops
+        if photos and not layer.message.transform_param.mean_file:
             stride, offset = size_rule(deploy)
             return Preprocess.from_layer(layer.message, stride=stride, offset=offset)
     return None

@@ -55,6 +55,7 @@ class OnnxGraph:
     _shared: dict[tuple[int, tuple[int, ...]], tuple[str, Tensor]] = field(default_factory=dict)
     _filled: dict[tuple[int, float], str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
+    _labels: set[str] = field(default_factory=set)
 
     def node(self, kind: str, *inputs: OnnxInput, **attributes: Any) -> str:
         """Adds a node with one output, and returns the output's name."""
@@ -64,16 +65,19 @@ class OnnxGraph:
         """Adds a node with several outputs, and returns their names."""
         from onnx import helper
 
-        name = self.free(f"{self.layer}/{kind}")
-        tops = [name] if outputs == 1 else [self.free(f"{name}.{number}") for number in range(outputs)]
-        self.nodes.append(helper.make_node(kind, list(map(name_of, inputs)), tops, name, **attributes))
+        name = f"{self.layer}/{kind}"
+        tops = [self.free(f"{name}.{number}" if number else name) for number in range(outputs)]
+        self.nodes.append(
+            helper.make_node(kind, list(map(name_of, inputs)), tops, self.label(name), **attributes)
+        )
         return tuple(tops)
 
     def copy(self, value: str, name: str) -> None:
         """A second name for a value."""
         from onnx import helper
 
-        self.nodes.append(helper.make_node("Identity", [value], [name], self.free(f"{self.layer}/Identity")))
+        label = self.label(f"{self.layer}/Identity")
+        self.nodes.append(helper.make_node("Identity", [value], [name], label))
 
     def blobs(self, layer: Layer) -> list[str]:
         """The layer's learned blobs as weights of the graph; shared ones once."""
@@ -113,6 +117,13 @@ class OnnxGraph:
             return self.integers("sizes", known)
         return self.node("Shape", value, start=start, end=end)
 
+    def ones(self, value: OnnxInput) -> str:
+        """Ones in the shape of a value."""
+        from onnx import numpy_helper
+
+        one = numpy_helper.from_array(np.ones(1, np.float32))
+        return self.node("ConstantOfShape", self.node("Shape", value), value=one)
+
     def scaled(self, value: OnnxInput, scale: float, shift: float) -> str:
         """value * scale + shift, without the nodes that would change nothing."""
         if scale != 1:
@@ -130,13 +141,12 @@ class OnnxGraph:
         return self.node("Reshape", value, self.integers("shape", shape))
 
     def free(self, name: str) -> str:
-        """`name`, or `name#1`, ...: one that neither a value nor a node has."""
-        number, found = 0, name
-        while found in self._taken:
-            number += 1
-            found = f"{name}#{number}"
-        self._taken.add(found)
-        return found
+        """`name`, or `name#1`, ...: one that no value has."""
+        return _free(name, self._taken)
+
+    def label(self, name: str) -> str:
+        """The same for the name of a node."""
+        return _free(name, self._labels)
 
     def _initializer(self, name: str, array: np.ndarray) -> str:
         from onnx import numpy_helper
@@ -149,3 +159,12 @@ class OnnxGraph:
 def name_of(value: OnnxInput) -> str:
     """The value's name in the graph."""
     return value if isinstance(value, str) else value.name
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, found = 0, name
+    while found in taken:
+        number += 1
+        found = f"{name}#{number}"
+    taken.add(found)
+    return found

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from rlossctl import plugins
 from rlossctl.errors import NetError
 from rlossctl.prototxt import forks
 
@@ -82,7 +83,11 @@ def register(
 
     def add(cls: type[T]) -> type[T]:
         if name in _KINDS:
-            raise ValueError(f"layer type {name} is registered twice: {_KINDS[name].cls} and {cls}")
+            raise NetError(
+                f"layer type {name} is registered twice",
+                found=f"{_KINDS[name].cls.__module__} and {cls.__module__}",
+                expected="a name of its own for every type",
+            )
         _KINDS[name] = LayerKind(
             name,
             cls,
@@ -134,7 +139,8 @@ def require(layers: Iterable[tuple[str, str, str]]) -> None:
         "unknown layer types" if len(unknown) > 1 else "unknown layer type",
         found=found,
         expected=f"one of {', '.join(sorted(_KINDS))}",
-        advice="correct the type's spelling, or add the layer (CONTRIBUTING.md shows how)",
+        advice="correct the type's spelling, or give the file of a layer of your own (--plugin FILE, "
+        "docs/plugins.md)",
     )
 
 
@@ -153,3 +159,4 @@ def _load_layers() -> None:
     package = importlib.import_module("rlossctl.layers")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"rlossctl.layers.{module.name}")
+    plugins.load_installed(plugins.LAYERS)

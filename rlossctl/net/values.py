@@ -3,12 +3,13 @@ programs that run the same net can be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.layer import Shape
 from rlossctl.net.tops import sized
+from rlossctl.net.walk import LayerNode
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,38 @@ def named_values(deploy: Deploy, shape: Sequence[int] | None = None) -> list[Val
         Value(_best(names, deploy), tuple(names), deploy.layers[place[0]].name, *place, shapes[place])
         for place, names in made.items()
     ]
+
+
+def named_layers(deploy: Deploy, values: Sequence[Value]) -> list[LayerNode]:
+    """The layers that make values, with bottoms and tops named after them: none is in place any more."""
+    versions, made = version_names(deploy), {(value.number, value.top): value.name for value in values}
+    owners = {name: value.name for value in values for name in value.names}
+    current = {deploy.input_name: deploy.input_name}  # blob -> value
+    found = []
+    for number, layer in enumerate(deploy.layers):
+        bottoms = tuple(current[name] for name in layer.bottoms)
+        places = [(number, index) for index in range(len(layer.tops))]
+        tops = tuple(made.get(place, versions[place]) for place in places)
+        if any(place in made for place in places):
+            found.append(LayerNode(replace(layer.node, bottoms=bottoms, tops=tops), layer.module))
+        current |= {
+            blob: owners.get(versions[place], deploy.input_name)
+            for blob, place in zip(layer.tops, places, strict=True)
+        }
+    return found
+
+
+def cut(
+    layers: Sequence[LayerNode], target: str, given: Collection[str]
+) -> tuple[list[LayerNode], list[str]]:
+    """The layers that compute a value from given ones, and which of these they read, both in order."""
+    wanted, needed, feeds = {target}, list[LayerNode](), dict[str, None]()
+    for layer in reversed(layers):
+        if wanted.intersection(layer.tops):
+            needed.append(layer)
+            wanted.update(name for name in layer.bottoms if name not in given)
+            feeds.update(dict.fromkeys(name for name in layer.bottoms if name in given))
+    return needed[::-1], list(feeds)[::-1]
 
 
 def version_names(deploy: Deploy) -> dict[tuple[int, int], str]:

@@ -15,6 +15,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
+from rlossctl import plugins
+from rlossctl.prototxt import declared
 from rlossctl.prototxt.compiled import descriptor_set
 
 PACKAGE = "rlossctl"
@@ -22,6 +24,7 @@ PACKAGE = "rlossctl"
 
 @cache
 def _pool() -> descriptor_pool.DescriptorPool:
+    plugins.load_installed(plugins.FIELDS)
     pool = descriptor_pool.DescriptorPool()
     for file in files():
         pool.Add(file)
@@ -29,8 +32,10 @@ def _pool() -> descriptor_pool.DescriptorPool:
 
 
 def files() -> Sequence[descriptor_pb2.FileDescriptorProto]:
-    """The compiled files of the schema."""
-    return descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file
+    """The compiled files of the schema, with what plugins have declared; later declarations are refused."""
+    found = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file
+    declared.close(found[-1])
+    return found
 
 
 @cache

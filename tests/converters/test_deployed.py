@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -19,7 +20,8 @@ from PIL import Image
 import rlossctl
 from rlossctl.cli import cli
 from rlossctl.converters import OnnxOptions
-from rlossctl.converters.onnx import writer as onnx_format
+from rlossctl.converters.onnx import saving
+from rlossctl.data.lists import read_list
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Predictor, open_onnx
@@ -66,8 +68,8 @@ def photo(size: tuple[int, int]) -> np.ndarray:
 
 
 def card(path) -> ModelCard:
-    (entry,) = onnx.load(path, load_external_data=False).metadata_props
-    return ModelCard.from_json(entry.value)
+    props = onnx.load(path, load_external_data=False).metadata_props
+    return ModelCard.from_json({entry.key: entry.value for entry in props}["rlossctl"])
 
 
 # fc8 has half the net's resolution, so that the file has to enlarge it; up has all of it already.
@@ -169,7 +171,7 @@ def test_folding_leaves_no_batch_norm_and_the_same_labels(made):
 
 
 def test_more_than_one_file_can_hold_goes_beside_it(material, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    monkeypatch.setattr(saving, "LARGEST", 1000)
     out = tmp_path / "large.onnx"
     verification = rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
     graph, data = sorted(path.name for path in tmp_path.iterdir())
@@ -184,24 +186,16 @@ def test_more_than_one_file_can_hold_goes_beside_it(material, tmp_path, monkeypa
     assert result.exit_code == 0, result.output
 
 
-# The two that are killed are forked and take the graph that torch has exported for the first one.
+# The two that are killed are forked, so that torch is imported once.
 KILLED = """
 import os, shutil, sys
 import rlossctl
 from rlossctl.converters import OnnxOptions
-from rlossctl.converters.onnx import export, writer
-writer.LARGEST = 1000
+from rlossctl.converters.onnx import saving
+saving.LARGEST = 1000
 folder, *files = sys.argv[1:]
 options = dict(placeholders={settings!r}, onnx_options=OnnxOptions(verify=False))
-rename, torch_export, made = os.replace, export._torch_export, []
-def once(*arguments):
-    if not made:
-        made.append(torch_export(*arguments))
-    copy = type(made[0])()
-    copy.CopyFrom(made[0])
-    return copy
-
-export._torch_export = once
+rename = os.replace
 rlossctl.convert(files[0], files[1], folder + ".onnx", **options)
 
 def replace(*names):
@@ -223,7 +217,7 @@ for left in (0, 1):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that can fork")
 def test_a_kill_between_the_renames_leaves_a_graph_with_its_own_weights(material, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    monkeypatch.setattr(saving, "LARGEST", 1000)
     folder = tmp_path / "models"
     folder.mkdir()
     out = folder / "large.onnx"
@@ -439,3 +433,33 @@ def test_damaged_cards_are_refused():
     with pytest.raises(NetError, match="metadata"):
         ModelCard.from_json('{"largest_photo": [3]}')
     assert ModelCard.from_json('{"later": 1}') == ModelCard()
+
+
+def test_a_folder_to_publish(material, labelled, tmp_path):
+    """README's front matter is YAML, and its mIoU is what eval prints."""
+    yaml = pytest.importorskip("yaml")
+
+    folder, out = tmp_path / "card", tmp_path / "net.onnx"
+    options = OnnxOptions(verify_images=str(labelled), root=str(labelled.parent), card=folder)
+    verification = rlossctl.convert(
+        material.test, material.weights, out, placeholders=material.settings, onnx_options=options
+    )
+    assert verification.notes[-1].startswith(f"wrote {folder} for publishing (mIoU ")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "model.safetensors", "net.onnx", "preprocessing.json",
+    ]  # fmt: skip
+    assert (folder / "net.onnx").read_bytes() == out.read_bytes()
+    _, front, text = (folder / "README.md").read_text().split("---\n", 2)
+    (entry,) = yaml.safe_load(front)["model-index"]
+    (result,) = entry["results"]
+    samples = read_list(str(labelled), str(labelled.parent))
+    found = rlossctl.evaluate(open_onnx(out, "cpu"), samples)
+    assert result["metrics"][0]["value"] == pytest.approx(100 * found.require_confusion().miou(), abs=0.005)
+    assert result["dataset"]["name"] == "list" and "dialect" in text and "argmax" in text
+    weights = tmp_path / "again.safetensors"
+    shutil.copy(folder / "model.safetensors", weights)
+    assert rlossctl.convert(weights, None, tmp_path / "again.onnx").comparisons
+    with pytest.raises(UsageError, match="new or an empty folder"):
+        rlossctl.convert(
+            material.test, material.weights, out, placeholders=material.settings, onnx_options=options
+        )

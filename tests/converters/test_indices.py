@@ -12,7 +12,7 @@ import rlossctl
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx.attach import Ends
 from rlossctl.converters.onnx.finished_file import compare_trials
-from rlossctl.converters.two_models import torch_model
+from rlossctl.converters.opening import torch_model
 from rlossctl.converters.verifying.trials import Trial
 from rlossctl.errors import NetError
 from rlossctl.net.saved import layer_records

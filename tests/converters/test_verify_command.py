@@ -19,6 +19,7 @@ from rlossctl.converters.onnx.attach import Ends
 from rlossctl.converters.onnx.finished_file import compare_trials
 from rlossctl.converters.verifying import graph_pieces
 from rlossctl.converters.verifying.blob_streams import TorchModel
+from rlossctl.converters.verifying.comparison import compare
 from rlossctl.converters.verifying.graph_pieces import Segments
 from rlossctl.converters.verifying.index_blobs import choice_of
 from rlossctl.converters.verifying.trials import Trial
@@ -193,6 +194,54 @@ def test_opencv_agrees(build, tmp_path):
     assert result.exit_code == 0 and "OpenCV" in result.output
 
 
+@pytest.fixture
+def faulty(material, tmp_path):
+    """An ONNX file in which one layer of the net pads one side more than the other."""
+    path = tmp_path / "faulty.onnx"
+    options = OnnxOptions(verify=False)
+    rlossctl.convert(
+        material.test, material.weights, path, placeholders=material.settings, onnx_options=options
+    )
+    model = onnx.load(path)
+    (node,) = [node for node in model.graph.node if node.name == "twin_b"]
+    (pads,) = [entry for entry in node.attribute if entry.name == "pads"]
+    pads.ints[:] = [1, 1, 3, 3]
+    onnx.save(model, path)
+    return path
+
+
+def test_a_fault_is_reduced_to_its_layer(material, faulty, tmp_path):
+    folder = tmp_path / "fault"
+    result = verify(material, f"{material.test},{material.weights}", faulty, "--reduce", folder)
+    assert isinstance(result.exception, VerificationError)
+    assert f"reduced to 1 layer of A (twin_b), in {folder}" in result.output
+    written = {path.name for path in folder.iterdir()}
+    assert written == {"a.prototxt", "a.caffemodel", "b.onnx", "inputs.safetensors"}
+    command = result.output.split("&& rlossctl ")[1].split()
+    again = CliRunner().invoke(cli, [str(folder / w) if "." in w and "," not in w else w.replace(
+        "a.", f"{folder}/a.") for w in command])  # fmt: skip
+    assert isinstance(again.exception, VerificationError), again.output
+    assert "of layer 'twin_b' is the first to differ" in str(again.exception)
+
+
+def test_what_grows_over_many_layers_is_cut_by_bisection(material, faulty, tmp_path):
+    """No single layer differs by the tolerance, but a part of the net does."""
+    from rlossctl.converters.opening import open_blobs, open_onnx
+    from rlossctl.converters.verifying.reduction import Reduction
+    from rlossctl.net.origin import NetOrigin
+
+    reference = open_blobs(NetOrigin(material.test, material.weights, material.settings))
+    image = np.random.default_rng(0).standard_normal((1, 3, 33, 33)).astype(np.float32)
+    bad = compare("t", "fc8_toy", np.ones(3), np.zeros(3))
+    reduced = Reduction(reference, open_onnx(faulty), Trial("t", image), bad, 1e-4).write(tmp_path / "part")
+    assert reduced.layers[0] == "twin_b" and reduced.layers[-1] == "fc8_toy" and len(reduced.layers) > 3
+
+
+def test_a_folder_with_files_is_refused(material, faulty, tmp_path):
+    result = verify(material, f"{material.test},{material.weights}", faulty, "--reduce", tmp_path)
+    assert isinstance(result.exception, UsageError) and "new or an empty folder" in str(result.exception)
+
+
 def test_pieces_of_a_graph_give_what_the_whole_gives(files, monkeypatch):
     import onnxruntime
 
@@ -202,7 +251,7 @@ def test_pieces_of_a_graph_give_what_the_whole_gives(files, monkeypatch):
     monkeypatch.setattr(graph_pieces, "VALUES", 5)
     pieces = Segments(model, names)
     assert len(pieces._pieces) > 1
-    found = dict(pieces.run(image, names))
+    found = dict(pieces.run({"data": image}, names))
     whole = onnxruntime.InferenceSession(files[1], providers=["CPUExecutionProvider"]).run(
         None, {"data": image}
     )

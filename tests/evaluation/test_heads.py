@@ -59,7 +59,7 @@ def make(tmp_path, voc_folder):
 
 def converted(files, folder, out) -> ModelCard:
     rlossctl.convert(*files, out, placeholders={"ROOT": str(folder)})
-    (entry,) = onnx.load(out).metadata_props
+    (entry,) = [entry for entry in onnx.load(out).metadata_props if entry.key == "rlossctl"]
     assert entry.key == KEY
     return ModelCard.from_json(entry.value)
 
