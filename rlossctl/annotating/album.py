@@ -55,7 +55,12 @@ class Album:
         for photo in track(photos, len(photos), "photos"):
             self._add(photo)
         if not self.entries:
-            raise DataError("no photo can be read", found="; ".join(self.unreadable[:3]))
+            raise DataError(
+                "no photo can be read",
+                found="; ".join(self.unreadable[:3]),
+                expected="photos, folders, patterns in quotes or .txt lists",
+                advice="check the names, and --root for the names of a list",
+            )
         self._thumbnails: Recent[bytes] = Recent(_KEPT_THUMBNAILS)
         self._jpegs: Recent[bytes] = Recent(_KEPT_PHOTOS)
 

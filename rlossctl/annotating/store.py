@@ -83,9 +83,9 @@ class Store:
         self.places, self.album, self.classes = places, album, tuple(classes)
         self._lock = RLock()
         self._labels: Recent[_Label] = Recent(_KEPT_LABELS)
-        self._folder = make_folder(make_folder(places.out) / FOLDER)
         self._counts: dict[str, np.ndarray] = {}
         self._check_list()
+        self._folder = make_folder(make_folder(places.out) / FOLDER)
         self._claim_classes()
         names = [name for name in album.entries if self._check_own(name)]
         for name in track(names, len(names), "labels"):
@@ -208,13 +208,15 @@ class Store:
         )
 
     def _check_list(self) -> None:
-        """Refuses now what could not be listed later, and labels that would replace photos."""
+        """Refuses now what could not be listed later, and labels among the photos."""
         self._lines(list(self.album.entries))
-        for name, entry in self.album.entries.items():
-            if self._label_file(name).exists() and self._label_file(name).samefile(entry.path):
+        out = self.places.out.resolve()
+        for entry in self.album.entries.values():
+            if entry.path.resolve().parent == out:
                 raise UsageError(
-                    "a label would overwrite its photo",
-                    where=entry.path,
+                    "labels would lie among the photos",
+                    where=out,
+                    found=f"photo {entry.path}",
                     expected="a separate folder for the labels",
                     advice="name a new folder with --out",
                 )

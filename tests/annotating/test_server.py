@@ -235,7 +235,7 @@ def test_folders_that_are_refused(photos, tmp_path):
     save_label_png(store.places.out / "b.png", np.zeros((30, 30)), palette=False)
     with pytest.raises(DataError, match="not drawn here"):
         Store(store.places, store.album, CLASSES)
-    with pytest.raises(UsageError, match="overwrite its photo"):
+    with pytest.raises(UsageError, match="among the photos"):
         Store(Places(photos, tmp_path / "list.txt"), store.album, CLASSES)
     (photos / "more").mkdir()
     Image.new("RGB", (4, 4)).save(photos / "more/a.png")
