@@ -159,6 +159,22 @@ def test_losses(tmp_path, loss, types):
         assert any("--activation sigmoid" in note for note in done.notes)
 
 
+@pytest.mark.parametrize(
+    ("kind", "arguments", "network"),
+    [
+        ("PSPDenseNet", {}, "pspnet_densenet201"),
+        ("PSPDenseNet", {"backbone": "densenet121"}, "pspnet_densenet121"),
+        ("UNetResnet", {"backbone": "resnet101"}, "unet_resnet101"),
+        ("SegResNet", {}, "segnet_resnet50"),
+        ("GCN", {"backbone": "resnet18", "use_deconv": True}, "gcn_deconv_resnet18"),
+    ],
+)
+def test_networks_of_pytorch_segmentation(tmp_path, kind, arguments, network):
+    done = translate(changed(CONFIG, "arch", {"type": kind, "args": arguments}), tmp_path)
+    assert done.network == f"{network}_segmentation"
+    assert not any(key.startswith("arch") for key in unread(done))
+
+
 def test_one_rate_and_a_frozen_backbone(tmp_path):
     config = changed(CONFIG, "arch", {"type": "GCN", "args": {"backbone": "resnet50"}})
     for number, (key, value, rate) in enumerate(
