@@ -162,10 +162,10 @@ def test_losses(tmp_path, loss, types):
 @pytest.mark.parametrize(
     ("kind", "arguments", "network"),
     [
-        ("PSPDenseNet", {}, "pspnet_densenet201"),
+        ("PSPDenseNet", {"freeze_bn": True}, "pspnet_densenet201"),
         ("PSPDenseNet", {"backbone": "densenet121"}, "pspnet_densenet121"),
         ("UNetResnet", {"backbone": "resnet101"}, "unet_resnet101"),
-        ("SegResNet", {}, "segnet_resnet50"),
+        ("SegResNet", {"freeze_bn": True}, "segnet_resnet50"),
         ("GCN", {"backbone": "resnet18", "use_deconv": True}, "gcn_deconv_resnet18"),
     ],
 )
