@@ -97,8 +97,8 @@ def _arguments(text: str) -> dict[str, Any] | None:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     out: list[tuple[str, Any]] = []
     for key, value in values.items():
-        nested = isinstance(value, Mapping)
-        out += _flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else []
+        out += inner or [(f"{prefix}{key}", value)]
     return out
 
 
