@@ -1,4 +1,4 @@
-"""Unet and DeepLab v3+ of segmentation_models.pytorch (smp) on ResNets, with its default settings.
+"""Unet, DeepLab v3+ and PSPNet of segmentation_models.pytorch (smp) on ResNets, with its default settings.
 
 Layers are named after its modules, so `rlossctl convert`, `eval` and `predict` read its checkpoints.
 """
@@ -27,6 +27,7 @@ from rlossctl.prototxt.netspec import L, NetSpec, Top
 ENCODER = "encoder."
 WIDTHS = (256, 128, 64, 32, 16)
 RATES = (12, 24, 36)
+BINS = (1, 2, 3, 6)
 WIDTH = 256
 LOW = 48  # channels of the features at stride 4 in DeepLab v3+
 HEAD = "segmentation_head.0"
@@ -62,6 +63,27 @@ def _doubled(n: NetSpec, x: Top, name: str, channels: int) -> Top:
     return n[f"{name}.zoom"]
 
 
+def _pspnet(n: NetSpec, depth: int) -> None:
+    """On the encoder's first two stages; the level of one bin has no norm."""
+    *_, x = resnets.stages(n, resnets.stem(n, scaled(n, n.data), ENCODER), depth, ENCODER, (1, 2))
+    width = 32 * (1 if depth < 50 else 4)
+    levels = []
+    for number, size in enumerate(BINS):
+        n.comment(f"pyramid, level {number + 1}: the means of {size} x {size} bins")
+        name = f"decoder.psp.blocks.{number}.pool"
+        n[f"{name}.0"] = level = L.AdaptivePooling(x, output_size=size)
+        if size == 1:
+            level = convolution(n, level, f"{name}.1.0", width, kernel_size=1, bias_term=True)
+            level = relu(n, level, f"{name}.1.2")
+        else:
+            level = conv_norm(n, level, f"{name}.1.0", f"{name}.1.1", width, kernel_size=1)
+        levels.append(resize(n, level, f"{name}.zoom", x))
+    n["decoder.psp.concat"] = x = L.Concat(*levels, x)
+    x = conv_norm(n, x, "decoder.conv.0", "decoder.conv.1", 512, kernel_size=1)
+    x = dropout(n, x, "decoder.dropout", 0.2, whole_channels=True)
+    resize(n, classifier(n, x, HEAD, **dilated(3)), "score", n.data)
+
+
 def _deeplab(n: NetSpec, depth: int) -> None:
     x, low = resnets.trunk(n, scaled(n, n.data), depth, ENCODER, (1, 2, 2, 1), (1, 1, 1, 2))
     x = _pyramid(n, x)
@@ -95,7 +117,11 @@ def _separable(n: NetSpec, x: Top, name: str, inside: int, bn: str, rate: int = 
     return relu(n, x, f"{bn}_relu")
 
 
-def _network(name: str, about: str, depth: int, scores: Callable[[NetSpec, int], None]) -> Network:
+def _network(
+    name: str, about: str, depth: int, scores: Callable[[NetSpec, int], None], whole: bool = True
+) -> Network:
+    """`whole`: all of the encoder is used, so that a classifier fits it."""
+    start = "segmentation_models.pytorch's checkpoint"
     return program(
         f"{name}_resnet{depth}_smp",
         f"{about} on ResNet-{depth}, as in segmentation_models.pytorch, which has no training program: the\n"
@@ -105,12 +131,13 @@ def _network(name: str, about: str, depth: int, scores: Callable[[NetSpec, int],
         size=512,
         crop=384,
         training=SEGMENTATION,
-        start=f"segmentation_models.pytorch's checkpoint; torchvision's resnet{depth}",
+        start=f"{start}; torchvision's resnet{depth}" if whole else start,
         backbone=(ENCODER,),
     )
 
 
 NETWORKS = (
     *(_network("unet", "Unet", depth, _unet) for depth in (18, 34, 50, 101)),
+    *(_network("pspnet", "PSPNet", depth, _pspnet, whole=False) for depth in (18, 34, 50, 101)),
     *(_network("deeplabv3plus", "DeepLab v3+", depth, _deeplab) for depth in (50, 101)),
 )

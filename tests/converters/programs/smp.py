@@ -53,6 +53,38 @@ class Unet(nn.Module):
         return self.segmentation_head(x)
 
 
+class Level(nn.Module):
+    def __init__(self, inside: int, size: int) -> None:
+        super().__init__()
+        width = inside // 4
+        parts = nn.Sequential(*numbered(inside, width, 1))
+        if size == 1:
+            parts = nn.Sequential(nn.Conv2d(inside, width, 1), nn.Identity(), nn.ReLU())
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(size), parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return enlarged(self.pool(x), x)
+
+
+class SmpPSPNet(nn.Module):
+    """Its encoder has all stages, of which two are used."""
+
+    def __init__(self, kind: type = Basic, blocks: tuple[int, ...] = (2, 2, 2, 2)) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Encoder(kind, list(blocks)), nn.Module()
+        inside = 512 if kind is Bottleneck else 128
+        self.decoder.psp = nn.Module()
+        self.decoder.psp.blocks = nn.ModuleList(Level(inside, size) for size in (1, 2, 3, 6))
+        self.decoder.conv = nn.Sequential(*numbered(2 * inside, 512, 1))
+        self.segmentation_head = nn.Sequential(nn.Conv2d(512, CLASSES, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.encoder(x)[2]
+        levels = [level(features) for level in self.decoder.psp.blocks]
+        y = self.decoder.conv(torch.cat([*levels, features], 1))
+        return enlarged(self.segmentation_head(y), x)
+
+
 class DeepLabV3Plus(nn.Module):
     def __init__(self, depth: int = 50) -> None:
         super().__init__()
