@@ -1,4 +1,4 @@
-"""Unet, DeepLab v3+ and PSPNet of segmentation_models.pytorch (smp) on ResNets, with its default settings.
+"""Unet, FPN, PSPNet and DeepLab v3+ of segmentation_models.pytorch (smp) on ResNets, with default settings.
 
 Layers are named after its modules, so `rlossctl convert`, `eval` and `predict` read its checkpoints.
 """
@@ -61,6 +61,36 @@ def _doubled(n: NetSpec, x: Top, name: str, channels: int) -> Top:
         weight_filler={"type": "constant", "value": 1},
     )
     return n[f"{name}.zoom"]
+
+
+def _fpn(n: NetSpec, depth: int) -> None:
+    """Sums from the coarsest stage to the finest, each brought to stride 4, and the sum of these."""
+    stages = resnets.stages(n, resnets.stem(n, scaled(n, n.data), ENCODER), depth, ENCODER)
+    levels = [convolution(n, stages[3], "decoder.p5", WIDTH, kernel_size=1, bias_term=True)]
+    for number in (4, 3, 2):
+        name = f"decoder.p{number}"
+        lateral = {"kernel_size": 1, "bias_term": True}
+        skip = convolution(n, stages[number - 2], f"{name}.skip_conv", WIDTH, **lateral)
+        n[name] = L.Eltwise(_doubled(n, levels[-1], name, WIDTH), skip, operation="SUM")
+        levels.append(n[name])
+    parts = []
+    for number, x in enumerate(levels):
+        n.comment(f"level {5 - number}, to stride 4")
+        for step, finer in enumerate(levels[number + 1 :] or [x]):
+            name = f"decoder.seg_blocks.{number}.block.{step}"
+            x = _grouped(n, x, f"{name}.block")
+            x = x if number == 3 else resize(n, x, name, finer)
+        parts.append(x)
+    n["decoder.merge"] = x = L.Eltwise(*parts, operation="SUM")
+    x = dropout(n, x, "decoder.dropout", 0.2, whole_channels=True)
+    resize(n, classifier(n, x, HEAD), "score", n.data)
+
+
+def _grouped(n: NetSpec, x: Top, name: str) -> Top:
+    """A 3 x 3 convolution, normalised over groups of channels, and ReLU."""
+    x = convolution(n, x, f"{name}.0", 128, **dilated(3))
+    n[f"{name}.1"] = x = L.GroupNorm(x, in_place=True)
+    return relu(n, x, f"{name}.2")
 
 
 def _pspnet(n: NetSpec, depth: int) -> None:
@@ -138,6 +168,7 @@ def _network(
 
 NETWORKS = (
     *(_network("unet", "Unet", depth, _unet) for depth in (18, 34, 50, 101)),
+    *(_network("fpn", "FPN", depth, _fpn) for depth in (18, 34, 50, 101)),
     *(_network("pspnet", "PSPNet", depth, _pspnet, whole=False) for depth in (18, 34, 50, 101)),
     *(_network("deeplabv3plus", "DeepLab v3+", depth, _deeplab) for depth in (50, 101)),
 )

@@ -1,4 +1,4 @@
-"""segmentation_models.pytorch: Unet, DeepLab v3+ and PSPNet on ResNets, with its default settings."""
+"""segmentation_models.pytorch: Unet, FPN, PSPNet and DeepLab v3+ on ResNets, with its default settings."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ PROGRAMS = (
         "Unet of segmentation_models.pytorch",
         (FIRST, "decoder.blocks.0.conv1.0.weight", LAST),
         _config("unet", 50, 18, 34, 101),
+        first=r"encoder\.conv1",
+    ),
+    Program(
+        "smp-fpn",
+        "FPN of segmentation_models.pytorch",
+        (FIRST, "decoder.p5.weight", "decoder.seg_blocks.0.block.0.block.0.weight", LAST),
+        _config("fpn", 50, 18, 34, 101),
         first=r"encoder\.conv1",
     ),
     Program(
