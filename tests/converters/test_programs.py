@@ -129,6 +129,11 @@ def test_pytorch_segmentation(tmp_path):
     [
         ("lr_scheduler/type", "OneCycle", "lr_policy", "onecycle"),
         ("optimizer/type", "AdamW", "type", "AdamW"),
+        ("optimizer", {"type": "Adadelta", "args": {"rho": 0.8}}, "momentum", pytest.approx(0.8)),
+        ("optimizer", {"type": "Adagrad", "args": {}}, "delta", pytest.approx(1e-10)),
+        ("optimizer", {"type": "Adamax", "args": {}}, "base_lr", pytest.approx(0.002)),
+        ("optimizer", {"type": "AdamW", "args": {}}, "weight_decay", pytest.approx(0.01)),
+        ("optimizer", {"type": "RAdam", "args": {"betas": [0.8, 0.9]}}, "momentum2", pytest.approx(0.9)),
         ("optimizer/args", {"lr": 1, "nesterov": True}, "type", "Nesterov"),
         ("arch/args/freeze_bn", True, "freeze_batch_norm", True),
         ("trainer/monitor", "off", "monitor", ""),
