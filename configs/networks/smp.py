@@ -69,8 +69,7 @@ def _fpn(n: NetSpec, depth: int) -> None:
     levels = [convolution(n, stages[3], "decoder.p5", WIDTH, kernel_size=1, bias_term=True)]
     for number in (4, 3, 2):
         name = f"decoder.p{number}"
-        lateral = {"kernel_size": 1, "bias_term": True}
-        skip = convolution(n, stages[number - 2], f"{name}.skip_conv", WIDTH, **lateral)
+        skip = convolution(n, stages[number - 2], f"{name}.skip_conv", WIDTH, kernel_size=1, bias_term=True)
         n[name] = L.Eltwise(_doubled(n, levels[-1], name, WIDTH), skip, operation="SUM")
         levels.append(n[name])
     parts = []

@@ -2,9 +2,9 @@
 
 Order of one update (SGDSolver::ApplyUpdate): clip the summed gradients, divide by iter_size, add the weight
 decay, apply the solver's rule, subtract. The learning rate is inside the velocity of SGD and Nesterov,
-unlike torch.optim, so histories are interchangeable with Caffe's. AdamW, Adamax and RAdam are not Caffe's: they
-compute what torch.optim's of these names do, AdamW with the weight decay beside the gradients (Loshchilov and
-Hutter 2019, algorithm 2).
+unlike torch.optim, so histories are interchangeable with Caffe's. AdamW, Adamax and RAdam are not Caffe's:
+each computes what torch.optim's rule of its name does, AdamW with the weight decay beside the gradients
+(Loshchilov and Hutter 2019, algorithm 2).
 """
 
 from __future__ import annotations
