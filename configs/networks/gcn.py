@@ -1,11 +1,14 @@
-"""Global Convolutional Network: convolutions of 11 x 1 and 1 x 11 on the four stages of a ResNet-50.
+"""Global Convolutional Network: convolutions of 11 x 1 and 1 x 11 on the four stages of a ResNet.
 
-This is pytorch-segmentation's network with its default settings, layer by layer. `rlossctl convert` reads its
+This is pytorch-segmentation's network, layer by layer. It zooms the scores from stage to stage, or learns to
+with deconvolutions (the program's use_deconv); with these it is for sizes 32k. `rlossctl convert` reads its
 checkpoints (docs/import.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rlossctl.configs.networks import resnets
@@ -14,11 +17,14 @@ from rlossctl.configs.networks.torch_style import classifier, convolution, relu,
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 SIZE = 11
+DECONVOLUTIONS = {5: 4, 6: 3, 7: 2, 8: 1, 9: 5}  # by the number of the refinement that follows
+# (net, scores, number of the refinement that follows, blob of the size to reach) -> scores of that size
+Zoom = Callable[[NetSpec, Top, int, Top], Top]
 
 
-def _scores(n: NetSpec) -> None:
+def _scores(n: NetSpec, depth: int, zoom: Zoom) -> None:
     x = resnets.stem(n, scaled(n, n.data), "backbone.")
-    stages = resnets.stages(n, x, 50, "backbone.")
+    stages = resnets.stages(n, x, depth, "backbone.")
     scores = []
     for number, stage in enumerate(stages, start=1):
         n.comment(f"scores of stage {number}")
@@ -27,11 +33,31 @@ def _scores(n: NetSpec) -> None:
     x = scores.pop()
     for number in (5, 6, 7):
         finer = scores.pop()
-        x = resize(n, x, f"up{number}", finer)
+        x = zoom(n, x, number, finer)
         n[f"sum{number}"] = L.Eltwise(finer, x, operation="SUM")
         x = _refined(n, n[f"sum{number}"], f"br{number}")
-    x = resize(n, _refined(n, x, "br8"), "up9", n.data)
-    classifier(n, _refined(n, x, "br9"), "final_conv", top="score")
+    x = _refined(n, zoom(n, x, 8, x), "br8")
+    x = _refined(n, zoom(n, x, 9, n.data), "br9")
+    classifier(n, x, "final_conv", top="score")
+
+
+def _bilinear(n: NetSpec, x: Top, number: int, like: Top) -> Top:
+    return x if x is like else resize(n, x, f"up{number}", like)
+
+
+def _learned(n: NetSpec, x: Top, number: int, like: Top) -> Top:
+    """A deconvolution to twice the size and one pixel, whose first row and column the program drops."""
+    name = f"decon{DECONVOLUTIONS[number]}"
+    n[name] = L.Deconvolution(
+        x,
+        num_output="${NUM_LABELS}",
+        bias_term=False,
+        kernel_size=3,
+        stride=2,
+        weight_filler={"type": "msra"},
+    )
+    n[f"up{number}"] = L.Interp(n[name], zoom_factor=1, pad_beg=-1)
+    return n[f"up{number}"]
 
 
 def _global(n: NetSpec, x: Top, name: str) -> Top:
@@ -56,13 +82,19 @@ def _convolution(n: NetSpec, x: Top, name: str, fields: dict[str, Any]) -> Top:
     return convolution(n, x, name, "${NUM_LABELS}", bias_term=True, **fields)
 
 
-NETWORKS = (
+NETWORKS = tuple(
     program(
-        "gcn_resnet50_segmentation",
-        "Global Convolutional Network on ResNet-50, as in pytorch-segmentation.",
+        f"gcn_{name}resnet{depth}_segmentation",
+        f"Global Convolutional Network on ResNet-{depth}{words}, as in pytorch-segmentation.",
         __name__,
-        _scores,
+        partial(_scores, depth=depth, zoom=zoom),
         size=512,
-        start="pytorch-segmentation's checkpoint; torchvision's resnet50",
-    ),
+        crop=crop,
+        start=f"pytorch-segmentation's checkpoint; torchvision's resnet{depth}",
+    )
+    for name, words, zoom, crop in (
+        ("", "", _bilinear, None),
+        ("deconv_", " with deconvolutions", _learned, 384),
+    )
+    for depth in resnets.BLOCKS
 )

@@ -35,6 +35,7 @@ class Training:
         max_iter: updates.
         ahead: updates by which the schedule is ahead of Caffe's.
         divided: whether the cross-entropy, already a mean, is also divided by the batch size.
+        cross_entropy: its weight, if it is not divided.
         regularizers: the regularized losses with which there are training nets (see REGULARIZERS), and the
             default weights.
         augment: fields of transform_param for what is random besides crop and flip.
@@ -50,6 +51,7 @@ class Training:
     max_iter: int
     ahead: int = 0
     divided: bool = False
+    cross_entropy: float = 1
     regularizers: Mapping[str, str] = field(default_factory=dict)
     augment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -199,7 +201,9 @@ def _rate(training: Training, backbone: tuple[str, ...], layer: str) -> float:
 
 def _cross_entropy(n: NetSpec, training: Training) -> None:
     n.comment(FULL_RESOLUTION + (DIVIDED if training.divided else ""))
-    weight = preset("CROSS_ENTROPY_WEIGHT", f"{1 / training.batch:.9g}" if training.divided else 1)
+    weight = preset(
+        "CROSS_ENTROPY_WEIGHT", f"{1 / training.batch:.9g}" if training.divided else training.cross_entropy
+    )
     common.cross_entropy(n, "loss", n.score, n.label, loss_weight=weight)
 
 

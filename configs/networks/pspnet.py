@@ -1,7 +1,7 @@
-"""PSPNet: a ResNet of stride 8, with the means over 1, 4, 9 and 36 bins of the image beside its features.
+"""PSPNet: a backbone of stride 8, with the means over 1, 4, 9 and 36 bins of the image beside its features.
 
-This is pytorch-segmentation's network on Hang Zhang's ResNets with a deep stem, layer by layer. `rlossctl
-convert` reads its checkpoints (docs/import.md).
+These are pytorch-segmentation's networks on Hang Zhang's ResNets with a deep stem and on torchvision's
+DenseNets, layer by layer. `rlossctl convert` reads their checkpoints (docs/import.md).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from rlossctl.configs.networks import resnets
+from rlossctl.configs.networks import densenet, resnets
 from rlossctl.configs.networks.program import program
 from rlossctl.configs.networks.torch_style import (
     classifier,
@@ -22,15 +22,24 @@ from rlossctl.configs.networks.torch_style import (
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 BINS = (1, 2, 3, 6)
-WIDTH = 512
+AUXILIARY = {"auxiliary": 0.4}
 
 
-def _scores(n: NetSpec, depth: int) -> None:
+def _resnet_scores(n: NetSpec, depth: int) -> None:
     *_, early, x = resnets.encoding(n, scaled(n, n.data), depth, "backbone.")
-    x = pyramid(n, x, "master_branch.0", BINS, WIDTH, WIDTH)
+    _heads(n, early, x, 512)
+
+
+def _densenet_scores(n: NetSpec, size: densenet.Size) -> None:
+    early, x = densenet.trunk(n, scaled(n, n.data), size)
+    _heads(n, early, x, size.channels(4) // len(BINS))
+
+
+def _heads(n: NetSpec, early: Top, x: Top, width: int) -> None:
+    x = pyramid(n, x, "master_branch.0", BINS, width, width)
     resize(n, classifier(n, x, "master_branch.1"), "score", n.data, aligned=False)
     n.comment("the auxiliary branch, for training only")
-    x = _head(n, early, "auxiliary_branch", WIDTH)
+    x = _head(n, early, "auxiliary_branch", width)
     resize(n, classifier(n, x, "auxiliary_branch.4"), "auxiliary", n.data, aligned=False)
 
 
@@ -53,14 +62,28 @@ def _head(n: NetSpec, x: Top, name: str, width: int) -> Top:
     return dropout(n, x, f"{name}.3", 0.1, whole_channels=True)
 
 
-NETWORKS = tuple(
-    program(
-        f"pspnet_resnet{depth}_segmentation",
-        f"PSPNet on ResNet-{depth} with a deep stem, as in pytorch-segmentation.",
-        __name__,
-        partial(_scores, depth=depth),
-        size=512,
-        auxiliary={"auxiliary": 0.4},
-    )
-    for depth in (50, 101, 152)
+NETWORKS = (
+    *(
+        program(
+            f"pspnet_resnet{depth}_segmentation",
+            f"PSPNet on ResNet-{depth} with a deep stem, as in pytorch-segmentation.",
+            __name__,
+            partial(_resnet_scores, depth=depth),
+            size=512,
+            auxiliary=AUXILIARY,
+        )
+        for depth in (50, 101, 152)
+    ),
+    *(
+        program(
+            f"pspnet_densenet{depth}_segmentation",
+            f"PSPNet on DenseNet-{depth}, as in pytorch-segmentation.",
+            __name__,
+            partial(_densenet_scores, size=size),
+            size=512,
+            backbone=densenet.PREFIXES,
+            auxiliary=AUXILIARY,
+        )
+        for depth, size in densenet.SIZES.items()
+    ),
 )

@@ -46,10 +46,14 @@ def convolution(n: NetSpec, x: Top, name: str, num_output: int | str, top: str =
     return n[top]
 
 
-def norm(n: NetSpec, x: Top, name: str, eps: float | None = None) -> Top:
-    """Batch normalisation in place; the running statistics change as PyTorch's do with momentum 0.1."""
+def norm(n: NetSpec, x: Top, name: str, eps: float | None = None, in_place: bool = True) -> Top:
+    """Batch normalisation; the running statistics change as PyTorch's do with momentum 0.1.
+
+    Args:
+        in_place: False if other layers read `x`, too.
+    """
     fields = {} if eps is None else {"eps": eps}
-    n[name] = x = L.BatchNorm(x, in_place=True, moving_average_fraction=0.9, **fields)
+    n[name] = x = L.BatchNorm(x, in_place=in_place, moving_average_fraction=0.9, **fields)
     n[f"{name}_scale"] = x = L.Scale(x, in_place=True, bias_term=True)
     return x
 

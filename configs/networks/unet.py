@@ -1,5 +1,5 @@
-"""UNet: four poolings and four deconvolutions, with a skip connection at each level; and its variant on a
-ResNet-50.
+"""UNet: four poolings and four deconvolutions, with a skip connection at each level; and its variant on
+ResNets.
 
 These are pytorch-segmentation's networks, layer by layer. It has had two UNets: the one until October 2020
 is for sizes 16k, which need no padding; today's takes any size. `rlossctl convert` reads the checkpoints of
@@ -8,6 +8,7 @@ both and distinguishes them (docs/import.md).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rlossctl.configs.networks import resnets
@@ -68,9 +69,9 @@ def _pair(n: NetSpec, x: Top, name: str, width: int, inner: int = 0, **fields: A
     return x
 
 
-def _resnet_scores(n: NetSpec) -> None:
+def _resnet_scores(n: NetSpec, depth: int) -> None:
     """The decoder has no ReLU: each step is a convolution and a deconvolution to twice the size."""
-    first, second, third, x = resnets.encoding(n, scaled(n, n.data), 50, "backbone.")
+    first, second, third, x = resnets.encoding(n, scaled(n, n.data), depth, "backbone.")
     for number, widths, copy in ((1, (192, 128), third), (2, (128, 96), second), (3, (96, 64), first)):
         x = resize(n, _step(n, x, number, *widths), f"up{number}", copy)
         n[f"concat{number}"] = x = L.Concat(x, copy)
@@ -110,11 +111,14 @@ NETWORKS = (
         _scores_2020,
         size=512,
     ),
-    program(
-        "unet_resnet50_segmentation",
-        "UNet on ResNet-50 with a deep stem, as in pytorch-segmentation.",
-        __name__,
-        _resnet_scores,
-        size=512,
+    *(
+        program(
+            f"unet_resnet{depth}_segmentation",
+            f"UNet on ResNet-{depth} with a deep stem, as in pytorch-segmentation.",
+            __name__,
+            partial(_resnet_scores, depth=depth),
+            size=512,
+        )
+        for depth in (50, 101, 152)
     ),
 )

@@ -19,6 +19,7 @@ from rlossctl.converters.importers.program import (
 )
 
 LAST = "decoder.output.7.weight"
+DENSENETS = {(24, 16): 121, (36, 24): 161, (32, 32): 169, (48, 32): 201}
 DATA_SET = "DATA_SET"  # the placeholder for the data set, which an old file does not name
 # The program's own colours, by the type of its data loaders.
 COLOURS = {
@@ -49,9 +50,21 @@ def _deeplab(facts: Facts) -> Fit:
     return strided(facts, network, labels(facts.tensors, LAST), "config", "arch", "args", "output_stride")
 
 
-def _pspnet(facts: Facts) -> Fit:
-    network = f"pspnet_resnet{resnet_depth(facts.tensors, known=(50, 101, 152))}_segmentation"
-    return Fit(network, labels(facts.tensors, "master_branch.1.weight"))
+def _on_resnet(name: str, last: str, prefix: str, *known: int) -> Callable[[Facts], Fit]:
+    """A network on ResNets of several depths, whose stages are under `prefix`."""
+
+    def config(facts: Facts) -> Fit:
+        depth = resnet_depth(facts.tensors, prefix, known)
+        return Fit(f"{name}_resnet{depth}_segmentation", labels(facts.tensors, last))
+
+    return config
+
+
+def _densenet(facts: Facts) -> Fit:
+    """The layers of a DenseNet's third and fourth block distinguish the depths; 161 has more channels."""
+    blocks = ({name.split(".")[1] for name in facts.tensors if name.startswith(f"block{n}.")} for n in (3, 4))
+    depth = DENSENETS.get(tuple(len(layers) for layers in blocks), 201)
+    return Fit(f"pspnet_densenet{depth}_segmentation", labels(facts.tensors, "master_branch.1.weight"))
 
 
 def _other(network: str, last: str, axis: int = 0) -> Callable[[Facts], Fit]:
@@ -89,6 +102,9 @@ ASPP = (
     (r"decoder\.output\.7", "decoder.last_conv.8"),
 )
 UNET = ("down1.down_conv.0.weight", "up1.up.weight", "final_conv.weight")
+GCN = ("gcn1.conv11.weight", "br9.conv2.weight", "backbone.initial.0.weight")
+OWN_RESNET = "backbone.layer3.0.gcn.conv11.weight"  # cannot run in the program: its stage 4 does not fit
+UNUSED_NORMS = (r"br\d\.bn\d",)
 PROGRAMS = (
     Program(
         "pytorch-segmentation",
@@ -113,10 +129,19 @@ PROGRAMS = (
         "pytorch-segmentation-pspnet",
         "PSPNet of pytorch-segmentation",
         ("master_branch.0.stages.0.1.weight", "initial.0.6.weight", "layer4.0.conv3.weight"),
-        _pspnet,
+        _on_resnet("pspnet", "master_branch.1.weight", "", 50, 101, 152),
         first=r"backbone\.conv1\.0",
         colours=_colours,
         rename=DEEP_STEM,
+    ),
+    Program(
+        "pytorch-segmentation-pspnet-densenet",
+        "PSPNet on a DenseNet of pytorch-segmentation",
+        ("master_branch.0.stages.0.1.weight", "block4.denselayer1.conv2.weight", "transition2.2.weight"),
+        _densenet,
+        first=r"block0\.0",
+        colours=_colours,
+        absent=("block0.3.weight",),  # the stem of a training from scratch
     ),
     Program(
         "pytorch-segmentation-fcn8",
@@ -148,7 +173,7 @@ PROGRAMS = (
         "pytorch-segmentation-unet-resnet",
         "UNet on a ResNet of pytorch-segmentation",
         ("upconv1.weight", "conv7.weight", "initial.0.6.weight"),
-        _other("unet_resnet50", "conv7.weight"),
+        _on_resnet("unet", "conv7.weight", "", 50, 101, 152),
         first=r"backbone\.conv1\.0",
         colours=_colours,
         rename=DEEP_STEM,
@@ -162,15 +187,39 @@ PROGRAMS = (
         colours=_colours,
     ),
     Program(
-        "pytorch-segmentation-gcn",
-        "Global Convolutional Network of pytorch-segmentation",
-        ("gcn1.conv11.weight", "br9.conv2.weight", "backbone.initial.0.weight"),
-        _other("gcn_resnet50", "final_conv.weight"),
+        "pytorch-segmentation-segnet-resnet",
+        "SegNet on a ResNet of pytorch-segmentation",
+        ("first_conv.0.weight", "decoder.0.2.downsample.0.weight", "last_conv.1.weight"),
+        _other("segnet_resnet50", "last_conv.1.weight"),
         first=r"backbone\.conv1",
         colours=_colours,
-        absent=("decon1.weight", "backbone.layer3.0.gcn.conv11.weight"),
+        rename=(
+            (r"first_conv\.0", "backbone.conv1"),
+            (r"first_conv\.1", "backbone.bn1"),
+            *((rf"encoder\.{n}\.(.*)", rf"backbone.layer{n + 1}.\1") for n in range(4)),
+        ),
+    ),
+    Program(
+        "pytorch-segmentation-gcn",
+        "Global Convolutional Network of pytorch-segmentation",
+        GCN,
+        _on_resnet("gcn", "final_conv.weight", "backbone.", 50, 18, 34, 101, 152),
+        first=r"backbone\.conv1",
+        colours=_colours,
+        absent=("decon1.weight", OWN_RESNET),
         rename=STEM,
-        idle=(r"br\d\.bn\d",),
+        idle=UNUSED_NORMS,
+    ),
+    Program(
+        "pytorch-segmentation-gcn-deconv",
+        "Global Convolutional Network of pytorch-segmentation with deconvolutions",
+        (*GCN, "decon1.weight"),
+        _on_resnet("gcn_deconv", "final_conv.weight", "backbone.", 50, 18, 34, 101, 152),
+        first=r"backbone\.conv1",
+        colours=_colours,
+        absent=(OWN_RESNET,),
+        rename=STEM,
+        idle=UNUSED_NORMS,
     ),
     Program(
         "pytorch-segmentation-upernet",

@@ -10,12 +10,16 @@ from rlossctl.converters.programs import sets
 from rlossctl.converters.programs.plan import UNREAD, Keys, Plan, Program, iterations, layer
 from rlossctl.converters.programs.reading import ARGUMENTS, Found
 from rlossctl.errors import UsageError
-from rlossctl.prototxt.messages import NetParameter
+from rlossctl.prototxt.messages import LayerParameter, NetParameter
+from rlossctl.prototxt.text import parse
 
 # MODEL.NAME and whether it has pairwise terms -> network
 NETWORKS = {
     ("seg_aspp_resnet", False): "deeplabv3_resnet50",
     ("seg_aspp_resnet", True): "deeplabv3_resnet50_ddd",
+    ("seg_block4_resnet", False): "deeplabv3_resnet50_block4",
+    ("seg_block4_resnet", True): "deeplabv3_resnet50_block4_ddd",
+    ("seg_aspp_xception", False): "deeplabv3_xception",
     ("seg_aspp_xception", True): "deeplabv3_xception_ddd",
 }
 SETS = {
@@ -27,15 +31,24 @@ SETS = {
 SUBSETS = {"voc": "train_aug"}  # that DATASET.TRAIN_SET "train" stands for
 JITTER = 0.1  # of brightness, contrast, saturation and hue, in the program's code
 BACKBONE = "backbone."
+WIDTH = 256  # channels of the features
+HIDDEN = """
+layer { name: "unary_hidden" type: "Convolution" bottom: "%s" top: "unary_hidden"
+  convolution_param { num_output: %d bias_term: false kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "unary_hidden_bn" type: "BatchNorm" bottom: "unary_hidden" top: "unary_hidden"
+  batch_norm_param { moving_average_fraction: 0.95 } }
+layer { name: "unary_hidden_bn_scale" type: "Scale" bottom: "unary_hidden" top: "unary_hidden"
+  scale_param { bias_term: true } }
+layer { name: "unary_hidden_relu" type: "ReLU" bottom: "unary_hidden" top: "unary_hidden" }
+"""
+OUTPUT_TEMPERATURE = """
+layer { name: "output_temperature" type: "Scale" bottom: "%s" top: "output_temperature"
+  scale_param { axis: 0 num_axes: 0 filler { type: "constant" value: %g } } }
+"""
 HEAD_RATES = {"1x": 1.0, "10x": 10.0}
 # MODEL and LOSS keys that have a counterpart with one value only
 ONLY: Mapping[str, Any] = {
-    "MODEL.PAIRWISE_STEP_SIZE": 1,
-    "MODEL.PAIRWISE_BN": False,
-    "MODEL.UNARY_BN": False,
     "MODEL.ADAPTIVE_FPI_STEP_SIZE": False,
-    "MODEL.LEARN_OUTPUT_TEMPERATURE": False,
-    "MODEL.INIT_OUTPUT_TEMPERATURE": 1.0,
     "MODEL.OUTPUT_STRIDE": 16,
     "MODEL.USE_DUPSAMPLING": False,
     "MODEL.STYLE": "pytorch",
@@ -43,8 +56,7 @@ ONLY: Mapping[str, Any] = {
     "LOSS.USE_ALL_FPI_LOSS": False,
     "TRAIN.RESUME": False,
     "TRAIN.BEGIN_EPOCH": 0,
-    "TRAIN.NE_GAMMA_EXP": 1.0,
-    "TRAIN.NE_ITER_RATIO": 1.0,
+    "MODEL.EXTRA.NUM_LAYERS": 50,
 }
 
 
@@ -59,6 +71,7 @@ def _translate(keys: Keys) -> Plan:
         keys.refuse_unless(key, value, f"the net has {value!r}")
     if pairwise:
         _crf(keys, plan)
+    _head(keys, plan, "crf" if pairwise else "unary")
     _data(keys, plan)
     _training(keys, plan)
     for key in ("OUTPUT_DIR", "LOG_DIR"):
@@ -70,7 +83,16 @@ def _translate(keys: Keys) -> Plan:
     keys.refuse("TRAIN.CHECKPOINT", "train --resume")
     keys.refuse("GPUS", "torchrun --nproc-per-node N -m rlossctl train ...")
     keys.refuse_below("TEST.", f"{UNREAD}, or eval takes it")
-    for prefix in ("CUDNN.", "DEBUG.", "MODEL.", "TRAIN.UNARY_GAMMA", "TRAIN.GAMMA", "LOSS.", "DATASET."):
+    for prefix in (
+        "CUDNN.",
+        "DEBUG.",
+        "MODEL.",
+        "TRAIN.UNARY_GAMMA",
+        "TRAIN.GAMMA",
+        "TRAIN.NE_",
+        "LOSS.",
+        "DATASET.",
+    ):
         keys.refuse_below(prefix, UNREAD)
     plan.refused = keys.refused()
     return plan
@@ -91,18 +113,35 @@ def _network(keys: Keys, pairwise: bool) -> str:
 
 
 def _crf(keys: Keys, plan: Plan) -> None:
-    upper, lower = keys.number("TRAIN.NE_GAMMA_U", 1.0), keys.number("TRAIN.NE_GAMMA_L", 0.1)
-    if upper != lower:
-        plan.notes.append(f"the temperature stays {upper:g}: the program lets it fall to {lower:g}")
     keys.refuse("MODEL.NE_GAMMA", f"{UNREAD}; TRAIN.NE_GAMMA_U counts")
-    fields = {
-        "iterations": int(keys.take("MODEL.FPI_ITERS", 5)),
-        "temperature": max(0.0, upper),
-        "learn_temperature": keys.flag("MODEL.LEARN_GAMMA"),
+    fields = {"iterations": int(keys.take("MODEL.FPI_ITERS", 5)), **_temperature(keys, plan)}
+    if keys.flag("MODEL.PAIRWISE_BN"):
+        fields["hidden"] = 2 * WIDTH
+    step, terms = int(keys.take("MODEL.PAIRWISE_STEP_SIZE", 1)), int(keys.take("MODEL.NUM_PAIRWISE_TERMS", 2))
+    plan.model.append(partial(_set_crf, fields=fields, strides=[1 + step * term for term in range(terms)]))
+    if keys.flag("LOSS.USE_UNARY_LOSS"):  # the loss is the mean of both
+        plan.placeholders |= {"CROSS_ENTROPY_WEIGHT": 0.5, "UNARY_LOSS_WEIGHT": 0.5}
+    else:
+        plan.placeholders |= {"CROSS_ENTROPY_WEIGHT": 1, "UNARY_LOSS_WEIGHT": 0}
+
+
+def _temperature(keys: Keys, plan: Plan) -> dict[str, Any]:
+    """It falls from one value to the other, or is learned; below 0 stands for the maximum."""
+    upper, lower = keys.number("TRAIN.NE_GAMMA_U", 1.0), keys.number("TRAIN.NE_GAMMA_L", 0.1)
+    power, ratio = keys.number("TRAIN.NE_GAMMA_EXP", 1.0), keys.number("TRAIN.NE_ITER_RATIO", 1.0)
+    learned = keys.flag("MODEL.LEARN_GAMMA")
+    fields: dict[str, Any] = {"temperature": max(0.0, upper), "learn_temperature": learned}
+    if learned or upper == lower or max(upper, lower) <= 0:
+        return fields
+    if not 0 <= lower < upper:
+        plan.notes.append(f"the temperature stays {upper:g}: the program lets it go to {lower:g}")
+        return fields
+    return {
+        **fields,
+        "final_temperature": lower,
+        "temperature_power": power,
+        "temperature_ratio": ratio,
     }
-    strides = list(range(1, int(keys.take("MODEL.NUM_PAIRWISE_TERMS", 2)) + 1))
-    plan.model.append(partial(_set_crf, fields=fields, strides=strides))
-    plan.placeholders["UNARY_LOSS_WEIGHT"] = int(keys.flag("LOSS.USE_UNARY_LOSS"))
 
 
 def _set_crf(net: NetParameter, fields: dict[str, Any], strides: list[int]) -> None:
@@ -111,6 +150,35 @@ def _set_crf(net: NetParameter, fields: dict[str, Any], strides: list[int]) -> N
         setattr(param, name, value)
     param.ClearField("stride")
     param.stride.extend(strides)
+
+
+def _head(keys: Keys, plan: Plan, scores: str) -> None:
+    """Layers around the unary scores and behind the blob `scores`."""
+    if keys.flag("MODEL.UNARY_BN"):
+        plan.model.append(_add_hidden)
+    start = keys.number("MODEL.INIT_OUTPUT_TEMPERATURE", 1.0)
+    if keys.flag("MODEL.LEARN_OUTPUT_TEMPERATURE"):  # without it, the program does not read the start
+        plan.model.append(partial(_add_temperature, scores=scores, start=start))
+
+
+def _add_hidden(net: NetParameter) -> None:
+    unary = layer(net, "unary")
+    _insert(net, unary.name, HIDDEN % (unary.bottom[0], WIDTH))
+    layer(net, "unary").bottom[0] = "unary_hidden"
+
+
+def _add_temperature(net: NetParameter, scores: str, start: float) -> None:
+    _insert(net, "score", OUTPUT_TEMPERATURE % (scores, start))
+    layer(net, "score").bottom[0] = "output_temperature"
+
+
+def _insert(net: NetParameter, before: str, text: str) -> None:
+    """Puts layers in front of the one called so."""
+    layers = list(net.layer)
+    place = [one.name for one in layers].index(before)
+    layers[place:place] = parse(text, NetParameter, "the program's head").layer
+    del net.layer[:]
+    net.layer.extend(layers)
 
 
 def _data(keys: Keys, plan: Plan) -> None:
@@ -190,14 +258,21 @@ def _optimizer(keys: Keys, plan: Plan) -> None:
 def _head_rate(net: NetParameter, rate: float) -> None:
     """Multiplies the rates of every layer outside of the backbone."""
     for entry in net.layer:
-        blobs = {"Convolution": 2, "BatchNorm": 0, "Scale": 2, "DualDecompositionCRF": 2}.get(entry.type, 0)
         if entry.name.startswith(BACKBONE) or any(param.lr_mult == 0 for param in entry.param):
             continue
-        if entry.type == "Convolution" and not entry.convolution_param.bias_term:
-            blobs = 1
         del entry.param[:]
-        for _ in range(blobs):
+        for _ in range(_learned(entry)):
             entry.param.add(lr_mult=rate, decay_mult=1)
+
+
+def _learned(entry: LayerParameter) -> int:
+    """How many blobs of a layer the solver changes."""
+    if entry.type == "DualDecompositionCRF":
+        crf = entry.dual_decomposition_crf_param
+        return 2 + crf.learn_temperature + (3 if crf.hidden else 0)
+    if entry.type == "Convolution":
+        return 1 + entry.convolution_param.bias_term
+    return 1 + entry.scale_param.bias_term if entry.type == "Scale" else 0
 
 
 PROGRAM = Program("ddd", "an experiment.yaml of DDD", _fits, _translate)

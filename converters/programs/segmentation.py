@@ -28,11 +28,22 @@ NETWORKS: Mapping[str, Mapping[str, str]] = {
         "resnet152": "pspnet_resnet152",
     },
     "UNet": {"": "unet_2020"},
-    "UNetResnet": {"": "unet_resnet50", "resnet50": "unet_resnet50"},
+    "PSPDenseNet": {
+        "": "pspnet_densenet201",
+        **{f"densenet{depth}": f"pspnet_densenet{depth}" for depth in (121, 161, 169, 201)},
+    },
+    "UNetResnet": {
+        "": "unet_resnet50",
+        **{f"resnet{depth}": f"unet_resnet{depth}" for depth in (50, 101, 152)},
+    },
     "FCN8": {"": "fcn8_vgg16"},
     "SegNet": {"": "segnet"},
+    "SegResNet": {"": "segnet_resnet50"},
     "ENet": {"": "enet"},
-    "GCN": {"": "gcn_resnet50", "resnet50": "gcn_resnet50"},
+    "GCN": {
+        "": "gcn_resnet50",
+        **{f"resnet{depth}": f"gcn_resnet{depth}" for depth in (18, 34, 50, 101, 152)},
+    },
     "UperNet": {"": "upernet_resnet101", "resnet101": "upernet_resnet101"},
     "DeepLab_DUC_HDC": {"": "deeplab_duc_hdc"},
 }
@@ -103,6 +114,11 @@ def _network(keys: Keys) -> str:
             ),
             advice="choose one of them, or write the net: rlossctl net --list has networks to start from",
         )
+    if kind == "GCN":
+        keys.refuse_unless(
+            "arch.args.use_resnet_gcn", False, "it cannot run in the program: stage 4 does not fit"
+        )
+        name = name.replace("gcn_", "gcn_deconv_") if keys.flag("arch.args.use_deconv") else name
     stride = str(keys.take("arch.args.output_stride", 16 if kind == "DeepLab" else 8))
     keys.refuse("arch.args.pretrained", "train --weights takes weights; docs/import.md names them")
     return f"{name}_segmentation" + ("_os8" if kind == "DeepLab" and stride == "8" else "")

@@ -20,6 +20,7 @@ from rlossctl.errors import RlossError, RlossWarning
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
 COMMANDS = {
+    "annotate": "Draw strokes, points and boxes on photos, in a browser.",
     "bench": "Measure models, and the filter and the loss, on this machine.",
     "convert": "Convert nets and weights: caffemodel, HDF5, safetensors, PyTorch checkpoints, ONNX.",
     "data": "Prepare and check data: layouts, weak labels, statistics.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -195,6 +196,7 @@ def command(
     from rlossctl.evaluation import job, write_report
     from rlossctl.evaluation.list_pass import EvalOptions
     from rlossctl.evaluation.predicting.outputs import Look
+    from rlossctl.evaluation.reporting.provenance import provenance
     from rlossctl.evaluation.running.decoders import Decoding
     from rlossctl.evaluation.running.named import pair_models
     from rlossctl.evaluation.running.open_model import ImageList
@@ -232,9 +234,10 @@ def command(
         return
     _write(outcome, metric, json_file, csv_file, markdown_file)
     if report:
-        title = f"{', '.join(outcome.evaluations)} on {outcome.list_name}"
+        title = f"{', '.join(outcome.evaluations)} on {Path(outcome.list_name).name}"
         look = Look(palette or outcome.palette, opacity)
-        say(f"report   {write_report(report, outcome.evaluations, title, look)}")
+        known = provenance(outcome.list_name, outcome.fingerprints)
+        say(f"report   {write_report(report, outcome.evaluations, title, look, known)}")
 
 
 def _check_outputs(report: str | None, *files: str | None) -> None:

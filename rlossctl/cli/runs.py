@@ -24,7 +24,7 @@ def command(folders: tuple[Path, ...], report: Path | None) -> None:
       rlossctl runs runs/a runs/b --report runs.html
     """
     from rlossctl.files import atomic_write
-    from rlossctl.runs.page import render
+    from rlossctl.runs.page import render_runs
     from rlossctl.runs.run import read_runs
     from rlossctl.runs.table import format_runs
 
@@ -32,5 +32,5 @@ def command(folders: tuple[Path, ...], report: Path | None) -> None:
     click.echo(format_runs(runs))
     if report is not None:
         with atomic_write(report) as file:
-            file.write(render(runs).encode())
+            file.write(render_runs(runs).encode())
         click.echo(f"\nreport in {report}")

@@ -86,6 +86,7 @@ class Outcome:
             differ.
         first: whether this is the process that prints and writes.
         palette: the classes' colours, if one of the models has them.
+        fingerprints: model -> a hash of its files.
     """
 
     evaluations: dict[str, Evaluation]
@@ -93,6 +94,7 @@ class Outcome:
     list_name: str
     first: bool
     palette: Palette | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
@@ -107,10 +109,12 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     evaluations: dict[str, Evaluation] = {}
     list_name = ""
     palette: Palette | None = None
+    fingerprints: dict[str, str] = {}
     try:
         for named in job.models:
             evaluations[named.name], opened = _one(job, named, shard, tell, evaluations)
             list_name, palette = opened.images.file or "", palette or opened.palette
+            fingerprints[named.name] = opened.fingerprint
     finally:
         if shard.count > 1:
             shards.close()
@@ -120,7 +124,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     }
     if others:
         tell(f"\n{table.format_comparison(evaluations, differences)}")
-    return Outcome(evaluations, differences, list_name, shard.first, palette)
+    return Outcome(evaluations, differences, list_name, shard.first, palette, fingerprints)
 
 
 def _difference(

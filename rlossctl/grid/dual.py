@@ -3,8 +3,9 @@ Wang et al. 2019)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -158,6 +159,47 @@ def linear_grids(features: Tensor, weight: Tensor, bias: Tensor, strides: Sequen
     return [
         Grid(stride, _pairs(first, second, stride, 4), _pairs(first, second, stride, 3)) for stride in strides
     ]
+
+
+def hidden_grids(
+    features: Tensor,
+    hidden: Tensor,
+    norm: Callable[[Tensor], Tensor],
+    weight: Tensor,
+    bias: Tensor,
+    strides: Sequence[int],
+) -> list[Grid]:
+    """As `linear_grids`, with a normalised and rectified layer between features and scores.
+
+    Pixels `stride` apart form stride^2 grids, each with its own rows and columns. `norm` gets the pairs of
+    one of these at a time, as in the original, so that a batch's statistics are those of one such call.
+
+    Args:
+        hidden: [H, 2 F, 1, 1].
+        norm: maps [N, H, y, x] to the same shape.
+        weight: [C^2, H, 1, 1].
+    """
+    classes = round(len(bias) ** 0.5)
+    first, second = (functional.conv2d(features, half) for half in hidden.split(features.shape[1], 1))
+    grids = []
+    for stride in strides:
+        pairs = [_pairs(first, second, stride, axis) for axis in (3, 2)]
+        scores = (functional.conv2d(x.relu(), weight, bias) for x in _normed(pairs, norm, stride))
+        grids.append(Grid(stride, *(x.unflatten(1, (classes, classes)) for x in scores)))
+    return grids
+
+
+def _normed(pairs: Sequence[Tensor], norm: Callable[[Tensor], Tensor], stride: int) -> list[Tensor]:
+    """The maps after `norm`, called for every `stride`-th pixel of each in turn."""
+    if stride == 1:
+        return [norm(x) if x.numel() else x for x in pairs]
+    out = [torch.empty_like(x) for x in pairs]
+    for y, x in product(range(stride), repeat=2):
+        for source, target in zip(pairs, out, strict=True):
+            part = source[:, :, y::stride, x::stride]
+            if part.numel():
+                target[:, :, y::stride, x::stride] = norm(part)
+    return out
 
 
 def _pairs(first: Tensor, second: Tensor, stride: int, axis: int) -> Tensor:

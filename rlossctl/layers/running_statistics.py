@@ -16,8 +16,8 @@ from rlossctl.prototxt.messages import FillerParameter
 _STATISTICS = (0.0, 0.0)  # lr_mult and decay_mult of blobs that the solver does not change
 
 
-class RunningNorm(Layer):
-    """(x - mean) / sqrt(variance + eps) * scale + shift per channel, with running statistics.
+class RunningStatistics(Layer):
+    """A layer that normalises, all that it does or a part of it, with running statistics.
 
     A subclass declares the blobs, names them (`scale`, `shift`, `running`) and sets eps, momentum and frozen.
 
@@ -26,14 +26,13 @@ class RunningNorm(Layer):
         momentum: the share of a running statistic that an update keeps.
         frozen: True uses the running statistics and does not change them; False uses the batch's own mean and
             biased variance.
+        unbiased: whether the running variance is of unbiased ones, as in PyTorch.
     """
-
-    keeps_shape = True
-    low_precision = True
 
     eps: float
     momentum: float
     frozen: bool
+    unbiased = False
     _total: Callable[[Tensor], Tensor] | None = None  # see share_statistics
 
     def affine(self) -> tuple[Tensor, Tensor]:
@@ -53,7 +52,7 @@ class RunningNorm(Layer):
 
     def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
         self._total = None if self.frozen else total
-        self.compilable = self.frozen
+        self.compilable = self.compilable and self.frozen
         return not self.frozen
 
     def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:
@@ -63,7 +62,8 @@ class RunningNorm(Layer):
             self.blobs[-1].requires_grad_(False)
             self.forced_rates = {**self.forced_rates, len(self.blobs) - 1: _STATISTICS}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def normalize(self, x: Tensor) -> Tensor:
+        """The normalised x, per channel; moves the running statistics unless frozen."""
         mean, variance = (blob.flatten() for blob in self.running())
         scale, shift = (blob.flatten() for blob in self.affine())
         if self.frozen:
@@ -79,17 +79,30 @@ class RunningNorm(Layer):
             self._update(batch_statistics.of_batch(x.detach()))
         return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
 
+    @torch.no_grad()
+    def _update(self, batch: batch_statistics.Statistics) -> None:
+        variance = batch.variance
+        if self.unbiased and batch.values > 1:
+            variance = variance * (batch.values / (batch.values - 1))
+        for blob, value in zip(self.running(), (batch.mean, variance), strict=True):
+            blob.mul_(self.momentum).add_(value.reshape(blob.shape), alpha=1 - self.momentum)
+
+
+class RunningNorm(RunningStatistics):
+    """A layer that only normalises."""
+
+    keeps_shape = True
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.normalize(x)
+
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
         if not self.frozen:
             return None
         names = zip(("scale", "shift", "mean", "variance"), (*self.affine(), *self.running()), strict=True)
         weights = [graph.weight(name, blob, (blob.numel(),)) for name, blob in names]
         return graph.node("BatchNormalization", x, *weights, epsilon=self.eps)
-
-    @torch.no_grad()
-    def _update(self, batch: batch_statistics.Statistics) -> None:
-        for blob, value in zip(self.running(), (batch.mean, batch.variance), strict=True):
-            blob.mul_(self.momentum).add_(value.reshape(blob.shape), alpha=1 - self.momentum)
 
 
 class RunningBN(RunningNorm):

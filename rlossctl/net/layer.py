@@ -208,6 +208,10 @@ class Layer(nn.Module):
         """
         return False
 
+    def progress(self, done: float) -> bool:
+        """Told before each pass of a training how much of it is done, from 0 to 1; whether that matters."""
+        return False
+
     def window(self) -> tuple[float, float]:
         """Receptive field of one output, and the step between outputs; both in inputs."""
         return 1.0, 1.0

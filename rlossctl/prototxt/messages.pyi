@@ -1715,3 +1715,9 @@ class DualDecompositionCRFParameter(Message):
     tolerance: float
     weight_filler: FillerParameter
     bias_filler: FillerParameter
+    final_temperature: float
+    temperature_power: float
+    temperature_ratio: float
+    hidden: int
+    hidden_filler: FillerParameter
+    moving_average_fraction: float

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from pathlib import Path
 
+from rlossctl.pages import render
+from rlossctl.pages.cells import Cell, head
 from rlossctl.runs.run import Run, differing
 from rlossctl.runs.table import score_rows
 from rlossctl.solver.telling.curves import Line, Panel, svg
 
-_STYLE = """
-body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; margin: 1em 0; }
-th, td { border-bottom: 1px solid #ddd; padding: .25em .8em; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-td { max-width: 24em; overflow-wrap: anywhere; }
-.scores td { overflow-wrap: normal; }
-svg { max-width: 100%; height: auto; }
-"""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_HERE = Path(__file__).parent
 
 
-def render(runs: Sequence[Run]) -> str:
+def render_runs(runs: Sequence[Run]) -> str:
     """The page as text."""
     settings = differing(runs)
-    head = ["setting", *(run.name for run in runs)]
-    rows = [[name, *values] for name, values in settings.items()]
-    compared = _table([head, *rows]) if rows else "<p>The settings are the same.</p>"
-    commands = "".join(
-        f"<p>{escape(run.name)}: <code>{escape(run.manifest.command)}</code></p>" for run in runs
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width"><title>Training runs</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>Training runs</h1>\n"
-        f"{_table(score_rows(runs, every=True), kind='scores')}\n"
-        f"<h2>Curves</h2>\n{svg(_panels(runs))}\n"
-        + (f"<h2>Settings that differ</h2>\n{compared}\n" if len(runs) > 1 else "")
-        + f"<h2>Commands</h2>\n{commands}\n</body></html>\n"
+    scores = score_rows(runs, every=True)
+    return render(
+        _HERE,
+        "runs.html",
+        title="Training runs",
+        heads=scores[0],
+        scores=_cells(scores[1:]),
+        curves=svg(_panels(runs)),
+        runs=runs,
+        names=["setting", *(run.name for run in runs)],
+        settings=_cells([[name, *values] for name, values in settings.items()]),
     )
 
 
@@ -52,8 +41,13 @@ def _panels(runs: Sequence[Run]) -> list[Panel]:
     return [*panels, Panel("learning rate", [Line(run.name, run.history.lr) for run in runs])]
 
 
-def _table(rows: Sequence[Sequence[str]], kind: str = "settings") -> str:
-    head, *body = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
-    head = head.replace("td>", "th>").replace("_", "_<wbr>")  # long names of figures
-    lines = "".join(f"<tr>{row}</tr>\n" for row in body)
-    return f'<table class="{kind}"><tr>{head}</tr>\n{lines}</table>'
+def _cells(rows: Sequence[Sequence[str]]) -> list[list[Cell]]:
+    """Cells of texts, sorted as numbers where they are numbers."""
+    return [[head(row[0]), *(Cell(text, _number(text)) for text in row[1:])] for row in rows]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

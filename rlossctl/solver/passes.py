@@ -135,6 +135,7 @@ class Passes:
     ) -> Pass:
         debug = self._debug if display else None
         doubts: list[Doubt] = []
+        self._schedules.begin(iteration)
         plan = self._schedules.plan(iteration)
         with self._pulls.watching(display), self._schedules.watching(iteration):
             result = self._net.run(fed, watch=debug, doubts=doubts, plan=plan, layer_by_layer=layer_by_layer)
@@ -162,6 +163,7 @@ class Passes:
     def loss(self, iteration: int) -> float:
         """The loss of one pass forward, without a trace in gradients."""
         with torch.no_grad():
+            self._schedules.begin(iteration)
             plan = self._schedules.plan(iteration)
             return self._net.run(None, plan=plan, layer_by_layer=True).loss.item()
 

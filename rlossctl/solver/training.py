@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from rlossctl.bilateral import backend
 from rlossctl.errors import RlossError, RlossWarning, UsageError
+from rlossctl.locks import locked
 from rlossctl.net import DataOverrides
 from rlossctl.solver.announcing import after, before
 from rlossctl.solver.load import build_solver, pick_seed, starting_weights
@@ -29,7 +30,6 @@ from rlossctl.solver.snapshots import manifest, resuming, snapshot, space
 from rlossctl.solver.snapshots.folder import (
     Outputs,
     clear,
-    locked,
     named_outputs,
     output_files,
     require_free,
@@ -199,7 +199,7 @@ class _Desk(NamedTuple):
     def open(opened: contextlib.ExitStack, file: SolverFile, options: TrainOptions) -> _Desk:
         """The files, once no other run is in the folder, until `opened` closes them."""
         outputs = output_files(file.prefix_in(options.out), options.out)
-        opened.enter_context(locked(outputs.lock))
+        opened.enter_context(locked(outputs.lock, "training"))
         _claim(outputs, options)
         terminal = sys.stderr.isatty()
         bar = opened.enter_context(tqdm(disable=not terminal, unit="it", dynamic_ncols=True, file=sys.stderr))

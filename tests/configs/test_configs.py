@@ -33,19 +33,27 @@ PYTORCH = (
         for stride in ("", "_os8")
     ),
     *(f"deeplabv3plus_resnet{depth}_gatedcrf" for depth in (34, 50, 101)),
-    "deeplabv3_resnet50",
-    "deeplabv3_resnet50_ddd",
-    "deeplabv3_xception_ddd",
+    *(
+        f"deeplabv3_{name}{crf}"
+        for name in ("resnet50", "resnet50_block4", "xception")
+        for crf in ("", "_ddd")
+    ),
     "fcn8_vgg16_segmentation",
-    "unet_resnet50_segmentation",
+    *(f"unet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
     "deeplab_duc_hdc_segmentation",
-    "gcn_resnet50_segmentation",
+    *(
+        f"gcn_{zoom}resnet{depth}_segmentation"
+        for zoom in ("", "deconv_")
+        for depth in (18, 34, 50, 101, 152)
+    ),
     "upernet_resnet101_segmentation",
     "unet_segmentation",
     "unet_2020_segmentation",
     "segnet_segmentation",
+    "segnet_resnet50_segmentation",
     "enet_segmentation",
     *(f"pspnet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
+    *(f"pspnet_densenet{depth}_segmentation" for depth in (121, 161, 169, 201)),
     *(f"espnetv2_s{scale}" for scale in ("0.5", "1.0", "1.25", "1.5", "2.0")),
     *(f"{name}_resnet{depth}_torchvision" for name in ("fcn", "deeplabv3") for depth in (50, 101)),
     *(f"{name}_mobilenet_v3_large_torchvision" for name in ("deeplabv3", "lraspp")),

@@ -14,9 +14,9 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, drawn
-from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNet2020, UNetResnet
+from programs.decoders import FCN8, GCN, ENet, SegNet, SegResNet, UNet, UNet2020, UNetResnet
 from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
-from programs.pyramids import PSPNet, UperNet
+from programs.pyramids import PSPDenseNet, PSPNet, UperNet
 from programs.smp import DeepLabV3Plus, Unet
 from programs.torchvision import LRASPP, DilatedResNet, MobileNetV3, Simple, deeplab, fcn
 from torch import nn
@@ -74,10 +74,28 @@ PROGRAMS = {
     "segmentation unet 2020, any size": (UNet2020, "unet_2020_segmentation/test", 75),
     "segmentation unet resnet": (UNetResnet, "unet_resnet50_segmentation/test", 91),
     "segmentation segnet": (SegNet, "segnet_segmentation/test", 64),
+    "segmentation unet resnet101": (lambda: UNetResnet(101), "unet_resnet101_segmentation/test", 64),
+    "segmentation segnet resnet": (SegResNet, "segnet_resnet50_segmentation/test", 64),
     "segmentation gcn": (GCN, "gcn_resnet50_segmentation/test", 91),
+    "segmentation gcn resnet34": (lambda: GCN(34), "gcn_resnet34_segmentation/test", 91),
+    "segmentation gcn deconvolutions": (
+        lambda: GCN(18, deconvolutions=True),
+        "gcn_deconv_resnet18_segmentation/test",
+        96,
+    ),
     "segmentation upernet": (UperNet, "upernet_resnet101_segmentation/test", 91),
     "segmentation enet": (ENet, "enet_segmentation/test", 72),
     "segmentation pspnet": (lambda: PSPNet(50), "pspnet_resnet50_segmentation/test", 85),
+    "segmentation pspnet densenet": (
+        lambda: PSPDenseNet((6, 12, 24, 16)),
+        "pspnet_densenet121_segmentation/test",
+        85,
+    ),
+    "segmentation pspnet densenet161": (
+        lambda: PSPDenseNet((6, 12, 36, 24), 48, 96),
+        "pspnet_densenet161_segmentation/test",
+        64,
+    ),
     "gatedcrf resnet34": (lambda: Gated(34), "deeplabv3plus_resnet34_gatedcrf/test", 91),
     "gatedcrf resnet50": (lambda: Gated(50), "deeplabv3plus_resnet50_gatedcrf/test", 64),
     "torchvision resnet18": (
@@ -167,6 +185,9 @@ VARIANTS = (
     "segmentation resnet",
     "segmentation resnet50",
     "segmentation unet 2020",
+    "segmentation unet resnet101",
+    "segmentation gcn resnet34",
+    "segmentation pspnet densenet161",
     "torchvision resnet50",
     "torchvision deeplab resnet101",
     "smp unet resnet50",
@@ -430,6 +451,17 @@ def test_a_classifier_starts_a_backbone(kind, tmp_path):
     name = "features.0.0" if kind == "mobilenet" else "conv1"
     np.testing.assert_array_equal(
         source.net.params[f"backbone.{name}"][0].detach(), state[f"{name}.weight"].flip(1)
+    )
+
+
+def test_a_classifier_starts_an_encoder(tmp_path):
+    """In segmentation_models.pytorch a backbone is called so."""
+    state = drawn(lambda: ResNetClassifier(Bottleneck, [3, 4, 6, 3])).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    source = open_named("unet_resnet50_smp/test", tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+    assert "keep their fillers: decoder." in " ".join(source.notes)
+    np.testing.assert_array_equal(
+        source.net.params["encoder.conv1"][0].detach(), state["conv1.weight"].flip(1)
     )
 
 

@@ -194,7 +194,53 @@ def test_ddd(tmp_path):
     )
     rates = {layer.name: [param.lr_mult for param in layer.param] for layer in train.layer}
     assert rates["unary"] == [10, 10] and rates["crf"] == [10, 10] and not rates["backbone.conv1"]
-    assert unread(done) == {"GPUS", "MODEL.LEARN_OUTPUT_TEMPERATURE", "TEST.FLIP_TEST"}
+    assert rates["output_temperature"] == [10] and unread(done) == {"GPUS", "TEST.FLIP_TEST"}
+    weights = [layer.loss_weight[0] for layer in layers(train, "SoftmaxWithLoss")]
+    assert weights == [0.5, 0.5]  # the program takes the mean of its losses
+
+
+HEAD = {
+    "PAIRWISE_BN": True, "UNARY_BN": True, "INIT_OUTPUT_TEMPERATURE": 0.5, "PAIRWISE_STEP_SIZE": 2,
+    "FPI_ITERS": 1,
+}  # fmt: skip
+FALLING = {"NE_GAMMA_L": 0.5, "NE_GAMMA_EXP": 2.0, "NE_ITER_RATIO": 0.25}
+
+
+@pytest.mark.parametrize("name", ["seg_aspp_resnet", "seg_block4_resnet"])
+def test_the_heads_of_ddd(tmp_path, name):
+    """Hidden layers, strides, and both temperatures, in nets that can be built."""
+    yaml = pytest.importorskip("yaml")
+    config = changed(DDD, "MODEL", {**DDD["MODEL"], **HEAD, "NAME": name})
+    config = changed(config, "TRAIN", {**config["TRAIN"], **FALLING})
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(config))
+    done = translate(tmp_path / "experiment.yaml", tmp_path)
+    assert unread(done) == {"GPUS", "TEST.FLIP_TEST"} and not any("temperature" in one for one in done.notes)
+    _, train, test = nets(done)
+    for net in (train, test):
+        param = layers(net, "DualDecompositionCRF")[0].dual_decomposition_crf_param
+        assert (param.hidden, list(param.stride), param.temperature) == (512, [1, 3, 5], 2)
+        falls = (param.final_temperature, param.temperature_power, param.temperature_ratio)
+        assert falls == (0.5, 2, 0.25)
+    built = rlossctl.load_net(done.files[1], phase="TRAIN", device="meta")
+    assert [tuple(blob.shape[:2]) for blob in built.params["unary_hidden"]] == [(256, 256)]
+    assert [tuple(blob.shape[:2]) for blob in built.params["crf"]][:3] == [(441, 512), (441,), (512, 512)]
+    (start,) = layers(train, "Scale")[-1:]
+    assert built.params["output_temperature"][0].shape == () and start.scale_param.filler.value == 0.5
+    assert {layer.name: list(layer.bottom) for layer in train.layer}["score"][0] == "output_temperature"
+    expected = {layer.name: len(layer.param) for layer in train.layer if layer.param}
+    assert expected["crf"] == 5 and expected["unary_hidden"] == 1
+
+
+def test_ddd_without_a_crf(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    for name, network in (("seg_aspp_xception", "xception"), ("seg_block4_resnet", "resnet50_block4")):
+        model = {**DDD["MODEL"], "LEARN_PAIRWISE_TERMS": False, "NAME": name}
+        (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(changed(DDD, "MODEL", model)))
+        done = translate(tmp_path / "experiment.yaml", tmp_path)
+        _, train, _ = nets(done)
+        assert done.network == f"deeplabv3_{network}" and not layers(train, "DualDecompositionCRF")
+        tops = {layer.name: list(layer.bottom) for layer in train.layer}
+        assert tops["output_temperature"] == ["unary"] and tops["score"][0] == "output_temperature"
 
 
 def test_the_gated_crf_program(tmp_path):

@@ -16,7 +16,8 @@ from rlossctl.cli.data import command
 from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.sets.voc import CLASSES as VOC_CLASSES
-from rlossctl.data.weak.annotations import Annotation, Stroke, read_clicks, read_scribbles
+from rlossctl.data.weak.annotations import Annotation, Stroke, read_scribbles
+from rlossctl.data.weak.clicks import read_clicks
 from rlossctl.data.weak.from_annotations import write_annotations
 from rlossctl.data.weak.raster import arc_lengths, resample, samples_within, shorten
 from rlossctl.errors import DataError
@@ -80,6 +81,11 @@ def test_points_outside_are_listed_or_refused(photos, tmp_path):
         ({"a": [{"x": 1, "y": 1, "cls": 1.5}]}, "this is not a click"),
         ({"a": [{"x": 1, "y": 1, "cls": 0}, {"x": 1, "y": 1, "cls": 21}]}, "click 1.*class does not exist"),
         ({"a": [{"x": 1, "y": 1, "cls": -1}]}, "class does not exist"),
+        ({"a": [{"x": [1, 2], "y": [1], "cls": 1}]}, "this is not a click.*lists of the same length"),
+        ({"a": [{"x": [], "y": [], "cls": 1}]}, "this is not a click"),
+        ({"a": [{"x": [1], "y": [1e99], "cls": 1}]}, "this is not a click"),
+        ({"a": [{"x": 1, "y": 1, "cls": 1, "width": 100}]}, "a width of 1 to 99"),
+        ({"a": [{"x": [1, 2], "y": [1, 2], "cls": 1, "filled": True}]}, "three points or more"),
     ],
 )
 def test_bad_clicks_say_where(content, words, tmp_path):

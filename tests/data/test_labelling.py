@@ -20,10 +20,10 @@ from rlossctl.data.labelling.exporting import CocoFile, labelme
 from rlossctl.data.labelling.idmaps import IdMap, parse_map
 from rlossctl.data.labelling.importing import Options, import_labels
 from rlossctl.data.labelling.outlines import outlines
-from rlossctl.data.labelling.shapes import fill
 from rlossctl.data.palette import listed_palette, save_label_png
 from rlossctl.data.palette_files import read_palette
 from rlossctl.data.sets.palettes import find_palette
+from rlossctl.data.weak.raster import fill
 from rlossctl.errors import DataError, UsageError
 
 CLASSES = ("background", "cat", "dog")

@@ -16,7 +16,8 @@ from rlossctl.data.images import read_label
 from rlossctl.data.scenes.scene import draw_scene
 from rlossctl.data.sets.names import class_names
 from rlossctl.data.sources.imageseg import ImageSegSource
-from rlossctl.data.weak.annotations import Stroke, read_clicks, read_scribbles
+from rlossctl.data.weak.annotations import Stroke, read_scribbles
+from rlossctl.data.weak.clicks import click_files, read_clicks
 from rlossctl.data.weak.from_annotations import write_annotations
 from rlossctl.errors import DataError
 
@@ -151,6 +152,52 @@ def test_the_stroke_s_width_is_that_in_the_crop(annotated, source):
             "TRAIN",
         )
         assert (data.next_batch()[1] == 3).sum() == 5  # a dot of 3 pixels has no corners
+
+
+DRAWN = [
+    {"x": [3, 14], "y": [4, 4], "cls": 2, "width": 5},
+    {"x": [0.5, 8.5, 8.5, 0.5], "y": [6.5, 6.5, 9.5, 9.5], "cls": 1, "filled": True},
+    {"x": [2, 15], "y": [7, 7], "cls": 255, "width": 2},
+    {"x": 15, "y": 9, "cls": 3},
+]
+
+
+def test_lines_boxes_and_what_takes_away_are_those_of_data_clicks(annotated, source):
+    (annotated / "json").mkdir()
+    for index in (0, 2):
+        (annotated / f"json/{index}.json").write_text(json.dumps({str(index): DRAWN}))
+    files = click_files(annotated / "json")
+    write_annotations(read_clicks(files), annotated / "drawn", photos=annotated / "images", width=1)
+    drawn = read_label(annotated / "drawn/0.png")
+    assert (drawn[2:7, 6] == 2).all() and drawn[1, 6] == 255, "5 pixels wide"
+    assert (drawn[9, 1:9] == 1).all() and (drawn[7:9, 2:9] == 255).all() and drawn[7, 1] == 1
+    assert drawn[9, 15] == 3 and not (drawn == 0).any()
+    for ignore, taken in (("", 255), (" ignore_label: 11", 11)):
+        label = source(f'annotation: "@json" stroke_width: 1{ignore}').next_batch()[1][0, 0]
+        assert np.array_equal(label, np.where(drawn == 255, taken, drawn))
+
+
+@pytest.mark.parametrize("scale", [0.5, 3])
+def test_a_stroke_s_own_width_is_that_on_the_photo(annotated, source, scale):
+    (annotated / "line.json").write_text(
+        json.dumps({"0": [{"x": [0, 16], "y": [5, 5], "cls": 3, "width": 4}]})
+    )
+    data = source('annotation: "@line.json"', f"crop_size: 61 scale_min: {scale} scale_max: {scale}", "TRAIN")
+    across = (data.next_batch()[1][0, 0] == 3).sum(axis=0)
+    assert across[across > 0].max() == 4 * scale
+
+
+def test_boxes_move_with_their_photo():
+    """The warped box, as a mask, agrees with the box drawn into the crop but for its border."""
+    mask = np.full((97, 129), 255, np.uint8)
+    mask[20:70, 30:100] = 4
+    corners = np.array([[19.5, 29.5], [19.5, 99.5], [69.5, 99.5], [69.5, 29.5]])
+    for seed in range(10):
+        warp = EVERYTHING.draw(mask.shape, np.random.default_rng(seed))
+        valid = inside(mask.shape, warp)
+        drawn = Strokes([Stroke(4, corners, filled=True)]).drawn(mask.shape, warp, valid, 255) == 4
+        moved = warped_label(mask, warp, 255) == 4
+        assert drawn.any() and not (drawn & ~near(moved)).any() and not (moved & ~near(drawn)).any()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

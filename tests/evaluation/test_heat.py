@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlossctl.evaluation.reporting.heat import RAMPS, STEPS, contrast, heat_map, heat_style, step_colours
-from rlossctl.evaluation.reporting.page import _part
+from rlossctl.pages import HERE
 
 
 def variables(block: str) -> dict[str, tuple[int, int, int]]:
@@ -31,7 +31,7 @@ def test_every_step_can_be_read_and_steps_differ_in_lightness_alone(theme):
 
 
 def test_texts_of_the_page_can_be_read_in_both_themes():
-    style = _part("page.css")
+    style = (HERE / "base.css").read_text()
     blocks = {"light": style.split("}")[0], "dark": style.split("}")[1]}
     for theme, block in blocks.items():
         colours = variables(block)
@@ -46,14 +46,13 @@ def test_texts_of_the_page_can_be_read_in_both_themes():
 
 def test_cells_are_shares_of_the_true_class():
     matrix = np.array([[90, 10, 0], [0, 0, 0], [1, 2, 997]])
-    text = heat_map(matrix, ["a", "b <i>", "c"], "net")
-    cells = re.findall(r'<td class="h(\d+)( own)?"[^>]*>([^<]*)</td>', text)
-    assert cells[:3] == [("18", " own", "90"), ("2", "", "10"), ("0", "", "")]
+    found = heat_map(matrix, ["a", "b <i>", "c"])
+    cells = [(cell.step, cell.own, cell.text) for row in found.rows for cell in row]
+    assert cells[:3] == [(18, True, "90"), (2, False, "10"), (0, False, "")]
     assert [cell[2] for cell in cells[3:6]] == ["-", "-", "-"], "no true pixel of the class"
-    assert cells[6:] == [("0", "", ""), ("0", "", ""), ("20", " own", "100")]
-    assert "b <i>" not in text and "b &lt;i&gt;" in text
-    worst = re.findall("<li>(.*?)</li>", text)
-    assert worst[:2] == ["a as b &lt;i&gt;: 10.0 % of the class", "c as b &lt;i&gt;: 0.2 % of the class"]
+    assert cells[6:] == [(0, False, ""), (0, False, ""), (20, True, "100")]
+    assert found.rows[0][1].hint == "a predicted as b <i>: 10.00 %, 10 pixels"
+    assert found.worst[:2] == ["a as b <i>: 10.0 % of the class", "c as b <i>: 0.2 % of the class"]
 
 
 def test_the_style_has_every_step_twice():

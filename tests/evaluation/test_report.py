@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 
@@ -16,9 +17,11 @@ from rlossctl.errors import UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate, write_report
 from rlossctl.evaluation.predicting.outputs import Look
 from rlossctl.evaluation.predicting.rules import Rule
-from rlossctl.evaluation.reporting import page
+from rlossctl.evaluation.reporting import layers, page
 from rlossctl.evaluation.reporting.pictures import RIGHT, WRONG, error_map
+from rlossctl.evaluation.reporting.provenance import provenance
 from rlossctl.evaluation.running.open_model import open_list
+from rlossctl.evaluation.scoring.evaluation import Picture
 
 
 @pytest.fixture
@@ -36,9 +39,10 @@ def test_page_is_self_contained_and_names_everything(evaluations, tmp_path):
     text = page.read_text()
     assert "http:" not in text
     assert "https:" not in text
-    assert not re.search(r"<(link|iframe)|<script src|@import|url\(", text)
+    assert not re.search(r"<(link|iframe)|<script src|@import|url\((?!data:)", text)
     assert all(source.startswith("data:image/") for source in re.findall(r'src="([^"]{11})', text))
-    assert text.count("<img ") == 2 * 2 * 3  # images x rows x (photo + models)
+    assert text.count("<figure ") == 2 * (1 + 1 + 2 + 2)  # images x (photo + truth + models + errors)
+    assert text.count("url(data:image/jpeg;") == 2, "each photo stands once"
     assert "Tiny &lt;test&gt;" in text
     assert "prefers-color-scheme: dark" in text
     for word in ("pCE", "+ DenseCRF", "blue", "green", "red", "CPUExecutionProvider", "2007_000002"):
@@ -46,15 +50,12 @@ def test_page_is_self_contained_and_names_everything(evaluations, tmp_path):
 
 
 def test_a_warning_that_all_models_share_stands_once(evaluations):
-    def items() -> list[str]:
-        return re.findall("<li>.*?</li>", page._warnings(evaluations), re.DOTALL)
-
     for evaluation in evaluations.values():
         evaluation.skipped["a.png"] = "broken"
-    (item,) = items()
-    assert item.startswith("<li>1 image left out") and item.endswith("\na.png: broken</li>")
+    ((names, text),) = page.warnings_of(evaluations)
+    assert names == [] and text.startswith("1 image left out") and text.endswith("\na.png: broken")
     evaluations["pCE"].skipped["b.png"] = "broken"
-    assert [item.split(": ")[0] for item in items()] == ["<li>pCE", "<li>+ DenseCRF"]
+    assert [names for names, _ in page.warnings_of(evaluations)] == [["pCE"], ["+ DenseCRF"]]
 
 
 def test_masks_that_overlap_have_a_page_without_matrix_and_images(tiny_model, voc_folder, tmp_path):
@@ -119,6 +120,36 @@ def test_names_that_would_share_a_folder_are_refused(evaluations, tmp_path):
 
 
 def test_of_figures_that_look_equal_none_is_marked():
-    assert "best" not in page._score_cell([0.41622, 0.41618], 0)
-    assert "best" in page._score_cell([0.41622, 0.4158], 0)
-    assert "best" not in page._score_cell([0.41622, 0.4158, None], 1)
+    assert not page.score_cell([0.41622, 0.41618], 0).best
+    assert page.score_cell([0.41622, 0.4158], 0).best
+    assert not page.score_cell([0.41622, 0.4158, None], 1).best
+
+
+def test_many_large_photos_stay_within_the_limit(evaluations, tmp_path, monkeypatch):
+    """Photos of noise are the worst case; the rest of the page is small."""
+    monkeypatch.setattr(layers, "LARGEST", 100_000)
+    rng = np.random.default_rng(0)
+    large = [
+        Picture(
+            index % 3, f"photos/{index % 2}/{index}.png", rng.integers(0, 256, (400, 500, 3), np.uint8), *maps
+        )
+        for index in range(30)
+        for maps in [np.repeat(rng.integers(0, 3, (2, 4, 5), np.uint8), 100, 1).repeat(100, 2)]
+    ]
+    entry = dataclasses.replace(evaluations["pCE"], pictures=large)
+    path = write_report(tmp_path / "report", {"pCE": entry})
+    text = path.read_text()
+    assert text.count("<article ") == 30 and "1/29.png" in text
+    side = layers.choose_side([[picture] for picture in large], Look(), 255)
+    assert side < 400
+    assert sum(map(len, re.findall(r"data:image/[^)\"]+", text))) < 150_000 or side == layers.SIDES[-1]
+
+
+def test_the_page_says_where_it_comes_from(evaluations, tmp_path):
+    path = write_report(tmp_path / "report", evaluations, provenance={"command": "rlossctl eval <a>"})
+    assert "<code>rlossctl eval &lt;a&gt;</code>" in path.read_text()
+    assert json.loads((path.parent / "results.json").read_text())["provenance"]["command"]
+    (tmp_path / "list.txt").write_text("a b\n")
+    found = provenance(str(tmp_path / "list.txt"), {"net": "abc"})
+    assert found["model net"] == "SHA-256 abc" and "rlossctl" in found["versions"]
+    assert found["list"].endswith(hashlib.sha256(b"a b\n").hexdigest())

@@ -16,7 +16,8 @@ from rlossctl.data.lists import read_list
 from rlossctl.data.sets.ids import bright, grey_image, matlab
 from rlossctl.data.sources.database import DatabaseSource
 from rlossctl.data.sources.windows import WindowSource
-from rlossctl.data.weak.annotations import read_clicks, read_scribbles
+from rlossctl.data.weak.annotations import read_scribbles
+from rlossctl.data.weak.clicks import read_clicks
 from rlossctl.data.weak.from_annotations import write_annotations
 from rlossctl.errors import DataError
 from rlossctl.prototxt.messages import LayerParameter

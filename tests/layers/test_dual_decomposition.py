@@ -11,7 +11,13 @@ import torch
 from rlossctl.errors import NetError
 from rlossctl.grid import dual_decomposition, linear_grids
 
+STEPS = "step: 4 iterations: 6"
 FIELDS = 'dual_decomposition_crf_param { weight_filler { type: "gaussian" std: 0.3 } %s }'
+NET = (
+    'input: "a" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 } input: "b" input_shape { dim: 2 dim: 6 dim: 4 '
+    'dim: 5 } layer { name: "l" type: "DualDecompositionCRF" bottom: "a" bottom: "b" top: "m" top: "d" '
+    f"{FIELDS} }}"
+)
 
 
 def test_recorded_heads(shared, layer):
@@ -84,15 +90,8 @@ def test_a_learned_temperature_starts_as_given_and_stays_positive(layer, given):
 
 
 def test_only_the_test_phase_stops(build, given):
-    text = "".join(
-        f'input: "{name}" input_shape {{ dim: 2 dim: {channels} dim: 4 dim: 5 }} '
-        for name, channels in (("a", 3), ("b", 6))
-    )
-    text += 'layer { name: "l" type: "DualDecompositionCRF" bottom: "a" bottom: "b" top: "m" top: "d" '
-    text += FIELDS + " }"
-    steps = "step: 4 iterations: 6"
-    train, test = (build(text % steps, phase) for phase in ("TRAIN", "TEST"))
-    never = build(text % f"{steps} tolerance: 0", "TEST")
+    train, test = (build(NET % STEPS, phase) for phase in ("TRAIN", "TEST"))
+    never = build(NET % f"{STEPS} tolerance: 0", "TEST")
     for net in (test, never):
         for blob, source in zip(net.params["l"], train.params["l"], strict=True):
             blob.data.copy_(source.data)
@@ -117,6 +116,95 @@ def test_gradient(layer, given):
     assert torch.autograd.gradcheck(compute, (*inputs, weight, bias), fast_mode=True)
 
 
+@pytest.mark.parametrize("done, expected", [(0, 3), (0.25, 1.5), (0.5, 1), (1, 1)])
+def test_a_falling_temperature(layer, given, done, expected):
+    """(3 - 1) (1 - t / 0.5)^2 + 1, at the share t of the training."""
+    fields = FIELDS % "temperature: 3 final_temperature: 1 temperature_power: 2 temperature_ratio: 0.5"
+    net = layer("DualDecompositionCRF", fields, (2, 3, 4, 5), (2, 6, 4, 5))
+    module = net.layers[-1].module
+    assert module.progress(done) and module.temperature == pytest.approx(expected)
+    grids = linear_grids(given["b"], *net.params["l"], [1, 2])
+    assert torch.equal(net(**given)["t0"], dual_decomposition(given["a"], grids, 5, expected).scores)
+
+
+def test_without_final_temperature_progress_changes_nothing(layer):
+    module = layer("DualDecompositionCRF", FIELDS % "", (2, 3, 4, 5), (2, 6, 4, 5)).layers[-1].module
+    assert not module.progress(0.5) and module.temperature == 2
+
+
+def test_only_the_test_phase_has_the_final_temperature(build):
+    found = [build(NET % "final_temperature: 0.5", phase).layers[-1].module for phase in ("TRAIN", "TEST")]
+    assert [module.temperature for module in found] == [2, 0.5] and not found[1].progress(0)
+
+
+class Head(torch.nn.Module):
+    """The original's pairwise head with a hidden layer, called for each grid of pixels `stride` apart."""
+
+    def __init__(self, features: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        conv = torch.nn.Conv2d
+        self.layers = torch.nn.Sequential(
+            conv(2 * features, hidden, 1, bias=False),
+            torch.nn.BatchNorm2d(hidden, momentum=0.05),
+            torch.nn.ReLU(),
+            conv(hidden, classes**2, 1),
+        )
+        for part in self.layers.parameters():
+            torch.nn.init.normal_(part, 0.1, 0.4)
+        self.classes = classes
+
+    def forward(self, x: torch.Tensor, strides: list[int]) -> list[list[torch.Tensor]]:
+        """For each stride and first pixel: the scores of rows and of columns."""
+        out = []
+        for stride in strides:
+            for y in range(stride):
+                for begin in range(stride):
+                    part = x[:, :, y::stride, begin::stride]
+                    rows = torch.cat([part[..., :-1], part[..., 1:]], 1)
+                    columns = torch.cat([part[:, :, :-1], part[:, :, 1:]], 1)
+                    scores = (self.layers(pairs) for pairs in (rows, columns))
+                    out.append([one.unflatten(1, (self.classes,) * 2) for one in scores])
+        return out
+
+
+@pytest.mark.proves(
+    "DualDecompositionCRF",
+    'dual_decomposition_crf_param { iterations: 1 stride: 2 hidden: 3 weight_filler { type: "gaussian" std: 0.1 } }',
+    gradient=True,
+)
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_the_hidden_layer_is_the_originals(build, given, phase):
+    torch.manual_seed(0)
+    head = Head(6, 7, 3).train(phase == "TRAIN")
+    net = build(NET % "hidden: 7", phase)
+    norm = head.layers[1]
+    norm.running_mean.normal_(0, 0.3), norm.running_var.uniform_(0.5, 2)
+    sources = (head.layers[3].weight, head.layers[3].bias, head.layers[0].weight, *norm.parameters())
+    blobs = net.params["l"]
+    with torch.no_grad():
+        for blob, source in zip(blobs, (*sources, norm.running_mean, norm.running_var), strict=True):
+            blob.copy_(source)
+    features = given["b"].requires_grad_()
+    grids = net.layers[-1].module.grids(features)
+    expected = head(features, [1, 2])
+    parts = [[grids[0].rows, grids[0].columns]]
+    parts += [
+        [scores[..., y::2, x::2] for scores in (grids[1].rows, grids[1].columns)]
+        for y in range(2)
+        for x in range(2)
+    ]
+    for found, wanted in zip(parts, expected, strict=True):
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(blobs[-2], norm.running_mean, atol=1e-6)
+    assert torch.allclose(blobs[-1], norm.running_var, atol=1e-6)
+    learned = sum(scores.square().sum() for grid in grids for scores in (grid.rows, grid.columns))
+    wanted = sum(scores.square().sum() for pair in expected for scores in pair)
+    gradients = (torch.autograd.grad(loss, features, retain_graph=True)[0] for loss in (learned, wanted))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    assert net(**given)["m"].shape == (2, 3, 4, 5)
+
+
 @pytest.mark.parametrize(
     ("fields", "shapes", "words"),
     [
@@ -124,6 +212,17 @@ def test_gradient(layer, given):
         ("iterations: 0", ((2, 3, 4, 5), (2, 6, 4, 5)), "iterations must be positive"),
         ("stride: 0", ((2, 3, 4, 5), (2, 6, 4, 5)), "stride must be positive"),
         ("temperature: 0 learn_temperature: true", ((2, 3, 4, 5), (2, 6, 4, 5)), "starts so low"),
+        ("final_temperature: 3", ((2, 3, 4, 5), (2, 6, 4, 5)), "final_temperature is out of range"),
+        (
+            "final_temperature: 1 temperature_ratio: 0",
+            ((2, 3, 4, 5), (2, 6, 4, 5)),
+            "temperature_ratio is out of range",
+        ),
+        (
+            "final_temperature: 1 learn_temperature: true",
+            ((2, 3, 4, 5), (2, 6, 4, 5)),
+            "cannot both learn its temperature and let it fall",
+        ),
         ("temperature: -1", ((2, 3, 4, 5), (2, 6, 4, 5)), "temperature is out of range"),
     ],
 )

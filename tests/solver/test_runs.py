@@ -15,12 +15,12 @@ from click.testing import CliRunner
 import rlossctl
 from rlossctl.cli.train import command
 from rlossctl.errors import DataError, RlossError, UsageError, WeightsError
+from rlossctl.locks import locked
 from rlossctl.net import DataOverrides
 from rlossctl.solver import Solver
 from rlossctl.solver.passes import Passes
 from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
-from rlossctl.solver.snapshots import folder as folders
 from rlossctl.solver.snapshots import space
 from rlossctl.solver.training import Trained
 from rlossctl.solver.training import train as train_file
@@ -151,15 +151,15 @@ def test_a_start_that_fails_does_not_take_the_folder(folder: Path) -> None:
 def test_two_trainings_in_one_folder(folder: Path) -> None:
     Path("a").mkdir()
     script = (
-        "import sys, time; from pathlib import Path; from rlossctl.solver.snapshots.folder import locked\n"
-        "with locked(Path('a/run.lock')):\n    print('in', flush=True); sys.stdin.read()"
+        "import sys, time; from pathlib import Path; from rlossctl.locks import locked\n"
+        "with locked(Path('a/run.lock'), 'training'):\n    print('in', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdin is not None and holder.stdout is not None
     assert holder.stdout.readline() == "in\n"
-    with pytest.raises(RlossError, match=f"process {holder.pid} on .* trains there"):
+    with pytest.raises(RlossError, match=f"process {holder.pid} on .* has it"):
         train(out="a")
     assert not Path("a/run.json").exists()
     holder.communicate("")
@@ -170,7 +170,7 @@ def test_two_trainings_in_one_folder(folder: Path) -> None:
 def test_a_lock_that_a_killed_process_left_does_not_count(folder: Path) -> None:
     Path("a").mkdir()
     Path("a/run.lock").write_text('{"process": 1, "host": "elsewhere"}')
-    with folders.locked(Path("a/run.lock")):
+    with locked(Path("a/run.lock"), "training"):
         assert entries("a/run.lock")["process"] == os.getpid()
 
 

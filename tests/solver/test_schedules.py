@@ -51,6 +51,33 @@ def test_start_and_ramp(solver):
     assert weights(solver(""), 2) == [0.5, 0.5]
 
 
+def test_a_temperature_falls_with_the_updates_and_a_resume_continues_it(folder):
+    """From 2 to 1 by half of the 10 updates; the first pass has the 2."""
+    text = (folder / "net.prototxt").read_text()
+    crf = """
+layer { name: "crf" type: "DualDecompositionCRF" bottom: "fc8" bottom: "fc8" top: "crf"
+  dual_decomposition_crf_param { iterations: 1 final_temperature: 1 temperature_ratio: 0.5 } }
+layer { name: "unused" type: "Silence" bottom: "crf" }
+"""
+    (folder / "net.prototxt").write_text(text + crf)
+
+    def warmth(made) -> float:
+        return next(layer for layer in made.net.layers if layer.name == "crf").module.temperature
+
+    first, found = load_solver(folder / "solver.prototxt", device="cpu"), []
+    for _ in range(7):
+        first.step(1)
+        found.append(warmth(first))
+    assert found == pytest.approx([2, 1.8, 1.6, 1.4, 1.2, 1, 1])
+    early = load_solver(folder / "solver.prototxt", device="cpu")
+    early.step(3)
+    state = early.snapshot()
+    again = load_solver(folder / "solver.prototxt", device="cpu")
+    again.restore(state)
+    again.step(1)
+    assert warmth(again) == pytest.approx(1.4)
+
+
 def test_until_it_counts_training_is_as_without_it(solver, folder):
     def trained(path: Path, count: int) -> list[torch.Tensor]:
         one = load_solver(path, device="cpu")

@@ -41,18 +41,20 @@ def clicks(
 ) -> None:
     """Draw the clicks in JSON FILES as dots into label images.
 
-    A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}. If several files name an image, it gets
-    all their clicks; later clicks cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
+    A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}; a folder stands for its JSON files. If
+    several files name an image, it gets all their clicks; later clicks cover earlier ones. DIR/ID.png has one
+    channel, 255 for unlabelled pixels. The strokes and boxes of `rlossctl annotate` are drawn, too.
     """
     from rlossctl.data.classes import CITYSCAPES_IDS
     from rlossctl.data.sets.names import class_names
-    from rlossctl.data.weak.annotations import read_clicks
+    from rlossctl.data.weak.clicks import click_files, read_clicks
     from rlossctl.data.weak.folders import label_list
     from rlossctl.data.weak.from_annotations import write_annotations
 
     names = class_names(classes)
     count = len(CITYSCAPES_IDS) if cityscapes else len(names) if names else None
-    annotations = read_clicks(files, count, cityscapes)
+    found = [file for name in files for file in click_files(name) or [name]]
+    annotations = read_clicks(found, count, cityscapes)
     summary = write_annotations(annotations, out, photos=images, width=width, strict=strict)
     shared.say_imported(summary, out)
     shared.write_list(list_file, label_list(summary.labels, out, root) if list_file else None)

@@ -35,7 +35,7 @@ def add_clicks(
     Raises:
         DataError: the files are not such clicks, none has a photo, or as for `copy`.
     """
-    from rlossctl.data.weak.annotations import read_clicks
+    from rlossctl.data.weak.clicks import read_clicks
     from rlossctl.data.weak.from_annotations import write_annotations
 
     clicks = [

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlossctl.data.augmenting.strokes import Strokes
+from rlossctl.data.classes import CITYSCAPES_IDS
 from rlossctl.data.lists import Sample
 from rlossctl.data.sets.names import class_names
-from rlossctl.data.weak.annotations import CITYSCAPES_IDS, Annotation, read_clicks, read_scribbles
+from rlossctl.data.weak.annotations import Annotation, read_scribbles
+from rlossctl.data.weak.clicks import click_files, read_clicks
 from rlossctl.errors import DataError
 from rlossctl.prototxt.messages import ImageDataParameter
 
@@ -26,13 +28,13 @@ def read_annotations(
     Raises:
         DataError: a file cannot be read or is not in one of the forms, or no photo has an annotation.
     """
-    clicks = [path for path in param.annotation if path.lower().endswith(".json")]
+    clicks = [file for path in param.annotation for file in click_files(path)]
     names = class_names(param.classes or None)
     count = len(CITYSCAPES_IDS) if param.cityscapes_ids else len(names) if names else None
     known = class_names(param.classes or _SCRIBBLES_OF) or ()
     found = read_clicks(clicks, count, param.cityscapes_ids) if clicks else []
     for path in param.annotation:
-        found += [] if path in clicks else read_scribbles(path, known)
+        found += [] if click_files(path) else read_scribbles(path, known)
     stems = {Path(sample.image).stem for sample in samples}
     merged: dict[str, Annotation] = {}
     for one in found:
@@ -81,7 +83,7 @@ def fault(param: ImageDataParameter, drawn: bool) -> tuple[str, str, str] | None
     if not drawn and given:
         return "its fields for strokes have no effect", ", ".join(given), "label_type: STROKES with them"
     if drawn and not param.annotation:
-        return "no strokes are named", "label_type: STROKES", "annotation: a JSON file, or XML files"
+        return "no strokes are named", "label_type: STROKES", "annotation: JSON files or XML files"
     if drawn and param.new_height:
         return "strokes are not resized with new_height", "new_height", "base_size in transform_param"
     if not 1 <= param.stroke_width <= 99:

@@ -1,23 +1,18 @@
-"""Reading published clicks and scribbles: JSON by image id, and ScribbleSup's XML."""
+"""Strokes of an image, and reading ScribbleSup's XML."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
 
 from rlossctl.data.archives import Sources
-from rlossctl.data.classes import CITYSCAPES_IDS
 from rlossctl.data.weak import formats
-from rlossctl.data.weak.scribble import UNLABELLED
 from rlossctl.errors import DataError
 from rlossctl.files import read_regular
 
@@ -39,10 +34,19 @@ FARTHEST = 1e9  # pixels from the corner; farther points are mistakes, and too f
 
 @dataclass(frozen=True)
 class Stroke:
-    """A class id and the stroke's points [P, 2] as (y, x) in pixels of the photo; a click has one point."""
+    """A stroke, a click or a filled shape.
+
+    Attributes:
+        label: the class id; 255 takes the labels under the stroke away.
+        points: [P, 2] as (y, x) in pixels of the photo; whole numbers are centres. A click has one point.
+        width: of its brush in pixels of the photo, if the stroke says it.
+        filled: whether the points are the outline of an area.
+    """
 
     label: int
     points: np.ndarray
+    width: int | None = None
+    filled: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,38 +57,6 @@ class Annotation:
     strokes: list[Stroke]
     size: tuple[int, int] | None
     where: str
-
-
-def read_clicks(
-    paths: Sequence[str | os.PathLike[str]], num_classes: int | None = None, cityscapes: bool = False
-) -> list[Annotation]:
-    """Reads `{"ID": [{"x": column, "y": row, "cls": id}, ...], ...}` from one or more files.
-
-    An image in several files gets the clicks of all files, in the order of the files. An empty list is an
-    image without clicks. Other keys of a click (`rank`) are ignored.
-
-    Args:
-        num_classes: the classes are 0..num_classes-1; without it, any id up to 254 is accepted.
-        cityscapes: whether the ids are Cityscapes' own. They become training ids, and clicks of classes that
-            are not evaluated are dropped.
-
-    Raises:
-        DataError: a file is not JSON of this form; names the file, the image and the click.
-    """
-    merged: dict[str, Annotation] = {}
-    for path in paths:
-        for name, clicks in _read_json(path).items():
-            where = f"{path}, image {name!r}"
-            if not isinstance(clicks, list):
-                raise _no_click(where, clicks)
-            strokes = []
-            for index, click in enumerate(clicks):
-                stroke = _click(click, f"{where}, click {index}", num_classes, cityscapes)
-                if stroke is not None:
-                    strokes.append(stroke)
-            before = merged[name].strokes if name in merged else []
-            merged[name] = Annotation(name, before + strokes, None, where)
-    return [merged[name] for name in sorted(merged)]
 
 
 def read_scribbles(source: str | os.PathLike[str], class_names: Sequence[str]) -> Iterator[Annotation]:
@@ -114,71 +86,6 @@ def read_scribbles(source: str | os.PathLike[str], class_names: Sequence[str]) -
             expected="a folder or a zip archive with one XML file per image",
             advice="unpack the archive and name the folder with the XML files",
         )
-
-
-def _read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
-        content = json.loads(read_regular(path, LARGEST_ANNOTATION))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            "the clicks cannot be read",
-            where=path,
-            found=getattr(error, "strerror", None) or str(error),
-            expected='JSON: {"2007_000032": [{"x": 81.5, "y": 120, "cls": 1}, ...], ...}',
-            advice="check the file's name, or fetch the file again",
-        ) from error
-    if not isinstance(content, dict):
-        raise DataError(
-            "this JSON file does not hold clicks",
-            where=path,
-            found=f"a {type(content).__name__} at the top",
-            expected="an object of image ids",
-            advice="name a file in the format of What's the Point",
-        )
-    other = formats.name_of_keys(content)
-    if other:
-        raise DataError(
-            f"this is {other}, which is not read",
-            where=path,
-            found=f"the keys {', '.join(list(content)[:6])}",
-            expected='{"2007_000032": [{"x": 81.5, "y": 120, "cls": 1}, ...], ...}',
-            advice="`rlossctl data labels` reads labelme, COCO, Supervisely, Cityscapes and CVAT; or export "
-            "the clicks in the form of What's the Point's",
-        )
-    return content
-
-
-def _click(click: Any, where: str, num_classes: int | None, cityscapes: bool) -> Stroke | None:
-    keys = ("x", "y", "cls")
-    numbers: list[Any] = [click.get(key) for key in keys] if isinstance(click, dict) else [None]
-    good = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
-    if not good or not all(map(math.isfinite, numbers)) or numbers[2] != int(numbers[2]):
-        raise _no_click(where, click)
-    x, y, label = numbers
-    if cityscapes:
-        if label not in CITYSCAPES_IDS:
-            return None
-        label = CITYSCAPES_IDS.index(label)
-    if not 0 <= label < (num_classes or UNLABELLED):
-        raise DataError(
-            "the click's class does not exist",
-            where=where,
-            found=f"class {label:g}",
-            expected=f"0..{(num_classes or UNLABELLED) - 1}",
-            advice="check --classes; for Cityscapes' own ids add --cityscapes",
-        )
-    return Stroke(int(label), np.array([[y, x]], dtype=np.float64))
-
-
-def _no_click(where: str, found: Any) -> DataError:
-    text = repr(found)
-    return DataError(
-        "this is not a click",
-        where=where,
-        found=text if len(text) < 80 else f"{text[:80]}...",
-        expected='a list of {"x": number, "y": number, "cls": integer}',
-        advice="correct the entry, or fetch the file again",
-    )
 
 
 def _xml_files(source: Path) -> Iterator[tuple[str, str, bytes]]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from rlossctl.data.images import check_picture_size, image_size
 from rlossctl.data.palette import save_label_png
-from rlossctl.data.weak.annotations import Annotation
+from rlossctl.data.weak.annotations import Annotation, Stroke
 from rlossctl.data.weak.folders import Mask
-from rlossctl.data.weak.raster import draw_line, on_photo, shorten
+from rlossctl.data.weak.raster import draw_line, fill, on_photo, shorten
 from rlossctl.data.weak.scribble import UNLABELLED
 from rlossctl.errors import DataError
 from rlossctl.files import make_folder
@@ -74,10 +74,8 @@ def write_annotations(
             continue
         canvas = np.full(_size(annotation, photo), UNLABELLED, dtype=np.uint8)
         for stroke in annotation.strokes:
-            points = _drawable(stroke.points, canvas.shape, annotation, strict, summary)
-            if points is not None:
-                draw_line(canvas, shorten(points, ratio), width, stroke.label)
-                summary.strokes += 1
+            _check_inside(stroke.points, canvas.shape, annotation, strict, summary)
+            summary.strokes += draw_stroke(canvas, stroke, width, ratio)
         path = folder / f"{annotation.name}.png"
         _keep_photo(photo, path)
         save_label_png(path, canvas, palette=False)
@@ -95,6 +93,22 @@ def write_annotations(
         )
     summary.coverage /= len(summary.labels)
     return summary
+
+
+def draw_stroke(canvas: np.ndarray, stroke: Stroke, width: int, ratio: float = 1.0) -> bool:
+    """Draws a stroke into a label image, uint8 [H, W]; False for a click outside of it, which is left out.
+
+    Args:
+        width: of the round brush, if the stroke has none of its own.
+        ratio: share of a line's length to keep, around its middle, in (0, 1].
+    """
+    if stroke.filled:
+        fill(canvas, [stroke.points[:, ::-1] + 0.5], stroke.label)
+        return True
+    points = on_photo(stroke.points, canvas.shape)
+    if points is not None:
+        draw_line(canvas, shorten(points, ratio), stroke.width or width, stroke.label)
+    return points is not None
 
 
 def _photo(annotation: Annotation, photos: str | os.PathLike[str] | None) -> Path | None:
@@ -136,10 +150,10 @@ def _size(annotation: Annotation, photo: Path | None) -> tuple[int, int]:
     return size
 
 
-def _drawable(
+def _check_inside(
     points: np.ndarray, shape: tuple[int, ...], annotation: Annotation, strict: bool, summary: ImportSummary
-) -> np.ndarray | None:
-    """The points of a stroke; for a click, its pixel, or None if it lies outside."""
+) -> None:
+    """Lists the points outside of the photo, or refuses them."""
     fits = ((points >= 0) & (points <= shape)).all(axis=1)
     outside = [f"{annotation.name}: x {x:g}, y {y:g}" for y, x in points[~fits]]
     if outside and strict:
@@ -151,7 +165,6 @@ def _drawable(
             advice="correct the entry, or leave out --strict to skip such points",
         )
     summary.outside += outside
-    return on_photo(points, shape)
 
 
 def _keep_photo(photo: Path | None, path: Path) -> None:

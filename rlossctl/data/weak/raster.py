@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
 
 _PIECE = 2**16  # points examined together
+_STAMPED = 2**20  # pixels of brushes written together
 
 
 @cache
@@ -32,7 +33,37 @@ def draw_line(canvas: np.ndarray, points: np.ndarray, width: int, label: int) ->
     """Draws a polyline [P, 2] (y, x), or a dot, into uint8 [H, W] with a round brush. It may lead outside."""
     brush = round_brush(width)
     for line in samples_within(points, 0.5, canvas.shape, width):
-        canvas[stamp(line, brush, canvas.shape)] = label
+        for part in np.array_split(line, -(-len(line) * len(brush) // _STAMPED) or 1):
+            canvas[stamp(part, brush, canvas.shape)] = label
+
+
+def fill(canvas: np.ndarray, outlines: Sequence[np.ndarray], label: int) -> None:
+    """Writes a label to the pixels [H, W] whose centres lie inside outlines, by the even-odd rule."""
+    points = np.concatenate(outlines)
+    low = np.floor(points.min(axis=0)).clip(0, canvas.shape[::-1]).astype(int)
+    high = np.ceil(points.max(axis=0)).clip(0, canvas.shape[::-1]).astype(int)
+    columns, rows = high - low
+    if columns < 1 or rows < 1:
+        return
+    crossings = np.zeros((rows, columns + 1), np.int32)
+    starts = np.concatenate(outlines) - low
+    ends = np.concatenate([np.roll(outline, -1, axis=0) for outline in outlines]) - low
+    _cross(crossings, starts, ends)
+    inside = np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
+    canvas[low[1] : high[1], low[0] : high[0]][inside] = label
+
+
+def _cross(crossings: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
+    """Counts, for each edge [E, 2] and row of pixels, the first pixel whose centre lies right of the edge."""
+    down = (starts[:, 1] <= ends[:, 1])[:, None]
+    tops, bottoms = np.where(down, starts, ends), np.where(down, ends, starts)
+    first, last = (np.ceil(y - 0.5).clip(0, len(crossings)).astype(int) for y in (tops[:, 1], bottoms[:, 1]))
+    edges = np.repeat(np.arange(len(starts)), last - first)
+    rows = np.arange(len(edges)) - np.repeat(np.cumsum(last - first) - last, last - first)
+    (x, y), way = tops[edges].T, (bottoms - tops)[edges]
+    crossed = x + (rows + 0.5 - y) * way[:, 0] / way[:, 1]
+    columns = np.ceil(crossed - 0.5).clip(0, crossings.shape[1] - 1).astype(int)
+    np.add.at(crossings, (rows, columns), 1)
 
 
 def on_photo(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:

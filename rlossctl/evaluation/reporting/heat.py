@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,24 +39,38 @@ def contrast(one: Colour, other: Colour) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def heat_map(matrix: np.ndarray, names: Sequence[str], title: str) -> str:
-    """A table of how much of each true class was predicted as each class, in percent.
+class HeatCell(NamedTuple):
+    """One cell: its step of the ramp, whether it is on the diagonal, its text, and a sentence on it."""
 
-    Args:
-        matrix: [C, C] counts, truth in rows.
+    step: int
+    own: bool
+    text: str
+    hint: str
+
+
+class HeatMap(NamedTuple):
+    """How much of each true class was predicted as each class, and the confusions that cost the most pixels.
+
+    Attributes:
+        rows: one for each true class.
+        worst: sentences.
     """
+
+    rows: list[list[HeatCell]]
+    worst: list[str]
+
+
+def heat_map(matrix: np.ndarray, names: Sequence[str]) -> HeatMap:
+    """The map of a matrix [C, C] of counts, truth in rows."""
     shares = _shares(matrix)
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    rows = []
-    for true, name in enumerate(names):
-        cells = "".join(_cell(shares[true, guess], true, guess, names) for guess in range(len(names)))
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    return (
-        f'<section><h3>{escape(title)}</h3>\n<div class="wide" tabindex="0" role="region" '
-        f'aria-label="Confusion matrix of {escape(title)}"><table class="heat">\n'
-        f"<thead><tr><td></td>{head}</tr></thead>\n"
-        f"<tbody>{''.join(rows)}</tbody></table></div>\n{_largest(matrix, shares, names)}</section>"
-    )
+    rows = [
+        [
+            _cell(shares[true, guess], int(matrix[true, guess]), (row, name))
+            for guess, name in enumerate(names)
+        ]
+        for true, row in enumerate(names)
+    ]
+    return HeatMap(rows, _largest(matrix, shares, names))
 
 
 def _rules(theme: str) -> Iterator[str]:
@@ -78,26 +92,22 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
     return ratio(matrix, matrix.sum(axis=1, keepdims=True))
 
 
-def _cell(share: float, true: int, guess: int, names: Sequence[str]) -> str:
-    own = " own" if true == guess else ""
+def _cell(share: float, pixels: int, pair: tuple[str, str]) -> HeatCell:
+    true, guess = pair
+    own = true == guess
     if np.isnan(share):
-        return f'<td class="h0{own}">-</td>'
+        return HeatCell(0, own, "-", f"no pixel is {true}")
     text = f"{100 * share:.0f}" if share >= 0.005 else ""
-    hint = f"{names[true]} predicted as {names[guess]}: {100 * share:.2f} %"
-    return f'<td class="h{round(share * (STEPS - 1))}{own}" title="{escape(hint)}">{text}</td>'
+    hint = f"{true} predicted as {guess}: {100 * share:.2f} %, {pixels:,} pixels"
+    return HeatCell(round(share * (STEPS - 1)), own, text, hint)
 
 
-def _largest(matrix: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> str:
-    """A list of the confusions that cost the most pixels."""
+def _largest(matrix: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> list[str]:
+    """The confusions that cost the most pixels."""
     wrong = np.where(np.eye(len(names), dtype=bool), 0, matrix)
     order = np.argsort(wrong, axis=None)[::-1][:_WORST]
-    parts = [
-        f"<li>{escape(names[true])} as {escape(names[guess])}: "
-        f"{100 * shares[true, guess]:.1f} % of the class</li>"
+    return [
+        f"{names[true]} as {names[guess]}: {100 * shares[true, guess]:.1f} % of the class"
         for true, guess in zip(*np.unravel_index(order, wrong.shape), strict=True)
         if wrong[true, guess]
     ]
-    if not parts:
-        return ""
-    title = '<p class="legend">The confusions that cost most pixels:</p>'
-    return f'{title}<ol class="legend worst">{"".join(parts)}</ol>'

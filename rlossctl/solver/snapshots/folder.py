@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import platform
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,45 +61,6 @@ def named_outputs(prefix: str, out: str | Path | None) -> Outputs:
     )
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keeps other trainings out of the folder while the block runs; the file says which process does.
-
-    The lock ends with the process, however that ends. Where the file system or the platform has no locks,
-    there is none.
-
-    Raises:
-        RlossError: another process trains there.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    while True:
-        file = _opened(path)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise _busy(path, os.pread(file, 1000, 0).decode(errors="replace")) from error
-        except OSError:  # some network file systems
-            os.close(file)
-            yield
-            return
-        if _is_at(file, path):
-            break
-        os.close(file)  # the process before has just ended and removed it
-    try:
-        holder = {"process": os.getpid(), "host": platform.node()}
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(holder).encode(), 0)
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        os.close(file)
-
-
 def require_free(outputs: Outputs) -> None:
     """Refuses a folder that holds another run.
 
@@ -158,32 +115,3 @@ def _snapshot_files(prefix: str) -> list[Path]:
     )
     pattern = re.compile(re.escape(stem) + suffix)
     return [Path(folder, name) for name in os.listdir(folder or ".") if pattern.fullmatch(name)]
-
-
-def _opened(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _busy(path: Path, text: str) -> RlossError:
-    try:
-        entries = json.loads(text)
-        holder = f"process {entries['process']} on {entries['host']} trains there"
-    except (ValueError, KeyError, TypeError):
-        holder = "another process trains there"
-    return RlossError(
-        "is in use by another training",
-        where=path.parent,
-        found=f"{holder} ({path.name})",
-        expected="one training in a folder at a time",
-        advice="wait until it has ended, or name another folder with --out",
-    )

@@ -1,4 +1,5 @@
-"""loss_schedule: when a loss begins to count, how its weight grows, and a weight chosen by measurement."""
+"""What changes in the course of a training: when a loss begins to count, how its weight grows, a weight
+that is chosen by measurement (loss_schedule), and layers that are told how much of the training is done."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ class _Schedule:
 
 
 class Schedules:
-    """The schedules of a training net's losses.
+    """The schedules of a training net's losses and layers.
 
     Args:
         param: the SolverParameter, for max_iter and iter_size.
@@ -94,6 +95,12 @@ class Schedules:
             for number, layer in enumerate(net.layers)
             if layer.message.HasField("loss_schedule")
         ]
+        self._told = [layer.module for layer in net.layers if layer.module.progress(0)]
+
+    def begin(self, iteration: int) -> None:
+        """Before a pass of this iteration: tells the layers that ask how much of the training is done."""
+        for module in self._told:
+            module.progress(min(1, iteration / max(1, self._param.max_iter)))
 
     def plan(self, iteration: int) -> Plan:
         """How the losses count in this iteration."""
@@ -104,8 +111,8 @@ class Schedules:
         )
 
     def full(self, iteration: int) -> bool:
-        """Whether this iteration's passes are what the prototxt says, all losses at their full weight."""
-        return all(one.factor(iteration) == 1 for one in self._all)
+        """Whether this iteration's passes are as all others: all losses at their full weight."""
+        return not self._told and all(one.factor(iteration) == 1 for one in self._all)
 
     def watching(self, iteration: int) -> contextlib.AbstractContextManager[None]:
         """Within it runs a pass that `measure` then takes."""

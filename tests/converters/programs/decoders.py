@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from programs.backbones import Bottleneck, conv, stage
 from programs.deeplab import CLASSES, numbered, zoom
 from programs.pyramids import DeepResNet, Stages
 
@@ -115,8 +116,8 @@ class UNet2020(nn.Module):
 
 
 class UNetResnet(DeepResNet):
-    def __init__(self) -> None:
-        super().__init__(50)
+    def __init__(self, depth: int = 50) -> None:
+        super().__init__(depth)
         widths = ((2048, 192, 128), (1152, 128, 96), (608, 96, 64), (320, 64, 48), (48, 48, 32))
         for number, (inside, middle, out) in enumerate(widths, 1):
             setattr(self, f"conv{number}", nn.Conv2d(inside, middle, 3, padding=1))
@@ -144,9 +145,9 @@ class SegNet(nn.Module):
             triples += stage
             setattr(self, f"stage{number}_encoder", nn.Sequential(*chain(*stage)))
         decoder = []
-        for conv, norm, relu in triples[:0:-1]:
-            inside, out = conv.in_channels, conv.out_channels
-            decoder.append((conv, norm, relu) if inside == out else _triple(out, inside))
+        for layer, norm, relu in triples[:0:-1]:
+            inside, out = layer.in_channels, layer.out_channels
+            decoder.append((layer, norm, relu) if inside == out else _triple(out, inside))
         decoder.append((nn.Conv2d(64, 64, 3, padding=1), triples[0][1], triples[0][2]))
         for number, (start, end) in enumerate(pairwise((0, 3, 6, 9, 11, 13)), 1):
             parts = list(chain(*decoder[start:end]))
@@ -166,6 +167,52 @@ class SegNet(nn.Module):
 
 def _triple(inside: int, out: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     return nn.Conv2d(inside, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU()
+
+
+class Widening(nn.Module):
+    """SegResNet's bottleneck to twice the size and half the channels."""
+
+    def __init__(self, inside: int) -> None:
+        super().__init__()
+        width = inside // 4
+        self.conv1, self.bn1 = conv(inside, width, 1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = _twice(width, width), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = conv(width, 2 * width, 1), nn.BatchNorm2d(2 * width)
+        self.downsample = nn.Sequential(_twice(inside, 2 * width), nn.BatchNorm2d(2 * width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+        return F.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+
+
+def _twice(inside: int, out: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inside, out, 2, 2, bias=False)
+
+
+class SegResNet(nn.Module):
+    """For sizes 32k, at which the program cuts nothing off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        pool = nn.MaxPool2d(3, 2, 1, return_indices=True)
+        self.first_conv = nn.Sequential(conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), pool)
+        self.encoder, self.decoder = nn.Sequential(), nn.Sequential()
+        for count, inside, width, stride in (
+            (3, 64, 64, 1), (4, 256, 128, 2), (6, 512, 256, 2), (3, 1024, 512, 2)
+        ):  # fmt: skip
+            self.encoder.append(stage(Bottleneck, inside, width, stride, [1] * count))
+        for count, width in ((2, 512), (5, 256), (3, 128)):
+            blocks = stage(Bottleneck, 4 * width, width, 1, [1] * count)
+            self.decoder.append(blocks.append(Widening(4 * width)))
+        last = Bottleneck(256, 64, 1, 1)
+        last.conv3, last.bn3 = conv(64, 64, 1), nn.BatchNorm2d(64)
+        last.downsample = nn.Sequential(conv(256, 64, 1), nn.BatchNorm2d(64))
+        self.decoder.append(stage(Bottleneck, 256, 64, 1, [1] * 2).append(last))
+        self.last_conv = nn.Sequential(_twice(64, 64), nn.Conv2d(64, CLASSES, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, indices = self.first_conv(x)
+        return self.last_conv(F.max_unpool2d(self.decoder(self.encoder(x)), indices, 2, 2))
 
 
 class Global(nn.Module):
@@ -193,13 +240,16 @@ class Refinement(nn.Module):
 
 
 class GCN(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 50, deconvolutions: bool = False) -> None:
         super().__init__()
-        self.backbone = Stages(50)
-        for number, inside in enumerate((256, 512, 1024, 2048), 1):
-            setattr(self, f"gcn{number}", Global(inside))
+        self.backbone, grow = Stages(depth), 4 if depth >= 50 else 1
+        for number, width in enumerate((64, 128, 256, 512), 1):
+            setattr(self, f"gcn{number}", Global(grow * width))
         for number in range(1, 10):
             setattr(self, f"br{number}", Refinement())
+        for number in range(1, 6 if deconvolutions else 1):
+            up = nn.ConvTranspose2d(CLASSES, CLASSES, 3, 2, 1, output_padding=1, bias=False)
+            setattr(self, f"decon{number}", up)
         self.final_conv = nn.Conv2d(CLASSES, CLASSES, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,6 +257,10 @@ class GCN(nn.Module):
             getattr(self, f"br{number}")(getattr(self, f"gcn{number}")(features))
             for number, features in enumerate(self.backbone(x), 1)
         )
+        if hasattr(self, "decon1"):
+            y = self.br5(third + self.decon4(y))
+            y = self.br7(first + self.decon2(self.br6(second + self.decon3(y))))
+            return self.final_conv(self.br9(self.decon5(self.br8(self.decon1(y)))))
         for refine, finer in ((self.br5, third), (self.br6, second), (self.br7, first)):
             y = refine(finer + zoom(y, finer))
         return self.final_conv(self.br9(zoom(self.br8(y), x)))

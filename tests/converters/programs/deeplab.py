@@ -10,7 +10,7 @@ from programs.backbones import DRN, Basic, Bottleneck, PaddedMobileNet, ResNet, 
 
 CLASSES = 5
 STEM, LAST = [1, 2, 2, 1], [2, 2, 2]
-BLOCKS = {34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
+BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
 
 
 def zoom(x: Tensor, like: Tensor, aligned: bool = True) -> Tensor:

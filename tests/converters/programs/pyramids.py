@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from programs.backbones import Bottleneck, conv, stage
+from programs.backbones import Basic, Bottleneck, conv, stage
 from programs.deeplab import BLOCKS, CLASSES, numbered, zoom
 
 
@@ -60,6 +60,62 @@ class PSPNet(DeepResNet):
         return zoom(self.master_branch(last), x, aligned=False)
 
 
+class DenseLayer(nn.Module):
+    def __init__(self, inside: int, growth: int, dilation: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(inside), conv(inside, 4 * growth, 1)
+        self.norm2, self.conv2 = nn.BatchNorm2d(4 * growth), conv(4 * growth, growth, 3, dilation=dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.conv2(self.norm2(self.conv1(self.norm1(x).relu())).relu())], 1)
+
+
+class PSPDenseNet(nn.Module):
+    """`sizes`: layers in each block of torchvision's DenseNet; only its first transition pools."""
+
+    def __init__(self, sizes: tuple[int, ...], growth: int = 32, stem: int = 64) -> None:
+        super().__init__()
+        self.block0 = nn.Sequential(
+            conv(3, stem, 7, 2), nn.BatchNorm2d(stem), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        )
+        channels = stem
+        for number, (count, rate) in enumerate(zip(sizes, (1, 1, 2, 4), strict=True), 1):
+            layers = {
+                f"denselayer{k + 1}": DenseLayer(channels + k * growth, growth, rate) for k in range(count)
+            }
+            block = nn.Sequential()
+            for name, layer in layers.items():
+                block.add_module(name, layer)
+            setattr(self, f"block{number}", block)
+            channels += count * growth
+            if number < 4:
+                narrow = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), conv(channels, channels // 2, 1))
+                if number == 1:
+                    norm, relu, last = narrow
+                    narrow = nn.Sequential()
+                    for name, part in (
+                        ("norm", norm),
+                        ("relu", relu),
+                        ("conv", last),
+                        ("pool", nn.AvgPool2d(2)),
+                    ):
+                        narrow.add_module(name, part)
+                setattr(self, f"transition{number}", narrow)
+                channels //= 2
+        width, early = channels // 4, channels - sizes[3] * growth
+        self.master_branch = nn.Sequential(
+            PyramidPooling(channels, (1, 2, 3, 6), width), nn.Conv2d(width, CLASSES, 1)
+        )
+        self.auxiliary_branch = nn.Sequential(
+            *numbered(early, width, 3), nn.Dropout2d(0.1), nn.Conv2d(width, CLASSES, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.transition1(self.block1(self.block0(x)))
+        y = self.block4(self.transition3(self.block3(self.transition2(self.block2(y)))))
+        return zoom(self.master_branch(y), x, aligned=False)
+
+
 class Stages(nn.Module):
     """torchvision's ResNet with its stem under `initial`; gives all four stages."""
 
@@ -71,8 +127,9 @@ class Stages(nn.Module):
         for number, (count, width, step, rate) in enumerate(
             zip(BLOCKS[depth], (64, 128, 256, 512), (1, 2, 2, last[0]), (1, 1, 1, last[1]), strict=True), 1
         ):
-            setattr(self, f"layer{number}", stage(Bottleneck, inside, width, step, [rate] * count))
-            inside = 4 * width
+            kind = Bottleneck if depth >= 50 else Basic
+            setattr(self, f"layer{number}", stage(kind, inside, width, step, [rate] * count))
+            inside = width * (4 if kind is Bottleneck else 1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         out = [self.initial(x)]
