@@ -188,6 +188,22 @@ def test_the_page_fits(serve, tab, width, theme, tmp_path):
     assert all(address.startswith((origin, "data:")) for address in tab.requests)
 
 
+def test_one_finger_draws_and_two_zoom(serve, tab, photos):
+    tab.resize(390, 844, touch=True)
+    tab.open(f"{serve().url}#b")
+    tab.until(READY)
+    left, top, width, height = tab.js(PLACE)
+    x, y = left + width / 2, top + height / 2
+    tab.touch([(x - 50, y), (x, y), (x + 50, y)])
+    tab.until(SAVED)
+    tab.touch([(x - 40, y), (x - 60, y), (x - 80, y)], [(x + 40, y), (x + 60, y), (x + 80, y)])
+    tab.touch([(x - 50, y), (x, y), (x + 50, y)])
+    tab.until(f"{SAVED} && !document.getElementById('undo').disabled")
+    first, second = strokes(photos, "b")
+    spans = [max(one["x"]) - min(one["x"]) for one in (first, second)]
+    assert spans[0] / spans[1] == pytest.approx(2, rel=0.05), "zoomed by two, and nothing was drawn meanwhile"
+
+
 def test_a_thousand_photos(serve, tab, photos):
     """Thumbnails come when they are scrolled to."""
     for index in range(1000):

@@ -111,6 +111,13 @@ class Tab:
             self._mouse("mouseMoved", point, buttons)
         self._mouse("mouseReleased", points[-1], buttons)
 
+    def touch(self, *fingers: list[tuple[float, float]]) -> None:
+        """Puts each finger down at its first place, moves it along the others and lifts it."""
+        for index in range(len(fingers[0])):
+            places = [{"x": finger[index][0], "y": finger[index][1]} for finger in fingers]
+            self("Input.dispatchTouchEvent", type="touchMove" if index else "touchStart", touchPoints=places)
+        self("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def key(self, key: str, modifiers: int = 0) -> None:
         """Presses and releases a key; modifiers: 2 for Ctrl, 8 for Shift."""
         text = {"text": key} if len(key) == 1 and not modifiers & 2 else {}

@@ -21,6 +21,7 @@ from rlossctl.cli import COMMANDS, cli
 
 # How an example starts -> why it does not run.
 LEFT_OUT = {
+    "annotate": "serves until Ctrl-C, see tests/annotating",
     "bench": "measures for minutes",
     "convert checkpoint.pth.tar": "needs another program's checkpoint",
     "convert old_net": "needs an old net, see tests/prototxt",

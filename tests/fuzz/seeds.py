@@ -130,6 +130,8 @@ SCRIBBLE = b"""<?xml version="1.0"?>
 CLICKS = [
     b'{"2007_000032": [{"x": 81.5, "y": 120, "cls": 1, "rank": 0}, {"x": 3, "y": 4, "cls": 0}], "b": []}',
     b'{"a": [{"x": 1e3, "y": -5, "cls": 19}]}',
+    b'{"a": [{"x": [1, 9, 9], "y": [2, 2, 7.5], "cls": 1, "filled": true}]}',
+    b'{"a": [{"x": [3], "y": [4], "cls": 255, "width": 7}, {"x": [0, 1e2], "y": [0, 1], "cls": 0}]}',
 ]
 LISTS = [
     b"img/a.jpg lab/a.png\nimg/b.jpg lab/b.png\n",

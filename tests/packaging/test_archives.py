@@ -23,6 +23,12 @@ def test_wheel_holds_everything_it_needs(wheel: Wheel, repository: Path) -> None
     assert "rlossctl/converters/__init__.py" in found
     assert any(name.startswith("rlossctl/_native.") for name in found)
 
+    pages = {
+        path.relative_to(repository).as_posix()
+        for ending in ("html", "css", "js")
+        for path in (repository / "rlossctl").rglob(f"*.{ending}")
+    }
+    assert len(pages) > 10 and pages <= found
     for room in ("converters", "configs"):
         here = {path.relative_to(repository).as_posix() for path in (repository / room).rglob("*.*")}
         unwanted = {"configs/make.py", "configs/README.md"}
