@@ -22,6 +22,7 @@ from rlossctl.cli import COMMANDS, cli
 # How an example starts -> why it does not run.
 LEFT_OUT = {
     "annotate": "serves until Ctrl-C, see tests/annotating",
+    "annotate": "serves until it is stopped, see tests/annotating",
     "bench": "measures for minutes",
     "convert checkpoint.pth.tar": "needs another program's checkpoint",
     "convert old_net": "needs an old net, see tests/prototxt",
@@ -121,7 +122,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_caffemodel(here / f"{name}.caffemodel", net.name, layer_records(net))
     weights = here / "w.caffemodel"
     rlossctl.convert(here / "net.prototxt", weights, here / "net.onnx", classes=None)
-    for name in ("model", "pce", "crf", "other", "camvid", "fp32", "fp16"):
+    for name in ("model", "pce", "crf", "other", "camvid", "fp32", "fp16", "fork"):
         shutil.copy(here / "net.onnx", here / f"{name}.onnx")
     for suffix in ("safetensors", "caffemodel"):
         rlossctl.convert(here / "net.prototxt", weights, here / f"model.{suffix}")
