@@ -22,7 +22,6 @@ from rlossctl.cli import COMMANDS, cli
 # How an example starts -> why it does not run.
 LEFT_OUT = {
     "annotate": "serves until Ctrl-C, see tests/annotating",
-    "annotate": "serves until it is stopped, see tests/annotating",
     "bench": "measures for minutes",
     "convert checkpoint.pth.tar": "needs another program's checkpoint",
     "convert old_net": "needs an old net, see tests/prototxt",
