@@ -83,11 +83,11 @@ def stages(
     strides: Sequence[int] = (1, 2, 2, 2),
     dilations: Sequence[int | Sequence[int]] = (1, 1, 1, 1),
 ) -> list[Top]:
-    """layer1 to layer4; a stage has one dilation, or one for each block."""
+    """layer1 to layer4, or as many as there are strides; a stage has one dilation, or one for each block."""
     make = basic if depth < 50 else bottleneck
     out = []
     for stage, (count, width, stride, rate) in enumerate(
-        zip(BLOCKS[depth], WIDTHS, strides, dilations, strict=True)
+        zip(BLOCKS[depth], WIDTHS, strides, dilations, strict=False)
     ):
         rates = [rate] * count if isinstance(rate, int) else rate
         for index, dilation in enumerate(rates):

@@ -1,4 +1,4 @@
-"""Unet and DeepLab v3+ of segmentation_models.pytorch (smp) on ResNets, with its default settings.
+"""Unet, FPN, PSPNet and DeepLab v3+ of segmentation_models.pytorch (smp) on ResNets, with default settings.
 
 Layers are named after its modules, so `rlossctl convert`, `eval` and `predict` read its checkpoints.
 """
@@ -27,6 +27,7 @@ from rlossctl.prototxt.netspec import L, NetSpec, Top
 ENCODER = "encoder."
 WIDTHS = (256, 128, 64, 32, 16)
 RATES = (12, 24, 36)
+BINS = (1, 2, 3, 6)
 WIDTH = 256
 LOW = 48  # channels of the features at stride 4 in DeepLab v3+
 HEAD = "segmentation_head.0"
@@ -62,6 +63,56 @@ def _doubled(n: NetSpec, x: Top, name: str, channels: int) -> Top:
     return n[f"{name}.zoom"]
 
 
+def _fpn(n: NetSpec, depth: int) -> None:
+    """Sums from the coarsest stage to the finest, each brought to stride 4, and the sum of these."""
+    stages = resnets.stages(n, resnets.stem(n, scaled(n, n.data), ENCODER), depth, ENCODER)
+    levels = [convolution(n, stages[3], "decoder.p5", WIDTH, kernel_size=1, bias_term=True)]
+    for number in (4, 3, 2):
+        name = f"decoder.p{number}"
+        skip = convolution(n, stages[number - 2], f"{name}.skip_conv", WIDTH, kernel_size=1, bias_term=True)
+        n[name] = L.Eltwise(_doubled(n, levels[-1], name, WIDTH), skip, operation="SUM")
+        levels.append(n[name])
+    parts = []
+    for number, x in enumerate(levels):
+        n.comment(f"level {5 - number}, to stride 4")
+        for step, finer in enumerate(levels[number + 1 :] or [x]):
+            name = f"decoder.seg_blocks.{number}.block.{step}"
+            x = _grouped(n, x, f"{name}.block")
+            x = x if number == 3 else resize(n, x, name, finer)
+        parts.append(x)
+    n["decoder.merge"] = x = L.Eltwise(*parts, operation="SUM")
+    x = dropout(n, x, "decoder.dropout", 0.2, whole_channels=True)
+    resize(n, classifier(n, x, HEAD), "score", n.data)
+
+
+def _grouped(n: NetSpec, x: Top, name: str) -> Top:
+    """A 3 x 3 convolution, normalised over groups of channels, and ReLU."""
+    x = convolution(n, x, f"{name}.0", 128, **dilated(3))
+    n[f"{name}.1"] = x = L.GroupNorm(x, in_place=True)
+    return relu(n, x, f"{name}.2")
+
+
+def _pspnet(n: NetSpec, depth: int) -> None:
+    """On the encoder's first two stages; the level of one bin has no norm."""
+    *_, x = resnets.stages(n, resnets.stem(n, scaled(n, n.data), ENCODER), depth, ENCODER, (1, 2))
+    width = 32 * (1 if depth < 50 else 4)
+    levels = []
+    for number, size in enumerate(BINS):
+        n.comment(f"pyramid, level {number + 1}: the means of {size} x {size} bins")
+        name = f"decoder.psp.blocks.{number}.pool"
+        n[f"{name}.0"] = level = L.AdaptivePooling(x, output_size=size)
+        if size == 1:
+            level = convolution(n, level, f"{name}.1.0", width, kernel_size=1, bias_term=True)
+            level = relu(n, level, f"{name}.1.2")
+        else:
+            level = conv_norm(n, level, f"{name}.1.0", f"{name}.1.1", width, kernel_size=1)
+        levels.append(resize(n, level, f"{name}.zoom", x))
+    n["decoder.psp.concat"] = x = L.Concat(*levels, x)
+    x = conv_norm(n, x, "decoder.conv.0", "decoder.conv.1", 512, kernel_size=1)
+    x = dropout(n, x, "decoder.dropout", 0.2, whole_channels=True)
+    resize(n, classifier(n, x, HEAD, **dilated(3)), "score", n.data)
+
+
 def _deeplab(n: NetSpec, depth: int) -> None:
     x, low = resnets.trunk(n, scaled(n, n.data), depth, ENCODER, (1, 2, 2, 1), (1, 1, 1, 2))
     x = _pyramid(n, x)
@@ -95,7 +146,11 @@ def _separable(n: NetSpec, x: Top, name: str, inside: int, bn: str, rate: int = 
     return relu(n, x, f"{bn}_relu")
 
 
-def _network(name: str, about: str, depth: int, scores: Callable[[NetSpec, int], None]) -> Network:
+def _network(
+    name: str, about: str, depth: int, scores: Callable[[NetSpec, int], None], whole: bool = True
+) -> Network:
+    """`whole`: all of the encoder is used, so that a classifier fits it."""
+    start = "segmentation_models.pytorch's checkpoint"
     return program(
         f"{name}_resnet{depth}_smp",
         f"{about} on ResNet-{depth}, as in segmentation_models.pytorch, which has no training program: the\n"
@@ -105,12 +160,14 @@ def _network(name: str, about: str, depth: int, scores: Callable[[NetSpec, int],
         size=512,
         crop=384,
         training=SEGMENTATION,
-        start=f"segmentation_models.pytorch's checkpoint; torchvision's resnet{depth}",
+        start=f"{start}; torchvision's resnet{depth}" if whole else start,
         backbone=(ENCODER,),
     )
 
 
 NETWORKS = (
     *(_network("unet", "Unet", depth, _unet) for depth in (18, 34, 50, 101)),
+    *(_network("fpn", "FPN", depth, _fpn) for depth in (18, 34, 50, 101)),
+    *(_network("pspnet", "PSPNet", depth, _pspnet, whole=False) for depth in (18, 34, 50, 101)),
     *(_network("deeplabv3plus", "DeepLab v3+", depth, _deeplab) for depth in (50, 101)),
 )

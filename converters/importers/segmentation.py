@@ -62,8 +62,11 @@ def _on_resnet(name: str, last: str, prefix: str, *known: int) -> Callable[[Fact
 
 def _densenet(facts: Facts) -> Fit:
     """The layers of a DenseNet's third and fourth block distinguish the depths; 161 has more channels."""
-    blocks = ({name.split(".")[1] for name in facts.tensors if name.startswith(f"block{n}.")} for n in (3, 4))
-    depth = DENSENETS.get(tuple(len(layers) for layers in blocks), 201)
+    third, fourth = (
+        len({name.split(".")[1] for name in facts.tensors if name.startswith(f"block{number}.")})
+        for number in (3, 4)
+    )
+    depth = DENSENETS.get((third, fourth), 201)
     return Fit(f"pspnet_densenet{depth}_segmentation", labels(facts.tensors, "master_branch.1.weight"))
 
 

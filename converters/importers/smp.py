@@ -1,4 +1,4 @@
-"""segmentation_models.pytorch: Unet and DeepLab v3+ on ResNets, with its default settings."""
+"""segmentation_models.pytorch: Unet, FPN, PSPNet and DeepLab v3+ on ResNets, with its default settings."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ PROGRAMS = (
         (FIRST, "decoder.blocks.0.conv1.0.weight", LAST),
         _config("unet", 50, 18, 34, 101),
         first=r"encoder\.conv1",
+    ),
+    Program(
+        "smp-fpn",
+        "FPN of segmentation_models.pytorch",
+        (FIRST, "decoder.p5.weight", "decoder.seg_blocks.0.block.0.block.0.weight", LAST),
+        _config("fpn", 50, 18, 34, 101),
+        first=r"encoder\.conv1",
+    ),
+    Program(
+        "smp-pspnet",
+        "PSPNet of segmentation_models.pytorch",
+        (FIRST, "decoder.psp.blocks.1.pool.1.0.weight", LAST),
+        _config("pspnet", 50, 18, 34, 101),
+        first=r"encoder\.conv1",
+        idle=(r"encoder\.layer[34]\..*",),
     ),
     Program(
         "smp-deeplabv3plus",

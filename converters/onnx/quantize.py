@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
+SUFFIXES = ("_scale", "_zero_point")  # ONNX Runtime adds weights with these names to those of values
+
+
 def quantize(
     model: ModelProto,
     blobs: Mapping[str, str],
@@ -51,7 +54,11 @@ def quantize(
     types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     with tempfile.TemporaryDirectory(prefix="rlossctl") as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
-        onnx.save(model, source)
+        aside = {name: f"{name}.value" for name in blobs if name.endswith(SUFFIXES)}
+        named = onnx.ModelProto()
+        named.CopyFrom(model)
+        rename(named, aside)
+        onnx.save(named, source)
         quantize_static(
             source,
             target,
@@ -69,8 +76,12 @@ def quantize(
         quantized = onnx.load(target)
     # The blob is what the next layer reads; the value that ONNX Runtime left with its name may lack a ReLU.
     made = {name for node in quantized.graph.node for name in node.output}
-    read = {f"{blob}_DequantizeLinear_Output": blob for blob in blobs}
-    rename(quantized, {name: blob for name, blob in read.items() if name in made})
+    names = {}
+    for blob in blobs:
+        value = aside.get(blob, blob)
+        read = f"{value}_DequantizeLinear_Output"
+        names[read if read in made else value] = blob
+    rename(quantized, {name: blob for name, blob in names.items() if name != blob})
     return quantized
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlossctl.converters.programs import sets
 from rlossctl.converters.programs.plan import UNREAD, Keys, Plan, Program, iterations
@@ -54,7 +54,27 @@ SETS: Mapping[str, Set] = {
     "COCO": sets.COCO_164K,
     "Kvasir": sets.KVASIR,
 }
-OPTIMIZERS = {"SGD": "SGD", "Adam": "Adam", "AdamW": "AdamW", "RMSprop": "RMSProp", "Adagrad": "AdaGrad"}
+
+
+class Rule(NamedTuple):
+    """A rule of torch.optim: its name here, and torch's defaults."""
+
+    type: str
+    lr: float = 0.001
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+
+RULES = {
+    "SGD": Rule("SGD"),
+    "Adam": Rule("Adam"),
+    "AdamW": Rule("AdamW", weight_decay=0.01),
+    "Adamax": Rule("Adamax", lr=0.002),
+    "RAdam": Rule("RAdam"),
+    "RMSprop": Rule("RMSProp", lr=0.01),
+    "Adagrad": Rule("AdaGrad", lr=0.01, eps=1e-10),
+    "Adadelta": Rule("AdaDelta", lr=1.0, eps=1e-6),
+}
 PREDICT = {
     "CoI": "eval takes it: --classes-of-interest",
     "temperature": "eval and predict take it: --temperature",
@@ -179,17 +199,20 @@ def _below(keys: Keys, prefix: str, key: str, default: Any = None) -> Any:
 def _optimizer(keys: Keys, plan: Plan) -> None:
     kind = str(keys.take("optimizer.type", "SGD"))
     take = partial(_below, keys, OPTIMIZER)
-    if kind not in OPTIMIZERS:
-        raise UsageError("no solver does this", where="optimizer.type", found=kind, expected=list(OPTIMIZERS))
+    if kind not in RULES:
+        raise UsageError("no solver does this", where="optimizer.type", found=kind, expected=list(RULES))
+    rule = RULES[kind]
     nesterov = bool(take("nesterov", False))
-    plan.placeholders["BASE_LR"] = take("lr", 0.001)
-    plan.solver["type"] = "Nesterov" if kind == "SGD" and nesterov else OPTIMIZERS[kind]
-    plan.solver["weight_decay"] = float(take("weight_decay", 0))
+    plan.placeholders["BASE_LR"] = take("lr", rule.lr)
+    plan.solver["type"] = "Nesterov" if kind == "SGD" and nesterov else rule.type
+    plan.solver["weight_decay"] = float(take("weight_decay", rule.weight_decay))
     plan.solver["momentum"] = float(take("momentum", 0))
-    if kind.startswith("Adam"):
+    if kind.startswith("Adam") or kind == "RAdam":
         plan.solver["momentum"], plan.solver["momentum2"] = map(float, take("betas", (0.9, 0.999)))
-    if kind in ("Adam", "AdamW", "RMSprop", "Adagrad"):
-        plan.solver["delta"] = float(take("eps", 1e-8))
+    if kind != "SGD":
+        plan.solver["delta"] = float(take("eps", rule.eps))
+    if kind == "Adadelta":
+        plan.solver["momentum"] = float(take("rho", 0.9))
     if kind == "RMSprop":
         plan.solver["rms_decay"] = float(take("alpha", 0.99))
         plan.solver["momentum"] = None

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from rlossctl.converters.verifying.graph_pieces import Segments, cut_graph, inputs_of
 from rlossctl.converters.verifying.index_blobs import Blob, choice_of, is_choice
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
 from rlossctl.net.deploy import Deploy
+from rlossctl.net.layer import Layer
 from rlossctl.net.saved import as_array
 from rlossctl.net.values import cut, named_layers, named_values
 from rlossctl.net.walk import LayerNode, last_readers, walk
@@ -98,7 +100,8 @@ class TorchModel:
     def doubled(self) -> TorchModel:
         """The same model in double precision."""
         twin = copy.copy(self)
-        twin._deploy = copy.deepcopy(self._deploy).double()
+        layers = self._deploy.layers
+        twin._deploy = self._deploy.replaced([LayerNode(one.node, _doubled(one.module)) for one in layers])
         return twin
 
     def part(self, target: str, given: Collection[str]) -> TorchPart:
@@ -127,6 +130,18 @@ class TorchModel:
                 if (step.number, top) in places:
                     name = places.pop((step.number, top))
                     yield Blob(name, tensor.detach().numpy(), choice_of(step, top))
+
+
+def _doubled(layer: Layer) -> Layer:
+    """A copy in double precision; not by `copy`, since some types choose their class by the setup."""
+    twin: Layer = object.__new__(type(layer))
+    twin.__dict__.update(layer.__dict__)
+    twin._parameters = {
+        name: blob if blob is None else nn.Parameter(blob.detach().double(), requires_grad=False)
+        for name, blob in layer._parameters.items()
+    }
+    twin._buffers = {name: blob if blob is None else blob.double() for name, blob in layer._buffers.items()}
+    return twin
 
 
 class TorchPart:

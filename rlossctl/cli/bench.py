@@ -36,8 +36,18 @@ def command() -> None:
     show_default=True,
     help="Height and width of the images, unless a model has its own. Repeatable.",
 )
-@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=[1], show_default=True)
-@click.option("--threads", type=click.IntRange(1), multiple=True, default=[1], show_default=True)
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1),
+    multiple=True,
+    default=[1],
+    show_default=True,
+    help="Images at once.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), multiple=True, default=[1], show_default=True, help="On the CPU."
+)
 @click.option(
     "--device",
     "devices",
@@ -45,6 +55,7 @@ def command() -> None:
     multiple=True,
     default=["cpu"],
     show_default=True,
+    help="Where models run. Repeatable, as the two above.",
 )
 @click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Timed passes.")
 @click.option(

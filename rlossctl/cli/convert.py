@@ -190,6 +190,9 @@ def _onnx_options(
     options.image_shape,
     click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Blob that ONNX returns."),
     options.classes("Class names for ONNX"),
+)
+@groups.option_group(
+    "Photos",
     click.option(
         "--fold-bn", metavar="LIST", help="Fold the statistics of these images into SegNet's BN layers."
     ),

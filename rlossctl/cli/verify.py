@@ -13,36 +13,46 @@ from rlossctl.cli import groups, options
 @groups.command("verify")
 @click.argument("reference", metavar="A")
 @click.argument("candidate", metavar="B")
-@options.placeholders
-@options.dialect
-@options.allow_missing
-@options.plugins
-@click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images.")
-@click.option("--root", metavar="DIR", default="", help="Folder of the names in the list.")
-@click.option(
-    "--runtime",
-    type=click.Choice(["own", "opencv"]),
-    default="own",
-    show_default=True,
-    help="What runs B: PyTorch or ONNX Runtime (own), or OpenCV's Caffe importer (prototxt,caffemodel only).",
+@groups.option_group(
+    "Models",
+    options.placeholders,
+    options.dialect,
+    options.allow_missing,
+    options.plugins,
+    click.option(
+        "--runtime",
+        type=click.Choice(["own", "opencv"]),
+        default="own",
+        show_default=True,
+        help="What runs B: PyTorch or ONNX Runtime (own), or OpenCV's Caffe importer (prototxt,caffemodel "
+        "only).",
+    ),
 )
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(min=0),
-    default=1e-4,
-    show_default=True,
-    help="Largest difference allowed, as a share of the blob's largest magnitude.",
+@groups.option_group(
+    "What they are compared on",
+    click.option("--images", metavar="LIST", help="Compare on these photos as well as on random images."),
+    click.option("--root", metavar="DIR", default="", help="Folder of the names in the list."),
+    click.option(
+        "--inputs", metavar="FILE", help="Compare two parts that --reduce wrote, on the blobs in this file."
+    ),
 )
-@click.option(
-    "--reduce",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write the smallest part of the models that still differs into this new folder.",
+@groups.option_group(
+    "Comparison",
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(min=0),
+        default=1e-4,
+        show_default=True,
+        help="Largest difference allowed, as a share of the blob's largest magnitude.",
+    ),
+    click.option(
+        "--reduce",
+        metavar="DIR",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Write the smallest part of the models that still differs into this new folder.",
+    ),
+    click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON."),
 )
-@click.option(
-    "--inputs", metavar="FILE", help="Compare two parts that --reduce wrote, on the blobs in this file."
-)
-@click.option("--report", type=click.Path(path_type=Path), help="Write every comparison as JSON.")
 @options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
     reference: str,

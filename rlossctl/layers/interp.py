@@ -87,7 +87,7 @@ class Interp(Layer):
         return resized(x, size, self.corners)
 
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue, reference: OnnxValue | None = None) -> Written:
-        if self.factor is not None:
+        if self.factor is not None and x.sizes(2, 4) is None:
             return None
         y: OnnxInput = x
         if self.begin or self.end:

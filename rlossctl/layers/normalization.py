@@ -124,6 +124,34 @@ class BatchNorm(Layer):
         total_variance.mul_(self.fraction).add_(variance, alpha=correction)
 
 
+@register("GroupNorm", source="rlossctl")
+class GroupNorm(Layer):
+    """(x - mean) / sqrt(variance + eps) * scale + shift, with the statistics of each image's channel groups.
+
+    PyTorch's GroupNorm (Wu and He 2018): the biased variance; eps defaults to 1e-5, group to 32. Blobs, (C):
+    scale, filled with 1, and shift, filled with 0. TRAIN and TEST are the same.
+    """
+
+    keeps_shape = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        param, shape = setup.message.group_norm_param, setup.bottoms[0]
+        self.groups, self.eps = param.group, param.eps
+        if len(shape) < 2 or not self.groups or shape[1] % self.groups:
+            raise setup.error(
+                "the groups must divide the channels",
+                found=f"group: {self.groups} for a bottom of {shape}",
+                expected="channels (axis 1) that are a multiple of group",
+                advice="set group in group_norm_param",
+            )
+        self.add_blob(shape[1:2], FillerParameter(value=1))
+        self.add_blob(shape[1:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.groups, self.blobs[0], self.blobs[1], self.eps)
+
+
 class _Broadcast(Layer):
     """Holds the second operand of Scale and Bias: a learned blob (1 bottom) or bottom 1, along the axes of
     bottom 0 from `axis` on."""

@@ -272,6 +272,18 @@ class AdaptivePooling(Layer):
         rows, columns = (self._weights(x, axis, reference) for axis in (2, 3))
         return rows @ (x @ columns.T)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue, reference: OnnxValue | None = None) -> Written:
+        if self.bins == 1:
+            return graph.node("GlobalAveragePool", x)
+        known, wanted = x.sizes(2, 4), reference.sizes(2, 4) if reference is not None else []
+        if known is None or wanted is None:
+            return None
+        empty, other = torch.empty(1, 1, *known), torch.empty(1, 1, *wanted) if wanted else None
+        rows, columns = (self._weights(empty, axis, other) for axis in (2, 3))
+        return graph.node(
+            "MatMul", graph.weight("rows", rows), graph.node("MatMul", x, graph.weight("columns", columns.T))
+        )
+
     def _bins(self, size: int, axis: int, reference: Tensor | None) -> int:
         """The number of bins on an axis."""
         if reference is not None:

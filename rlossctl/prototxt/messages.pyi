@@ -165,6 +165,7 @@ class LayerParameter(Message):
     engine: str
     adaptive_pooling_param: AdaptivePoolingParameter
     loss_schedule: LossScheduleParameter
+    group_norm_param: GroupNormParameter
     focal_loss_param: FocalLossParameter
     dice_loss_param: DiceLossParameter
     lovasz_loss_param: LovaszLossParameter
@@ -1324,6 +1325,10 @@ class ShuffleChannelParameter(Message):
 
 class ReLU6Parameter(Message):
     negative_slope: float
+
+class GroupNormParameter(Message):
+    group: int
+    eps: float
 
 class AdaptivePoolingParameter(Message):
     output_size: int

@@ -121,7 +121,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_caffemodel(here / f"{name}.caffemodel", net.name, layer_records(net))
     weights = here / "w.caffemodel"
     rlossctl.convert(here / "net.prototxt", weights, here / "net.onnx", classes=None)
-    for name in ("model", "pce", "crf", "other", "camvid", "fp32", "fp16"):
+    for name in ("model", "pce", "crf", "other", "camvid", "fp32", "fp16", "fork"):
         shutil.copy(here / "net.onnx", here / f"{name}.onnx")
     for suffix in ("safetensors", "caffemodel"):
         rlossctl.convert(here / "net.prototxt", weights, here / f"model.{suffix}")

@@ -57,7 +57,7 @@ PYTORCH = (
     *(f"espnetv2_s{scale}" for scale in ("0.5", "1.0", "1.25", "1.5", "2.0")),
     *(f"{name}_resnet{depth}_torchvision" for name in ("fcn", "deeplabv3") for depth in (50, 101)),
     *(f"{name}_mobilenet_v3_large_torchvision" for name in ("deeplabv3", "lraspp")),
-    *(f"unet_resnet{depth}_smp" for depth in (18, 34, 50, 101)),
+    *(f"{name}_resnet{depth}_smp" for name in ("unet", "fpn", "pspnet") for depth in (18, 34, 50, 101)),
     *(f"deeplabv3plus_resnet{depth}_smp" for depth in (50, 101)),
 )
 CLASSIFIERS = (

@@ -463,3 +463,26 @@ def test_a_folder_to_publish(material, labelled, tmp_path):
         rlossctl.convert(
             material.test, material.weights, out, placeholders=material.settings, onnx_options=options
         )
+
+
+CLASHING = """input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }
+layer { name: "p" type: "Pooling" bottom: "data" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "b" type: "Scale" bottom: "p" top: "p" }
+layer { name: "b_scale" type: "Scale" bottom: "p" top: "p" }
+layer { name: "r" type: "AbsVal" bottom: "p" top: "p" }
+layer { name: "score" type: "Convolution" bottom: "p" top: "score"
+  convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "xavier" } } }
+"""
+
+
+def test_layers_named_as_onnx_runtime_names_its_scales(labelled, tmp_path):
+    """Of value p@b it makes a weight p@b_scale, which is also what layer b_scale makes."""
+    prototxt, weights, out = (tmp_path / name for name in ("n.prototxt", "w.caffemodel", "n.onnx"))
+    prototxt.write_text(CLASHING)
+    net = rlossctl.load_net(prototxt)
+    write_caffemodel(weights, net.name, layer_records(net))
+    root, mean = str(labelled.parent), (0.0, 0.0, 0.0)
+    options = OnnxOptions(precision="int8", calibrate=str(labelled), root=root, mean=mean)
+    verification = rlossctl.convert(prototxt, weights, out, onnx_options=options)
+    assert [entry.layer for entry in verification.noise] == ["p", "b", "b_scale", "r", "score"]
+    assert all(entry.whole > 15 for entry in verification.noise)

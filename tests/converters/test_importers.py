@@ -17,7 +17,7 @@ from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, d
 from programs.decoders import FCN8, GCN, ENet, SegNet, SegResNet, UNet, UNet2020, UNetResnet
 from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
 from programs.pyramids import PSPDenseNet, PSPNet, UperNet
-from programs.smp import DeepLabV3Plus, Unet
+from programs.smp import FPN, DeepLabV3Plus, SmpPSPNet, Unet
 from programs.torchvision import LRASPP, DilatedResNet, MobileNetV3, Simple, deeplab, fcn
 from torch import nn
 
@@ -127,6 +127,10 @@ PROGRAMS = {
     ),
     "smp unet": (Unet, "unet_resnet18_smp/test", 64),
     "smp unet resnet50": (lambda: Unet(Bottleneck, (3, 4, 6, 3)), "unet_resnet50_smp/test", 64),
+    "smp fpn": (FPN, "fpn_resnet18_smp/test", 64),
+    "smp fpn resnet50": (lambda: FPN(Bottleneck, (3, 4, 6, 3)), "fpn_resnet50_smp/test", 64),
+    "smp pspnet": (SmpPSPNet, "pspnet_resnet18_smp/test", 64),
+    "smp pspnet resnet50": (lambda: SmpPSPNet(Bottleneck, (3, 4, 6, 3)), "pspnet_resnet50_smp/test", 64),
     "smp deeplab": (DeepLabV3Plus, "deeplabv3plus_resnet50_smp/test", 64),
     "torchvision lraspp": (LRASPP, "lraspp_mobilenet_v3_large_torchvision/test", 91),
 }
@@ -191,6 +195,8 @@ VARIANTS = (
     "torchvision resnet50",
     "torchvision deeplab resnet101",
     "smp unet resnet50",
+    "smp fpn resnet50",
+    "smp pspnet resnet50",
 )
 VARIANTS_AT_8 = ("rloss resnet", "rloss xception", "segmentation xception")
 

@@ -129,6 +129,11 @@ def test_pytorch_segmentation(tmp_path):
     [
         ("lr_scheduler/type", "OneCycle", "lr_policy", "onecycle"),
         ("optimizer/type", "AdamW", "type", "AdamW"),
+        ("optimizer", {"type": "Adadelta", "args": {"rho": 0.8}}, "momentum", pytest.approx(0.8)),
+        ("optimizer", {"type": "Adagrad", "args": {}}, "delta", pytest.approx(1e-10)),
+        ("optimizer", {"type": "Adamax", "args": {}}, "base_lr", pytest.approx(0.002)),
+        ("optimizer", {"type": "AdamW", "args": {}}, "weight_decay", pytest.approx(0.01)),
+        ("optimizer", {"type": "RAdam", "args": {"betas": [0.8, 0.9]}}, "momentum2", pytest.approx(0.9)),
         ("optimizer/args", {"lr": 1, "nesterov": True}, "type", "Nesterov"),
         ("arch/args/freeze_bn", True, "freeze_batch_norm", True),
         ("trainer/monitor", "off", "monitor", ""),
@@ -157,6 +162,22 @@ def test_losses(tmp_path, loss, types):
     if loss.startswith("BCE"):
         assert losses[0].focal_loss_param.gamma == 0 and losses[0].focal_loss_param.activation == 1
         assert any("--activation sigmoid" in note for note in done.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "network"),
+    [
+        ("PSPDenseNet", {"freeze_bn": True}, "pspnet_densenet201"),
+        ("PSPDenseNet", {"backbone": "densenet121"}, "pspnet_densenet121"),
+        ("UNetResnet", {"backbone": "resnet101"}, "unet_resnet101"),
+        ("SegResNet", {"freeze_bn": True}, "segnet_resnet50"),
+        ("GCN", {"backbone": "resnet18", "use_deconv": True}, "gcn_deconv_resnet18"),
+    ],
+)
+def test_networks_of_pytorch_segmentation(tmp_path, kind, arguments, network):
+    done = translate(changed(CONFIG, "arch", {"type": kind, "args": arguments}), tmp_path)
+    assert done.network == f"{network}_segmentation"
+    assert not any(key.startswith("arch") for key in unread(done))
 
 
 def test_one_rate_and_a_frozen_backbone(tmp_path):

@@ -237,6 +237,18 @@ def test_what_grows_over_many_layers_is_cut_by_bisection(material, faulty, tmp_p
     assert reduced.layers[0] == "twin_b" and reduced.layers[-1] == "fc8_toy" and len(reduced.layers) > 3
 
 
+def test_a_net_with_batch_norm_runs_in_double_precision(material):
+    from rlossctl.converters.opening import open_blobs
+    from rlossctl.net.origin import NetOrigin
+
+    model = open_blobs(NetOrigin(material.test, material.weights, material.settings))
+    image = np.random.default_rng(0).standard_normal((1, 3, 33, 33))
+    (double,) = model.doubled().blobs(image, {"up"})
+    (single,) = model.blobs(image.astype(np.float32), {"up"})
+    assert double.array.dtype == np.float64 and single.array.dtype == np.float32
+    assert 0 < np.abs(double.array - single.array).max() < 1e-5 * np.abs(double.array).max()
+
+
 def test_a_folder_with_files_is_refused(material, faulty, tmp_path):
     result = verify(material, f"{material.test},{material.weights}", faulty, "--reduce", tmp_path)
     assert isinstance(result.exception, UsageError) and "new or an empty folder" in str(result.exception)

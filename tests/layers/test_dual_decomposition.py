@@ -169,7 +169,7 @@ class Head(torch.nn.Module):
 
 @pytest.mark.proves(
     "DualDecompositionCRF",
-    'dual_decomposition_crf_param { iterations: 1 stride: 2 hidden: 3 weight_filler { type: "gaussian" std: 0.1 } }',
+    "dual_decomposition_crf_param { iterations: 1 stride: 2 hidden: 3 weight_filler { value: 0.1 } }",
     gradient=True,
 )
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])

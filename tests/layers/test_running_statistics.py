@@ -14,6 +14,35 @@ FILLERS = 'slope_filler { value: 1 } bias_filler { type: "constant" value: 0 }'
 SHAPE = (3, 4, 5, 6)
 
 
+@pytest.mark.proves("GroupNorm", "group_norm_param { group: 3 }", gradient=True)
+def test_group_norm_is_its_formula(layer):
+    x = torch.randn((2, 6, 3, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 2
+    net = layer("GroupNorm", "group_norm_param { group: 3 eps: 0.5 }", x.shape).double()
+    scale, shift = net.params["l"]
+    assert scale.tolist() == [1] * 6 and not shift.any()
+
+    def compute(x, scale, shift):
+        parts = x.reshape(2, 3, 2 * 3 * 5)
+        parts = (parts - parts.mean(2, True)) / (parts.var(2, correction=0, keepdim=True) + 0.5).sqrt()
+        return parts.reshape(x.shape) * scale[:, None, None] + shift[:, None, None]
+
+    with torch.no_grad():
+        scale.copy_(torch.linspace(-1, 2, 6)), shift.copy_(torch.linspace(1, 3, 6))
+    given = [one.detach().requires_grad_() for one in (x, scale, shift)]
+    x.requires_grad_()
+    found, expected = net(a=x)["t0"], compute(*given)
+    torch.testing.assert_close(found, expected)
+    for y in (found, expected):
+        y.pow(3).sum().backward()
+    for one, other in zip((x, scale, shift), given, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_groups_divide_the_channels(layer):
+    with pytest.raises(NetError, match="the groups must divide the channels"):
+        layer("GroupNorm", "group_norm_param { group: 4 }", (2, 6, 3, 5))
+
+
 @pytest.fixture
 def x() -> torch.Tensor:
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)) * 3 + 1

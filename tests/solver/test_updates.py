@@ -185,6 +185,28 @@ def test_adamw_is_torchs_also_with_onecycle() -> None:
         torch.testing.assert_close(blob.tensor.detach(), other.detach(), rtol=2e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["Adamax", "RAdam"])
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_adamax_and_radam_are_torchs(name: str, decay: float) -> None:
+    """20 updates: RAdam's first ones take the mean alone. Zero gradients, too."""
+    values = torch.linspace(-2, 3, 12).reshape(3, 4)
+    mine = [Blob(row.clone().requires_grad_(), 1.0, 1.0) for row in values]
+    theirs = [torch.nn.Parameter(row.clone()) for row in values]
+    param = text_format.Parse(
+        f"type: '{name}' momentum: 0.9 momentum2: 0.99 weight_decay: {decay}", SolverParameter()
+    )
+    rule = Updater(param, mine)
+    reference = getattr(torch.optim, name)(theirs, lr=0.02, betas=(0.9, 0.99), eps=1e-8, weight_decay=decay)
+    for k in range(20):
+        for blob, other in zip(mine, theirs, strict=True):
+            blob.tensor.grad = (blob.tensor.detach() * 3 + k).cos() * (k != 4)
+            other.grad = (other.detach() * 3 + k).cos() * (k != 4)
+        rule.apply(0.02, k)
+        reference.step()
+    for blob, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(blob.tensor.detach(), other.detach(), rtol=2e-5, atol=1e-7)
+
+
 def test_adamw_has_no_l1() -> None:
     with pytest.raises(PrototxtError, match="shrinks the weights themselves"):
         updater("type: 'AdamW' regularization_type: 'L1'", blob(1.0))

@@ -13,9 +13,10 @@ from rlossctl.solver.updating import policies
 
 # The fields that each rule reads, and those that must lie in [0, 1) for its formula to give numbers.
 _ADAM = ("momentum", "momentum2")
-_FRACTIONS = {"Adam": _ADAM, "AdamW": _ADAM, "AdaDelta": ("momentum",), "RMSProp": ("rms_decay",)}
-_WITH_DELTA = ("Adam", "AdamW", "AdaDelta", "AdaGrad", "RMSProp")
-_WITH_CYCLED_MOMENTUM = ("SGD", "Nesterov", "Adam", "AdamW")
+_ADAMS = ("Adam", "AdamW", "Adamax", "RAdam")
+_FRACTIONS = {**dict.fromkeys(_ADAMS, _ADAM), "AdaDelta": ("momentum",), "RMSProp": ("rms_decay",)}
+_WITH_DELTA = (*_ADAMS, "AdaDelta", "AdaGrad", "RMSProp")
+_WITH_CYCLED_MOMENTUM = ("SGD", "Nesterov", *_ADAMS)
 
 
 def check_solver(file: SolverFile) -> None:
@@ -132,7 +133,7 @@ def _schedule(file: SolverFile) -> Iterator[str]:
 
 
 def _without_effect(file: SolverFile) -> Iterator[str]:
-    """Our own fields that do not count, and those that AdamW takes as 0."""
+    """Our own fields that do not count, and those that rules of torch.optim take as 0."""
     param = file.param
     if param.HasField("onecycle") and param.lr_policy != "onecycle":
         yield f"{_at(file, 'onecycle')}: onecycle counts with lr_policy onecycle only"
@@ -143,8 +144,9 @@ def _without_effect(file: SolverFile) -> Iterator[str]:
         )
     if param.warmup_ratio and not param.warmup_iter:
         yield f"{_at(file, 'warmup_ratio')}: warmup_ratio counts with warmup_iter only"
-    if param.type == "AdamW" and param.lr_policy != "onecycle" and not param.HasField("momentum"):
-        yield f"momentum is not set in {file.path} and counts as 0; AdamW is mostly used with 0.9"
+    torchs = param.type in ("AdamW", "Adamax", "RAdam")
+    if torchs and param.lr_policy != "onecycle" and not param.HasField("momentum"):
+        yield f"momentum is not set in {file.path} and counts as 0; {param.type} is mostly used with 0.9"
 
 
 def refused(file: SolverFile, field: str, message: str, found: float, expected: str) -> PrototxtError:

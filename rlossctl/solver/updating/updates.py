@@ -2,8 +2,9 @@
 
 Order of one update (SGDSolver::ApplyUpdate): clip the summed gradients, divide by iter_size, add the weight
 decay, apply the solver's rule, subtract. The learning rate is inside the velocity of SGD and Nesterov,
-unlike torch.optim, so histories are interchangeable with Caffe's. AdamW is not Caffe's: it computes what
-torch.optim.AdamW does, with the weight decay beside the gradients (Loshchilov and Hutter 2019, algorithm 2).
+unlike torch.optim, so histories are interchangeable with Caffe's. AdamW, Adamax and RAdam are not Caffe's:
+each computes what torch.optim's rule of its name does, AdamW with the weight decay beside the gradients
+(Loshchilov and Hutter 2019, algorithm 2).
 """
 
 from __future__ import annotations
@@ -259,8 +260,45 @@ def _adamw(
     root = torch._foreach_sqrt(squares)
     torch._foreach_div_(root, (1 - hyper.momentum2**time) ** 0.5)
     torch._foreach_add_(root, hyper.delta)
-    corrected = [Group(rate / (1 - hyper.momentum**time), members) for rate, members in rates]
-    return _scaled(torch._foreach_div(means, root), corrected)
+    return _scaled(torch._foreach_div(means, root), _unbiased(rates, hyper, iteration))
+
+
+def _adamax(
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, iteration: int
+) -> Tensors:
+    """U = max(b2 U, |g| + delta); W -= r / (1 - b1^t) M / U (Kingma and Ba 2015, algorithm 2)."""
+    means, largest = slots
+    torch._foreach_lerp_(means, grads, 1 - hyper.momentum)
+    sizes = torch._foreach_abs(grads)
+    torch._foreach_add_(sizes, hyper.delta)
+    torch._foreach_mul_(largest, hyper.momentum2)
+    torch._foreach_maximum_(largest, sizes)
+    return _scaled(torch._foreach_div(means, largest), _unbiased(rates, hyper, iteration))
+
+
+def _radam(
+    grads: list[Tensor], slots: list[list[Tensor]], rates: list[Group], hyper: Hyper, iteration: int
+) -> Tensors:
+    """Adam times a factor for the few squares so far; M alone for the first of them (Liu et al. 2020)."""
+    means, squares = slots
+    torch._foreach_lerp_(means, grads, 1 - hyper.momentum)
+    _decayed_squares(squares, grads, hyper.momentum2)
+    left = hyper.momentum2 ** (iteration + 1)
+    longest = 2 / (1 - hyper.momentum2) - 1
+    length = longest - 2 * (iteration + 1) * left / (1 - left)
+    rates = _unbiased(rates, hyper, iteration)
+    if length <= 5:
+        return _scaled(torch._foreach_mul(means, 1.0), rates)
+    certain = ((length - 4) * (length - 2) * longest) / ((longest - 4) * (longest - 2) * length)
+    factor = (certain * (1 - left)) ** 0.5
+    return _scaled(
+        _over_root(means, squares, hyper.delta), [Group(rate * factor, members) for rate, members in rates]
+    )
+
+
+def _unbiased(rates: list[Group], hyper: Hyper, iteration: int) -> list[Group]:
+    """The rates for a decayed mean that began with 0."""
+    return [Group(rate / (1 - hyper.momentum ** (iteration + 1)), members) for rate, members in rates]
 
 
 def _decayed_squares(squares: list[Tensor], values: Tensors, decay: float) -> None:
@@ -288,6 +326,8 @@ RULES: dict[str, tuple[Rule, int]] = {
     "AdaDelta": (_adadelta, 2),
     "Adam": (_adam, 2),
     "AdamW": (_adamw, 2),
+    "Adamax": (_adamax, 2),
+    "RAdam": (_radam, 2),
 }
 
 
@@ -314,11 +354,11 @@ def _rule(param: SolverParameter) -> tuple[Rule, int]:
 def _hyper(param: SolverParameter, dialect: str) -> Hyper:
     unset = dialect == "rloss" and not param.HasField("rms_decay")
     hyper = Hyper(param.momentum, param.momentum2, param.delta, 0.0 if unset else param.rms_decay)
-    if param.type == "AdamW":
+    if param.type in ("AdamW", "Adamax", "RAdam"):
         hyper = Hyper(*map(policies.as_written, hyper))
-        if param.regularization_type != "L2":
-            found = f"regularization_type: {param.regularization_type!r}"
-            raise _refused("AdamW shrinks the weights themselves", found, "L2")
+    if param.type == "AdamW" and param.regularization_type != "L2":
+        found = f"regularization_type: {param.regularization_type!r}"
+        raise _refused("AdamW shrinks the weights themselves", found, "L2")
     if param.type in ("AdaGrad", "RMSProp") and hyper.momentum:
         raise _refused(f"momentum cannot be used with {param.type}", f"momentum: {hyper.momentum:g}", "0")
     if param.type == "RMSProp" and not 0 <= hyper.rms_decay < 1:

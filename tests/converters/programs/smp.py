@@ -53,6 +53,79 @@ class Unet(nn.Module):
         return self.segmentation_head(x)
 
 
+class Grouped(nn.Module):
+    def __init__(self, inside: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(conv(inside, 128, 3), nn.GroupNorm(32, 128), nn.ReLU())
+        for part in self.block[1].parameters():
+            nn.init.uniform_(part, 0.4, 1.2)
+
+
+class FPN(nn.Module):
+    def __init__(self, kind: type = Basic, blocks: tuple[int, ...] = (2, 2, 2, 2)) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Encoder(kind, list(blocks)), nn.Module()
+        grow = 4 if kind is Bottleneck else 1
+        self.decoder.p5 = nn.Conv2d(512 * grow, 256, 1)
+        for number, width in ((4, 256), (3, 128), (2, 64)):
+            lateral = nn.Module()
+            lateral.skip_conv = nn.Conv2d(width * grow, 256, 1)
+            setattr(self.decoder, f"p{number}", lateral)
+        self.decoder.seg_blocks = nn.ModuleList()
+        for count in (3, 2, 1, 1):
+            level = nn.Module()
+            level.block = nn.Sequential(*(Grouped(128 if step else 256) for step in range(count)))
+            self.decoder.seg_blocks.append(level)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(128, CLASSES, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, *skips, last = self.encoder(x)
+        levels = [self.decoder.p5(last)]
+        for number, skip in zip((4, 3, 2), skips[::-1], strict=True):
+            lateral = getattr(self.decoder, f"p{number}").skip_conv(skip)
+            levels.append(lateral + F.interpolate(levels[-1], scale_factor=2))
+        total = 0
+        for number, (y, level) in enumerate(zip(levels, self.decoder.seg_blocks, strict=True)):
+            for grouped in level.block:
+                y = grouped.block(y)
+                if number < 3:
+                    y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=True)
+            total = total + y
+        return enlarged(self.segmentation_head(total), x)
+
+
+class Level(nn.Module):
+    def __init__(self, inside: int, size: int) -> None:
+        super().__init__()
+        width = inside // 4
+        parts = nn.Sequential(*numbered(inside, width, 1))
+        if size == 1:
+            parts = nn.Sequential(nn.Conv2d(inside, width, 1), nn.Identity(), nn.ReLU())
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(size), parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return enlarged(self.pool(x), x)
+
+
+class SmpPSPNet(nn.Module):
+    """Its encoder has all stages, of which two are used."""
+
+    def __init__(self, kind: type = Basic, blocks: tuple[int, ...] = (2, 2, 2, 2)) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Encoder(kind, list(blocks)), nn.Module()
+        inside = 512 if kind is Bottleneck else 128
+        self.decoder.psp = nn.Module()
+        self.decoder.psp.blocks = nn.ModuleList(Level(inside, size) for size in (1, 2, 3, 6))
+        self.decoder.conv = nn.Sequential(*numbered(2 * inside, 512, 1))
+        self.segmentation_head = nn.Sequential(nn.Conv2d(512, CLASSES, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.encoder(x)[2]
+        levels = [level(features) for level in self.decoder.psp.blocks]
+        y = self.decoder.conv(torch.cat([*levels, features], 1))
+        return enlarged(self.segmentation_head(y), x)
+
+
 class DeepLabV3Plus(nn.Module):
     def __init__(self, depth: int = 50) -> None:
         super().__init__()
