@@ -1,13 +1,15 @@
 """Steps per second of DeepLab-LargeFOV in every mode of `train`, beside plain PyTorch, in one run.
 
-    python benchmarks/training_modes.py --batch 2 --threads 2
+    python benchmarks/training_modes.py --batch 2 --threads 2 --steps 1 --nets without
     python benchmarks/training_modes.py --device cuda --batch 10 --json figures.json
 
 Plain PyTorch is the same net written with torch.nn, in torch's default layout, with torch.optim.SGD; it reads
-its loss in every step, as `train` does. The modes: float32 (TF32 on a GPU), channels last, CUDA graphs, bf16,
-each without and with the DenseCRF term, on a batch that lies on the device; and the fastest one fed from
-files. All are made first and take turns, a few steps each, so that other work on the machine hits all alike.
-The figure is the median of the rounds. A mode that fails is reported with its error; the others go on.
+its loss in every step, as `train` does. On a CPU it has a process of its own, with torch's default memory:
+`train` asks for huge pages before torch is loaded, and so does this program. The modes: float32 (TF32 on a
+GPU), channels last, with --compile joined layers, on a GPU CUDA graphs and bf16, each without and with the
+DenseCRF term, on a batch that lies on the device; and on a GPU the fastest ones fed from files. All are made
+first and take turns, a few steps each, so that other work on the machine hits all alike. The figure is the
+median of the rounds. A mode that fails is reported with its error; the others go on.
 """
 
 from __future__ import annotations
@@ -15,13 +17,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
+import os
 import statistics
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+from rlossctl.cli.train import HUGE_PAGES
+
+os.environ.setdefault(*HUGE_PAGES)  # before torch is loaded, as in `train`
 
 import torch
 from torch import nn
@@ -34,7 +43,7 @@ from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.solver import Solver
 
-WARM_UP = 6  # steps: kernels are chosen, graphs captured
+WARM_UP = {"cpu": 2, "cuda": 6}  # steps: kernels are chosen, graphs captured
 PLAIN = "plain PyTorch"
 
 
@@ -49,13 +58,16 @@ class Mode:
     from_files: bool = False
 
 
-def modes(device: str) -> list[Mode]:
+def modes(arguments: argparse.Namespace) -> list[Mode]:
     found = []
-    for net in NETS:
+    for net in arguments.nets:
         first, last = Speed(channels_last=False), Speed(channels_last=True)
         found.append(Mode("float32", net, first))
         found.append(Mode("float32, channels last", net, last))
-        if device == "cpu":
+        if arguments.compile:
+            joined = Speed(channels_last=True, compiled=True)
+            found.append(Mode("float32, channels last, compiled", net, joined))
+        if arguments.device == "cpu":
             continue
         graphs = Speed(channels_last=True, cuda_graphs=True)
         found.append(Mode("float32, channels last, graphs", net, graphs))
@@ -76,14 +88,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_data(root, arguments.batch, arguments.size, arguments.distinct)
-        makers = {PLAIN: lambda: plain(root, arguments)}
-        for mode in modes(arguments.device):
+        makers = {PLAIN: lambda: plain_apart(root, arguments)}
+        for mode in modes(arguments):
             name = f"{mode.name}; {mode.net} the term"
             makers[name] = lambda mode=mode: ours(root, mode, arguments)
         for name, make in makers.items():
             with reported(name, failures):
                 contenders[name] = make()
-                contenders[name](WARM_UP)
+                contenders[name](WARM_UP[arguments.device.partition(":")[0]])
         seconds = measured(contenders, failures, arguments)
     report(arguments, seconds, failures)
 
@@ -130,7 +142,7 @@ def report(arguments: argparse.Namespace, seconds: Mapping[str, float], failures
         print(f"{name:<56}{1000 * step:9.2f}{1 / step:9.2f}{ratio:10.3f}")
         figures[f"steps per second, {name}"] = 1 / step
         figures[f"step of plain PyTorch's, {name}"] = ratio
-    for mode in modes(arguments.device):
+    for mode in modes(arguments):
         without, with_term = (seconds.get(f"{mode.name}; {net} the term") for net in ("without", "with"))
         if mode.net == "with" and without and with_term:
             share = 1 - without / with_term
@@ -177,6 +189,37 @@ def made(root: Path, mode: Mode, arguments: argparse.Namespace) -> Solver:
     )
     choose_kernels(found.net)
     return found
+
+
+def plain_apart(root: Path, arguments: argparse.Namespace) -> Callable[[int], object]:
+    """`plain`, on a CPU in a process whose torch was loaded without huge pages."""
+    if arguments.device != "cpu":
+        return plain(root, arguments)
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    name, kept = HUGE_PAGES[0], os.environ[HUGE_PAGES[0]]
+    os.environ[name] = "0"
+    context.Process(target=serve, args=(there, root, arguments), daemon=True).start()
+    os.environ[name] = kept
+    there.close()
+    here.recv()
+
+    def run(steps: int) -> None:
+        here.send(steps)
+        here.recv()
+
+    return run
+
+
+def serve(asked: Connection, root: Path, arguments: argparse.Namespace) -> None:
+    """Runs as many steps of `plain` as it is asked for, again and again."""
+    torch.set_num_threads(arguments.threads)
+    run = plain(root, arguments)
+    asked.send("ready")
+    with contextlib.suppress(EOFError):
+        while True:
+            run(asked.recv())
+            asked.send("done")
 
 
 def plain(root: Path, arguments: argparse.Namespace) -> Callable[[int], object]:
@@ -232,6 +275,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=321, help="side of the images (default 321)")
     parser.add_argument("--steps", type=int, default=5, help="steps per round (default 5)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per mode (default 5)")
+    parser.add_argument(
+        "--nets",
+        nargs="+",
+        default=list(NETS),
+        choices=list(NETS),
+        help="with or without the term (default both)",
+    )
+    parser.add_argument("--compile", action="store_true", help="also layers joined by torch.compile")
     parser.add_argument("--workers", type=int, default=8, help="threads that decode photos (default 8)")
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), help="default: torch's choice"

@@ -18,6 +18,7 @@ from rlossctl.converters.nets.implied_net import implied_net
 from rlossctl.converters.nets.inference_net import TrainedNet, open_trained
 from rlossctl.converters.onnx import writer as onnx
 from rlossctl.converters.onnx.options import OnnxOptions
+from rlossctl.converters.programs import Translated, read, translate
 from rlossctl.converters.verifying.comparison import Verification
 from rlossctl.errors import UsageError
 from rlossctl.net.origin import DataOverrides, NetOrigin
@@ -57,14 +58,15 @@ def convert(
     source_format: str | None = None,
     target_format: str | None = None,
     onnx_options: OnnxOptions | None = None,
-) -> Verification | Rewritten | Transferred:
+) -> Verification | Rewritten | Transferred | Translated:
     """Writes a net with weights, or a single file, in another format, and checks the result.
 
     Args:
         net: a net prototxt; a test net gives scores at full size. Without `weights`, the only file: a
             prototxt or a caffemodel to upgrade (see `rewrite`), or weights for another format (see
             `transfer`). If the weights imply their net, as another program's checkpoint does, that net is
-            converted.
+            converted. The configuration of a known training program (JSON, YAML, or its arguments) becomes a
+            solver and nets (see `programs.translate`), and `out` is their folder.
         weights: caffemodel (binary or HDF5), safetensors, or a PyTorch checkpoint.
         out: the output file; its suffix sets the format. It appears complete and verified, or not at all.
         placeholders: values for the prototxt's `${NAME}`.
@@ -86,6 +88,8 @@ def convert(
         RlossError: something is wrong with the input.
     """
     target = Path(out)
+    if weights is None and (configuration := read(net)):
+        return translate(configuration, target)
     kind = kinds.written_kind(target, target_format)
     if onnx_options and not onnx_options.none and kind != kinds.ONNX:
         raise UsageError(
@@ -161,4 +165,4 @@ def _write(trained: TrainedNet, request: _Request) -> Verification:
     return writer(trained, request.out)
 
 
-__all__ = ["OnnxOptions", "Rewritten", "Transferred", "Verification", "convert"]
+__all__ = ["OnnxOptions", "Rewritten", "Transferred", "Translated", "Verification", "convert"]

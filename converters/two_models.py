@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -65,56 +64,51 @@ class Compared:
         return asdict(self)
 
 
-def compare_named(
-    reference: str,
-    candidate: str,
+def compare_models(
+    reference: NetOrigin,
+    candidate: NetOrigin,
     *,
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
     images: str | None = None,
     root: str = "",
     runtime: str = "own",
     tolerance: float,
-    allow_missing: bool = False,
 ) -> Compared:
     """Compares the blobs that have the same name in two models, on random images and on a list's photos.
 
     Args:
-        reference, candidate: `NET.prototxt,WEIGHTS`, or one file: .onnx, .safetensors, .pt.
-        placeholders, dialect: for prototxts.
+        reference, candidate: a prototxt and its weights, or one file in the prototxt's place: .onnx,
+            .safetensors, .pt. With `allow_missing`, layers without weights have their fillers' values.
         images, root: a list of photos, and its root folder.
         runtime: what runs the candidate: "own" (PyTorch or ONNX Runtime), or "opencv" (its Caffe importer).
         tolerance: the largest difference allowed, as a share of the blob's largest magnitude.
-        allow_missing: let weights lack layers; both models then have their fillers' values there.
 
     Raises:
         RlossError: a file cannot be opened, or the two models have no blob in common.
     """
-
-    def origin(named: str) -> NetOrigin:
-        file, weights = named_files(named)
-        return NetOrigin(file, weights, placeholders or {}, dialect, allow_missing)
-
-    first, other = open_blobs(origin(reference)), origin(candidate)
+    first = open_blobs(reference)
     if runtime == "opencv":
         from rlossctl.converters.verifying.opencv import OpenCvModel
 
-        second: BlobModel = OpenCvModel(open_net(other))
+        second: BlobModel = OpenCvModel(open_net(candidate))
     else:
-        second = open_blobs(other)
+        second = open_blobs(candidate)
     preprocess = first.preprocess or second.preprocess
     shape = _common_shape(first, second)
     drawn = trials.random_trials(shape, preprocess)
     listed = trials.photo_trials(images, root, preprocess, shape) if images else ()
     found = tuple(trials.compare_models(first, second, chain(drawn, listed)))
     return Compared(
-        f"{reference} ({first.label})",
-        f"{candidate} ({second.label})",
+        f"{_name(reference)} ({first.label})",
+        f"{_name(candidate)} ({second.label})",
         tolerance,
         len(set(first.values) - set(second.values)),
         found,
         tuple(name for name in first.outputs if name in second.values),
     )
+
+
+def _name(origin: NetOrigin) -> str:
+    return ",".join(str(file) for file in (origin.prototxt, origin.weights) if file)
 
 
 def _common_shape(first: BlobModel, second: BlobModel) -> Shape:

@@ -1,5 +1,5 @@
-"""Writes layers.md, cli.md, formats.md and networks.md from the registry of layers, the commands, the
-converters and the definitions of the networks.
+"""Writes layers.md, cli.md, formats.md, networks.md and datasets.md from the registries of layers and data
+sets, the commands, the converters and the definitions of the networks.
 
 `python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
 exits with status 1 if there are any.
@@ -23,6 +23,7 @@ from rlossctl import converters
 from rlossctl.cli import COMMANDS, cli
 from rlossctl.converters import importers
 from rlossctl.converters.formats.transfer import TRANSFERS
+from rlossctl.data.sets.registry import DataSet, data_sets
 from rlossctl.inspection import networks
 from rlossctl.net import registry
 from rlossctl.weights import kinds
@@ -70,6 +71,18 @@ What `rlossctl net --list` prints: the networks that come with rlossctl. Every c
 or solvers by name where it takes a prototxt (`--prototxt deeplabv3plus_resnet101/solver`), and `rlossctl net
 NAME -o DIR` writes a network's prototxts out for editing. [configs/README.md](../configs/README.md) explains
 their placeholders, [import.md](import.md) how another program's checkpoint becomes their weights.
+"""
+DATA_SETS_HEAD = """# Data sets
+
+What `rlossctl data prepare NAME` lays out ([data.md](data.md)). `--classes NAME` and `--palette NAME` of
+other commands take the same names.
+
+- Classes: how many a net has to score.
+- Ids: what becomes of the ids in the published label files. Pixels that do not count are written as 255.
+- Lists: what is written, with the published number of photos; `prepare` warns if it finds another number. A
+  list is left out if the sources lack its labels.
+- Items: what `rlossctl fetch` gets, in brackets what only its own name gets. *By hand* below: the page of the
+  terms gives it to those with an account.
 """
 FORMATS_HEAD = """# Formats
 
@@ -225,11 +238,39 @@ def networks_page() -> str:
     return f"{MADE_BY}\n{NETWORKS_HEAD}\n{table}\n\n{networks.NOTE[0].upper()}{networks.NOTE[1:]}.\n"
 
 
+def data_sets_page() -> str:
+    """The table of data sets, and what is taken from where."""
+    head = ("Name", "Data set", "Classes", "Ids", "Lists", "Items")
+    rows = [head, ("---", "---", "---:", "---", "---", "---")]
+    known = {name: entry for name, entry in data_sets().items() if entry.prepare is not None}
+    for name, entry in known.items():
+        lists = ", ".join(f"{one.rpartition('/')[2]} {count:,}" for one, count in entry.published.items())
+        items = ", ".join(f"[{one.item}]" if one.extra else one.item for one in entry.downloads)
+        rows.append((f"`{name}`", entry.title, str(len(entry.classes)), entry.ids, lists, items or "-"))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{MADE_BY}\n{DATA_SETS_HEAD}\n{table}\n\n{_sources(known)}"
+
+
+def _sources(known: dict[str, DataSet]) -> str:
+    """For each data set, what `prepare` is given, and the terms of its files."""
+    lines = ["What is prepared from what:\n"]
+    lines += [f"- `{name}`: {entry.help}" for name, entry in known.items()]
+    lines += ["\nTerms of use, as far as a page states them:\n"]
+    terms: dict[str, list[str]] = {}
+    for entry in known.values():
+        for one in entry.downloads:
+            by_hand = "" if one.addresses else " (by hand)"
+            terms.setdefault(one.terms, []).append(f"{one.item}{by_hand}")
+    lines += [f"- {', '.join(items)}: <{page}>" for page, items in terms.items() if page]
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
     "layers.md": layers_page,
     "cli.md": cli_page,
     "formats.md": formats_page,
     "networks.md": networks_page,
+    "datasets.md": data_sets_page,
 }
 
 

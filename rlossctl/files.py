@@ -32,8 +32,11 @@ _ABOUT_WRITING = (
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[BinaryIO]:
     """Yields a binary file. On success it is fsynced and renamed to `path`; on failure it is removed.
+
+    Args:
+        sync: whether to fsync. It takes most of the time where many small files are written.
 
     Raises:
         RlossError: the folder does not exist or cannot be written.
@@ -49,7 +52,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
         os.chmod(name, 0o666 & ~_umask())
-        give_name(Path(name), target)
+        if sync:
+            give_name(Path(name), target)
+        else:
+            os.replace(name, target)
     except OSError as error:
         _remove(name)
         raise cannot_write(target, error) from error

@@ -7,7 +7,12 @@ from types import ModuleType
 
 from rlossctl.errors import RlossError
 
-_EXTRAS = {"cv2": "opencv", "h5py": "hdf5", "scipy": "mat"}  # other extras are named after their package
+_EXTRAS = {
+    "cv2": "opencv",
+    "h5py": "hdf5",
+    "scipy": "mat",
+    "yaml": "yaml",
+}  # other extras are named after their package
 
 
 def needed(

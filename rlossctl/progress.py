@@ -11,8 +11,8 @@ T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yields the items, and reports on standard error how many are done."""
+def track(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+    """Yields the items, and reports on standard error how many of the `total`, if it is known, are done."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -22,7 +22,8 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES and done < total:
+        if now - last >= _SECONDS_BETWEEN_LINES and done != total:
             rate = done / (now - start)
-            print(f"{done}/{total} {what} ({rate:.1f} per second)", file=sys.stderr, flush=True)
+            shown = f"{done}/{total}" if total else str(done)
+            print(f"{shown} {what} ({rate:.1f} per second)", file=sys.stderr, flush=True)
             last = now

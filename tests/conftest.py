@@ -17,6 +17,10 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 
+# One thread for torch, here and in processes that tests start: small nets run faster so, and none waits for a
+# core that others use. Tests of several threads ask for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out variants, unless RLOSSCTL_FULL is set or they are named; puts the heaviest files first.
@@ -32,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_variant(item: pytest.Item) -> bool:
-    """Whether a test is marked `full`, or `smallest` with a network of which there is a smaller one."""
+    """Whether a test is marked `full`, or `smallest` with a network that another one covers."""
     mark = item.get_closest_marker("smallest")
     if mark is None:
         return item.get_closest_marker("full") is not None
@@ -42,7 +46,8 @@ def _is_variant(item: pytest.Item) -> bool:
     known = {*configs.NETWORKS, *configs.names()}
     at_16 = network.replace("_os8", "")
     smaller = {at_16, *(re.sub("resnet1(01|52)", "resnet50", name) for name in (network, at_16))}
-    return not known.isdisjoint(smaller - {network})
+    with_one_more_loss = f"{network}withdensecrfloss"
+    return not known.isdisjoint({*smaller, with_one_more_loss} - {network})
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +72,23 @@ def shared() -> Path:
 
 
 @pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+    """invoke("inspect", "net.prototxt"): (exit code, stdout, stderr) of a command run in this process."""
+    from rlossctl.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rlossctl", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
 def no_waiting() -> Callable[[], contextlib.AbstractContextManager[None]]:
     """Makes every wait of the host for a GPU that torch knows of an error, inside a `with no_waiting()`."""
     import torch
@@ -87,7 +109,7 @@ def no_waiting() -> Callable[[], contextlib.AbstractContextManager[None]]:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """One thread for torch: small nets run faster so, and nothing waits for a core that others use."""
+    """One thread for torch again, whatever the test before has asked for."""
     torch = sys.modules.get("torch")  # not every room needs it
     if torch is None:
         yield

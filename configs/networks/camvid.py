@@ -19,8 +19,8 @@ DESIGN = scratch.Design(
 )
 
 
-def train_net(densecrf: bool) -> NetSpec:
-    return scratch.train_net(DESIGN, densecrf)
+def train_net(loss: str) -> NetSpec:
+    return scratch.train_net(DESIGN, loss)
 
 
 def test_net() -> NetSpec:

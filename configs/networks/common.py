@@ -112,13 +112,17 @@ def test_accuracy(n: NetSpec, top: str, score: Top) -> None:
 
 
 def validation(interval: int) -> dict[str, object]:
-    """Solver fields: a test on the whole list every `interval` iterations; the best weights are kept."""
+    """Solver fields: a test on the whole list every `interval` iterations; the best weights are kept.
+
+    PATIENCE is the number of tests without gain that end a run; 0, the default, for never.
+    """
     return {
         "test_net": "test.prototxt",
         "test_state": {"stage": VALIDATION},
         "test_interval": preset("TEST_INTERVAL", interval),
         "test_initialization": False,
         "monitor": "max mIoU",
+        "patience": preset("PATIENCE", 0),
         "snapshot_best": True,
     }
 

@@ -11,14 +11,14 @@ NAME = "deeplab_largeFOV"
 NET_ID = common.preset("NET_ID", NAME)
 
 
-def train_net(densecrf: bool) -> NetSpec:
+def train_net(loss: str) -> NetSpec:
     n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=20)
     _score(n, rate=1, classifier_rate=10)
 
     n.comment("cross-entropy on every 8th pixel, where the scores are")
     common.shrink(n, "label_shrink", n.label, 8)
-    if densecrf:
+    if loss:
         n.softmax_loss = L.SoftmaxWithLoss(
             n[FC8],
             n.label_shrink,
@@ -29,7 +29,7 @@ def train_net(densecrf: bool) -> NetSpec:
         )
     else:
         common.cross_entropy(n, "loss", n[FC8], n.label_shrink)
-    if densecrf:
+    if loss:
         n.comment("DenseCRF loss at full resolution")
         n.fc8_interp = L.Interp(n[FC8], zoom_factor=8)
         common.densecrf_loss(n, "fc8_interp", xy=100, rgb=15, ignore_label=False)

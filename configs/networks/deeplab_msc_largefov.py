@@ -43,7 +43,7 @@ POOLS = {
 }
 
 
-def train_net(densecrf: bool) -> NetSpec:
+def train_net(loss: str) -> NetSpec:
     n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=30)
     _scores(n, training=True)
@@ -54,7 +54,7 @@ def train_net(densecrf: bool) -> NetSpec:
     n.comment("cross-entropy on every 8th pixel, where the scores are")
     common.shrink(n, "label_shrink", n.label, 8)
     common.cross_entropy(n, "loss", n.fc_fusion, n.label_shrink)
-    if densecrf:
+    if loss:
         n.comment("DenseCRF loss at full resolution")
         n.fc_fusion_interp = L.Interp(n.fc_fusion, zoom_factor=8)
         common.densecrf_loss(n, "fc_fusion_interp", xy=100, rgb=15)

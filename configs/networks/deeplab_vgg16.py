@@ -15,14 +15,14 @@ NET_ID = common.preset("NET_ID", NAME)
 DILATIONS = (6, 12, 18, 24)
 
 
-def train_net(densecrf: bool) -> NetSpec:
+def train_net(loss: str) -> NetSpec:
     n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=10, data_dim=True)
     _score(n, rate=1, classifier_rate=10)
 
     n.comment("cross-entropy on every 8th pixel, where the scores are")
     common.shrink(n, "label_shrink", n.label, 8)
-    if densecrf:
+    if loss:
         n.comment("DenseCRF loss at full resolution")
         n.fc8_interp = L.Interp(n[FC8], zoom_factor=8)
         common.densecrf_loss(n, "fc8_interp", xy=100, rgb=15)

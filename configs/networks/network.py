@@ -44,7 +44,7 @@ def network(
     name: str,
     module: str,
     start: str,
-    train_net: Callable[[bool], NetSpec],
+    train_net: Callable[[str], NetSpec],
     test_net: Callable[[], NetSpec],
     solvers: Mapping[str, Mapping[str, object]],
     schedule: str = "",
@@ -52,19 +52,23 @@ def network(
     """A network with a training net for each solver, and a test net.
 
     Args:
-        train_net: makes the training net, with a regularized loss or without it.
-        solvers: the SolverParameter fields of `solver`, and of the solver for the net with that loss if there
-            is one: `solverwithdensecrfloss` for `trainwithdensecrfloss`.
+        train_net: makes the training net with the regularized loss of this name; "" for none.
+        solvers: the SolverParameter fields of `solver`, and of a solver for the net with each such loss:
+            `solverwithdensecrfloss` for `trainwithdensecrfloss`, which `train_net("densecrfloss")` makes.
         schedule: the origin of the solvers' settings, for their header.
     """
-    regularized = (which.replace("solver", "train") for which in solvers if which.startswith("solverwith"))
+    losses = [which.removeprefix("solverwith") for which in solvers if which.startswith("solverwith")]
     writers: dict[str, Callable[[], str]] = {
-        "train": lambda: net_text(train_net(False)),
-        **{which: lambda: net_text(train_net(True)) for which in regularized},
+        "train": partial(_train_text, train_net, ""),
+        **{f"trainwith{loss}": partial(_train_text, train_net, loss) for loss in losses},
         "test": lambda: net_text(test_net()),
         **{which: partial(_solver_text, fields, schedule) for which, fields in solvers.items()},
     }
     return Network(name, module, start, writers)
+
+
+def _train_text(train_net: Callable[[str], NetSpec], loss: str) -> str:
+    return net_text(train_net(loss))
 
 
 def _solver_text(fields: Mapping[str, object], about: str) -> str:

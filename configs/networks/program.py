@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,6 @@ from rlossctl.configs.networks.network import Network, network
 from rlossctl.prototxt.netspec import L, NetSpec
 
 EXP = preset("EXP", "pascal_scribble")  # no layer is named after it
-SCALES = (0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)
 FULL_RESOLUTION = "cross-entropy at full resolution, as scribbles are thin"
 DIVIDED = """
 SoftmaxWithLoss gives the mean over the batch's labelled pixels, and so does PyTorch's CrossEntropyLoss.
@@ -36,10 +35,9 @@ class Training:
         max_iter: updates.
         ahead: updates by which the schedule is ahead of Caffe's.
         divided: whether the cross-entropy, already a mean, is also divided by the batch size.
-        densecrf_weight: default weight of the DenseCRF loss; "" if there is no net with it.
-        gated_crf_weight: the same of the Gated CRF loss, on the scores at stride 4.
-        remark: a further remark for the header of the training nets.
-        scales: factors by which the photos are resized at random.
+        regularizers: the regularized losses with which there are training nets (see REGULARIZERS), and the
+            default weights.
+        augment: fields of transform_param for what is random besides crop and flip.
     """
 
     about: str
@@ -52,10 +50,8 @@ class Training:
     max_iter: int
     ahead: int = 0
     divided: bool = False
-    densecrf_weight: str = ""
-    gated_crf_weight: str = ""
-    remark: str = ""
-    scales: Sequence[float] = SCALES
+    regularizers: Mapping[str, str] = field(default_factory=dict)
+    augment: Mapping[str, Any] = field(default_factory=dict)
 
 
 def epochs(count: int, batch: int) -> int:
@@ -73,7 +69,14 @@ RLOSS = Training(
     weight_decay=0.0005,
     max_iter=epochs(60, 12),
     divided=True,
-    densecrf_weight="2e-9",
+    regularizers={"densecrfloss": "2e-9", "kernelcut": "2e-9"},
+    augment={
+        "base_size": preset("BASE_SIZE", 513),
+        "scale_min": 0.5,
+        "scale_max": 2,
+        "blur_sigma": 1,
+        "blur_probability": 0.5,
+    },
 )
 SEGMENTATION = Training(
     about="""As pytorch-segmentation trains: 80 epochs of 1323 batches of 8, backbones at a tenth of the rate,
@@ -87,7 +90,15 @@ poly one update ahead of Caffe's.""",
     max_iter=epochs(80, 8),
     ahead=1,
     # The program has no such term: 12 times rloss's weight, whose cross-entropy counts a twelfth.
-    densecrf_weight="2.4e-8",
+    regularizers={"densecrfloss": "2.4e-8"},
+    augment={
+        "base_size": preset("BASE_SIZE", 400),
+        "base_side": "LONG",
+        "scale_min": 0.5,
+        "scale_max": 2,
+        "rotate": 10,
+        "blur_sigma": 1,
+    },
 )
 GATED_CRF = Training(
     about="As the program of the Gated CRF loss trains: 90,000 batches of 48, one rate for all layers.",
@@ -98,7 +109,8 @@ GATED_CRF = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=90000,
-    gated_crf_weight="0.1",
+    regularizers={"gatedcrfloss": "0.1"},
+    augment={"scale_min": 0.5, "scale_max": 2, "scale_law": "WINDOW"},
 )
 DDD = Training(
     about="As the program of dual decomposition trains: 50 epochs of 662 batches of 16, one rate for all.",
@@ -109,8 +121,12 @@ DDD = Training(
     rest=1,
     weight_decay=0.0001,
     max_iter=epochs(50, 16),
-    remark="The program also turns photos by up to 10 degrees and changes their colours.",
-    scales=(0.5, 0.75, 1, 1.25, 1.5),
+    augment={
+        "scale_min": 0.5,
+        "scale_max": 1.5,
+        "rotate": 10,
+        **dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.1),
+    },
 )
 
 
@@ -143,17 +159,16 @@ def program(
     """
     weights = auxiliary or {}
     net_id = preset("NET_ID", name)
-    header = f"{about}\n{training.remark}".strip()
 
-    def train_net(regularized: bool) -> NetSpec:
-        n = NetSpec(net_id, header=header)
+    def train_net(loss: str) -> NetSpec:
+        n = NetSpec(net_id, header=about)
         common.train_data(
             n,
             batch_size=preset("BATCH_SIZE", training.batch),
             exp=EXP,
             crop_size=preset("CROP_SIZE", crop or training.crop),
             mean_value=torch_style.MEAN_BGR,
-            scale_factors=list(training.scales),
+            **training.augment,
         )
         scores(n)
         torch_style.set_rates(n, partial(_rate, training, backbone))
@@ -162,10 +177,8 @@ def program(
             common.cross_entropy(n, f"{blob}_loss", n[blob], n.label, loss_weight=weight)
         if train_only:
             train_only(n)
-        if regularized and training.densecrf_weight:
-            _densecrf_loss(n, training.densecrf_weight)
-        elif regularized:
-            _gated_crf_loss(n, training.gated_crf_weight)
+        if loss:
+            REGULARIZERS[loss](n, training.regularizers[loss])
         common.train_accuracy(n, "accuracy", n.score, n.label)
         return n
 
@@ -206,6 +219,24 @@ def _densecrf_loss(n: NetSpec, weight: str) -> None:
     )
 
 
+def _kernel_cut(n: NetSpec, weight: str) -> None:
+    """Tang et al. 2018, whose weights are not published: that of the normalised cut is measured."""
+    _densecrf_loss(n, weight)
+    n.comment(
+        "KernelCut has the normalised cut beside it, whose weight is measured: "
+        "it pulls at the scores with 0.3 of the others' force"
+    )
+    n.normalized_cut_loss = L.NormalizedCutLoss(
+        n.data_half,
+        n.score_half_softmax,
+        propagate_down=[False, True],
+        loss_weight=preset("NORMALIZED_CUT_LOSS_WEIGHT", 1),
+        loss_schedule={"pull": preset("NORMALIZED_CUT_PULL", 0.3)},
+        bi_xy_std=preset("NORMALIZED_CUT_XY_STD", 20),
+        bi_rgb_std=preset("NORMALIZED_CUT_RGB_STD", 15),
+    )
+
+
 def _gated_crf_loss(n: NetSpec, weight: str) -> None:
     n.comment(
         "Gated CRF loss on the softmax at stride 4; the image's padding, 0 in every channel, sends nothing"
@@ -216,6 +247,7 @@ def _gated_crf_loss(n: NetSpec, weight: str) -> None:
         n.low_softmax,
         propagate_down=[False, True],
         loss_weight=preset("GATED_CRF_LOSS_WEIGHT", weight),
+        loss_schedule={"start_ratio": preset("GATED_CRF_START_RATIO", 0.005)},
         kernel=[{"weight": 1, "xy_std": 6, "image_std": 0.1}],
         radius=5,
     )
@@ -233,7 +265,13 @@ def _solvers(net_id: str, training: Training) -> dict[str, dict[str, object]]:
         "weight_decay": training.weight_decay,
     }
     solvers = {"solver": common.solver("train", net_id, exp=EXP, **schedule)}
-    if training.densecrf_weight or training.gated_crf_weight:
-        loss = "densecrfloss" if training.densecrf_weight else "gatedcrfloss"
+    for loss in training.regularizers:
         solvers[f"solverwith{loss}"] = common.solver(f"trainwith{loss}", net_id, exp=EXP, **schedule, seed=1)
     return solvers
+
+
+REGULARIZERS: Mapping[str, Callable[[NetSpec, str], None]] = {
+    "densecrfloss": _densecrf_loss,
+    "kernelcut": _kernel_cut,
+    "gatedcrfloss": _gated_crf_loss,
+}

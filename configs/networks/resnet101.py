@@ -37,7 +37,7 @@ STAGES = (
 )
 
 
-def train_net(densecrf: bool) -> NetSpec:
+def train_net(loss: str) -> NetSpec:
     n = NetSpec(NET_ID, header=__doc__)
     common.train_data(n, batch_size=1, scale_factors=[0.5, 0.75, 1, 1.25, 1.5])
     _fused_score(n, training=True)
@@ -45,7 +45,7 @@ def train_net(densecrf: bool) -> NetSpec:
     n.comment("cross-entropy of the fused scores on every 8th pixel")
     common.shrink(n, "label_shrink", n.label, 8)
     _supervise(n, "", n.fc_fusion, n.label_shrink)
-    if densecrf:
+    if loss:
         n.comment("DenseCRF loss at full resolution")
         n.fc8_interp = L.Interp(n.fc_fusion, name="fc1_interp", zoom_factor=8)
         common.densecrf_loss(n, "fc8_interp", xy=80, rgb=13)

@@ -12,7 +12,8 @@ would lose most of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from rlossctl.configs.networks import common
@@ -46,7 +47,13 @@ class Design(NamedTuple):
     weight: str
 
 
-def train_net(design: Design, densecrf: bool) -> NetSpec:
+def train_net(design: Design, loss: str) -> NetSpec:
+    """With the cross-entropy of the labelled pixels; `loss` adds the DenseCRF loss, "" does not."""
+    return net_with(design, partial(densecrf_loss, weight=design.weight) if loss else cross_entropy)
+
+
+def net_with(design: Design, losses: Callable[[NetSpec], object]) -> NetSpec:
+    """The training net with the losses that `losses` adds to the blob "score"."""
     n = NetSpec(design.name, header=design.about)
     n.data, n.label = _data(
         ntop=2,
@@ -61,18 +68,27 @@ def train_net(design: Design, densecrf: bool) -> NetSpec:
         shuffle=True,
     )
     _score(n, design)
-    n.loss = L.SoftmaxWithLoss(n.score, n.label, include=common.TRAIN_ONLY, ignore_label=IGNORE_LABEL)
-    if densecrf:
-        common.densecrf_loss(
-            n,
-            "score",
-            xy=common.preset("BI_XY_STD", 8),
-            rgb=common.preset("BI_RGB_STD", 15),
-            weight=design.weight,
-            ignore_label=False,
-        )
+    losses(n)
     common.train_accuracy(n, "accuracy", n.score, n.label)
     return n
+
+
+def cross_entropy(n: NetSpec) -> None:
+    """The mean over the labelled pixels."""
+    n.loss = L.SoftmaxWithLoss(n.score, n.label, include=common.TRAIN_ONLY, ignore_label=IGNORE_LABEL)
+
+
+def densecrf_loss(n: NetSpec, weight: str) -> None:
+    """The cross-entropy, and beside it the DenseCRF loss at full resolution."""
+    cross_entropy(n)
+    common.densecrf_loss(
+        n,
+        "score",
+        xy=common.preset("BI_XY_STD", 8),
+        rgb=common.preset("BI_RGB_STD", 15),
+        weight=weight,
+        ignore_label=False,
+    )
 
 
 def test_net(design: Design) -> NetSpec:

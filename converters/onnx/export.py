@@ -1,163 +1,149 @@
-"""Runs torch.onnx.export on a net's deployed part: one graph whose values have the blobs' names."""
+"""A net's deployed part as one ONNX graph whose values have the blobs' names.
+
+Most layers write their own nodes (`Layer.write_onnx`). The others go through torch's exporter, consecutive
+ones together (`torch_piece`).
+"""
 
 from __future__ import annotations
 
-import logging
-import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from rlossctl.errors import NetError
+from rlossctl.converters.onnx import torch_piece
+from rlossctl.converters.onnx.naming import rename_in
+from rlossctl.converters.onnx.sizes import Size, Sizes
 from rlossctl.net.deploy import Deploy
-from rlossctl.net.values import Value, named_values
+from rlossctl.net.onnx_graph import FLOAT, OnnxGraph
+from rlossctl.net.values import Value, version_names
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+    from onnx import ModelProto, NodeProto, ValueInfoProto
 
-OPSET = 18
-AXES = {0: "batch", 2: "height", 3: "width"}
-_END = "rlossctl.end."  # prefix of the names of inputs and outputs during the export
+OPSET = torch_piece.OPSET
+IR_VERSION = 10
 
 
-def export(deploy: Deploy, size: tuple[int, int], *, dynamic: bool) -> tuple[ModelProto, list[Value]]:
+def export(
+    deploy: Deploy, sizes: Sequence[Size], *, by_torch: bool = False
+) -> tuple[ModelProto, list[Value]]:
     """The deployed part as an ONNX graph.
 
-    During torch's export, every blob is an output, so that it stays a separate value and gets its name.
-    Afterwards, only the net's outputs remain outputs of the graph.
-
     Args:
-        size: height and width of the example image.
-        dynamic: whether height and width may vary (the batch always may).
+        sizes: two heights and widths that the net takes, if they may vary; else the only one. The batch
+            always may.
+        by_torch: let torch export all layers, also those that write themselves.
 
     Returns:
         The model, and the values that are in the graph under their names, in order.
 
     Raises:
-        NetError: torch cannot export a layer.
+        NetError: the sizes cannot vary, or torch cannot export a layer.
     """
-    values = named_values(deploy)
-    axes = AXES if dynamic else {0: "batch"}
-    model = _torch_export(_AllValues(deploy, values), (2, deploy.input_shape[1], *size), axes, len(values))
-    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
-    if opset != OPSET:
-        raise NetError("was exported with another opset", found=opset, expected=OPSET)
-    _name_axes(model, axes)
-    names = {model.graph.input[0].name: deploy.input_name}
-    owners = {}  # every name of a tensor -> its name in the graph
-    for output, value in zip(model.graph.output, values, strict=True):
-        names.setdefault(output.name, value.name)
-        owners.update(dict.fromkeys(value.names, names[output.name]))
-    rename(model, names)
-    _leave_outputs(model, deploy, owners)
-    kept = set(names.values())
-    return model, [value for value in values if value.name in kept]
+    writer = _Writer(deploy, Sizes(deploy, sizes))
+    for number in range(len(deploy.layers)):
+        if by_torch or not writer.write(number):
+            writer.wait(number)
+    writer.write_waiting()
+    return writer.model(), writer.sizes.values
 
 
-class _AllValues(nn.Module):
-    """The deployed part with every value as an output."""
+class _Writer:
+    """The graph so far, and which value of it each blob is."""
 
-    def __init__(self, deploy: Deploy, values: Sequence[Value]) -> None:
-        super().__init__()
-        self.deploy = deploy
-        self.places = [(value.number, value.top) for value in values]
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        made = {
-            (step.number, index): top
-            for step in self.deploy.walk(image)
-            for index, top in enumerate(step.tops)
+    def __init__(self, deploy: Deploy, sizes: Sizes) -> None:
+        self.deploy, self.sizes, self.graph = deploy, sizes, OnnxGraph()
+        owners = {name: value.name for value in sizes.values for name in value.names}
+        self._tops = {
+            place: owners.get(name, deploy.input_name) for place, name in version_names(deploy).items()
         }
-        return tuple(made[place] for place in self.places)
+        self._made = {(value.number, value.top): value.name for value in sizes.values}
+        self._current = self._before = {deploy.input_name: deploy.input_name}  # blob -> value of the graph
+        self._waiting: list[int] = []
+        for name in (deploy.input_name, *self._made.values()):
+            self.graph.free(name)
 
+    def write(self, number: int) -> bool:
+        """Lets a layer write itself, after those that wait for torch; False if it cannot."""
+        layer, start = self.deploy.layers[number], len(self.graph.nodes)
+        self.graph.layer = layer.name
+        bottoms = [self.sizes.known(self._current[name]) for name in layer.bottoms]
+        tops = layer.module.write_onnx(self.graph, *bottoms)
+        if tops is None:
+            return False
+        own = self.graph.nodes[start:]
+        del self.graph.nodes[start:]
+        self.write_waiting()
+        self._name(own, number, [tops] if isinstance(tops, str) else list(tops))
+        self._bind(number)
+        return True
 
-def _torch_export(
-    module: nn.Module, shape: tuple[int, ...], axes: Mapping[int, str], outputs: int
-) -> ModelProto:
-    for name in ("torch.onnx", "torch.fx", "torch.export"):  # they log every step
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # torch's exporter warns about its own deprecated parts
-            program = torch.onnx.export(
-                module.eval(),
-                (torch.zeros(shape),),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[f"{_END}in"],
-                output_names=[f"{_END}{number}" for number in range(outputs)],
-                dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.DYNAMIC),),
-                external_data=False,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter raises many types
-        raise NetError(
-            "cannot be exported to ONNX",
-            found=_reason(error),
-            expected="layers that torch.onnx.export supports",
-            advice="choose an output before the layer that fails (--output BLOB)",
-        ) from error
-    if program is None:
-        raise NetError("cannot be exported to ONNX", found="an exporter that does not return a program")
-    return program.model_proto
+    def wait(self, number: int) -> None:
+        """Leaves a layer to `write_waiting`."""
+        if not self._waiting:
+            self._before = dict(self._current)
+        self._waiting.append(number)
+        self._bind(number)
 
+    def write_waiting(self) -> None:
+        """Has torch export the layers that wait, which are consecutive."""
+        places = [place for place in self._made if place[0] in self._waiting]
+        if places:
+            piece = torch_piece.Piece([(n, self.deploy.layers[n]) for n in self._waiting], places)
+            self.graph.layer = self.deploy.layers[self._waiting[0]].name
+            sources = [self._source(self._before[name]) for name in piece.bottoms]
+            torch_piece.add_piece(self.graph, piece, sources, [self._made[place] for place in places])
+        self._waiting.clear()
 
-def _reason(error: Exception) -> str:
-    """The line in torch's long report that says what is wrong."""
-    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
-    summary = [number for number, line in enumerate(lines) if line.startswith("## Exception summary")]
-    chosen = lines[summary[0] + 1 :][:2] if summary else lines[:1]
-    return " ".join(chosen)[:300] or type(error).__name__
+    def model(self) -> ModelProto:
+        """The finished graph."""
+        from onnx import helper
 
+        graph, deploy = self.graph, self.deploy
+        nodes = list(graph.nodes)
+        for name in deploy.output_names:
+            if self._current[name] != name:  # a tensor with two names
+                nodes.append(helper.make_node("Identity", [self._current[name]], [name], name))
+        outputs = [self._info(name, self._current[name]) for name in deploy.output_names]
+        inner = [name for name in self._made.values() if name not in deploy.output_names]
+        found = helper.make_graph(
+            nodes,
+            "net",
+            [self._info(deploy.input_name, deploy.input_name)],
+            outputs,
+            value_info=[self._info(name, name) for name in inner],
+        )
+        found.initializer.extend(graph.weights.values())
+        return helper.make_model(
+            found,
+            functions=graph.functions,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+        )
 
-def rename(model: ModelProto, names: Mapping[str, str]) -> None:
-    """Gives values the blobs' names; other values with such a name get a different one."""
-    graph = model.graph
-    names = {name: f"{name}.inner" for name in names.values()} | dict(names)
-    values: list[ValueInfoProto | TensorProto] = [*graph.input, *graph.output, *graph.value_info]
-    for value in (*values, *graph.initializer):
-        value.name = names.get(value.name, value.name)
-    _rename_in(graph.node, names)
+    def _bind(self, number: int) -> None:
+        layer = self.deploy.layers[number]
+        self._current |= {top: self._tops[number, index] for index, top in enumerate(layer.tops)}
 
+    def _name(self, nodes: list[NodeProto], number: int, tops: Sequence[str]) -> None:
+        """Adds a layer's nodes; what makes its tops gets their names, and the last node the layer's."""
+        names = {
+            top: self._made[number, index] for index, top in enumerate(tops) if (number, index) in self._made
+        }
+        made = {name for node in nodes for name in node.output}
+        rename_in(nodes, {top: name for top, name in names.items() if top in made})
+        if nodes:
+            nodes[-1].name = self.graph.free(self.deploy.layers[number].name)
+        self.graph.nodes.extend(nodes)
+        for top, name in names.items():
+            if top not in made:
+                self.graph.copy(top, name)
 
-def _rename_in(nodes: Sequence[NodeProto], names: Mapping[str, str]) -> None:
-    """Renames what nodes read and write, including nodes in loop bodies."""
-    for node in nodes:
-        for values in (node.input, node.output):
-            values[:] = [names.get(name, name) for name in values]
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _rename_in(attribute.g.node, names)
-                for output in attribute.g.output:
-                    output.name = names.get(output.name, output.name)
+    def _source(self, name: str) -> tuple[str, tuple[int, ...], list[int]]:
+        """What a piece reads: the value, a shape, and the axes that vary."""
+        varying = [axis for axis, size in enumerate(self.sizes.known(name).shape) if size is None]
+        return name, self.sizes.example[name], varying
 
+    def _info(self, name: str, value: str) -> ValueInfoProto:
+        from onnx import helper
 
-def _leave_outputs(model: ModelProto, deploy: Deploy, owners: Mapping[str, str]) -> None:
-    """Keeps the deployed part's outputs; others become inner values. A tensor with two names is copied."""
-    from onnx import helper
-
-    graph = model.graph
-    found = {output.name: type(output).FromString(output.SerializeToString()) for output in graph.output}
-    del graph.output[:]
-    graph.value_info.extend(value for name, value in found.items() if name not in deploy.output_names)
-    for name in deploy.output_names:
-        source = owners.get(name, deploy.input_name)
-        if source != name:
-            graph.node.append(helper.make_node("Identity", [source], [name]))
-        graph.output.add().CopyFrom(found.get(source, graph.input[0]))
-        graph.output[-1].name = name
-
-
-def _name_axes(model: ModelProto, axes: Mapping[int, str]) -> None:
-    """Renames torch's symbols (s77) to the axes that they measure, also inside expressions."""
-    dimensions = model.graph.input[0].type.tensor_type.shape.dim
-    names = {dimensions[axis].dim_param: name for axis, name in axes.items()}
-    symbol = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names if name) or r"(?!)")
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        for dimension in value.type.tensor_type.shape.dim:
-            if dimension.HasField("dim_param"):
-                text = symbol.sub(lambda match: names[match[0]], dimension.dim_param)
-                dimension.dim_param = text
+        return helper.make_tensor_value_info(name, FLOAT, self.sizes.axes(value))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlossctl.converters.onnx.export import rename
+from rlossctl.converters.onnx.naming import rename
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.verifying.trials import photo_trials, read_photos
 from rlossctl.data.preprocess import Preprocess

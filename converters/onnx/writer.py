@@ -89,7 +89,8 @@ class _Job:
         for layer in self.deploy.layers:
             layer.module.settle()
         self.keep = chosen_layers((layer.name for layer in self.deploy.layers), self.options.keep)
-        self.dynamic = not fixed and takes_any_size(self.deploy)
+        rounding = any(layer.module.rounds_size for layer in self.deploy.layers)
+        self.dynamic = not (fixed or rounding) and takes_any_size(self.deploy)
         self.preprocess = self._preprocess()
         self.ends = self._ends()
         self.net = TorchModel(self.deploy, self.preprocess, dynamic=self.dynamic)
@@ -97,7 +98,11 @@ class _Job:
         self._refuse_masks_in_half()
         self.notes = list(trained.notes)
         if not self.dynamic:
-            layers = [layer for layer in self.deploy.layers if layer.type in FIXED_SIZE_TYPES]
+            layers = [
+                layer
+                for layer in self.deploy.layers
+                if layer.type in FIXED_SIZE_TYPES or layer.module.rounds_size
+            ]
             reason = (
                 f"by layer {layers[0].name!r} ({layers[0].type})" if layers else f"(the prototxt's): {fixed}"
             )
@@ -113,8 +118,8 @@ class _Job:
             self.keep = {into.get(name, name) for name in self.keep}
         if self.options.fold or into:
             self.notes.append(f"folded {counted(len(into), 'layer')} into the weights before them")
-        sizes = trials.trial_sizes(self.preprocess) if self.dynamic else iter([self._plane])
-        model, values = export(part, next(sizes), dynamic=self.dynamic)
+        sizes = trials.export_sizes(self.preprocess) if self.dynamic else [self._plane]
+        model, values = export(part, sizes)
         model.graph.name = self.trained.net.name or self.trained.prototxt.stem
         return model, self._card({value.name: value.layer for value in values}, len(into))
 

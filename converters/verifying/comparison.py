@@ -22,7 +22,8 @@ class Comparison:
         layer: the layer that computes the blob, if known.
         absolute: largest absolute difference.
         error: the same, divided by the reference's largest magnitude.
-        disagreement: share of positions whose argmax over axis 1 differs (0 for blobs without channels).
+        disagreement: share of positions whose argmax over axis 1 differs (0 for blobs without channels, and
+            for inner blobs within TOLERANCE, of which it is not counted).
         position: where the difference is largest; `found` and `expected` are the values there.
     """
 
@@ -105,26 +106,35 @@ def summary(comparisons: Iterable[Comparison], tolerance: float, outputs: Iterab
     )
 
 
-def compare(trial: str, blob: str, found: np.ndarray, expected: np.ndarray, layer: str = "") -> Comparison:
-    """Compares a model's value with the reference's; a different shape or NaN is an infinite error."""
+def compare(
+    trial: str, blob: str, found: np.ndarray, expected: np.ndarray, layer: str = "", *, inner: bool = False
+) -> Comparison:
+    """Compares a model's value with the reference's; a different shape or NaN is an infinite error.
+
+    Args:
+        inner: the blob is not an output, so that its argmax matters only beyond TOLERANCE.
+    """
     if found.shape != expected.shape:
         return Comparison(trial, blob, tuple(found.shape), np.inf, np.inf, 1.0, layer)
     if not expected.size:
         return Comparison(trial, blob, tuple(expected.shape), 0.0, 0.0, 0.0, layer)
-    difference = np.asarray(np.abs(found.astype(np.float64) - expected))  # an array even for a single value
-    difference[~np.isfinite(difference)] = np.inf
-    index = np.unravel_index(int(difference.argmax()), difference.shape)
-    absolute = float(difference[index])
-    magnitude = float(np.abs(expected).max())
+    if expected.dtype.kind in "iub":
+        found, expected = found.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.asarray(np.abs(found - expected))  # an array even for a single value
+    index = np.unravel_index(int(difference.argmax()), difference.shape)  # NaN counts as the largest
+    absolute = float(difference[index]) if np.isfinite(difference[index]) else np.inf
+    magnitude = float(max(expected.max(), -expected.min()))
+    error = absolute / magnitude if magnitude > 0 else absolute
     disagreement = 0.0
-    if expected.ndim > 1 and expected.shape[1] > 1:
+    if expected.ndim > 1 and expected.shape[1] > 1 and not (inner and error <= TOLERANCE):
         disagreement = float((found.argmax(1) != expected.argmax(1)).mean())
     return Comparison(
         trial,
         blob,
         tuple(expected.shape),
         absolute,
-        absolute / magnitude if magnitude > 0 else absolute,
+        error,
         disagreement,
         layer,
         tuple(int(place) for place in index),

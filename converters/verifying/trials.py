@@ -53,6 +53,13 @@ def trial_sizes(preprocess: Preprocess | None) -> Iterator[tuple[int, int]]:
     yield 75, 90
 
 
+def export_sizes(preprocess: Preprocess | None) -> list[tuple[int, int]]:
+    """Two heights and widths that the net's size rule allows, all of them different."""
+    stride, offset = (preprocess.stride, preprocess.offset) if preprocess else (1, 0)
+    pairs = ((64, 128), (192, 320))
+    return [(rows // stride * stride + offset, width // stride * stride + offset) for rows, width in pairs]
+
+
 def photo_trials(list_file: str, root: str, preprocess: Preprocess | None, shape: Shape) -> Iterator[Trial]:
     """The photos of a list, prepared for the net, one at a time.
 
@@ -113,7 +120,8 @@ def compare_models(
             for blob, found in _pairs(reference, candidate, trial.image, common):
                 layer = reference.values[blob.name]
                 if blob.choice is None:
-                    yield compare(trial.name, blob.name, found, blob.array, layer)
+                    inner = blob.name not in reference.outputs
+                    yield compare(trial.name, blob.name, found, blob.array, layer, inner=inner)
                 else:
                     yield blob.choice.follow(trial.name, blob.name, found, layer)
         except NetError:

@@ -49,12 +49,19 @@ GatedImage make_image(const Sizes& sizes, const Pairs& pairs, const Margins& mar
     return image;
 }
 
+constexpr std::int64_t most_kept = 1 << 19; // kernels that a thread keeps at most: 2 MB
+constexpr std::int64_t least_rows = 4;      // in a band, above which the kernels of some rows are computed twice
+
 // Every pixel gathers from its whole window, so that each sum has one order and no thread writes where another does.
+// The kernel of a pair is nevertheless computed once and kept for the pair's other end, unless the window is large: for
+// radius 5, 65 x 65 and 21 classes that saves 23 % of the instructions (callgrind, AVX2), with 1 class 30 %. Adding a
+// pair to both ends would save no more: a sum in memory takes a load and a store where one in a register takes neither.
 void run(const float* values, const Pairs& pairs, float* filtered, double* energies, const Sizes& sizes, int threads) {
     const Margins margins(sizes, pairs.columns);
     const std::int64_t plane = margins.plane(), per_image = sizes.channels + pairs.groups * sizes.colours + 2;
     const std::int64_t window = (2 * pairs.rows + 1) * (2 * pairs.columns + 1), height = sizes.height;
-    const auto row = kernels().gated_row;
+    const auto band = kernels().gated_band;
+    const std::int64_t rows = std::max(least_rows, (height + threads - 1) / threads);
     thread_local Buffer<float> storage;
     thread_local std::vector<double> sums;
     storage.ensure(per_image * plane);
@@ -77,10 +84,15 @@ void run(const float* values, const Pairs& pairs, float* filtered, double* energ
         for (std::int64_t g = 0; g < pairs.groups; ++g)
             take(pairs.features + (g * sizes.images + n) * sizes.colours * sizes.pixels(), sizes.colours);
         float* const to = filtered + n * sizes.channels * sizes.pixels();
-        parallel(static_cast<int>(height), threads, [&](int y) {
-            thread_local Buffer<float> weights;
-            weights.ensure(window * lanes);
-            row(image, y, weights.data(), to, parts + y);
+        parallel(static_cast<int>((height + rows - 1) / rows), threads, [&](int part) {
+            thread_local Buffer<float> room;
+            const std::int64_t kernels_kept = (pairs.rows + 1) * image.later() * image.stride;
+            const bool keeps = kernels_kept <= most_kept;
+            room.ensure(window * lanes + (keeps ? kernels_kept : 0));
+            float* const kept = room.data() + window * lanes;
+            if (keeps) std::fill(kept, kept + kernels_kept, 0.0f);
+            const std::int64_t last = std::min(height, (part + 1) * rows);
+            band(image, part * rows, last, {room.data(), keeps ? kept : nullptr}, to, parts);
         });
         if (energies == nullptr) continue;
         energies[n] = 0;

@@ -78,6 +78,14 @@ struct GatedImage {
     float factor; // of what is written
 
     std::int64_t plane() const { return height * stride; }
+    // Offsets of the window that lead to later pixels, and that to the pixel itself, number 0.
+    std::int64_t later() const { return rows * (2 * columns + 1) + columns + 1; }
+};
+
+// Memory for a band of rows.
+struct GatedRoom {
+    float* weights; // [offsets of the window][lanes]
+    float* kernels; // [rows + 1][later][stride], margins 0: those of the last rows; null to compute them at both ends
 };
 
 template <int D>
@@ -116,9 +124,10 @@ struct Kernels {
     void (*blur)(const std::int32_t* chains, std::int64_t length, const Rows& rows);
     // sums[c] = sum over vertices 1..count - 1 of a[v][c] b[v][c], for each channel of the rows.
     void (*dot)(const Rows& a, const Rows& b, std::int64_t count, double* sums);
-    // Row y of all channels of `filtered` [channels][height][width], without margins, and what the row adds to twice
-    // the energy. `weights` has room for `lanes` floats per offset of the window.
-    void (*gated_row)(const GatedImage& image, std::int64_t y, float* weights, float* filtered, double* energy);
+    // Rows [first, last) of all channels of `filtered` [channels][height][width], without margins, and what each row
+    // adds to twice the energy.
+    void (*gated_band)(const GatedImage& image, std::int64_t first, std::int64_t last, const GatedRoom& room,
+                       float* filtered, double* energies);
     // message[s] = unary[s] + smax over r, for all labels s; room for [labels][wide].
     void (*chain_message)(const ChainStep& step, const float* unary, float* message, float* room);
     // slope [labels][wide] of the message goes to pairwise_slope, which lies like pairwise (is added to it or replaces

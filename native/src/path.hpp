@@ -36,7 +36,7 @@ const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
      RLOSSCTL_PATH::lattice_kernels<5>, RLOSSCTL_PATH::lattice_kernels<6>},
     RLOSSCTL_PATH::blur,
     RLOSSCTL_PATH::dot,
-    RLOSSCTL_PATH::gated_row,
+    RLOSSCTL_PATH::gated_band,
     RLOSSCTL_PATH::chain_message,
     RLOSSCTL_PATH::chain_message_slope};
 } // namespace rlossctl

@@ -420,6 +420,46 @@ TEST(trees_keep_constants_and_do_not_depend_on_threads) {
     }
 }
 
+TEST(callers_of_chains_trees_and_windows_do_not_disturb_each_other) {
+    const Case one(Sizes{2, 21, 3, 17, 19});
+    const Gates gates(one, 5);
+    const ChainSizes chain{2, 7, 21, 17, 2};
+    const TreeSizes tree{2, 3, 17, 19};
+    const Floats weights = random_floats(tree.images * tree.edges(), 1, 2, 4);
+    const auto parents = [&](int threads) {
+        std::vector<std::int64_t> order(tree.images * tree.pixels()), parent(order.size());
+        spanning_trees(weights.data(), tree, order.data(), parent.data(), threads);
+        return parent;
+    };
+    std::vector<double> energies;
+    const Floats gradient = gates.gradient(energies), marginals = Chains(chain, 0.5f, 1).marginals;
+    const std::vector<std::int64_t> expected = parents(1);
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 3; ++i)
+        callers.emplace_back([&, i] {
+            std::vector<double> found;
+            for (int k = 0; k < 3; ++k) {
+                wrong += gates.gradient(found, 1 + i) != gradient || found != energies;
+                wrong += Chains(chain, 0.5f, 1 + i).marginals != marginals || parents(1 + i) != expected;
+            }
+        });
+    for (std::thread& caller : callers) caller.join();
+    CHECK(wrong == 0);
+}
+
+TEST(a_window_is_gathered_alike_in_bands_and_at_once) {
+    with_each_path([] { // more threads, smaller bands; a window of 130 columns is too large for kernels to be kept
+        const Case one(Sizes{1, 3, 3, 37, 131});
+        for (const std::int64_t radius : {3, 130}) {
+            const Gates gates(one, radius);
+            std::vector<double> expected, energies;
+            const Floats gradient = gates.gradient(expected);
+            CHECK(gates.gradient(energies, 16) == gradient && energies == expected);
+        }
+    });
+}
+
 #if !defined(__SANITIZE_THREAD__) // its runtime cannot start threads in the child of a process that has threads
 TEST(a_forked_child_filters_too) {
     const Case one(Sizes{2, 21, 3, 17, 19});

@@ -20,21 +20,23 @@ from rlossctl.errors import RlossError, RlossWarning
 
 # name -> the help line shown by `rlossctl --help`, so that listing commands imports none of them
 COMMANDS = {
-    "bench": "Measure this machine: the filter and the loss under it.",
+    "bench": "Measure the bilateral filter and the DenseCRF loss on this machine.",
     "convert": "Convert nets and weights: caffemodel, HDF5, safetensors, PyTorch checkpoints, ONNX.",
     "data": "Prepare and check data: layouts, weak labels, statistics.",
     "demo": "Train, convert and evaluate on a generated data set.",
     "diff": "Compare two nets, solvers or weights files of any format.",
     "doctor": "Check the installation: packages, devices, sessions, and what is missing.",
     "eval": "Evaluate models: IoU, Dice and accuracy per class, and their means.",
+    "fetch": "Fetch data sets and weights, check them, and lay them out.",
     "inspect": "Show a net, a solver, or weights of any format; draw a net.",
     "net": "Show the networks that come with rlossctl, or write out their prototxts.",
     "predict": "Predict the classes of photos: label images, overlays, probabilities.",
+    "run": "Run a pycaffe script (`import caffe`), without Caffe.",
     "runs": "Compare training runs: best scores, settings that differ, curves.",
     "test": "Run batches of a test net, as `caffe test` does.",
     "train": "Train a net as Caffe's solver does.",
     "verify": "Compare two models blob by blob.",
-    "visualize": "Show the DenseCRF loss: its gradient as pictures, its modes as numbers.",
+    "visualize": "Show a regularized loss: its gradient as pictures, DenseCRFLoss's modes as numbers.",
 }
 
 

@@ -19,7 +19,7 @@ Examples:
 
 @groups.group("bench")
 def command() -> None:
-    """Measure this machine: the filter and the loss under it."""
+    """Measure the bilateral filter and the DenseCRF loss on this machine."""
 
 
 @command.command("filter", epilog=EPILOG)

@@ -26,8 +26,12 @@ _ONNX = (
             is_flag=True,
             help="Take photos (uint8 RGB [N,H,W,3]) of any size, and return results of the same size.",
         ),
-        click.option("--mean", type=options.Numbers("B,G,R", float), help="Instead of the data layer's."),
-        click.option("--scale", type=float, help="Instead of the data layer's scale (after the mean)."),
+        click.option(
+            "--mean",
+            type=options.Numbers("B,G,R", float),
+            help="Mean to subtract, instead of the data layer's.",
+        ),
+        click.option("--scale", type=float, help="Factor after that, instead of the data layer's scale."),
         click.option("--rgb", is_flag=True, help="The net takes red, green, blue instead of Caffe's order."),
         click.option(
             "--head",
@@ -142,9 +146,9 @@ def _onnx_options(
         "-o",
         "--out",
         required=True,
-        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        type=click.Path(path_type=Path, allow_dash=True),
         help="File to write, - for standard output; its suffix is the format: .onnx, .safetensors, "
-        ".caffemodel, .caffemodel.h5, .pt or .prototxt.",
+        ".caffemodel, .caffemodel.h5, .pt or .prototxt. A folder for a program's configuration.",
     ),
     click.option(
         "--from",
@@ -199,6 +203,10 @@ def command(
     a PyTorch checkpoint of a known program becomes the weights of its net (rlossctl net --list).
     docs/formats.md has the table.
 
+    The configuration of another training program becomes a solver and nets in the folder --out: config.json
+    of pytorch-segmentation, experiment.yaml of DDD, the Gated CRF program's arguments in quotes. What has no
+    counterpart is listed.
+
     \b
     Examples:
       rlossctl convert test.prototxt train_iter_9000.caffemodel -o model.onnx \\
@@ -211,6 +219,8 @@ def command(
       rlossctl convert checkpoint.pth.tar -o deeplabv3plus.caffemodel
       rlossctl convert segnet_train.prototxt w.caffemodel --fold-bn train.txt -o folded.caffemodel
       rlossctl convert old_net.prototxt -o new_net.prototxt
+      rlossctl convert config.json -o mine
+      rlossctl convert "train.py --dataset voc --loss_gatedcrf_sts true ..." -o mine
       cat v1.caffemodel | rlossctl convert - -o - --to safetensors > v1.safetensors
     """
     import rlossctl

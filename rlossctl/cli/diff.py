@@ -44,9 +44,11 @@ def command(
           --set DENSECRF_LOSS_WEIGHT=1e-8
     """
     from rlossctl.inspection.difference import difference
+    from rlossctl.net.origin import NetOrigin
 
     try:
-        result = difference(first, second, placeholders, tolerance, dialect)
+        old, new = (NetOrigin(path, placeholders=placeholders, dialect=dialect) for path in (first, second))
+        result = difference(old, new, tolerance)
     except RlossError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(TROUBLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from rlossctl.cli import groups, options, prediction
 
 if TYPE_CHECKING:
+    from rlossctl.data.palette import Palette
     from rlossctl.evaluation.job import Outcome
     from rlossctl.evaluation.running.decoders import Decoders
     from rlossctl.evaluation.running.named import Reading
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  # a file that `rlossctl convert` wrote: it says itself how images are prepared
+  # a file from `rlossctl convert`, which says itself how to prepare images
   rlossctl eval net.onnx --data val.txt --root VOC2012 --classes voc --json result.json --report out
 \b
   # an original test prototxt: list and root come from its data layer
@@ -134,7 +136,15 @@ Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
         type=click.IntRange(min=0),
         default=12,
         show_default=True,
-        help="Number of images in the report, the worst and the best.",
+        help="Number of images in the report: half are the worst, half the best.",
+    ),
+    options.palette("Colours of the report's pictures", "the model's own, else voc"),
+    click.option(
+        "--opacity",
+        type=click.FloatRange(0, 1),
+        default=0.5,
+        show_default=True,
+        help="Opacity of the colours over the report's photos.",
     ),
     click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON (- for stdout)."),
     click.option("--csv", "csv_file", metavar="FILE", help="Write every score as CSV (- for stdout)."),
@@ -167,6 +177,8 @@ def command(
     skip_broken: int,
     report: str | None,
     pictures: int,
+    palette: Palette | None,
+    opacity: float,
     json_file: str | None,
     csv_file: str | None,
     markdown_file: str | None,
@@ -182,20 +194,26 @@ def command(
     from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation import job, write_report
     from rlossctl.evaluation.list_pass import EvalOptions
+    from rlossctl.evaluation.predicting.outputs import Look
     from rlossctl.evaluation.running.decoders import Decoding
-    from rlossctl.evaluation.running.named import pair_models, with_settings
+    from rlossctl.evaluation.running.named import pair_models
     from rlossctl.evaluation.running.open_model import ImageList
     from rlossctl.evaluation.scoring.counting import Counting
+    from rlossctl.net.origin import NetOrigin
 
     _check_outputs(report, json_file, csv_file, markdown_file)
     say = functools.partial(click.echo, err="-" in (json_file, csv_file, markdown_file))
     called = None if names is None else [name for name in names.split(",") if name]
-    paired = pair_models(models, called)
+    origin = functools.partial(
+        NetOrigin, placeholders=placeholders, dialect=dialect, allow_missing=allow_missing
+    )
+    paired = [
+        dataclasses.replace(model, reading=reading, importer=prediction.import_checkpoint)
+        for model in pair_models(models, called, origin)
+    ]
     outcome = job.run(
         job.Job(
-            with_settings(
-                paired, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
-            ),
+            paired,
             ImageList(data, root, label_dir, limit),
             counting=Counting(ignore, interest, band),
             options=EvalOptions(
@@ -215,7 +233,8 @@ def command(
     _write(outcome, metric, json_file, csv_file, markdown_file)
     if report:
         title = f"{', '.join(outcome.evaluations)} on {outcome.list_name}"
-        say(f"report   {write_report(report, outcome.evaluations, title=title)}")
+        look = Look(palette or outcome.palette, opacity)
+        say(f"report   {write_report(report, outcome.evaluations, title, look)}")
 
 
 def _check_outputs(report: str | None, *files: str | None) -> None:

@@ -35,8 +35,8 @@ def command(
     """Show what a prototxt, caffemodel (.h5), solverstate, safetensors, PyTorch or ONNX file holds.
 
     For a net: shapes, parameters, multiply-adds, memory and receptive field, without allocating a weight, and
-    a drawing; placeholders in names and paths may stay unset. For weights: shapes, and the Caffe or program
-    that wrote them, and blobs with NaN or infinity.
+    a drawing with --draw; placeholders in names and paths may stay unset. For weights: shapes, the Caffe or
+    other program that wrote them, and blobs with NaN or infinity.
 
     \b
     Examples:
@@ -47,11 +47,11 @@ def command(
       rlossctl inspect train_iter_9000.caffemodel
       rlossctl inspect checkpoint.pth.tar
     """
-    from rlossctl import inspection
+    from rlossctl.inspection import inspect
+    from rlossctl.net.origin import NetOrigin
 
-    report = inspection.inspect(
-        file, placeholders, phase.upper() if phase else None, dialect, image_shape, draw
-    )
+    origin = NetOrigin(file, placeholders=placeholders, dialect=dialect)
+    report = inspect(origin, phase.upper() if phase else None, image_shape, draw)
     if as_json:
         options.write_json("-", report.as_dict())
     else:

@@ -36,7 +36,7 @@ def command(name: str | None, out: Path | None, listed: bool) -> None:
     """Show a network that comes with rlossctl, or write out its prototxts.
 
     Every command that takes a prototxt also takes the name of such a net: deeplabv3plus_resnet101/test. A
-    file with that name comes first.
+    file with that name takes precedence.
     """
     from rlossctl import configs
     from rlossctl.inspection import networks

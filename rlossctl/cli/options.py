@@ -96,8 +96,8 @@ def palette(words: str, default: str) -> Callable[[Callable[..., Any]], Callable
         "--palette",
         metavar="NAME",
         callback=find,
-        help=f"{words}: voc, cityscapes, the name of a data set that has one, or a file (lines `R G B name`, "
-        f"a CVAT label map, JSON, a palette PNG).  [default: {default}]",
+        help=f"{words}: the name of a data set (voc, cityscapes, ...), or a file (lines `R G B name`, a CVAT "
+        f"label map, JSON, a palette PNG).  [default: {default}]",
     )
 
 
@@ -173,7 +173,7 @@ def allow_missing(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--allow-missing",
         is_flag=True,
-        help="Go on where the weights lack layers of the net; these keep what their fillers draw.",
+        help="Accept weights that lack layers of the net; these layers keep the values of their fillers.",
     )(command)
 
 

@@ -31,6 +31,10 @@ Examples:
   # names from another program, probabilities as output
   find . -name '*.jpg' | rlossctl predict net.onnx - --out predictions --write npz
 \b
+  # a photo from another program; a video, as a film
+  curl -s https://example.org/photo.jpg | rlossctl predict net.onnx - --out predictions
+  rlossctl predict net.onnx clip.mp4 --out predictions --write video --every 5
+\b
   # an archive for the VOC evaluation server
   rlossctl predict net.onnx VOC2012/ImageSets/Segmentation/test.txt --root VOC2012 \\
       --voc-archive results.tgz
@@ -38,8 +42,8 @@ Examples:
 NAME.png has class ids, with a palette; NAME_overlay.png shows them on the photo; NAME.npz has
 probabilities (float16, classes x height x width) and class names; NAME_ID.png (png16) has 65535 times the
 probability of class ID in 16 bits; NAME.json (labelme) has a polygon for every region; predictions.coco.json
-(coco) has run lengths for all photos. `rlossctl data labels` reads both. Photos in subfolders go to the same
-subfolders of the output.
+(coco) has run lengths for all photos. `rlossctl data labels` reads both. NAME_overlay.mp4 (video) is a film
+of the overlays. Photos in subfolders go to the same subfolders of the output; frames of a video to NAME/.
 """
 
 
@@ -47,7 +51,7 @@ class Kinds(click.ParamType):
     """Kinds of files separated by commas."""
 
     name = "KIND,..."
-    _known = ("labels", "overlay", "npz", "png16", "labelme", "coco")
+    _known = ("labels", "overlay", "npz", "png16", "labelme", "coco", "video")
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
@@ -77,7 +81,7 @@ class Kinds(click.ParamType):
         type=Kinds(),
         default="labels",
         show_default=True,
-        help="labels, overlay, npz, png16, labelme, coco; several separated by commas.",
+        help="labels, overlay, npz, png16, labelme, coco, video; several separated by commas.",
     ),
     options.palette("Colours of label images and overlays", "the model's own, else voc"),
     click.option(
@@ -114,6 +118,18 @@ class Kinds(click.ParamType):
         help="Turn photos as their EXIF orientation says; labels and overlays come out upright.",
     ),
 )
+@groups.option_group(
+    "Videos",
+    click.option(
+        "--every",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Take every Nth frame.",
+    ),
+    click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Take at most N frames."),
+)
 @groups.option_group("Running", options.device, options.decoding)
 @options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
@@ -138,41 +154,46 @@ def command(
     workers: int,
     decoders: Decoders,
     upright: bool,
+    every: int,
+    frames: int | None,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
     MODEL is an ONNX file (run by ONNX Runtime), a prototxt followed by its WEIGHTS, or a checkpoint of a
     known program (.pth, .ckpt; run by PyTorch). INPUT is a photo, a folder, a pattern in quotes, a .txt list,
-    or - for names on standard input.
+    a URL, a video, camera:N, or - for standard input: names, one a line, or one photo.
 
     Photos that cannot be read are left out and listed at the end; the exit status is then 1. Input files are
     never overwritten.
     """
     from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation.predicting import prediction_files
-    from rlossctl.evaluation.predicting.photos import find_inputs
+    from rlossctl.evaluation.predicting.outputs import Look, Outputs
+    from rlossctl.evaluation.predicting.photos import STDIN, find_inputs
     from rlossctl.evaluation.predicting.predictor import Predictor
+    from rlossctl.evaluation.predicting.videos import Frames, split_videos
     from rlossctl.evaluation.reporting import table
     from rlossctl.evaluation.running.named import Named, split_weights
     from rlossctl.evaluation.running.open_model import naming_weights, open_model
+    from rlossctl.net.origin import NetOrigin
 
     weights, named = split_weights(model, inputs)
-    stdin = (line.rstrip("\n") for line in sys.stdin) if "-" in named else ()
-    photos = find_inputs(named, root, stdin)
-    called = Named(
-        "", model, weights, placeholders, dialect, allow_missing, reading, prediction.import_checkpoint
-    )
+    videos, named = split_videos(named)
+    photos = find_inputs(named, root, sys.stdin.buffer.read() if STDIN in named else b"")
+    sources = prediction_files.Sources(photos, videos, Frames(every, frames), upright)
+    origin = NetOrigin(model, weights, placeholders, dialect, allow_missing)
+    called = Named("", origin, reading, prediction.import_checkpoint)
     opened = open_model(called, device)
     preprocess = overrides.apply(opened.preprocess)
     predictor = Predictor(opened.runner, preprocess, protocol, rule)
-    look = prediction_files.Look(palette or opened.palette, opacity, legend, class_names(classes))
-    outputs = prediction_files.Outputs(out, kinds if out else (), archive, look)
+    look = Look(palette or opened.palette, opacity, legend, class_names(classes))
+    outputs = Outputs(out, kinds if out else (), archive, look)
     click.echo(table.format_run(opened, predictor))
     for warning in opened.warnings:
         click.echo(f"warning  {warning}")
     with naming_weights(called):
         summary = prediction_files.predict_photos(
-            predictor, photos, outputs, workers=workers, decoders=decoders, upright=upright
+            predictor, sources, outputs, workers=workers, decoders=decoders
         )
     click.echo(prediction_files.format_summary(summary, outputs))
     sys.exit(1 if summary.failed else 0)

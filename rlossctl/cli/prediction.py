@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
 
@@ -59,6 +60,20 @@ class ClassIds(click.ParamType):
         return tuple(sorted(ids))
 
 
+class Bytes(click.ParamType):
+    """A number of bytes, or of kilobytes, megabytes or gigabytes."""
+
+    name = "SIZE"
+    _units: ClassVar = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", value.upper())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is not a size such as 2G or 500M", param, ctx)
+        return round(float(found[1]) * self._units[found[2]])
+
+
 class Multiple(click.ParamType):
     """N, or N,REST for sides of N k + REST."""
 
@@ -96,7 +111,7 @@ _READING = groups.option_group(
         "--num-classes",
         type=click.IntRange(1, 255),
         metavar="N",
-        help="Number of classes, for a model that gives class ids and does not tell it.",
+        help="Number of classes, for a model that gives class ids and does not say how many.",
     ),
 )
 _PROTOCOL = (
@@ -123,6 +138,12 @@ _PROTOCOL = (
             "--resize",
             type=Numbers("H,W", int),
             help="Resize photos to this size first; predictions come back at the photos' own.",
+        ),
+        click.option(
+            "--memory",
+            type=Bytes(),
+            help="Memory for the model's work, such as 2G: larger photos run in tiles.  "
+            "[default: what there is]",
         ),
         click.option(
             "--batch",
@@ -253,6 +274,7 @@ def _protocol(
     scales: tuple[float, ...] | None,
     flip: bool,
     resize: tuple[int, int] | None,
+    memory: int | None,
     batch: int,
     activation: Activation,
     temperature: float,
@@ -271,6 +293,7 @@ def _protocol(
         flip=flip,
         batch=batch,
         resize=resize,
+        memory=memory,
         activation=activation,
         temperature=temperature,
         crf=_crf(crf, crf_pos, crf_bi, crf_iterations),

@@ -15,8 +15,8 @@ from rlossctl.cli import groups
 def command(folders: tuple[Path, ...], report: Path | None) -> None:
     """Compare training runs: best scores, and the settings that differ.
 
-    Each DIR is what `rlossctl train --out` wrote. Scores are in percent, the best over the run's tests. The
-    page of --report is one file that needs nothing beside it, with all curves.
+    Each DIR is what `rlossctl train --out` wrote. Scores are in percent, the best over the run's tests.
+    --report writes a page with all curves, as a single file.
 
     \b
     Examples:

@@ -55,7 +55,10 @@ iteration.
 @groups.option_group(
     "In place of values in the prototxts",
     click.option(
-        "--max-iter", type=click.IntRange(min=1), metavar="N", help="Updates in all, also for the schedule."
+        "--max-iter",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of updates, at which the schedule ends, too.",
     ),
     click.option(
         "--epochs",
@@ -63,11 +66,16 @@ iteration.
         metavar="N",
         help="Passes over the training data, instead of max_iter.",
     ),
-    click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="base_lr."),
+    click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Base learning rate (base_lr)."),
     click.option(
-        "--batch-size", type=click.IntRange(min=1), metavar="N", help="Of the training net's data layers."
+        "--batch-size",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Batch size of the training net's data layers.",
     ),
-    click.option("--iter-size", type=click.IntRange(min=1), metavar="N", help="Batches in an update."),
+    click.option(
+        "--iter-size", type=click.IntRange(min=1), metavar="N", help="Number of batches per update."
+    ),
     click.option(
         "--crop", type=click.IntRange(min=1), metavar="N", help="Side of the training net's crops, in pixels."
     ),
@@ -75,7 +83,7 @@ iteration.
         "--freeze",
         multiple=True,
         metavar="PATTERN",
-        help="Layers that stay as they are, such as 'conv1*'; besides those of the solver. May be repeated.",
+        help="Layers to keep as they are, such as 'conv1*', in addition to the solver's. Repeatable.",
     ),
 )
 @groups.option_group(
@@ -102,12 +110,12 @@ iteration.
     click.option(
         "--skip-mismatched",
         is_flag=True,
-        help="Layers whose blobs differ in size from the weights' start anew (another number of classes).",
+        help="Initialize layers whose blobs differ in size from the weights (another number of classes).",
     ),
     click.option(
         "--resume",
         metavar="STATE|auto",
-        help="Continue from a .solverstate; auto: from the newest whole one of the run in OUT.",
+        help="Continue from a .solverstate; auto: from the newest complete one in OUT.",
     ),
 )
 @groups.option_group(
@@ -123,13 +131,19 @@ iteration.
         default=False,
         help="Capture each pass once and replay it: for batches of one size.  [default: off]",
     ),
+    click.option(
+        "--compile/--no-compile",
+        "compiled",
+        default=False,
+        help="Join layers with torch.compile; it takes minutes and needs a C++ compiler.  [default: off]",
+    ),
     click.option("--out", metavar="DIR", help="Folder for snapshots and logs.  [default: snapshot_prefix's]"),
     click.option("--overwrite", is_flag=True, help="Delete the run that OUT holds, and start anew."),
     click.option(
         "--snapshot",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Snapshot every N iterations, instead of the solver's; 0: none on the way.",
+        help="Snapshot every N iterations, instead of the solver's; 0: none before the end.",
     ),
     click.option(
         "--keep", type=click.IntRange(min=1), metavar="N", help="Keep the last N snapshots of this run only."
@@ -173,14 +187,15 @@ def command(
     tensorboard: bool,
     channels_last: bool | None,
     cuda_graphs: bool,
+    compiled: bool,
     dialect: str,
 ) -> None:
     """Train a net as Caffe's solver does: the same update rules, policies, snapshots and log lines.
 
-    FILE may contain placeholders ${NAME}; --set and the environment give their values. A path that --data,
-    --root, --out or --prototxt replaces needs no values. Files that a solver names are looked up in the
-    working directory, as in Caffe, then in the solver's own folder. A terminal shows a progress bar; a file
-    or pipe gets Caffe's log lines.
+    Both prototxts may contain placeholders ${NAME}; --set or the environment give their values. They may stay
+    unset in a path that --data, --root, --out or --prototxt replaces. Files that a solver names are looked up
+    in the working directory, as in Caffe, then in the solver's own folder. A terminal shows a progress bar; a
+    file or pipe gets Caffe's log lines.
     """
     os.environ.setdefault(*HUGE_PAGES)  # torch reads it when it is loaded
 
@@ -212,7 +227,7 @@ def command(
         keep=keep,
         overwrite=overwrite,
         tensorboard=tensorboard,
-        speed=Speed(channels_last, cuda_graphs),
+        speed=Speed(channels_last, cuda_graphs, compiled),
     )
     file = SolverOrigin(prototxt, solver, placeholders, dialect).read()
     trained = train(file, DataOverrides(data, root), chosen)

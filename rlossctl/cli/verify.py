@@ -58,18 +58,14 @@ def command(
       rlossctl verify fp32.onnx fp16.onnx --tolerance 0.01 --images val.txt --root VOC2012
       rlossctl verify net.prototxt,w.caffemodel net.prototxt,w.caffemodel --runtime opencv
     """
-    from rlossctl.converters.two_models import compare_named
+    from rlossctl.converters.two_models import compare_models, named_files
+    from rlossctl.net.origin import NetOrigin
 
-    compared = compare_named(
-        reference,
-        candidate,
-        placeholders=placeholders,
-        dialect=dialect,
-        allow_missing=allow_missing,
-        images=images,
-        root=root,
-        runtime=runtime,
-        tolerance=tolerance,
+    def origin(named: str) -> NetOrigin:
+        return NetOrigin(*named_files(named), placeholders, dialect, allow_missing)
+
+    compared = compare_models(
+        origin(reference), origin(candidate), images=images, root=root, runtime=runtime, tolerance=tolerance
     )
     for line in compared.lines():
         click.echo(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,7 +90,7 @@ _output = groups.option_group(
 
 @groups.group("visualize")
 def command() -> None:
-    """Show a regularized loss: its gradient as pictures, the modes of DenseCRFLoss as numbers."""
+    """Show a regularized loss: its gradient as pictures, DenseCRFLoss's modes as numbers."""
 
 
 @command.command("densecrf", epilog=EPILOG)
@@ -164,6 +164,9 @@ def _draw(
     image: str,
     scores: str,
     weights: str | None,
+    placeholders: Mapping[str, object],
+    dialect: str,
+    allow_missing: bool,
     out: str,
     classes: str | None,
     device: str,
@@ -174,11 +177,13 @@ def _draw(
 
     from rlossctl.data.sets.names import class_names
     from rlossctl.evaluation.running.torch_runner import pick_device
+    from rlossctl.net.origin import NetOrigin
     from rlossctl.visualize import measure_gradient, open_scores, write_pictures
 
     place = pick_device(device)
     names = class_names(classes)
-    scored = open_scores(image, scores, weights, device=device, classes=names, **settings)
+    origin = NetOrigin(scores, weights, placeholders, dialect, allow_missing)
+    scored = open_scores(image, origin, device=device, classes=names, **settings)
     height, width = scored.photo.shape[:2]
     click.echo(f"image    {image}, {width}x{height}\nscores   {scored.origin}\ncolours  {scored.seen}")
     for note in scored.notes:

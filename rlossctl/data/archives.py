@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,12 @@ class Sources:
 
     def __init__(self, paths: list[str]) -> None:
         self._archives: list[tarfile.TarFile | zipfile.ZipFile] = []
+        self.paths = paths
         self.entries: list[Entry] = []
+        self._read: set[str] = set()
         try:
             for path in paths:
-                self.entries += self._open(Path(path))
+                self.entries += [self._noted(entry, path) for entry in self._open(Path(path))]
         except BaseException:
             self.close()
             raise
@@ -78,6 +80,17 @@ class Sources:
         """Closes the archives; their entries can no longer be read."""
         for archive in self._archives:
             archive.close()
+
+    def unread(self) -> list[str]:
+        """The paths of which no file has been read so far."""
+        return [path for path in self.paths if path not in self._read]
+
+    def _noted(self, entry: Entry, path: str) -> Entry:
+        def read() -> bytes:
+            self._read.add(path)
+            return entry.read()
+
+        return replace(entry, read=read)
 
     def _open(self, path: Path) -> list[Entry]:
         if path.is_dir():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rlossctl.data.seg_transform import read_crop
+from rlossctl.data.seg_transform import own_fields, read_crop
 from rlossctl.errors import DataError
 from rlossctl.weights.mean import load_mean
 
@@ -42,8 +42,8 @@ class Transformer:
         where: names the layer in errors.
 
     Raises:
-        DataError: both mean_file and mean_value, both force_color and force_gray, or only one side of the
-            crop.
+        DataError: both mean_file and mean_value, both force_color and force_gray, only one side of the crop,
+            or fields that ImageSegData alone has.
     """
 
     def __init__(self, param: TransformationParameter, phase: str, where: object = None) -> None:
@@ -56,6 +56,8 @@ class Transformer:
         self.color = True if param.force_color else False if param.force_gray else None
         if self.mean_file and self.mean_value:
             raise self._error("the mean is given twice", "mean_file and mean_value", "one of them")
+        if own := own_fields(param):
+            raise self._error("only ImageSegData has these fields", ", ".join(own), "fields that Caffe has")
         if param.force_color and param.force_gray:
             raise self._error("both colour and grey are forced", "force_color and force_gray", "one of them")
 

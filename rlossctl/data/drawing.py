@@ -138,26 +138,46 @@ def label_sheet(samples: Sequence[Sample], ignore: int = 255) -> Image.Image:
 
 def _labels_on(photo: np.ndarray, ids: np.ndarray, ignore: int) -> np.ndarray:
     """RGB: the labels over the faded photo; full masks are transparent, strokes solid with a white edge."""
-    labelled = ids != ignore
-    faded = blend(grey(photo), np.full(3, 255), 0.45)
+    return marked(photo, blend(grey(photo), np.full(3, 255), 0.45), ids, ids != ignore)
+
+
+def marked(
+    photo: np.ndarray,
+    under: np.ndarray,
+    ids: np.ndarray,
+    labelled: np.ndarray,
+    colours: np.ndarray | None = None,
+) -> np.ndarray:
+    """Labels that can be seen: full masks transparent over the photo, strokes solid with a white edge.
+
+    Args:
+        photo: uint8 [H, W, 3] BGR.
+        under: uint8 [H, W, 3] RGB, what is shown where there is no label.
+        ids: uint8 [H, W].
+        labelled: bool [H, W].
+        colours: uint8 [256, 3] RGB; VOC's palette by default.
+
+    Returns:
+        uint8 [H, W, 3] RGB.
+    """
     if labelled.mean() > _SEE_THROUGH_FROM:
-        return np.where(labelled[:, :, None], overlay(photo, ids), faded)
+        return np.where(labelled[:, :, None], overlay(photo, ids, colours=colours), under)
     padded = np.pad(labelled, 2)
     height, width = ids.shape
     shifts = [padded[dy : dy + height, dx : dx + width] for dy in range(5) for dx in range(5)]
-    faded[np.any(shifts, axis=0)] = 255
-    return np.where(labelled[:, :, None], voc_palette()[ids], faded)
+    edged = np.where(np.any(shifts, axis=0)[:, :, None], np.uint8(255), under)
+    return np.where(labelled[:, :, None], (voc_palette() if colours is None else colours)[ids], edged)
 
 
-def thumbnail(panel: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] fitted into a box of fixed size; light bars fill the rest."""
+def thumbnail(panel: np.ndarray, box: tuple[int, int] = _THUMBNAIL) -> np.ndarray:
+    """uint8 [H, W, 3] fitted into a box (width, height); light bars fill the rest."""
     image = Image.fromarray(np.ascontiguousarray(panel))
-    scale = min(_THUMBNAIL[0] / image.width, _THUMBNAIL[1] / image.height)
+    scale = min(box[0] / image.width, box[1] / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    box = Image.new("RGB", _THUMBNAIL, (238, 238, 238))
+    sheet = Image.new("RGB", box, (238, 238, 238))
     method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
-    box.paste(image.resize(size, method), ((_THUMBNAIL[0] - size[0]) // 2, (_THUMBNAIL[1] - size[1]) // 2))
-    return np.asarray(box)
+    sheet.paste(image.resize(size, method), ((box[0] - size[0]) // 2, (box[1] - size[1]) // 2))
+    return np.asarray(sheet)
 
 
 def grey(photo: np.ndarray) -> np.ndarray:

@@ -81,8 +81,17 @@ def read_photo(
     path: str | os.PathLike[str], *, color: bool = True, upright: bool = False, listed: str | None = None
 ) -> Photo:
     """As `read_image`, with what EXIF says of the photo's orientation."""
-    with _opened(path, _place(path, listed)) as image:
-        pixels = _pixels(image, color, _place(path, listed))
+    return _photo(path, _place(path, listed), color, upright)
+
+
+def decode_photo(data: bytes, where: str, *, upright: bool = False) -> Photo:
+    """As `read_photo`, from a file's content; `where` is the place it comes from, for the error."""
+    return _photo(io.BytesIO(data), where, True, upright)
+
+
+def _photo(source: str | os.PathLike[str] | io.BytesIO, where: str, color: bool, upright: bool) -> Photo:
+    with _opened(source, where) as image:
+        pixels = _pixels(image, color, where)
         orientation = _orientation(image)
     if not upright or orientation == 1:
         return Photo(pixels, orientation)

@@ -12,29 +12,6 @@ from PIL import Image
 from rlossctl.errors import DataError
 from rlossctl.files import atomic_write
 
-# Cityscapes' colours and names of its 19 evaluated classes, by training id (labels.py of its scripts).
-_CITYSCAPES = {
-    "road": (128, 64, 128),
-    "sidewalk": (244, 35, 232),
-    "building": (70, 70, 70),
-    "wall": (102, 102, 156),
-    "fence": (190, 153, 153),
-    "pole": (153, 153, 153),
-    "traffic light": (250, 170, 30),
-    "traffic sign": (220, 220, 0),
-    "vegetation": (107, 142, 35),
-    "terrain": (152, 251, 152),
-    "sky": (70, 130, 180),
-    "person": (220, 20, 60),
-    "rider": (255, 0, 0),
-    "car": (0, 0, 142),
-    "truck": (0, 0, 70),
-    "bus": (0, 60, 100),
-    "train": (0, 80, 100),
-    "motorcycle": (0, 0, 230),
-    "bicycle": (119, 11, 32),
-}
-
 
 @dataclass(frozen=True)
 class Palette:
@@ -63,20 +40,6 @@ def listed_palette(colours: Sequence[Sequence[int]], names: Sequence[str] = ()) 
         {index: (red, green, blue) for index, (red, green, blue) in enumerate(colours)},
         dict(enumerate(names)),
     )
-
-
-def voc_colours() -> Palette:
-    """VOC's colours of its 21 classes and of the border, 255."""
-    table = voc_palette().tolist()
-    return Palette(
-        {index: (red, green, blue) for index in (*range(21), 255) for red, green, blue in [table[index]]}
-    )
-
-
-def cityscapes_colours() -> Palette:
-    """Cityscapes' colours by training id; 255, which does not count, is black."""
-    known = listed_palette(list(_CITYSCAPES.values()), list(_CITYSCAPES))
-    return Palette({**known.colours, 255: (0, 0, 0)}, known.names)
 
 
 def voc_palette() -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rlossctl.data.seg_transform import SegTransform, read_crop, read_mean
+from rlossctl.data.seg_transform import SegTransform, read_crop, read_mean, read_std
 from rlossctl.errors import DataError
 
 if TYPE_CHECKING:
@@ -74,17 +74,20 @@ class Preprocess:
         photos are predicted.
 
         Raises:
-            DataError: mean_file, a wrong number of mean values, or only one side of the crop.
+            DataError: mean_file, a wrong number of mean values or deviations, or only one side of the crop.
         """
         where = f"layer {layer.name!r}"
         mean = read_mean(layer.transform_param, where) or (0.0,)
         blue, green, red = mean if len(mean) == 3 else mean * 3
+        std = read_std(layer.transform_param, where) or (1.0,)
+        deviations = std if len(std) == 3 else std * 3
         return cls(
             mean_bgr=(blue, green, red),
             scale=float(layer.transform_param.scale),
             crop=None if layer.type in _RANDOM_CROPS else read_crop(layer.transform_param, where),
             stride=stride,
             offset=offset,
+            std_bgr=(deviations[0], deviations[1], deviations[2]),
         )
 
     def to_json(self) -> str:
@@ -123,10 +126,8 @@ class Preprocess:
             float32 [3, h, w] ([1, h, w] if grey), and (H, W), the part of the result that holds the photo.
         """
         rows, columns = image.shape[:2]
-        crop = self.crop or (0, 0)
         planes = self._planes(image)
-        size = self._side(rows, crop[0]), self._side(columns, crop[1])
-        out = np.zeros((len(planes), *size), np.float32)
+        out = np.zeros((len(planes), *self.padded(rows, columns)), np.float32)
         # Channel by channel: the writes are contiguous, which takes a third of the time.
         for target, (plane, mean, factor) in zip(out, planes, strict=True):
             part = target[:rows, :columns]
@@ -134,6 +135,11 @@ class Preprocess:
             if factor != 1:
                 part *= np.float32(factor)
         return out, (rows, columns)
+
+    def padded(self, rows: int, columns: int) -> tuple[int, int]:
+        """(height, width) of the input that `apply` makes from a photo of this size."""
+        crop = self.crop or (0, 0)
+        return self._side(rows, crop[0]), self._side(columns, crop[1])
 
     def apply_caffe(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         """As in Caffe's own TEST phase: padded to the crop, then cut to its centre.
@@ -147,7 +153,7 @@ class Preprocess:
         transform = SegTransform("TEST", mean=mean, crop=self.crop)
         label = np.zeros(image.shape[:2], dtype=np.uint8)
         pixels = np.stack([plane for plane, _, _ in planes], axis=2)
-        data, _ = transform(pixels, label, np.random.default_rng(0))
+        data, *_ = transform(pixels, label, np.random.default_rng(0))
         for target, (_, _, factor) in zip(data, planes, strict=True):
             target *= np.float32(factor)
         rows, columns = image.shape[:2]

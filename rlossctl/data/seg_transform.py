@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,23 @@ from rlossctl.errors import DataError
 
 if TYPE_CHECKING:
     from rlossctl.prototxt.messages import TransformationParameter
+
+
+_OURS = 20000  # fields with greater numbers are not Caffe's
+
+
+class Transformed(NamedTuple):
+    """A sample that is ready for the batch.
+
+    Attributes:
+        data: float32 [C, h, w], 0 in the padding unless fill_value says otherwise.
+        label: float32 [1, h, w], class ids and the ignore label.
+        valid: float32 [1, h, w], 1 inside the photo and 0 in the padding.
+    """
+
+    data: np.ndarray
+    label: np.ndarray
+    valid: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,7 @@ class SegTransform:
         crop: (height, width) of the result, or None to keep each image's size.
         scale_factors: one is drawn per sample to resize the image and its label.
         ignore_label: label of padded pixels.
+        std: divides each channel after the scale, a field of ours: none, one, or one per channel.
     """
 
     phase: str
@@ -35,6 +53,7 @@ class SegTransform:
     crop: tuple[int, int] | None = None
     scale_factors: tuple[float, ...] = ()
     ignore_label: int = 255
+    std: tuple[float, ...] = ()
 
     @classmethod
     def from_message(
@@ -43,7 +62,8 @@ class SegTransform:
         """Reads a TransformationParameter. `where` names the layer in errors.
 
         Raises:
-            DataError: mean_file, a wrong number of mean values, or crop_size beside crop_height/crop_width.
+            DataError: mean_file, a wrong number of mean values or deviations, or crop_size beside
+                crop_height/crop_width.
         """
         return cls(
             phase=phase,
@@ -53,11 +73,10 @@ class SegTransform:
             crop=read_crop(param, where),
             scale_factors=_read_scale_factors(param, where),
             ignore_label=ignore_label,
+            std=read_std(param, where),
         )
 
-    def __call__(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Transformed:
         """Transforms one sample; every random number comes from `rng`, in Caffe's order.
 
         Caffe refuses random crops without mirror unless crop_size is set, because it then has no random
@@ -68,29 +87,42 @@ class SegTransform:
             label: uint8 [H, W].
 
         Returns:
-            float32 [C, h, w] and float32 [1, h, w]; (h, w) is the crop, or without one the (scaled) image's
-            size.
+            Arrays of the crop's size, or without a crop of the (scaled) image's.
         """
         flip = self.mirror and rng.integers(2) == 1
         if self.scale_factors:
             factor = self.scale_factors[int(rng.integers(len(self.scale_factors)))]
             image, label = _rescale(image, label, factor)
-        mean = self.means(image.shape[2])
-        pixels = image.astype(np.float32)
-        if self.crop is not None:
-            pixels = pad_to(pixels, self.crop, mean)
-            label = pad_to(label, self.crop, self.ignore_label)
-            height, width = self.crop
-            top, left = self._offset(label.shape[0] - height, label.shape[1] - width, rng)
-            window = np.s_[top : top + height, left : left + width]
-            pixels, label = pixels[window], label[window]
+        rows, columns = label.shape
+        height, width = self.crop or (rows, columns)
+        top, left = self._offset(max(rows - height, 0), max(columns - width, 0), rng)
+        window = np.s_[top : top + height, left : left + width]
+        found = self.empty(image.shape[2], (height, width))
+        rows, columns = label[window].shape
+        self.normalize(image[window], out=found.data[:, :rows, :columns])
+        found.label[0, :rows, :columns] = label[window]
+        found.valid[0, :rows, :columns] = 1
         if flip:
-            pixels, label = pixels[:, ::-1], label[:, ::-1]
-        pixels = (pixels - mean) * np.float32(self.scale)
-        return (
-            np.ascontiguousarray(pixels.transpose(2, 0, 1)),
-            np.ascontiguousarray(label, dtype=np.float32)[None],
-        )
+            return Transformed(*(np.ascontiguousarray(array[:, :, ::-1]) for array in found))
+        return found
+
+    def empty(self, channels: int, size: tuple[int, int]) -> Transformed:
+        """Nothing but padding, `size` (h, w)."""
+        label = np.full((1, *size), self.ignore_label, dtype=np.float32)
+        return Transformed(np.zeros((channels, *size), np.float32), label, np.zeros((1, *size), np.float32))
+
+    def normalize(self, pixels: np.ndarray, out: np.ndarray) -> None:
+        """Writes (pixels - mean) * scale / std of [h, w, C], 0..255, to float32 [C, h, w].
+
+        Channel by channel: the writes are contiguous, which takes a third of the time.
+        """
+        deviations = self.std * len(out) if len(self.std) == 1 else self.std
+        for channel, (plane, mean) in enumerate(zip(out, self.means(len(out)), strict=True)):
+            np.subtract(pixels[:, :, channel], mean, out=plane, dtype=np.float32)
+            if self.scale != 1:
+                plane *= np.float32(self.scale)
+            if deviations:
+                plane /= np.float32(deviations[channel])
 
     def means(self, channels: int, where: object = None) -> np.ndarray:
         """The mean of each channel, float32 [channels]. A single value is replicated; none means 0."""
@@ -107,7 +139,7 @@ class SegTransform:
 
     def _offset(self, rows: int, columns: int, rng: np.random.Generator) -> tuple[int, int]:
         """Where the crop begins, given what of the image it leaves over."""
-        if self.phase == "TRAIN":
+        if self.phase == "TRAIN" and self.crop:
             top = int(rng.integers(rows + 1))
             return top, int(rng.integers(columns + 1))
         return rows // 2, columns // 2
@@ -148,6 +180,20 @@ def read_mean(param: TransformationParameter, where: object = None) -> tuple[flo
     return mean
 
 
+def read_std(param: TransformationParameter, where: object = None) -> tuple[float, ...]:
+    """The deviations of a TransformationParameter: none, one or three (blue, green, red), above 0."""
+    std = tuple(float(value) for value in param.std_value)
+    if len(std) not in (0, 1, 3) or not all(0 < value < float("inf") for value in std):
+        raise DataError(
+            "impossible deviations",
+            where=where,
+            found=", ".join(f"std_value: {value:g}" for value in std),
+            expected="one for all channels, or three (blue, green, red), above 0",
+            advice="correct transform_param; std_value divides what mean_value and scale have left",
+        )
+    return std
+
+
 def read_crop(param: TransformationParameter, where: object = None) -> tuple[int, int] | None:
     """(height, width) from crop_size, or from crop_height and crop_width, or None."""
     square, height, width = param.crop_size, param.crop_height, param.crop_width
@@ -162,6 +208,11 @@ def read_crop(param: TransformationParameter, where: object = None) -> tuple[int
     if square:
         return square, square
     return (height, width) if height else None
+
+
+def own_fields(param: TransformationParameter) -> list[str]:
+    """The names of those fields that are set and not Caffe's."""
+    return [field.name for field, _ in param.ListFields() if field.number > _OURS]
 
 
 def _read_scale_factors(param: TransformationParameter, where: object) -> tuple[float, ...]:

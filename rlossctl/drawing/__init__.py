@@ -1,11 +1,11 @@
-"""Drawing a net as boxes of layers, in SVG."""
+"""Drawing a net as boxes of layers, in SVG: a built one, or a message."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlossctl.drawing.boxes import net_boxes
+from rlossctl.drawing.boxes import Box, Drawn, layer_boxes, net_boxes
 from rlossctl.drawing.layout import arrange
 from rlossctl.drawing.repeats import fold
 from rlossctl.drawing.svg import picture
@@ -14,6 +14,7 @@ from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
+    from rlossctl.prototxt.messages import NetParameter
 
 
 def draw_net(net: Net, out: Path) -> None:
@@ -23,7 +24,32 @@ def draw_net(net: Net, out: Path) -> None:
     Raises:
         RlossError: the file cannot be written.
     """
-    boxes = fold(net_boxes(net))
-    text = picture(arrange(boxes), f"{net.name or 'net'}, {net.phase}, {counted(len(net.layers), 'layer')}")
+    text = _drawing(net_boxes(net), f"{net.name or 'net'}, {net.phase}", len(net.layers))
     with atomic_write(out) as file:
         file.write(text.encode())
+
+
+def message_drawing(param: NetParameter) -> str:
+    """The SVG text of a net that need not be whole: no data, no shapes, layers of any phase and type."""
+    from rlossctl.net import registry
+
+    kinds = registry.kinds()
+    layers = [
+        Drawn(
+            layer.name,
+            layer.type,
+            kinds[layer.type].role if layer.type in kinds else "layer",
+            layer.bottom,
+            layer.top,
+            layer,
+            None,
+        )
+        for layer in param.layer
+    ]
+    inputs = {name: tuple(shape.dim) for name, shape in zip(param.input, param.input_shape, strict=False)}
+    known = dict.fromkeys(param.input, ()) | inputs
+    return _drawing(layer_boxes(known, layers), param.name or "net", len(layers))
+
+
+def _drawing(boxes: list[Box], title: str, layers: int) -> str:
+    return picture(arrange(fold(boxes)), f"{title}, {counted(layers, 'layer')}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
-    from rlossctl.net.walk import LayerNode
+    from rlossctl.prototxt.messages import LayerParameter
 
 # The few fields that distinguish layers of one type: message, field, format.
 NOTED = (
@@ -49,28 +50,61 @@ class Box:
     times: int = 1
 
 
+class Drawn(NamedTuple):
+    """What a drawing shows of a layer.
+
+    Attributes:
+        name, type, role, bottoms, tops: of the layer.
+        message: its fields.
+        shape: of its first top; None where that is not known.
+    """
+
+    name: str
+    type: str
+    role: str
+    bottoms: Sequence[str]
+    tops: Sequence[str]
+    message: LayerParameter
+    shape: tuple[int, ...] | None
+
+
 def net_boxes(net: Net) -> list[Box]:
     """Boxes in the order of the layers. An in-place layer goes into the box of the layer before it."""
+    layers = [
+        Drawn(
+            layer.name,
+            layer.type,
+            layer.node.kind.role,
+            layer.bottoms,
+            layer.tops,
+            layer.message,
+            net.shapes[layer.tops[0]] if layer.tops else None,
+        )
+        for layer in net.layers
+    ]
+    return layer_boxes({name: net.shapes[name] for name in net.graph.inputs}, layers)
+
+
+def layer_boxes(inputs: Mapping[str, tuple[int, ...]], layers: Iterable[Drawn]) -> list[Box]:
+    """The boxes of a net's inputs and layers; see `net_boxes`."""
     boxes: list[Box] = []
     writer: dict[str, int] = {}
-    if net.graph.inputs:
-        for name in net.graph.inputs:
-            writer[name] = len(boxes)
-            boxes.append(Box(name, ["input"], _dims(net.shapes[name]), "data"))
-    for layer in net.layers:
+    for name, shape in inputs.items():
+        writer[name] = len(boxes)
+        boxes.append(Box(name, ["input"], _dims(shape), "data"))
+    for layer in layers:
         home = writer.get(layer.bottoms[0]) if layer.bottoms else None
-        if home is not None and layer.tops == layer.bottoms[:1] and len(layer.bottoms) == 1:
+        if home is not None and list(layer.tops) == list(layer.bottoms[:1]) and len(layer.bottoms) == 1:
             boxes[home].kinds.append(describe(layer))
             continue
         sources = sorted({writer[name] for name in layer.bottoms if name in writer})
-        shape = _dims(net.shapes[layer.tops[0]]) if layer.tops else ""
         for top in layer.tops:
             writer[top] = len(boxes)
-        boxes.append(Box(layer.name, [describe(layer)], shape, layer.node.kind.role, sources))
+        boxes.append(Box(layer.name, [describe(layer)], _dims(layer.shape), layer.role, sources))
     return boxes
 
 
-def describe(layer: LayerNode) -> str:
+def describe(layer: Drawn) -> str:
     """A layer's type and its most important fields, such as "Convolution 64 k3 d2"."""
     words = [layer.type]
     for message, name, form in NOTED:
@@ -88,5 +122,5 @@ def describe(layer: LayerNode) -> str:
     return " ".join(words)
 
 
-def _dims(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "scalar"
+def _dims(shape: tuple[int, ...] | None) -> str:
+    return "" if shape is None else " x ".join(map(str, shape)) or "scalar"

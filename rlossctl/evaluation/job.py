@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rlossctl.data.label_ids import Suspicion
 from rlossctl.data.lists import Sample
+from rlossctl.data.palette import Palette
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.evaluate import evaluate_list
 from rlossctl.evaluation.list_pass import EvalOptions
@@ -84,12 +85,14 @@ class Outcome:
         differences: one for every model but the first; None if either model has no mIoU, or if their images
             differ.
         first: whether this is the process that prints and writes.
+        palette: the classes' colours, if one of the models has them.
     """
 
     evaluations: dict[str, Evaluation]
     differences: dict[str, Difference | None]
     list_name: str
     first: bool
+    palette: Palette | None = None
 
 
 def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
@@ -103,9 +106,11 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     tell = say if shard.first else _silent
     evaluations: dict[str, Evaluation] = {}
     list_name = ""
+    palette: Palette | None = None
     try:
         for named in job.models:
-            evaluations[named.name], list_name = _one(job, named, shard, tell, evaluations)
+            evaluations[named.name], opened = _one(job, named, shard, tell, evaluations)
+            list_name, palette = opened.images.file or "", palette or opened.palette
     finally:
         if shard.count > 1:
             shards.close()
@@ -115,7 +120,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> Outcome:
     }
     if others:
         tell(f"\n{table.format_comparison(evaluations, differences)}")
-    return Outcome(evaluations, differences, list_name, shard.first)
+    return Outcome(evaluations, differences, list_name, shard.first, palette)
 
 
 def _difference(
@@ -133,8 +138,8 @@ def _one(
     shard: Shard,
     say: Callable[[str], None],
     others: Mapping[str, Evaluation],
-) -> tuple[Evaluation, str]:
-    """The evaluation of one model, and the name of its list."""
+) -> tuple[Evaluation, OpenedModel]:
+    """The evaluation of one model, and the model."""
     opened = open_model(named, job.device, job.images)
     list_name = opened.images.file or ""
     upright = opened.upright if job.upright is None else job.upright
@@ -160,7 +165,7 @@ def _one(
         table.format_speed(result),
     )
     say("\n" + "\n\n".join(part for part in parts if part) + "\n")
-    return result, list_name
+    return result, opened
 
 
 def _rescuing(job: Job, name: str, others: Mapping[str, Evaluation]) -> Callable[[Evaluation], None] | None:

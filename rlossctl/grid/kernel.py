@@ -23,6 +23,10 @@ def native(tensor: Tensor) -> bool:
     return bool(_built())
 
 
-@torch.compiler.assume_constant_result  # torch.compile need not look into the choice
 def _built() -> bool:
     return backend("cpu").name == NATIVE
+
+
+# torch.compile need not look into the choice. `torch.compiler.assume_constant_result` sets the same mark, but
+# imports torch._dynamo for it, which takes a second that every command would pay.
+setattr(_built, "_dynamo_marked_constant", True)  # noqa: B010

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rlossctl.errors import UsageError
 from rlossctl.inspection.report import Report
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
 
 
 def inspect(
-    path: Path,
-    placeholders: Mapping[str, object],
+    origin: NetOrigin,
     phase: str | None = None,
-    dialect: str = "auto",
     image_shape: tuple[int, int, int] | None = None,
     draw: Path | None = None,
 ) -> Report:
     """Reads a file of any format.
 
     Args:
-        placeholders: values for `${NAME}`; placeholders in strings may stay unset.
+        origin: the file in the prototxt's place, and how to read a prototxt. Placeholders in strings may stay
+            unset.
         image_shape: the size of the images, for nets whose data layers would have to read them to know it.
         draw: the SVG file for a drawing of a net.
 
@@ -29,13 +28,14 @@ def inspect(
         PrototxtError, NetError, WeightsError: as the readers raise them.
         UsageError: a drawing was requested of a file that is not a net.
     """
+    path = Path(origin.prototxt)
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:
         from rlossctl.inspection import nets
         from rlossctl.prototxt.text import NetFile, load_prototxt
         from rlossctl.prototxt.unset import Placeholders
 
-        read = load_prototxt(path, Placeholders(placeholders), dialect)
+        read = load_prototxt(path, Placeholders(origin.placeholders), origin.dialect)
         if isinstance(read, NetFile):
             net = nets.build(read, phase, image_shape)
             if draw is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from rlossctl.errors import UsageError
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
 from rlossctl.weights.blobs import squeezed
 from rlossctl.words import counted
@@ -93,24 +94,19 @@ class Difference:
         return {"equal": self.equal, **dataclasses.asdict(self)}
 
 
-def difference(
-    first: Path,
-    second: Path,
-    placeholders: Mapping[str, object],
-    tolerance: float = 0.0,
-    dialect: str = "auto",
-) -> Difference:
+def difference(first: NetOrigin, second: NetOrigin, tolerance: float = 0.0) -> Difference:
     """Compares two files.
 
     Args:
-        placeholders: values for prototxts, the same for both; placeholders in strings may stay unset.
+        first, second: files of any format in the prototxt's place, and how to read a prototxt. Placeholders
+            in strings may stay unset.
         tolerance: values count as equal up to this share of the blob's largest magnitude; 0 compares bits.
 
     Raises:
         UsageError: the formats have nothing in common.
         RlossError: a file cannot be read.
     """
-    old, new = (read(path, placeholders, dialect) for path in (first, second))
+    old, new = map(read, (first, second))
     blob_changes = functools.partial(_blob_changes, tolerance=tolerance)
     parts = (
         _compare("layers", old.layers, new.layers, _layer_title, _layer_changes),
@@ -121,19 +117,20 @@ def difference(
     if not found:
         raise UsageError(
             "the two files have nothing in common",
-            where=f"{first} and {second}",
-            found=f"{kinds.kind_of(first)} and {kinds.kind_of(second)}",
+            where=f"{first.prototxt} and {second.prototxt}",
+            found=f"{kinds.kind_of(first.prototxt)} and {kinds.kind_of(second.prototxt)}",
             expected="two nets, two solvers, two files with blobs, or a net and a binary caffemodel",
         )
     changes = tuple(line for part in found for line in part.changes)
     return Difference(changes, " and ".join(part.compared for part in found))
 
 
-def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") -> Content:
+def read(origin: NetOrigin) -> Content:
     """Reads the comparable parts of a file of any format."""
+    path = Path(origin.prototxt)
     kind = kinds.kind_of(path)
     if kind == kinds.PROTOTXT:
-        return _prototxt(path, placeholders, dialect)
+        return _prototxt(origin)
     if kind == kinds.ONNX:
         return _onnx(path)
     if kind == kinds.SOLVERSTATE:
@@ -147,7 +144,7 @@ def read(path: Path, placeholders: Mapping[str, object], dialect: str = "auto") 
         from rlossctl.weights import load_blob
 
         return Content(blobs={"mean": _array(load_blob(path).array())})
-    return _weights(path, kind, dialect)
+    return _weights(path, kind, origin.dialect)
 
 
 def _with_shared(old: Content, new: Content) -> tuple[Mapping[str, Blob] | None, Mapping[str, Blob] | None]:
@@ -178,11 +175,11 @@ def _same_bits(first: Blob, second: Blob) -> bool:
     return first.shape == second.shape and first.read().tobytes() == second.read().tobytes()
 
 
-def _prototxt(path: Path, placeholders: Mapping[str, object], dialect: str) -> Content:
+def _prototxt(origin: NetOrigin) -> Content:
     from rlossctl.prototxt.text import NetFile, load_prototxt
     from rlossctl.prototxt.unset import Placeholders
 
-    found = load_prototxt(path, Placeholders(placeholders), dialect)
+    found = load_prototxt(origin.prototxt, Placeholders(origin.placeholders), origin.dialect)
     if isinstance(found, NetFile):
         return Content(layers=_layers(found.param))
     return Content(fields=_fields(found))

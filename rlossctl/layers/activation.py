@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -14,6 +15,7 @@ from rlossctl.net.registry import register
 class ReLU(Layer):
     """max(x, 0) + negative_slope * min(x, 0); the derivative at 0 is the slope (relu_layer.cpp)."""
 
+    keeps_shape = True
     low_precision = True
 
     def __init__(self, setup: Setup) -> None:
@@ -23,12 +25,17 @@ class ReLU(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("LeakyRelu", x, alpha=self.slope) if self.slope else graph.node("Relu", x)
+
 
 @register("PReLU")
 class PReLU(Layer):
     """max(x, 0) + slope * min(x, 0) with a learned slope per channel (axis 1), or one for all when
     channel_shared (prelu_layer.cpp). The slope starts at 0.25; the derivative at 0 is the slope.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -43,11 +50,37 @@ class PReLU(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return F.prelu(x, self.blobs[0].reshape(-1))
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        slope = self.blobs[0]
+        size = (1,) if not slope.dim() else (*slope.shape, *(1,) * (len(x.shape) - 2))
+        return graph.node("PRelu", x, graph.weight("0", slope, size))
+
+
+@register("HardSwish", source="rlossctl")
+class HardSwish(Layer):
+    """x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, eq. 1)."""
+
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x)
+
+
+@register("HardSigmoid", source="rlossctl")
+class HardSigmoid(Layer):
+    """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, section 5.2)."""
+
+    low_precision = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardsigmoid(x)
+
 
 @register("ReLU6", source="MobileNet forks")
 class ReLU6(Layer):
     """min(max(x, 0), 6); no gradient at or beyond the bounds (relu6_layer.cpp of MobileNet forks)."""
 
+    keeps_shape = True
     low_precision = True
 
     def __init__(self, setup: Setup) -> None:
@@ -62,10 +95,15 @@ class ReLU6(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return F.relu6(x)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Clip", x, graph.number("min", 0), graph.number("max", 6))
+
 
 @register("ELU")
 class ELU(Layer):
     """x where x > 0, else alpha (e^x - 1); alpha defaults to 1 (elu_layer.cpp)."""
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -73,6 +111,9 @@ class ELU(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Elu", x, alpha=self.alpha)
 
 
 @register("SELU", source="self-normalizing forks")
@@ -84,6 +125,8 @@ class SeLU(Layer):
     lambda defaults to 1.050700987, alpha to 1.67326324.
     """
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.selu_param
@@ -92,34 +135,54 @@ class SeLU(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Selu", x, gamma=self.scale, alpha=self.alpha)
+
 
 @register("Sigmoid")
 class Sigmoid(Layer):
     """1 / (1 + e^-x) (sigmoid_layer.cpp)."""
 
+    keeps_shape = True
+
     def forward(self, x: Tensor) -> Tensor:
         return x.sigmoid()
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Sigmoid", x)
 
 
 @register("TanH")
 class TanH(Layer):
     """Hyperbolic tangent (tanh_layer.cpp)."""
 
+    keeps_shape = True
+
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Tanh", x)
 
 
 @register("BNLL")
 class BNLL(Layer):
     """log(1 + e^x), without overflow (bnll_layer.cpp)."""
 
+    keeps_shape = True
+
     def forward(self, x: Tensor) -> Tensor:
         return F.softplus(x)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Softplus", x)
 
 
 @register("Swish")
 class Swish(Layer):
     """x * sigmoid(beta x); beta defaults to 1 (swish_layer.cpp)."""
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -127,6 +190,9 @@ class Swish(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (x * self.beta).sigmoid()
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Mul", x, graph.node("Sigmoid", graph.scaled(x, self.beta, 0)))
 
 
 @register("Dropout")
@@ -159,6 +225,9 @@ class Dropout(Layer):
         y = self.drop(x, self.ratio, training=True) if self.drops else x
         return y if self.scale == 1 else y * self.scale
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.scaled(x, self.scale, 0)
+
 
 @register("Softmax")
 class Softmax(Layer):
@@ -170,3 +239,6 @@ class Softmax(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.axis)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Softmax", x, axis=self.axis)

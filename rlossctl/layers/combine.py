@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -17,6 +18,7 @@ class Eltwise(Layer):
     The whole gradient goes to the winner.
     """
 
+    keeps_shape = True
     low_precision = True
 
     def __init__(self, setup: Setup) -> None:
@@ -45,6 +47,16 @@ class Eltwise(Layer):
             y = torch.where(x > y, x, y)
         return y
 
+    def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        coefficients = self.coefficients or [1.0] * len(bottoms)
+        terms = [graph.scaled(x, c, 0) for x, c in zip(bottoms, coefficients, strict=True)]
+        if self.operation == "MAX":
+            return graph.node("Max", *terms)
+        y = terms[0]
+        for x in terms[1:]:
+            y = graph.node("Add" if self.operation == "SUM" else "Mul", y, x)
+        return y
+
     def _sum(self, bottoms: tuple[Tensor, ...]) -> Tensor:
         if self.coefficients:
             bottoms = tuple(x * c for x, c in zip(bottoms, self.coefficients, strict=True))
@@ -68,7 +80,15 @@ class Concat(Layer):
         self.axis = param.concat_dim if param.HasField("concat_dim") else param.axis
 
     def forward(self, *bottoms: Tensor) -> Tensor:
-        return torch.cat(bottoms, self.axis)
+        first, axis = bottoms[0], self.axis
+        if first.is_meta and len({(*x.shape[:axis], *x.shape[axis:][1:]) for x in bottoms}) == 1:
+            # torch would import its compiler to find out.
+            joined = sum(x.shape[axis] for x in bottoms)
+            return first.new_empty((*first.shape[:axis], joined, *first.shape[axis:][1:]))
+        return torch.cat(bottoms, axis)
+
+    def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        return graph.node("Concat", *bottoms, axis=self.axis)
 
 
 @register("Silence", bottoms=(1, None), tops=0)
@@ -98,3 +118,9 @@ class Axpy(Layer):
 
     def forward(self, factor: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return factor.reshape(*x.shape[:2], 1, 1) * x + y
+
+    def write_onnx(self, graph: OnnxGraph, factor: OnnxValue, x: OnnxValue, y: OnnxValue) -> Written:
+        spread: OnnxInput = factor
+        if len(factor.shape) == 2:
+            spread = graph.node("Unsqueeze", factor, graph.integers("axes", [2, 3]))
+        return graph.node("Add", graph.node("Mul", spread, x), y)

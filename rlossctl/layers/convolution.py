@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis, only_sized
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import ConvolutionParameter, FillerParameter, InnerProductParameter
 
@@ -65,9 +67,30 @@ class _Learned(_Windows):
         if param.bias_term:
             self.add_blob((outputs,), _filler(param, "bias_filler"))
 
+    def multiply_adds(self, tops: Sequence[Shape]) -> int:
+        weight, rank = self.blobs[0], self.axis + 1
+        return sum(weight.numel() * prod(grid[: self.axis] + grid[rank:]) for grid in self.grids(tops))
+
+    def grids(self, tops: Sequence[Shape]) -> Sequence[Shape]:
+        """The shapes with a place for every position of the kernel."""
+        return [tuple(top) for top in tops]
+
     @property
     def bias(self) -> Tensor | None:
         return self.blobs[1] if len(self.blobs) > 1 else None
+
+    def write_each(self, graph: OnnxGraph, kind: str, bottoms: tuple[OnnxValue, ...]) -> Written:
+        """A node for every bottom, all with the same weights."""
+        if self.axis != 1:
+            return None
+        window = {
+            "kernel_shape": self.kernel,
+            "strides": self.stride,
+            "pads": self.pad * 2,
+            "dilations": self.dilation,
+            "group": self.group,
+        }
+        return tuple(graph.node(kind, x, *graph.blobs(self), **window) for x in bottoms)
 
 
 @register("Convolution", bottoms=(1, None), tops=(1, None))
@@ -90,7 +113,16 @@ class Convolution(_Learned):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return self.each(self._convolve, bottoms)
 
+    def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        return self.write_each(graph, "Conv", bottoms)
+
+    def _output_size(self, sizes: Sequence[int]) -> list[int]:
+        windows = zip(sizes, self.kernel, self.stride, self.pad, self.dilation, strict=True)
+        return [(size + 2 * pad - d * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, d in windows]
+
     def _convolve(self, x: Tensor) -> Tensor:
+        if only_sized(x) and x.shape[1] == self.channels and min(size := self._output_size(x.shape[2:])) > 0:
+            return x.new_empty((x.shape[0], self.blobs[0].shape[0], *size))
         convolve = _CONVOLUTIONS[self.spatial]
         return convolve(x, self.blobs[0], self.bias, self.stride, self.pad, self.dilation, self.group)
 
@@ -132,7 +164,20 @@ class Deconvolution(_Learned):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return self.each(self._spread, bottoms)
 
+    def write_onnx(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        return self.write_each(graph, "ConvTranspose", bottoms)
+
+    def grids(self, tops: Sequence[Shape]) -> Sequence[Shape]:
+        return [tuple(bottom) for bottom in self.setup.bottoms]
+
+    def _output_size(self, sizes: Sequence[int]) -> list[int]:
+        windows = zip(sizes, self.kernel, self.stride, self.pad, self.dilation, strict=True)
+        return [step * (size - 1) + d * (kernel - 1) + 1 - 2 * pad for size, kernel, step, pad, d in windows]
+
     def _spread(self, x: Tensor) -> Tensor:
+        if only_sized(x) and x.shape[1] == self.channels and min(size := self._output_size(x.shape[2:])) > 0:
+            outputs = self.setup.message.convolution_param.num_output
+            return x.new_empty((x.shape[0], outputs, *size))
         spread = _DECONVOLUTIONS[self.spatial]
         return spread(x, self.blobs[0], self.bias, self.stride, self.pad, 0, self.group, self.dilation)
 
@@ -187,6 +232,15 @@ class InnerProduct(Layer):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.blobs[0].t() if self.transpose else self.blobs[0]
         return F.linear(x.flatten(self.axis), weight, self.blobs[1] if len(self.blobs) > 1 else None)
+
+    def multiply_adds(self, tops: Sequence[Shape]) -> int:
+        return self.blobs[0].numel() * prod(tops[0][:-1])
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.axis != 1:
+            return None
+        rows = x if len(x.shape) == 2 else graph.node("Flatten", x, axis=1)
+        return graph.node("Gemm", rows, *graph.blobs(self), transB=int(not self.transpose))
 
 
 def kernel_stride_pad(

@@ -38,24 +38,32 @@ class DummyData(DataLayer):
         if len(fillers) not in (1, setup.tops):
             raise setup.error("data_filler must be given once or once per top", found=len(fillers))
         fillers = fillers * setup.tops if len(fillers) == 1 else fillers
-        self.source = _Dummy(self.sizes, fillers, setup.where)
+        self.source = DummySource(self.sizes, fillers, setup.where)
 
     def shapes(self) -> list[Shape]:
         return self.sizes
 
 
-class _Dummy:
+class DummySource:
+    """Fills the tops of a DummyData layer.
+
+    Attributes:
+        constant: for each top, whether it is filled once, with a constant.
+    """
+
     def __init__(self, shapes: list[Shape], fillers: list[Filler], where: str) -> None:
         self._shapes, self._fillers, self._where = shapes, fillers, where
+        self.constant = [getattr(filler, "type", "constant") == "constant" for filler in fillers]
 
     def next_batch(self) -> list[np.ndarray]:
         """One float32 array per top, from torch's global generator."""
-        batch = []
-        for shape, filler in zip(self._shapes, self._fillers, strict=True):
-            blob = torch.empty(shape)
-            fill(blob, filler, self._where)
-            batch.append(blob.numpy())
-        return batch
+        return [self.filled(top) for top in range(len(self._shapes))]
+
+    def filled(self, top: int) -> np.ndarray:
+        """The array of one top."""
+        blob = torch.empty(self._shapes[top])
+        fill(blob, self._fillers[top], self._where)
+        return blob.numpy()
 
     def state(self) -> dict[str, object]:
         """Empty: torch's generator is the only state."""
@@ -65,13 +73,15 @@ class _Dummy:
         """Nothing to restore."""
 
 
-@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 3), role="data")
+@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 4), role="data")
 class ImageSegData(SourceLayer):
-    """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim.
+    """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim; and valid.
 
     data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
-    before padding. rlossctl.data.seg_transform has the order of operations. The caller's options (seed,
-    workers, source, root) override the prototxt.
+    before padding. A fourth top, ours: (N, 1, h, w), 1 inside the photo and 0 in the padding.
+    rlossctl.data.seg_transform has the order of operations; with fields of ours (docs/data.md)
+    rlossctl.data.augmenting.transform has it. The caller's options (seed, workers, source, root) override the
+    prototxt.
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -21,6 +22,9 @@ class SpatialProduct(Layer):
 
     def forward(self, x: Tensor, factor: Tensor) -> Tensor:
         return x * factor
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue, factor: OnnxValue) -> Written:
+        return graph.node("Mul", x, factor)
 
 
 @register("DomainTransform", source="rloss", bottoms=3, onnx=False)

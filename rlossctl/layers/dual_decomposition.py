@@ -25,6 +25,8 @@ class DualDecompositionCRF(Layer):
     value of each iteration (N, iterations).
     """
 
+    compilable = False
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.param = setup.message.dual_decomposition_crf_param

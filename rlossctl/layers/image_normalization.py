@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import LRNParameter
 
@@ -18,6 +19,8 @@ class LRN(Layer):
     ACROSS_CHANNELS: the window has local_size channels and the mean divides by local_size. WITHIN_CHANNEL: it
     has local_size x local_size pixels of one channel, the mean divides by their number, and k is always 1.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -35,6 +38,14 @@ class LRN(Layer):
         mean = F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
         return x * (1 + self.alpha * mean) ** -self.beta
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if not self.within:
+            return graph.node("LRN", x, size=self.size, alpha=self.alpha, beta=self.beta, bias=self.k)
+        window = {"kernel_shape": [self.size] * 2, "pads": [self.size // 2] * 4, "count_include_pad": 1}
+        mean = graph.node("AveragePool", graph.node("Mul", x, x), **window)
+        norm = graph.node("Pow", graph.scaled(mean, self.alpha, 1), graph.number("power", -self.beta))
+        return graph.node("Mul", x, norm)
+
     def window(self) -> tuple[float, float]:
         return (float(self.size) if self.within else 1.0), 1.0
 
@@ -47,6 +58,8 @@ class MVN(Layer):
     The gradient is Caffe's, (dy - mean(dy) - y mean(y dy)) / (deviation + eps). The exact derivative has an
     additional factor (deviation + eps) / deviation in the last term.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -62,6 +75,14 @@ class MVN(Layer):
         if self.divides:
             y = y / self._divisor((y * y).mean(-1, keepdim=True))
         return y.reshape(x.shape)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        axes = graph.integers("axes", range(self.first, len(x.shape)))
+        y = graph.node("Sub", x, graph.node("ReduceMean", x, axes))
+        if not self.divides:
+            return y
+        variance = graph.node("ReduceMean", graph.node("Mul", y, y), axes)
+        return graph.node("Div", y, graph.scaled(graph.node("Sqrt", variance), 1, self.eps))
 
     def _divisor(self, variance: Tensor) -> Tensor:
         """sqrt(variance) + eps with the derivative 1 / (2 divisor), which gives Caffe's gradient."""
@@ -79,6 +100,8 @@ class Normalize(Layer):
     gradient is exact; SSD's own is wrong for scales that differ between channels.
     """
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, shape = setup.message.norm_param, setup.bottoms[0]
@@ -92,3 +115,10 @@ class Normalize(Layer):
     def forward(self, x: Tensor) -> Tensor:
         norm = ((x * x).sum(self.axes, keepdim=True) + self.eps).sqrt()
         return x / norm * self.blobs[0].reshape(-1, *(1,) * (x.dim() - 2))
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        total = graph.node("ReduceSumSquare", x, graph.integers("axes", self.axes))
+        norm = graph.node("Sqrt", graph.scaled(total, 1, self.eps))
+        scale = self.blobs[0]
+        size = (scale.numel(), *(1,) * (len(x.shape) - 2))
+        return graph.node("Mul", graph.node("Div", x, norm), graph.weight("0", scale, size))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -40,6 +41,13 @@ class ArgMax(Layer):
         rows = [index.to(x.dtype), value] if self.values else [index.to(x.dtype)]
         return torch.stack(rows, 1).reshape(-1, len(rows), self.top_k, *(1,) * (x.dim() - 3))
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.axis is None or self.top_k > 1:
+            return None
+        if self.values:
+            return graph.node("ReduceMax", x, graph.integers("axes", [self.axis]))
+        return graph.node("Cast", graph.node("ArgMax", x, axis=self.axis, select_last_index=1), to=FLOAT)
+
     def _largest(self, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """One by one, because torch.topk and torch.argmax do not say which of equal values they take."""
         place = torch.arange(x.shape[axis], device=x.device).reshape(-1, *(1,) * (x.dim() - axis - 1))
@@ -61,6 +69,8 @@ class Embed(Layer):
     Top: the bottom's shape with one more axis. Blobs: rows (input_dim, num_output), and a bias (num_output)
     with bias_term. An index outside 0 .. input_dim-1 is an error. The bottom gets no gradient.
     """
+
+    compilable = False
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -90,6 +100,8 @@ class BatchReindex(Layer):
     If an index occurs twice, the gradients add up.
     """
 
+    compilable = False
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         if len(setup.bottoms[1]) != 1:
@@ -105,6 +117,8 @@ class Filter(Layer):
     (filter_layer.cpp). The selector's values decide the tops' batch size; when the net is built it is the
     full size, as in Caffe. Items left out get the gradient 0; the selector gets none.
     """
+
+    compilable = False
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, only_sized
+from rlossctl.net.onnx_graph import LAST, OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -48,6 +49,7 @@ class Interp(Layer):
             (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
         )
         self.factor = param.factor if param.HasField("factor") else None
+        self.rounds_size = self.factor is not None
         self.least = param.at_least
         every = (self.shrink, self.zoom, self.size, self.factor)
         rules: list[object] = [value for value in every if value is not None]
@@ -84,6 +86,38 @@ class Interp(Layer):
             return enlarged
         return resized(x, size, self.corners)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue, reference: OnnxValue | None = None) -> Written:
+        if self.factor is not None:
+            return None
+        y: OnnxInput = x
+        if self.begin or self.end:
+            starts = graph.integers("starts", [self.begin] * 2)
+            ends = graph.integers("ends", [-self.end or LAST] * 2)
+            y = graph.node("Slice", x, starts, ends, graph.integers("axes", [2, 3]))
+        size = graph.sizes(reference, 2, 4) if reference is not None else self._write_size(graph, x, y)
+        how = "align_corners" if self.corners else "half_pixel"
+        return graph.node(
+            "Resize", y, "", "", size, axes=[2, 3], mode="linear", coordinate_transformation_mode=how
+        )
+
+    def _write_size(self, graph: OnnxGraph, x: OnnxValue, cropped: OnnxInput) -> str:
+        """`output_size` of height and width: constant, or from the size of the cropped bottom."""
+        known = x.sizes(2, 4)
+        if known is not None:
+            cut = self.begin + self.end
+            return graph.integers("sizes", [self.output_size(known[axis] - cut, axis) for axis in (0, 1)])
+        if self.size is not None and self.shrink is None and self.zoom is None:
+            return graph.integers("sizes", self.size)
+        size = graph.node("Shape", cropped, start=2, end=4)
+        if self.shrink is not None:
+            one = graph.integers("one", [1])
+            steps = graph.node("Div", graph.node("Sub", size, one), graph.integers("shrink", [self.shrink]))
+            size = graph.node("Add", steps, one)
+        if self.zoom is not None:
+            size = graph.node("Mul", size, graph.integers("zoom", [self.zoom]))
+            size = graph.node("Sub", size, graph.integers("less", [self.zoom - 1]))
+        return size
+
     def output_size(self, size: int, axis: int) -> int:
         """Output size of an effective (cropped) input size along height (0) or width (1)."""
         if self.factor is not None:
@@ -106,6 +140,8 @@ class Interp(Layer):
 
 def resized(x: Tensor, size: Sequence[int], corners: bool) -> Tensor:
     """Bilinear resizing of the last two axes of (N, C, H, W)."""
+    if only_sized(x) and min(size) > 0:
+        return x.new_empty((*x.shape[:2], *size))
     return F.interpolate(x, size=list(size), mode="bilinear", align_corners=corners)
 
 

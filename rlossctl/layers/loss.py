@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlossctl.losses import caffe_mask, densecrf_loss
 from rlossctl.losses.inputs import InputCheck
+from rlossctl.losses.labelled import counting
 from rlossctl.net.labels import BATCH_SIZE, VALID, WEIGHTS, check_labels, flatten_labels, loss_norm
 from rlossctl.net.layer import Layer, Setup, canonical_axis
 from rlossctl.net.registry import register
@@ -87,12 +88,13 @@ class SoftmaxWithLoss(Layer):
         return weights.masked_fill(weights <= 0, 1.0)
 
 
-@register("DenseCRFLoss", source="rloss", bottoms=2, automatic_tops=1, role="loss")
+@register("DenseCRFLoss", source="rloss", bottoms=(2, 3), automatic_tops=1, role="loss")
 class DenseCRFLoss(Layer):
     """-(1/N) sum_n sum_c s_nc^T A_n s_nc, a negative number (densecrf_loss_layer.cpp).
 
     Bottoms: the image as the net sees it (mean-subtracted), and a soft segmentation of the same size. s is
-    the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A is
+    the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A
+    third bottom, ours, is a mask that is not 0 where pixels count, such as ImageSegData's fourth top. A is
     the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. `mode`, a field of ours,
     selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no default: it is 0
     unless given. No gradient to the image. Inputs that are probably a mistake (an image scaled to 0..1,
@@ -108,7 +110,13 @@ class DenseCRFLoss(Layer):
         self.mode = param.Mode.Name(param.mode).lower()
         # The builder multiplies by the weight; knowing it here saves the backward pass a product.
         self.upstream = setup.message.loss_weight[0] if setup.message.loss_weight else 1.0
-        image, seg = setup.bottoms
+        image, seg, *masks = setup.bottoms
+        if any(len(mask) != 4 or mask[0] != seg[0] or mask[2:] != seg[2:] for mask in masks):
+            raise setup.error(
+                "mask and segmentation must have the same batch size, height and width",
+                found=f"mask {masks[0]}, segmentation {seg}",
+                advice="resize the mask with Interp",
+            )
         if len(image) != 4 or len(seg) != 4 or image[0] != seg[0] or image[2:] != seg[2:]:
             raise setup.error(
                 "image and segmentation must have the same batch size, height and width",
@@ -120,10 +128,10 @@ class DenseCRFLoss(Layer):
         name = f"{setup.where}: layer {setup.message.name!r} (DenseCRFLoss)"
         self.inputs = InputCheck(name, self.sigma_rgb, "bi_rgb_std")
 
-    def forward(self, image: Tensor, seg: Tensor) -> Tensor:
+    def forward(self, image: Tensor, seg: Tensor, mask: Tensor | None = None) -> Tensor:
         image = image.detach()
-        mask = caffe_mask(image)
-        self.inputs.look(image, seg, mask)
+        counted = caffe_mask(image) if mask is None else counting(mask)
+        self.inputs.look(image, seg, counted)
         sigmas = self.sigma_xy, self.sigma_rgb
-        loss = densecrf_loss(image, seg, mask, *sigmas, self.mode, upstream=self.upstream)
+        loss = densecrf_loss(image, seg, counted, *sigmas, self.mode, upstream=self.upstream)
         return loss.reshape(1, 1, 1, 1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import AffineBatchNorm
 from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import BiasParameter, FillerParameter, ScaleParameter
 
@@ -29,6 +30,7 @@ class BatchNorm(Layer):
     variance (here: as in BVLC), and its update_global_stats: true is refused.
     """
 
+    keeps_shape = True
     low_precision = True
 
     default_lr_mult = 0.0
@@ -78,6 +80,14 @@ class BatchNorm(Layer):
         # Not F.batch_norm, which refuses a single value per channel; in Caffe that value is its own mean.
         return torch.batch_norm(x, None, None, None, None, True, 0.0, self.eps, False)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if not self.frozen:
+            return None
+        mean, variance = self.statistics()
+        affine = graph.filled("scale", len(mean), 1), graph.filled("shift", len(mean), 0)
+        stored = graph.weight("mean", mean), graph.weight("variance", variance)
+        return graph.node("BatchNormalization", x, *affine, *stored, epsilon=self.eps)
+
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and variance: the stored sums divided by the stored scale."""
         if self.mean is not None:
@@ -95,6 +105,7 @@ class BatchNorm(Layer):
 
     def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
         self._total = None if self.frozen else total
+        self.compilable = self.frozen
         return not self.frozen
 
     @torch.no_grad()
@@ -145,6 +156,19 @@ class _Broadcast(Layer):
         """Adds axes of 1 at the end, so that it broadcasts over bottom 0."""
         return blob.reshape(tuple(blob.shape) + (1,) * self.trailing)
 
+    def write_operand(self, graph: OnnxGraph, bottom: OnnxValue | None) -> OnnxInput:
+        """`operand` as a value of the graph."""
+        if bottom is None:
+            return self.write_blob(graph, 0)
+        rank = len(bottom.shape)
+        axes = list(range(rank, rank + self.trailing))
+        return graph.node("Unsqueeze", bottom, graph.integers("axes", axes)) if axes else bottom
+
+    def write_blob(self, graph: OnnxGraph, index: int) -> str:
+        """`spread` of a learned blob as a weight of the graph."""
+        blob = self.blobs[index]
+        return graph.weight(str(index % len(self.blobs)), blob, (*blob.shape, *(1,) * self.trailing))
+
 
 @register("Scale", bottoms=(1, 2))
 class Scale(_Broadcast):
@@ -153,6 +177,8 @@ class Scale(_Broadcast):
     The learned blob has the bottom's axes axis .. axis + num_axes - 1 (num_axes -1: to the end; 0: scalar)
     and is filled with 1 by default. bias_term adds a learned bias of the same shape, 0 by default.
     """
+
+    keeps_shape = True
 
     def __init__(self, setup: Setup) -> None:
         param = setup.message.scale_param
@@ -165,6 +191,10 @@ class Scale(_Broadcast):
         y = x * self.operand(factor)
         return y + self.spread(self.blobs[-1]) if self.has_bias else y
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue, factor: OnnxValue | None = None) -> Written:
+        y = graph.node("Mul", x, self.write_operand(graph, factor))
+        return graph.node("Add", y, self.write_blob(graph, -1)) if self.has_bias else y
+
 
 @register("Bias", bottoms=(1, 2))
 class Bias(_Broadcast):
@@ -173,11 +203,16 @@ class Bias(_Broadcast):
     The learned blob's shape follows axis and num_axes as in Scale; it is filled with 0 by default.
     """
 
+    keeps_shape = True
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup, setup.message.bias_param, None)
 
     def forward(self, x: Tensor, term: Tensor | None = None) -> Tensor:
         return x + self.operand(term)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue, term: OnnxValue | None = None) -> Written:
+        return graph.node("Add", x, self.write_operand(graph, term))
 
 
 def _covered(setup: Setup, shape: Shape, axis: int, num_axes: int) -> Shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import OnnxGraph, Written
 from rlossctl.net.registry import register
 
 
@@ -18,3 +19,6 @@ class Parameter(Layer):
 
     def forward(self) -> Tensor:
         return self.blobs[0]
+
+    def write_onnx(self, graph: OnnxGraph) -> Written:
+        return graph.node("Identity", *graph.blobs(self))

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, only_sized
+from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import PoolingParameter, SPPParameter, UnpoolingParameter
 
@@ -60,6 +61,11 @@ class Pooling(Layer):
                 raise setup.error("pad must be smaller than the kernel", found=f"pad {pad}, kernel {kernel}")
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if only_sized(x) and not self.is_global:
+            size = [self._output_size(length, axis) for axis, length in enumerate(x.shape[2:])]
+            if min(size) > 0:
+                tops = [x.new_empty((*x.shape[:2], *size)) for _ in range(self.setup.tops)]
+                return tuple(tops)
         if self.is_stochastic:
             return self._pool_stochastic(x)
         if self.is_global:
@@ -67,11 +73,40 @@ class Pooling(Layer):
         y = self._pool_fast(x) if self._torch_agrees() else self._pool_padded(x)
         return y
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.is_stochastic or (self.is_global and self.setup.tops == 2):
+            return None
+        if self.is_global:
+            return graph.node("GlobalMaxPool" if self.is_max else "GlobalAveragePool", x)
+        if not (self.floor or self._torch_agrees()):
+            return None
+        window: dict[str, object] = {
+            "kernel_shape": self.kernel,
+            "strides": self.stride,
+            "pads": self.pad * 2,
+            "ceil_mode": int(not self.floor),
+        }
+        if not self.is_max:
+            return graph.node("AveragePool", x, count_include_pad=1, **window)
+        if self.setup.tops == 1:
+            return graph.node("MaxPool", x, **window)
+        y, place = graph.node_with(2, "MaxPool", x, **window)
+        return y, self._write_mask(graph, x, place)
+
+    def _write_mask(self, graph: OnnxGraph, x: OnnxValue, place: str) -> str:
+        """ONNX counts places through the whole batch, Caffe in each plane, as floats."""
+        known = x.sizes(2, 4)
+        if known is not None:
+            plane = graph.integers("plane", [known[0] * known[1]])
+        else:
+            plane = graph.node("ReduceProd", graph.sizes(x, 2, 4))
+        return graph.node("Cast", graph.node("Mod", place, plane), to=FLOAT)
+
     def _torch_agrees(self) -> bool:
         """Whether torch's ceil_mode gives Caffe's sizes. It does not if Caffe lets windows start outside."""
         small_pad = all(pad <= kernel // 2 for kernel, pad in zip(self.kernel, self.pad, strict=True))
         inside = any(self.pad) or all(s <= k for k, s in zip(self.kernel, self.stride, strict=True))
-        return small_pad and inside and not (self.floor and any(self.pad))
+        return small_pad and inside
 
     def _pool_global(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         if not self.is_max:
@@ -205,6 +240,7 @@ class AdaptivePooling(Layer):
         param = setup.message.adaptive_pooling_param
         self.bins = param.output_size if param.HasField("output_size") else None
         self.factor = param.factor if param.HasField("factor") else None
+        self.rounds_size = self.factor is not None
         self.least = param.at_least
         rules = [value for value in (self.bins, self.factor) if value is not None]
         if len(rules) + len(setup.bottoms) != 2 or any(not 0 < value < math.inf for value in rules):

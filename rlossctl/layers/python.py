@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rlossctl.errors import NetError
 from rlossctl.net import pycaffe
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.registry import register
@@ -75,11 +76,12 @@ class SpatialDropout(Layer):
 class UserLayer(Layer):
     """A Python layer with bottoms: the user's forward and backward are one autograd step."""
 
+    compilable = False
     unexportable = "it runs the user's code, which cannot be part of a converted model"
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.code = _Code(setup)
+        self.code = UserCode(setup)
         for blob in self.code.blobs:
             self.add_blob(blob.shape, _copier(blob.data))
 
@@ -95,7 +97,7 @@ class UserData(DataLayer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.source: _Code = _Code(setup)
+        self.source: UserCode = UserCode(setup)
         if self.source.blobs:
             raise setup.error("learns blobs, which a layer without bottoms cannot", found="self.blobs")
 
@@ -126,12 +128,17 @@ class FedData(DataLayer):
         return self.sizes
 
 
-class _Code:
-    """An object of the user's class with its blobs, called as Caffe calls it. Also a source of batches."""
+class UserCode:
+    """An object of the user's class with its blobs, called as Caffe calls it. Also a source of batches.
+
+    Attributes:
+        layer: the object, derived from caffe.Layer.
+        passes: how often its forward has run.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self._error = setup.error
-        self._layer = _load(setup)
+        self.layer = _load(setup)
         self._bottoms = [pycaffe.Blob(shape) for shape in setup.bottoms]
         self._tops = [pycaffe.Blob() for _ in range(setup.tops)]
         self.passes = 0
@@ -140,7 +147,7 @@ class _Code:
     @property
     def blobs(self) -> Sequence[pycaffe.Blob]:
         """The learned blobs that the user's setup made."""
-        return self._layer.blobs
+        return self.layer.blobs
 
     def reshape(self, shapes: Sequence[Shape]) -> list[Shape]:
         """Shapes of the tops for these shapes of the bottoms."""
@@ -190,16 +197,17 @@ class _Code:
 
     def _call(self, method: str, *arguments: object) -> None:
         try:
-            getattr(self._layer, method)(*arguments)
+            getattr(self.layer, method)(*arguments)
         except Exception as error:  # whatever the user's code raises
-            raise self._error(f"the user's code failed in {method}", found=_told(error)) from error
+            failed = self._error(f"the user's code failed in {method}", found=_told(error))
+            raise _of_user(failed) from error
 
 
 class _Run(torch.autograd.Function):
     """The user's forward and backward; tensors pass through the CPU's memory."""
 
     @staticmethod
-    def forward(ctx: Any, code: _Code, bottoms: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, code: UserCode, bottoms: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         arrays = [tensor.detach().cpu().numpy() for tensor in tensors]
         tops = code.forward(arrays[:bottoms], arrays[bottoms:])
         ctx.code, ctx.number, ctx.device = code, code.passes, tensors[0].device
@@ -226,13 +234,20 @@ def _load(setup: Setup) -> Any:
         if not hasattr(layer, "blobs"):  # a class whose __init__ does not call caffe.Layer's
             layer.blobs = pycaffe.BlobVec()
     except Exception as error:  # whatever the user's code raises
-        raise setup.error(
+        failed = setup.error(
             f"{what} cannot be loaded",
             found=_told(error),
             expected="a class derived from caffe.Layer",
             advice="set PYTHONPATH to the module's folder; port Python 2 code to Python 3",
-        ) from error
+        )
+        raise _of_user(failed) from error
     return layer
+
+
+def _of_user(error: NetError) -> pycaffe.UserCodeError:
+    return pycaffe.UserCodeError(
+        error.message, where=error.where, found=error.found, expected=error.expected, advice=error.advice
+    )
 
 
 def _copier(values: np.ndarray) -> Callable[[Tensor], object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 
 
@@ -28,3 +29,8 @@ class Reduction(Layer):
             x = x * x
         y = x.mean(self.axis) if self.operation == "MEAN" else x.sum(self.axis)
         return y * self.coefficient
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        kinds = {"SUM": "ReduceSum", "ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "MEAN": "ReduceMean"}
+        axes = graph.integers("axes", range(self.axis, len(x.shape)))
+        return graph.scaled(graph.node(kinds[self.operation], x, axes, keepdims=0), self.coefficient, 0)

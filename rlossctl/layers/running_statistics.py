@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rlossctl.layers import batch_statistics
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.prototxt.messages import FillerParameter
 
 _STATISTICS = (0.0, 0.0)  # lr_mult and decay_mult of blobs that the solver does not change
@@ -27,6 +28,7 @@ class RunningNorm(Layer):
             biased variance.
     """
 
+    keeps_shape = True
     low_precision = True
 
     eps: float
@@ -51,6 +53,7 @@ class RunningNorm(Layer):
 
     def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
         self._total = None if self.frozen else total
+        self.compilable = self.frozen
         return not self.frozen
 
     def add_statistics(self, shape: Sequence[int], *fillers: FillerParameter | None) -> None:
@@ -75,6 +78,13 @@ class RunningNorm(Layer):
         if not x.is_meta:
             self._update(batch_statistics.of_batch(x.detach()))
         return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if not self.frozen:
+            return None
+        names = zip(("scale", "shift", "mean", "variance"), (*self.affine(), *self.running()), strict=True)
+        weights = [graph.weight(name, blob, (blob.numel(),)) for name, blob in names]
+        return graph.node("BatchNormalization", x, *weights, epsilon=self.eps)
 
     @torch.no_grad()
     def _update(self, batch: batch_statistics.Statistics) -> None:

@@ -43,6 +43,9 @@ class SegmentationScores(ListMetric):
         """Forgets the batches so far."""
         self._images = []
 
+    def counts(self) -> ClassCounts:
+        return self._by_image().sum()
+
     @property
     def padding(self) -> int:
         """The first ignore label."""
@@ -81,7 +84,7 @@ class SegmentationScores(ListMetric):
         return torch.stack([confusion.diagonal(dim1=1, dim2=2), confusion.sum(2), confusion.sum(1)], 1)
 
     def _values(self) -> list[np.ndarray]:
-        found = self._scores(ClassCounts.from_array(torch.cat(self._images).cpu().numpy()))
+        found = self._scores(self._by_image())
         means = (
             found.miou,
             found.pixel_accuracy,
@@ -90,6 +93,9 @@ class SegmentationScores(ListMetric):
             found.mdice,
         )
         return [*(np.array(np.nan if value is None else value) for value in means), found.iou]
+
+    def _by_image(self) -> ClassCounts:
+        return ClassCounts.from_array(torch.cat(self._images).cpu().numpy())
 
     def _scores(self, counts: ClassCounts) -> LabelScores:
         if self.by_image:

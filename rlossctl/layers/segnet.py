@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import RunningBN
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, only_sized
+from rlossctl.net.onnx_graph import INT64, OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.dialect import four_blobs
 from rlossctl.prototxt.messages import BNParameter
@@ -32,6 +33,8 @@ class BN(Layer):
     reproduced: the original computes the variance as E[x^2] - E[x]^2 (wrong by 2e-3 at a mean of 100
     deviations, NaN if the input is constant), and with iter_size only the last pass reaches its gradient.
     """
+
+    keeps_shape = True
 
     def __new__(cls, setup: Setup) -> Any:
         return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls)
@@ -69,6 +72,18 @@ class BN(Layer):
         variance, mean = torch.var_mean(x.detach(), (0, 2, 3), correction=0, keepdim=True)
         return (y, mean, variance)[: self.setup.tops]
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.setup.tops > 1:
+            return None
+        scale, shift = (graph.weight(str(n), blob, blob.shape[1:]) for n, blob in enumerate(self.blobs))
+        y: OnnxInput = x
+        if self.learns:
+            axes = graph.integers("axes", [0, 2, 3])
+            centred = graph.node("Sub", x, graph.node("ReduceMean", x, axes))
+            variance = graph.node("ReduceMean", graph.node("Mul", centred, centred), axes)
+            y = graph.node("Div", centred, graph.node("Sqrt", graph.scaled(variance, 1, EPSILON)))
+        return graph.node("Add", graph.node("Mul", y, scale), shift)
+
 
 @register("Upsample", source="SegNet", bottoms=(1, 2))
 class Upsample(Layer):
@@ -82,6 +97,8 @@ class Upsample(Layer):
     them. Output size: upsample_h x upsample_w, else the bottom's size times scale (or scale_h, scale_w;
     default 2), minus one if pad_out_h or pad_out_w is set. An index outside the plane is an error.
     """
+
+    compilable = False
 
     def __new__(cls, setup: Setup) -> Any:
         return Nearest(setup) if len(setup.bottoms) == 1 else super().__new__(cls)
@@ -102,10 +119,21 @@ class Upsample(Layer):
                 raise setup.error("pad_out_h and pad_out_w need a scale of 2", found=scale)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        height, width = self.size or (
-            size * scale - less for size, scale, less in zip(x.shape[2:], self.scales, self.less, strict=True)
+        return put_back(self, x, mask, self._size(x.shape[2:]), "set upsample_h and upsample_w")
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue, mask: OnnxValue) -> Written:
+        known = x.sizes(1, 4)
+        if known is None:
+            return None
+        return write_put_back(graph, x, mask, (known[0], *self._size(known[1:])))
+
+    def _size(self, before: Sequence[int]) -> tuple[int, int]:
+        if self.size is not None:
+            return self.size
+        height, width = (
+            size * scale - less for size, scale, less in zip(before, self.scales, self.less, strict=True)
         )
-        return put_back(self, x, mask, (height, width), "set upsample_h and upsample_w")
+        return height, width
 
 
 class Nearest(Layer):
@@ -129,6 +157,11 @@ class Nearest(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=float(self.scale), mode="nearest")
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        scales = graph.numbers("scales", [self.scale] * 2)
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return graph.node("Resize", x, "", scales, axes=[2, 3], mode="nearest", **how)
+
 
 def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advice: str) -> Tensor:
     """Zeros (N, C, *size), with each value of x at the mask's flat index.
@@ -136,12 +169,26 @@ def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advic
     Raises:
         NetError: an index is outside the plane; `advice` says how its size is set.
     """
-    index = mask.detach().flatten(2).long()
     height, width = size
+    if only_sized(x):
+        return x.new_empty((*x.shape[:2], height, width))
+    index = mask.detach().flatten(2).long()
     if not (x.is_meta or torch.compiler.is_compiling()):
         _check(layer, index, height * width, advice)
     plane = x.new_zeros((x.shape[0], x.shape[1], height * width))
     return plane.scatter(2, index, x.flatten(2)).unflatten(2, (height, width))
+
+
+def write_put_back(graph: OnnxGraph, x: OnnxValue, mask: OnnxValue, size: tuple[int, int, int]) -> str:
+    """`put_back` as nodes; `size` is (C, H, W) of the result."""
+    channels, height, width = size
+    rows = graph.integers("planes", [0, 0, -1])
+    index = graph.node("Reshape", graph.node("Cast", mask, to=INT64), rows)
+    plane = graph.integers("plane", [channels, height * width])
+    count = graph.sizes(x, 0, 1)
+    zeros = graph.node("ConstantOfShape", graph.node("Concat", count, plane, axis=0))
+    filled = graph.node("ScatterElements", zeros, index, graph.node("Reshape", x, rows), axis=2)
+    return graph.node("Reshape", filled, graph.integers("size", [0, 0, height, width]))
 
 
 def _check(layer: Layer, index: Tensor, size: int, advice: str) -> None:

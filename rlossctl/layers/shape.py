@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.coordinates import AUTO_CROP
 
@@ -21,6 +22,9 @@ class Split(Layer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return (x,) * self.setup.tops
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return (x.name,) * self.setup.tops
 
 
 @register("Slice", tops=(1, None))
@@ -58,6 +62,16 @@ class Slice(Layer):
         if not torch.compiler.is_compiling() and size * self.setup.tops != x.shape[self.axis]:
             raise self.error("the axis does not divide into equal parts", found=tuple(x.shape))
         return tuple(x.narrow(self.axis, index * size, size) for index in range(self.setup.tops))
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        size, tops = x.shape[self.axis], self.setup.tops
+        if not self.points:
+            return graph.node_with(tops, "Split", x, axis=self.axis, num_outputs=tops)
+        if size is None:
+            return None
+        cuts = [0, *self.points, size]
+        parts = graph.integers("split", [end - start for start, end in pairwise(cuts)])
+        return graph.node_with(tops, "Split", x, parts, axis=self.axis)
 
 
 @register("Crop", bottoms=2)
@@ -105,6 +119,17 @@ class Crop(Layer):
         for axis, offset in self.axes:
             x = x.narrow(axis, offset, reference.shape[axis])
         return x
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue, reference: OnnxValue) -> Written:
+        axes, offsets = [axis for axis, _ in self.axes], [offset for _, offset in self.axes]
+        sizes = reference.sizes(axes[0])
+        if sizes is not None:
+            ends = graph.integers("ends", [a + b for a, b in zip(offsets, sizes, strict=True)])
+        else:
+            ends = graph.sizes(reference, axes[0], len(x.shape))
+            if any(offsets):
+                ends = graph.node("Add", ends, graph.integers("offsets", offsets))
+        return graph.node("Slice", x, graph.integers("starts", offsets), ends, graph.integers("axes", axes))
 
 
 @register("Reorg", source="YOLO forks")
@@ -165,6 +190,13 @@ class Flatten(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(self.start, self.end)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        if self.start == self.end:
+            return x.name
+        if (self.start, self.end) == (1, len(x.shape) - 1):
+            return graph.node("Flatten", x, axis=1)
+        return graph.reshaped(x, [0] * self.start, [-1], self.end + 1)
+
 
 @register("Reshape")
 class Reshape(Layer):
@@ -196,6 +228,9 @@ class Reshape(Layer):
         middle = [size or x.shape[self.start + place] for place, size in enumerate(self.dims)]
         return x.reshape(*x.shape[: self.start], *middle, *x.shape[self.end :])
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.reshaped(x, [0] * self.start, self.dims, self.end)
+
 
 @register("Tile")
 class Tile(Layer):
@@ -211,6 +246,9 @@ class Tile(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.repeat(self.repeats)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Tile", x, graph.integers("repeats", self.repeats))
 
 
 @register("Permute", source="SSD")
@@ -229,6 +267,9 @@ class Permute(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(self.order)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("Transpose", x, perm=self.order)
 
 
 @register("PixelShuffle", source="super-resolution forks")
@@ -250,6 +291,9 @@ class PixelShuffle(Layer):
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(x, self.factor)
 
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        return graph.node("DepthToSpace", x, blocksize=self.factor, mode="CRD")
+
 
 @register("ShuffleChannel", source="ShuffleNet")
 class ShuffleChannel(Layer):
@@ -266,3 +310,7 @@ class ShuffleChannel(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (self.group, -1)).transpose(1, 2).flatten(1, 2)
+
+    def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        channels = torch.arange(self.setup.bottoms[0][1]).reshape(self.group, -1).T.flatten()
+        return graph.node("Gather", x, graph.integers("channels", channels.tolist()), axis=1)

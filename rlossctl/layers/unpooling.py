@@ -26,6 +26,8 @@ class Unpooling(Layer):
     to 0).
     """
 
+    compilable = False
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param, shape = setup.message.unpooling_param, setup.bottoms[0]

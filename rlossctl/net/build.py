@@ -13,7 +13,6 @@ import torch
 
 from rlossctl.errors import DataError, NetError, RlossError
 from rlossctl.net import memory, pycaffe, registry
-from rlossctl.net.alike import once_if_alike
 from rlossctl.net.coverage import MissingWeights, copy_covered
 from rlossctl.net.graph import Node, build_graph
 from rlossctl.net.kept import kept_for_backward
@@ -21,6 +20,8 @@ from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.net import Net
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.net.parameters import freeze, learnable, materialize, resolve_sharing, shared_blobs
+from rlossctl.net.sizes import MAX_VALUES, shape_fault
+from rlossctl.net.tops import tops_of
 from rlossctl.net.walk import LayerNode
 from rlossctl.prototxt import dialect as dialects
 from rlossctl.prototxt import phase as phases
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 WITHOUT_DATA = "to build the net without its data, give image_shape (--image-shape C,H,W)"
 # What torch and Python raise where sizes and numbers make no sense together.
 _NOT_COMPUTABLE = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError, MemoryError)
-_LIMIT = f"sizes of at least 0, and at most {memory.MAX_VALUES:,} values"
+_LIMIT = f"sizes of at least 0, and at most {MAX_VALUES:,} values"
 Missing = Literal["warn", "error", "allow"]
 
 
@@ -205,7 +206,7 @@ def _build_layer(
     if len(tops) != len(node.tops):
         raise setup.error("wrong number of tops", found=len(node.tops), expected=len(tops))
     for name, shape in zip(node.tops, tops, strict=True):
-        if fault := memory.shape_fault(shape):
+        if fault := shape_fault(shape):
             raise setup.error(f"its top {name!r} {fault}", found=_sizes(shape), expected=_LIMIT)
     shapes.update(zip(node.tops, tops, strict=True))
     return LayerNode(node, layer)
@@ -262,14 +263,11 @@ def _data_shapes(layer: DataLayer, setup: Setup) -> list[Shape]:
         ) from error
 
 
-@once_if_alike
-@torch.no_grad()
-def _meta_tops(layer: Layer) -> tuple[Shape, ...]:
+def _meta_tops(layer: Layer) -> list[Shape]:
     """Shapes of the tops, from running the layer's own forward on meta tensors."""
     setup = layer.setup
-    bottoms = [torch.empty(shape, device="meta") for shape in setup.bottoms]
     try:
-        tops = layer(*bottoms)
+        return [top.shape for top in tops_of(layer, tuple(setup.bottoms))]
     except RlossError:
         raise
     except _NOT_COMPUTABLE as error:
@@ -279,7 +277,6 @@ def _meta_tops(layer: Layer) -> tuple[Shape, ...]:
             expected="shapes that fit the layer's parameters",
             advice="check kernel sizes, strides and the sizes of the blobs above",
         ) from error
-    return tuple(tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,)))
 
 
 def _sizes(shape: Shape) -> str:
@@ -308,7 +305,7 @@ def _input_shapes(file: NetFile) -> dict[str, Shape]:
             expected="one shape (or four input_dim) per input, no negative size",
         )
     for name, shape in zip(names, sizes, strict=True):
-        if fault := memory.shape_fault(shape):
+        if fault := shape_fault(shape):
             raise NetError(
                 f"the input {name!r} {fault}", where=file.path, found=_sizes(shape), expected=_LIMIT
             )

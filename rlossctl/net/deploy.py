@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
-from rlossctl.net.layer import DataLayer
+from rlossctl.net.layer import DataLayer, Shape
 from rlossctl.net.net import Net
+from rlossctl.net.tops import sized
 from rlossctl.net.walk import LayerNode, Step, last_readers, walk
 
 FIXED_SIZE_TYPES = ("DualDecompositionCRF", "InnerProduct", "SPP", "Upsample")  # made for one input size
@@ -102,7 +103,6 @@ def takes_any_size(deploy: Deploy) -> bool:
     return not any(layer.type in FIXED_SIZE_TYPES for layer in deploy.layers)
 
 
-@torch.no_grad()
 def only_size(deploy: Deploy) -> tuple[int, int] | None:
     """(height, width) of the only images that the net takes, from its input; None if it takes others."""
     if takes_any_size(deploy):
@@ -110,12 +110,11 @@ def only_size(deploy: Deploy) -> tuple[int, int] | None:
     batch, channels, height, width = deploy.input_shape
     try:
         own, twice = (
-            _on_meta(deploy, torch.empty((batch, channels, height * factor, width * factor), device="meta"))
-            for factor in (1, 2)
+            _scores_at(deploy, (batch, channels, height * factor, width * factor)) for factor in (1, 2)
         )
     except (RuntimeError, NetError):
         return height, width
-    grown = [2 * side for side in own.shape[2:]] == list(twice.shape[2:])
+    grown = [2 * side for side in own[2:]] == list(twice[2:])
     return None if grown else (height, width)
 
 
@@ -202,7 +201,6 @@ def preprocess_of(net: Net, deploy: Deploy) -> Preprocess | None:
     return None
 
 
-@torch.no_grad()
 def size_rule(deploy: Deploy, largest: int = 64) -> tuple[int, int]:
     """The padding rule that gives scores the size of the image, or an exact fraction of it.
 
@@ -214,8 +212,7 @@ def size_rule(deploy: Deploy, largest: int = 64) -> tuple[int, int]:
 
     def size(length: int) -> int | None:
         try:
-            image = torch.empty((1, channels, length, length), device="meta")
-            return _on_meta(deploy, image).shape[-1]
+            return _scores_at(deploy, (1, channels, length, length))[-1]
         except (RuntimeError, NetError):
             return None
 
@@ -236,9 +233,13 @@ def bytes_per_pixel(deploy: Deploy) -> float | None:
     """Bytes of the blobs alive at once, at the worst moment of a pass, for each pixel of the image.
 
     Returns:
-        None if the net does not run at the size tried.
+        None if the net does not run at the sizes tried: 256, and 257 for nets that take 2 k + 1 alone.
     """
-    image = torch.empty((1, deploy.input_shape[1], 256, 256), device="meta")
+    return _bytes_at(deploy, 256) or _bytes_at(deploy, 257)
+
+
+def _bytes_at(deploy: Deploy, side: int) -> float | None:
+    image = torch.empty((1, deploy.input_shape[1], side, side), device="meta")
     named = (*deploy.named_parameters(), *deploy.named_buffers())
     state = {f"deploy.{name}": torch.empty_like(value, device="meta") for name, value in named}
     try:
@@ -263,9 +264,9 @@ class _Peak(nn.Module):
         return peak
 
 
-def _on_meta(deploy: Deploy, image: Tensor) -> Tensor:
-    """One forward pass on meta tensors, whatever device the weights are on."""
-    named = (*deploy.named_parameters(), *deploy.named_buffers())  # tied blobs once
-    state = {name: torch.empty_like(value, device="meta") for name, value in named}
-    outputs = torch.func.functional_call(deploy, state, (image,))
-    return outputs[0]
+def _scores_at(deploy: Deploy, image: Shape) -> Shape:
+    """The shape of the first output for an image of this shape."""
+    shapes = {deploy.input_name: image}
+    for layer, tops in sized(deploy.layers, shapes):
+        shapes |= {name: top.shape for name, top in zip(layer.tops, tops, strict=True)}
+    return shapes[deploy.output_names[0]]

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from rlossctl.counts import ClassCounts
 from rlossctl.errors import NetError
 from rlossctl.net.fillers import Filler
-from rlossctl.net.memory import shape_fault
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
+from rlossctl.net.sizes import shape_fault
 from rlossctl.prototxt.messages import LayerParameter
 
 if TYPE_CHECKING:
@@ -128,7 +130,13 @@ class Layer(nn.Module):
             if they are all 0, because then they do not count.
         low_precision: it may compute in 16 bits where the solver's `precision` says so; others get and give
             float32.
+        compilable: torch.compile may trace it: it checks no values and talks to nobody. Layers that are never
+            exported are not compiled in any case.
+        keeps_shape: from bottoms of one shape it makes one top of that shape; a pass of shapes then need not
+            run its forward.
         unexportable: why this layer cannot be in a converted model; "" if it can.
+        rounds_size: its top's sides are a rounded share of its bottom's. If several such sizes follow each
+            other, torch's exporter does not finish its formulas, so ONNX files get one size.
         regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
             the losses of the labels.
     """
@@ -138,7 +146,10 @@ class Layer(nn.Module):
     forced_rates: Mapping[int, tuple[float, float]] = MappingProxyType({})
     spare_blobs: tuple[str, ...] = ()
     low_precision = False
+    compilable = True
+    keeps_shape = False
     unexportable: str = ""
+    rounds_size = False
     regularizer = False
 
     def __init__(self, setup: Setup) -> None:
@@ -162,6 +173,21 @@ class Layer(nn.Module):
             raise self.error(f"its learned blob {len(self.blobs)} {fault}", found=found)
         self.blobs.append(nn.Parameter(torch.empty(tuple(shape), device="meta")))
         self.fillers.append(filler)
+
+    def _not_written(self, graph: OnnxGraph, *bottoms: OnnxValue) -> Written:
+        """Writes the layer as nodes of an ONNX graph: its forward once more, in ONNX's words.
+
+        Returns:
+            The names of its tops; None if torch is to export the forward instead, as for every layer that
+            does not define this method.
+        """
+        return None
+
+    write_onnx: Callable[..., Written] = _not_written
+
+    def multiply_adds(self, tops: Sequence[Shape]) -> int | None:
+        """Products with weights in a pass, for tops of these shapes; None lets torch count a pass."""
+        return 0 if self.keeps_shape or not self.blobs else None
 
     def settle(self) -> None:
         """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""
@@ -208,6 +234,10 @@ class ListMetric(Layer):
 
     def restart(self) -> None:
         """Forgets the batches so far."""
+        raise NotImplementedError
+
+    def counts(self) -> ClassCounts:
+        """The pixels of all batches since then: arrays [C]."""
         raise NotImplementedError
 
     @property
@@ -266,6 +296,15 @@ def read_options(setup: Setup) -> SourceOptions:
         "root": given.get("root"),
         "image_shape": given.get("image_shape"),
     }
+
+
+def only_sized(x: torch.Tensor) -> bool:
+    """Whether a pass only asks for shapes.
+
+    Torch works these out in Python, imports its compiler for some, and takes seconds for a deep net, so
+    layers with simple formulas answer themselves.
+    """
+    return x.is_meta and not torch.is_grad_enabled()
 
 
 def canonical_axis(setup: Setup, axis: int, rank: int) -> int:

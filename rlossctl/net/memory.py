@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -19,20 +19,10 @@ if TYPE_CHECKING:
     from rlossctl.net.walk import LayerNode
 
 MAX_MEMORY = "RLOSSCTL_MAX_MEMORY"  # environment variable: bytes that a net may use, instead of the machine's
-MAX_VALUES = 2**60  # of one blob: beyond, torch cannot count the bytes
 FLOAT_BYTES = 4
 MOST_KEPT = 4  # blobs of a top's size that a layer may keep for the backward pass: few keep as many
 # Where Linux keeps the limit of a container: cgroups of version 2 and 1.
 _CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-
-
-def shape_fault(shape: Sequence[int]) -> str | None:
-    """What is wrong with a blob's shape: negative, or more than MAX_VALUES; None if it is fine."""
-    if any(size < 0 for size in shape):
-        return "has a negative size"
-    if prod(size for size in shape if size) > MAX_VALUES:
-        return "is too large"
-    return None
 
 
 @dataclass(frozen=True)

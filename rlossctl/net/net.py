@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlossctl.errors import NetError
+from rlossctl.net.compiled import Numbered, Terms, compiled_layers, readers
 from rlossctl.net.graph import Graph
 from rlossctl.net.layer import BatchSource, DataLayer, Shape
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
@@ -66,6 +68,7 @@ class Net(nn.Module):
         params: layer name -> list of blob tensors (sharers hold the same tensor).
         learnable: owned blobs with their rates, in the solver's order.
         sources: data layer name -> what supplies its batches.
+        compiled: the layers with their numbers, where `compile` has joined some; else empty.
         channels_last: images are laid out with their channels last; `use_channels_last` sets it.
         precision: torch.bfloat16 or torch.float16 for layers that may compute in it; None, the default, is
             float32.
@@ -122,6 +125,8 @@ class Net(nn.Module):
             if top in self.loss_weights
         )
         self._last_reader = last_readers(layers)
+        self.compiled: list[Numbered] = []
+        self._compiled_reader: dict[int, list[str]] = {}
         for number, layer in enumerate(layers):
             # Not add_module, which refuses names with dots; a name that is taken gets the layer's number.
             taken = hasattr(self, layer.name)
@@ -157,6 +162,7 @@ class Net(nn.Module):
         watch: Watch | None = None,
         plan: Plan | None = None,
         doubts: list[Doubt] | None = None,
+        layer_by_layer: bool = False,
     ) -> Result:
         """One pass.
 
@@ -167,6 +173,7 @@ class Net(nn.Module):
             watch: sees every layer's bottoms and tops.
             plan: how much the losses count, if not as the prototxt says.
             doubts: takes the checks of values that would wait for a GPU; by default they are made at once.
+            layer_by_layer: also where `compile` has joined layers; so are passes that keep or skip some.
 
         Raises:
             NetError: an input is missing or unknown.
@@ -177,13 +184,16 @@ class Net(nn.Module):
         needed = self.layers_for(kept) if kept else set(range(len(self.layers)))
         plan = plan or Plan()
         needed -= plan.skipped
-        layers = ((number, layer) for number, layer in enumerate(self.layers) if number in needed)
+        layers = [(number, layer) for number, layer in enumerate(self.layers) if number in needed]
         last = {} if keep else self._last_reader
+        if self.compiled and not (layer_by_layer or keep or kept or watch or plan.skipped):
+            layers, last = self.compiled, self._compiled_reader
         losses: dict[str, tuple[Tensor, float]] = {}
         drawn: list[str] = []
         try:
             feed = partial(self._feed, blobs, drawn)
-            with postponing(doubts):
+            # ContextVars cannot be traced; neither are the checks, which would break the graph.
+            with contextlib.nullcontext() if torch.compiler.is_compiling() else postponing(doubts):
                 steps = walk(layers, blobs, last, kept=kept, feed=feed, watch=watch, precision=self.precision)
                 for step in steps:
                     node = step.layer.node
@@ -205,6 +215,17 @@ class Net(nn.Module):
             if isinstance(layer.module, DataLayer):
                 self._feed(blobs, drawn, layer)
         return {name: self._laid_out(blob) for name, blob in blobs.items()}, drawn
+
+    def compile(self, **options: Any) -> None:
+        """Lets torch.compile join layers between data layers and losses; the next pass takes its time for it.
+
+        Values differ by rounding; hooks of joined layers are not called. Set `precision` before.
+
+        Args:
+            options: of torch.compile: backend, mode, dynamic ...
+        """
+        self.compiled = compiled_layers(self.layers, Terms(self.outputs, self.precision, options))
+        self._compiled_reader = readers(self.compiled)
 
     @torch.no_grad()
     def use_channels_last(self) -> None:
@@ -276,8 +297,7 @@ class Net(nn.Module):
         for name, batch in zip(layer.tops, source.next_batch(), strict=True):
             blob = batch if isinstance(batch, Tensor) else torch.from_numpy(batch).to(self.device)
             blobs[name] = self._laid_out(blob)
-        samples = getattr(source, "last_batch", ())
-        drawn += [str(sample.label) for sample in samples if sample is not None]
+        drawn += label_files(source)
 
     def _check_inputs(self, blobs: Mapping[str, Tensor]) -> None:
         feedable = {top for layer in self.layers if isinstance(layer.module, DataLayer) for top in layer.tops}
@@ -292,6 +312,12 @@ class Net(nn.Module):
                 expected=", ".join(sorted(feedable)),
                 advice="name the tensors after the net's inputs or the tops of its data layers",
             )
+
+
+def label_files(source: BatchSource) -> list[str]:
+    """The label files of the batch that a source gave last, where they are known."""
+    samples = getattr(source, "last_batch", ())
+    return [str(sample.label) for sample in samples if sample is not None]
 
 
 def _before_loading(net: Net, state: dict[str, Any], prefix: str, *_: object) -> None:

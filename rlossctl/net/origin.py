@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlossctl.prototxt.text import NetFile, load_net_file
-
 if TYPE_CHECKING:
     from rlossctl.data.sources.stream import SourceOptions
+    from rlossctl.prototxt.text import NetFile
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class NetOrigin:
         Raises:
             PrototxtError: it cannot be read, is not a net, or placeholders are not set.
         """
+        from rlossctl.prototxt.text import load_net_file
+
         return load_net_file(self.prototxt, self.placeholders, self.dialect)
 
 

@@ -14,8 +14,12 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from rlossctl.errors import NetError
 from rlossctl.net.layer import layer_error
+from rlossctl.net.storage import Storage
 from rlossctl.prototxt.messages import LayerParameter, Phase
 from rlossctl.trust import allows_python_layers
 
@@ -61,34 +65,54 @@ def check_permission(layers: Sequence[tuple[LayerParameter, str]]) -> None:
     )
 
 
-class Blob:
-    """Values and their gradient as float32 arrays of one shape, written in place: `blob.data[...] = x`."""
+class UserCodeError(NetError):
+    """The user's code failed; `__cause__` is its exception."""
 
-    def __init__(self, shape: Sequence[int] = ()) -> None:
-        self._data = np.zeros(shape, np.float32)
-        self._diff: np.ndarray | None = None
+
+class Blob:
+    """Values and their gradient as float32 arrays of one shape, written in place: `blob.data[...] = x`.
+
+    Args:
+        shape: all axes.
+        values: the memory of the values; by default zeros on the CPU.
+    """
+
+    def __init__(self, shape: Sequence[int] = (), values: Storage | None = None) -> None:
+        self._shape = tuple(shape)
+        self.values = values or Storage.zeros(math.prod(self._shape))
+        self._gradient: Storage | None = None
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether the gradient has memory, of the right size."""
+        return self._gradient is not None and self._gradient.count == self.count
+
+    @property
+    def gradient(self) -> Storage:
+        """The memory of the gradient; allocated at the first use."""
+        if self._gradient is None or self._gradient.count != self.count:
+            self._gradient = Storage.zeros(self.count, self.values.device)
+        return self._gradient
 
     @property
     def data(self) -> np.ndarray:
         """The values."""
-        return self._data
+        return self.values.array().reshape(self._shape)
 
     @property
     def diff(self) -> np.ndarray:
-        """The gradient with respect to the values; allocated at the first use."""
-        if self._diff is None or self._diff.shape != self._data.shape:
-            self._diff = np.zeros(self._data.shape, np.float32)
-        return self._diff
+        """The gradient with respect to the values."""
+        return self.gradient.array().reshape(self._shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """All axes."""
-        return self._data.shape
+        return self._shape
 
     @property
     def count(self) -> int:
         """The number of values."""
-        return self._data.size
+        return math.prod(self._shape)
 
     @property
     def num(self) -> int:
@@ -112,11 +136,28 @@ class Blob:
 
     def reshape(self, *shape: int) -> None:
         """Changes the shape; values are kept if their number stays the same, else they become 0."""
-        sizes = tuple(int(size) for size in shape)
-        if math.prod(sizes) == self._data.size:
-            self._data = self._data.reshape(sizes)
-        else:
-            self._data = np.zeros(sizes, np.float32)
+        self._shape = tuple(int(size) for size in shape)
+        if self.values.count != self.count:
+            self.values = Storage.zeros(self.count, self.values.device)
+
+    def tensor(self) -> Tensor:
+        """The values as a tensor, which shares their memory."""
+        return self.values.tensor().view(self._shape)
+
+    def take(self, values: Tensor) -> None:
+        """Takes over a tensor's shape and values."""
+        self._shape = tuple(values.shape)
+        self.values.take(values)
+
+    def share(self, other: Blob) -> None:
+        """From here on the values are the other's, in its shape; the gradient stays its own (ShareData)."""
+        self._shape, self.values = other.shape, other.values
+
+    def move(self, device: torch.device) -> None:
+        """Takes values and gradient to a device."""
+        self.values.move(device)
+        if self._gradient is not None:
+            self._gradient.move(device)
 
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1
@@ -137,11 +178,13 @@ class Layer:
     Attributes:
         param_str: python_param.param_str.
         phase: TRAIN (0) or TEST (1).
+        type: "Python".
         blobs: learned blobs; setup may add some.
     """
 
     param_str = ""
     phase = TEST
+    type = "Python"
 
     def __init__(self) -> None:
         self.blobs = BlobVec()

@@ -1,7 +1,7 @@
 """What `rlossctl inspect` says about a net: shapes, parameters, multiply-adds, memory, receptive field.
 
 Everything is measured on meta tensors, so no weight is allocated. Torch's own flop counter counts the
-multiply-adds while the layers run.
+multiply-adds of layers that do not know theirs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from math import prod
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from rlossctl.net.alike import once_if_alike
 from rlossctl.net.layer import DataLayer, Layer, Shape
@@ -94,7 +93,7 @@ def _summarize_layer(net: Net, layer: LayerNode, seen: set[int], fields: _Fields
         shapes=tuple(net.shapes[top] for top in layer.tops),
         parameters=sum(blob.numel() for blob in blobs),
         shared=shared,
-        multiply_adds=_multiply_adds(layer.module),
+        multiply_adds=_multiply_adds(layer.module, tuple(net.shapes[top] for top in layer.tops)),
         receptive_field=field,
         stride=stride,
         where=layer.node.where,
@@ -102,9 +101,14 @@ def _summarize_layer(net: Net, layer: LayerNode, seen: set[int], fields: _Fields
 
 
 @once_if_alike
-def _multiply_adds(layer: Layer) -> int:
-    if isinstance(layer, DataLayer) or not len(layer.blobs):
+def _multiply_adds(layer: Layer, tops: tuple[Shape, ...]) -> int:
+    if isinstance(layer, DataLayer):
         return 0
+    known = layer.multiply_adds(tops)
+    if known is not None:
+        return known
+    from torch.utils.flop_counter import FlopCounterMode
+
     bottoms = [torch.empty(shape, device="meta") for shape in layer.setup.bottoms]
     named = (*layer.named_parameters(), *layer.named_buffers())  # tied blobs once
     state = {name: torch.empty_like(blob, device="meta") for name, blob in named}

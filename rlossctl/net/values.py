@@ -3,12 +3,12 @@ programs that run the same net can be compared."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
 from rlossctl.net.deploy import Deploy
+from rlossctl.net.layer import Shape
+from rlossctl.net.tops import sized
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Value:
         names: all its names, if layers pass it on.
         layer: the layer that computes it.
         number, top: that layer's index among the deployed layers, and the index of this top.
+    shape: in this pass.
     """
 
     name: str
@@ -27,50 +28,38 @@ class Value:
     layer: str
     number: int
     top: int
+    shape: Shape
 
 
-def named_values(deploy: Deploy) -> list[Value]:
+def named_values(deploy: Deploy, shape: Sequence[int] | None = None) -> list[Value]:
     """Every tensor of a pass once, in order of computation.
+
+    Args:
+        shape: of the image in this pass; by default the prototxt's.
 
     A layer that passes its bottom on (Dropout, Split, ...) makes no new tensor. The tensor is named after an
     output if it is one, else after the blob that holds it in the end.
     """
-    module = _Namer(deploy)
-    named = (*module.named_parameters(), *module.named_buffers())  # tied blobs once
-    state = {name: torch.empty_like(value, device="meta") for name, value in named}
-    image = torch.empty(deploy.input_shape, device="meta")
-    with torch.no_grad():
-        return torch.func.functional_call(module, state, (image,))
+    versions = version_names(deploy)
+    made: dict[tuple[int, int], list[str]] = {}  # place -> every name of the tensor
+    shapes: dict[tuple[int, int], Shape] = {}
+    current: dict[str, tuple[int, int] | None] = {deploy.input_name: None}  # blob -> where it was made
+    inputs = {deploy.input_name: tuple(shape or deploy.input_shape)}
+    for number, (layer, tops) in enumerate(sized(deploy.layers, inputs)):
+        sources = [current[name] for name in layer.bottoms]
+        for index, (blob, top) in enumerate(zip(layer.tops, tops, strict=True)):
+            place = (number, index) if top.bottom is None else sources[top.bottom]
+            current[blob] = place
+            if place is not None:
+                made.setdefault(place, []).append(versions[number, index])
+                shapes.setdefault(place, top.shape)
+    return [
+        Value(_best(names, deploy), tuple(names), deploy.layers[place[0]].name, *place, shapes[place])
+        for place, names in made.items()
+    ]
 
 
-class _Namer(nn.Module):
-    """A module, so that `functional_call` can run it without memory for the weights."""
-
-    def __init__(self, deploy: Deploy) -> None:
-        super().__init__()
-        self.deploy = deploy
-        self.train(deploy.training)
-
-    def forward(self, image: Tensor) -> list[Value]:
-        deploy = self.deploy
-        versions = _version_names(deploy)
-        made: dict[tuple[int, int], list[str]] = {}  # place -> every name of the tensor
-        current: dict[str, tuple[int, int] | None] = {deploy.input_name: None}  # blob -> where it was made
-        for step in deploy.walk(image):
-            sources = [current[name] for name in step.layer.bottoms]
-            for index, (blob, top) in enumerate(zip(step.layer.tops, step.tops, strict=True)):
-                same = [place for place, bottom in zip(sources, step.bottoms, strict=True) if bottom is top]
-                place = same[0] if same else (step.number, index)
-                current[blob] = place
-                if place is not None:
-                    made.setdefault(place, []).append(versions[step.number, index])
-        return [
-            Value(_best(names, deploy), tuple(names), deploy.layers[number].name, number, top)
-            for (number, top), names in made.items()
-        ]
-
-
-def _version_names(deploy: Deploy) -> dict[tuple[int, int], str]:
+def version_names(deploy: Deploy) -> dict[tuple[int, int], str]:
     """(layer number, top) -> a unique name."""
     last = {
         top: (number, index)

@@ -345,6 +345,18 @@ class FillerParameter(Message):
     variance_norm: FillerParameter.VarianceNorm
 
 class TransformationParameter(Message):
+    class Side(_Enum):
+        SHORT: TransformationParameter.Side
+        LONG: TransformationParameter.Side
+
+    SHORT: Side
+    LONG: Side
+    class ScaleLaw(_Enum):
+        FACTOR: TransformationParameter.ScaleLaw
+        WINDOW: TransformationParameter.ScaleLaw
+
+    FACTOR: ScaleLaw
+    WINDOW: ScaleLaw
     scale: float
     mirror: bool
     crop_size: int
@@ -355,6 +367,22 @@ class TransformationParameter(Message):
     scale_factors: _Values[float]
     crop_width: int
     crop_height: int
+    scale_min: float
+    scale_max: float
+    scale_law: TransformationParameter.ScaleLaw
+    base_size: int
+    base_side: TransformationParameter.Side
+    rotate: float
+    perspective: float
+    antialias: bool
+    fill_value: _Values[float]
+    blur_sigma: float
+    blur_probability: float
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    std_value: _Values[float]
 
 class LossParameter(Message):
     class NormalizationMode(_Enum):
@@ -646,10 +674,12 @@ class ImageDataParameter(Message):
         NONE: ImageDataParameter.LabelType
         IMAGE: ImageDataParameter.LabelType
         PIXEL: ImageDataParameter.LabelType
+        STROKES: ImageDataParameter.LabelType
 
     NONE: LabelType
     IMAGE: LabelType
     PIXEL: LabelType
+    STROKES: LabelType
     source: str
     scale: float
     mean_file: str
@@ -668,6 +698,11 @@ class ImageDataParameter(Message):
     normalize: bool
     upright: bool
     weak_edges: bool
+    annotation: _Values[str]
+    stroke_width: int
+    stroke_ratio: float
+    classes: str
+    cityscapes_ids: bool
 
 class InfogainLossParameter(Message):
     source: str

@@ -60,6 +60,10 @@ class Layer:
         self.fields = fields
         self.tops: list[Top] = []
 
+    def add_tops(self, count: int) -> None:
+        """Gives it so many outputs."""
+        self.tops = [Top(self) for _ in range(count)]
+
     def to_text(self) -> str:
         """The layer's prototxt block."""
         where = f"layer {self.name!r} ({self.type})"
@@ -118,7 +122,16 @@ class Layers:
     Positional arguments are bottoms. Keywords: `ntop` (default 1; 0 for a layer without outputs), `in_place`
     (the output overwrites the first bottom), `name` (if the layer is not named after its first output) and
     the fields of the layer. Returns the Top, a tuple of Tops, or with ntop=0 the Layer, to be assigned.
+
+    Args:
+        layer: the class of the layers.
+
+    Raises:
+        TypeError: a bottom is something else than the output of a layer.
     """
+
+    def __init__(self, layer: type[Layer] = Layer) -> None:
+        self._layer = layer
 
     def __getattr__(self, type_name: str) -> Callable[..., Any]:
         if type_name.startswith("_"):
@@ -127,8 +140,11 @@ class Layers:
         def make(
             *bottoms: Top, ntop: int = 1, in_place: bool = False, **fields: object
         ) -> Top | tuple[Top, ...] | Layer:
-            layer = Layer(type_name, bottoms, in_place, fields)
-            layer.tops = [Top(layer) for _ in range(ntop)]
+            for index, bottom in enumerate(bottoms):
+                if not isinstance(bottom, Top):
+                    raise TypeError(f"{type_name} input {index} is not a Top (type is {type(bottom)})")
+            layer = self._layer(type_name, bottoms, in_place, fields)
+            layer.add_tops(ntop)
             return layer.tops[0] if ntop == 1 else tuple(layer.tops) if ntop else layer
 
         return make
@@ -137,8 +153,36 @@ class Layers:
 L = Layers()
 
 
-class NetSpec:
-    """A net under construction: outputs by attribute, or by item if the name is not an identifier.
+class Outputs:
+    """Outputs of layers by attribute, or by item if the name is not an identifier.
+
+    Attributes:
+        tops: the outputs by name.
+    """
+
+    tops: dict[str, Any]
+
+    def __init__(self) -> None:
+        vars(self)["tops"] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return vars(self)["tops"][name]
+        except KeyError:
+            raise AttributeError(f"the net has no output {name!r} yet") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.tops[name] = value
+
+
+class NetSpec(Outputs):
+    """A net under construction.
 
     Args:
         name: the net's name.
@@ -147,31 +191,19 @@ class NetSpec:
 
     _name: str
     _header: str
-    _tops: dict[str, Top]
     _blocks: list[Layer | str]
 
     def __init__(self, name: str, header: str = "") -> None:
-        vars(self).update(_name=name, _header=header, _tops={}, _blocks=[])
-
-    def __getattr__(self, name: str) -> Top:
-        try:
-            return vars(self)["_tops"][name]
-        except KeyError:
-            raise AttributeError(f"the net has no output {name!r} yet") from None
-
-    def __setattr__(self, name: str, value: Top | Layer) -> None:
-        self[name] = value
-
-    def __getitem__(self, name: str) -> Top:
-        return getattr(self, name)
+        super().__init__()
+        vars(self).update(_name=name, _header=header, _blocks=[])
 
     def __setitem__(self, name: str, value: Top | Layer) -> None:
         layer = value if isinstance(value, Layer) else value.layer
-        if name in self._tops:
+        if name in self.tops:
             raise PrototxtError(
                 "the net has two outputs with the same name",
                 where=f"output {name!r}",
-                found=f"layers of type {self._tops[name].layer.type} and {layer.type}",
+                found=f"layers of type {self.tops[name].layer.type} and {layer.type}",
                 expected="a different name for each",
                 advice="rename one of them",
             )
@@ -179,7 +211,7 @@ class NetSpec:
             layer.name = name
         if isinstance(value, Top):
             value._blob = layer.bottoms[0].blob if layer.in_place else name
-            self._tops[name] = value
+            self.tops[name] = value
         if layer not in self._blocks:
             self._blocks.append(layer)
 

@@ -6,6 +6,7 @@ protobuf runtime and never clashes with a caffe_pb2 in the same process.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -22,18 +23,28 @@ PACKAGE = "rlossctl"
 @cache
 def _pool() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file:
+    for file in files():
         pool.Add(file)
     return pool
+
+
+def files() -> Sequence[descriptor_pb2.FileDescriptorProto]:
+    """The compiled files of the schema."""
+    return descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file
 
 
 @cache
 def message_class(name: str) -> type[Message]:
     """The class of the message `name`, for example "NetParameter"."""
+    return class_of(descriptor(name), _pool())
+
+
+def class_of(descriptor: Descriptor, pool: descriptor_pool.DescriptorPool) -> type[Message]:
+    """The class of a message in a pool."""
     if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor(name))
-    factory: Any = message_factory.MessageFactory(_pool())
-    return factory.GetPrototype(descriptor(name))  # protobuf before 4.22
+        return message_factory.GetMessageClass(descriptor)
+    factory: Any = message_factory.MessageFactory(pool)
+    return factory.GetPrototype(descriptor)  # protobuf before 4.22
 
 
 def descriptor(name: str) -> Descriptor:

@@ -6,7 +6,7 @@ import codecs
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +50,7 @@ class NetFile:
         dialect_reason: why, in a few words.
         notes: the version of an old net, and what its upgrade left out.
         filtered: blob -> the layer that makes it, for layers that the net's state leaves out.
+        placeholders: the names of those in the file.
     """
 
     param: NetParameter
@@ -59,6 +60,7 @@ class NetFile:
     dialect_reason: str
     notes: tuple[str, ...] = ()
     filtered: Mapping[str, str] = field(default_factory=dict)
+    placeholders: frozenset[str] = frozenset()
 
     def where(self, index: int) -> str:
         """`file:line` of layer `index`."""
@@ -75,8 +77,12 @@ def load_net_file(
         PrototxtError: not readable, unset placeholders, not a prototxt, unknown fields (with the line), or
             an old net that cannot be upgraded.
     """
-    text = _filled(read_text(path), placeholders, path)
-    return parse_net(text, str(path), dialect)
+    template_text = read_text(path)
+    return _parse_template(template_text, _filled(template_text, placeholders, path), path, dialect)
+
+
+def _parse_template(template_text: str, text: str, path: str | Path, dialect: str) -> NetFile:
+    return replace(parse_net(text, str(path), dialect), placeholders=frozenset(template.names(template_text)))
 
 
 def parse_net(text: str, where: str = "<text>", dialect: str = "auto") -> NetFile:
@@ -133,7 +139,7 @@ def load_prototxt(
     text = _filled(template_text, placeholders, path)
     if is_solver(template_text):
         return parse_solver(text, str(path))
-    return parse_net(text, str(path), dialect)
+    return _parse_template(template_text, text, path, dialect)
 
 
 def load_solver_parameter(

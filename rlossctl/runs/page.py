@@ -15,6 +15,7 @@ table { border-collapse: collapse; margin: 1em 0; }
 th, td { border-bottom: 1px solid #ddd; padding: .25em .8em; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 td { max-width: 24em; overflow-wrap: anywhere; }
+.scores td { overflow-wrap: normal; }
 svg { max-width: 100%; height: auto; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -34,7 +35,7 @@ def render(runs: Sequence[Run]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width"><title>Training runs</title>'
         f"<style>{_STYLE}</style></head><body>\n<h1>Training runs</h1>\n"
-        f"{_table(score_rows(runs, every=True))}\n"
+        f"{_table(score_rows(runs, every=True), kind='scores')}\n"
         f"<h2>Curves</h2>\n{svg(_panels(runs))}\n"
         + (f"<h2>Settings that differ</h2>\n{compared}\n" if len(runs) > 1 else "")
         + f"<h2>Commands</h2>\n{commands}\n</body></html>\n"
@@ -51,7 +52,8 @@ def _panels(runs: Sequence[Run]) -> list[Panel]:
     return [*panels, Panel("learning rate", [Line(run.name, run.history.lr) for run in runs])]
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def _table(rows: Sequence[Sequence[str]], kind: str = "settings") -> str:
     head, *body = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    head = head.replace("td>", "th>").replace("_", "_<wbr>")  # long names of figures
     lines = "".join(f"<tr>{row}</tr>\n" for row in body)
-    return f"<table><tr>{head.replace('td>', 'th>')}</tr>\n{lines}</table>"
+    return f'<table class="{kind}"><tr>{head}</tr>\n{lines}</table>'

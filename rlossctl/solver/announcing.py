@@ -13,6 +13,7 @@ from rlossctl.net import Net
 from rlossctl.solver.machine.speed import described
 from rlossctl.solver.reading.files import SolverFile
 from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.scoring.swallowed import Swallowed, missing
 from rlossctl.solver.snapshots import snapshot
 from rlossctl.solver.solver import Solver
 from rlossctl.words import counted
@@ -27,7 +28,7 @@ def before(solver: Solver, start: str) -> list[str]:
     net, choice = solver.net, backend(solver.net.device)
     parameters = sum(entry.tensor.numel() for entry in net.learnable)
     threads = f", {counted(torch.get_num_threads(), 'thread')}" if net.device.type == "cpu" else ""
-    shared = f" in each of {solver.processes.count} processes" if solver.processes.count > 1 else ""
+    shared = " in each process" if solver.processes.count > 1 else ""
     return [
         f"Net: {net.name}, {counted(len(net.layers), 'layer')}, {parameters:,} parameters; {start}",
         f"Data: {_data(solver)}",
@@ -40,6 +41,7 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
     """The best and the last weights, and the commands that convert and score them."""
     last, standing, goal = solver.saving.last, solver.progress.standing, solver.best.goal
     model = solver.saving.best
+    yield from _missing(solver.swallowed)
     if goal is not None and standing.value is not None:
         kept = f": {model}" if model is not None else ""
         yield f"best: {goal.blob} {standing.value:.6g} after {counted(standing.iter, 'iteration')}{kept}"
@@ -54,7 +56,9 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
     net = _deployable(solver)
     if model is None or net is None:
         return
-    settings = [part for pair in file.placeholders.items() for part in ("--set", "{}={}".format(*pair))]
+    used = net.file.placeholders
+    given = [(name, value) for name, value in file.placeholders.items() if name in used]
+    settings = [part for pair in given for part in ("--set", "{}={}".format(*pair))]
     settings += [] if file.dialect == "auto" else ["--dialect", file.dialect]
     data, val = [], options.test_data
     data += [] if val.list is None else ["--data", str(val.list)]
@@ -64,6 +68,16 @@ def after(solver: Solver, file: SolverFile, options: TrainOptions) -> Iterator[s
     if solver.test_nets:
         yield f"next: {shlex.join(['rlossctl', 'eval', *common, *data, *settings])}"
     yield f"next: {shlex.join(['rlossctl', 'convert', *common, '-o', onnx, *settings])}"
+
+
+def _missing(swallowed: Swallowed) -> Iterator[str]:
+    """What the mean of a test does not show."""
+    tests = {"best": swallowed.best, "last": swallowed.last}
+    if swallowed.best is swallowed.last:
+        tests = {"last": swallowed.last}
+    for name, areas in tests.items():
+        if found := missing(areas):
+            yield f"warning: classes that the {name} test hardly predicts, in shares of the pixels: {found}"
 
 
 def _deployable(solver: Solver) -> Net | None:
@@ -83,6 +97,8 @@ def _list(net: Net) -> tuple[str, int]:
 def _data(solver: Solver) -> str:
     training, batch = _list(solver.net)
     batches = f" in batches of {batch}" if batch else ""
+    if batch and solver.processes.count > 1:
+        batches += f" for each of {solver.processes.count} processes"
     if not solver.test_nets:
         return f"{training}{batches}; no tests"
     every = counted(solver.param.test_interval, "iteration")

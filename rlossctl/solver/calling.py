@@ -29,6 +29,7 @@ def train(
     val_root: str | Path | None = None,
     channels_last: bool | None = None,
     cuda_graphs: bool = False,
+    compile: bool = False,
     dialect: str = "auto",
     listeners: Sequence[Listener] = (),
     **settings: Any,
@@ -43,7 +44,7 @@ def train(
         solver: the solver prototxt for a net.
         data, root: list and folder for the training net's data layer, in place of its own.
         val, val_root: the same for the test nets.
-        channels_last, cuda_graphs: see `Speed`.
+        channels_last, cuda_graphs, compile: the options of the command; see `Speed`.
         dialect: whose Caffe the nets are for: auto, bvlc, rloss, segnet or enet.
         listeners: are told the figures of every update, test and snapshot.
         settings: in lower case, the options of the command (`max_iter=200`, `out="runs/a"`), the fields
@@ -57,7 +58,7 @@ def train(
     options = {"quiet": True, **{name: settings[name] for name in settings if not name.isupper()}}
     _check_names(options)
     chosen = TrainOptions(
-        **options, test_data=DataOverrides(val, val_root), speed=Speed(channels_last, cuda_graphs)
+        **options, test_data=DataOverrides(val, val_root), speed=Speed(channels_last, cuda_graphs, compile)
     )
     replaced = {"source": data, "root_folder": root, "snapshot_prefix/": chosen.out}
     unread = {name for name, value in replaced.items() if value is not None}

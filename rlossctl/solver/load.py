@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from rlossctl.errors import PrototxtError, WeightsError
-from rlossctl.net import DataOverrides, build_net
+from rlossctl.net import DataOverrides, Net, build_net
 from rlossctl.net.parameters import MISFIT
 from rlossctl.prototxt import forks, to_text
 from rlossctl.prototxt.messages import SolverParameter
@@ -89,6 +89,7 @@ def build_solver(
     prefix: str | None = None,
     log: Log | None = None,
     processes: Processes = ALONE,
+    adapt: Callable[[Net], Net] = lambda net: net,
 ) -> Solver:
     """A solver of what was read.
 
@@ -98,6 +99,7 @@ def build_solver(
         prefix: in place of snapshot_prefix.
         log: takes log lines and figures; by default warnings go to stderr, the rest nowhere.
         processes: those that train together; only the first one has test nets.
+        adapt: makes of each built net the one that the solver uses.
 
     Raises:
         PrototxtError, NetError, WeightsError, DataError: with the file and the place in it.
@@ -129,14 +131,14 @@ def build_solver(
     net = overrides.net_with(named.file, options)
     with advised("TRAIN"):
         given = data.options(seed=seed, workers=workers)
-        train = build_net(net, device=device, data=given, history=history_slots(file.param))
+        train = adapt(build_net(net, device=device, data=given, history=history_slots(file.param)))
     speed.prepare(train)
     tests = []
     own = options.test_data.options(seed=seed, workers=workers)
     for index, named in enumerate(nets.tests() if processes.first else ()):
         log.info(f"Creating test net (#{index}) specified by {named.named_by}")
         with advised("TEST"):
-            tests.append(build_net(named.file, device=device, share=train, data=own))
+            tests.append(adapt(build_net(named.file, device=device, share=train, data=own)))
         speed.prepare(tests[-1])
     if file.param.test_interval > 0 and not tests:
         log.warning(checks.nothing_tested(file))

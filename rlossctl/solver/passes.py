@@ -117,21 +117,27 @@ class Passes:
             if self._graph.takes(blobs):
                 done = self._replayed(self._graph, blobs, files)
             else:
-                done = self._computed(blobs, files, display, iteration)
+                done = self._computed(blobs, files, display, iteration, layer_by_layer=False)
         else:
-            done = self._computed(fed, [], display, iteration)
+            done = self._computed(fed, [], display, iteration, layer_by_layer=not plain)
         for feed in self._feeds if fed is None else ():
             feed.draw_ahead()
         return done
 
     def _computed(
-        self, fed: Mapping[str, Tensor] | None, files: list[str], display: bool, iteration: int
+        self,
+        fed: Mapping[str, Tensor] | None,
+        files: list[str],
+        display: bool,
+        iteration: int,
+        *,
+        layer_by_layer: bool,
     ) -> Pass:
         debug = self._debug if display else None
         doubts: list[Doubt] = []
         plan = self._schedules.plan(iteration)
         with self._pulls.watching(display), self._schedules.watching(iteration):
-            result = self._net.run(fed, watch=debug, doubts=doubts, plan=plan)
+            result = self._net.run(fed, watch=debug, doubts=doubts, plan=plan, layer_by_layer=layer_by_layer)
         self._schedules.measure(iteration, result.losses)
         numbers = _asked(stacked(result, doubts))
         pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
@@ -156,7 +162,8 @@ class Passes:
     def loss(self, iteration: int) -> float:
         """The loss of one pass forward, without a trace in gradients."""
         with torch.no_grad():
-            return self._net.run(None, plan=self._schedules.plan(iteration)).loss.item()
+            plan = self._schedules.plan(iteration)
+            return self._net.run(None, plan=plan, layer_by_layer=True).loss.item()
 
 
 def mean_terms(passes: Sequence[Pass]) -> dict[str, Term]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,9 @@ from rlossctl.solver.machine.speed import Speed
 from rlossctl.solver.passes import Pass, Passes, mean_over, mean_terms
 from rlossctl.solver.scoring.best import Best
 from rlossctl.solver.scoring.between import Tests
+from rlossctl.solver.scoring.swallowed import Swallowed
 from rlossctl.solver.snapshots.saving import Progress, Saving
+from rlossctl.solver.snapshotting import Snapshots
 from rlossctl.solver.starting import start_from
 from rlossctl.solver.telling import monitor
 from rlossctl.solver.telling.debug import DebugInfo
@@ -62,6 +64,7 @@ class Solver:
         requests: what signals asked for.
         log: takes Caffe's log lines and the JSON lines.
         best: watches the output of the tests that `monitor` names.
+        swallowed: watches for classes that are not predicted any more.
         stopped: whether SIGINT, SIGTERM or `patience` ended the last `solve` early.
         speed: how it runs.
         signal: the number of the signal that did, 0 if none.
@@ -94,7 +97,9 @@ class Solver:
         self.progress = Progress(seed=seed)
         self.stopped = False
         self.signal = 0
+        self.swallowed = Swallowed(self.log, net)
         self.listeners: list[Listener] = [
+            self.swallowed,  # a warning stands above the figures that do not show it
             CaffeLines(self.log, param, net, self.test_nets),
             JsonLines(self.log),
             Advice(self.log, net),
@@ -105,6 +110,8 @@ class Solver:
         self._keep_smoothed = False
         self.speed = speed or Speed()
         net.precision = precision_of(param)
+        if self.speed.compiled:
+            net.compile()
         self._scale = scale_of(param)
         self._schedules = Schedules(param, net, self.log)
         self._passes = Passes(net, self._schedules, debug, self._scale, graphs=self.speed.cuda_graphs)
@@ -112,6 +119,9 @@ class Solver:
         self.best = Best(param, self.test_nets if processes.first else None)
         self._undo = Undo(nets, self._smoothed, self._schedules)
         self.saving = Saving(param, nets, self.updater, self.average, self.log, prefix, self._scale)
+        self._snapshots = Snapshots(
+            self.saving, self.progress, self._undo, self.average, self.listeners, self.log
+        )
         self._torn = False
 
     @property
@@ -141,17 +151,18 @@ class Solver:
         self._begin()
         fed = self._inputs(inputs)
         outputs: Mapping[str, Tensor] = {}
-        for _ in range(iterations):
-            if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
-                self._test_between(fed)
-                if self.requests.stop or self.best.exhausted(self.progress.standing):
+        with self._snapshots.ended(self.processes):
+            for _ in range(iterations):
+                if self._tests.due(self.iter) and (self.iter > 0 or self.param.test_initialization):
+                    self._test_between(fed)
+                    if self.requests.stop or self.best.exhausted(self.progress.standing):
+                        break
+                outputs = self.update(fed).outputs
+                request = self.requests.take_together(self.processes)
+                if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
+                    self.processes.in_first(self._snapshots.begin)
+                if request == "stop":
                     break
-            outputs = self.update(fed).outputs
-            request = self.requests.take_together(self.processes)
-            if request == "snapshot" or (self.param.snapshot and self.iter % self.param.snapshot == 0):
-                self.snapshot()
-            if request == "stop":
-                break
         return dict(outputs)
 
     def update(self, inputs: Mapping[str, ArrayLike] | None = None) -> StepFigures:
@@ -163,12 +174,16 @@ class Solver:
             Its figures, after the listeners were told them.
         """
         watch, fed = Stopwatch(), self._inputs(inputs)
+        for listener in self.listeners:
+            listener.updating(self.iter)
         self.updater.zero_gradients()
         self.processes.seed_draws(self.progress.seed, self.iter)
         with self._undo.if_it_fails(fed is not None):
             passed = self._make_passes(fed)
             rates = policies.rates(self.param, self.iter, self.progress.current_step)
             self.processes.mean_(self.updater.gradients())
+            for listener in self.listeners:
+                listener.applying(self.iter)
         clip = self._apply(rates)
         figures = self._figures(passed, rates, clip, watch.lap())
         self._schedules.settle(self.iter)
@@ -198,7 +213,7 @@ class Solver:
         self.log.info(f"Learning Rate Policy: {self.param.lr_policy}")
         self.stopped, self.signal = False, 0
         with self.requests.listening():
-            with self._saved_if_it_fails():
+            with self._snapshots.if_it_fails(lambda: self.processes.first and not self._torn):
                 self.step(self.param.max_iter - self.iter)
             exhausted = self.best.exhausted(self.progress.standing)
             self.stopped, self.signal = self.requests.stop or exhausted, self.requests.signal
@@ -243,17 +258,8 @@ class Solver:
         Raises:
             RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
         """
-        with self.processes.together():
-            if self.processes.first:
-                self._write_snapshot()
+        self.processes.in_first(self._snapshots.write)
         return self.saving.files(self.iter).state
-
-    def _write_snapshot(self) -> Path:
-        with self.average.hidden():
-            saved = self.saving.write(self.progress, self._undo.position())
-        for listener in self.listeners:
-            listener.saved(saved)
-        return saved.state
 
     def restore(self, path: str | Path) -> None:
         """Goes on from a snapshot of Caffe's or our own, binary or HDF5 (Solver::Restore).
@@ -269,10 +275,18 @@ class Solver:
         for listener in self.listeners:
             listener.resumed(resumed)
 
+    def apply_update(self) -> None:
+        """Applies the gradients that are there, without a pass before (Solver::ApplyUpdate)."""
+        rates = policies.rates(self.param, self.iter, self.progress.current_step)
+        self._apply(rates)
+        self.progress.current_step = rates.step
+        self.progress.iter += 1
+
     def _make_passes(self, fed: Mapping[str, Tensor] | None) -> _Passed:
         """The passes of one update; raises RlossError if the loss is not finite."""
         display = bool(self.param.display) and self.iter % self.param.display == 0
         with self._in_step():
+            self._snapshots.tell(wait=False)
             passes = [self._passes.run(fed, display, self.iter) for _ in range(self.param.iter_size)]
             own = mean_terms(passes)
         terms = mean_over(self.processes, own)
@@ -329,36 +343,11 @@ class Solver:
         for listener in self.listeners:
             listener.started(self.iter)
 
-    @contextlib.contextmanager
-    def _saved_if_it_fails(self) -> Iterator[None]:
-        """Leaves a snapshot of the last whole iteration when an error ends a training."""
-        start = self.iter
-        try:
-            yield
-        except Exception:
-            if self.iter > start and not self._torn and self.processes.first:
-                self._save_what_is_there()
-            raise
-
-    def _save_what_is_there(self) -> None:
-        """A snapshot, unless there is one of this iteration; what keeps it away does not hide the error."""
-        with self.log.best_effort():
-            try:
-                if self.saving.saved_iter != self.iter:
-                    self._write_snapshot()
-                where = f"snapshot of iteration {self.iter}: {self.saving.last}"
-                self.log.warning(f"Stopped by an error; {where}; --resume auto goes on from it")
-            except Exception as error:
-                reason = str(error).replace("\n", " ")
-                self.log.warning(f"Stopped by an error, and no snapshot could be written: {reason}")
-
     def _test_between(self, fed: Mapping[str, Tensor] | None) -> None:
         """A test between two updates; one that fails or is interrupted will be made again, from its start."""
         with self._undo.if_it_fails(fed is not None):
             begun = None if fed is not None else self._undo.position()
-            with self.processes.together():
-                if self.processes.first:
-                    self.test_all()
+            self.processes.in_first(self.test_all)
             self.progress.standing = self.processes.broadcast(self.progress.standing)
             self.requests.agree(self.processes)
             if self.requests.stop:
@@ -384,12 +373,10 @@ class Solver:
             self._smoothed.add(sum(losses) / len(losses))
             self.log.info(f"Iteration {self.iter}, loss = {number(self._smoothed.value)}")
         if self._tests.due(self.iter):
-            with self.processes.together():
-                if self.processes.first:
-                    self.test_all()
+            self.processes.in_first(self.test_all)
 
     def _test(self, index: int) -> dict[str, list[float]] | None:
-        figures = self._tests.run(index, self.iter, self._write_snapshot, self._testing)
+        figures = self._tests.run(index, self.iter, self._snapshots.write, self._testing)
         if figures is None:
             return None
         for listener in self.listeners:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -225,9 +227,9 @@ class _Desk(NamedTuple):
         return [*found, Bar(self.bar, solver.best.goal), history, Picture(self.outputs.curves, history)]
 
     def tell(self, line: str) -> None:
-        """A line above the bar."""
+        """A line above the bar, broken between words where the terminal is too narrow."""
         if self.talks and self.bar is not None:
-            self.bar.write(line, file=sys.stderr)
+            self.bar.write(_broken(line), file=sys.stderr)
 
 
 def _seeded(file: SolverFile, options: TrainOptions, processes: Processes) -> SolverFile:
@@ -377,6 +379,16 @@ def _python_warnings(log: Log) -> Iterator[None]:
 def _warnings_only(bar: Progress) -> Callable[[str], None]:
     def write(line: str) -> None:
         if line.startswith("W"):
-            bar.write(line.partition("] ")[2], file=sys.stderr)
+            bar.write(_broken(f"warning: {line.partition('] ')[2]}"), file=sys.stderr)
 
     return write
+
+
+def _broken(line: str) -> str:
+    """A line as a terminal shows it best; what has no spaces, as a path, stays whole."""
+    if not sys.stderr.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(
+        line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )

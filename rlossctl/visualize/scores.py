@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.upsample import upsample
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, OpenedModel, PreprocessOverrides, open_model
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
 
 ARRAYS = (".npy", ".npz")
@@ -51,55 +52,50 @@ class Scored:
 
 def open_scores(
     image: str | os.PathLike[str],
-    scores: str | os.PathLike[str],
-    weights: str | None = None,
+    scores: NetOrigin,
     *,
     device: str = "auto",
-    placeholders: Mapping[str, object] | None = None,
-    dialect: str = "auto",
     mean: tuple[float, float, float] | None = None,
     classes: Sequence[str] | None = None,
     soften: float = 0.1,
-    allow_missing: bool = False,
 ) -> Scored:
     """Reads a photo and finds its class probabilities.
 
     Args:
         image: the photo.
-        scores: .npy or .npz with one array [K, H, W] (or [1, K, H, W]), probabilities or scores before the
-            softmax, or the .npz that `predict` writes; a label PNG; an ONNX model; or a prototxt with
-            `weights`.
-        device, placeholders, dialect: for a model, as for `evaluation.open_model`.
+        scores: a prototxt and its weights, or one file in the prototxt's place: .npy or .npz with one array
+            [K, H, W] (or [1, K, H, W]), probabilities or scores before the softmax; the .npz that `predict`
+            writes; a label PNG; an ONNX model.
+        device: for a model, as for `evaluation.open_model`.
         mean: blue, green, red; replaces the model's own.
         classes: names, one for each class.
         soften: share of each pixel of a label image that is spread over all classes.
-        allow_missing: let a prototxt's weights lack layers of the net.
 
     Raises:
         RlossError: a file cannot be read or does not fit.
     """
     photo = read_image(image)
-    suffix = Path(scores).suffix.lower()
-    if kinds.by_name(scores) != kinds.PROTOTXT and weights is not None:
+    file = Path(scores.prototxt)
+    suffix = file.suffix.lower()
+    if kinds.by_name(file) != kinds.PROTOTXT and scores.weights is not None:
         raise UsageError(
             "weights belong to a prototxt",
-            where=scores,
-            found=weights,
+            where=file,
+            found=str(scores.weights),
             expected="IMAGE SCORES, or IMAGE NET.prototxt WEIGHTS",
         )
     if suffix == ".png":
-        label = label_of(scores, photo)
-        probabilities = soft_labels(label, _class_count(label, classes, scores), soften)
-        origin = f"label image {Path(scores).name}, {soften:g} of each pixel spread over all classes"
+        label = label_of(file, photo)
+        probabilities = soft_labels(label, _class_count(label, classes, file), soften)
+        origin = f"label image {file.name}, {soften:g} of each pixel spread over all classes"
         return _raw(photo, probabilities, classes, origin)
     if suffix in ARRAYS:
-        read = read_probabilities(scores)
+        read = read_probabilities(file)
         probabilities, note = _fit(read.values, photo)
-        return _raw(photo, probabilities, classes or read.classes, f"{Path(scores).name}, {read.how}", note)
+        return _raw(photo, probabilities, classes or read.classes, f"{file.name}, {read.how}", note)
     # The photo takes the place of the list that an evaluation would need.
-    named = Named("", str(scores), weights, placeholders or {}, dialect, allow_missing)
-    opened = open_model(named, device, ImageList(str(image)))
-    return _from_model(photo, opened, mean, classes, Path(scores).name)
+    opened = open_model(Named("", scores), device, ImageList(str(image)))
+    return _from_model(photo, opened, mean, classes, file.name)
 
 
 class Probabilities(NamedTuple):

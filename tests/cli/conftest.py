@@ -54,20 +54,7 @@ def run(folder: Path) -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture
-def invoke(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable:
+def invoke(folder: Path, invoke: Callable, monkeypatch: pytest.MonkeyPatch) -> Callable:
     """As `run`, in this process: (exit code, stdout, stderr)."""
-    from rlossctl.cli import main
-
     monkeypatch.chdir(folder)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["rlossctl", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return invoke

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -32,6 +33,8 @@ LEFT_OUT = {
     "demo": "trains, see tests/test_demo.py",
     "doctor": "see test_doctor.py",
     "eval other.onnx --data val.txt --root CamVid --rgb --output 1": "needs two outputs, see test_cases.py",
+    "fetch voc": "needs a network, see tests/data/test_fetch.py",
+    "fetch camvid": "needs a network, see tests/data/test_fetch.py",
     "inspect checkpoint.pth.tar": "needs another program's checkpoint",
     "inspect segnet_train": "needs the original net, see test_inspect.py",
     "test lenet": "needs the digits of the original",
@@ -173,6 +176,17 @@ def write_data(here: Path) -> None:
     shutil.copy(sorted((voc / "pascal_2012_scribble").glob("*.png"))[0], here / "scribble.png")
     scores = np.random.default_rng(0).standard_normal((21, 40, 49)).astype(np.float32)
     np.save(here / "probabilities.npy", np.exp(scores) / np.exp(scores).sum(0))
+    (here / "config.json").write_text('{"arch": {"type": "ENet"}, "train_loader": {"type": "VOC"}}')
+    write_clip(here / "clip.mp4", photos[0])
+
+
+def write_clip(path: Path, photo: Path) -> None:
+    """A video of six frames."""
+    frame = cv2.imread(str(photo))[:40, :48]
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (48, 40))
+    for _ in range(6):
+        video.write(frame)
+    video.release()
 
 
 @pytest.mark.slow

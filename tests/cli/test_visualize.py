@@ -13,6 +13,7 @@ from PIL import Image
 from rlossctl.cli import cli
 from rlossctl.errors import DataError, RlossError, UsageError
 from rlossctl.losses import densecrf_loss, entropy_loss, potts_loss
+from rlossctl.net.origin import NetOrigin
 from rlossctl.visualize import maps
 from rlossctl.visualize.gradient import Gradient, measure_gradient
 from rlossctl.visualize.scores import open_scores, read_probabilities, soft_labels
@@ -87,7 +88,7 @@ def test_the_gradients_are_those_of_the_loss(tmp_path, photo, probabilities) -> 
     from rlossctl.losses import DenseCRFLoss
 
     np.savez(tmp_path / "p.npz", probabilities)
-    scored = open_scores(photo, tmp_path / "p.npz")
+    scored = open_scores(photo, NetOrigin(tmp_path / "p.npz"))
     loss = DenseCRFLoss(0.01, 15, 10, 1.0)
     result = measure_gradient(scored, DenseCRFTerm(loss))
     scores = torch.from_numpy(probabilities).log()[None].requires_grad_()
@@ -102,7 +103,7 @@ def test_the_gradients_are_those_of_the_loss(tmp_path, photo, probabilities) -> 
 
 def test_scores_of_another_size_are_enlarged_and_that_is_said(tmp_path, photo) -> None:
     np.save(tmp_path / "s.npy", np.random.default_rng(0).standard_normal((1, 2, 6, 8)).astype(np.float64))
-    scored = open_scores(photo, tmp_path / "s.npy")
+    scored = open_scores(photo, NetOrigin(tmp_path / "s.npy"))
     assert scored.probabilities.shape == (2, HEIGHT, WIDTH)
     assert "8x6" in scored.notes[0] and "softmax" in scored.origin
     np.testing.assert_allclose(scored.probabilities.sum(0), 1, rtol=1e-5)
@@ -153,7 +154,7 @@ def test_refusals(tmp_path, photo, probabilities, scores, extra, words) -> None:
 def test_names_that_do_not_fit(photo, tmp_path, probabilities) -> None:
     np.save(tmp_path / "p.npy", probabilities)
     with pytest.raises(RlossError, match="names do not fit"):
-        open_scores(photo, tmp_path / "p.npy", classes=["a"])
+        open_scores(photo, NetOrigin(tmp_path / "p.npy"), classes=["a"])
 
 
 def test_colours_are_centred_at_zero() -> None:

@@ -137,7 +137,7 @@ def test_a_network_shows_its_texts_and_placeholders():
 
 def test_a_network_is_written_out_for_editing(tmp_path):
     done = run("net", "deeplabv3plus_mobilenet", "-o", "mine")
-    assert done.exit_code == 0 and done.output.count("written: mine") == 5
+    assert done.exit_code == 0 and done.output.count("written: mine") == 7
     assert (tmp_path / "mine/test.prototxt").read_text() == configs.text("deeplabv3plus_mobilenet/test")
     assert run("net", "deeplabv3plus_mobilenet", "-o", "mine").exit_code == 0, "what is the same stays"
     (tmp_path / "mine/test.prototxt").write_text("mine")

@@ -11,6 +11,7 @@ import pytest
 from rlossctl import configs as definitions
 from rlossctl import load_net, resources
 from rlossctl.configs.figures import figures
+from rlossctl.configs.networks.demo_losses import LOSSES
 from rlossctl.net.summary import summarize
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter, template
 from rlossctl.prototxt.dialect import detect
@@ -46,6 +47,10 @@ PYTORCH = (
     "enet_segmentation",
     *(f"pspnet_resnet{depth}_segmentation" for depth in (50, 101, 152)),
     *(f"espnetv2_s{scale}" for scale in ("0.5", "1.0", "1.25", "1.5", "2.0")),
+    *(f"{name}_resnet{depth}_torchvision" for name in ("fcn", "deeplabv3") for depth in (50, 101)),
+    *(f"{name}_mobilenet_v3_large_torchvision" for name in ("deeplabv3", "lraspp")),
+    *(f"unet_resnet{depth}_smp" for depth in (18, 34, 50, 101)),
+    *(f"deeplabv3plus_resnet{depth}_smp" for depth in (50, 101)),
 )
 CLASSIFIERS = (
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
@@ -55,7 +60,15 @@ CLASSIFIERS = (
 NETS = ("train", "trainwithdensecrfloss", "test")
 SOLVERS = ("solver", "solverwithdensecrfloss")
 WITHOUT_DENSECRF = tuple(
-    name for name in PYTORCH if name.endswith("_gatedcrf") or name.startswith("deeplabv3_")
+    name for name in PYTORCH if name.endswith(("_gatedcrf", "_torchvision")) or name.startswith("deeplabv3_")
+)
+
+# Those of the rloss program for PyTorch.
+WITH_KERNELCUT = tuple(
+    name
+    for name in PYTORCH
+    if name.startswith("deeplabv3plus_")
+    and not any(program in name for program in ("_segmentation", "_gatedcrf", "_smp"))
 )
 
 
@@ -93,13 +106,17 @@ def test_the_files_are_as_their_definitions_say(configs):
 
 def test_every_network_is_one_of_these():
     networks = {*EXPERIMENTS, *FROM_SCRATCH, *PYTORCH, *(f"imagenet/{name}" for name in CLASSIFIERS)}
-    assert set(definitions.NETWORKS) == networks
-    for name, network in definitions.NETWORKS.items():
+    assert set(definitions.NETWORKS) == networks | {"demo_losses"}
+    assert set(definitions.NETWORKS["demo_losses"].writers) == {*LOSSES, "test"}
+    for name in networks:
+        network = definitions.NETWORKS[name]
         expected = {name.rpartition("/")[2]} if name.startswith("imagenet/") else {*NETS, *SOLVERS}
         if name in WITHOUT_DENSECRF:
             expected = {"train", "test", "solver"}
         if name.endswith("_gatedcrf"):
             expected |= {"trainwithgatedcrfloss", "solverwithgatedcrfloss"}
+        if name in WITH_KERNELCUT:
+            expected |= {"trainwithkernelcut", "solverwithkernelcut"}
         assert set(network.writers) == expected
 
 
@@ -148,7 +165,7 @@ def test_a_file_has_the_placeholders_of_its_original(shared, configs, folder, na
     """TRAIN_SET chose the expanded net in the original solvers; ours name the net beside them. Ours test."""
     ours = template.names((configs / folder / f"{name}.prototxt").read_text())
     original = template.names((shared / "prototxt" / "rloss" / folder / f"{name}.prototxt").read_text())
-    changed = ({"TRAIN_SET"}, {"TEST_INTERVAL"}) if name in SOLVERS else (set(), set())
+    changed = ({"TRAIN_SET"}, {"TEST_INTERVAL", "PATIENCE"}) if name in SOLVERS else (set(), set())
     assert set(ours) == (set(original) - changed[0]) | changed[1]
 
 
@@ -217,14 +234,16 @@ def test_the_figures_are_the_nets(name):
 def test_the_nets_of_other_programs_can_be_built(folder):
     """All forms have the same blobs; scores come at the image's size."""
     blobs = None
-    for _, name in texts([folder], (*NETS, "trainwithgatedcrfloss")):
+    for _, name in texts([folder], (*NETS, "trainwithkernelcut", "trainwithgatedcrfloss")):
         net = load_net(
             f"{folder}/{name}", phase="TEST" if name == "test" else "TRAIN", device="meta", **VALUES
         )
         blobs = blobs or shapes_of_blobs(net)
         assert shapes_of_blobs(net) == blobs
         assert net.shapes["score"] == (net.shapes["data"][0], 21, *net.shapes["data"][2:])
-        assert ("densecrf_loss" in net.loss_weights) == (name == "trainwithdensecrfloss")
+        assert ("densecrf_loss" in net.loss_weights) == (
+            name in ("trainwithdensecrfloss", "trainwithkernelcut")
+        )
         if name == "test":
             assert figures_of(net) == (figures()[folder].parameters, figures()[folder].multiply_adds)
         else:

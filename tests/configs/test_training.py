@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from rlossctl import configs
-from rlossctl.losses import caffe_mask, densecrf_loss, gated_crf_loss
+from rlossctl import configs, train
+from rlossctl.losses import caffe_mask, densecrf_loss, gated_crf_loss, normalized_cut_loss
 from rlossctl.prototxt import load_net_parameter, load_solver_parameter
 from rlossctl.solver.load import load_solver
 
@@ -78,7 +79,8 @@ def test_the_table_is_of_all_programs():
 def test_the_solvers_are_the_programs(name):
     row = row_of(name)
     solvers = [which for which in configs.NETWORKS[name].writers if which.startswith("solver")]
-    assert len(solvers) == (2 if row.densecrf or name.endswith("_gatedcrf") else 1)
+    regularizers = {TABLE["rloss"]: 2, TABLE["segmentation"]: 1, TABLE["gatedcrf"]: 1, TABLE["ddd"]: 0}
+    assert len(solvers) == 1 + regularizers[row]
     for which in solvers:
         solver = load_solver_parameter(f"{name}/{which}", {})
         assert solver.base_lr == pytest.approx(row.named)
@@ -112,7 +114,7 @@ def test_every_layer_has_the_rate_and_the_decay_of_its_program(name):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_data_and_the_losses_are_the_programs(name):
     row = row_of(name)
-    for which in ("train", "trainwithdensecrfloss", "trainwithgatedcrfloss"):
+    for which in ("train", "trainwithdensecrfloss", "trainwithkernelcut", "trainwithgatedcrfloss"):
         if which not in configs.NETWORKS[name].writers:
             assert row.densecrf is None or not which.endswith("densecrfloss")
             continue
@@ -127,9 +129,11 @@ def test_the_data_and_the_losses_are_the_programs(name):
             expected["auxiliary_loss"] = 0.4
         if name.endswith("_ddd"):
             expected["unary_loss"] = 1
-        if which == "trainwithdensecrfloss":
+        if which in ("trainwithdensecrfloss", "trainwithkernelcut"):
             expected["densecrf_loss"] = row.densecrf
-        elif which == "trainwithgatedcrfloss":
+        if which == "trainwithkernelcut":
+            expected["normalized_cut_loss"] = 1
+        if which == "trainwithgatedcrfloss":
             expected["gated_crf_loss"] = 0.1
         assert weights == pytest.approx(expected, rel=1e-6, abs=0)
         for layer in layers.values():
@@ -145,6 +149,7 @@ def test_the_gated_crf_loss_is_the_programs():
     (kernel,) = loss.gated_crf_loss_param.kernel
     assert (kernel.weight, kernel.xy_std, kernel.image_std) == pytest.approx((1, 6, 0.1))
     assert loss.gated_crf_loss_param.radius == 5 and list(loss.bottom) == ["scaled", "low_softmax"]
+    assert loss.loss_schedule.start_ratio == pytest.approx(0.005)  # the program's use_after_progress_ratio
     assert list(layers["low_softmax"].bottom) == ["decoder.last_conv.8"] == list(layers["score"].bottom)[:1]
 
 
@@ -163,6 +168,12 @@ def rloss(blobs, weight):
     return cross_entropy(score, blobs["label"]) / len(image) + weight * crf
 
 
+def kernel_cut(blobs, weight):
+    image, probabilities = blobs["data_half"], F.softmax(blobs["score"], 1)[..., ::2, ::2]
+    cut = normalized_cut_loss(image, probabilities, caffe_mask(image), 20, 15)
+    return rloss(blobs, weight) + cut
+
+
 def plain(blobs, _weight):
     return cross_entropy(blobs["score"], blobs["label"])
 
@@ -179,6 +190,7 @@ def pspnet(blobs, weight):
 
 STEPS = {
     "deeplabv3plus_mobilenet/solverwithdensecrfloss": (rloss, 33),
+    "deeplabv3plus_mobilenet/solverwithkernelcut": (kernel_cut, 33),
     "deeplabv3plus_resnet34_gatedcrf/solver": (plain, 36),
     "deeplabv3plus_resnet34_gatedcrf/solverwithgatedcrfloss": (gated, 36),
     "deeplabv3plus_resnet50_segmentation/solver": (plain, 36),
@@ -187,12 +199,19 @@ STEPS = {
     "enet_segmentation/solver": (plain, 32),
 }
 
+SETTINGS = {
+    rloss: {"CROSS_ENTROPY_WEIGHT": 0.5},
+    kernel_cut: {"CROSS_ENTROPY_WEIGHT": 0.5, "NORMALIZED_CUT_PULL": 0},  # from the first update on
+    gated: {"GATED_CRF_START_RATIO": 0},
+}
+
 
 @pytest.fixture
 def data(tmp_path):
-    """A list of one photo, for the data layer; the batches below come from `batch`."""
-    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
-    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "label.png")
+    """A list of one photo, for the data layer."""
+    draw = np.random.default_rng(5)
+    Image.fromarray(draw.integers(256, size=(40, 40, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(draw.integers(3, size=(40, 40), dtype=np.uint8)).save(tmp_path / "label.png")
     (tmp_path / "list").mkdir()
     (tmp_path / "list/train.txt").write_text("a.png label.png\n")
     return {"EXP": tmp_path, "DATA_ROOT": tmp_path}
@@ -214,9 +233,8 @@ def test_an_update_is_the_programs(name, data):
     """The total loss is the program's formula, and the weights move as torch.optim.SGD moves them."""
     formula, size = STEPS[name]
     weight = 3e-3  # of the DenseCRF loss: on so small images the program's would not be seen
-    set_ = {"NUM_LABELS": 3, "CROP_SIZE": size, "BATCH_SIZE": 2, "CROSS_ENTROPY_WEIGHT": 0.5, **data}
-    if formula is not rloss:
-        del set_["CROSS_ENTROPY_WEIGHT"]
+    set_ = {"NUM_LABELS": 3, "CROP_SIZE": size, "BATCH_SIZE": 2, **data}
+    set_ |= SETTINGS.get(formula, {})
     solver = load_solver(name, device="cpu", seed=1, DENSECRF_LOSS_WEIGHT=weight, **set_)
     row, inputs = row_of(name), batch(size)
     blobs = {(entry.layer, entry.index): entry.tensor for entry in solver.net.learnable}
@@ -240,5 +258,35 @@ def test_an_update_is_the_programs(name, data):
     for key, twin in twins.items():
         moved, expected = trained[key].detach() - before[key], twin.detach() - before[key]
         assert (moved - expected).norm() <= 1e-3 * expected.norm() + 1e-7, key
-    if formula is rloss:
+    if formula in (rloss, kernel_cut):
         assert abs(weight * figures.terms["densecrf_loss"].value) > 0.1 * figures.loss
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("deeplabv3plus_mobilenet/solverwithkernelcut", 33),
+        ("deeplabv3plus_resnet34_gatedcrf/solverwithgatedcrfloss", 32),
+        pytest.param("deeplabv3_resnet50_ddd/solver", 33, marks=pytest.mark.full),
+        pytest.param("deeplabv3_xception_ddd/solver", 33, marks=pytest.mark.full),
+    ],
+)
+def test_a_run_goes_on_as_if_it_had_not_stopped(name, size, data, tmp_path):
+    """Weights bit for bit, with one thread, and the measurement of a weight where there is one."""
+    settings = {
+        **data,
+        "NUM_LABELS": 3,
+        "CROP_SIZE": size,
+        "BATCH_SIZE": 2,
+        "max_iter": 3,
+        "test_interval": 0,
+    }
+    whole = train(name, out=tmp_path / "whole", snapshot=2, **settings)
+    (state,) = (tmp_path / "whole").glob("*_iter_2.solverstate")
+    resumed = train(name, out=tmp_path / "resumed", resume=state, snapshot=0, **settings)
+    assert resumed.iter == whole.iter == 3
+    assert resumed.weights.read_bytes() == whole.weights.read_bytes()
+    kept = [json.loads(run.snapshot.with_suffix(".resume.json").read_text()) for run in (whole, resumed)]
+    assert kept[0].get("schedules") == kept[1].get("schedules")
+    assert ("schedules" in kept[0]) == ("kernelcut" in name)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from rlossctl.converters.onnx import export
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
@@ -75,37 +72,6 @@ layer { name: "accuracy" type: "SegAccuracy" bottom: "up" bottom: "label" top: "
 """
 )
 SETTINGS = {"EXP": "toy", "NUM_LABELS": 4, "WEIGHT": "1e-9"}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_export_per_net() -> Iterator[None]:
-    """torch's exporter takes seconds, and most tests convert the net below: equal nets are exported once."""
-    made, torch_export = {}, export._torch_export
-
-    def once(module: torch.nn.Module, *options: object):
-        key = (_fingerprint(module), repr(options))
-        if key not in made:
-            made[key] = torch_export(module, *options)
-        copy = type(made[key])()
-        copy.CopyFrom(made[key])
-        return copy
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_torch_export", once)
-        yield
-
-
-def _fingerprint(module: torch.nn.Module) -> tuple:
-    """Which values of which layers, what they compute (tests replace that), and their weights."""
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    layers = tuple(
-        (one.bottoms, one.tops, str(one.message), one.module.setup.dialect, type(one.module).forward)
-        for one in module.deploy.layers
-    )
-    return tuple(module.places), layers, digest.digest()
 
 
 @torch.no_grad()

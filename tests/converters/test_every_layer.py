@@ -6,9 +6,16 @@ The nets below have the types in company. The examples that tests of single type
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 
 import rlossctl
+from rlossctl.converters.onnx.export import export
+from rlossctl.converters.verifying.blob_streams import OnnxModel
+from rlossctl.converters.verifying.trials import Trial, compare_models
 from rlossctl.net import load_net, registry
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.saved import layer_records
@@ -26,6 +33,8 @@ layer { name: "max" type: "Pooling" bottom: "relu" top: "max"
   pooling_param { kernel_size: 3 stride: 2 pad: 1 } }
 layer { name: "ave" type: "Pooling" bottom: "relu" top: "ave"
   pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "floor" type: "Pooling" bottom: "relu" top: "floor"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR } }
 layer { name: "drop" type: "Dropout" bottom: "ave" top: "drop" }
 layer { name: "top" type: "Eltwise" bottom: "max" bottom: "drop" top: "top" eltwise_param { operation: MAX } }
 layer { name: "both" type: "Concat" bottom: "top" bottom: "ave" top: "both" }
@@ -97,6 +106,9 @@ layer { name: "prior" type: "PriorBox" bottom: "right" bottom: "data" top: "prio
 layer { name: "filter" type: "Filter" bottom: "right" bottom: "mean" top: "chosen" }
 """
 ONE_SIZE = """
+layer { name: "more" type: "Interp" bottom: "data" top: "more" interp_param { factor: 1.5 at_least: 5 } }
+layer { name: "fewer" type: "AdaptivePooling" bottom: "more" top: "fewer"
+  adaptive_pooling_param { factor: 0.3 at_least: 5 } }
 layer { name: "drop" type: "Python" bottom: "data" top: "kept" python_param { module: "spatial_dropout"
   layer: "SpatialDropoutLayer" param_str: "{\'phase\': \'TEST\', \'p\': 0.1}" } }
 layer { name: "bn" type: "BN" bottom: "data" top: "bn"
@@ -138,20 +150,64 @@ def examples(proofs: list) -> str:
     return text
 
 
-@pytest.mark.slow
-def test_every_type_that_deploy_keeps_is_exported_and_verified(tmp_path, proofs):
-    kept = {kind.type for kind in registry.kinds().values() if kind.exported}
-    exported = set()
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory, proofs) -> dict[str, tuple[Path, Path]]:
+    """Each net above, and the examples, as a prototxt and a caffemodel."""
+    folder, found = tmp_path_factory.mktemp("nets"), {}
     for name, text in {**NETS, "examples": examples(proofs)}.items():
-        prototxt, weights = tmp_path / f"{name}.prototxt", tmp_path / f"{name}.caffemodel"
+        prototxt, weights = folder / f"{name}.prototxt", folder / f"{name}.caffemodel"
         prototxt.write_text(HEAD + text)
         net = load_net(prototxt)
         for blob in net.params.get("norm", ()):
             blob.fill_(1)
         write_caffemodel(weights, net.name, layer_records(net))
+        found[name] = prototxt, weights
+    return found
+
+
+@pytest.mark.slow
+def test_every_type_that_deploy_keeps_is_exported_and_verified(nets, tmp_path):
+    kept = {kind.type for kind in registry.kinds().values() if kind.exported}
+    exported = set()
+    for name, (prototxt, weights) in nets.items():
         verification = rlossctl.convert(prototxt, weights, tmp_path / f"{name}.onnx")
         assert len(verification.comparisons) >= 1 and verification.worst.error <= verification.tolerance
-        exported |= {layer.type for layer in Deploy(net).layers}
+        exported |= {layer.type for layer in Deploy(load_net(prototxt)).layers}
     missing = kept - exported
     assert not missing, "give the fields of an example to the @pytest.mark.proves of their tests"
     assert exported == kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NETS, "examples"])
+def test_what_layers_write_is_what_torch_exports(nets, name):
+    """One graph of nodes that the layers write, where they do, and one of torch's, on the same images."""
+    net = load_net(nets[name][0])
+    net.copy_from(nets[name][1])
+    deploy = Deploy(net).eval()
+    for layer in deploy.layers:
+        layer.module.settle()
+    sizes = [(17, 21)] if name in ("one_size", "examples") else [(64, 128), (192, 320)]
+    models = []
+    for by_torch in (False, True):
+        model, values = export(deploy, sizes, by_torch=by_torch)
+        onnx.checker.check_model(model, full_check=True)
+        models.append(OnnxModel(model, {value.name: value.layer for value in values}))
+    own, torchs = models
+    assert list(own.values) == list(torchs.values)
+    trials = [Trial(f"random {n}", np.random.default_rng(n).normal(size=(n, 3, 17, 21)).astype(np.float32))
+              for n in (1, 3)]  # fmt: skip
+    found = list(compare_models(torchs, own, trials))
+    assert {entry.blob for entry in found} == set(own.values) and max(entry.error for entry in found) < 1e-5
+
+
+def test_a_graph_of_written_layers_holds_what_a_reader_expects(nets):
+    """A node for each layer, by its name; nothing but sizes and constants beside them."""
+    net = load_net(nets["convolutions"][0])
+    model, _ = export(Deploy(net, ["times"]).eval(), [(64, 128), (192, 320)])
+    named = {node.name: node.op_type for node in model.graph.node}
+    layers = {layer.name for layer in Deploy(net, ["times"]).layers} - {"drop"}  # an identity
+    assert layers <= set(named)
+    assert [named[name] for name in ("conv", "norm", "scale", "relu", "max", "ave", "top", "both", "up")] == [
+        "Conv", "BatchNormalization", "Add", "LeakyRelu", "MaxPool", "AveragePool", "Max", "Concat", "Resize",
+    ]  # fmt: skip

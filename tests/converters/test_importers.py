@@ -17,6 +17,8 @@ from programs.backbones import Basic, Bottleneck, MobileNet, ResNetClassifier, d
 from programs.decoders import FCN8, GCN, ENet, SegNet, UNet, UNet2020, UNetResnet
 from programs.deeplab import CLASSES, DenseDeepLab, Gated, Rloss, Segmentation
 from programs.pyramids import PSPNet, UperNet
+from programs.smp import DeepLabV3Plus, Unet
+from programs.torchvision import LRASPP, DilatedResNet, MobileNetV3, Simple, deeplab, fcn
 from torch import nn
 
 import rlossctl
@@ -89,6 +91,26 @@ PROGRAMS = {
         64,
     ),
     "torchvision mobilenet": (MobileNet, "imagenet/mobilenet_v2", 70),
+    "torchvision fcn": (lambda: Simple(DilatedResNet(50), fcn(2048)), "fcn_resnet50_torchvision/test", 65),
+    "torchvision deeplab": (
+        lambda: Simple(DilatedResNet(50), deeplab(2048), auxiliary=True),
+        "deeplabv3_resnet50_torchvision/test",
+        66,
+    ),
+    "torchvision deeplab resnet101": (
+        lambda: Simple(DilatedResNet(101), deeplab(2048)),
+        "deeplabv3_resnet101_torchvision/test",
+        66,
+    ),
+    "torchvision deeplab mobilenet": (
+        lambda: Simple(MobileNetV3(), deeplab(960)),
+        "deeplabv3_mobilenet_v3_large_torchvision/test",
+        91,
+    ),
+    "smp unet": (Unet, "unet_resnet18_smp/test", 64),
+    "smp unet resnet50": (lambda: Unet(Bottleneck, (3, 4, 6, 3)), "unet_resnet50_smp/test", 64),
+    "smp deeplab": (DeepLabV3Plus, "deeplabv3plus_resnet50_smp/test", 64),
+    "torchvision lraspp": (LRASPP, "lraspp_mobilenet_v3_large_torchvision/test", 91),
 }
 # the same at output stride 8, which the user has to say
 STRIDE_8 = {
@@ -141,7 +163,14 @@ def compare(net, module: nn.Module, size: int, **colours: object) -> None:
 
 
 # These differ from others of the table in depth or in the image's size alone.
-VARIANTS = ("segmentation resnet", "segmentation resnet50", "segmentation unet 2020", "torchvision resnet50")
+VARIANTS = (
+    "segmentation resnet",
+    "segmentation resnet50",
+    "segmentation unet 2020",
+    "torchvision resnet50",
+    "torchvision deeplab resnet101",
+    "smp unet resnet50",
+)
 VARIANTS_AT_8 = ("rloss resnet", "rloss xception", "segmentation xception")
 
 

@@ -17,6 +17,7 @@ from rlossctl.cli import cli
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx.attach import Ends
 from rlossctl.converters.onnx.finished_file import compare_trials
+from rlossctl.converters.verifying import graph_pieces
 from rlossctl.converters.verifying.blob_streams import TorchModel
 from rlossctl.converters.verifying.graph_pieces import Segments
 from rlossctl.converters.verifying.index_blobs import choice_of
@@ -192,12 +193,13 @@ def test_opencv_agrees(build, tmp_path):
     assert result.exit_code == 0 and "OpenCV" in result.output
 
 
-def test_pieces_of_a_graph_give_what_the_whole_gives(files):
+def test_pieces_of_a_graph_give_what_the_whole_gives(files, monkeypatch):
     import onnxruntime
 
     model = onnx.load(files[1])
     names = [name for node in model.graph.node for name in node.output]
     image = np.random.default_rng(0).standard_normal((2, 3, 33, 41)).astype(np.float32)
+    monkeypatch.setattr(graph_pieces, "VALUES", 5)
     pieces = Segments(model, names)
     assert len(pieces._pieces) > 1
     found = dict(pieces.run(image, names))

@@ -204,7 +204,7 @@ def test_restoring_onto_another_list(folder, layer):
         ("", 'mean_file: "m"', 3, "mean_file"),
         ("new_height: 5", "", 3, "only one side of the size"),
         ("batch_size: 0", "", 3, "batch"),
-        ("", "", 4, "tops"),
+        ("", "", 5, "tops"),
         ("ignore_label: 300", "", 3, "ignore label"),
         ("is_color: false", "mean_value: 1 mean_value: 2 mean_value: 3", 3, "one mean value per channel"),
     ],

@@ -15,6 +15,7 @@ from rlossctl.data import sets
 from rlossctl.data.sets import registry
 from rlossctl.data.sets.names import class_names
 from rlossctl.errors import UsageError
+from rlossctl.fetching.items import items
 
 
 def test_the_data_sets_that_are_known():
@@ -26,15 +27,16 @@ def test_the_data_sets_that_are_known():
     for entry in known.values():
         assert len(set(entry.classes)) == len(entry.classes) <= 255
         if entry.prepare is not None:
-            assert entry.title and entry.help and entry.folder and entry.placeholders and entry.downloads
+            assert entry.title and entry.help and entry.folder and entry.placeholders and entry.published
 
 
 def test_a_download_has_its_own_name_and_a_whole_checksum():
     downloads = [one for entry in registry.data_sets().values() for one in entry.downloads]
     assert len({one.item for one in downloads}) == len({one.file for one in downloads}) == len(downloads)
     for one in downloads:
-        assert one.addresses and all("://" in address and "|" not in address for address in one.addresses)
+        assert one.what and all("://" in address for address in one.addresses or (one.terms,))
         assert one.sha256 == "" or len(bytes.fromhex(one.sha256)) == 32
+        assert one.md5 == "" or len(bytes.fromhex(one.md5)) == 16
 
 
 def test_asking_which_there_are_loads_no_numpy(tmp_path):
@@ -75,11 +77,9 @@ def one_more(tmp_path, monkeypatch):
 
 
 def test_a_file_is_all_that_a_new_data_set_needs(one_more):
-    from rlossctl.data.sets.downloads import lines
-
     assert "moon" in registry.data_sets()
     assert class_names("moon") == ["dust", "rock"]
-    assert "moon|moon.zip|-|https://example.org/moon.zip|moon|Moon" in list(lines())
+    assert items()["moon"].download.addresses == ("https://example.org/moon.zip",)
     assert registry.prepare("moon", ["a", "b"], Path("out")).files == {"JPEGImages": 2}
 
 
@@ -93,9 +93,10 @@ def test_an_ignore_label_of_ones_own_is_for_labels_that_are_written_anew(tmp_pat
 def test_the_help_tells_the_data_sets():
     shown = CliRunner().invoke(cli, ["data", "prepare", "--help"]).output
     prepared = [name for name, entry in registry.data_sets().items() if entry.prepare is not None]
-    assert {"camvid", "voc"} <= set(prepared) and f"{{{'|'.join(prepared)}}}" in shown
+    assert {"camvid", "voc"} <= set(prepared) and f"{{{'|'.join(prepared)}}}" in "".join(shown.split())
     for entry in registry.data_sets().values():
-        assert entry.prepare is None or f"{entry.name:<8} {entry.help}" in shown
+        line = f"{entry.name} {entry.help}"
+        assert entry.prepare is None or line in {" ".join(row.split()) for row in shown.splitlines()}
     assert ", ".join(registry.data_sets()) in " ".join(
         CliRunner().invoke(cli, ["eval", "--help"]).output.split()
     )

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlossctl.data import resize as resizing
 from rlossctl.data.resize import resize_bilinear, resize_nearest
 from rlossctl.data.seg_transform import SegTransform, pad_to
 from rlossctl.errors import DataError
+
+from . import resizing as twin
 
 MEAN = (104.008, 116.669, 122.675)
 
@@ -36,7 +39,7 @@ def literal(image, label, rng, *, phase, mean, scale, mirror, crop, factors, ign
     else:
         top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
     data = np.zeros((3, *crop), np.float32)
-    out = np.zeros((1, *crop), np.float32)
+    out, valid = np.zeros((2, 1, *crop), np.float32)
     for y in range(crop[0]):
         for x in range(crop[1]):
             column = crop[1] - 1 - x if flip else x
@@ -44,7 +47,8 @@ def literal(image, label, rng, *, phase, mean, scale, mirror, crop, factors, ign
                 value = pixels[top + y, left + x, channel] - np.float32(mean[channel])
                 data[channel, y, column] = value * np.float32(scale)
             out[0, y, column] = ids[top + y, left + x]
-    return data, out
+            valid[0, y, column] = top + y < rows and left + x < columns
+    return data, out, valid
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
@@ -57,24 +61,26 @@ def test_order_of_operations(phase, factors, shape):
     arguments = {"phase": phase, "mean": MEAN, "scale": 0.017, "mirror": True, "crop": (15, 17)}
     transform = SegTransform(**arguments, scale_factors=factors, ignore_label=254)
     for seed in range(6):
-        data, ids = transform(image, label, np.random.default_rng(seed))
+        data, ids, valid = transform(image, label, np.random.default_rng(seed))
         expected = literal(
             image, label, np.random.default_rng(seed), **arguments, factors=factors, ignore=254
         )
         assert np.array_equal(data, expected[0]) and data.dtype == np.float32
         assert np.array_equal(ids, expected[1]) and ids.dtype == np.float32
+        assert np.array_equal(valid, expected[2]) and valid.dtype == np.float32
 
 
 def test_padding_is_exactly_zero_after_the_mean():
     transform = SegTransform("TEST", mean=MEAN, crop=(9, 9), scale=0.3)
-    data, label = transform(np.full((4, 5, 3), 200, np.uint8), np.ones((4, 5), np.uint8), None)
+    data, label, valid = transform(np.full((4, 5, 3), 200, np.uint8), np.ones((4, 5), np.uint8), None)
     assert (data[:, 4:] == 0).all() and (data[:, :, 5:] == 0).all() and (data[:, :4, :5] > 0).all()
+    assert valid.sum() == 20 and valid[0, :4, :5].all()
     assert (label[0, 4:] == 255).all() and (label[0, :, 5:] == 255).all() and (label[0, :4, :5] == 1).all()
 
 
 def test_without_crop_the_size_stays():
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    data, label = SegTransform("TRAIN", mean=(1.0,))(image, np.zeros((2, 4), np.uint8), None)
+    data, label, _ = SegTransform("TRAIN", mean=(1.0,))(image, np.zeros((2, 4), np.uint8), None)
     assert np.array_equal(data, image.transpose(2, 0, 1).astype(np.float32) - 1) and label.shape == (1, 2, 4)
 
 
@@ -84,7 +90,7 @@ def test_random_crops_reach_every_place_and_mirror_is_even():
     transform = SegTransform("TRAIN", crop=(2, 2), mirror=True)
     seen = set()
     for seed in range(200):
-        data, _ = transform(image, np.zeros((3, 4), np.uint8), np.random.default_rng(seed))
+        data, *_ = transform(image, np.zeros((3, 4), np.uint8), np.random.default_rng(seed))
         seen.add((min(data[0, 0]), data[0, 0, 0] > data[0, 0, 1]))
     assert len(seen) == 2 * 3 * 2
 
@@ -99,6 +105,17 @@ def test_resizing_is_opencvs():
         height, width = map(int, size.split("x"))
         resize = resize_bilinear if kind == "linear" else resize_nearest
         assert np.array_equal(resize(recorded["image"], height, width), recorded[name]), name
+
+
+@pytest.mark.parametrize("shape", [(37, 53), (37, 53, 1), (64, 48, 3), (1, 9, 3), (90, 1)])
+def test_resizing_is_that_of_the_twin(shape):
+    rng = np.random.default_rng(len(shape))
+    image = rng.integers(0, 256, shape).astype(np.uint8)
+    for height, width in [*rng.integers(1, 130, (12, 2)).tolist(), shape[:2], (74, 106)]:
+        for resize in ("resize_bilinear", "resize_nearest"):
+            found = getattr(resizing, resize)(image, height, width)
+            wanted = getattr(twin, resize)(image, height, width)
+            assert found.shape == wanted.shape and np.array_equal(found, wanted), (resize, height, width)
 
 
 def test_resizing_keeps_its_input():

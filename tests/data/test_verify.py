@@ -199,3 +199,13 @@ def test_stats_print_the_whole_loss_param(dataset):
     layer = f'layer {{ name: "l" type: "SoftmaxWithLoss" bottom: "s" bottom: "y" {loss_param} }}'
     message = parse_net(layer, "net.prototxt").param.layer[0]
     assert message.loss_param.weight_by_label_freqs and len(message.loss_param.class_weighting) == 3
+
+
+def test_stats_print_logarithmic_weights_with_the_programs_mean(dataset):
+    words = ["stats", str(dataset / "train.txt"), "--root", str(dataset), "--log-weights", "1.02"]
+    loss_param = CliRunner().invoke(command, words).output.rstrip().splitlines()[-1]
+    layer = f'layer {{ name: "l" type: "SoftmaxWithLoss" bottom: "s" bottom: "y" {loss_param} }}'
+    param = parse_net(layer, "net.prototxt").param.layer[0].loss_param
+    shares = np.array([3 * 240 + 48, 48, 48]) / (3 * 240 + 3 * 48)
+    np.testing.assert_allclose(param.class_weighting, 1 / np.log(1.02 + shares), atol=1e-4)
+    assert param.normalization == param.WEIGHTS

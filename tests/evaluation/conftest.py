@@ -96,3 +96,19 @@ def expected_matrix(voc_folder) -> np.ndarray:
                     best = max(range(3), key=lambda c, s=scores[row, column]: (s[c], c))
                     matrix[truth[row, column], best] += 1
     return matrix
+
+
+@pytest.fixture
+def predict(invoke, tiny_model, tmp_path, monkeypatch):
+    """predict(*arguments): (exit code, stdout, stderr), run in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, model=tiny_model):
+        return invoke("predict", model, *arguments)
+
+    return call
+
+
+@pytest.fixture
+def photos(voc_folder):
+    return voc_folder / "JPEGImages"

@@ -16,8 +16,9 @@ from rlossctl.data.lists import Sample
 from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError, RlossError, UsageError
 from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
+from rlossctl.evaluation.predicting.outputs import Outputs
 from rlossctl.evaluation.predicting.photos import find_inputs
-from rlossctl.evaluation.predicting.prediction_files import Outputs, predict_photos
+from rlossctl.evaluation.predicting.prediction_files import Sources, predict_photos
 from rlossctl.evaluation.running.decoders import decoding
 from rlossctl.evaluation.running.open_model import open_list
 
@@ -127,8 +128,8 @@ def test_predictions_of_both_kinds_are_the_same_files(tiny_model, voc_folder, tm
         folder = tmp_path / decoders
         outputs = Outputs(folder, ("labels", "overlay", "png16"))
         predictor = Predictor(OnnxRunner(tiny_model, "cpu"))
-        summary = predict_photos(predictor, inputs, outputs, decoders=decoders, progress=False)
-        assert summary.done == 3 and [path for path, _ in summary.failed] == [broken]
+        summary = predict_photos(predictor, Sources(inputs), outputs, decoders=decoders, progress=False)
+        assert summary.done == 3 and [path for path, _ in summary.failed] == [str(broken)]
         files.append({path.relative_to(folder): path.read_bytes() for path in folder.iterdir()})
     assert len(files[0]) == 15 and files[0] == files[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 
 import numpy as np
@@ -12,8 +13,9 @@ from click.testing import CliRunner
 from rlossctl.cli.eval import command
 from rlossctl.counts import ClassCounts
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.running.named import Named, pair_models, with_settings
+from rlossctl.evaluation.running.named import Named, pair_models
 from rlossctl.evaluation.scoring.bootstrap import compare
+from rlossctl.net.origin import NetOrigin
 
 
 def counts(seed: int, images: int = 40, classes: int = 4, better: float = 0.0) -> ClassCounts:
@@ -68,20 +70,27 @@ def test_classes_of_interest_and_nothing_to_compare():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["a/x.onnx"], [Named("x", "a/x.onnx")]),
-        (["t.prototxt", "w.caffemodel"], [Named("t", "t.prototxt", "w.caffemodel")]),
+        (["a/x.onnx"], [Named("x", NetOrigin("a/x.onnx"))]),
+        (["t.prototxt", "w.caffemodel"], [Named("t", NetOrigin("t.prototxt", "w.caffemodel"))]),
         (
             ["t.prototxt", "w.caffemodel", "v.caffemodel.h5"],
             [
-                Named("w", "t.prototxt", "w.caffemodel"),
-                Named("v.caffemodel", "t.prototxt", "v.caffemodel.h5"),
+                Named("w", NetOrigin("t.prototxt", "w.caffemodel")),
+                Named("v.caffemodel", NetOrigin("t.prototxt", "v.caffemodel.h5")),
             ],
         ),
         (
             ["x.onnx", "t.prototxt", "w.caffemodel", "y.onnx"],
-            [Named("x", "x.onnx"), Named("w", "t.prototxt", "w.caffemodel"), Named("y", "y.onnx")],
+            [
+                Named("x", NetOrigin("x.onnx")),
+                Named("w", NetOrigin("t.prototxt", "w.caffemodel")),
+                Named("y", NetOrigin("y.onnx")),
+            ],
         ),
-        (["a/net.onnx", "b/net.onnx"], [Named("a/net", "a/net.onnx"), Named("b/net", "b/net.onnx")]),
+        (
+            ["a/net.onnx", "b/net.onnx"],
+            [Named("a/net", NetOrigin("a/net.onnx")), Named("b/net", NetOrigin("b/net.onnx"))],
+        ),
     ],
 )
 def test_models_are_named_by_their_files(arguments, expected):
@@ -212,9 +221,9 @@ def test_options_that_do_not_go_together(tiny_model, voc_folder, tmp_path, argum
 
 def test_placeholders_are_the_prototxts():
     """Beside ONNX files alone they stay, so that opening one can name the mistake."""
-    onnx, net = Named("a", "a.onnx"), Named("b", "t.prototxt", "b.caffemodel")
     values = {"NUM_LABELS": "3"}
-    first, second = with_settings([onnx, net], values, "rloss")
-    assert (first.placeholders, second.placeholders) == ({}, values)
-    assert first.dialect == second.dialect == "rloss"
-    assert with_settings([onnx], values, "auto")[0].placeholders == values
+    origin = functools.partial(NetOrigin, placeholders=values, dialect="rloss")
+    first, second = pair_models(["a.onnx", "t.prototxt", "b.caffemodel"], origin=origin)
+    assert first.origin == NetOrigin("a.onnx")
+    assert second.origin == NetOrigin("t.prototxt", "b.caffemodel", values, "rloss")
+    assert pair_models(["a.onnx"], origin=origin)[0].origin.placeholders == values

@@ -13,6 +13,7 @@ from rlossctl.evaluation.predicting.averaging import two_classes
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.onnx_runners import OnnxRunner
 from rlossctl.evaluation.running.open_model import open_model
+from rlossctl.net.origin import NetOrigin
 from rlossctl.prototxt.messages import LayerParameter
 from rlossctl.weights import LayerRecord, write_caffemodel
 
@@ -51,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_fused_scores_are_compared_with_the_maps(folder: Path) -> None:
     Path("net.prototxt").write_text(NET + LOSS)
     said: list[str] = []
-    outcome = run(Job([Named("edges", "net.prototxt", "w.caffemodel")]), said.append)
+    outcome = run(Job([Named("edges", NetOrigin("net.prototxt", "w.caffemodel"))]), said.append)
     assert "blob 'fuse', one score per pixel: class 1" in said[0] and "maps: from 128 on class 1" in said[0]
     counts = outcome.evaluations["edges"].counts
     found = [(counts.hits[0, index], counts.truth[0, index], counts.predicted[0, index]) for index in (0, 1)]
@@ -62,7 +63,7 @@ def test_a_deployed_net_gives_its_fused_probabilities(folder: Path) -> None:
     text = NET.replace("ImageLabelmapData", "ImageSegData").replace("batch_size: 1", "label_type: PIXEL")
     deployed = "".join(line for line in text.splitlines(True) if "loss1" not in line)
     Path("net.prototxt").write_text(deployed + HEADS)
-    runner = open_model(Named("edges", "net.prototxt", "w.caffemodel")).runner
+    runner = open_model(Named("edges", NetOrigin("net.prototxt", "w.caffemodel"))).runner
     assert "blob 'p2'" in runner.backend and runner.activated and runner.num_classes == 2
     photo = np.float32([99, 102]).reshape(1, 1, 1, 2).repeat(3, 1)
     scores = two_classes(runner.scores(photo), "none")

@@ -241,10 +241,35 @@ def test_a_photo_that_does_not_fit_runs_in_tiles(tmp_path, photo, monkeypatch, f
     predictor = Predictor(runner, PLAIN)
     with pytest.warns(TiledPhotos, match="44 x 30 needs more memory"):
         views = predictor.prepare(photo)
-    assert {view.pixels.shape for view in views} == {(3, 16, 16) if form == "nchw" else (3, 24, 24)}
+    side = 16 if form == "nchw" else 24
+    assert max(view.pixels.shape for view in views) == (3, side, side)
+    assert all(view.top % 8 == view.left % 8 == 0 for view in views)
     labels = predictor.predict(photo).label_map
     distinct = np.ptp(photo, axis=2) > 0
     assert (labels == expected(photo))[distinct].mean() > 0.97  # ties
+
+
+def test_tiles_within_a_memory_give_what_the_whole_photo_gives(tmp_path, monkeypatch):
+    """A convolution of stride 2, another one, and twice the size: a pixel sees less than what tiles share."""
+    monkeypatch.setattr("rlossctl.evaluation.running.room._STEP", 8)
+    rng = np.random.default_rng(3)
+    constants = {f"w{i}": rng.normal(size=(3, 3, 3, 3)).astype(np.float32) for i in range(2)}
+    constants["twice"] = np.array([1, 1, 2, 2], np.float32)
+    pads = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        ("Conv", ["x", "w0"], ["a"], {**pads, "strides": [2, 2]}),
+        ("Conv", ["a", "w1"], ["b"], pads),
+        ("Resize", ["b", "", "twice"], ["y"], {"mode": "nearest"}),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, {"x": (F, NCHW)}, {"y": (F, NCHW)}, constants)
+    photo = rng.integers(0, 256, (120, 200, 3), dtype=np.uint8)
+    whole, tiled = (
+        Predictor(open_onnx(path, "cpu"), PLAIN, Protocol(memory=memory)) for memory in (None, 120_000)
+    )
+    assert len(whole.prepare(photo)) == 1
+    with pytest.warns(TiledPhotos, match="200 x 120"):
+        assert len(tiled.prepare(photo)) > 3
+    np.testing.assert_array_equal(tiled.predict(photo).label_map, whole.predict(photo).label_map)
 
 
 def test_room_is_computed_once_and_unknown_room_is_enough():

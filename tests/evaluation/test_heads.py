@@ -14,12 +14,14 @@ from rlossctl.cli.predict import command as predict_command
 from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import UsageError
 from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, Rule, evaluate, open_onnx
-from rlossctl.evaluation.predicting import prediction_files
+from rlossctl.evaluation.predicting.outputs import Outputs
 from rlossctl.evaluation.predicting.photos import Input
+from rlossctl.evaluation.predicting.prediction_files import Sources, predict_photos
 from rlossctl.evaluation.running.bound_runner import BoundRunner
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_list, open_model
 from rlossctl.evaluation.running.sessions import Session
+from rlossctl.net.origin import NetOrigin
 from rlossctl.net.saved import layer_records
 from rlossctl.weights import write_caffemodel
 
@@ -71,8 +73,8 @@ def test_probabilities_are_known_by_the_nets_last_layer(make, voc_folder, tmp_pa
     settings = {"ROOT": str(voc_folder)}
     photo = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     for opened in (
-        open_model(Named("", *map(str, files), settings), "cpu", ImageList()),
-        open_model(Named("", str(out)), "cpu"),
+        open_model(Named("", NetOrigin(*map(str, files), settings)), "cpu", ImageList()),
+        open_model(Named("", NetOrigin(str(out))), "cpu"),
     ):
         assert opened.runner.activated
         predictor = Predictor(opened.runner, rule=Rule("rankdice"))
@@ -155,9 +157,9 @@ def test_probabilities_and_classes_come_from_one_pass(tiny_model, voc_folder, tm
 
     runner._session = Counting()
     photos = sorted((voc_folder / "JPEGImages").iterdir())
-    outputs = prediction_files.Outputs(tmp_path / "out", ("labels", "npz", "png16"))
-    inputs = [Input(path, path.stem) for path in photos]
-    summary = prediction_files.predict_photos(Predictor(runner), inputs, outputs, progress=False)
+    outputs = Outputs(tmp_path / "out", ("labels", "npz", "png16"))
+    sources = Sources([Input(path, path.stem) for path in photos])
+    summary = predict_photos(Predictor(runner), sources, outputs, progress=False)
     assert (summary.done, len(calls)) == (3, 3)
     samples = open_list(voc_folder / "pairs.txt", voc_folder)
     shown = evaluate(OnnxRunner(tiny_model, "cpu"), samples, pictures=9, progress=False).pictures

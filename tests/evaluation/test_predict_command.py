@@ -10,36 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rlossctl.cli import main
 from rlossctl.data.images import read_label
 from rlossctl.data.palette import voc_palette
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate
 from rlossctl.evaluation.predicting.photos import find_inputs
 from rlossctl.evaluation.running.open_model import open_list
-
-
-@pytest.fixture
-def predict(tiny_model, tmp_path, monkeypatch, capsys):
-    """predict(*arguments): (exit code, stdout, stderr), run in tmp_path."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, model=tiny_model):
-        monkeypatch.setattr(sys, "argv", ["rlossctl", "predict", str(model), *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
-def photos(voc_folder):
-    return voc_folder / "JPEGImages"
 
 
 def test_labels_are_those_of_eval_in_the_palette(predict, tiny_model, voc_folder, photos, tmp_path):
@@ -158,7 +134,8 @@ def test_the_archive_of_the_voc_server(predict, voc_folder, tmp_path):
 def test_names_on_standard_input(predict, photos, tmp_path, monkeypatch):
     spaced = photos / "with a space.png"
     spaced.write_bytes((photos / "2007_000001.png").read_bytes())
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{photos}/2007_000000.png\n\n{spaced}\n"))
+    names = io.BytesIO(f"{photos}/2007_000000.png\n\n{spaced}\n".encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(names))
     code, out, _ = predict("-", "--out", "out")
     assert code == 0 and "2 images predicted" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -195,7 +172,7 @@ def test_what_names_nothing_or_too_much(photos, voc_folder, tmp_path):
 
 def test_the_command_offers_every_kind():
     from rlossctl.cli.predict import Kinds
-    from rlossctl.evaluation.predicting.prediction_files import KINDS
+    from rlossctl.evaluation.predicting.outputs import KINDS
 
     assert Kinds._known == KINDS
 

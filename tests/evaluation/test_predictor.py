@@ -65,6 +65,14 @@ def test_a_pointwise_model_gives_the_same_under_every_protocol(photo, protocol):
     np.testing.assert_allclose(got, softmax(photo), atol=2e-6)
 
 
+def test_tiles_follow_the_models_rule_of_sizes(photo):
+    runner = Pointwise()
+    rule = Preprocess(MEAN, crop=(25, 33), stride=8, offset=1)
+    predictor = Predictor(runner, rule, Protocol("tiles", tile=(18, 25)))
+    np.testing.assert_allclose(predictor.probabilities(photo), softmax(photo), atol=2e-6)
+    assert predictor.protocol.tile == (25, 25) and {shape[2:] for shape in runner.shapes} == {(25, 25)}
+
+
 def test_tiles_have_one_size_and_go_in_batches(photo):
     runner = Pointwise()
     Predictor(runner, protocol=Protocol("tiles", batch=4)).probabilities(photo)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rlossctl.data.palette import Palette
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
 from rlossctl.evaluation import OnnxRunner, evaluate, write_report
+from rlossctl.evaluation.predicting.outputs import Look
 from rlossctl.evaluation.predicting.rules import Rule
 from rlossctl.evaluation.reporting import page
 from rlossctl.evaluation.reporting.pictures import RIGHT, WRONG, error_map
@@ -43,6 +45,18 @@ def test_page_is_self_contained_and_names_everything(evaluations, tmp_path):
         assert word in text
 
 
+def test_a_warning_that_all_models_share_stands_once(evaluations):
+    def items() -> list[str]:
+        return re.findall("<li>.*?</li>", page._warnings(evaluations), re.DOTALL)
+
+    for evaluation in evaluations.values():
+        evaluation.skipped["a.png"] = "broken"
+    (item,) = items()
+    assert item.startswith("<li>1 image left out") and item.endswith("\na.png: broken</li>")
+    evaluations["pCE"].skipped["b.png"] = "broken"
+    assert [item.split(": ")[0] for item in items()] == ["<li>pCE", "<li>+ DenseCRF"]
+
+
 def test_masks_that_overlap_have_a_page_without_matrix_and_images(tiny_model, voc_folder, tmp_path):
     samples = open_list(voc_folder / "pairs.txt", voc_folder)
     rule = Rule("threshold", output="masks")
@@ -65,6 +79,22 @@ def test_files_beside_the_page(evaluations, tmp_path):
             assert image.width >= 3 * picture.photo.shape[1]
             assert image.height >= 2 * picture.photo.shape[0]
     assert not list(folder.rglob("*.part"))
+
+
+def test_a_palette_of_ones_own(evaluations, tmp_path):
+    palette = Palette({0: (10, 20, 250), 1: (250, 220, 10), 2: (1, 130, 60)})
+    folder = write_report(tmp_path / "report", evaluations, look=Look(palette, opacity=1)).parent
+    text = (folder / "index.html").read_text()
+    assert text.count("rgb(250,220,10)") > 2 and "rgb(128,0,0)" not in text
+    picture = evaluations["pCE"].pictures[0]
+    stem = picture.name[-len("2007_000000.png") : -4]
+    with Image.open(folder / "predictions" / "pCE" / f"{stem}.png") as image:
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), palette.table[picture.prediction])
+    with Image.open(folder / "images" / f"{stem}.png") as image:
+        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20)}
+    # At full opacity truth and prediction show the classes' colours, and the photo keeps its own.
+    assert set(palette.colours.values()) <= colours
+    assert any(len(set(colour)) == 3 for colour in colours)
 
 
 def test_errors_are_marked_where_they_are():

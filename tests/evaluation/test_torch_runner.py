@@ -22,6 +22,7 @@ from rlossctl.evaluation.predicting.upsample import upsample
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_model
 from rlossctl.net import load_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import LayerRecord, write_caffemodel
 
 DATA = """
@@ -45,7 +46,7 @@ LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "la
 
 def open_net(prototxt, weights, folder, experiment="a", device="cpu"):
     settings = {"ROOT": folder, "EXP": experiment}
-    return open_model(Named("", str(prototxt), str(weights), settings), device, ImageList())
+    return open_model(Named("", NetOrigin(str(prototxt), str(weights), settings)), device, ImageList())
 
 
 @pytest.fixture
@@ -69,7 +70,9 @@ def weights(tmp_path):
 
 def test_list_root_and_preprocessing_come_from_the_data_layer(prototxt, weights, voc_folder, expected_matrix):
     opened = open_model(
-        Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+        Named("", NetOrigin(str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"})),
+        "cpu",
+        ImageList(),
     )
     samples = opened.images.read()
     result = evaluate(opened.runner, samples, progress=False)
@@ -88,7 +91,7 @@ def test_classes_taken_by_torch_are_those_of_the_scores(tmp_path, weights, voc_f
     data = DATA.format(phase="TEST").replace("crop_size: 64", "crop_size: 65")
     path.write_text(data + NET.replace("kernel_size: 1 }", stride))
     opened = open_model(
-        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+        Named("", NetOrigin(str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"})), "cpu", ImageList()
     )
     predictor = Predictor(opened.runner)
     for sample in opened.images.read():
@@ -113,7 +116,7 @@ def test_a_size_that_the_net_does_not_take_is_explained(tmp_path, weights, voc_f
         layer { name: "sum" type: "Eltwise" bottom: "up" bottom: "data" top: "sum" }"""
     )
     opened = open_model(
-        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+        Named("", NetOrigin(str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"})), "cpu", ImageList()
     )
     with pytest.raises(NetError, match=r"PyTorch failed on a batch(.|\n)*this net takes sides of 2 k \+ 0"):
         evaluate(
@@ -158,10 +161,10 @@ def test_a_training_net_needs_a_named_list(tmp_path, weights, voc_folder, expect
     prototxt.write_text(DATA.format(phase="TRAIN") + NET + LOSS)
     settings = {"ROOT": voc_folder, "EXP": "a"}
     with pytest.raises(UsageError, match="no list of images"):
-        open_model(Named("", str(prototxt), str(weights), settings), "cpu", ImageList())
+        open_model(Named("", NetOrigin(str(prototxt), str(weights), settings)), "cpu", ImageList())
     named = str(voc_folder / "ids.txt")
     opened = open_model(
-        Named("", str(prototxt), str(weights), settings), "cpu", ImageList(named, str(voc_folder))
+        Named("", NetOrigin(str(prototxt), str(weights), settings)), "cpu", ImageList(named, str(voc_folder))
     )
     result = evaluate(opened.runner, opened.images.read(), progress=False)
     np.testing.assert_array_equal(result.confusion.matrix, expected_matrix)
@@ -170,7 +173,9 @@ def test_a_training_net_needs_a_named_list(tmp_path, weights, voc_folder, expect
 def test_weights_of_another_experiment_are_refused(prototxt, weights, voc_folder):
     with pytest.raises(WeightsError, match="b_score"):
         open_model(
-            Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "b"}), "cpu", ImageList()
+            Named("", NetOrigin(str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "b"})),
+            "cpu",
+            ImageList(),
         )
 
 
@@ -182,11 +187,11 @@ def test_layers_without_weights_are_named(tmp_path, weights, voc_folder):
         .replace('top: "score"', 'top: "extra"')
     )
     path.write_text(DATA.format(phase="TEST") + NET + extra)
-    model = Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"})
+    model = Named("", NetOrigin(str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}))
     with pytest.raises(WeightsError, match="lacks the weights of 1 layer") as caught:
         open_model(model, "cpu", ImageList())
     assert "nothing for a_extra" in caught.value.found and "a_score" not in caught.value.found
-    opened = open_model(replace(model, allow_missing=True), "cpu", ImageList())
+    opened = open_model(replace(model, origin=replace(model.origin, allow_missing=True)), "cpu", ImageList())
     assert "a_extra" in opened.warnings[0]
     assert "a_score" not in opened.warnings[0]
 
@@ -196,7 +201,7 @@ def test_a_layer_without_weights_that_the_scores_do_not_need(tmp_path, weights, 
     path = tmp_path / "branch.prototxt"
     branch = NET.replace("${EXP}_score", "${EXP}_branch").replace('top: "score"', 'top: "branch"')
     path.write_text(DATA.format(phase="TEST") + NET + METRIC + branch)
-    model = Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"})
+    model = Named("", NetOrigin(str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}))
     opened = open_model(model, "cpu", ImageList())
     assert opened.warnings == () and "do not lead to the scores: a_branch" in opened.notes[0]
 
@@ -205,11 +210,15 @@ def test_asking_for_cuda_without_getting_it_is_an_error(prototxt, weights, voc_f
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(NetError, match="PyTorch cannot use it"):
         open_model(
-            Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cuda", ImageList()
+            Named("", NetOrigin(str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"})),
+            "cuda",
+            ImageList(),
         )
     with pytest.raises(UsageError, match="unknown device"):
         open_model(
-            Named("", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "gpu7", ImageList()
+            Named("", NetOrigin(str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"})),
+            "gpu7",
+            ImageList(),
         )
 
 
@@ -224,7 +233,7 @@ def test_a_net_of_segnets_is_evaluated_on_its_own_list(tmp_path, weights, voc_fo
         + LOSS
     )
     opened = open_model(
-        Named("", str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"}), "cpu", ImageList()
+        Named("", NetOrigin(str(path), str(weights), {"ROOT": voc_folder, "EXP": "a"})), "cpu", ImageList()
     )
     result = evaluate(opened.runner, opened.images.read(), progress=False)
     assert np.array_equal(result.confusion.matrix, expected_matrix)
@@ -237,7 +246,7 @@ def test_photos_are_turned_where_the_data_layer_turns_them(prototxt, weights, vo
         with Image.open(file) as photo:
             photo.transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
     prototxt.write_text(prototxt.read_text().replace("label_type: PIXEL", "label_type: PIXEL upright: true"))
-    model = Named("a", str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"})
+    model = Named("a", NetOrigin(str(prototxt), str(weights), {"ROOT": voc_folder, "EXP": "a"}))
     said: list[str] = []
     result = run(Job([model], device="cpu"), said.append).evaluations["a"]
     np.testing.assert_array_equal(result.require_confusion().matrix, expected_matrix)

@@ -100,6 +100,22 @@ def pictures() -> list[bytes]:
     return [_encoded(image, kind, options) for image, kind, options in saved]
 
 
+def matlab() -> list[bytes]:
+    """Label files of SBD (a structure) and PASCAL Context (an array), packed or not; none without scipy."""
+    try:
+        import scipy.io as scipy
+    except ImportError:
+        return []
+    ids = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    found = []
+    for packed in (False, True):
+        for content in ({"LabelMap": ids}, {"GTcls": {"Boundaries": 0, "Segmentation": ids}}):
+            buffer = io.BytesIO()
+            scipy.savemat(buffer, content, do_compression=packed)
+            found.append(buffer.getvalue())
+    return found
+
+
 def _encoded(image: Image.Image, kind: str, options: dict[str, object]) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)

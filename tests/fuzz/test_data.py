@@ -13,6 +13,7 @@ from PIL import Image
 from rlossctl.data.archives import Sources
 from rlossctl.data.images import MAX_PIXELS, image_orientation, image_size, read_image, read_label
 from rlossctl.data.lists import read_list
+from rlossctl.data.sets.ids import bright, grey_image, matlab
 from rlossctl.data.sources.database import DatabaseSource
 from rlossctl.data.sources.windows import WindowSource
 from rlossctl.data.weak.annotations import read_clicks, read_scribbles
@@ -44,6 +45,26 @@ def test_pictures(file, data):
     for read in (image_size, image_orientation, read_image, read_label):
         with bounded(), contextlib.suppress(DataError):
             read(path)
+
+
+@fuzz
+@given(data=damaged_bytes(seeds.pictures()[:4]))
+def test_label_files_of_data_sets(data):
+    for read in (grey_image, bright):
+        with bounded(), contextlib.suppress(DataError):
+            read(data, "label")
+
+
+MATLAB = seeds.matlab()
+
+
+@pytest.mark.skipif(not MATLAB, reason="scipy, which reads them, is not installed")
+@fuzz
+@given(data=damaged_bytes(MATLAB or [b""]))
+def test_matlab_files(data):
+    for read in (matlab("LabelMap"), matlab("GTcls", "Segmentation")):
+        with bounded(), contextlib.suppress(DataError):
+            read(data, "label.mat")
 
 
 @fuzz

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rlossctl.errors import WeightsError
 from rlossctl.inspection import inspect
+from rlossctl.net.origin import NetOrigin
 from rlossctl.solver.snapshots import resume
 from rlossctl.weights import encode, load_solverstate, load_weights
 from rlossctl.weights.mean import load_mean
@@ -31,7 +32,7 @@ def read(path: Path, kind: str) -> None:
     else:
         arrays = [blob.array() for layer in model.layers for blob in layer.blobs if blob]
     assert sum(array.nbytes for array in arrays) <= 64 * path.stat().st_size
-    inspect(path, {})
+    inspect(NetOrigin(path))
 
 
 @pytest.mark.slow
@@ -80,7 +81,7 @@ def test_onnx_models(file, data):
     (file.parent / "values.bin").write_bytes(bytes(8))
     path = fresh(file.with_suffix(".onnx"), data)
     with bounded(), contextlib.suppress(WeightsError):
-        inspect(path, {})
+        inspect(NetOrigin(path))
         for tensor in load_onnx(path).graph.initializer:
             tensor_values(path, tensor)
 
@@ -96,7 +97,7 @@ def test_means(file, data):
     with bounded(), contextlib.suppress(WeightsError):
         load_mean(path)
     with bounded(), contextlib.suppress(WeightsError):
-        inspect(path, {})
+        inspect(NetOrigin(path))
 
 
 RESUMES = [

@@ -15,6 +15,7 @@ import rlossctl
 from rlossctl.cli import cli
 from rlossctl.errors import WeightsError
 from rlossctl.inspection.difference import difference
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import SolverState, write_caffemodel, write_solverstate
 from rlossctl.weights.wire import encode_bytes
 
@@ -45,7 +46,7 @@ def files(tmp_path):
 
 
 def changes(first, second, **options) -> list[str]:
-    return list(difference(first, second, {}, **options).changes)
+    return list(difference(NetOrigin(first), NetOrigin(second), **options).changes)
 
 
 def test_nets(files):
@@ -58,7 +59,7 @@ def test_nets(files):
         "- layer r (ReLU)",
         "+ layer e (ELU)",
     ]
-    assert difference(*files(a=NET, b=NET), {}).lines() == ["no differences in 2 layers"]
+    assert difference(*map(NetOrigin, files(a=NET, b=NET))).lines() == ["no differences in 2 layers"]
 
 
 def test_solvers(files):
@@ -91,11 +92,11 @@ def test_across_formats(material, tmp_path):
         rlossctl.convert(
             material.test, material.weights, tmp_path / f"w{suffix}", placeholders=material.settings
         )
-    result = difference(tmp_path / "w.pt", tmp_path / "w.h5", {})
+    result = difference(NetOrigin(tmp_path / "w.pt"), NetOrigin(tmp_path / "w.h5"))
     assert result.equal and result.compared.endswith("blobs")
-    result = difference(material.weights, tmp_path / "w.pt", {})
+    result = difference(NetOrigin(material.weights), NetOrigin(tmp_path / "w.pt"))
     assert list(result.changes) == ["- blob twin_b/0 6x6x3x3", "- blob twin_b/1 6"]  # shared: once
-    result = difference(material.test, material.weights, material.settings)
+    result = difference(NetOrigin(material.test, placeholders=material.settings), NetOrigin(material.weights))
     assert result.compared == "6 layers" and list(result.changes[-1:]) == [
         "+ layer conv_conv_0_split (Split)"
     ]
@@ -105,7 +106,7 @@ def test_across_formats(material, tmp_path):
 def test_onnx_models(material, tmp_path):
     out = tmp_path / "m.onnx"
     rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
-    result = difference(out, out, {})
+    result = difference(NetOrigin(out), NetOrigin(out))
     assert result.equal and "layers" in result.compared and "blobs" in result.compared
 
 
@@ -116,12 +117,12 @@ def test_onnx_values_that_are_not_there(tmp_path):
     for name in ("a.onnx", "b.onnx"):
         (tmp_path / name).write_bytes(onnx.helper.make_model(graph).SerializeToString())
     with pytest.raises(WeightsError, match="cannot be read"):
-        difference(tmp_path / "a.onnx", tmp_path / "b.onnx", {})
+        difference(NetOrigin(tmp_path / "a.onnx"), NetOrigin(tmp_path / "b.onnx"))
     (tmp_path / "w.bin").write_bytes(bytes(3))
     with pytest.raises(WeightsError, match="cannot be read"):
-        difference(tmp_path / "a.onnx", tmp_path / "b.onnx", {})
+        difference(NetOrigin(tmp_path / "a.onnx"), NetOrigin(tmp_path / "b.onnx"))
     (tmp_path / "w.bin").write_bytes(bytes(16))
-    assert difference(tmp_path / "a.onnx", tmp_path / "b.onnx", {}).equal
+    assert difference(NetOrigin(tmp_path / "a.onnx"), NetOrigin(tmp_path / "b.onnx")).equal
 
 
 def test_solver_states(tmp_path):
@@ -154,7 +155,7 @@ def test_a_round_trip_through_hdf5_changes_nothing(golden, tmp_path, name):
     rlossctl.convert(old, None, middle)
     rlossctl.convert(middle, None, new)
     for pair in ((old, middle), (middle, new), (old, new), (new, old)):
-        result = difference(*pair, {})
+        result = difference(*map(NetOrigin, pair))
         assert result.equal and result.compared.endswith("blobs"), result.changes
 
 
@@ -173,7 +174,10 @@ def test_a_blob_that_hdf5_stores_under_another_name_is_not_missing(material, tmp
     whole, once = tmp_path / "w.caffemodel", tmp_path / "w.caffemodel.h5"
     for out in (whole, once):
         rlossctl.convert(material.test, material.weights, out, placeholders=material.settings)
-    assert difference(whole, once, {}).equal and difference(once, whole, {}).equal
+    assert (
+        difference(NetOrigin(whole), NetOrigin(once)).equal
+        and difference(NetOrigin(once), NetOrigin(whole)).equal
+    )
     with h5py.File(once, "r+") as file:
         file["data/twin_a/0"][0, 0, 0, 0] += 1
     assert [line.partition(":")[0] for line in changes(whole, once)] == ["~ twin_a/0", "~ twin_b/0"]

@@ -14,13 +14,14 @@ from safetensors.numpy import save_file
 import rlossctl
 from rlossctl.errors import UsageError
 from rlossctl.inspection import inspect
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import SolverState, write_caffemodel, write_caffemodel_h5, write_solverstate
 from rlossctl.weights.encode import blob_pieces, framed
 from rlossctl.weights.wire import encode_bytes
 
 
 def content(path) -> dict:
-    report = inspect(path, {})
+    report = inspect(NetOrigin(path))
     json.dumps(report.as_dict())
     assert report.as_text()
     return report.as_dict()
@@ -94,7 +95,7 @@ def test_onnx(material, tmp_path):
 def test_only_a_net_is_drawn(tmp_path):
     write_caffemodel(tmp_path / "w.caffemodel", "n", [(encode_bytes(1, b"x"), [np.ones(2)])])
     with pytest.raises(UsageError, match="only a net"):
-        inspect(tmp_path / "w.caffemodel", {}, draw=tmp_path / "d.svg")
+        inspect(NetOrigin(tmp_path / "w.caffemodel"), draw=tmp_path / "d.svg")
 
 
 def test_a_caffemodel_is_inspected_without_numpy_protobuf_or_torch(golden):
@@ -118,7 +119,7 @@ def test_endless_names_are_cut(tmp_path):
         f'name: "{long}" input: "a" input_shape {{ dim: 2 }}\n'
         f'layer {{ name: "{long}" type: "ReLU" bottom: "a" top: "{long}" }}\n'
     )
-    report = inspect(net, {})
+    report = inspect(NetOrigin(net))
     assert len(report.as_text()) < 20_000 and "(100,000 characters)" in report.as_text()
     assert report.as_dict()["name"] == long
 
@@ -140,7 +141,7 @@ def test_values_that_are_not_finite_are_named(tmp_path, suffix):
 
         tensors = [onnx.numpy_helper.from_array(sound, "a"), onnx.numpy_helper.from_array(broken, "c1/1")]
         onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), path)
-    report = inspect(path, {})
+    report = inspect(NetOrigin(path))
     place = "layer 'c1' blob 1" if "caffemodel" in suffix else "tensor 'c1/1'"
     assert report.as_dict()["not_finite"] == [
         {"place": place, "wrong": 2, "of": 4, "first": "NaN first, at [1]"}
@@ -150,4 +151,4 @@ def test_values_that_are_not_finite_are_named(tmp_path, suffix):
 
 def test_finite_values_are_not_mentioned(tmp_path):
     write_caffemodel(tmp_path / "w.caffemodel", "n", [(encode_bytes(1, b"x"), [np.full(9, 3e38)])])
-    assert "NOT FINITE" not in inspect(tmp_path / "w.caffemodel", {}).as_text()
+    assert "NOT FINITE" not in inspect(NetOrigin(tmp_path / "w.caffemodel")).as_text()

@@ -83,3 +83,21 @@ def test_axpy(layer, shape):
 def test_axpy_refuses_other_sizes(layer):
     with pytest.raises(NetError, match="a value per channel"):
         layer("Axpy", "", (2, 3, 4, 5), (2, 3, 4, 5), (2, 3, 4, 5))
+
+
+@pytest.mark.proves("HardSwish", "", gradient=True)
+def test_hard_swish_bends_at_minus_3_and_3(layer):
+    x = torch.tensor([-4.0, -1, 0, 1, 4]).requires_grad_()
+    y = layer("HardSwish", "", (5,))(a=x)["t0"]
+    y.sum().backward()
+    torch.testing.assert_close(y, torch.tensor([0, -1 / 3, 0, 2 / 3, 4]))
+    torch.testing.assert_close(x.grad, torch.tensor([0, 1 / 6, 1 / 2, 5 / 6, 1]))
+
+
+@pytest.mark.proves("HardSigmoid", "", gradient=True)
+def test_hard_sigmoid_is_a_line_between_minus_3_and_3(layer):
+    x = torch.tensor([-4.0, -1, 0, 1, 4]).requires_grad_()
+    y = layer("HardSigmoid", "", (5,))(a=x)["t0"]
+    y.sum().backward()
+    torch.testing.assert_close(y, torch.tensor([0, 1 / 3, 1 / 2, 2 / 3, 1]))
+    torch.testing.assert_close(x.grad, torch.tensor([0, 1 / 6, 1 / 6, 1 / 6, 0]))

@@ -69,6 +69,22 @@ def test_value_and_gradient_are_the_formulas(sample) -> None:
     torch.testing.assert_close(seg.grad, expected, rtol=1e-10, atol=1e-12)
 
 
+MASKED = """input: "x" input_shape { dim: 2 dim: 3 dim: 7 dim: 6 }
+input: "s" input_shape { dim: 2 dim: 4 dim: 7 dim: 6 }
+input: "m" input_shape { dim: 2 dim: 1 dim: %d dim: 6 }
+layer { name: "l" type: "DenseCRFLoss" bottom: "x" bottom: "s" bottom: "m" top: "t" loss_weight: 1
+  densecrf_loss_param { bi_xy_std: 20 bi_rgb_std: 40 } }"""
+
+
+def test_a_third_bottom_is_the_mask(build, sample) -> None:
+    image, seg, mask = (blob.float() for blob in sample)
+    image[:, :, 3] = 0  # which would be padding
+    found = build(MASKED % 7)(x=image, s=seg, m=0.5 * mask)["t"]
+    assert found.item() == densecrf_loss(image, seg, mask, 20, 40).item()
+    with pytest.raises(NetError, match="mask and segmentation must have the same"):
+        build(MASKED % 5)
+
+
 def test_the_gradient_is_not_quite_the_derivative(sample) -> None:
     """The blur runs along one axis after the other over a lattice with holes, so A is not its transpose;
     the derivative of s^T A s is (A + A^T) s, and the original gives 2 A s."""

@@ -105,21 +105,6 @@ def test_half_types_and_autocast(draw, bears, activation):
     bears(lambda x: focal_loss(x, label, activation=activation), scores)
 
 
-@pytest.mark.slow
-def test_compiled_as_eager(draw):
-    scores, label = draw(2, 5, 4, 6)
-    compiled = torch.compile(lambda x, t: focal_loss(x, t, alpha=[1, 2, 3, 4, 5]), backend="aot_eager")
-    mirror = scores.clone().requires_grad_()
-    found, expected = (
-        compiled(scores.requires_grad_(), label),
-        focal_loss(mirror, label, alpha=[1, 2, 3, 4, 5]),
-    )
-    found.backward()
-    expected.backward()
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(scores.grad, mirror.grad)
-
-
 @pytest.mark.parametrize(
     ("normalization", "norm"), [("FULL", 16), ("BATCH_SIZE", 2), ("NONE", 1), ("VALID", 15)]
 )

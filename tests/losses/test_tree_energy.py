@@ -223,20 +223,6 @@ def test_the_image_gets_no_gradient_and_stays(draw, photos):
     assert image.grad is None and scores.grad.any() and torch.equal(image, before)
 
 
-@pytest.mark.slow
-def test_compiled(draw, photos):
-    scores, label = draw(2, 3, 4, 5)
-    image = photos(2, 4, 5).float()
-    compiled = torch.compile(tree_energy_loss, fullgraph=True, backend="aot_eager")
-    found = []
-    for run in (compiled, tree_energy_loss):
-        prob = scores.float().softmax(1).detach().requires_grad_()
-        loss = run(image, prob, label == 255, image, 0.5)
-        loss.backward()
-        found.append((loss, prob.grad))
-    assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(*found, strict=True))
-
-
 def test_layer_reads_its_message(build, draw, photos):
     scores, label = draw(2, 4, 4, 5)
     prob, image, features = (

@@ -66,6 +66,14 @@ runpy.run_module("rlossctl", run_name="__main__")
     assert "torch loaded: False" in printed
 
 
+def test_wheel_knows_data_sets_and_what_to_fetch(wheel: Wheel, tmp_path: Path) -> None:
+    program = """
+import runpy
+runpy.run_module("rlossctl", run_name="__main__")
+"""
+    assert "VOCtrainval_11-May-2012.tar" in wheel.run(tmp_path, program, "fetch", "--list", "voc2012")
+
+
 def test_wheel_finds_its_configs(wheel: Wheel, tmp_path: Path) -> None:
     program = """
 from rlossctl.resources import configs_dir

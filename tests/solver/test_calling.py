@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import rlossctl
-from rlossctl.errors import UsageError
+from rlossctl.errors import NetError, UsageError
 from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
@@ -133,6 +133,21 @@ def test_compiled(net: rlossctl.Net, build, batch: dict[str, torch.Tensor]) -> N
     other = stepped(twin, twin(**batch)["loss"].sum())
     for left, right in zip(one, other, strict=True):
         torch.testing.assert_close(left, right)
+
+
+def test_with_its_layers_joined(net: rlossctl.Net, build, batch: dict[str, torch.Tensor]) -> None:
+    """`compile` joins what lies between data and loss, and leaves names of parameters and checks alone."""
+    twin = build(LAYERS)
+    twin.load_state_dict(net.state_dict())
+    net.compile(backend="aot_eager")
+    assert [layer.name for _, layer in net.compiled] == ["data", "a.b/c to fc", "loss"]
+    one = stepped(net, net(**batch)["loss"].sum())
+    other = stepped(twin, twin(**batch)["loss"].sum())
+    for left, right in zip(one, other, strict=True):
+        torch.testing.assert_close(left, right)
+    assert list(net.state_dict()) == list(twin.state_dict())
+    with pytest.raises(NetError, match="label"):
+        net(data=batch["data"], label=batch["label"] + 9)
 
 
 def test_in_distributed_data_parallel(

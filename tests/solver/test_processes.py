@@ -200,7 +200,7 @@ def test_two_processes_are_one_with_both_batches(train: Train, middle: str, solv
     log = Path("two/train.log").read_text()
     assert len(re.findall(r"Iteration \d+, lr", log)) == 20 and log.count("Optimization Done") == 1
     assert Path("stdout1").read_text() == Path("stderr1").read_text() == ""
-    assert "in each of 2 processes" in log
+    assert "for each of 2 processes" in log
 
 
 @pytest.mark.slow

@@ -78,6 +78,17 @@ def test_the_run_is_in_the_manifest_and_in_every_snapshot(folder: Path) -> None:
     assert entries("b/run.json")["run"] != manifest["run"]
 
 
+def test_annotations_are_in_the_manifest(folder: Path) -> None:
+    photos = [Path(line.split()[0]).stem for line in (folder / "list.txt").read_text().splitlines()]
+    clicks = folder / "clicks.json"
+    clicks.write_text(json.dumps({name: [{"x": 3, "y": 3, "cls": 1}] for name in photos}))
+    net = Path("net.prototxt").read_text()
+    net = net.replace("label_type: PIXEL", f'label_type: STROKES annotation: "{clicks}" stroke_width: 3')
+    Path("net.prototxt").write_text(net)
+    train(out="a")
+    assert list(entries("a/run.json")["settings"]["lists"]) == [str(folder / "list.txt"), str(clicks)]
+
+
 def test_a_folder_with_another_run_is_refused(folder: Path) -> None:
     train(out="a", max_iter=5)
     before = {path: path.read_bytes() for path in Path("a").iterdir()}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -18,10 +20,14 @@ from rlossctl.evaluation.evaluate import evaluate
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_model
 from rlossctl.evaluation.scoring.results import classes, means
+from rlossctl.net import load_net
+from rlossctl.net.origin import NetOrigin
 from rlossctl.solver import Solver
+from rlossctl.solver.announcing import after
 from rlossctl.solver.load import load_solver
 from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
+from rlossctl.solver.scoring.whole_list import whole_photos
 from rlossctl.solver.training import train
 
 TEST_NET = """
@@ -77,7 +83,7 @@ def validating(folder: Path) -> Callable[..., None]:
 
 def scored(weights: str, **options):
     """What `rlossctl eval` computes."""
-    opened = open_model(Named("a", "test.prototxt", weights), "cpu", ImageList())
+    opened = open_model(Named("a", NetOrigin("test.prototxt", weights)), "cpu", ImageList())
     return evaluate(opened.runner, opened.images.read(), progress=False, **options)
 
 
@@ -114,6 +120,19 @@ def test_a_test_gives_what_eval_gives_to_the_last_digit(validating, crop: str) -
     }
 
 
+def test_a_fourth_top_says_what_is_no_padding(validating) -> None:
+    validating(crop="crop_size: 20")
+    text = Path("test.prototxt").read_text()
+    Path("test.prototxt").write_text(text.replace('"data_dim"', '"data_dim" top: "valid"', 1))
+    photos = whole_photos(load_net("test.prototxt"))
+    assert photos is not None
+    for batch in photos.batches(torch.device("cpu")):
+        for valid, ((size,),) in zip(batch.blobs["valid"], batch.blobs["data_dim"], strict=True):
+            height, width = size.int().tolist()
+            assert valid.shape == (1, 20, 20) and valid.sum() == height * width
+            assert valid[0, :height, :width].all()
+
+
 def test_image_scope_and_classes_of_interest_are_evals_too(validating) -> None:
     validating(fields="segmentation_scores_param { scope: IMAGE class_of_interest: 0 class_of_interest: 2 }")
     run("a", max_iter=2)
@@ -121,6 +140,17 @@ def test_image_scope_and_classes_of_interest_are_evals_too(validating) -> None:
     outputs = records("a", "test")[-1]["outputs"]
     assert outputs["mIoU"] == [images.miou_images]
     assert outputs["mDice"] == [images.mdice_images]
+
+
+def test_the_end_names_classes_that_the_last_test_did_not_find(validating) -> None:
+    validating()
+    solver = load_solver("solver.prototxt")
+    with torch.no_grad():
+        solver.net.params["fc8"][1].copy_(torch.tensor([9.0, 0.0, -9.0]))
+    solver.test_all()
+    (warning, *_) = after(solver, SolverOrigin("solver.prototxt").read(), TrainOptions())
+    start, areas = "warning: classes that the last test hardly predicts", r"[12] \(0\.00%, true \d\d\.\d\d%\)"
+    assert re.fullmatch(f"{start}, in shares of the pixels: {areas}, {areas}", warning)
 
 
 def test_training_is_the_same_with_and_without_tests(validating) -> None:
@@ -155,8 +185,6 @@ def test_whole_list_without_such_a_layer_counts_every_sample_once(validating, fo
 
 
 def _tensor(array: np.ndarray):
-    import torch
-
     return torch.from_numpy(array)
 
 

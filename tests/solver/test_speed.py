@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 import torch
 
 import rlossctl
-from rlossctl.errors import DataError, UsageError
+from rlossctl.errors import DataError, NetError, UsageError
+from rlossctl.net import Net
 from rlossctl.net.net import Result
 from rlossctl.postponed import Doubt
 from rlossctl.solver import passes
@@ -113,3 +115,33 @@ def test_replayed_passes_are_those_of_the_loop(monkeypatch) -> None:
     replayed = make()
     replayed._passes = passes.Passes(replayed.net, replayed._schedules, graphs=True)
     assert losses(plain, 4) == losses(replayed, 4)
+
+
+def test_joined_layers_give_the_same_values(monkeypatch) -> None:
+    """The same draws of Dropout, too; passes that are displayed run layer by layer."""
+    plain = make()
+    monkeypatch.setattr(Net, "compile", partialmethod(Net.compile, backend="aot_eager"))
+    joined = make(speed=Speed(compiled=True))
+    assert "torch.compile joins 5 of 7 layers, in the first iteration" in described(joined.net, joined.speed)
+    assert losses(joined, 4) == pytest.approx(losses(plain, 4), rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_inductor_joins_them_with_the_same_draws() -> None:
+    plain, joined = make(), make(speed=Speed(compiled=True))
+    assert losses(joined, 3) == pytest.approx(losses(plain, 3), rel=1e-5)
+
+
+def test_layers_that_cannot_be_joined_say_why(monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(Net, "compile", partialmethod(Net.compile, backend=broken))
+    run = make(speed=Speed(compiled=True))
+    with pytest.raises(NetError) as caught:
+        run.update()
+    assert "layer 'conv1 to fc8' (torch.compile)" in str(caught.value)
+    assert "RuntimeError: no compiler here" in str(caught.value)
+    assert "without --compile" in str(caught.value)
+    assert run.iter == 0

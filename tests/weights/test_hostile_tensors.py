@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 
 from rlossctl.errors import WeightsError
 from rlossctl.inspection import inspect
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import load_caffemodel, load_weights
 from rlossctl.weights.caffemodel_frame import read_skeleton
 from rlossctl.weights.onnxfile import load_onnx, tensor_values
@@ -156,7 +157,7 @@ def test_onnx_data_outside_of_its_folder(place, tmp_path):
     graph = helper.make_graph([node], "g", ends[:1], ends[1:], [tensor])
     (folder / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
     with pytest.raises(WeightsError, match="outside the model's folder") as caught:
-        inspect(folder / "m.onnx", {})
+        inspect(NetOrigin(folder / "m.onnx"))
     assert caught.value.found == repr(place)
 
 
@@ -164,7 +165,7 @@ def test_what_is_no_onnx_model(tmp_path):
     for content in (b"\x08\x01", b"\xff" * 20, onnx.ModelProto(ir_version=8).SerializeToString()):
         (tmp_path / "m.onnx").write_bytes(content)
         with pytest.raises(WeightsError, match="ONNX model"):
-            inspect(tmp_path / "m.onnx", {})
+            inspect(NetOrigin(tmp_path / "m.onnx"))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_a_zip_with_a_name_that_is_not_text(tmp_path):
 @pytest.mark.parametrize("source", [torch.zeros(1), [], 3, "[]", '{"weights": []}', "{"])
 def test_a_checkpoint_of_ours_with_another_source(source, tmp_path):
     torch.save({"state_dict": {"a/0": torch.zeros(2)}, "source": source}, tmp_path / "w.pt")
-    assert "an unknown file" in inspect(tmp_path / "w.pt", {}).as_text()
+    assert "an unknown file" in inspect(NetOrigin(tmp_path / "w.pt")).as_text()
 
 
 def external(folder: Path, *, dims: tuple[int, ...] = (4,), **keys: str) -> Path:

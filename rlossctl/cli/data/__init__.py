@@ -6,6 +6,7 @@ from rlossctl.cli import groups
 from rlossctl.cli.data.clicks import clicks
 from rlossctl.cli.data.labels import labels
 from rlossctl.cli.data.prepare import prepare
+from rlossctl.cli.data.preview import preview
 from rlossctl.cli.data.scribble import scribble
 from rlossctl.cli.data.scribbles import scribbles
 from rlossctl.cli.data.stats import stats
@@ -14,8 +15,8 @@ from rlossctl.cli.data.verify import verify
 
 @groups.group("data")
 def command() -> None:
-    """Prepare and check data: layouts, weak labels, statistics."""
+    """Prepare, look at and check data: layouts, weak labels, statistics."""
 
 
-for subcommand in (clicks, labels, prepare, scribble, scribbles, stats, verify):
+for subcommand in (clicks, labels, prepare, preview, scribble, scribbles, stats, verify):
     command.add_command(subcommand)

@@ -44,8 +44,9 @@ def clicks(
     A file is {"ID": [{"x": column, "y": row, "cls": id}, ...], ...}. If several files name an image, it gets
     all their clicks; later clicks cover earlier ones. DIR/ID.png has one channel, 255 for unlabelled pixels.
     """
+    from rlossctl.data.classes import CITYSCAPES_IDS
     from rlossctl.data.sets.names import class_names
-    from rlossctl.data.weak.annotations import CITYSCAPES_IDS, read_clicks
+    from rlossctl.data.weak.annotations import read_clicks
     from rlossctl.data.weak.folders import label_list
     from rlossctl.data.weak.from_annotations import write_annotations
 

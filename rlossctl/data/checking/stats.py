@@ -79,6 +79,10 @@ class Statistics:
         frequency[seen] = self.pixels[seen] / self.present[seen]
         return np.median(frequency[seen]) / frequency if seen.any() else frequency
 
+    def log_weights(self, offset: float) -> np.ndarray:
+        """ENet's weights, [256]: 1 / ln(offset + the class's share of all labelled pixels)."""
+        return 1 / np.log(offset + self.pixels / max(1, self.pixels.sum()))
+
     def _total(self) -> int:
         return sum(height * width * count for (height, width), count in self.sizes.items())
 
@@ -105,8 +109,13 @@ def gather(samples: Sequence[Sample], *, source: str, ignore: int = 255) -> Stat
     return found
 
 
-def to_json(found: Statistics, names: Sequence[str]) -> dict[str, Any]:
-    """Plain values: shares are 0 to 1, colours 0 to 255; classes that never occur have weight null."""
+def to_json(found: Statistics, names: Sequence[str], offset: float | None = None) -> dict[str, Any]:
+    """Plain values: shares are 0 to 1, colours 0 to 255; classes that never occur have weight null.
+
+    Args:
+        offset: adds ENet's weights with this offset, which the table then shows.
+    """
+    logarithmic = None if offset is None else found.log_weights(offset)
     weights, total = found.weights(), int(found.pixels.sum())
     suspicions = (*found.ids.one_class(), *found.ids.missing(names))
     return {
@@ -126,6 +135,7 @@ def to_json(found: Statistics, names: Sequence[str]) -> dict[str, Any]:
                 "share": int(found.pixels[index]) / total if total else 0.0,
                 "images": int(found.images_with[index]),
                 "median_frequency_weight": None if np.isnan(weights[index]) else float(weights[index]),
+                **({} if logarithmic is None else {"log_weight": float(logarithmic[index])}),
             }
             for index, name in enumerate(names)
         ],
@@ -163,7 +173,7 @@ def format_statistics(content: dict[str, Any]) -> str:
     width = max([len("class"), *(len(entry["name"]) for entry in content["classes"])])
     lines = [f"{'class':<{width}}  {'pixels':>14}  {'share':>7}  {'images':>7}  {'weight':>8}"]
     for entry in content["classes"]:
-        weight = entry["median_frequency_weight"]
+        weight = entry.get("log_weight", entry["median_frequency_weight"])
         lines.append(
             f"{entry['name']:<{width}}  {entry['pixels']:>14,}  {100 * entry['share']:>6.2f}%"
             f"  {entry['images']:>7,}  {'-' if weight is None else format(weight, '8.4f'):>8}"
@@ -191,7 +201,10 @@ def format_statistics(content: dict[str, Any]) -> str:
 
 def _loss_param(classes: Sequence[Mapping[str, Any]]) -> list[str]:
     """The weights as SegNet's loss layer reads them: without the first field it ignores the rest."""
-    if any(entry["median_frequency_weight"] is None for entry in classes):
+    values = [entry.get("log_weight", entry["median_frequency_weight"]) for entry in classes]
+    if None in values:
         return []
-    weights = " ".join(f"class_weighting: {entry['median_frequency_weight']:.4f}" for entry in classes)
-    return ["", f"loss_param {{ weight_by_label_freqs: true {weights} }}"]
+    weights = " ".join(f"class_weighting: {value:.4f}" for value in values)
+    # The programs that use logarithms divide by the sum of the weights, as PyTorch does.
+    divided = "normalization: WEIGHTS " if any("log_weight" in entry for entry in classes) else ""
+    return ["", f"loss_param {{ weight_by_label_freqs: true {divided}{weights} }}"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rlossctl.data.palette import Palette, cityscapes_colours
-from rlossctl.data.weak.annotations import CITYSCAPES_IDS
+from rlossctl.data.classes import CITYSCAPES_IDS, read_classes
+from rlossctl.data.palette import Palette
 from rlossctl.errors import DataError, UsageError
 from rlossctl.files import read_listing
 
@@ -18,7 +18,7 @@ _SHOWN = 6
 _KNOWN: dict[str, dict[str, int]] = {
     "cityscapes": {
         **{str(own): train for train, own in enumerate(CITYSCAPES_IDS)},
-        **{name: train for train, name in cityscapes_colours().names.items()},
+        **{name: train for train, name in enumerate(read_classes("cityscapes").names)},
         OTHER: 255,
     },
     "reduce-zero": {"0": 255, **{str(label): label - 1 for label in range(1, 255)}, "255": 255},

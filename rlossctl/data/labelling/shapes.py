@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlossctl.data.weak.raster import round_brush, samples_within, stamp
+from rlossctl.data.weak.raster import draw_line
 
 FARTHEST = 1e9  # pixels from the corner; farther points are mistakes
 
@@ -71,7 +71,6 @@ def draw(drawing: Drawing, identify: Callable[[str | int], int], empty: int, wid
         width: of lines and dots, in pixels.
     """
     canvas = np.full(drawing.size, empty, np.uint8)
-    brush = round_brush(width)
     for shape in drawing.shapes:
         label = identify(shape.label)
         if isinstance(shape, Area):
@@ -79,8 +78,7 @@ def draw(drawing: Drawing, identify: Callable[[str | int], int], empty: int, wid
         elif isinstance(shape, Bitmap):
             _paste(canvas, shape, label)
         else:
-            for line in samples_within(shape.points[:, ::-1] - 0.5, 0.5, canvas.shape, width):
-                canvas[stamp(line, brush, canvas.shape)] = label
+            draw_line(canvas, shape.points[:, ::-1] - 0.5, width, label)
     return canvas
 
 

@@ -1,4 +1,4 @@
-"""Palettes by name: VOC's, Cityscapes', those of data sets; or from a file."""
+"""Palettes by name, those of data sets; or from a file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,17 @@ if TYPE_CHECKING:
 
 
 def find_palette(text: str) -> Palette:
-    """A palette: voc, cityscapes, that of a data set's label files, or from a file.
+    """The colours and names of a data set's classes and the colour of its ignore label; or from a file.
 
     Raises:
         DataError: as for `read_palette`.
     """
-    from rlossctl.data.palette import Palette, cityscapes_colours, voc_colours
+    from rlossctl.data.palette import Palette, voc_palette
     from rlossctl.data.palette_files import read_palette
 
     entry = data_sets().get(text)
-    names = dict(enumerate(entry.classes if entry else ()))
-    if text == "cityscapes":
-        return cityscapes_colours()
-    if text == "voc":
-        return Palette(voc_colours().colours, names)
-    if entry is None or entry.palette is None:
+    if entry is None:
         return read_palette(text)
-    table = entry.palette().tolist()
-    return Palette({place: tuple(table[place]) for place in (*names, entry.ignore_label)}, names)
+    listed = entry.colours or [(red, green, blue) for red, green, blue in voc_palette().tolist()]
+    colours = dict(zip(range(len(entry.classes)), listed, strict=False))
+    return Palette({**colours, entry.ignore_label: entry.ignore_colour}, dict(enumerate(entry.classes)))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlossctl.data.classes import Colour
 from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,19 +27,29 @@ Prepare = Callable[..., "Prepared"]
 
 @dataclass(frozen=True)
 class Download:
-    """A file of a data set, as `scripts/fetch_data.sh` fetches it.
+    """A file that `rlossctl fetch` gets.
 
     Attributes:
-        item: its name in the script.
+        item: its name there.
         file: its file name.
-        addresses: where to get it, in the order to try.
-        sha256: its checksum; "" if no trustworthy one is known.
+        addresses: where to get it, in the order to try; none if people have to fetch it by hand.
+        sha256: its checksum, or the first digits of it that are published; "" if none is known.
+        md5: the same for MD5, where only that is published.
+        size: bytes, where they are published; else 0.
+        what: a few words on what it holds.
+        terms: a page with the licence, where it can be fetched by hand.
+        extra: whether it is fetched only by its own name, not by that of its data set.
     """
 
     item: str
     file: str
     addresses: tuple[str, ...]
     sha256: str = ""
+    md5: str = ""
+    size: int = 0
+    what: str = ""
+    terms: str = ""
+    extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,15 @@ class DataSet:
         name: its name in commands.
         title: its name in text.
         classes: the names of the classes, in the order of their ids.
+        colours: their colours (red, green, blue), in the same order; none: VOC's colour map.
         ignore_label: the id of the pixels that do not count.
         ignore_label_free: whether the user may choose another one, because label files are rewritten.
+        ignore_colour: its colour.
         palette: gives the colours of its own label files, uint8 [256, 3] RGB; None if they have none.
+        published: the published number of lines of each list that is prepared.
+        ids: a line on how the ids of its files become ids of classes, for the documentation.
         downloads: the files to download, the one with the photos first.
-        folder: the folder in which `scripts/fetch_data.sh` lays them out.
+        folder: the folder in which `rlossctl fetch` lays them out.
         help: a line for --help on what is prepared from what.
         placeholders: the prototxts' placeholders once it is prepared in {out}.
         prepare: lays out the user's folders and archives (first argument) in a folder (second), with the
@@ -64,13 +79,17 @@ class DataSet:
     name: str
     title: str
     classes: tuple[str, ...]
+    colours: tuple[Colour, ...] = ()
     ignore_label: int = 255
     ignore_label_free: bool = False
+    ignore_colour: Colour = (0, 0, 0)
     palette: Callable[[], np.ndarray] | None = None
+    published: Mapping[str, int] = field(default_factory=dict)
+    ids: str = "as they are"
     downloads: tuple[Download, ...] = ()
     folder: str = ""
     help: str = ""
-    placeholders: str = ""
+    placeholders: str = "DATA_ROOT={out} TRAIN_LIST={out}/train.txt TEST_LIST={out}/val.txt"
     prepare: Prepare | None = None
 
 

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Literal
+from threading import Lock
+from typing import Literal, cast
 
 import numpy as np
 
+from rlossctl.data.augmenting.fields import augments, read_transform
+from rlossctl.data.augmenting.resampling import LONGEST
+from rlossctl.data.augmenting.strokes import Strokes
+from rlossctl.data.augmenting.transform import AugmentingTransform
 from rlossctl.data.images import image_size, read_label, read_photo
 from rlossctl.data.lists import Sample, read_list
 from rlossctl.data.resize import resize_bilinear
-from rlossctl.data.seg_transform import SegTransform
+from rlossctl.data.seg_transform import SegTransform, Transformed
+from rlossctl.data.sources.annotated import fault, read_annotations, strokes_of
 from rlossctl.data.sources.order import SampleOrder
 from rlossctl.data.sources.stream import Item, Source
+from rlossctl.data.weak.annotations import Annotation
 from rlossctl.errors import DataError
 from rlossctl.prototxt.messages import ImageDataParameter, LayerParameter
 
 NONE, IMAGE, PIXEL = ImageDataParameter.NONE, ImageDataParameter.IMAGE, ImageDataParameter.PIXEL
+STROKES = ImageDataParameter.STROKES
 _LIST_COLUMN: dict[ImageDataParameter.LabelType, Literal["optional", "integer", "path"]] = {
     NONE: "optional",
     IMAGE: "integer",
     PIXEL: "path",
+    STROKES: "optional",
 }
 
 
@@ -38,6 +47,9 @@ class ImageSegSource(Source):
 
     upright, a field of ours, turns photos as their EXIF orientation says; label images are taken as they are.
 
+    With one of our own fields in transform_param (docs/data.md), or with label_type STROKES, photo and label
+    are warped once (`augmenting.transform`). Otherwise all is as in the fork, bit for bit.
+
     Args:
         layer: a LayerParameter message of type ImageSegData.
         phase: "TRAIN" or "TEST".
@@ -50,7 +62,8 @@ class ImageSegSource(Source):
 
     Raises:
         DataError: parameters that Caffe refuses too: mean_file, only one side of the crop, only one of
-            new_height and new_width, an empty batch, or more than three tops.
+            new_height and new_width, an empty batch. Also more than four tops, and fields of ours that are
+            out of range or do not go together.
     """
 
     def __init__(
@@ -73,15 +86,20 @@ class ImageSegSource(Source):
         self.source = param.source if source is None else str(source)
         self.root = param.root_folder if root is None else str(root)
         self.label_dir = label_dir
+        self.annotation = list(param.annotation)
         self.channels = 3 if param.is_color else 1
         self.upright = param.upright
-        self.transform = SegTransform.from_message(
-            layer.transform_param, phase, param.ignore_label, where=where or f"layer {layer.name!r}"
-        )
+        place = where or f"layer {layer.name!r}"
+        self.transform = SegTransform.from_message(layer.transform_param, phase, param.ignore_label, place)
+        self.augment: AugmentingTransform | None = None
+        if augments(layer.transform_param) or param.label_type == STROKES:
+            self.augment = read_transform(layer.transform_param, self.transform, place)
         self._param = param
         # A net without a label top needs no labels.
         self.label_type = param.label_type if len(self.tops) > 1 else NONE
         self._samples: list[Sample] | None = None
+        self._annotations: dict[str, Annotation] = {}
+        self._reading = Lock()
         self._check()
 
     @property
@@ -102,28 +120,30 @@ class ImageSegSource(Source):
         return self.samples if labelled else [replace(sample, label=None) for sample in self.samples]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Top name -> shape: data (N, C, h, w), label (N, 1, h, w), data_dim (N, 1, 1, 2).
+        """Top name -> shape: data (N, C, h, w), label (N, 1, h, w), data_dim (N, 1, 1, 2), valid as label.
 
         Without a crop the first image's header is read, because Caffe's blobs take its size.
         """
         size = self.transform.crop or self._first_size()
         n = self.batch_size
-        all_shapes = ((n, self.channels, *size), (n, 1, *size), (n, 1, 1, 2))
+        all_shapes = ((n, self.channels, *size), (n, 1, *size), (n, 1, 1, 2), (n, 1, *size))
         return dict(zip(self.tops, all_shapes, strict=False))
 
     def read(self, number: int) -> Item:
-        """data is (pixel - mean) * scale; label holds class ids and the ignore label; data_dim is
-        (min(crop height, rows), min(crop width, columns)) of the image before scaling.
+        """data is (pixel - mean) * scale / std; label holds class ids and the ignore label; data_dim is
+        (min(crop height, rows), min(crop width, columns)) of the image before scaling; valid is 1 inside the
+        photo and 0 in the padding.
         """
         order = self._order()
         sample = self.samples[order.index(number)]
         image, label, rotated = self._load(sample)
-        rows, columns = label.shape
+        rows, columns = image.shape[:2]
         crop = self.transform.crop or (rows, columns)
-        data, label = self.transform(image, label, order.generator(number))
+        found = self._transformed(image, label, order.generator(number))
         dim = np.array([[[min(crop[0], rows), min(crop[1], columns)]]], dtype=np.float32)
         place = f"{sample.image} (named in {self.source}:{sample.line})"
-        return Item((data, label, dim)[: len(self.tops)], place, sample, rotated)
+        arrays = (found.data, found.label, dim, found.valid)
+        return Item(arrays[: len(self.tops)], place, sample, rotated)
 
     def _check(self) -> None:
         param = self._param
@@ -141,22 +161,44 @@ class ImageSegSource(Source):
                 found=found,
                 expected="both new_height and new_width, or neither",
             )
-        if not 1 <= len(self.tops) <= 3:
-            raise self.error(
-                "wrong number of tops", found=len(self.tops), expected="data, label, data_dim: one to three"
-            )
+        if not 1 <= len(self.tops) <= 4:
+            expected = "data, label, data_dim, valid: one to four"
+            raise self.error("wrong number of tops", found=len(self.tops), expected=expected)
         if not 0 <= self.transform.ignore_label <= 255:
             raise self.error("impossible ignore label", found=self.transform.ignore_label, expected="0..255")
+        if wrong := fault(param, param.label_type == STROKES):
+            raise self.error(wrong[0], found=wrong[1], expected=wrong[2])
+        colour = self.augment.colour if self.augment else None
+        if self.channels == 1 and colour and (colour.saturation or colour.hue):
+            raise self.error("grey photos have no hue", found="saturation or hue", expected="is_color: true")
         self.transform.means(self.channels, self.where or f"layer {self.name!r}")
 
     def _order(self) -> SampleOrder:
         return self.order(shuffle=self._param.shuffle, rand_skip=self._param.rand_skip)
 
-    def _load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, bool]:
+    def _transformed(
+        self, image: np.ndarray, label: np.ndarray | Strokes, rng: np.random.Generator
+    ) -> Transformed:
+        if self.augment is not None:
+            return self.augment(image, label, rng)
+        return self.transform(image, cast("np.ndarray", label), rng)
+
+    def _load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | Strokes, bool]:
         """Photo, label, and whether EXIF says that the photo should be turned."""
         listed = f"{self.source}:{sample.line}"
         photo = read_photo(sample.image, color=self.channels == 3, upright=self.upright, listed=listed)
         image = photo.pixels
+        if self.augment and max(image.shape) > LONGEST:
+            raise DataError(
+                "the photo is too large to be warped",
+                where=f"{sample.image} (named in {listed})",
+                found=f"{image.shape[1]}x{image.shape[0]} (width x height)",
+                expected=f"sides of at most {LONGEST} pixels",
+                advice="make it smaller, or leave out the fields of transform_param that Caffe has not",
+            )
+        if self.label_type == STROKES:
+            size = image.shape[0], image.shape[1]
+            return image, strokes_of(self._annotated(), sample, size, self._param), photo.rotated
         if self.label_type == PIXEL:
             label = read_label(sample.label or "", listed=listed)
             _fits(sample, listed, image, label)
@@ -166,6 +208,13 @@ class ImageSegSource(Source):
             size = (self._param.new_height, self._param.new_width)
             return resize_bilinear(image, *size), resize_bilinear(label, *size), photo.rotated
         return image, label, photo.rotated
+
+    def _annotated(self) -> dict[str, Annotation]:
+        with self._reading:  # several threads may be first
+            if not self._annotations:
+                place = self.where or f"layer {self.name!r}"
+                self._annotations = read_annotations(self._param, self.samples, place)
+        return self._annotations
 
     def _fill_value(self, sample: Sample, listed: str) -> int:
         if self.label_type == NONE:
@@ -182,6 +231,10 @@ class ImageSegSource(Source):
         return int(text)
 
     def _first_size(self) -> tuple[int, int]:
+        size = self._first_photo()
+        return self.augment.geometry.size(size) if self.augment else size
+
+    def _first_photo(self) -> tuple[int, int]:
         if self._param.new_height:
             return self._param.new_height, self._param.new_width
         if self.image_shape:

@@ -15,6 +15,7 @@ from xml.parsers import expat
 import numpy as np
 
 from rlossctl.data.archives import Sources
+from rlossctl.data.classes import CITYSCAPES_IDS
 from rlossctl.data.weak import formats
 from rlossctl.data.weak.scribble import UNLABELLED
 from rlossctl.errors import DataError
@@ -28,8 +29,6 @@ SHORT_NAMES = {
     "plant": "pottedplant",
     "monitor": "tvmonitor",
 }
-# Cityscapes' own ids of its 19 evaluated classes, in the order of their training ids.
-CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 LARGEST_ANNOTATION = 256 * 2**20  # bytes of one file; ScribbleSup's have a few thousand
 _OTHERWISE = (
     "`rlossctl data labels` reads labelme, COCO, Supervisely, Cityscapes and CVAT; or export the annotations "

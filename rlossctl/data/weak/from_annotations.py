@@ -13,7 +13,7 @@ from rlossctl.data.images import check_picture_size, image_size
 from rlossctl.data.palette import save_label_png
 from rlossctl.data.weak.annotations import Annotation
 from rlossctl.data.weak.folders import Mask
-from rlossctl.data.weak.raster import round_brush, samples_within, shorten, stamp
+from rlossctl.data.weak.raster import draw_line, on_photo, shorten
 from rlossctl.data.weak.scribble import UNLABELLED
 from rlossctl.errors import DataError
 from rlossctl.files import make_folder
@@ -67,7 +67,6 @@ def write_annotations(
         DataError: sizes are unknown or contradict each other, or (strict) points lie outside.
     """
     folder, summary = make_folder(out), ImportSummary()
-    brush = round_brush(width)
     for annotation in annotations:
         photo = _photo(annotation, photos)
         if photos is not None and photo is None:
@@ -77,8 +76,7 @@ def write_annotations(
         for stroke in annotation.strokes:
             points = _drawable(stroke.points, canvas.shape, annotation, strict, summary)
             if points is not None:
-                for line in samples_within(shorten(points, ratio), 0.5, canvas.shape, width):
-                    canvas[stamp(line, brush, canvas.shape)] = stroke.label
+                draw_line(canvas, shorten(points, ratio), width, stroke.label)
                 summary.strokes += 1
         path = folder / f"{annotation.name}.png"
         _keep_photo(photo, path)
@@ -153,9 +151,7 @@ def _drawable(
             advice="correct the entry, or leave out --strict to skip such points",
         )
     summary.outside += outside
-    if len(points) > 1:
-        return points
-    return np.minimum(points, np.array(shape) - 1) if fits.all() else None
+    return on_photo(points, shape)
 
 
 def _keep_photo(photo: Path | None, path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
 _PIECE = 2**16  # points examined together
 
 
+@cache
 def round_brush(width: int) -> np.ndarray:
     """Offsets (y, x) of the pixels in a disc `width` pixels wide, float64 [K, 2]."""
     side = np.arange(width) - (width - 1) / 2
@@ -24,6 +26,21 @@ def stamp(points: np.ndarray, brush: np.ndarray, shape: tuple[int, ...]) -> tupl
     fits = ((pixels >= 0) & (pixels < shape)).all(axis=1)
     rows, columns = pixels[fits].T
     return rows, columns
+
+
+def draw_line(canvas: np.ndarray, points: np.ndarray, width: int, label: int) -> None:
+    """Draws a polyline [P, 2] (y, x), or a dot, into uint8 [H, W] with a round brush. It may lead outside."""
+    brush = round_brush(width)
+    for line in samples_within(points, 0.5, canvas.shape, width):
+        canvas[stamp(line, brush, canvas.shape)] = label
+
+
+def on_photo(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """What of a stroke [P, 2] (y, x) can be drawn: a line, or a click's pixel; None for a click outside."""
+    if len(points) > 1:
+        return points
+    fits = ((points >= 0) & (points <= shape[:2])).all()
+    return np.minimum(points, np.array(shape[:2]) - 1) if fits else None
 
 
 def resample(points: np.ndarray, spacing: float) -> np.ndarray:

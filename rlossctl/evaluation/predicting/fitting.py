@@ -42,8 +42,13 @@ def fit_preprocess(preprocess: Preprocess | None, runner: Model) -> Preprocess:
     return known
 
 
-def fit_protocol(protocol: Protocol, intake: Intake) -> Protocol:
-    """The protocol; for a model that takes one size, whole photos become tiles of that size."""
-    if intake.window is None or protocol.name != "whole":
+def fit_protocol(protocol: Protocol, intake: Intake, preprocess: Preprocess | None) -> Protocol:
+    """The protocol; for a model that takes one size, whole photos become tiles of that size.
+
+    Tiles become as large as the model's rule of sizes wants them (180 becomes 185 for sides 8 k + 1).
+    """
+    if intake.window is not None and protocol.name == "whole":
+        return replace(protocol, name="tiles", tile=intake.window)
+    if protocol.tile is None or preprocess is None or intake.window is not None:
         return protocol
-    return replace(protocol, name="tiles", tile=intake.window)
+    return replace(protocol, tile=replace(preprocess, crop=None).padded(*protocol.tile))

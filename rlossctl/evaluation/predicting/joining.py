@@ -10,7 +10,8 @@ from rlossctl.evaluation.predicting.views import View
 
 
 def joined(views: Sequence[View], answers: Iterable[np.ndarray]) -> np.ndarray:
-    """One label map from the ids of its tiles; where tiles overlap, the one whose border is farthest away.
+    """One label map from the ids of its tiles; where tiles overlap, the one whose border
+    inside the photo is farthest away.
 
     Args:
         views: the tiles, of one resized photo, without mirrored ones.
@@ -26,13 +27,18 @@ def joined(views: Sequence[View], answers: Iterable[np.ndarray]) -> np.ndarray:
         if depth is None:
             return ids[:rows, :columns]
         place = np.s_[view.top : view.top + rows, view.left : view.left + columns]
-        own = np.minimum.outer(_inside(rows), _inside(columns))
+        (height, width), top, left = view.scaled, view.top, view.left
+        down, across = _inside(rows, top, height), _inside(columns, left, width)
+        own = np.minimum.outer(down, across)
         deeper = own > depth[place]
         labels[place][deeper] = ids[:rows, :columns][deeper]
         depth[place][deeper] = own[deeper]
     return labels
 
 
-def _inside(length: int) -> np.ndarray:
-    """Each position's distance from the nearer end."""
-    return np.minimum(np.arange(length), np.arange(length)[::-1]).astype(np.int32)
+def _inside(length: int, start: int, whole: int) -> np.ndarray:
+    """Each position's distance from the nearer end of a tile; ends of the photo do not count."""
+    places = np.arange(length, dtype=np.int32)
+    before = places if start else np.full_like(places, whole)
+    after = places[::-1] if start + length < whole else np.full_like(places, whole)
+    return np.minimum(before, after)

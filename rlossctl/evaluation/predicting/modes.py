@@ -93,9 +93,11 @@ def choose_mode(
     """
     if isinstance(runner, LabelRunner):
         _refuse_more_than_labels(runner, preprocess, protocol, rule)
-        return Labels(runner, preprocess, fit_protocol(protocol, runner.intake))
-    fitted = fit_protocol(_with_activation(protocol, runner), runner.intake)
-    settled = _Settled(runner, fit_preprocess(preprocess, runner), fitted)
+        known = None if runner.takes_photos else fit_preprocess(preprocess, runner)
+        return Labels(runner, known, fit_protocol(protocol, runner.intake, known))
+    known = fit_preprocess(preprocess, runner)
+    fitted = fit_protocol(_with_activation(protocol, runner), runner.intake, known)
+    settled = _Settled(runner, known, fitted)
     if not (rule.name == "argmax" and fitted.single):
         return Probabilities(settled, rule)
     # Probabilities are not needed: the activation keeps the order of one view's scores.
@@ -110,8 +112,7 @@ class Labels:
     device: torch.device | None = None
 
     def __init__(self, runner: LabelRunner, preprocess: Preprocess | None, protocol: Protocol) -> None:
-        self._runner, self.protocol = runner, protocol
-        self.preprocess = None if runner.takes_photos else fit_preprocess(preprocess, runner)
+        self._runner, self.protocol, self.preprocess = runner, protocol, preprocess
         self.presentation: Presentation = (
             WholePhotos()
             if self.preprocess is None

@@ -1,13 +1,16 @@
-"""Finds the photos that a user names: files, folders, patterns, lists, names on standard input."""
+"""Finds the photos that a user names: files, folders, patterns, lists, URLs, and standard input."""
 
 from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rlossctl.data import urls
+from rlossctl.data.images import Photo, decode_photo, read_photo
 from rlossctl.data.lists import join_root
 from rlossctl.errors import DataError, UsageError
 from rlossctl.files import read_listing
@@ -18,34 +21,58 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """A photo, and the name of its outputs: a path below the output folder, without suffix."""
+    """A photo, and the name of its outputs.
+
+    Attributes:
+        path: the photo's file; of other sources only the file's name.
+        name: a path below the output folder, without the outputs' suffix.
+        url: where the photo comes from, if it is not a file.
+        data: the photo's encoded bytes, if they are known already.
+        is_file: whether `path` is a file of this machine.
+    """
 
     path: Path
     name: str
+    url: str | None = None
+    data: bytes | None = None
+    is_file: bool = True
+
+    @property
+    def where(self) -> str:
+        """The photo's place, for messages."""
+        return self.url or str(self.path)
+
+    def read(self, upright: bool) -> Photo:
+        """Reads the photo; raises DataError as `read_photo` and `urls.read` do."""
+        if self.is_file:
+            return read_photo(self.path, upright=upright)
+        data = urls.read(self.url) if self.url else self.data or b""
+        return decode_photo(data, self.where, upright=upright)
 
 
-def find_inputs(arguments: Sequence[str], root: str = "", stdin: Iterable[str] = ()) -> list[Input]:
+def find_inputs(arguments: Sequence[str], root: str = "", stdin: bytes = b"") -> list[Input]:
     """The photos named by the arguments, in order, each once.
 
     An argument is a photo; a folder, searched at any depth, whose outputs keep the same subfolders; a pattern
     with *, ? or [...] (** for any depth); a .txt list whose lines start with a name, or with a VOC id if
-    `root` has JPEGImages; or `-` for names on standard input, one per line.
+    `root` has JPEGImages; a URL (http, https); or `-` for standard input, which has names, one per line, or
+    one photo. Photos of one folder whose names differ only in the suffix keep it in their outputs' names.
 
     Args:
         root: put before the names of lists and of standard input (see `join_root`).
-        stdin: the lines of standard input.
+        stdin: the content of standard input.
 
     Raises:
         DataError: an argument matches nothing.
         UsageError: the outputs of two photos would have the same name.
     """
-    found: dict[Path, Input] = {}
+    found: dict[str, Input] = {}
     for argument in arguments:
         before = len(found)
         seen = 0
         for entry in _expand(argument, root, stdin):
             seen += 1
-            found.setdefault(entry.path, entry)
+            found.setdefault(entry.where, entry)
         if len(found) == before and not seen:
             raise DataError(
                 "no photo found",
@@ -54,13 +81,14 @@ def find_inputs(arguments: Sequence[str], root: str = "", stdin: Iterable[str] =
                 expected=f"files that end in {', '.join(SUFFIXES)}",
                 advice="check the name; quote patterns so that the shell does not expand them",
             )
-    _check_names(found.values())
-    return list(found.values())
+    entries = _told_apart(list(found.values()))
+    _check_names(entries)
+    return entries
 
 
 def check_outputs(inputs: Sequence[Input], outputs: Iterable[Path]) -> None:
     """Raises UsageError if an output would overwrite an input or another output."""
-    mine = {os.path.realpath(entry.path) for entry in inputs}
+    mine = {os.path.realpath(entry.path) for entry in inputs if entry.is_file}
     seen: set[Path] = set()
     for path in outputs:
         if path in seen:
@@ -80,10 +108,15 @@ def check_outputs(inputs: Sequence[Input], outputs: Iterable[Path]) -> None:
             )
 
 
-def _expand(argument: str, root: str, stdin: Iterable[str]) -> Iterator[Input]:
+def _expand(argument: str, root: str, stdin: bytes) -> Iterator[Input]:
     path = Path(argument)
-    if argument == STDIN:
-        yield from _named(stdin, root)
+    if argument == STDIN and _is_picture(stdin):
+        yield Input(Path("standard input"), "stdin", data=stdin, is_file=False)
+    elif argument == STDIN:
+        yield from _named(os.fsdecode(stdin).splitlines(), root)
+    elif urls.is_url(argument):
+        name = urls.file_name(argument)
+        yield Input(Path(name), Path(name).stem, url=argument, is_file=False)
     elif path.is_dir():
         photos = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         for file in sorted(photos):
@@ -96,6 +129,11 @@ def _expand(argument: str, root: str, stdin: Iterable[str]) -> Iterator[Input]:
                 yield Input(Path(name), Path(name).stem)
     else:
         yield Input(path, path.stem)
+
+
+def _is_picture(data: bytes) -> bool:
+    """Whether these are the bytes of a picture. Names have no NUL; PGM and PPM may lack it, too."""
+    return b"\0" in data[:4096] or (data[:2] in (b"P5", b"P6") and data[2:3].isspace())
 
 
 def _lines(path: Path) -> list[str]:
@@ -128,6 +166,17 @@ def _named(lines: Iterable[str], root: str) -> Iterator[Input]:
         yield Input(Path(name), Path(name).stem)
 
 
+def _told_apart(found: Sequence[Input]) -> list[Input]:
+    """Photos of one folder with one stem, as x.jpg and x.tif, with their suffixes in their names."""
+    alike = Counter((entry.path.parent, entry.name) for entry in found)
+    return [
+        replace(entry, name=f"{entry.name}{entry.path.suffix}")
+        if alike[entry.path.parent, entry.name] > 1
+        else entry
+        for entry in found
+    ]
+
+
 def _check_names(found: Iterable[Input]) -> None:
     names: dict[str, Input] = {}
     for entry in found:
@@ -136,7 +185,7 @@ def _check_names(found: Iterable[Input]) -> None:
             raise UsageError(
                 "two photos would have the same output",
                 where=entry.name,
-                found=f"{other.path} and {entry.path}",
-                expected="names that differ even without their suffixes",
+                found=f"{other.where} and {entry.where}",
+                expected="names that differ",
                 advice="give their common folder, so that outputs keep their subfolders, or run twice",
             )

@@ -60,6 +60,7 @@ class Protocol:
         batch: how many tiles or photos of one size go through the model at once.
         resize: (height, width) to which every photo is resized before anything else; the prediction comes
             back at the photo's size. None for photos of their own size.
+        memory: bytes that the model's pass may use: larger photos run in tiles. None for what there is.
 
     Raises:
         UsageError: values are out of range or do not go together.
@@ -75,6 +76,7 @@ class Protocol:
     temperature: float = 1.0
     batch: int = 1
     resize: tuple[int, int] | None = None
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         sound = (
@@ -87,6 +89,7 @@ class Protocol:
             and 0 < self.temperature < float("inf")
             and self.batch >= 1
             and (self.resize is None or min(self.resize) > 0)
+            and (self.memory is None or self.memory > 0)
         )
         if not sound:
             raise UsageError(
@@ -97,6 +100,8 @@ class Protocol:
             )
         if self.tile is not None and self.name != "tiles":
             raise UsageError("--tile needs --protocol tiles", found=self.name, advice="add --protocol tiles")
+        if self.memory is not None and self.name != "whole":
+            raise UsageError("--memory needs --protocol whole", found=self.name, advice="use one of the two")
         if self.name == "caffe" and (self.scales != (1.0,) or self.flip or self.crf or self.resize):
             raise UsageError(
                 "Caffe's protocol has one scale, no flip, no resizing and no CRF",

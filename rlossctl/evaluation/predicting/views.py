@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from rlossctl.data.seg_transform import SegTransform
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.protocol import Protocol, tile_starts
 from rlossctl.evaluation.predicting.upsample import upsample
-from rlossctl.evaluation.running.room import Room
+from rlossctl.evaluation.running.room import Room, aligned_starts
 
 Size = tuple[int, int]
 
@@ -24,24 +24,31 @@ class View:
     """One input of the model: a whole photo, or a tile of it, at one scale, mirrored or not.
 
     Attributes:
-        pixels: float32 [3, h, w], preprocessed and padded at the bottom and right; uint8 [h, w, 3] for models
-            that take photos.
+        make: computes `pixels`; tiles do so only when the model asks, since all together need much memory.
+        size: (height, width) of the pixels.
         keep: (height, width) of the view without padding.
         scaled: (height, width) of the resized photo that the view is cut from.
         top, left: the view's position in the resized photo.
         flipped: whether the view is mirrored left-right.
     """
 
-    pixels: np.ndarray
+    make: Callable[[], np.ndarray]
+    size: Size
     keep: Size
     scaled: Size
     top: int = 0
     left: int = 0
     flipped: bool = False
 
+    @property
+    def pixels(self) -> np.ndarray:
+        """Float32 [3, h, w], preprocessed and padded at the bottom and right; uint8 [h, w, 3] for models that
+        take photos."""
+        return self.make()
+
     def enlarged(self, scores: np.ndarray) -> np.ndarray:
         """Scores [C, h, w] at the view's own pixels, without its padding."""
-        return upsample(scores[None], _size(self.pixels.shape[1:]), keep=self.keep)[0]
+        return upsample(scores[None], self.size, keep=self.keep)[0]
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class WholePhotos:
     def views(self, photo: np.ndarray) -> list[View]:
         """The photo alone."""
         size = _size(photo.shape)
-        return [View(photo, size, size)]
+        return [View(lambda: photo, size, size, size)]
 
     def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
         """Both unchanged."""
@@ -108,15 +115,18 @@ class Windows(WholePhotos):
         scaled = max(1, round(wanted[0] * scale)), max(1, round(wanted[1] * scale))
         resize = resize_smoothly if self._protocol.resize else resize_bilinear
         resized = photo if scaled == size else resize(photo, *scaled)
-        tile = self._tile or (self._room and self._room.window(*scaled))
+        tile = self._tile or (self._room.window(*scaled) if self._room else None)
         height, width = tile or scaled
-        preprocess = replace(self._preprocess, crop=tile) if tile else self._preprocess
-        for top in tile_starts(scaled[0], height, self._protocol.overlap):
-            for left in tile_starts(scaled[1], width, self._protocol.overlap):
+        preprocess = replace(self._preprocess, crop=self._tile) if self._tile else self._preprocess
+        starts = tile_starts if self._tile else aligned_starts
+        for top in starts(scaled[0], height, self._protocol.overlap):
+            for left in starts(scaled[1], width, self._protocol.overlap):
                 part = resized[top : top + height, left : left + width]
                 for flipped in (False, True) if self._protocol.flip else (False,):
-                    pixels, keep = preprocess.apply(part[:, ::-1] if flipped else part)
-                    yield View(pixels, keep, scaled, top, left, flipped)
+                    shown = part[:, ::-1] if flipped else part
+                    make = _later(preprocess, shown) if tile else _now(preprocess, shown)
+                    keep = _size(shown.shape)
+                    yield View(make, preprocess.padded(*keep), keep, scaled, top, left, flipped)
 
 
 class CaffeCrop:
@@ -129,12 +139,12 @@ class CaffeCrop:
         """The crop alone."""
         pixels, _ = self._preprocess.apply_caffe(photo)
         size = _size(pixels.shape[1:])
-        return [View(pixels, size, size)]
+        return [View(lambda: pixels, size, size, size)]
 
     def shown(self, photo: np.ndarray, label: np.ndarray, ignore: int) -> tuple[np.ndarray, np.ndarray]:
         """Both padded and cut."""
         transform = SegTransform("TEST", crop=self._preprocess.crop, ignore_label=ignore)
-        pixels, cut = transform(photo, label, np.random.default_rng(0))
+        pixels, cut, _ = transform(photo, label, np.random.default_rng(0))
         return pixels.transpose(1, 2, 0).astype(np.uint8), cut[0].astype(np.uint8)
 
 
@@ -145,7 +155,7 @@ def presentation(protocol: Protocol, preprocess: Preprocess, room: Room | None =
         UsageError: tiles or Caffe's protocol have no size.
     """
     if protocol.name == "whole":
-        return Windows(preprocess, protocol, None, room)
+        return Windows(preprocess, protocol, None, room and room.within(protocol.memory))
     size = (protocol.tile or preprocess.crop) if protocol.name == "tiles" else preprocess.crop
     if size is None:
         raise UsageError(
@@ -160,10 +170,10 @@ def presentation(protocol: Protocol, preprocess: Preprocess, room: Room | None =
 
 
 def batches(views: Sequence[View], size: int) -> Iterator[Sequence[View]]:
-    """Runs of up to `size` neighbours whose pixels have the same shape."""
+    """Runs of up to `size` neighbours whose pixels have the same size."""
     batch: list[View] = []
     for view in views:
-        if batch and (len(batch) == size or view.pixels.shape != batch[0].pixels.shape):
+        if batch and (len(batch) == size or view.size != batch[0].size):
             yield batch
             batch = []
         batch.append(view)
@@ -174,6 +184,15 @@ def batches(views: Sequence[View], size: int) -> Iterator[Sequence[View]]:
 def stacked(batch: Sequence[View]) -> np.ndarray:
     """The pixels of views of one shape, as one array; a single view is not copied."""
     return np.stack([view.pixels for view in batch]) if len(batch) > 1 else batch[0].pixels[None]
+
+
+def _now(preprocess: Preprocess, part: np.ndarray) -> Callable[[], np.ndarray]:
+    pixels, _ = preprocess.apply(part)
+    return lambda: pixels
+
+
+def _later(preprocess: Preprocess, part: np.ndarray) -> Callable[[], np.ndarray]:
+    return lambda: preprocess.apply(part)[0]
 
 
 def _size(shape: Sequence[int]) -> Size:

@@ -88,12 +88,16 @@ def _cell(share: float, true: int, guess: int, names: Sequence[str]) -> str:
 
 
 def _largest(matrix: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> str:
-    """A sentence with the confusions that cost the most pixels."""
+    """A list of the confusions that cost the most pixels."""
     wrong = np.where(np.eye(len(names), dtype=bool), 0, matrix)
     order = np.argsort(wrong, axis=None)[::-1][:_WORST]
     parts = [
-        f"{escape(names[true])} as {escape(names[guess])} ({100 * shares[true, guess]:.1f} % of the class)"
+        f"<li>{escape(names[true])} as {escape(names[guess])}: "
+        f"{100 * shares[true, guess]:.1f} % of the class</li>"
         for true, guess in zip(*np.unravel_index(order, wrong.shape), strict=True)
         if wrong[true, guess]
     ]
-    return f'<p class="legend">Largest confusions: {", ".join(parts)}.</p>' if parts else ""
+    if not parts:
+        return ""
+    title = '<p class="legend">The confusions that cost most pixels:</p>'
+    return f'{title}<ol class="legend worst">{"".join(parts)}</ol>'

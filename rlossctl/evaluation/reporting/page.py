@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from rlossctl.data.drawing import Panel, enlarge
-from rlossctl.data.palette import voc_palette
 from rlossctl.evaluation.reporting import table
 from rlossctl.evaluation.reporting.heat import heat_map, heat_style
 from rlossctl.evaluation.reporting.pictures import RIGHT, WRONG
@@ -54,17 +53,19 @@ class Example:
     scores: dict[str, float]
 
 
-def render_page(title: str, evaluations: Mapping[str, Evaluation], examples: Sequence[Example]) -> str:
-    """The whole page as text."""
+def render_page(
+    title: str, evaluations: Mapping[str, Evaluation], examples: Sequence[Example], colours: np.ndarray
+) -> str:
+    """The whole page as text; `colours` are the classes', uint8 [256, 3] RGB."""
     names = next(iter(evaluations.values())).class_names
     body = [
         f'<header><h1>{escape(title)}</h1><button id="theme" class="theme" type="button" hidden>'
         "Switch theme</button></header>",
         _warnings(evaluations),
         _summary(evaluations),
-        _per_class(evaluations, names),
+        _per_class(evaluations, names, colours),
         _confusion(evaluations, names),
-        _examples(examples, list(evaluations), names),
+        _examples(examples, list(evaluations), names, colours),
     ]
     style = f"{_part('page.css')}\n{heat_style()}"
     return (
@@ -79,9 +80,16 @@ def render_page(title: str, evaluations: Mapping[str, Evaluation], examples: Seq
 
 
 def _warnings(evaluations: Mapping[str, Evaluation]) -> str:
-    lines = {name: table.format_warnings(evaluation) for name, evaluation in evaluations.items()}
-    items = [f"<li>{escape(f'{name}: {text}')}</li>" for name, text in lines.items() if text]
-    return f"<section><h2>Warnings</h2><ul>{''.join(items)}</ul></section>" if items else ""
+    """Reasons to doubt the scores; one that all models have, as for the labels of their list, stands once."""
+    models: dict[str, list[str]] = {}
+    for name, evaluation in evaluations.items():
+        for text in table.warning_texts(evaluation):
+            models.setdefault(text, []).append(name)
+    items = [
+        f"<li>{escape('' if len(names) == len(evaluations) else ', '.join(names) + ': ')}{escape(text)}</li>"
+        for text, names in models.items()
+    ]
+    return f'<section class="warnings"><h2>Warnings</h2><ul>{"".join(items)}</ul></section>' if items else ""
 
 
 def _part(name: str) -> str:
@@ -120,16 +128,16 @@ def _ways(evaluations: Mapping[str, Evaluation]) -> str:
         parts = "".join(f"<dt>{title}</dt><dd>{escape(text)}</dd>" for title, text in texts.items())
         ways.setdefault(parts, []).append(name)
     return "\n".join(
-        f'<dl class="way">{_names(names) if len(ways) > 1 else ""}{parts}</dl>'
+        f'<dl class="way">{_models(names) if len(ways) > 1 else ""}{parts}</dl>'
         for parts, names in ways.items()
     )
 
 
-def _names(names: Sequence[str]) -> str:
+def _models(names: Sequence[str]) -> str:
     return f"<dt>models</dt><dd>{escape(', '.join(names))}</dd>"
 
 
-def _per_class(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> str:
+def _per_class(evaluations: Mapping[str, Evaluation], names: Sequence[str], colours: np.ndarray) -> str:
     scores = [results.classes(entry) for entry in evaluations.values()]
     boundary = next(iter(evaluations.values())).boundary is not None
     counted = {key: text for key, text in _PER_CLASS.items() if boundary or key != "boundary_iou"}
@@ -141,7 +149,7 @@ def _per_class(evaluations: Mapping[str, Evaluation], names: Sequence[str]) -> s
         cells = "".join(_score_cell(values, column, bar=True) for column in range(len(values)))
         cells += "".join(f"<td>{percent(getattr(scores[0][index], key))}</td>" for key in more)
         rows.append(
-            f'<tr><th scope="row">{_swatch(index)}{escape(name)}</th>{cells}'
+            f'<tr><th scope="row">{_swatch(colours[index])}{escape(name)}</th>{cells}'
             f"<td>{scores[0][index].pixels:,}</td></tr>"
         )
     heads = ("class", *titles, *more.values(), "labelled pixels")
@@ -182,7 +190,9 @@ def _score_cell(values: Sequence[float | None], index: int, bar: bool = False) -
     return f"<td{name}{share}>{percent(value)}{'<span class=unseen> (best)</span>' if best else ''}</td>"
 
 
-def _examples(examples: Sequence[Example], models: Sequence[str], names: Sequence[str]) -> str:
+def _examples(
+    examples: Sequence[Example], models: Sequence[str], names: Sequence[str], colours: np.ndarray
+) -> str:
     if not examples:
         return ""
     occurring = sorted({index for example in examples for index in example.classes})
@@ -190,7 +200,7 @@ def _examples(examples: Sequence[Example], models: Sequence[str], names: Sequenc
     by = [f" by {escape(model)}" if len(models) > 1 else "" for model in models]
     ways = [(way, index) for index in range(len(models)) for way in ("worst", "best")]
     orders = "".join(f'<option value="{way} {index}">{way} first{by[index]}</option>' for way, index in ways)
-    articles = "\n".join(_example(example, names) for example in examples)
+    articles = "\n".join(_example(example, names, colours) for example in examples)
     return (
         '<h2 id="images" tabindex="-1">Images</h2>\n'
         "<p>The images with the lowest and the highest image-wise IoU"
@@ -203,9 +213,10 @@ def _examples(examples: Sequence[Example], models: Sequence[str], names: Sequenc
     )
 
 
-def _example(example: Example, names: Sequence[str]) -> str:
+def _example(example: Example, names: Sequence[str], colours: np.ndarray) -> str:
     legend = "".join(
-        f'<span class="entry">{_swatch(index)}{escape(names[index])}</span>' for index in example.classes
+        f'<span class="entry">{_swatch(colours[index])}{escape(names[index])}</span>'
+        for index in example.classes
     )
     known = {model: score for model, score in example.scores.items() if not np.isnan(score)}
     shown = ", ".join(f"{model} {100 * score:.1f}" for model, score in known.items())
@@ -236,8 +247,8 @@ def _error_legend() -> str:
     )
 
 
-def _swatch(index: int) -> str:
-    return _square(voc_palette()[index].tolist())
+def _swatch(colour: np.ndarray) -> str:
+    return _square(colour.tolist())
 
 
 def _square(colour: Sequence[int]) -> str:

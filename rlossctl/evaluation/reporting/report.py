@@ -12,6 +12,7 @@ import numpy as np
 from rlossctl.data.drawing import Panel, montage, overlay
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import UsageError
+from rlossctl.evaluation.predicting.outputs import Look
 from rlossctl.evaluation.reporting.examples import image_scores
 from rlossctl.evaluation.reporting.page import Example, render_page
 from rlossctl.evaluation.reporting.pictures import error_map
@@ -21,7 +22,10 @@ from rlossctl.files import atomic_write, make_folder
 
 
 def write_report(
-    folder: str | Path, evaluations: Mapping[str, Evaluation], title: str = "Evaluation"
+    folder: str | Path,
+    evaluations: Mapping[str, Evaluation],
+    title: str = "Evaluation",
+    look: Look | None = None,
 ) -> Path:
     """Writes a report on one or more models on the same list.
 
@@ -34,6 +38,7 @@ def write_report(
         folder: created if missing; files of an earlier report with the same names are replaced.
         evaluations: model name -> its evaluation.
         title: the page's heading.
+        look: colours and their opacity over the photos; VOC's, and a half, by default.
 
     Returns:
         The path of index.html.
@@ -43,17 +48,18 @@ def write_report(
         RlossError: the folder cannot be written.
     """
     _check_same(evaluations)
+    look = look or Look()
     folder = make_folder(folder)
     results = {"models": {name: to_json(entry) for name, entry in evaluations.items()}}
     with atomic_write(folder / "results.json") as file:
         file.write(json.dumps(results, indent=1).encode())
-    examples = list(_examples(folder, evaluations))
+    examples = list(_examples(folder, evaluations, look))
     with atomic_write(folder / "index.html") as file:
-        file.write(render_page(title, evaluations, examples).encode())
+        file.write(render_page(title, evaluations, examples, look.colours).encode())
     return folder / "index.html"
 
 
-def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[Example]:
+def _examples(folder: Path, evaluations: Mapping[str, Evaluation], look: Look) -> Iterator[Example]:
     """Writes the files of each kept image, and yields its entry on the page."""
     first = next(iter(evaluations.values()))
     scores = {model: image_scores(entry.counts, entry.interest) for model, entry in evaluations.items()}
@@ -61,12 +67,12 @@ def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[E
         pictures = {model: entry.pictures[index] for model, entry in evaluations.items()}
         place = first.pictures[index].index
         right = {model: entry.counts.image(place).pixel_accuracy() for model, entry in evaluations.items()}
-        rows = _panels(pictures, right, first.require_confusion().ignore)
+        rows = _panels(pictures, right, first.require_confusion().ignore, look)
         with atomic_write(make_folder(folder / "images") / f"{name}.png") as file:
             montage(rows).save(file, format="PNG")
         for model, picture in pictures.items():
             target = make_folder(folder / "predictions" / _file_name(model))
-            save_label_png(target / f"{name}.png", picture.prediction)
+            save_label_png(target / f"{name}.png", picture.prediction, colours=look.colours)
         yield Example(
             index=place,
             name=name,
@@ -77,7 +83,7 @@ def _examples(folder: Path, evaluations: Mapping[str, Evaluation]) -> Iterator[E
 
 
 def _panels(
-    pictures: Mapping[str, Picture], right: Mapping[str, float | None], ignore: int
+    pictures: Mapping[str, Picture], right: Mapping[str, float | None], ignore: int, look: Look
 ) -> list[list[Panel]]:
     """One row: photo, truth, prediction, errors. With several models, truth and errors get a second row.
 
@@ -86,12 +92,13 @@ def _panels(
     """
     first = next(iter(pictures.values()))
     photo = ("photo", np.ascontiguousarray(first.photo[:, :, ::-1]))
-    truth = ("truth", overlay(first.photo, first.truth))
+    truth = ("truth", overlay(first.photo, first.truth, look.opacity, look.colours))
     predictions, errors = [], []
     for model, picture in pictures.items():
         accuracy = right[model]
         share = "" if accuracy is None else f": {100 * accuracy:.1f} % right"
-        predictions.append((model, overlay(picture.photo, picture.prediction)))
+        shown = overlay(picture.photo, picture.prediction, look.opacity, look.colours)
+        predictions.append((model, shown))
         wrong = error_map(picture.photo, picture.truth, picture.prediction, ignore)
         errors.append((f"errors of {model}{share}" if len(pictures) > 1 else f"errors{share}", wrong))
     if len(pictures) == 1:

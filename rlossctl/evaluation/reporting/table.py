@@ -43,13 +43,18 @@ def format_run(opened: OpenedModel, predictor: Predictor) -> str:
 
 
 def format_warnings(evaluation: Evaluation) -> str:
-    """Reasons to doubt the scores, one per line; "" if there are none."""
-    lines = [f"warning  {kind}: {found}" for kind, found, _ in evaluation.warnings]
+    """Reasons to doubt the scores, with the files of images left out; "" if there are none."""
+    return "\n".join(f"warning  {text}".replace("\n", "\n         ") for text in warning_texts(evaluation))
+
+
+def warning_texts(evaluation: Evaluation) -> list[str]:
+    """Reasons to doubt the scores; the one for images left out has a line for each of them."""
+    texts = [f"{kind}: {found}" for kind, found, _ in evaluation.warnings]
     if evaluation.skipped:
         out, left = counted(len(evaluation.skipped), "image"), counted(evaluation.images, "image")
-        lines.append(f"warning  {out} left out; the scores are for {left}:")
-        lines += [f"         {name}: {why}" for name, why in evaluation.skipped.items()]
-    return "\n".join(lines)
+        files = [f"{name}: {why}" for name, why in evaluation.skipped.items()]
+        texts.append("\n".join([f"{out} left out; the scores are for {left}:", *files]))
+    return texts
 
 
 def format_table(evaluation: Evaluation, metric: str = "standard") -> str:
@@ -124,6 +129,8 @@ def describe_protocol(protocol: Protocol, preprocess: Preprocess | None) -> str:
                 *protocol.resize
             ),
         )
+    if protocol.memory is not None:
+        text.append(f"in tiles where a pass would need more than {protocol.memory / 1e9:g} GB")
     if protocol.scales != (1.0,):
         text.append(f"scales {', '.join(f'{scale:g}' for scale in protocol.scales)}")
     if protocol.flip:

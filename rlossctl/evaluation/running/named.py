@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rlossctl.errors import UsageError
+from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
 
 if TYPE_CHECKING:
     from rlossctl.net.net import Net
-    from rlossctl.net.origin import DataOverrides, NetOrigin
+    from rlossctl.net.origin import DataOverrides
 
 CHECKPOINTS = (kinds.CHECKPOINT, kinds.SAFETENSORS)
 
@@ -49,7 +50,7 @@ class Imported(Protocol):
 
 
 # Opens a prototxt with a checkpoint, or a checkpoint in the prototxt's place; the data replace the net's.
-Importer = Callable[["NetOrigin", "DataOverrides"], Imported]
+Importer = Callable[[NetOrigin, "DataOverrides"], Imported]
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,26 @@ class Named:
 
     Attributes:
         name: what to call it; "" means the file's name without folder and suffix.
-        model: a file: ONNX Runtime runs `.onnx`, a checkpoint needs no prototxt, any other is read as one.
-        weights: the prototxt's weights.
-        placeholders: values for the prototxt.
-        dialect: the Caffe fork that the prototxt is for.
-        allow_missing: whether the weights may lack layers of the prototxt.
+        origin: its files and how to read them. An ONNX file, which ONNX Runtime runs, or a checkpoint may be
+            in the prototxt's place.
         reading: what the user says about its answer.
         importer: opens checkpoints of other programs; None if they are not wanted.
     """
 
     name: str
-    model: str
-    weights: str | None = None
-    placeholders: Mapping[str, object] = field(default_factory=dict)
-    dialect: str = "auto"
-    allow_missing: bool = False
+    origin: NetOrigin
     reading: Reading = field(default_factory=Reading)
     importer: Importer | None = None
 
     @property
+    def model(self) -> str:
+        """The file of the model, or of its net."""
+        return str(self.origin.prototxt)
+
+    @property
     def is_imported(self) -> bool:
         """Whether its weights are a file of tensors, which may be another program's checkpoint."""
-        return self.importer is not None and kinds.by_name(self.weights or self.model) in CHECKPOINTS
+        return self.importer is not None and kinds.by_name(self.origin.weights or self.model) in CHECKPOINTS
 
     @property
     def is_onnx(self) -> bool:
@@ -87,35 +86,11 @@ class Named:
         return Path(self.model).suffix == ".onnx"
 
 
-def with_settings(
-    models: Sequence[Named],
-    placeholders: Mapping[str, object],
-    dialect: str,
-    allow_missing: bool = False,
-    reading: Reading | None = None,
-    importer: Importer | None = None,
+def pair_models(
+    arguments: Sequence[str],
+    names: Sequence[str] | None = None,
+    origin: Callable[..., NetOrigin] = NetOrigin,
 ) -> list[Named]:
-    """The models with the command line's settings for prototxts and for answers.
-
-    Placeholders belong to prototxts. If all models are ONNX files, placeholders are a mistake, which
-    `open_model` reports.
-    """
-    prototxts = [model for model in models if not model.is_onnx] or models
-    changes = {model.name: placeholders for model in prototxts}
-    return [
-        dataclasses.replace(
-            model,
-            placeholders=changes.get(model.name, {}),
-            dialect=dialect,
-            allow_missing=allow_missing,
-            reading=reading or Reading(),
-            importer=importer,
-        )
-        for model in models
-    ]
-
-
-def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) -> list[Named]:
     """The models in a command's arguments: ONNX files, and prototxts followed by one or more weights.
 
     Several weights after one prototxt are several models. A model is named after its file, without the
@@ -124,25 +99,28 @@ def pair_models(arguments: Sequence[str], names: Sequence[str] | None = None) ->
 
     Args:
         names: use these names instead, in this order.
+        origin: makes a NetOrigin of a prototxt and its weights, with the command's settings. ONNX files do
+            not get them, unless all models are ONNX files: that is a mistake, which `open_model` reports.
 
     Raises:
         UsageError: weights without a prototxt, a prototxt without weights, or names that do not fit.
     """
     models: list[Named] = []
     prototxt, used = None, True
+    of_onnx = origin if all(kinds.by_name(name) == kinds.ONNX for name in arguments) else NetOrigin
     for argument in arguments:
         kind = kinds.by_name(argument)
         if kind in (kinds.ONNX, kinds.PROTOTXT):
             _check_used(prototxt, used)
         if kind == kinds.ONNX:
-            models.append(Named(Path(argument).stem, argument))
+            models.append(Named(Path(argument).stem, of_onnx(argument)))
             prototxt, used = None, True
         elif kind == kinds.PROTOTXT:
             prototxt, used = argument, False
         elif prototxt is None and kind in CHECKPOINTS:
-            models.append(Named(Path(argument).stem, argument))
+            models.append(Named(Path(argument).stem, origin(argument)))
         elif prototxt is not None:
-            models.append(Named(Path(argument).stem, prototxt, argument))
+            models.append(Named(Path(argument).stem, origin(prototxt, argument)))
             used = True
         else:
             after_onnx = bool(models)
@@ -199,12 +177,12 @@ def _name(models: list[Named], names: Sequence[str] | None) -> list[Named]:
                 expected=f"{len(models)} different names, in the order of the models",
             )
         return [dataclasses.replace(model, name=name) for model, name in zip(models, names, strict=True)]
-    weights = [model.weights for model in models if model.weights]
+    weights = [model.origin.weights for model in models if model.origin.weights]
     if len(weights) == len(models) == 1:
         return [dataclasses.replace(models[0], name=Path(models[0].model).stem)]
     called = [model.name for model in models]
     if len(set(called)) < len(called):
-        called = [str(Path(model.weights or model.model).with_suffix("")) for model in models]
+        called = [str(Path(model.origin.weights or model.model).with_suffix("")) for model in models]
     if len(set(called)) < len(called):
         raise UsageError("two models are the same", found=", ".join(called), advice="name each model once")
     return [dataclasses.replace(model, name=name) for model, name in zip(models, called, strict=True)]

@@ -195,11 +195,11 @@ def open_onnx(
 
 
 def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
-    if named.weights or named.placeholders:
+    if named.origin.weights or named.origin.placeholders:
         raise UsageError(
             "an ONNX file has its weights and settings inside",
             where=named.model,
-            found=f"weights {named.weights}" if named.weights else "--set",
+            found=f"weights {named.origin.weights}" if named.origin.weights else "--set",
             expected="the ONNX file alone",
             advice="leave them out, or name the prototxt instead of the ONNX file",
         )
@@ -214,7 +214,7 @@ def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
 
 
 def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
-    model, weights = named.model, named.weights
+    model, weights = named.model, named.origin.weights
     if weights is None:
         raise UsageError(
             "a prototxt cannot be evaluated without weights",
@@ -226,15 +226,14 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
     from rlossctl.net.build import load_inference_net
     from rlossctl.net.coverage import copy_covered, require_finite_layers
-    from rlossctl.net.origin import DataOverrides, NetOrigin
+    from rlossctl.net.origin import DataOverrides
     from rlossctl.prototxt.messages import Phase
     from rlossctl.weights import load_weights
 
-    origin = NetOrigin(model, weights, named.placeholders, named.dialect)
-    net = load_inference_net(origin, DataOverrides(images.file, images.root))
+    net = load_inference_net(named.origin, DataOverrides(images.file, images.root))
     coverage = copy_covered(net, load_weights(weights), str(weights))
     runner = TorchRunner(net, device, named.reading.output)
-    coverage.require(named.allow_missing, runner.layers)
+    coverage.require(named.origin.allow_missing, runner.layers)
     require_finite_layers(net, str(weights), runner.layers)
     warning = coverage.warning(runner.layers)
     source = image_source(net)
@@ -246,7 +245,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
             root=source.root if images.root is None else images.root,
         )
     # The net after placeholders and phase rules, whatever file it came from.
-    settings = {"net": str(net.param), "dialect": named.dialect}
+    settings = {"net": str(net.param), "dialect": named.origin.dialect}
     settings |= {"output": named.reading.output} if named.reading.output else {}
     fingerprint = hash_files([weights], settings)
     return OpenedModel(
@@ -264,19 +263,18 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
 def _open_imported(named: Named, device: str, images: ImageList) -> OpenedModel:
     """Opens a checkpoint. The list of a net that it implies is not the user's."""
     from rlossctl.evaluation.running.torch_runner import TorchRunner, image_source
-    from rlossctl.net.origin import DataOverrides, NetOrigin
+    from rlossctl.net.origin import DataOverrides
 
     assert named.importer is not None
-    origin = NetOrigin(named.model, named.weights, named.placeholders, named.dialect, named.allow_missing)
-    imported = named.importer(origin, DataOverrides(images.file, images.root))
+    imported = named.importer(named.origin, DataOverrides(images.file, images.root))
     runner = TorchRunner(imported.net, device, named.reading.output)
     source = image_source(imported.net)
-    settings = {"net": str(imported.net.param), "dialect": named.dialect}
+    settings = {"net": str(imported.net.param), "dialect": named.origin.dialect}
     settings |= {"output": named.reading.output} if named.reading.output else {}
     missing = ", ".join(imported.untrained)
     return OpenedModel(
         _called(named),
-        hash_files([named.weights or named.model], settings),
+        hash_files([named.origin.weights or named.model], settings),
         runner,
         images,
         (*runner.intake.notes(), *imported.notes),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -141,6 +141,12 @@ class Processes:
         if not self.first:
             raise SystemExit(1)
         raise told
+
+    def in_first(self, action: Callable[[], object]) -> None:
+        """Does something in the first process, while the others wait; errors as in `together`."""
+        with self.together():
+            if self.first:
+                action()
 
     def _first_failure(self, rank: int, own: Exception | None) -> RlossError:
         """The error of one process, told to all."""

@@ -1,14 +1,16 @@
-"""How a training runs, which changes no result beyond rounding: memory format, CUDA graphs, kernels."""
+"""How a training runs, beside what it computes: layout, CUDA graphs, torch.compile, kernels."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from rlossctl.errors import UsageError
 from rlossctl.net import Net
+from rlossctl.net.compiled import Compiled
+from rlossctl.words import counted
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,12 @@ class Speed:
         channels_last: images and weights lie with their channels last; None: on a GPU. Dropout draws in the
             order of memory, so that its zeros fall elsewhere.
         cuda_graphs: passes are captured once and replayed, for inputs of one size.
+        compiled: torch.compile joins the training net's layers.
     """
 
     channels_last: bool | None = None
     cuda_graphs: bool = False
+    compiled: bool = False
 
     def on(self, device: torch.device) -> Speed:
         """What is on for this device.
@@ -38,7 +42,7 @@ class Speed:
                 advice="leave out --cuda-graphs, or choose the GPU with --device",
             )
         wanted = device.type == "cuda" if self.channels_last is None else self.channels_last
-        return Speed(wanted, self.cuda_graphs)
+        return replace(self, channels_last=wanted)
 
     def prepare(self, net: Net) -> None:
         """Lays out a net that was just built; nets that share its weights follow."""
@@ -63,4 +67,16 @@ def described(net: Net, speed: Speed) -> str:
         parts.append(f"CUDA graphs {'on' if speed.cuda_graphs else 'off'}")
     elif os.environ.get("THP_MEM_ALLOC_ENABLE") == "1":
         parts.append("huge pages (THP_MEM_ALLOC_ENABLE=1)")
+    if speed.compiled:
+        parts.append(compiled(net))
     return ", ".join([precision, *parts])
+
+
+def compiled(net: Net) -> str:
+    """What torch.compile joins, in words."""
+    joined = [layer.module.layers for _, layer in net.compiled if isinstance(layer.module, Compiled)]
+    if not joined:
+        return "torch.compile has nothing to join"
+    layers = f"{sum(map(len, joined))} of {counted(len(net.layers), 'layer')}"
+    parts = f" in {len(joined)} parts" if len(joined) > 1 else ""
+    return f"torch.compile joins {layers}{parts}, in the first iteration, which takes a while"

@@ -77,7 +77,8 @@ class Tests:
                 means.add(self._pass(net, batch), 1 if batch is None else batch.samples)
                 tell(number)
         loss = means.loss() if self._param.test_compute_loss else None
-        return TestFigures(iteration, index, loss, means.outputs(), tuple(means.last))
+        counts = next((metric.counts() for _, metric in list_metrics(net)), None)
+        return TestFigures(iteration, index, loss, means.outputs(), tuple(means.last), counts)
 
     def _batches(self, index: int) -> Generator[Batch | None, None, None]:
         """What a net is fed; None leaves it to its data layers."""

@@ -104,10 +104,16 @@ class WholePhotos:
             np.stack([item.pixels for item in group]),
             np.stack([item.label for item in group])[:, None].astype(np.float32),
             np.array([item.photo.shape[:2] for item in group], np.float32)[:, None, None],
+            np.stack([_valid(item) for item in group])[:, None],
         )
         named = zip(self.source.tops, tops, strict=False)
         blobs = {name: torch.from_numpy(array).to(device) for name, array in named}
         return Batch(blobs, len(group), [str(item.sample.label) for item in group])
+
+
+def _valid(item: Whole) -> np.ndarray:
+    height, width = item.pixels.shape[1:]
+    return pad_to(np.ones(item.photo.shape[:2], np.float32), (height, width), 0)
 
 
 def whole_photos(net: Net) -> WholePhotos | None:

@@ -20,6 +20,7 @@ from rlossctl.errors import RlossError
 from rlossctl.files import atomic_write, sha256_of
 from rlossctl.net import Net
 from rlossctl.prototxt.text import read_text, to_text
+from rlossctl.resources import is_named
 from rlossctl.solver.reading.files import SolverFile
 
 if TYPE_CHECKING:
@@ -161,8 +162,9 @@ def _nets(solver: Solver) -> list[Net]:
 
 
 def _lists(solver: Solver) -> list[str]:
-    sources = [getattr(source, "source", None) for net in _nets(solver) for source in net.sources.values()]
-    return [str(source) for source in sources if source]
+    sources = [source for net in _nets(solver) for source in net.sources.values()]
+    named = [(getattr(each, "source", None), *getattr(each, "annotation", ())) for each in sources]
+    return [str(name) for names in named for name in names if name]
 
 
 def _digests(paths: Sequence[str | Path]) -> dict[str, str]:
@@ -172,12 +174,10 @@ def _digests(paths: Sequence[str | Path]) -> dict[str, str]:
 
 def _text_digests(paths: Sequence[str]) -> dict[str, str]:
     """Of prototxts, also of those that come with rlossctl; nets inside a solver have no file of their own."""
-    found = {}
+    found = _digests(paths)
     for path in dict.fromkeys(paths):
-        try:
+        if path not in found and is_named(path):
             found[path] = sha256(read_text(path).encode()).hexdigest()
-        except RlossError:
-            continue
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import torch
 from rlossctl.errors import RlossError
 from rlossctl.net import Net
 from rlossctl.net.parameters import copy_blobs
-from rlossctl.net.saved import as_array
+from rlossctl.net.saved import Values, copied
 from rlossctl.prototxt.messages import SolverParameter
 from rlossctl.solver.machine.precision import LossScale
 from rlossctl.solver.scoring.best import Standing
 from rlossctl.solver.snapshots import resume, snapshot
+from rlossctl.solver.snapshots.background import Background
 from rlossctl.solver.telling.figures import Resumed, Saved
 from rlossctl.solver.telling.log import Log
 from rlossctl.solver.telling.monitor import SmoothedLoss
@@ -56,6 +58,7 @@ class Saving:
         prefix: where snapshots go: `<prefix>_iter_<iter>.caffemodel` and so on.
         last: the solver state written last, None if there is none.
         saved_iter: the iteration of the snapshot written or read last, -1 if there is none.
+            (Of one that is being written nothing is known before `finished` tells it.)
         best: the weights of the best test, None if none were kept.
 
     Args:
@@ -84,33 +87,69 @@ class Saving:
         self._updater = updater
         self._average = average
         self._log = log
+        self._writing = Background[Saved]()
 
     def files(self, iteration: int) -> snapshot.Files:
         """The files of a snapshot after so many updates."""
         hdf5 = self._param.snapshot_format == SolverParameter.HDF5
         return snapshot.file_names(self.prefix, iteration, hdf5)
 
-    def write(self, progress: Progress, at: resume.Position) -> Saved:
-        """Writes weights, solver state and resume file; `at` is where data and generators stand.
+    def begin(self, progress: Progress, at: resume.Position) -> None:
+        """Copies weights, history and the rest, which a thread then writes. The one before must be finished.
+
+        Args:
+            at: where data and generators stand.
 
         Raises:
-            RlossError: a weight is not finite (nothing is written then), or the folder cannot be written.
+            RlossError: a weight is not finite; nothing is written then.
         """
         self._check_weights(progress.iter)
         files = self.files(progress.iter)
         kind = "HDF5" if files.model.suffix == ".h5" else "binary proto"
         self._log.info(f"Snapshotting to {kind} file {files.model}")
-        tag = resume.Tag(progress.run, progress.seed, progress.iter, progress.snapshots, progress.standing)
-        history = [as_array(blob) for blob in self._updater.history]
-        state = SolverState(progress.iter, str(files.model), history, progress.current_step)
         self._log.info(f"Snapshotting solver state to {kind} file {files.state}")
-        diffs = self._updater.last_diffs() if self._param.snapshot_diff else None
-        scale = None if self._scale is None else self._scale.state()
-        extras = partial(resume.content, at, tag, scale=scale)
-        snapshot.write(files, self._nets[0], state, extras, diffs, self._average)
-        self.last, self.saved_iter = files.state, progress.iter
+        kept = self._kept(progress, at, files)
         progress.snapshots += 1
-        return Saved(progress.iter, files.model, files.state)
+
+        saved = Saved(progress.iter, files.model, files.state)
+
+        def write() -> Saved:
+            snapshot.write(files, self._nets[0], kept)
+            return saved
+
+        self._writing.start(write)
+
+    def finished(self, *, wait: bool) -> Saved | None:
+        """The snapshot that was begun, once it is written; None if there is none, or if it goes on.
+
+        Args:
+            wait: until it is written.
+
+        Raises:
+            RlossError: it could not be written.
+        """
+        saved = self._writing.fetch(wait=wait)
+        if saved is not None:
+            self.last, self.saved_iter = saved.state, saved.iter
+        return saved
+
+    def _kept(self, progress: Progress, at: resume.Position, files: snapshot.Files) -> snapshot.Kept:
+        """Copies of all that changes."""
+        blobs = [entry.tensor for entry in self._nets[0].learnable]
+        diffs = copied(blobs, self._updater.last_diffs()) if self._param.snapshot_diff else None
+        slots = self._updater.history
+        history = list(copied(slots, slots).values())
+        tag = resume.Tag(
+            progress.run, progress.seed, progress.iter, progress.snapshots, replace(progress.standing)
+        )
+        scale = None if self._scale is None else self._scale.state()
+        average = self._average.values()
+        return snapshot.Kept(
+            Values(copied(blobs, blobs), diffs),
+            SolverState(progress.iter, str(files.model), history, progress.current_step),
+            partial(resume.content, deepcopy(at), tag, scale=scale),
+            None if average is None else Values(copied(blobs, average)),
+        )
 
     def write_best(self, iteration: int) -> Path:
         """Writes the weights alone, under the name of the best.

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +23,8 @@ from torch import Tensor
 from rlossctl.errors import WeightsError
 from rlossctl.files import atomic_path, atomic_write, make_folder, sha256_of
 from rlossctl.net import Net
-from rlossctl.net.saved import hdf5_layers, layer_records
+from rlossctl.net.saved import Values, hdf5_layers, layer_records
 from rlossctl.solver.snapshots import resume
-from rlossctl.solver.updating.average import Average
 from rlossctl.weights import (
     SolverState,
     load_solverstate,
@@ -62,11 +61,11 @@ def best_name(prefix: str, hdf5: bool = False) -> Path:
     return Path(f"{prefix}_best.caffemodel{'.h5' if hdf5 else ''}")
 
 
-def write_weights(path: Path, net: Net, diffs: Mapping[int, Tensor] | None = None) -> None:
+def write_weights(path: Path, net: Net, values: Values | None = None) -> None:
     """A net's weights; the form is told by the suffix.
 
     Args:
-        diffs: for snapshot_diff, what the last update subtracted, by `id` of the blob.
+        values: of the blobs; by default those that they have.
 
     Raises:
         WeightsError: the file passes 2 GiB (binary), or h5py is missing.
@@ -74,9 +73,9 @@ def write_weights(path: Path, net: Net, diffs: Mapping[int, Tensor] | None = Non
     """
     make_folder(path.parent)
     if path.suffix == ".h5":
-        write_caffemodel_h5(path, hdf5_layers(net, diffs))
+        write_caffemodel_h5(path, hdf5_layers(net, values))
     else:
-        write_caffemodel(path, net.name, layer_records(net, diffs), list(net.param.input))
+        write_caffemodel(path, net.name, layer_records(net, values), list(net.param.input))
 
 
 def model_file(state: Path) -> Path:
@@ -94,23 +93,29 @@ def _beside(state: Path, suffix: str) -> Path:
     return Path(f"{stem or state}.{suffix}{hdf5 if stem else ''}")
 
 
-def write(
-    files: Files,
-    net: Net,
-    state: SolverState,
-    extras: Callable[[resume.Digests], bytes],
-    diffs: Sequence[Tensor] | None = None,
-    average: Average | None = None,
-) -> None:
+class Kept(NamedTuple):
+    """What a snapshot will hold, in copies: training may go on while it is written.
+
+    Attributes:
+        model: the weights.
+        average: of the weights, if there is one.
+        extras: makes the content of the resume file of the digests of the others.
+    """
+
+    model: Values
+    state: SolverState
+    extras: Callable[[resume.Digests], bytes]
+    average: Values | None = None
+
+
+def write(files: Files, net: Net, kept: Kept) -> None:
     """Writes one snapshot; the form is told by the suffix of `files`.
 
     Each file appears complete or not at all. An older solver state of the same name goes first, so that it
     never stands beside weights it does not belong to.
 
     Args:
-        extras: makes the content of the resume file of the digests of the others.
-        diffs: for snapshot_diff, what the last update subtracted from each learnable blob.
-        average: of the weights, if there is one.
+        net: whose blobs `kept` has; their values are not looked at.
 
     Raises:
         WeightsError: the file passes 2 GiB (binary), or h5py is missing.
@@ -119,22 +124,16 @@ def write(
     make_folder(files.model.parent)
     with contextlib.suppress(FileNotFoundError):
         files.state.unlink()
-    by_blob = (
-        None
-        if diffs is None
-        else {id(entry.tensor): diff for entry, diff in zip(net.learnable, diffs, strict=True)}
-    )
-    write_weights(files.model, net, by_blob)
-    if average is not None and average.exists:
-        with average.shown():
-            write_weights(files.average, net)
+    write_weights(files.model, net, kept.model)
+    if kept.average is not None:
+        write_weights(files.average, net, kept.average)
     with atomic_path(files.state) as unnamed:
-        write_solverstate(unnamed, state)
+        write_solverstate(unnamed, kept.state)
         digests = resume.Digests(model=sha256_of(files.model), state=sha256_of(unnamed))
-        if average is not None and average.exists:
+        if kept.average is not None:
             digests["average"] = sha256_of(files.average)
         with atomic_write(files.resume) as file:
-            file.write(extras(digests))
+            file.write(kept.extras(digests))
 
 
 class Found(NamedTuple):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from rlossctl.counts import ClassCounts
 from rlossctl.net import Net
 from rlossctl.net.graph import AUTOMATIC
 
@@ -76,6 +77,7 @@ class TestFigures:
         loss: the mean objective, where test_compute_loss asks for it.
         outputs: output blob -> its values: means over the batches, or what counts over the whole list.
         counted: those of them that count over the whole list.
+        counts: the list's pixels by class, if an output counts them.
     """
 
     __test__ = False  # not a class of tests, whatever its name
@@ -85,6 +87,7 @@ class TestFigures:
     loss: float | None
     outputs: Mapping[str, list[float]]
     counted: tuple[str, ...] = ()
+    counts: ClassCounts | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,12 @@ class Listener:
     def started(self, iteration: int) -> None:
         """A call of `step` begins, after so many updates."""
 
+    def updating(self, iteration: int) -> None:
+        """An update begins, after so many."""
+
+    def applying(self, iteration: int) -> None:
+        """The gradients of an update are there, and are applied next."""
+
     def updated(self, figures: StepFigures) -> None:
         """An update was made."""
 

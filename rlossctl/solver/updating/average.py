@@ -55,6 +55,10 @@ class Average:
         by_blob = {id(entry.tensor): blob for entry, blob in zip(entries, self._average, strict=True)}
         return {name: [by_blob[id(blob)] for blob in blobs] for name, blobs in self._net.params.items()}
 
+    def values(self) -> list[Tensor] | None:
+        """The average of each learnable blob, while it is not `shown`; None if there is none."""
+        return self._average if self.exists else None
+
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
         """The net, and all that share its weights, have the average inside the block."""

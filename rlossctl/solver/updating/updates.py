@@ -130,6 +130,15 @@ class Updater:
         for p in self.parameters:
             p.tensor.grad = None
 
+    def follow(self, parameters: Sequence[Parameter]) -> None:
+        """From here on updates other tensors of the same shapes, perhaps on another device."""
+        self.parameters = list(parameters)
+        self._weights = [self.parameters[index].tensor.detach() for index in self._active]
+        self.history = [
+            slot.to(self.parameters[index % len(self.parameters)].tensor.device)
+            for index, slot in enumerate(self.history)
+        ]
+
     def last_diffs(self) -> list[Tensor]:
         """Per parameter what the last update subtracted (Caffe's diff after Update, for snapshot_diff)."""
         diffs = [torch.zeros_like(p.tensor) for p in self.parameters]

@@ -1,0 +1,1 @@
+"""The steps of benchmarks/gpu.py: what each does, how it runs, what the report says of it."""
