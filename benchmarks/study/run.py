@@ -18,6 +18,7 @@ from rlossctl.data.sets.registry import data_sets
 from rlossctl.evaluation import Evaluation, evaluate
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_list, open_model
+from rlossctl.net.origin import NetOrigin
 
 Pulls = Mapping[str, float]
 
@@ -169,8 +170,8 @@ def _pace(out: Path) -> dict[str, object]:
 
 def _evaluate(study: Study, weights: Path, scored: Path) -> Evaluation:
     """What `rlossctl eval` does, with the counts of each image."""
-    named = Named("", f"{NET}/test", str(weights), {"NUM_LABELS": study.data.classes, "EXP": "study"})
-    opened = open_model(named, "auto", ImageList(str(scored), "/"))
+    origin = NetOrigin(f"{NET}/test", weights, {"NUM_LABELS": study.data.classes, "EXP": "study"})
+    opened = open_model(Named("", origin), "auto", ImageList(str(scored), "/"))
     return evaluate(
         opened.runner,
         open_list(str(scored), "/"),
