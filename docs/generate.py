@@ -1,5 +1,5 @@
 """Writes layers.md, cli.md, formats.md, networks.md and datasets.md from the registries of layers and data
-sets, the commands, the converters and the definitions of the networks.
+sets, the commands, the converters and the definitions of the networks; and in pycaffe.md the table of errors.
 
 `python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
 exits with status 1 if there are any.
@@ -26,6 +26,7 @@ from rlossctl.converters.formats.transfer import TRANSFERS
 from rlossctl.data.sets.registry import DataSet, data_sets
 from rlossctl.inspection import networks
 from rlossctl.net import registry
+from rlossctl.pycaffe.advice import KNOWN
 from rlossctl.weights import kinds
 
 HERE = Path(__file__).resolve().parent
@@ -238,6 +239,16 @@ def networks_page() -> str:
     return f"{MADE_BY}\n{NETWORKS_HEAD}\n{table}\n\n{networks.NOTE[0].upper()}{networks.NOTE[1:]}.\n"
 
 
+def pycaffe_page() -> str:
+    """The page by hand, with the table of errors that `rlossctl run` knows between its marks."""
+    text = (HERE / "pycaffe.md").read_text(encoding="utf-8")
+    rows = [(known.name, f"`{known.example}`", f"{known.message}: {known.advice}") for known in KNOWN]
+    table = ["| error | what Python says | what `rlossctl run` says |", "|---|---|---|"]
+    table += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    before, _, rest = text.partition("<!-- errors -->\n")
+    return "\n".join([f"{before}<!-- errors -->", *table, f"<!-- end{rest.partition('<!-- end')[2]}"])
+
+
 def data_sets_page() -> str:
     """The table of data sets, and what is taken from where."""
     head = ("Name", "Data set", "Classes", "Ids", "Lists", "Items")
@@ -270,6 +281,7 @@ PAGES = {
     "cli.md": cli_page,
     "formats.md": formats_page,
     "networks.md": networks_page,
+    "pycaffe.md": pycaffe_page,
     "datasets.md": data_sets_page,
 }
 

@@ -36,7 +36,7 @@ def _programs() -> tuple[Program, ...]:
 
 
 PROGRAMS = _programs()
-BACKBONE = "backbone."
+BACKBONES = ("backbone.", "encoder.")  # how the names of a classifier's layers begin in our nets
 SCALED = "scaled"  # the layer in our nets that scales the image as the program's network expects it
 SHOWN = 12
 
@@ -88,19 +88,19 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
             error lists them all, and nothing is copied.
     """
     program = recognise(file)
-    inside = bool(program.head) and any(name.startswith(BACKBONE) for name in net.params)
-    tensors = renamed(program, file, BACKBONE if inside else "")
+    inside = _prefix(net) if program.head else ""
+    tensors = renamed(program, file, inside)
     wanted, kept = [], []
     for layer in net.layers:
         parts = list(_wanted(layer))
         if any(tensors.shape(module, tensor) for module, tensor, _ in parts):
             wanted.append((layer, parts))
-        elif inside and parts and not _is_fixed(layer) and not layer.name.startswith(BACKBONE):
+        elif inside and parts and not _is_fixed(layer) and not layer.name.startswith(inside):
             kept.append(layer.name)
         elif parts and not _is_fixed(layer):
             wanted.append((layer, parts))  # all of its tensors are missing
     unused = _unused(wanted, tensors)
-    spare = [module for module in unused if inside and _is_head(program, module)]
+    spare = [module for module in unused if inside and _is_head(program, module.removeprefix(inside))]
     problems = list(_misfits(wanted, tensors))
     problems += [
         f"unexpected {module}.{name}" for module in unused if module not in spare for name in unused[module]
@@ -145,7 +145,12 @@ def _unused(wanted: Wanted, tensors: Tensors) -> dict[str, list[str]]:
 
 
 def _is_head(program: Program, module: str) -> bool:
-    return any(re.fullmatch(pattern, module.removeprefix(BACKBONE)) for pattern in program.head)
+    return any(re.fullmatch(pattern, module) for pattern in program.head)
+
+
+def _prefix(net: Net) -> str:
+    """How the names of a net's backbone begin; "" for a classifier itself."""
+    return next((prefix for prefix in BACKBONES if any(name.startswith(prefix) for name in net.params)), "")
 
 
 def _wanted(layer: LayerNode) -> Iterator[Part]:

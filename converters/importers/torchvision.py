@@ -69,7 +69,7 @@ PROGRAMS = (
         "torchvision's ResNet",
         ("conv1.weight", "bn1.running_mean", "layer4.1.conv2.weight"),
         _resnet,
-        first=r"(backbone\.)?conv1",
+        first=r"((backbone|encoder)\.)?conv1",
         head=(r"fc",),
     ),
     Program(

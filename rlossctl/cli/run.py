@@ -18,8 +18,8 @@ def command(script: str, arguments: tuple[str, ...], module: bool, python2: bool
     The script's process gets a module called caffe with pycaffe's nets, solvers, NetSpec, io and caffe_pb2;
     nothing is installed under this name. Python layers that its nets name are run, as Caffe runs them: the
     script and its nets are programs, so read them first. A script in Python 2 is read as such, and so are the
-    modules beside it; --python2 says so of files that could be Python 3. If the script fails with an error that
-    old scripts meet today, a paragraph behind its traceback says what to change.
+    modules beside it; --python2 says so of files that could be Python 3. If the script fails with an error
+    that old scripts meet today, a paragraph behind its traceback says what to change.
 
     \b
     Examples:

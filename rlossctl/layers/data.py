@@ -27,6 +27,8 @@ class Input(DataLayer):
 class DummyData(DataLayer):
     """Filled blobs; constant fillers run once, the others in every pass (dummy_data_layer.cpp)."""
 
+    source: DummySource
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         param = setup.message.dummy_data_param

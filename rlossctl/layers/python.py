@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rlossctl.errors import NetError
 from rlossctl.net import pycaffe
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
 from rlossctl.net.registry import register
+from rlossctl.prototxt.messages import LayerParameter
 from rlossctl.trust import allows_python_layers
 
 IMAGES = ("data", "image", "images", "color", "hha")  # of FCN's and Fast R-CNN's data layers
@@ -228,8 +230,8 @@ def _load(setup: Setup) -> Any:
     pycaffe.check_permission([(setup.message, setup.where)])
     folders = [Path(setup.where.rpartition(":")[0]).resolve().parent, Path.cwd()]
     try:
-        layer = getattr(pycaffe.import_module(param.module, folders), param.layer)()
-        layer.param_str = param.param_str
+        layer = _made(getattr(pycaffe.import_module(param.module, folders), param.layer), setup.message)
+        layer.param_str = layer.param_str_ = param.param_str
         layer.phase = pycaffe.TRAIN if setup.phase == "TRAIN" else pycaffe.TEST
         if not hasattr(layer, "blobs"):  # a class whose __init__ does not call caffe.Layer's
             layer.blobs = pycaffe.BlobVec()
@@ -242,6 +244,15 @@ def _load(setup: Setup) -> Any:
         )
         raise _of_user(failed) from error
     return layer
+
+
+def _made(kind: Callable[..., Any], message: LayerParameter) -> Any:
+    """An object of the user's class, which may take the layer's message, as Caffe gives it."""
+    try:
+        inspect.signature(kind).bind(message)
+    except TypeError:
+        return kind()
+    return kind(message)
 
 
 def _of_user(error: NetError) -> pycaffe.UserCodeError:

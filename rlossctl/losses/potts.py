@@ -145,28 +145,30 @@ def check(relaxation: str, image_std: float, neighbours: int, reduction: str) ->
         raise error(LOSS, "has no such neighbourhood", found=f"{neighbours} neighbours", expected="4 or 8")
 
 
-def _product(p: Tensor, q: Tensor) -> Tensor:
+def product(p: Tensor, q: Tensor) -> Tensor:
+    """p.q at each pixel, [N, 1, H, W]."""
     return (p * q).sum(1, keepdim=True)
 
 
 def _cosine(p: Tensor, q: Tensor) -> Tensor:
-    lengths = _product(p, p) * _product(q, q)
-    return _product(p, q) * lengths.clamp(min=torch.finfo(p.dtype).tiny).rsqrt()
+    lengths = product(p, p) * product(q, q)
+    return product(p, q) * lengths.clamp(min=torch.finfo(p.dtype).tiny).rsqrt()
 
 
 def _quadratic(p: Tensor, q: Tensor) -> Tensor:
     return (p - q).square().sum(1, keepdim=True) / 2
 
 
-def _minus_log(x: Tensor) -> Tensor:
+def minus_log(x: Tensor) -> Tensor:
+    """-ln x, x at least SMALLEST."""
     return -x.clamp(min=SMALLEST).log()
 
 
 RELAXATIONS: dict[str, Term] = {
-    "bilinear": lambda p, q: 1 - _product(p, q),
+    "bilinear": lambda p, q: 1 - product(p, q),
     "quadratic": _quadratic,
     "normalized": lambda p, q: 1 - _cosine(p, q),
-    "collision_cross_entropy": lambda p, q: _minus_log(_product(p, q)),
-    "collision_divergence": lambda p, q: _minus_log(_cosine(p, q)),
-    "log_quadratic": lambda p, q: _minus_log(1 - _quadratic(p, q)),
+    "collision_cross_entropy": lambda p, q: minus_log(product(p, q)),
+    "collision_divergence": lambda p, q: minus_log(_cosine(p, q)),
+    "log_quadratic": lambda p, q: minus_log(1 - _quadratic(p, q)),
 }

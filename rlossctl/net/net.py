@@ -314,7 +314,7 @@ class Net(nn.Module):
             )
 
 
-def label_files(source: BatchSource) -> list[str]:
+def label_files(source: BatchSource | None) -> list[str]:
     """The label files of the batch that a source gave last, where they are known."""
     samples = getattr(source, "last_batch", ())
     return [str(sample.label) for sample in samples if sample is not None]

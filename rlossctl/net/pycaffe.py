@@ -15,6 +15,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from rlossctl.errors import NetError
@@ -96,13 +97,21 @@ class Blob:
 
     @property
     def data(self) -> np.ndarray:
-        """The values."""
+        """The values; to set them copies, so that `blob.data += x` counts, too."""
         return self.values.array().reshape(self._shape)
+
+    @data.setter
+    def data(self, values: ArrayLike) -> None:
+        self.data[...] = values
 
     @property
     def diff(self) -> np.ndarray:
-        """The gradient with respect to the values."""
+        """The gradient with respect to the values; it can be set like them."""
         return self.gradient.array().reshape(self._shape)
+
+    @diff.setter
+    def diff(self, values: ArrayLike) -> None:
+        self.diff[...] = values
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -176,17 +185,17 @@ class Layer:
     """Base class of the layers in a Python layer's module; they define setup, reshape, forward and backward.
 
     Attributes:
-        param_str: python_param.param_str.
+        param_str: python_param.param_str; `param_str_` is its name of 2014.
         phase: TRAIN (0) or TEST (1).
         type: "Python".
         blobs: learned blobs; setup may add some.
     """
 
-    param_str = ""
+    param_str = param_str_ = ""
     phase = TEST
     type = "Python"
 
-    def __init__(self) -> None:
+    def __init__(self, message: LayerParameter | None = None) -> None:
         self.blobs = BlobVec()
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

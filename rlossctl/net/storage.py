@@ -1,12 +1,13 @@
 """The memory of pycaffe's blobs: numbers that a script reads and writes as an array, and layers as a tensor.
 
-As Caffe's SyncedMemory, it knows whether the array, the tensor or both hold the newest numbers. On the CPU the
-two are the same memory, so nothing is ever copied for a look at it.
+As Caffe's SyncedMemory, it knows whether the array, the tensor or both hold the newest numbers. On the CPU
+the two are the same memory, so nothing is ever copied for a look at it.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,11 @@ class Storage:
         values: the numbers, on any device; they are shared, not copied.
         fixed: the tensor is somebody else's, such as a net's parameter: new numbers are written into it.
     """
+
+    _tensor: Tensor
+    _array: np.ndarray | None
+    _shared: bool  # whether the two are one memory
+    _newest: Literal["array", "tensor", "both"]
 
     def __init__(self, values: Tensor, *, fixed: bool = False) -> None:
         self._fixed = fixed
@@ -63,7 +69,8 @@ class Storage:
     def tensor(self) -> Tensor:
         """The numbers as a tensor of one axis."""
         if self._newest == "array" and self._array is not None:
-            self._tensor.copy_(torch.from_numpy(self._array))
+            # As a script's write on the CPU: autograd is not told, and uses what is there, as Caffe does.
+            self._tensor.data.copy_(torch.from_numpy(self._array))
             self._newest = "both"
         return self._tensor
 
@@ -71,9 +78,9 @@ class Storage:
         """New numbers, of any count. Without views of the old ones alive, their memory becomes this one's."""
         values = values.detach().to(torch.float32).reshape(-1)
         if self._fixed or (self.held and self._shared and values.numel() == self.count):
-            self._tensor.copy_(values)
+            self._tensor.data.copy_(values)
             self._newest = "both" if self._shared else "tensor"
-        elif values.is_cuda and self._array is not None and self._array.size == values.numel():
+        elif not self._shared and values.device == self.device and values.numel() == self.count:
             self._tensor, self._newest = values, "tensor"
         else:
             self._adopt(values)
@@ -106,9 +113,14 @@ class Storage:
 
     def _adopt(self, values: Tensor) -> None:
         self._tensor = values.detach().reshape(-1)
-        self._shared = self._tensor.device.type == "cpu"
-        self._array: np.ndarray | None = self._tensor.numpy() if self._shared else None
+        self._shared = one_memory(self._tensor.device)
+        self._array = self._tensor.numpy() if self._shared else None
         self._newest = "both" if self._shared else "tensor"
+
+
+def one_memory(device: torch.device) -> bool:
+    """Whether an array can show a tensor of this device."""
+    return device.type == "cpu"
 
 
 def _references() -> int:

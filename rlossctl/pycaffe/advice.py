@@ -38,7 +38,8 @@ KNOWN = (
         r"SyntaxError: (Missing parentheses in call to '(print|exec)'|multiple exception types must be"
         r"|leading zeros in decimal|invalid decimal literal|invalid hexadecimal literal)",
         "this file is Python 2",
-        "pip install rlossctl[pycaffe], with which `rlossctl run` reads Python 2 as it is",
+        "pip install rlossctl[pycaffe], with which `rlossctl run` reads Python 2 as it is; if that is "
+        "installed, the file is neither Python 2 nor 3: correct it",
     ),
     Known(
         "Python 2's names",
@@ -53,7 +54,7 @@ KNOWN = (
         r"AttributeError: '\w*[dD]ict' object has no attribute '(iteritems|itervalues|iterkeys|has_key)'"
         r"|TypeError: '(odict|dict)_(keys|values|items)' object is not subscriptable",
         "this line uses a dictionary as in Python 2",
-        "add --python2, or write .items(), .values(), `in`, and list(...) where an element is taken by number",
+        "add --python2; or write .items(), .values(), `in`, and list(...) to take an element by number",
     ),
     Known(
         "Python 2's modules",
@@ -69,7 +70,7 @@ KNOWN = (
         r"TypeError: ('float' object cannot be interpreted as an integer|slice indices must be integers)"
         r"|IndexError: only integers, slices",
         "a size or an index is not an integer: in Python 3 the quotient of two integers is a float",
-        "add --python2, which divides integers as Python 2 does; or write // for /, and int(...) around sizes",
+        "add --python2, which divides integers as Python 2; or write // for /, and int(...) around sizes",
     ),
     Known(
         "np.float, np.int, np.bool, np.object",
@@ -94,8 +95,8 @@ KNOWN = (
         "TypeError: imread() got an unexpected keyword argument 'as_grey'",
         r"unexpected keyword argument '(as_grey|multichannel)'|No module named 'skimage",
         "scikit-image has renamed this argument, or is not installed",
-        "write as_gray=..., channel_axis=-1; or use caffe.io.load_image(name, color) and caffe.io.resize_image, "
-        "which need no scikit-image",
+        "write as_gray=..., channel_axis=-1; or use caffe.io.load_image(name, color) and "
+        "caffe.io.resize_image, which need no scikit-image",
     ),
     Known(
         "protobuf's versions",
@@ -104,8 +105,8 @@ KNOWN = (
         r"|Couldn't build proto file into descriptor pool|has no attribute 'SetTotalBytesLimit'"
         r"|No module named '\w*caffe_pb2'",
         "this caffe_pb2.py was made by another protobuf than the one that is installed",
-        "leave that file out of PYTHONPATH: `from caffe.proto import caffe_pb2` gives messages that fit every "
-        "protobuf",
+        "leave that file out of PYTHONPATH: `from caffe.proto import caffe_pb2` gives messages that fit "
+        "every protobuf",
     ),
     Known(
         "scipy.misc, pyplot.hold and OpenCV's old names",
@@ -114,8 +115,8 @@ KNOWN = (
         r"|module 'matplotlib.pyplot' has no attribute 'hold'|module 'cv2' has no attribute '(cv|CV_\w+)'"
         r"|cannot import name 'zoom' from 'scipy.ndimage.interpolation'",
         "a package has dropped this name",
-        "write PIL.Image.open, PIL.Image.resize and Image.fromarray(...).save for scipy.misc; leave pyplot.hold "
-        "out; write cv2.IMREAD_COLOR for cv2.CV_LOAD_IMAGE_COLOR",
+        "write PIL.Image.open, PIL.Image.resize and Image.fromarray(...).save for scipy.misc; leave "
+        "pyplot.hold out; write cv2.IMREAD_COLOR for cv2.CV_LOAD_IMAGE_COLOR",
     ),
     Known(
         "lines of a notebook",
@@ -134,8 +135,8 @@ KNOWN = (
     Known(
         "a package that is not installed",
         "ModuleNotFoundError: No module named 'six'",
-        r"ModuleNotFoundError: No module named '(six|matplotlib|skimage|scipy|cv2|h5py|yaml|pandas|lmdb|leveldb|"
-        r"setproctitle|easydict|IPython|sklearn)",
+        r"ModuleNotFoundError: No module named '(six|matplotlib|skimage|scipy|cv2|h5py|yaml|pandas|lmdb|"
+        r"leveldb|setproctitle|easydict|IPython|sklearn)",
         "the script needs a package that is not installed",
         "pip install it (cv2: opencv-python, yaml: PyYAML, skimage: scikit-image, sklearn: scikit-learn); "
         "rlossctl[pycaffe] brings six, SciPy, h5py and fissix",
@@ -155,7 +156,7 @@ def advised(error: BaseException) -> RlossError | None:
                 known.message,
                 where=f"{file}:{line}" if file else None,
                 found=text.partition("\n")[0],
-                advice=known.advice.format(file=file or "FILE"),
+                advice=known.advice,
             )
     return None
 

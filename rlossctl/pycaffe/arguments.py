@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rlossctl.prototxt.messages import Phase
 
 Path = str | os.PathLike[str]
+_ORDER = ("phase", "level", "stages", "weights")
 
 
 @dataclass(frozen=True)
@@ -25,34 +26,30 @@ class NetArguments:
     model: Path
     weights: Path | None
     phase: int
-    level: int = 0
-    stages: tuple[str, ...] = ()
+    level: int
+    stages: tuple[str, ...]
 
     @classmethod
-    def read(
-        cls,
-        network_file: Path,
-        *positional: object,
-        phase: int = Phase.TEST,
-        level: int = 0,
-        stages: Sequence[str] | None = None,
-        weights: Path | None = None,
-    ) -> NetArguments:
+    def read(cls, network_file: Path, *positional: Any, **keywords: Any) -> NetArguments:
         """`(model, phase)`, `(model, phase, level, stages, weights)`, `(model, weights, phase)`, or the
-        `(model, weights)` of 2014, which means TEST.
+        `(model, weights)` of 2014, which means TEST; the names of all but the model may be given.
 
         Raises:
             TypeError: other arguments.
         """
-        rest = list(positional)
+        rest, given = list(positional), dict(keywords)
         if rest and isinstance(rest[0], str | os.PathLike):
-            weights = rest.pop(0)  # type: ignore[assignment]
-        values = dict(zip(("phase", "level", "stages", "weights"), rest, strict=False))
-        if len(rest) > len(values):
-            raise TypeError(f"Net takes (model, phase, level, stages, weights), not {len(positional) + 1} values")
-        phase, level = values.get("phase", phase), values.get("level", level)  # type: ignore[assignment]
-        stages, weights = values.get("stages", stages), values.get("weights", weights)  # type: ignore[assignment]
-        return cls(network_file, weights, int(phase), int(level), tuple(stages or ()))
+            given["weights"] = rest.pop(0)
+        given.update(zip(_ORDER, rest, strict=False))
+        if len(rest) > len(_ORDER) or not given.keys() <= set(_ORDER):
+            raise TypeError(f"Net takes (model, {', '.join(_ORDER)}), or (model, weights, phase)")
+        return cls(
+            network_file,
+            given.get("weights"),
+            int(given.get("phase", Phase.TEST)),
+            int(given.get("level") or 0),
+            tuple(given.get("stages") or ()),
+        )
 
 
 def checked_file(path: Path) -> str:

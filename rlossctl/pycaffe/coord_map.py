@@ -46,7 +46,9 @@ def coord_map(function: Function) -> Map:
     if kind in _WINDOWS or kind == "Deconvolution":
         axis, stride, extent, pad = _window(params)
         middle = (extent - 1) / 2 - pad
-        return Map(axis, stride, middle) if kind == "Deconvolution" else Map(axis, 1 / stride, -middle / stride)
+        return (
+            Map(axis, stride, middle) if kind == "Deconvolution" else Map(axis, 1 / stride, -middle / stride)
+        )
     if kind in SAME_PLACE:
         return IDENTITY
     if kind == "Crop":
@@ -99,7 +101,9 @@ def crop(top_from: Top, top_to: Top) -> Any:
     assert (shift <= 0).all(), f"cannot crop negative width (b = {shift})"
     assert (np.round(shift) == shift).all(), f"cannot crop noninteger width (b = {shift})"
     offset = [int(value) for value in -np.round(shift)]
-    return layers.Crop(top_from, top_to, crop_param=dict(axis=2 if axis is None else axis + 1, offset=offset))
+    return layers.Crop(
+        top_from, top_to, crop_param={"axis": 2 if axis is None else axis + 1, "offset": offset}
+    )
 
 
 def _ancestors(top: Top) -> dict[Top, Map]:

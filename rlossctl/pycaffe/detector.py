@@ -12,7 +12,7 @@ from rlossctl.net.pycaffe import TEST
 from rlossctl.pycaffe import io
 from rlossctl.pycaffe.preprocessing import PreparedNet
 
-Window = Sequence[float]  # ymin, xmin, ymax, xmax
+Window = Sequence[float] | np.ndarray  # ymin, xmin, ymax, xmax
 
 
 class Detector(PreparedNet):

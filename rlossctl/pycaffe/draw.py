@@ -33,9 +33,7 @@ def draw_net(
     if phase is not None:
         state = NetState(phase=phase)
         layers = [layer for layer in param.layer if included(layer, state)]
-        param = NetParameter(
-            name=param.name, input=param.input, input_shape=param.input_shape, layer=layers
-        )
+        param = NetParameter(name=param.name, input=param.input, input_shape=param.input_shape, layer=layers)
     return message_drawing(param).encode()
 
 

@@ -15,6 +15,7 @@ class Flow:
         learns: one of its blobs has an lr_mult other than 0.
         weighted: one of its tops is a loss.
         propagate: propagate_down, for each bottom; None where the prototxt does not say.
+        unforced: bottoms to which force_backward does not apply: labels (AllowForceBackward).
         active: whether it takes part in the backward pass.
         down: for each bottom, whether it gets a gradient.
     """
@@ -24,6 +25,7 @@ class Flow:
     learns: bool
     weighted: Sequence[bool]
     propagate: Sequence[bool] | None = None
+    unforced: Sequence[int] = ()
     active: bool = False
     down: list[bool] = field(default_factory=list)
 
@@ -32,14 +34,14 @@ def decide(flows: Sequence[Flow], *, force: bool) -> None:
     """Fills in `active` and `down` of every layer.
 
     Args:
-        force: force_backward of the net: everything gets a gradient.
+        force: force_backward of the net: everything but labels gets a gradient.
     """
     _towards_losses(flows)
     _from_losses(flows)
     if force:
         for flow in flows:
             flow.active = True
-            flow.down = [True] * len(flow.bottoms)
+            flow.down = [down or index not in flow.unforced for index, down in enumerate(flow.down)]
 
 
 def _towards_losses(flows: Sequence[Flow]) -> None:

@@ -151,7 +151,7 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: np.ndarray) -> None:
-        """What is subtracted: a value per channel, or an array [C, H, W], which is resized to the input's size.
+        """What is subtracted: a value per channel, or an array [C, H, W], resized to the input's size.
 
         Raises:
             ValueError: it has other channels, or other axes.
@@ -194,7 +194,7 @@ def load_image(filename: Any, color: bool = True) -> np.ndarray:
     return image[:, :, :3]
 
 
-def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
+def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_order: int = 1) -> np.ndarray:
     """An image [H, W, C] in another height and width, as float32.
 
     One or three channels are resized as skimage did without smoothing (see `resizing`), other numbers with
@@ -211,7 +211,7 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
     return found
 
 
-def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
+def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
     """Ten crops of each image [H, W, C]: the corners and the centre, then their mirror images.
 
     Returns:

@@ -111,6 +111,12 @@ class KeptNet(Net):
         ]
         self.weights_changed()
 
+    def look_through(self, other: KeptNet) -> None:
+        """Parameters that another net has, too, are seen through its memory: a write counts for both."""
+        for key, blob in self.wiring.learned.items():
+            if key in other.wiring.learned:
+                blob.values = other.wiring.learned[key].values
+
     def weights_changed(self) -> None:
         """Somebody else wrote the learned blobs."""
         for blob in self.wiring.learned.values():
@@ -145,6 +151,7 @@ class KeptNet(Net):
         watch: Watch | None = None,
         plan: Plan | None = None,
         doubts: list[Doubt] | None = None,
+        layer_by_layer: bool = False,
     ) -> Result:
         """As `Net.run`; the blobs show the pass, and the loss's backward pass goes over their gradients.
 
@@ -159,7 +166,9 @@ class KeptNet(Net):
             self.forward_from_to(0, len(self.wiring.runs) - 1, given)
         drawn = [name for run in self._data_runs() if run not in given for name in label_files(run.source)]
         losses = self._losses(range(len(self.wiring.runs)))
-        total = sum((value * weight for value, weight in losses.values()), torch.zeros((), device=self.device))
+        total = sum(
+            (value * weight for value, weight in losses.values()), torch.zeros((), device=self.device)
+        )
         if torch.is_grad_enabled() and losses:
             seed = torch.zeros((), device=self.device, requires_grad=True)
             total = _Backwards.apply(seed, total, self)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-from rlossctl.solver.telling import log as telling
+import sys
 
 MINIMUM = "GLOG_minloglevel"  # environment variable: 1 leaves out information, 2 warnings, 3 errors
 _LEVELS = "IWEF"
@@ -29,11 +28,13 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 
 def log(text: str) -> None:
     """Writes a line of information."""
-    telling.Log([to_stderr]).info(text)
+    from rlossctl.solver.telling.log import Log
+
+    Log([to_stderr]).info(text)
 
 
 def to_stderr(line: str) -> None:
     """Writes a finished line, if its severity is asked for."""
     least = max(_Started.level, int(os.environ.get(MINIMUM) or 0))
     if _Started.stderr and _LEVELS.find(line[:1]) >= least:
-        telling.to_stderr(line)
+        print(line, file=sys.stderr, flush=True)

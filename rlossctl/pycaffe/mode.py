@@ -36,7 +36,9 @@ def set_mode_gpu() -> None:
     """Nets run on the GPU from here on, or on the CPU, with a warning, where there is none."""
     _Mode.gpu = True
     if not torch.cuda.is_available():
-        warnings.warn("set_mode_gpu: this machine has no CUDA GPU, so nets run on the CPU", NoGpu, stacklevel=2)
+        warnings.warn(
+            "set_mode_gpu: this machine has no CUDA GPU, so nets run on the CPU", NoGpu, stacklevel=2
+        )
 
 
 def set_device(number: int) -> None:

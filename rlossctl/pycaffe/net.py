@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
@@ -13,17 +13,18 @@ import numpy as np
 from rlossctl.net.build import build_phase
 from rlossctl.net.pycaffe import Blob, UserCodeError
 from rlossctl.net.saved import hdf5_layers, layer_records
+from rlossctl.prototxt import load_net_file
+from rlossctl.prototxt.messages import Phase
 from rlossctl.pycaffe import mode
+from rlossctl.pycaffe.age_2014 import Net2014
 from rlossctl.pycaffe.arguments import NetArguments, Path, checked_file
 from rlossctl.pycaffe.consent import consented
 from rlossctl.pycaffe.kept import Callback, KeptNet
 from rlossctl.pycaffe.named import Named
-from rlossctl.prototxt import load_net_file
-from rlossctl.prototxt.messages import Phase
 from rlossctl.weights import load_weights, write_caffemodel, write_caffemodel_h5
 
 
-class Net:
+class Net(Net2014):
     """A net in one phase.
 
         Net("deploy.prototxt", "net.caffemodel", caffe.TEST)
@@ -39,10 +40,10 @@ class Net:
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         given = NetArguments.read(*args, **keywords)
-        checked_file(given.model)
+        model = checked_file(given.model)
         with user_errors(), consented():
             built = build_phase(
-                load_net_file(given.model), Phase.Name(given.phase), level=given.level, stages=given.stages
+                load_net_file(model), Phase.Name(given.phase), level=given.level, stages=given.stages
             )
         self._set(KeptNet(built))
         if given.weights is not None:
@@ -59,6 +60,7 @@ class Net:
         wiring = kept.wiring
         names = [run.place.name for run in wiring.runs]
         self._net = kept
+        self.phase = int(Phase.Value(kept.phase))
         self._blob_names = list(wiring.names)
         self._blobs = list(wiring.blobs)
         self._blob_loss_weights = wiring.weights()
@@ -69,7 +71,9 @@ class Net:
         self.blobs: Named[Blob] = Named(zip(self._blob_names, self._blobs, strict=True))
         self.blob_loss_weights = Named(zip(self._blob_names, self._blob_loss_weights, strict=True))
         self.layer_dict = Named(zip(names, self.layers, strict=True))
-        self.params = Named((name, layer.blobs) for name, layer in self.layer_dict.items() if len(layer.blobs))
+        self.params = Named(
+            (name, layer.blobs) for name, layer in self.layer_dict.items() if len(layer.blobs)
+        )
         self.inputs = [self._blob_names[index] for index in self._inputs]
         self.outputs = [self._blob_names[index] for index in self._outputs]
         self.top_names = self._names(wiring.tops)
@@ -80,7 +84,7 @@ class Net:
         blobs: Sequence[str] | None = None,
         start: str | None = None,
         end: str | None = None,
-        **inputs: np.ndarray,
+        **inputs: Any,
     ) -> dict[str, np.ndarray]:
         """Runs layers `start` to `end`, by default all.
 
@@ -103,7 +107,7 @@ class Net:
         diffs: Sequence[str] | None = None,
         start: str | None = None,
         end: str | None = None,
-        **given: np.ndarray,
+        **given: Any,
     ) -> dict[str, np.ndarray]:
         """Runs the backward passes of layers `start` down to `end`, by default of all.
 
@@ -121,25 +125,24 @@ class Net:
         names = self.inputs if end is None else self.bottom_names[end]
         return {name: self.blobs[name].diff for name in (*names, *(diffs or ()))}
 
-    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
         """`forward` over any number of rows, batch by batch; the last batch is filled up with zeros."""
         rows = len(next(iter(inputs.values())))
-        found = self._collect((self.forward(blobs, **batch) for batch in self._batch(inputs)))
-        return {name: values[:rows] for name, values in found.items()}
+        return self._collect((self.forward(blobs, **batch) for batch in self._batch(inputs)), rows)
 
     def forward_backward_all(
-        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **given: np.ndarray
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **given: Any
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """`forward` and `backward` over any number of rows; `given` are inputs and gradients of outputs."""
         rows = len(next(iter(given.values())))
         into = list(self._batch({name: given[name] for name in self.inputs if name in given}))
         back = list(self._batch({name: given[name] for name in self.outputs if name in given}))
         all_blobs, all_diffs = [], []
-        for inputs, gradients in zip_longest(into, back, fillvalue={}):
+        nothing: dict[str, Any] = {}
+        for inputs, gradients in zip_longest(into, back, fillvalue=nothing):
             all_blobs.append(_copied(self.forward(blobs, **inputs)))
             all_diffs.append(_copied(self.backward(diffs, **gradients)))
-        found = self._collect(all_blobs), self._collect(all_diffs)
-        return tuple({name: values[:rows] for name, values in each.items()} for each in found)  # type: ignore[return-value]
+        return self._collect(all_blobs, rows), self._collect(all_diffs, rows)
 
     def reshape(self) -> None:
         """Gives all blobs the shapes that follow from those of the inputs."""
@@ -189,9 +192,7 @@ class Net:
         """
         first = self._net.layers[0] if self._net.layers else None
         if first is None or first.type != "MemoryData":
-            raise RuntimeError(
-                "set_input_arrays may only be called if the first layer is a MemoryDataLayer"
-            )
+            raise RuntimeError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
         self._net.sources[first.name].feed(data, labels)  # type: ignore[attr-defined]
 
     def before_forward(self, callback: Callback) -> None:
@@ -241,7 +242,7 @@ class Net:
                 raise Exception(f"{what} is not batch sized")
             getattr(blob, kind)[...] = values
 
-    def _batch(self, blobs: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def _batch(self, blobs: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
         """Rows in batches of the net's size; the last one is filled up with zeros."""
         if not blobs:
             return
@@ -250,12 +251,12 @@ class Net:
             yield {name: _filled(values[start : start + size], size) for name, values in blobs.items()}
 
     @staticmethod
-    def _collect(batches: Any) -> dict[str, np.ndarray]:
+    def _collect(batches: Iterable[Mapping[str, np.ndarray]], rows: int) -> dict[str, np.ndarray]:
         found: dict[str, list[np.ndarray]] = {}
         for batch in batches:
             for name, values in batch.items():
                 found.setdefault(name, []).extend(values.copy())
-        return {name: np.asarray(values) for name, values in found.items()}
+        return {name: np.asarray(values[:rows]) for name, values in found.items()}
 
     def _names(self, numbers: Sequence[Sequence[int]]) -> OrderedDict[str, list[str]]:
         rows = ([self._blob_names[index] for index in each] for each in numbers)

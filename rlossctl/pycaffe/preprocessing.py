@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,5 @@ class PreparedNet(Net):
     def _scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """The first output for images [H, W, C], in batches of the net's size."""
         name = self.inputs[0]
-        inputs = np.stack([self.transformer.preprocess(name, image) for image in images])
+        inputs: Any = np.stack([self.transformer.preprocess(name, image) for image in images])
         return self.forward_all(**{name: inputs})[self.outputs[0]]
-

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from rlossctl.pycaffe._caffe import (
-    NCCL,
-    AdaDeltaSolver,
-    AdaGradSolver,
-    AdamSolver,
-    Net,
-    NesterovSolver,
-    RMSPropSolver,
-    SGDSolver,
-    Timer,
-)
+from rlossctl import lazy
+from rlossctl.pycaffe import SOLVERS
+from rlossctl.pycaffe.net import Net
+from rlossctl.pycaffe.tools import NCCL, Timer
 
-__all__ = [
-    "NCCL",
-    "AdaDeltaSolver",
-    "AdaGradSolver",
-    "AdamSolver",
-    "Net",
-    "NesterovSolver",
-    "RMSPropSolver",
-    "SGDSolver",
-    "Timer",
-]
+__getattr__ = lazy.exports(__name__, dict.fromkeys(SOLVERS, "rlossctl.pycaffe.solver"))
+
+__all__ = [*SOLVERS, "NCCL", "Net", "Timer"]

@@ -60,7 +60,7 @@ def compiled(source: bytes, filename: str, *, always: bool = False) -> CodeType:
 def read_old_modules(*, always: bool = False) -> None:
     """From here on imports of this process read the user's modules as `compiled` does."""
     vars(builtins).update({_DIVIDE: divide, _DIVIDE_INTO: divide_into})
-    sys.meta_path.insert(0, _Finder(always))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder(always))
 
 
 class _Finder:
@@ -165,5 +165,7 @@ def _tool() -> Any:
     logging.getLogger("RefactoringTool").setLevel(logging.ERROR)
     logging.getLogger("fissix").setLevel(logging.ERROR)
     # fix_future would take `from __future__ import division` away, which says what / means.
-    names = [name for name in refactor.get_fixers_from_package("fissix.fixes") if not name.endswith("fix_future")]
+    names = [
+        name for name in refactor.get_fixers_from_package("fissix.fixes") if not name.endswith("fix_future")
+    ]
     return refactor.RefactoringTool(names)

@@ -58,7 +58,9 @@ def _splines(image: np.ndarray, size: tuple[int, int], order: int) -> np.ndarray
     )
     grid = np.meshgrid(rows, columns, indexing="ij")
     channels = [
-        _ndimage().map_coordinates(image[..., channel].astype(np.float64), grid, order=order, mode="grid-constant")
+        _ndimage().map_coordinates(
+            image[..., channel].astype(np.float64), grid, order=order, mode="grid-constant"
+        )
         for channel in range(image.shape[2])
     ]
     return np.stack(channels, axis=-1)

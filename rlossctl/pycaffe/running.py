@@ -22,8 +22,9 @@ def run_script(
 ) -> None:
     """Runs a script in this process, which gets a module called caffe.
 
-    It runs as `python SCRIPT ARGUMENTS` would run it: as `__main__`, with its folder first in sys.path. That is
-    consent to run the Python layers that its nets name. Python 2 is read as such, in the modules beside it, too.
+    It runs as `python SCRIPT ARGUMENTS` would run it: as `__main__`, with its folder first in sys.path. That
+    is consent to run the Python layers that its nets name. Python 2 is read as such, also in the modules
+    beside it.
 
     Args:
         module: `script` is a module's name, as with `python -m`.
@@ -61,12 +62,14 @@ def _run_file(script: str, python2: bool) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m rlossctl.pycaffe SCRIPT ARGUMENTS`."""
-    if not arguments:
-        print("usage: python -m rlossctl.pycaffe SCRIPT [ARGUMENTS]", file=sys.stderr)
+    """`python -m rlossctl.pycaffe SCRIPT ARGUMENTS`, or with -m and a module's name."""
+    module = list(arguments[:1]) == ["-m"]
+    rest = arguments[module:]
+    if not rest:
+        print("usage: python -m rlossctl.pycaffe [-m] SCRIPT [ARGUMENTS]", file=sys.stderr)
         sys.exit(2)
     try:
-        run_script(arguments[0], arguments[1:])
+        run_script(rest[0], rest[1:], module=module)
     except RlossError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -257,7 +257,7 @@ class ModuleRun(LayerRun):
         return tops if isinstance(tops, tuple) else (tops,)
 
     def _bottom(self, index: int) -> Tensor:
-        """A bottom as the module reads it. Memory that this layer writes while others look at it is copied."""
+        """A bottom as the module reads it; a copy if others look at it and this layer writes it."""
         blob = self.place.bottoms[index]
         values = blob.tensor().detach()
         if blob.values.held and blob in self.place.tops:

@@ -43,6 +43,8 @@ class Solver:
         with user_errors(), consented():
             self._solver = build_solver(file, DataOverrides(), options, log=Log([to_stderr]), adapt=KeptNet)
         self._kept = [net for net in (self._solver.net, *self._solver.test_nets) if isinstance(net, KeptNet)]
+        for net in self._kept[1:]:
+            net.look_through(self._kept[0])
         self.net = Net.of(self._kept[0])
         self.test_nets = [Net.of(net) for net in self._kept[1:]]
         self._calls = _Calls(self._kept)
@@ -192,5 +194,3 @@ class _Calls(Listener):
 
 def _seed(file: SolverFile) -> int | None:
     return None if file.param.random_seed >= 0 else mode.seed()
-
-

@@ -1,4 +1,4 @@
-"""From a built net to layers that run by themselves over named blobs, Caffe's Split and Input layers included."""
+"""From a built net to layers that run by themselves over named blobs, with Caffe's Split and Input layers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from rlossctl.pycaffe.flow import Flow, decide
 from rlossctl.pycaffe.runs import DataRun, LayerRun, ModuleRun, Place, SplitRun, UserRun
 
 AUTOMATIC = "(automatic)"
+# Of losses whose label is another bottom than the second, or that have none.
+LABELS: dict[str, tuple[int, ...]] = {"ContrastiveLoss": (2,), "EuclideanLoss": ()}
 
 
 @dataclass
@@ -84,35 +86,25 @@ class _Wirer:
         """The next layer; without a node, one that Caffe inserts."""
         wiring = self.wiring
         bottoms = [self._current[name] for name in message.bottom]
-        count = len(message.top) if node is None else len(node.tops)
-        names = [*message.top, *[AUTOMATIC] * (count - len(message.top))]
-        tops = [
-            bottoms[index]
-            if index < len(bottoms) and message.bottom[index] == name
-            else self._new(name, self._shape(message, node, index))
-            for index, name in enumerate(names)
-        ]
+        names = _top_names(message, node)
+        tops = [self._top(message, node, index, name) for index, name in enumerate(names)]
         self._current.update(zip(names, tops, strict=True))
-        weights = _weights(message, node, count)
-        learned = BlobVec() if node is None else self._learned(node)
         place = Place(
             message.name,
             message.type,
             [wiring.blobs[index] for index in bottoms],
             [wiring.blobs[index] for index in tops],
-            weights,
-            learned,
+            _weights(message, node, len(tops)),
+            BlobVec() if node is None else self._learned(node),
         )
         wiring.runs.append(_run(place, node))
         wiring.bottoms.append(bottoms)
         wiring.tops.append(tops)
         if message.type == "Input":
             wiring.inputs += tops
-        learns = node is not None and any(
-            param_spec(node.node, index).lr_mult != 0 for index in range(len(node.module.blobs))
-        )
+        weighted = [bool(weight) for weight in place.weights]
         propagate = list(message.propagate_down) or None
-        self._flows.append(Flow(message.bottom, names, learns, [bool(weight) for weight in weights], propagate))
+        self._flows.append(Flow(message.bottom, names, _learns(node), weighted, propagate, _labels(node)))
 
     def finish(self) -> None:
         """What depends on the whole net: outputs, and the way of the gradients."""
@@ -123,6 +115,12 @@ class _Wirer:
             run.active, run.down = flow.active, flow.down
         if force:
             _let_all_learn(self._net)
+
+    def _top(self, message: LayerParameter, node: LayerNode | None, index: int, name: str) -> int:
+        """The number of a top's blob: the bottom's for an in-place layer, else a new one."""
+        if index < len(message.bottom) and message.bottom[index] == name:
+            return self._current[name]
+        return self._new(name, self._shape(message, node, index))
 
     def _new(self, name: str, shape: Sequence[int]) -> int:
         self.wiring.names.append(name)
@@ -137,7 +135,7 @@ class _Wirer:
         return self._net.shapes[message.top[top]]
 
     def _learned(self, node: LayerNode) -> BlobVec:
-        """The layer's blobs, whose memory is that of the parameters; those of a Python layer's own objects."""
+        """The layer's blobs, in the parameters' memory; a Python layer's are its own objects."""
         own = _user_blobs(node)
         for index, param in enumerate(node.module.blobs):
             blob = self.wiring.learned.get(id(param))
@@ -148,6 +146,25 @@ class _Wirer:
                 self.wiring.learned[id(param)] = blob
             own[index : index + 1] = [blob]
         return own
+
+
+def _top_names(message: LayerParameter, node: LayerNode | None) -> list[str]:
+    """The tops' names, those included that Caffe adds by itself."""
+    given = list(message.top)
+    return given if node is None else given + [AUTOMATIC] * (len(node.tops) - len(given))
+
+
+def _labels(node: LayerNode | None) -> tuple[int, ...]:
+    """The bottom of a loss that gets no gradient by force (LossLayer::AllowForceBackward)."""
+    if node is None or node.node.kind.role != "loss":
+        return ()
+    return LABELS.get(node.type, (1,))
+
+
+def _learns(node: LayerNode | None) -> bool:
+    if node is None:
+        return False
+    return any(param_spec(node.node, index).lr_mult != 0 for index in range(len(node.module.blobs)))
 
 
 def _run(place: Place, node: LayerNode | None) -> LayerRun:
@@ -188,5 +205,3 @@ def _let_all_learn(net: Net) -> None:
 
 def _count(shape: Sequence[int]) -> int:
     return torch.Size(shape).numel()
-
-

@@ -180,10 +180,11 @@ def convolutions(name: str) -> set[tuple[str, int, int]]:
 @pytest.mark.parametrize("name", [name for name in configs.NETWORKS if not name.startswith("imagenet/")])
 def test_a_network_starts_from_the_classifiers_that_it_names(name):
     """And from no other: their convolutions are those of its backbone, but for MobileNet's last."""
-    backbone = {layer for layer in convolutions(f"{name}/test") if layer[0].startswith("backbone.")}
+    prefix = "encoder." if name.endswith("_smp") else "backbone."
+    backbone = {layer for layer in convolutions(f"{name}/test") if layer[0].startswith(prefix)}
     fitting = set()
     for each in (name for name in configs.NETWORKS if name.startswith("imagenet/")):
-        layers = {(f"backbone.{layer}", *sizes) for layer, *sizes in convolutions(each)}
+        layers = {(prefix + layer, *sizes) for layer, *sizes in convolutions(each)}
         if backbone == {layer for layer in layers if not layer[0].startswith("backbone.features.18.")}:
             fitting.add(each.rpartition("/")[2])
-    assert fitting == set(re.findall(r"torchvision's (\w+)", configs.NETWORKS[name].start))
+    assert fitting == set(re.findall(r"torchvision's ((?:res|mobile)net\w+)", configs.NETWORKS[name].start))

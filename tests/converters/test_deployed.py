@@ -184,25 +184,15 @@ def test_more_than_one_file_can_hold_goes_beside_it(material, tmp_path, monkeypa
     assert result.exit_code == 0, result.output
 
 
-# The two that are killed are forked and take the graph that torch has exported for the first one.
 KILLED = """
 import os, shutil, sys
 import rlossctl
 from rlossctl.converters import OnnxOptions
-from rlossctl.converters.onnx import export, writer
+from rlossctl.converters.onnx import writer
 writer.LARGEST = 1000
 folder, *files = sys.argv[1:]
 options = dict(placeholders={settings!r}, onnx_options=OnnxOptions(verify=False))
-rename, torch_export, made = os.replace, export._torch_export, []
-def once(*arguments):
-    if not made:
-        made.append(torch_export(*arguments))
-    copy = type(made[0])()
-    copy.CopyFrom(made[0])
-    return copy
-
-export._torch_export = once
-rlossctl.convert(files[0], files[1], folder + ".onnx", **options)
+rename = os.replace
 
 def replace(*names):
     global left

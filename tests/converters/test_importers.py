@@ -433,6 +433,17 @@ def test_a_classifier_starts_a_backbone(kind, tmp_path):
     )
 
 
+def test_a_classifier_starts_an_encoder(tmp_path):
+    """In segmentation_models.pytorch a backbone is called so."""
+    state = drawn(lambda: ResNetClassifier(Bottleneck, [3, 4, 6, 3])).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    source = open_named("unet_resnet50_smp/test", tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+    assert "keep their fillers: decoder." in " ".join(source.notes)
+    np.testing.assert_array_equal(
+        source.net.params["encoder.conv1"][0].detach(), state["conv1.weight"].flip(1)
+    )
+
+
 def test_a_deeper_classifier_is_refused(tmp_path):
     torch.save(drawn(lambda: ResNetClassifier(Bottleneck, [3, 4, 24, 3])).state_dict(), tmp_path / "w.pth")
     net = "deeplabv3plus_resnet101/test"

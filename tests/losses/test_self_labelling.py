@@ -15,6 +15,7 @@ from rlossctl.losses import (
     potts_loss,
     soft_pseudo_label,
 )
+from rlossctl.losses.self_labelling import Energy
 
 NET = """input: "data" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
 input: "p" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
@@ -53,6 +54,22 @@ def test_the_energy_never_rises_and_falls_far(draw, image, image_std):
         ]
         assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(values))
         assert values[-1] < 0.7 * values[0]
+
+
+def test_the_slope_is_the_derivative_of_the_energy(draw, image):
+    scores, label = draw(2, 3, 4, 5)
+    label[..., 2:] = 255
+    soft = draw(2, 3, 4, 5)[0].softmax(1).requires_grad_()
+    free = (label == 255).to(soft).reshape(2, 1, 4, 5)
+    inside = torch.ones_like(free)
+    inside[..., 0] = 0
+    found = Energy(image, scores.softmax(1), free, inside, (0.3, 6.0, 40.0))
+    own = -(scores.softmax(1) * soft).sum(1, keepdim=True).log() * free
+    pairs = potts_loss(image, soft, inside, "collision_divergence", 40.0, 4, "sum")
+    value, slope = found.at(soft.detach())
+    (expected,) = torch.autograd.grad(0.3 * own.sum() + 6 * pairs, soft)
+    torch.testing.assert_close(value.sum(), 0.3 * own.sum() + 6 * pairs)
+    torch.testing.assert_close(slope, expected)
 
 
 def test_images_do_not_mind_each_other(draw, image):

@@ -53,7 +53,7 @@ def net(caffe: ModuleType, tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def run(caffe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """run(text, *arguments, **modules) runs a script in a folder of its own, and gives the names that it set."""
+    """run(text, *arguments, **modules) runs a script in a folder of its own; gives its names."""
     from rlossctl.pycaffe.running import run_script
 
     monkeypatch.chdir(tmp_path)

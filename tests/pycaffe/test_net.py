@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ layer { type: "DummyData" name: "data" top: "data" top: "label" dummy_data_param
   shape { dim: 5 dim: 2 dim: 3 dim: 4 } shape { dim: 5 }
   data_filler { type: "gaussian" std: 1 } data_filler { type: "constant" } } }
 layer { type: "Convolution" name: "conv" bottom: "data" top: "conv" convolution_param { num_output: 7
-  kernel_size: 2 pad: 3 weight_filler { type: "gaussian" std: 1 } bias_filler { type: "constant" value: 2 } } }
+  kernel_size: 2 pad: 3 weight_filler { type: "gaussian" std: 1 }
+  bias_filler { type: "constant" value: 2 } } }
 layer { type: "InnerProduct" name: "ip" bottom: "conv" top: "score" inner_product_param { num_output: 6
   weight_filler { type: "gaussian" std: 0.5 } } }
 layer { type: "SoftmaxWithLoss" name: "loss" bottom: "score" bottom: "label" top: "loss" }
@@ -45,7 +48,9 @@ def test_names_are_caffes(net) -> None:
     assert small.bottom_names["loss"] == ["score", "label"] and small.top_names["data"] == ["data", "label"]
     assert small.layer_dict["conv"].blobs is small.params["conv"]
     assert small.blob_loss_weights == {"data": 0, "label": 0, "conv": 0, "score": 0, "loss": 1}
-    assert [list(each) for each in small.params.itervalues()] == [list(each) for each in small.params.values()]
+    assert [list(each) for each in small.params.itervalues()] == [
+        list(each) for each in small.params.values()
+    ]
 
 
 def test_splits_and_inputs_are_layers_as_in_caffe(net) -> None:
@@ -72,7 +77,9 @@ def test_a_pass_is_ours(net, tmp_path: Path) -> None:
     assert np.array_equal(found.forward(blobs=["a"], x=x)["a"], blobs["a"].detach())
     found.backward(sum=np.ones((2, 3), np.float32))
     assert np.allclose(found.blobs["x"].diff, given.grad, atol=1e-6)
-    assert np.allclose(found.blobs["y_relu_0_split_0"].diff + found.blobs["y_relu_0_split_1"].diff, blobs["y"].grad)
+    assert np.allclose(
+        found.blobs["y_relu_0_split_0"].diff + found.blobs["y_relu_0_split_1"].diff, blobs["y"].grad
+    )
     assert np.allclose(found.params["ip"][0].diff, ours.params["ip"][0].grad, atol=1e-6)
 
 
@@ -116,6 +123,14 @@ def test_a_net_without_losses_has_no_backward_pass_unless_forced(net) -> None:
     still.forward(x=np.ones((2, 3), np.float32))
     still.backward(sum=np.ones((2, 3), np.float32))
     assert not still.blobs["x"].diff.any() and not still.params["ip"][0].diff.any()
+
+
+def test_labels_get_no_gradient_by_force(net) -> None:
+    small = net(SMALL)
+    small.forward()
+    small.backward()
+    loss = small._net.wiring.runs[-1]
+    assert loss.down == [True, False] and not small.blobs["label"].diff.any()
 
 
 def test_propagate_down_keeps_gradients_out(net) -> None:
@@ -173,7 +188,8 @@ def test_a_missing_file_is_a_runtime_error(caffe, tmp_path: Path, monkeypatch, g
 
 
 def test_level_and_stages_choose_layers(net) -> None:
-    text = """layer { name: "data" type: "DummyData" top: "data" dummy_data_param { shape { dim: 1 dim: 4 } } }
+    text = """layer { name: "data" type: "DummyData" top: "data"
+      dummy_data_param { shape { dim: 1 dim: 4 } } }
     layer { name: "all" type: "ReLU" bottom: "data" top: "all" }
     layer { name: "low" type: "ReLU" bottom: "data" top: "low" include { max_level: 0 } }
     layer { name: "high" type: "ReLU" bottom: "data" top: "high" include { min_level: 1 } }
@@ -236,7 +252,7 @@ def test_forward_by_number_returns_the_loss(net) -> None:
 
 def test_blobs_outlive_their_net(net) -> None:
     small = net(SMALL)
-    blobs = [*small.blobs.values(), *sum(map(list, small.params.values()), [])]
+    blobs = [*small.blobs.values(), *functools.reduce(operator.iadd, map(list, small.params.values()), [])]
     small.forward()
     del small
     assert np.isfinite(sum(blob.data.sum() + blob.diff.sum() for blob in blobs))
@@ -249,3 +265,31 @@ def test_a_forks_net_has_its_inputs_without_a_layer(net) -> None:
     found = net(text, 1)
     assert found._net.dialect == "rloss" and found._layer_names == ["up"] and found.inputs == ["x"]
     assert found.forward(x=np.ones((1, 2, 4, 4)))["up"].shape == (1, 2, 7, 7)
+
+
+def test_a_net_of_2014_prepares_its_images(net, tmp_path: Path) -> None:
+    """Its methods are a Transformer's, with the transposition that there was."""
+    np.save(tmp_path / "mean.npy", np.arange(18.0).reshape(2, 3, 3))
+    found = net(
+        'input: "data" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 3 '
+        'layers { name: "r" type: RELU bottom: "data" top: "r" }',
+        1,
+    )
+    found.set_phase_test()
+    found.set_mode_cpu()
+    found.set_mean("data", str(tmp_path / "mean.npy"), mode="channel")
+    found.set_raw_scale("data", 255)
+    found.set_channel_swap("data", (1, 0))
+    image = np.linspace(0, 1, 18, dtype=np.float32).reshape(3, 3, 2)
+    expected = image.transpose(2, 0, 1)[::-1] * 255 - np.array([4.0, 13])[:, None, None]
+    prepared = found.preprocess("data", image.copy())
+    assert np.allclose(prepared, expected, atol=1e-4)
+    assert np.allclose(found.deprocess("data", prepared), image, atol=1e-6)
+    with pytest.raises(NetError, match="phase cannot be changed"):
+        found.set_phase_train()
+
+
+@pytest.mark.parametrize("given", [((1, 0, [], None, 5), {}), ((1,), {"engine": "MKL"})])
+def test_other_arguments_are_a_type_error(caffe, given) -> None:
+    with pytest.raises(TypeError, match="Net takes"):
+        caffe.Net("net.prototxt", *given[0], **given[1])

@@ -41,6 +41,9 @@ def test_writes_count(pair) -> None:
     pair.params["conv"][0].data[0] *= -1
     pair.params["conv"][1].data[:] += 2
     pair.blobs["x"].data[:, 1:, ::2] = 0
+    pair.blobs["x"].data += 0.25
+    pair.blobs["x"].diff -= 1
+    assert (pair.blobs["x"].diff == -1).all()
     after = pair.forward()["f"]
     x, weights = torch.tensor(pair.blobs["x"].data), torch.ones(2, 2, 3, 3)
     weights[0] = -1
@@ -118,3 +121,46 @@ def test_storage_takes_memory_over_unless_it_is_looked_at() -> None:
     assert storage.held and view.tolist() == [9, 9, 9] and new.tolist() == [9, 9, 9, 9]
     del view
     assert not storage.held
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays and tensors have their own memory, as on a GPU."""
+    monkeypatch.setattr("rlossctl.net.storage.one_memory", lambda device: False)
+
+
+def test_on_a_gpu_what_is_written_counts_at_the_next_use(apart) -> None:
+    storage = Storage.zeros(3)
+    view = storage.array()
+    view[:] = 5
+    assert storage.tensor().tolist() == [5, 5, 5]
+    view[:] = 6
+    assert storage.tensor().tolist() == [5, 5, 5], "not asked for again, as in Caffe"
+    storage.take(torch.ones(3))
+    assert view.tolist() == [6, 6, 6] and storage.array().tolist() == [1, 1, 1] == view.tolist()
+    storage.add(torch.ones(3))
+    assert storage.array().tolist() == [2, 2, 2]
+    storage.zero()
+    assert not storage.array().any()
+
+
+def test_on_a_gpu_a_net_does_the_same(apart, net) -> None:
+    text = "force_backward: true " + NET
+    far = net(text, 1)
+    x = np.random.default_rng(0).standard_normal((1, 2, 4, 4)).astype(np.float32)
+    for blob in far.params["conv"]:
+        blob.data[...] += 0.5
+    far.forward(x=x)
+    far.blobs["y"].data[...] *= 2
+    score = far.forward(start="drop")["f"].copy()
+    assert np.allclose(score, (2 * relu_of(x)) ** 2, rtol=1e-4)
+    far.params["conv"][0].data[...] *= 1  # between the passes: no error of autograd
+    far.blobs["f"].diff[...] = 1
+    far.backward()
+    assert np.allclose(far.blobs["d"].diff.ravel(), 4 * relu_of(x).ravel(), rtol=1e-4)
+    assert far.params["conv"][0].diff.any() and far.blobs["x"].diff.any()
+
+
+def relu_of(x: np.ndarray) -> np.ndarray:
+    weights, bias = torch.full((2, 2, 3, 3), 1.5), torch.full((2,), 0.5)
+    return torch.conv2d(torch.from_numpy(x), weights, bias, padding=1).relu().numpy().reshape(1, -1)

@@ -1,8 +1,8 @@
 """caffe.proto.caffe_pb2: the messages and enums of our schema under Caffe's names, for any protobuf runtime.
 
 They are built in a pool of their own, as package `caffe`: a real caffe_pb2 in the same process is not in the
-way. Fields of forks and of ours are there, too. LayerParameter has the LayerType of 2014, which later moved to
-V1LayerParameter.
+way. Fields of forks and of ours are there, too. LayerParameter has the LayerType of 2014, which later
+moved to V1LayerParameter.
 """
 
 from __future__ import annotations
