@@ -65,7 +65,7 @@ class Recipe:
 
     def solver(self, max_iter: int, rate: float, snapshot: int = 100) -> str:
         """A solver for the net train.prototxt beside it."""
-        return f"""# AdamW on a pretrained backbone whose normalisations keep ImageNet's statistics.
+        return f"""# AdamW; the backbone's normalisations keep ImageNet's statistics, the head's gather their own.
 train_net: "train.prototxt"
 type: "AdamW"
 base_lr: {rate:g}
@@ -73,7 +73,7 @@ momentum: 0.9
 momentum2: 0.999
 delta: 1e-8
 weight_decay: {self.decay:g}
-freeze_batch_norm: true
+freeze: "backbone.*_bn[0-9]"
 lr_policy: "poly"
 power: 0.9
 max_iter: {max_iter}
