@@ -1,0 +1,93 @@
+"""A study of regularized losses on real photos.
+
+    python benchmarks/study run --data voc --root VOC2012 --backbone efficientnet-lite0.pth --out runs/study
+    python benchmarks/study table --out runs/study
+
+All rows share net (DeepLab v3+ on EfficientNet-Lite0, all of it, with frozen normalisations), data, updates,
+rates and seeds. Phase 1 learns with the cross-entropy alone and serves all rows with the same labels; phase 2
+goes on from its weights with the row's losses, whose weights are measured (`pull` of loss_schedule). Each
+phase is a run folder of `rlossctl train`; what is finished is not done again, what was killed goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import click
+from labels import KINDS, OWN
+from recipe import DATA, Recipe
+from rows import ROWS
+from table import table
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """One command per job."""
+
+
+@main.command("rows")
+def show_rows() -> None:
+    """List the rows."""
+    for row in ROWS.values():
+        print(f"{row.name:<18}{row.title}{'  (all seeds)' if row.main else ''}")
+
+
+def recipe_options(command: click.Command) -> click.Command:
+    """One option for each field of Recipe."""
+    for field in reversed(fields(Recipe)):
+        value = getattr(Recipe(), field.name)
+        command = click.option(f"--{field.name}", type=type(value), default=value, show_default=True)(command)
+    return command
+
+
+@main.command("run")
+@click.option("--data", type=click.Choice(list(DATA)), default="voc", show_default=True)
+@click.option(
+    "--root", type=click.Path(exists=True, path_type=Path), required=True, help="The data set's folder."
+)
+@click.option(
+    "--backbone", type=click.Path(exists=True, path_type=Path), required=True, help="ImageNet weights."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/study"), show_default=True)
+@click.option("--labels", type=click.Choice([*KINDS, OWN]), default="strokes100", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["val", "tune"]),
+    default="val",
+    show_default=True,
+    help="tune: train on four fifths of the training list and score on the rest.",
+)
+@click.option("--rows", default=",".join(ROWS), help="Names, divided by commas.  [default: all]")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Of the main rows.")
+@click.option("--pull", "pulls", type=(str, float), multiple=True, help="LOSS SHARE: in place of 0.3.")
+@recipe_options
+def run_rows(
+    data: str, root: Path, backbone: Path, out: Path, labels: str, split: str, rows: str, seeds: int,
+    pulls: tuple[tuple[str, float], ...], **recipe: float,
+) -> None:  # fmt: skip
+    """Train and score rows."""
+    from run import Study, run
+
+    study = Study(
+        out.absolute(), DATA[data], root.absolute(), labels, split, backbone.absolute(), Recipe(**recipe)
+    )
+    for name in rows.split(","):
+        row = ROWS[name]
+        for seed in range(seeds if row.main else 1):
+            found = run(study, row, seed, dict(pulls))
+            print(f"{row.title}, seed {seed}: mIoU {100 * float(str(found['miou'])):.2f}", flush=True)
+
+
+@main.command("table")
+@click.option(
+    "--out", type=click.Path(exists=True, path_type=Path), default=Path("runs/study"), show_default=True
+)
+def show_table(out: Path) -> None:
+    """Print the table of each data set, labels and split."""
+    for folder in sorted(path for path in out.iterdir() if (path / "recipe.json").exists()):
+        print(f"### {folder.name}: {(folder / 'recipe.json').read_text()}\n\n{table(folder)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The labels that a study learns from, and the lists that name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from commands import rlossctl
+from recipe import DataSet
+
+# Share of pixels with a label -> options of `rlossctl data scribble`.
+KINDS = {
+    "strokes100": ("--kind", "strokes", "--coverage", "0.03"),
+    "strokes50": ("--kind", "strokes", "--coverage", "0.015"),
+    "strokes25": ("--kind", "strokes", "--coverage", "0.0075"),
+    "clicks": ("--kind", "clicks"),
+}
+OWN = "own"  # the data set's own scribbles
+HELD_OUT = 5  # every fifth photo of the training list chooses pulls
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists of `photo label` lines: weak and full for training, and full masks to score on."""
+
+    weak: Path
+    full: Path
+    scored: Path
+
+
+def make_lists(data: DataSet, root: Path, kind: str, split: str, folder: Path) -> Lists:
+    """Writes labels and lists below `folder`, once.
+
+    Args:
+        kind: of KINDS, or OWN.
+        split: "val" trains on the training list and scores on the validation list; "tune" trains on four
+            fifths of the training list and scores on the rest.
+    """
+    lists = Lists(*(folder / f"{name}.txt" for name in ("weak", "full", "scored")))
+    if lists.scored.exists():
+        return lists
+    folder.mkdir(parents=True, exist_ok=True)
+    source = data.own[0] if kind == OWN and data.own else data.train
+    pairs = _pairs(root, source)
+    scored = _pairs(root, data.val)
+    if split == "tune":
+        scored = pairs[::HELD_OUT]
+        pairs = [pair for place, pair in enumerate(pairs) if place % HELD_OUT]
+    _write(lists.full, pairs)
+    if kind == OWN and data.own:
+        _write(lists.weak, [(photo, root / data.own[1] / label.name) for photo, label in pairs])
+    else:
+        scribbles = folder / "labels"
+        rlossctl("data", "scribble", lists.full, scribbles, *KINDS[kind])
+        _write(lists.weak, [(photo, scribbles / label.name) for photo, label in pairs])
+    _write(lists.scored, scored)
+    return lists
+
+
+def _pairs(root: Path, name: str) -> list[tuple[Path, Path]]:
+    from rlossctl.evaluation.running.open_model import open_list
+
+    samples = open_list(str(root / name), root)
+    return [(Path(sample.image).absolute(), Path(str(sample.label)).absolute()) for sample in samples]
+
+
+def _write(path: Path, pairs: list[tuple[Path, Path]]) -> None:
+    path.write_text("".join(f"{photo} {label}\n" for photo, label in pairs))

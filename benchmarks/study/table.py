@@ -1,0 +1,122 @@
+"""The study's table, from its runs' files."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rows import ROWS
+
+from rlossctl.counts import ClassCounts
+from rlossctl.evaluation.scoring.bootstrap import compare
+
+HEAD = (
+    "| row | mIoU | pixel accuracy | over pCE (95 % of lists of photos) | of the gap | seeds | weight "
+    "| ms/update | GB |"
+)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All seeds of one row.
+
+    Attributes:
+        name: its folder: the row, and pulls that are not its own.
+        results: one for each seed, as `run` wrote them.
+        counts: one for each seed, [images, 3, C].
+    """
+
+    name: str
+    results: Sequence[dict[str, object]]
+    counts: Sequence[np.ndarray]
+
+    def values(self, figure: str) -> list[float]:
+        """A figure of each seed."""
+        return [float(str(result[figure])) for result in self.results]
+
+    def mean(self, figure: str) -> float:
+        """The mean over the seeds."""
+        return statistics.fmean(self.values(figure))
+
+    def spread(self, figure: str) -> str:
+        """Mean and standard deviation over the seeds, in per cent."""
+        values = [100 * value for value in self.values(figure)]
+        return f"{statistics.fmean(values):.2f}" + (
+            f" +/- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+        )
+
+
+def table(folder: Path) -> str:
+    """The table of one data set, labels and split, as Markdown.
+
+    Differences pair the seeds that a row shares with pCE, and draw lists of photos; the mean over the seeds
+    stands before its interval. The share of the gap is (row - pCE) / (full - pCE) over the seeds of each.
+    """
+    rows = {runs.name: runs for runs in _found(folder)}
+    lines = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
+    for runs in sorted(rows.values(), key=lambda runs: _place(runs.name)):
+        lines.append(_line(runs, rows.get("pce"), rows.get("full")))
+    return "\n".join(lines) + "\n"
+
+
+def _found(folder: Path) -> Iterator[Runs]:
+    for place in sorted(folder.iterdir()):
+        results = sorted(place.glob("seed*/result.json"))
+        if results:
+            yield Runs(
+                place.name,
+                [json.loads(path.read_text()) for path in results],
+                [np.load(path.with_name("counts.npy")) for path in results],
+            )
+
+
+def _place(name: str) -> tuple[int, str]:
+    order = list(ROWS)
+    return order.index(name.split("-")[0]), name
+
+
+def _line(runs: Runs, base: Runs | None, full: Runs | None) -> str:
+    first = runs.results[0]
+    weights = first["weights_found"]
+    cells = [
+        ROWS[runs.name.split("-")[0]].title,
+        runs.spread("miou"),
+        runs.spread("pixel_accuracy"),
+        _over(runs, base),
+        _closed(runs, base, full),
+        ", ".join(str(result["seed"]) for result in runs.results),
+        ", ".join(f"{loss} {weight:.2g}" for loss, weight in weights.items() if loss != "loss")
+        if isinstance(weights, dict)
+        else "",
+        f"{1000 * runs.mean('seconds'):.0f}",
+        f"{runs.mean('bytes') / 1e9:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _over(runs: Runs, base: Runs | None) -> str:
+    if base is None or runs is base:
+        return ""
+    others = {result["seed"]: counts for result, counts in zip(base.results, base.counts, strict=True)}
+    pairs = [
+        (counts, others[result["seed"]])
+        for result, counts in zip(runs.results, runs.counts, strict=True)
+        if result["seed"] in others
+    ]
+    if not pairs:
+        return "no seed in common"
+    # One image more for each seed: the same photos are drawn for all seeds of both rows.
+    model, other = (ClassCounts.from_array(np.sum(side, axis=0)) for side in zip(*pairs, strict=True))
+    difference = compare(model, other)
+    return "" if difference is None else difference.text()
+
+
+def _closed(runs: Runs, base: Runs | None, full: Runs | None) -> str:
+    if base is None or full is None or runs is base or runs is full:
+        return ""
+    gap = full.mean("miou") - base.mean("miou")
+    return f"{(runs.mean('miou') - base.mean('miou')) / gap:.0%}" if gap > 0 else "no gap"
