@@ -65,7 +65,7 @@ class Recipe:
 
     def solver(self, max_iter: int, rate: float, snapshot: int = 100) -> str:
         """A solver for the net train.prototxt beside it."""
-        return f"""# AdamW; the backbone's normalisations keep ImageNet's statistics, the head's gather their own.
+        return f"""# AdamW; the backbone's normalisations keep ImageNet's statistics, the head's gather theirs.
 train_net: "train.prototxt"
 type: "AdamW"
 base_lr: {rate:g}
