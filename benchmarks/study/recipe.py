@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 NET = "deeplabv3plus_efficientnet_lite0"
 
@@ -65,7 +63,7 @@ class Recipe:
 
     def solver(self, max_iter: int, rate: float, snapshot: int = 100) -> str:
         """A solver for the net train.prototxt beside it."""
-        return f"""# AdamW; the backbone's normalisations keep ImageNet's statistics, the head's gather theirs.
+        return f"""# AdamW; the backbone's normalisations keep their statistics, the head's gather theirs.
 train_net: "train.prototxt"
 type: "AdamW"
 base_lr: {rate:g}
@@ -82,8 +80,3 @@ display: 20
 snapshot: {snapshot}
 snapshot_prefix: "train"
 """
-
-
-def lines(path: Path) -> Iterator[str]:
-    """A list's lines that are not empty."""
-    return (line for line in path.read_text().splitlines() if line.strip())
