@@ -12,6 +12,7 @@ import numpy as np
 
 from rlossctl.converters.importers.program import (
     IMAGENET,
+    NO_LAYER,
     Colours,
     Fit,
     Program,
@@ -105,6 +106,9 @@ def fill(net: Net, file: TensorFile, given: Mapping[str, object] | None = None) 
     problems += [
         f"unexpected {module}.{name}" for module in unused if module not in spare for name in unused[module]
     ]
+    # A net in which nothing matches would read blue for red, and score a little less.
+    if program.first != NO_LAYER and not any(re.fullmatch(program.first, layer.name) for layer, _ in wanted):
+        problems.append(f"no layer that reads the image is called {program.first}")
     if problems:
         raise _error(file, program, net, problems)
     for layer, parts in wanted:

@@ -78,6 +78,9 @@ def imagenet(facts: Facts) -> Colours:
     return IMAGENET
 
 
+NO_LAYER = r"(?!)"
+
+
 @dataclass(frozen=True)
 class Program:
     """One program's checkpoints.
@@ -90,7 +93,8 @@ class Program:
         rename: (pattern, replacement) for modules; the first pattern that matches the whole path counts. The
             results are the layers' names in our prototxts.
         aliases: the same for tensors that repeat others and must be equal to them.
-        first: the layer that reads the image, whose weights are for RGB.
+        first: the layer that reads the image, whose weights are for RGB; NO_LAYER if the net itself changes
+            the order of the colours.
         config: chooses the net that fits.
         colours: says how the program normalises an image.
         diagonal: patterns of fixed deconvolutions that do not mix channels, although their weights could;

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from rlossctl.converters.importers.program import (
     IMAGENET,
+    NO_LAYER,
     Colours,
     Facts,
     Fit,
@@ -239,7 +240,7 @@ PROGRAMS = (
         "ENet of pytorch-segmentation",
         ("initial.conv.weight", "bottleneck10.conv1.weight", "fullconv.weight"),
         _other("enet", "fullconv.weight", axis=1),
-        first=r"(?!)",  # the net itself converts the image to the program's channel order
+        first=NO_LAYER,
         colours=_colours,
     ),
 )

@@ -16,7 +16,7 @@ from rlossctl.optional import needed
 
 JSON, YAML, ARGUMENTS = "json", "yaml", "arguments"
 _SUFFIXES = {".json": JSON, ".yaml": YAML, ".yml": YAML}
-_LONGEST = 1 << 20  # characters: longer files are no configurations
+_LONGEST = 1 << 20  # characters; a longer file is not a configuration
 
 
 @dataclass(frozen=True)

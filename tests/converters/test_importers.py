@@ -6,6 +6,7 @@ The modules are written anew in `programs/`, with random weights: no released ch
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,14 @@ from torch import nn
 
 import rlossctl
 from rlossctl.cli import cli
+from rlossctl.converters import importers
 from rlossctl.converters.nets.implied_net import implied_net
 from rlossctl.converters.nets.inference_net import open_trained
 from rlossctl.errors import UsageError, WeightsError
 from rlossctl.net import NetOrigin
 from rlossctl.net.deploy import Deploy
 from rlossctl.prototxt.text import read_text
+from rlossctl.weights.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.slow  # whole networks
 
@@ -469,6 +472,16 @@ def test_a_classifier_starts_an_encoder(tmp_path):
     np.testing.assert_array_equal(
         source.net.params["encoder.conv1"][0].detach(), state["conv1.weight"].flip(1)
     )
+
+
+def test_a_layer_for_the_image_that_is_not_found_is_refused(tmp_path, monkeypatch):
+    """Else the net would read blue for red without a word."""
+    torch.save(drawn(lambda: ResNetClassifier(Bottleneck, [3, 4, 6, 3])).state_dict(), tmp_path / "w.pth")
+    moved = replace(importers.recognise(load_checkpoint(tmp_path / "w.pth")), first="conv0")
+    monkeypatch.setattr(importers, "recognise", lambda file: moved)
+    with pytest.raises(WeightsError, match="does not fit") as caught:
+        open_named("unet_resnet50_smp/test", tmp_path / "w.pth", {**SETTINGS, "NUM_LABELS": 21})
+    assert "no layer that reads the image is called conv0" in caught.value.found
 
 
 def test_a_deeper_classifier_is_refused(tmp_path):
