@@ -32,7 +32,7 @@ FROM base AS cuda
 RUN pip install --no-cache-dir --require-hashes -r /requirements/hashes.txt
 RUN --mount=type=bind,from=build-cuda,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-deps /wheels/*.whl
-USER rlossctl
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["rlossctl"]
 CMD ["--help"]
@@ -42,7 +42,7 @@ FROM base AS cpu
 RUN --mount=type=bind,from=build-cpu,source=/wheels,target=/wheels \
     pip install --no-cache-dir -c /requirements/constraints.txt \
       --extra-index-url https://download.pytorch.org/whl/cpu /wheels/*.whl
-USER rlossctl
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["rlossctl"]
 CMD ["--help"]
