@@ -34,16 +34,12 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=CHECKOUT / "dist", help="folder of the files (default dist)"
     )
-    parser.add_argument("--no-isolation", action="store_true", help="build with this Python's own packages")
     parser.add_argument("--constraints", type=Path, default=CHECKOUT / "constraints.txt")
-    parser.add_argument("--once", action="store_true", help="do not build again to compare")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     epoch = git("log", "-1", "--format=%ct")
     with tempfile.TemporaryDirectory() as name:
-        builds = [
-            built(Path(name) / place, epoch, options) for place in ("a", "another/folder")[: 2 - options.once]
-        ]
+        builds = [built(Path(name) / place, epoch) for place in ("a", "another/folder")]
         for files in zip(*builds, strict=True):
             compare(*files)
         for file in builds[0]:
@@ -55,7 +51,7 @@ def main() -> None:
             print(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {options.out / file.name}")
 
 
-def built(folder: Path, epoch: str, options: argparse.Namespace) -> tuple[Path, Path]:
+def built(folder: Path, epoch: str) -> tuple[Path, Path]:
     """The sdist and the repaired wheel made from it, in `folder`."""
     source, out = folder / "checkout", folder / "out"
     source.mkdir(parents=True)
@@ -68,7 +64,6 @@ def built(folder: Path, epoch: str, options: argparse.Namespace) -> tuple[Path, 
         "-m",
         "build",
         *CONFIGURED,
-        *(["--no-isolation"] if options.no_isolation else []),
     ]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch, "TZ": "UTC"}
     run([*build, "--outdir", str(out), "."], cwd=source, env=environment)  # sdist, then the wheel from it
@@ -84,7 +79,7 @@ def compare(*files: Path) -> None:
     digests = {hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     if len({file.name for file in files}) > 1 or len(digests) > 1:
         sys.exit(f"two builds differ: {' and '.join(map(str, files))}")
-    print(f"{len(files)} build(s) alike: {files[0].name}")
+    print(f"{len(files)} builds alike: {files[0].name}")
 
 
 def check_names(file: Path) -> None:

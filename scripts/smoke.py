@@ -26,7 +26,7 @@ def main() -> None:
         f"versions: {printed}",
     )
 
-    checks = json.loads(run([*command, "doctor", "--json"]))["checks"]
+    checks = json.loads(run([*command, "doctor", "--json", "-"]))["checks"]
     kernel = next(check for check in checks if check["name"] == "compiled kernel")
     need(kernel["works"], f"the native kernel: {kernel['detail']}")
     need(backend("cpu").name == "native-cpu", f"the filter runs on {backend('cpu').name}")
