@@ -2,6 +2,10 @@
 # inner loops are compiled once for each instruction set and chosen while running (src/kernels.cpp).
 include(CheckCXXCompilerFlag)
 find_package(Threads REQUIRED)
+option(RLOSSCTL_OPENMP "Take OpenMP's threads where the compiler has them, else plain ones" ON)
+if(RLOSSCTL_OPENMP)
+  find_package(OpenMP COMPONENTS CXX)
+endif()
 
 set(source_dir "${CMAKE_CURRENT_LIST_DIR}/src")
 add_library(rlossctl_kernels STATIC
@@ -11,6 +15,9 @@ add_library(rlossctl_kernels STATIC
 target_include_directories(rlossctl_kernels PUBLIC "${source_dir}")
 target_compile_features(rlossctl_kernels PUBLIC cxx_std_17)
 target_link_libraries(rlossctl_kernels PUBLIC Threads::Threads)
+if(OpenMP_CXX_FOUND)
+  target_link_libraries(rlossctl_kernels PRIVATE OpenMP::OpenMP_CXX)
+endif()
 set_target_properties(rlossctl_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
 
 # No fused multiply-add but where the source says so: see src/path_embed.hpp. GCC warns of its own header of

@@ -23,7 +23,8 @@ import zipfile
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Wheels have no CUDA kernels: docs/wheels.md.
+# Wheels have no CUDA kernels and no OpenMP library: docs/wheels.md.
+LOADED_BY_TORCH = "libgomp.so.1"
 CONFIGURED = ("-Ccmake.define.RLOSSCTL_CUDA=OFF",)
 
 
@@ -59,18 +60,14 @@ def built(folder: Path, epoch: str) -> tuple[Path, Path]:
     git("archive", "--output", str(archive), "HEAD")
     with tarfile.open(archive) as file:
         file.extractall(source, filter="data")
-    build = [
-        sys.executable,
-        "-m",
-        "build",
-        *CONFIGURED,
-    ]
+    build = [sys.executable, "-m", "build", *CONFIGURED]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch, "TZ": "UTC"}
     run([*build, "--outdir", str(out), "."], cwd=source, env=environment)  # sdist, then the wheel from it
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
     auditwheel = [sys.executable, "-m", "auditwheel"]
     run([*auditwheel, "show", str(wheel)])
-    run([*auditwheel, "repair", "--wheel-dir", str(folder / "wheel"), str(wheel)], env=environment)
+    repair = ["repair", "--exclude", LOADED_BY_TORCH, "--wheel-dir", str(folder / "wheel"), str(wheel)]
+    run([*auditwheel, *repair], env=environment)
     (repaired,) = (folder / "wheel").glob("*.whl")
     return sdist, repaired
 

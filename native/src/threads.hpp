@@ -1,5 +1,4 @@
-// Runs the parts of a job on several threads of its own. Not OpenMP's: a wheel would have to bring OpenMP's library,
-// a second one beside torch's in the same process (docs/wheels.md).
+// Runs the parts of a job on several threads: OpenMP's, or plain ones without OpenMP.
 #pragma once
 
 namespace rlossctl {
@@ -7,7 +6,7 @@ namespace rlossctl {
 // Calls work(0) .. work(parts - 1), in any order, on at most `threads` threads, including the caller's. The number
 // applies to this call only; it changes no setting of the process. Returns when all are done; rethrows the first
 // exception. Within `work` it uses one thread. It also does so in a forked process (such as a DataLoader's worker):
-// threads do not survive a fork, and waiting for them would hang.
+// OpenMP's threads do not survive a fork, and waiting for them would hang.
 void run_parts(int parts, int threads, void (*work)(void* what, int part), void* what);
 
 template <class Work>

@@ -219,7 +219,7 @@ warnings.simplefilter("ignore")  # some Pythons warn of any fork with threads ar
 torch.set_num_threads(2)
 image = torch.arange(2 * 3 * 20 * 20.0).remainder(251).view(2, 3, 20, 20)
 values = torch.rand(2, 5, 20, 20)
-expected = bilateral_filter(values, image, 20, 15)  # the kernel has its threads now
+expected = bilateral_filter(values, image, 20, 15)  # OpenMP has its threads now
 
 
 class Filtered(torch.utils.data.Dataset):
