@@ -1,0 +1,97 @@
+"""Options that divide a list, for `eval` and `predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlossctl.cli import groups
+from rlossctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from rlossctl.evaluation.parts.part import Part
+
+
+class PartNumber(click.ParamType):
+    """A part of a list: 2/3 is the second of three."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Part:
+        """The part."""
+        from rlossctl.evaluation.parts.part import Part
+
+        number, _, count = value.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            self.fail(f"{value!r} is not a part such as 1/3, 2/3 or 3/3", param, ctx)
+        return Part(int(number) - 1, int(count))
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a command's list is divided.
+
+    Attributes:
+        part: the part that this command makes; None for the whole list.
+        place: the folder of the parts; "" if none is named.
+        command: the command's arguments.
+    """
+
+    part: Part | None
+    place: str
+    command: Sequence[str]
+
+    def refuse_with_merge(self) -> None:
+        """Raises UsageError if parts are to be made and joined at once."""
+        if self.part is not None or self.place:
+            raise UsageError(
+                "--merge joins parts that are there",
+                found="--merge with --part or --parts",
+                expected="--merge DIR alone, after all parts are made",
+                advice="leave out the other options",
+            )
+
+    def refuse_outputs(self, given: Mapping[str, object]) -> None:
+        """Raises UsageError for options that a part has no use for."""
+        named = [name for name, value in given.items() if value]
+        if named:
+            raise UsageError(
+                "a part has no result of its own",
+                found=f"{', '.join(named)} with --part",
+                expected="--part I/N --parts DIR, and then --merge DIR with the options for results",
+                advice=f"leave out {', '.join(named)} here; an interrupted part goes on where it stopped",
+            )
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--part` and `--parts`; the command gets `division`, a Division."""
+    return groups.gathered("division", _division, _OPTIONS)(command)
+
+
+_OPTIONS = groups.option_group(
+    "Parts of a list",
+    click.option(
+        "--part",
+        type=PartNumber(),
+        help="Take only this part of the list: 2/3 is the second of three. Needs --parts.",
+    ),
+    click.option(
+        "--parts", "place", metavar="DIR", help="Folder for the parts' files; a part that is done is skipped."
+    ),
+)
+
+
+def _division(part: Part | None, place: str | None) -> Division:
+    from rlossctl.evaluation.parts.folder import spelt_out
+
+    if (part is None) != (place is None):
+        raise UsageError(
+            "--part and --parts go together",
+            expected="--part I/N --parts DIR",
+            advice="add the other one",
+        )
+    return Division(part, place or "", spelt_out(sys.argv[1:]))
