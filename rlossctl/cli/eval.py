@@ -279,6 +279,13 @@ def _outcome(
         division.refuse_outputs({**written, "--state": work.state})
         in_parts.make(work, in_parts.InParts(division.place, division.command), division.part, say)
         return None
+    if division.pool is not None:
+        with division.folder() as place:
+            found = in_parts.InParts(place, division.command)
+            gpu = work.device != "cpu"
+            in_parts.make_all(work, found, dataclasses.replace(division.pool, gpu=gpu), say)
+            again = work if written["--report"] else None
+            return in_parts.merge(found, again, work.options.skip_broken, say)
     return job.run(work, say)
 
 

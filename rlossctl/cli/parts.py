@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rlossctl.evaluation.parts.part import Part
+    from rlossctl.evaluation.parts.ray_pool import Pool
 
 
 class PartNumber(click.ParamType):
@@ -39,18 +42,29 @@ class Division:
         part: the part that this command makes; None for the whole list.
         place: the folder of the parts; "" if none is named.
         command: the command's arguments.
+        pool: Ray's actors, if they make the parts.
     """
 
     part: Part | None
     place: str
     command: Sequence[str]
+    pool: Pool | None = None
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[str]:
+        """The folder of the parts; without a name, one that does not stay."""
+        if self.place:
+            yield self.place
+            return
+        with tempfile.TemporaryDirectory() as place:
+            yield place
 
     def refuse_with_merge(self) -> None:
         """Raises UsageError if parts are to be made and joined at once."""
-        if self.part is not None or self.place:
+        if self.part is not None or self.place or self.pool:
             raise UsageError(
                 "--merge joins parts that are there",
-                found="--merge with --part or --parts",
+                found="--merge with --part, --parts or --engine",
                 expected="--merge DIR alone, after all parts are made",
                 advice="leave out the other options",
             )
@@ -82,16 +96,38 @@ _OPTIONS = groups.option_group(
     click.option(
         "--parts", "place", metavar="DIR", help="Folder for the parts' files; a part that is done is skipped."
     ),
+    click.option(
+        "--engine",
+        type=click.Choice(["process", "ray"]),
+        default="process",
+        show_default=True,
+        help="ray: all parts by a pool of Ray's actors (pip install rlossctl[ray]).",
+    ),
+    click.option(
+        "--actors",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Ray's actors.  [default: one on each GPU, or on each machine]",
+    ),
+    click.option("--ray-address", metavar="ADDRESS", help="A cluster of Ray's.  [default: this machine]"),
 )
 
 
-def _division(part: Part | None, place: str | None) -> Division:
+def _division(
+    part: Part | None, place: str | None, engine: str, actors: int | None, ray_address: str | None
+) -> Division:
     from rlossctl.evaluation.parts.folder import spelt_out
+    from rlossctl.evaluation.parts.ray_pool import Pool
 
-    if (part is None) != (place is None):
+    on_ray = engine == "ray"
+    wanted = "--engine ray" if on_ray else "--part I/N --parts DIR"
+    if (part is not None and on_ray) or ((part is None) != (place is None) and not on_ray):
         raise UsageError(
-            "--part and --parts go together",
-            expected="--part I/N --parts DIR",
-            advice="add the other one",
+            "--engine ray makes all parts" if on_ray else "--part and --parts go together",
+            expected=wanted,
+            advice="leave out --part" if on_ray else "add the other one",
         )
-    return Division(part, place or "", spelt_out(sys.argv[1:]))
+    if not on_ray and (actors or ray_address):
+        raise UsageError("actors are Ray's", expected="--engine ray", advice="add it, or leave out --actors")
+    pool = Pool(ray_address, actors) if on_ray else None
+    return Division(part, place or "", spelt_out(sys.argv[1:]), pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,18 +13,21 @@ from rlossctl.errors import UsageError
 from rlossctl.evaluation.evaluate import about_of, with_pictures
 from rlossctl.evaluation.job import Job, Outcome, Prepared, compared, format_result, pictures_of, prepared
 from rlossctl.evaluation.list_pass import ListPass
-from rlossctl.evaluation.parts import folder
+from rlossctl.evaluation.parts import folder, ray_pool
 from rlossctl.evaluation.parts.folder import PART, Folder
 from rlossctl.evaluation.parts.packing import Packed, plain
 from rlossctl.evaluation.parts.part import Part
+from rlossctl.evaluation.parts.ray_pool import Make, Pool, Task
 from rlossctl.evaluation.running.open_model import naming_weights
 from rlossctl.evaluation.scoring.about import About
 from rlossctl.evaluation.scoring.evaluation import Evaluation
 from rlossctl.evaluation.scoring.record import Record, check_broken, evaluation_of, joined
 from rlossctl.evaluation.scoring.state import State
+from rlossctl.progress import track
 from rlossctl.words import counted
 
 KIND = "eval"
+PHOTOS = 100  # of a part, if nobody says how many parts there are
 Say = Callable[[str], None]
 
 
@@ -74,6 +78,56 @@ def content(job: Job, model: Prepared, parts: InParts) -> bytes:
     with naming_weights(model.named):
         record = work.run()
     return record.packed(work.key, work.facts).to_bytes()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Parts of an evaluation, for Ray's actors."""
+
+    job: Job
+    parts: InParts
+
+    def open(self) -> Make:
+        """Opens the models when they are needed."""
+        models, opened = prepared(self.job, Part()), list[Prepared]()
+
+        def make(task: Task) -> bytes:
+            while len(opened) <= task.model:
+                opened.append(next(models))
+            model = opened[task.model]
+            options = dataclasses.replace(model.options, part=task.part, progress=False)
+            return content(self.job, dataclasses.replace(model, options=options), self.parts)
+
+        return make
+
+
+def make_all(job: Job, parts: InParts, pool: Pool, say: Say = print) -> None:
+    """Makes all parts that are not done yet, on Ray.
+
+    Raises:
+        UsageError: the folder has parts of another job.
+        RlossError: as for `job.run` and `ray_pool.run`.
+    """
+    tasks: list[Task] = []
+    keys: dict[Task, tuple[str, dict[str, Any]]] = {}
+    # Only to know what is there; the actors may be on machines with other devices.
+    for index, model in enumerate(prepared(dataclasses.replace(job, device="cpu"), Part())):
+        count = parts.folder.count() or max(1, math.ceil(len(model.listed.samples) / PHOTOS))
+        for rank in range(count):
+            part = Part(rank, count)
+            path = parts.folder.path(part, _tag(job, model))
+            options = dataclasses.replace(model.options, part=part)
+            key = _work(job, dataclasses.replace(model, options=options), parts, path).key
+            keys[Task(index, part)] = path, key
+            if not _is_done(path, key):
+                tasks.append(Task(index, part))
+    done = len(keys) - len(tasks)
+    say(f"parts    {counted(len(tasks), 'part')} to make, {done} done already")
+    plain_job = dataclasses.replace(job, rescue=None, state=None)
+    for task, made in track(ray_pool.run(_Work(plain_job, parts), tasks, pool), len(tasks), "parts"):
+        path, key = keys[task]
+        folder.require_same(Packed.from_bytes(made).key, key, f"part {task.part}, made by an actor")
+        folder.save(path, made)
 
 
 def merge(parts: InParts, job: Job | None = None, most: int = 0, say: Say = print) -> Outcome:
