@@ -1,10 +1,11 @@
-"""One process, three parts and two Ray actors on one long list: the same JSON, with a part and an actor killed.
+"""One process, three parts and two Ray actors on a long list, a part and an actor killed: the same JSON.
 
     python benchmarks/parts.py model.onnx --data val.txt --root DIR --images 10000
 
-The list is repeated up to --images lines. A run's resident set is printed while it goes on (Linux): that of the
-process, or of Ray's actors. The second part and one actor get SIGKILL in between; the part is started again, and
-Ray starts the actor again. At the end the three files are compared byte by byte. `--engines` leaves runs out.
+The list is repeated up to --images lines. A run's resident set is printed while it goes on (Linux): that of
+the process, or of Ray's actors. The second part and one actor get SIGKILL in between; the part is started
+again, and Ray starts the actor again. At the end the files are compared byte by byte. --engines leaves runs
+out.
 """
 
 from __future__ import annotations

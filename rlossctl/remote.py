@@ -12,6 +12,7 @@ from typing import Any
 from rlossctl.errors import RlossError
 from rlossctl.files import atomic_write
 
+LARGEST = 2**30  # bytes of a file
 _ADDRESS = re.compile(r"(?!https?://)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
@@ -26,7 +27,7 @@ def joined(folder: str, name: str) -> str:
     return name if is_remote(name) else f"{folder.rstrip('/')}/{name.lstrip('/')}"
 
 
-def read(address: str, largest: int) -> bytes:
+def read(address: str, largest: int = LARGEST) -> bytes:
     """The content of a file.
 
     Args:

@@ -135,10 +135,7 @@ Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
     click.option("--state", metavar="FILE", help="Continue from this file if it exists, and update it."),
 )
 @parts.options
-@groups.option_group(
-    "Parts of a list",
-    click.option("--merge", metavar="DIR", help="Join the parts in this folder; needs no MODEL."),
-)
+@parts.merge_option("Join the parts in this folder; needs no MODEL.")
 @groups.option_group(
     "Output",
     click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs."),
@@ -260,6 +257,7 @@ def _outcome(
 ) -> Outcome | None:
     """The outcome of the whole list; None after a part of it."""
     from rlossctl.evaluation import in_parts, job
+    from rlossctl.evaluation.parts.jobs import InParts
 
     if merge is not None:
         division.refuse_with_merge()
@@ -270,20 +268,19 @@ def _outcome(
                 expected="the command that made the parts, with --merge in place of --part and --parts",
                 advice="name the model, the list and the options again, or leave out --report",
             )
-        found = in_parts.InParts(merge)
+        found = InParts(merge, "eval")
         again = work if written["--report"] else None
         return in_parts.merge(found, again, work.options.skip_broken, say)
     if not work.models:
         raise click.UsageError("Missing argument 'MODEL...'.", click.get_current_context())
     if division.part is not None:
         division.refuse_outputs({**written, "--state": work.state})
-        in_parts.make(work, in_parts.InParts(division.place, division.command), division.part, say)
+        in_parts.make(work, InParts(division.place, "eval", division.command), division.part, say)
         return None
     if division.pool is not None:
         with division.folder() as place:
-            found = in_parts.InParts(place, division.command)
-            gpu = work.device != "cpu"
-            in_parts.make_all(work, found, dataclasses.replace(division.pool, gpu=gpu), say)
+            found = InParts(place, "eval", division.command)
+            in_parts.make_all(work, found, division.pool_for(work.device), say)
             again = work if written["--report"] else None
             return in_parts.merge(found, again, work.options.skip_broken, say)
     return job.run(work, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,6 +60,11 @@ class Division:
         with tempfile.TemporaryDirectory() as place:
             yield place
 
+    def pool_for(self, device: str) -> Pool:
+        """The actors for a device: on the CPU they need no GPU."""
+        assert self.pool is not None
+        return dataclasses.replace(self.pool, gpu=device != "cpu")
+
     def refuse_with_merge(self) -> None:
         """Raises UsageError if parts are to be made and joined at once."""
         if self.part is not None or self.place or self.pool:
@@ -84,6 +90,11 @@ class Division:
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--part` and `--parts`; the command gets `division`, a Division."""
     return groups.gathered("division", _division, _OPTIONS)(command)
+
+
+def merge_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--merge`, with this help."""
+    return groups.option_group("Parts of a list", click.option("--merge", metavar="DIR", help=text))
 
 
 _OPTIONS = groups.option_group(

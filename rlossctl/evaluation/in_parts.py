@@ -14,7 +14,8 @@ from rlossctl.evaluation.evaluate import about_of, with_pictures
 from rlossctl.evaluation.job import Job, Outcome, Prepared, compared, format_result, pictures_of, prepared
 from rlossctl.evaluation.list_pass import ListPass
 from rlossctl.evaluation.parts import folder, ray_pool
-from rlossctl.evaluation.parts.folder import PART, Folder
+from rlossctl.evaluation.parts.folder import PART
+from rlossctl.evaluation.parts.jobs import PHOTOS, InParts, is_done
 from rlossctl.evaluation.parts.packing import Packed, plain
 from rlossctl.evaluation.parts.part import Part
 from rlossctl.evaluation.parts.ray_pool import Make, Pool, Task
@@ -26,27 +27,7 @@ from rlossctl.evaluation.scoring.state import State
 from rlossctl.progress import track
 from rlossctl.words import counted
 
-KIND = "eval"
-PHOTOS = 100  # of a part, if nobody says how many parts there are
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class InParts:
-    """Where the parts of a job are, and what made them.
-
-    Attributes:
-        place: their folder, or its address.
-        command: the arguments of the command line, to name the command that makes what is missing.
-    """
-
-    place: str
-    command: Sequence[str] = ()
-
-    @property
-    def folder(self) -> Folder:
-        """The folder of the files."""
-        return Folder(self.place, KIND)
 
 
 def make(job: Job, parts: InParts, part: Part, say: Say = print) -> None:
@@ -63,7 +44,7 @@ def make(job: Job, parts: InParts, part: Part, say: Say = print) -> None:
         work = _work(job, model, parts, path)
         parts.folder.require(work.key, path)
         say(model.header)
-        if _is_done(path, work.key):
+        if is_done(path, work.key):
             say(f"part     {part} is done: {path}")
             continue
         with naming_weights(model.named):
@@ -119,7 +100,7 @@ def make_all(job: Job, parts: InParts, pool: Pool, say: Say = print) -> None:
             options = dataclasses.replace(model.options, part=part)
             key = _work(job, dataclasses.replace(model, options=options), parts, path).key
             keys[Task(index, part)] = path, key
-            if not _is_done(path, key):
+            if not is_done(path, key):
                 tasks.append(Task(index, part))
     done = len(keys) - len(tasks)
     say(f"parts    {counted(len(tasks), 'part')} to make, {done} done already")
@@ -143,7 +124,7 @@ def merge(parts: InParts, job: Job | None = None, most: int = 0, say: Say = prin
     """
     found = parts.folder.all()
     try:
-        folder.require_all(found, parts.place, lambda packed: bool(packed.facts["complete"]))
+        folder.require_all(found, parts.place)
         by_model = {
             name: [packed for packed in found if packed.facts["model"] == name]
             for name in found[0].facts["models"]
@@ -240,15 +221,6 @@ def _work(job: Job, model: Prepared, parts: InParts, path: str | None) -> ListPa
     state = None if path is None else State(path, fingerprint)
     options = dataclasses.replace(model.options, state=state, same=same, facts=plain(facts))
     return ListPass(model.predictor, model.listed, counting, options)
-
-
-def _is_done(path: str, key: Mapping[str, Any]) -> bool:
-    """Whether a part's file is there and whole; raises UsageError if it belongs to another job."""
-    if not folder.exists(path):
-        return False
-    packed = folder.load(path)
-    folder.require_same(packed.key, key, path)
-    return bool(packed.facts.get("complete"))
 
 
 def _tag(job: Job, model: Prepared) -> str:

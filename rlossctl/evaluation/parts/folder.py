@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,23 +159,25 @@ def damaged(path: object, reason: object) -> DataError:
     )
 
 
-def require_all(parts: Iterable[Packed], folder: str, complete: Callable[[Packed], bool]) -> None:
+def require_all(parts: Iterable[Packed], folder: str) -> None:
     """Raises DataError if parts are missing; it names them, with the command that makes them.
 
     Args:
         parts: the parts that there are, of one job.
-        complete: whether one of them is whole.
     """
     done: dict[str, set[int]] = defaultdict(set)
     count, command, begun, models = 1, [""], 0, [""]
-    for packed in parts:
-        count, command = packed.key[PART]["count"], packed.facts["command"]
-        models = packed.facts["models"]
-        if complete(packed):
-            done[packed.facts["model"]].add(packed.key[PART]["rank"] + 1)
-        else:
-            begun += 1
-    missing = sorted({*range(1, count + 1)} - set.intersection(*(done[model] for model in models)))
+    try:
+        for packed in parts:
+            facts = packed.facts
+            count, command, models = int(packed.key[PART]["count"]), facts["command"], facts["models"]
+            if facts["complete"]:
+                done[facts["model"]].add(int(packed.key[PART]["rank"]) + 1)
+            else:
+                begun += 1
+        missing = sorted({*range(1, count + 1)} - set.intersection(*(done[model] for model in models)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(folder, error) from error
     if missing:
         named = ", ".join(f"{number}/{count}" for number in missing)
         unfinished = f"; {begun} of them begun" if begun else ""

@@ -85,7 +85,7 @@ def predict_photos(
         NetError: the model fails.
         RlossError: a file cannot be written.
     """
-    _check(predictor, outputs, sources)
+    check(predictor, outputs, sources)
     names = outputs.look.names_of(predictor)
     summary = Summary()
     with contextlib.ExitStack() as stack:
@@ -196,7 +196,8 @@ def _write(
     return entry, write_answer(outputs.look, names, answer)
 
 
-def _check(predictor: Predictor, outputs: Outputs, sources: Sources) -> None:
+def check(predictor: Predictor, outputs: Outputs, sources: Sources) -> None:
+    """Raises UsageError if an output would overwrite an input, or cannot be given."""
     _check_kinds(predictor, outputs)
     if outputs.film_folder and not sources.videos:
         raise UsageError(
