@@ -34,6 +34,7 @@ LEFT_OUT = {
     "demo": "trains, see tests/test_demo.py",
     "doctor": "see test_doctor.py",
     "eval other.onnx --data val.txt --root CamVid --rgb --output 1": "needs two outputs, see test_cases.py",
+    "eval --merge": "needs all parts, see tests/evaluation/test_parts.py",
     "fetch voc": "needs a network, see tests/data/test_fetch.py",
     "fetch camvid": "needs a network, see tests/data/test_fetch.py",
     "inspect checkpoint.pth.tar": "needs another program's checkpoint",

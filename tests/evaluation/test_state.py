@@ -168,8 +168,6 @@ def test_two_processes_give_what_one_gives(tiny_model, voc_folder, runner, sampl
     assert outputs[1][0] == b""
     content = json.loads((tmp_path / "out.json").read_text())
     whole = evaluate(runner, samples, progress=False)
-    assert content["miou"] == whole.miou()
-    assert content["confusion"] == whole.confusion.matrix.tolist()
-    assert content["miou_images"] == to_json(whole)["miou_images"]
+    assert content == json.loads(json.dumps(to_json(whole)))
     states = sorted(path.name for path in tmp_path.glob("val.*"))
     assert states == ["val.0of2.state", "val.1of2.state"]

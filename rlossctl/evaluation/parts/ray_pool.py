@@ -129,18 +129,19 @@ def _connected(pool: Pool) -> Iterator[None]:
     """A connection to the cluster, or Ray on this machine, which ends with the block."""
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports nothing
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it prints remarks for Ray's own authors
     here: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE}
     if pool.address is None and pool.size is not None:
         here["num_cpus"] = max(pool.size, os.cpu_count() or 1)
     try:
-        ray.init(
-            address=pool.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(here if pool.address is None else {}),
-        )
+        with _quiet():
+            ray.init(
+                address=pool.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **(here if pool.address is None else {}),
+            )
     except Exception as error:  # it raises many types
         raise RlossError(
             "Ray cannot be reached" if pool.address else "Ray does not start",
@@ -156,6 +157,19 @@ def _connected(pool: Pool) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drops what Ray's native code prints while it starts; its errors are exceptions."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _shares(pool: Pool) -> tuple[int, dict[str, float]]:
