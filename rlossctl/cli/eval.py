@@ -269,7 +269,7 @@ def _outcome(
                 advice="name the model, the list and the options again, or leave out --report",
             )
         found = InParts(merge, "eval")
-        again = work if written["--report"] else None
+        again = work if work.models else None
         return in_parts.merge(found, again, work.options.skip_broken, say)
     if not work.models:
         raise click.UsageError("Missing argument 'MODEL...'.", click.get_current_context())

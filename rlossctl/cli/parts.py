@@ -128,8 +128,16 @@ def _division(
     part: Part | None, place: str | None, engine: str, actors: int | None, ray_address: str | None
 ) -> Division:
     from rlossctl.evaluation.parts.folder import spelt_out
+    from rlossctl.evaluation.parts.part import from_environment
     from rlossctl.evaluation.parts.ray_pool import Pool
 
+    if (place or engine == "ray") and not from_environment().whole:
+        raise UsageError(
+            "torchrun's processes divide the list themselves",
+            found="--parts or --engine ray with RANK and WORLD_SIZE set",
+            expected="one of the two",
+            advice="start each part by itself, with one GPU (CUDA_VISIBLE_DEVICES), or leave out --part",
+        )
     on_ray = engine == "ray"
     wanted = "--engine ray" if on_ray else "--part I/N --parts DIR"
     if (part is not None and on_ray) or ((part is None) != (place is None) and not on_ray):

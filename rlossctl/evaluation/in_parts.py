@@ -15,7 +15,7 @@ from rlossctl.evaluation.job import Job, Outcome, Prepared, compared, format_res
 from rlossctl.evaluation.list_pass import ListPass
 from rlossctl.evaluation.parts import folder, ray_pool
 from rlossctl.evaluation.parts.folder import PART
-from rlossctl.evaluation.parts.jobs import PHOTOS, InParts, is_done
+from rlossctl.evaluation.parts.jobs import PHOTOS, InParts, is_done, keys_of
 from rlossctl.evaluation.parts.packing import Packed, plain
 from rlossctl.evaluation.parts.part import Part
 from rlossctl.evaluation.parts.ray_pool import Make, Pool, Task
@@ -94,16 +94,14 @@ def make_all(job: Job, parts: InParts, pool: Pool, say: Say = print) -> None:
     # Only to know what is there; the actors may be on machines with other devices.
     for index, model in enumerate(prepared(dataclasses.replace(job, device="cpu"), Part())):
         count = parts.folder.count() or max(1, math.ceil(len(model.listed.samples) / PHOTOS))
-        for rank in range(count):
-            part = Part(rank, count)
-            path = parts.folder.path(part, _tag(job, model))
-            options = dataclasses.replace(model.options, part=part)
-            key = _work(job, dataclasses.replace(model, options=options), parts, path).key
-            keys[Task(index, part)] = path, key
-            if not is_done(path, key):
-                tasks.append(Task(index, part))
-    done = len(keys) - len(tasks)
-    say(f"parts    {counted(len(tasks), 'part')} to make, {done} done already")
+        mine = {
+            Task(index, part): (parts.folder.path(part, _tag(job, model)), key)
+            for part, key in keys_of(_work(job, model, parts, None).key, count).items()
+        }
+        done = parts.done(dict(mine.values()))
+        tasks += [task for task, (path, _) in mine.items() if path not in done]
+        keys |= mine
+    say(f"parts    {counted(len(tasks), 'part')} to make, {len(keys) - len(tasks)} done already")
     plain_job = dataclasses.replace(job, rescue=None, state=None)
     for task, made in track(ray_pool.run(_Work(plain_job, parts), tasks, pool), len(tasks), "parts"):
         path, key = keys[task]

@@ -18,6 +18,7 @@ from rlossctl.data.label_ids import Suspicion
 from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError
 from rlossctl.evaluation.parts.folder import PART
+from rlossctl.evaluation.parts.packing import plain
 from rlossctl.evaluation.parts.part import Part
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
@@ -26,7 +27,7 @@ from rlossctl.evaluation.running.decoders import Call, Decoding
 from rlossctl.evaluation.scoring.counting import Counting
 from rlossctl.evaluation.scoring.evaluation import Picture
 from rlossctl.evaluation.scoring.record import Record
-from rlossctl.evaluation.scoring.state import State, identity
+from rlossctl.evaluation.scoring.state import State
 from rlossctl.evaluation.scoring.tally import Tally
 from rlossctl.progress import track
 
@@ -155,10 +156,10 @@ class ListPass:
     def _key(self) -> dict[str, Any]:
         predictor, options = self._predictor, self._options
         preprocess = predictor.preprocess and dataclasses.asdict(predictor.preprocess)
-        return identity(
-            options.state.model if options.state else "",
-            self._listed.samples,
+        return plain(
             {
+                "model": options.state.model if options.state else "",
+                "list": self._listed.digest,
                 "classes": self._tally.num_classes,
                 "ignore": self._tally.ignore,
                 "boundary": self._tally.band,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.parts import folder, ray_pool
 from rlossctl.evaluation.parts.folder import PART
-from rlossctl.evaluation.parts.jobs import PHOTOS, InParts, is_done
+from rlossctl.evaluation.parts.jobs import PHOTOS, InParts, is_done, keys_of
 from rlossctl.evaluation.parts.packing import Packed, plain
 from rlossctl.evaluation.parts.part import Part
 from rlossctl.evaluation.parts.ray_pool import Make, Pool, Task
@@ -121,11 +120,10 @@ class _Opened:
     def key(self, part: Part) -> dict[str, Any]:
         """Identifies the predictions of a part: the model, the photos, and every option that changes them."""
         predictor, sources, outputs = self.predictor, self.job.sources, self.outputs
-        lines = "\n".join(f"{entry.where}\t{entry.name}" for entry in sources.photos)
         return plain(
             {
                 "model": self.model.fingerprint,
-                "list": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
+                "list": sources.digest,
                 "preprocessing": predictor.preprocess and dataclasses.asdict(predictor.preprocess),
                 "protocol": {**dataclasses.asdict(predictor.protocol), "batch": None},
                 "rule": dataclasses.asdict(predictor.rule),
@@ -198,8 +196,10 @@ def make_all(job: PredictJob, parts: InParts, pool: Pool, say: Say = print) -> S
     opened = _Opened.of(dataclasses.replace(job, device="cpu"))
     opened.check_parts()
     count = parts.folder.count() or max(1, math.ceil(len(job.sources.photos) / PHOTOS))
-    paths = {part: parts.folder.path(part) for part in (Part(rank, count) for rank in range(count))}
-    tasks = [Task(0, part) for part, path in paths.items() if not is_done(path, opened.key(part))]
+    keys = keys_of(opened.key(Part(0, count)), count)
+    paths = {part: parts.folder.path(part) for part in keys}
+    done = parts.done({paths[part]: key for part, key in keys.items()})
+    tasks = [Task(0, part) for part in keys if paths[part] not in done]
     say(f"{counted(len(tasks), 'part')} to make, {count - len(tasks)} done already")
     for task, made in track(ray_pool.run(_Work(job, parts), tasks, pool), len(tasks), "parts"):
         folder.save(paths[task.part], made)

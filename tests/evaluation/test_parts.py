@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pickle
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ import pytest
 from PIL import Image
 
 from rlossctl.data.palette import save_label_png
+from rlossctl.errors import DataError
+from rlossctl.evaluation.parts import ray_pool
 from rlossctl.evaluation.parts.folder import Folder
 from rlossctl.evaluation.parts.packing import NotPackedError, Packed
 
@@ -185,6 +189,41 @@ def card(path: Path) -> str:
 def test_options_that_do_not_go_together(job, options, message):
     code, _, error = job(*options)
     assert code == 2 and message in error
+
+
+def test_parts_do_not_mix_with_torchrun(job, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, error = job("--part", "1/3", "--parts", "parts")
+    assert code == 2 and "torchrun's processes divide the list themselves" in error
+
+
+def test_ray_is_an_extra(job, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, error = job("--engine", "ray")
+    assert code == 1 and "expected: the extra ray" in error
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Work that fails in the second part."""
+
+    def open(self):
+        def make(task):
+            if task.part.rank:
+                raise DataError("the image cannot be read", where="x.jpg", found="nothing")
+            return b"content"
+
+        return make
+
+
+def test_an_actor_hands_errors_on(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    actor = ray_pool._Actor(Failing(), ray_pool._Surroundings(), 1)
+    first, second = (actor({"model": [0], "rank": [rank], "count": [2]}) for rank in (0, 1))
+    assert (first["content"], first["failed"]) == ([b"content"], [False])
+    error = pickle.loads(second["content"][0])
+    assert second["failed"] == [True] and isinstance(error, DataError)
+    assert str(error) == "x.jpg: the image cannot be read\n  found:    nothing" and error.found == "nothing"
 
 
 def test_files_that_are_no_parts_are_named(job, invoke, listed):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlossctl.evaluation.parts import folder
-from rlossctl.evaluation.parts.folder import Folder
+from rlossctl.evaluation.parts.folder import PART, Folder
+from rlossctl.evaluation.parts.part import Part
 
 PHOTOS = 100  # of a part, if nobody says how many parts there are
 
@@ -30,6 +32,16 @@ class InParts:
     def folder(self) -> Folder:
         """The folder of the files."""
         return Folder(self.place, self.kind)
+
+    def done(self, keys: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Which of these files, given with their keys, are there and whole; raises as `is_done` does."""
+        return {path for path in self.folder.names() if path in keys and is_done(path, keys[path])}
+
+
+def keys_of(key: Mapping[str, Any], count: int) -> dict[Part, dict[str, Any]]:
+    """The keys of all of `count` parts, from that of one of them."""
+    parts = (Part(rank, count) for rank in range(count))
+    return {part: {**key, PART: dataclasses.asdict(part)} for part in parts}
 
 
 def is_done(path: str, key: Mapping[str, Any]) -> bool:

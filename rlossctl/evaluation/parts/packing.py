@@ -58,7 +58,8 @@ class Packed:
         """The archive."""
         file = io.BytesIO()
         content: dict[str, Any] = {"key": json.dumps(self.key), "facts": json.dumps(self.facts)}
-        np.savez_compressed(file, **content, **self.arrays)
+        content |= self.arrays
+        np.savez_compressed(file, **content)
         return file.getvalue()
 
     @classmethod

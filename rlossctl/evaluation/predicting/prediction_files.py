@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -45,6 +47,12 @@ class Sources:
     videos: Sequence[Video] = ()
     frames: Frames = ALL
     upright: bool = True
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the photos' places and their outputs' names, not of the files."""
+        lines = "\n".join(f"{entry.where}\t{entry.name}" for entry in self.photos)
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass

@@ -49,7 +49,7 @@ class About:
             fields = {key: _tuples(value) for key, value in values.items()}
             protocol = fields["protocol"]
             crf = protocol.pop("crf")
-            return cls(
+            about = cls(
                 list(fields["class_names"]),
                 str(fields["backend"]),
                 fields["preprocess"] and Preprocess(**fields["preprocess"]),
@@ -58,6 +58,8 @@ class About:
                 Counting(**fields["counting"]),
                 tuple(Suspicion(*entry) for entry in fields["warnings"]),
             )
+            about.tally(0)
+            return about
         except (KeyError, TypeError, ValueError, AttributeError, RlossError) as error:
             raise folder.damaged(where, error) from error
 

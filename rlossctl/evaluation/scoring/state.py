@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from rlossctl.data.lists import Sample
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.parts import folder
-from rlossctl.evaluation.parts.packing import Packed, plain
+from rlossctl.evaluation.parts.packing import Packed
 from rlossctl.evaluation.scoring.tally import Tally
 
 SECONDS_BETWEEN_SAVES = 30.0
@@ -68,13 +66,6 @@ class State:
     def due(self) -> bool:
         """Whether it is time to save again."""
         return time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES
-
-
-def identity(model: str, samples: Sequence[Sample], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The key of an evaluation's counts: a hash of the model, one of the list, and options."""
-    lines = "\n".join(f"{sample.image} {sample.label}" for sample in samples)
-    listed = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-    return plain({"model": model, "list": listed, **options})
 
 
 def packed(tally: Tally, key: Mapping[str, Any], facts: Mapping[str, Any]) -> Packed:
