@@ -175,7 +175,8 @@ def require_all(parts: Iterable[Packed], folder: str) -> None:
                 done[facts["model"]].add(int(packed.key[PART]["rank"]) + 1)
             else:
                 begun += 1
-        missing = sorted({*range(1, count + 1)} - set.intersection(*(done[model] for model in models)))
+        numbers = range(1, count + 1)
+        missing = [number for number in numbers if any(number not in done[model] for model in models)]
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder, error) from error
     if missing:
