@@ -268,6 +268,8 @@ def _outcome(
                 expected="the command that made the parts, with --merge in place of --part and --parts",
                 advice="name the model, the list and the options again, or leave out --report",
             )
+        if not work.models:
+            parts.refuse_unread(["--json", "--csv", "--markdown", "--skip-broken"])
         found = InParts(merge, "eval")
         again = work if work.models else None
         return in_parts.merge(found, again, work.options.skip_broken, say)
@@ -278,6 +280,7 @@ def _outcome(
         in_parts.make(work, InParts(division.place, "eval", division.command), division.part, say)
         return None
     if division.pool is not None:
+        division.refuse_state(work.state)
         with division.folder() as place:
             found = InParts(place, "eval", division.command)
             in_parts.make_all(work, found, division.pool_for(work.device), say)

@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from rlossctl.cli import groups
 from rlossctl.errors import UsageError
@@ -75,6 +76,16 @@ class Division:
                 advice="leave out the other options",
             )
 
+    def refuse_state(self, state: str | None) -> None:
+        """Raises UsageError for a state beside Ray's parts."""
+        if state is not None:
+            raise UsageError(
+                "a state is of one process",
+                found="--state with --engine ray",
+                expected="--parts DIR, which keeps what is done",
+                advice="leave out --state",
+            )
+
     def refuse_outputs(self, given: Mapping[str, object]) -> None:
         """Raises UsageError for options that a part has no use for."""
         named = [name for name, value in given.items() if value]
@@ -85,6 +96,24 @@ class Division:
                 expected="--part I/N --parts DIR, and then --merge DIR with the options for results",
                 advice=f"leave out {', '.join(named)} here; an interrupted part goes on where it stopped",
             )
+
+
+def refuse_unread(read: Collection[str]) -> None:
+    """Raises UsageError for options that a merge without a model does not read: the files say all that."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    unread = [name for name in given if name.startswith("-") and name not in ("--merge", *read)]
+    if unread:
+        raise UsageError(
+            "--merge takes this from the parts",
+            found=", ".join(unread),
+            expected=" ".join(["--merge DIR", *(f"[{name}]" for name in read)]),
+            advice="leave it out, or make the parts anew with it",
+        )
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -229,4 +229,5 @@ def _merged(merge: str, division: parts.Division) -> int:
     from rlossctl.evaluation.parts.jobs import InParts
 
     division.refuse_with_merge()
+    parts.refuse_unread([])
     return 1 if predict_job.merge(InParts(merge, "predict"), click.echo).failed else 0

@@ -191,6 +191,14 @@ def test_options_that_do_not_go_together(job, options, message):
     assert code == 2 and message in error
 
 
+def test_a_merge_ignores_nothing(job, invoke, listed):
+    made(job, 1)
+    code, _, error = invoke("eval", "--merge", "parts", "--rule", "threshold", "--json", "all.json")
+    assert code == 2 and "takes this from the parts\n  found:    --rule\n" in error
+    code, _, error = invoke("predict", "--merge", "parts", "--out", "o")
+    assert code == 2 and "found:    --out" in error
+
+
 def test_parts_do_not_mix_with_torchrun(job, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, error = job("--part", "1/3", "--parts", "parts")

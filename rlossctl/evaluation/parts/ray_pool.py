@@ -70,7 +70,8 @@ class _Actor:
         # The processes on this machine share its CPUs, as torchrun's do.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         os.environ["LOCAL_WORLD_SIZE"] = str(max(1, cores // cpus))
-        self._work, self._around, self._make = work, around, None
+        self._work, self._around = work, around
+        self._make: Make | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The content of a part's file, or the error that stopped it, pickled."""
