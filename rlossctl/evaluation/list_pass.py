@@ -131,7 +131,8 @@ class ListPass:
         broken, rotated = self.record.broken, self.record.rotated
         for item in items:
             if isinstance(item, Loaded):
-                rotated += [item.index] if item.rotated and item.index not in rotated else []
+                if item.rotated:
+                    rotated.add(item.index)
                 yield item
                 continue
             broken[item.index] = f"{item.error.message}: {item.error.found}"
@@ -190,7 +191,7 @@ class _Saving:
     def start(self) -> None:
         """Resumes from the state's file, the clock included; images that were left out are tried again."""
         if self._state:
-            self.record.rotated += self._state.load(self.tally, self._key).get("rotated", [])
+            self.record.rotated.update(self._state.load(self.tally, self._key).get("rotated", []))
         self._start = time.perf_counter() - self.tally.seconds
 
     def now_and_then(self, flush: Callable[[], None]) -> None:

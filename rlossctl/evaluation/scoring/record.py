@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ class Record:
 
     tally: Tally
     broken: dict[int, str] = field(default_factory=dict)
-    rotated: list[int] = field(default_factory=list)
+    rotated: set[int] = field(default_factory=set)
     stopped: bool = False
 
     @property
@@ -43,7 +43,9 @@ class Record:
 
     def packed(self, key: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Packed:
         """The record with its key and other facts, for other processes."""
-        found = {"broken": sorted(self.broken.items()), "rotated": sorted(self.rotated)}
+        # Copied in one step each: another thread may add to them.
+        broken, rotated = self.broken.copy(), self.rotated.copy()
+        found = {"broken": sorted(broken.items()), "rotated": sorted(rotated)}
         return packed(self.tally, key, {**(facts or {}), **found, "complete": self.complete})
 
     @classmethod
@@ -55,7 +57,7 @@ class Record:
             tally = Tally(total, whole.num_classes, whole.ignore, whole.confusion is None, whole.band, part)
             fill(tally, content, where)
             broken = {int(place): str(why) for place, why in content.facts["broken"]}
-            rotated = [int(place) for place in content.facts["rotated"]]
+            rotated = {int(place) for place in content.facts["rotated"]}
             if not {*broken, *rotated} <= set(tally.places):
                 raise ValueError("photos of another part")
         except (KeyError, TypeError, ValueError, MemoryError) as error:
@@ -69,7 +71,7 @@ def joined(records: Iterable[Record], whole: Tally) -> Record:
     for record in records:
         result.tally.merge(record.tally)
         result.broken |= record.broken
-        result.rotated += record.rotated
+        result.rotated |= record.rotated
     return result
 
 
@@ -117,7 +119,7 @@ def evaluation_of(record: Record, about: About, images: Mapping[int, str]) -> Ev
     )
 
 
-def _rotated(rotated: Sequence[int], images: Mapping[int, str]) -> Iterator[Suspicion]:
+def _rotated(rotated: Collection[int], images: Mapping[int, str]) -> Iterator[Suspicion]:
     """Reports photos that the model saw without their EXIF rotation."""
     if rotated:
         found = f"{counted(len(rotated), 'photo')}, the first is {images[min(rotated)]}; --upright turns them"
