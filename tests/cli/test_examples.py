@@ -39,6 +39,7 @@ LEFT_OUT = {
     "fetch camvid": "needs a network, see tests/data/test_fetch.py",
     "inspect checkpoint.pth.tar": "needs another program's checkpoint",
     "inspect segnet_train": "needs the original net, see test_inspect.py",
+    "predict --merge": "needs all parts, see tests/evaluation/test_parts.py",
     "run": "needs scripts of Caffe's users, see tests/pycaffe",
     "test lenet": "needs the digits of the original",
     "train": "trains",
