@@ -21,7 +21,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constr
 # Compiled modules are kept, whatever the shell says: else each of the tests' processes compiles all of them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv demo test test-full check conformance sanitize native-address native-thread gpu wheels hashes lint format generate clean
+.PHONY: help venv demo test test-full test-ray check conformance sanitize native-address native-thread gpu wheels hashes lint format generate clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -29,6 +29,7 @@ help:
 	@echo 'make demo         set up, then run the main job on generated data; report in demo-out/'
 	@echo 'make test         set up, then check style and types and run every test'
 	@echo 'make test-full    the same with the variants that make test samples'
+	@echo 'make test-ray     install Ray, then evaluate on two of its actors and kill one (docs/parts.md)'
 	@echo 'make check        style, types and the quick tests: for every commit'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
@@ -84,6 +85,10 @@ test: lint native-address
 
 test-full: export RLOSSCTL_FULL = 1
 test-full: test
+
+test-ray: venv
+	$(PIP_INSTALL) --quiet -e '.[ray]' --no-build-isolation
+	$(BIN)/pytest tests/evaluation/test_parts.py -k actors
 
 check: lint
 	$(BIN)/pytest $(PYTEST_FLAGS) -m 'not slow'
