@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rlossctl.charts.shapes import COLOURS, Chart, Dot, Rect, Shape, Stroke, Text, legend
 
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 760, 170, 64, 16, 26
+NARROW = 440  # a width for pages, where several stand beside each other
 POINTS = 300  # a longer line is drawn by the means of so many parts
 _DOTTED = 40  # a line of no more points shows them
 
@@ -34,34 +35,35 @@ class _Frame(NamedTuple):
     """Where a panel's lines are, and what its edges stand for."""
 
     top: float
+    right: float
     last: float
     span: Span
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         low, high = self.span
-        across = (WIDTH - LEFT - RIGHT) * x / self.last
+        across = (self.right - LEFT) * x / self.last
         return LEFT + across, self.top + HEIGHT * (1 - (y - low) / (high - low))
 
 
-def curve_chart(panels: Sequence[Panel], title: str = "Curves") -> Chart:
+def curve_chart(panels: Sequence[Panel], title: str = "Curves", width: float = WIDTH) -> Chart:
     """The chart; panels share the axis from 0 to the last x."""
     last = max((line.xs[-1] for panel in panels for line in panel.lines if line.xs), default=1)
     shapes: list[Shape] = []
     y = 0.0
     for panel in panels:
-        added, y = _panel(panel, y, max(last, 1))
+        added, y = _panel(panel, y, width - RIGHT, max(last, 1))
         shapes += added
-    return Chart(title, WIDTH, y, shapes)
+    return Chart(title, width, y, shapes)
 
 
-def _panel(panel: Panel, above: float, last: float) -> tuple[list[Shape], float]:
+def _panel(panel: Panel, above: float, right: float, last: float) -> tuple[list[Shape], float]:
     """Its shapes, and where it ends."""
     lines = [_thinned(line) for line in panel.lines]
     values = [y for points in lines for _, y in points]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     high = high if high > low else low + (abs(low) or 1.0)
-    names, height = legend([line.name for line in panel.lines], LEFT, WIDTH - RIGHT, above + 24)
-    frame = _Frame(above + 34 + height, last, (low, high))
+    names, height = legend([line.name for line in panel.lines], LEFT, right, above + 24)
+    frame = _Frame(above + 34 + height, right, last, (low, high))
     shapes: list[Shape] = [Text(LEFT, above + 16, panel.title, bold=True), *names, *_grid(frame)]
     for index, points in enumerate(lines):
         places = [frame.place(x, y) for x, y in points]
@@ -85,7 +87,7 @@ def _grid(frame: _Frame) -> list[Shape]:
     shapes: list[Shape] = []
     for value in _ticks(*frame.span, 4):
         _, y = frame.place(0, value)
-        shapes.append(Rect(LEFT, y - 0.5, WIDTH - LEFT - RIGHT, 1, "grid"))
+        shapes.append(Rect(LEFT, y - 0.5, frame.right - LEFT, 1, "grid"))
         shapes.append(Text(LEFT - 6, y + 4, f"{value:g}", "end"))
     for value in _ticks(0, frame.last, 6):
         x, _ = frame.place(value, 0)

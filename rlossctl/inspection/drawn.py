@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.drawing import message_boxes
-from rlossctl.drawing.boxes import net_boxes
+from rlossctl.drawing.boxes import Box, net_boxes
 from rlossctl.errors import UsageError
 from rlossctl.files import atomic_write, sha256_of
 from rlossctl.inspection.contents import Content
@@ -45,10 +45,13 @@ def write_net_page(out: Path, files: Sequence[Path], net: Net, weights: Mapping[
         for node, layer in zip(net.layers, summary.layers, strict=True)
     ]
     without = [node.name for node in net.layers if len(node.module.blobs) and node.name not in weights]
-    notes = [
-        f"{counted(len(summary.layers), 'layer')}, phase {summary.phase}, "
-        f"{counted(summary.parameters, 'parameter')}, {summary.multiply_adds / 1e9:,.2f} G multiply-adds per pass."
-    ]
+    words = (
+        counted(len(summary.layers), "layer"),
+        f"phase {summary.phase}",
+        counted(summary.parameters, "parameter"),
+        f"{summary.multiply_adds / 1e6:,.1f} M multiply-adds per pass",
+    )
+    notes = [f"{', '.join(words)}."]
     if weights and without:
         notes.append(f"{counted(len(without), 'layer')} without weights in {files[-1]}: {', '.join(without)}")
     view = NetView.of(net.name or "net", net_boxes(net), cards)
@@ -74,7 +77,7 @@ def weight_cards(net: Net, path: Path) -> dict[str, list[BlobCard]]:
             "has weights for none of the net's layers",
             where=path,
             expected=f"blobs of {net.file.path}",
-            advice="name the weights of this net, or convert those of another program first (rlossctl convert)",
+            advice="name this net's weights; convert those of another program first (rlossctl convert)",
         )
     known = {name: net.layer(name).module.blobs for name in filled}
     return {name: [blob_card(as_array(blob)) for blob in blobs] for name, blobs in known.items()}
@@ -89,18 +92,21 @@ def write_difference_page(
         UsageError: one of the files has no net.
         RlossError: the file cannot be written.
     """
+    names = _short(*files), _short(*reversed(files))
+    parts = zip(names, files, contents, "+-", strict=True)
     views = [
-        _side(file, content, difference.found, absent)
-        for file, content, absent in zip(files, contents, "+-", strict=True)
+        NetView.of(name, *_side(file, content, difference.found, absent))
+        for name, file, content, absent in parts
     ]
     changes = [Changed(change.sign, _layer_of(change), change.line[2:]) for change in difference.found]
     notes = [difference.lines()[-1].capitalize() + "."]
-    title = f"{_short(files[0], files[1])} and {_short(files[1], files[0])}"
-    _write(out, NetPage(title, views, _origin(files), changes=changes, notes=notes))
+    _write(out, NetPage(" and ".join(names), views, _origin(files), changes=changes, notes=notes))
 
 
-def _side(file: Path, content: Content, changes: Iterable[Change], absent: str) -> NetView:
-    """One of two nets; changes whose sign is `absent` are about layers of the other one."""
+def _side(
+    file: Path, content: Content, changes: Iterable[Change], absent: str
+) -> tuple[list[Box], list[LayerCard]]:
+    """The boxes and layers of one of two nets; changes of sign `absent` are about the other one."""
     if content.net is None or content.layers is None:
         raise UsageError(
             "only nets can be drawn beside each other",
@@ -129,7 +135,7 @@ def _side(file: Path, content: Content, changes: Iterable[Change], absent: str) 
         )
         for name, layer in zip(content.layers, content.net.layer, strict=True)
     ]
-    return NetView.of(str(file), message_boxes(content.net), cards)
+    return message_boxes(content.net), cards
 
 
 def _layer_of(change: Change) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlossctl.charts import Panel, curve_chart, svg_text, write_chart
+from rlossctl.charts.curves import NARROW
 from rlossctl.pages import render
 from rlossctl.pages.cells import Cell, head
 from rlossctl.runs.run import Run, differing
@@ -26,7 +27,9 @@ def render_runs(runs: Sequence[Run]) -> str:
         title="Training runs",
         heads=scores[0],
         scores=_cells(scores[1:]),
-        curves=[svg_text(curve_chart([panel], panel.title), themed=True) for panel in panels_of(runs)],
+        curves=[
+            svg_text(curve_chart([panel], panel.title, NARROW), themed=True) for panel in panels_of(runs)
+        ],
         runs=runs,
         names=["setting", *(run.name for run in runs)],
         settings=_cells([[name, *values] for name, values in settings.items()]),

@@ -47,7 +47,7 @@ class Drawing {
     this.boxes.forEach((box, index) => put(box, signs[index], signs[index].includes("~") ? "differs" : "only here"));
     this.data.blocks.forEach((block, index) => {
       const inside = signs.slice(block.start, block.end).flat();
-      put(this.closedBoxes[index], inside, `${inside.length} inside`);
+      put(this.closedBoxes[index], inside, `${inside.length} differ`);
     });
   }
 
@@ -234,6 +234,13 @@ class Drawing {
       }
       this.pointers.set(event.pointerId, now);
     });
+    // A window of another size shows the same in its middle.
+    let width = this.stage.clientWidth;
+    new ResizeObserver(() => {
+      this.x += (this.stage.clientWidth - width) / 2;
+      width = this.stage.clientWidth;
+      this.move();
+    }).observe(this.stage);
     for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, event => this.pointers.delete(event.pointerId));
     this.stage.addEventListener("wheel", event => {
       event.preventDefault();
