@@ -54,7 +54,7 @@ def command(
       rlossctl diff model.safetensors model.caffemodel
       rlossctl diff train.prototxt trainwithdensecrfloss.prototxt --set NUM_LABELS=21 \\
           --set DENSECRF_LOSS_WEIGHT=1e-8
-      rlossctl diff train.prototxt trainwithdensecrfloss.prototxt --draw both.html
+      rlossctl diff train_iter_1000.caffemodel train_iter_2000.caffemodel --draw weights.html
     """
     from rlossctl.inspection import compare_files
     from rlossctl.net.origin import NetOrigin

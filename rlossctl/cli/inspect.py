@@ -56,7 +56,7 @@ def command(
       rlossctl inspect segnet_train.prototxt --image-shape 3,360,480
       rlossctl inspect solver.prototxt --json
       rlossctl inspect net.prototxt --draw net.svg
-      rlossctl inspect net.prototxt --draw net.html --weights net.caffemodel
+      rlossctl inspect net.prototxt --draw net.html --weights w.caffemodel
       rlossctl inspect train_iter_9000.caffemodel
       rlossctl inspect checkpoint.pth.tar
     """

@@ -100,4 +100,4 @@ def box(place: Place, box: Box, attributes: str = "") -> str:
         named = f' class="{name}"' if name else ""
         parts.append(f'<text{named} x="{PAD}" y="{PAD + LINE * (number + 1) - 4}">{escape(text)}</text>')
     move = f'transform="translate({left:.1f},{top:.1f})"'
-    return f'<g class="box {style}" {move}{attributes}>{"".join(parts)}</g>'
+    return f'<g class="box {style}" {move}{attributes}>{" ".join(parts)}</g>'

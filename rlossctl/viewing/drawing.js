@@ -23,7 +23,7 @@ class Drawing {
       .filter(other => other < index && data.blocks[other].start <= block.start && data.blocks[other].end >= block.end));
     this.frames = data.blocks.map(block => {
       const words = `− ${block.title} x ${block.times}`;
-      const frame = draw("g", { class: "frame", tabindex: -1, role: "button", "aria-label": `Close ${block.title}, repeated ${block.times} times` },
+      const frame = draw("g", { class: "frame", tabindex: -1, role: "button", "aria-expanded": "true" },
         draw("rect", { class: "area", rx: 6 }),
         draw("rect", { class: "tab", y: -20, width: 6.3 * words.length + 12, height: 18, rx: 4 }),
         draw("text", { x: 6, y: -7 }, words));
@@ -42,7 +42,8 @@ class Drawing {
     const put = (element, found, text) => {
       if (!found.length) return;
       element.classList.add(found.every(sign => sign === found[0]) ? names[found[0]] : "both");
-      element.append(draw("text", { class: "badge", x: 4, y: -4 }, text));
+      element.setAttribute("aria-label", `${element.getAttribute("aria-label")} ${text}`);
+      element.append(" ", draw("text", { class: "badge", x: 4, y: -4 }, text));
     };
     this.boxes.forEach((box, index) => put(box, signs[index], signs[index].includes("~") ? "differs" : "only here"));
     this.data.blocks.forEach((block, index) => {
@@ -152,9 +153,18 @@ class Drawing {
 
   move() { this.view.setAttribute("transform", `translate(${this.x},${this.y}) scale(${this.zoom})`); }
 
+  // The stage's size; one of another width than before shows the same in its middle.
+  size() {
+    const { width, height } = this.stage.getBoundingClientRect();
+    this.x += (width - (this.width ?? width)) / 2;
+    this.width = width;
+    this.move();
+    return { width, height };
+  }
+
   // As wide as the stage, if that can be read, from the top on.
   start() {
-    const { width } = this.stage.getBoundingClientRect();
+    const { width } = this.size();
     this.zoom = Math.min(1.3, Math.max(0.5, (width - 40) / (this.right - this.left)));
     this.x = width / 2 - this.zoom * (this.left + this.right) / 2;
     this.y = 30;
@@ -162,7 +172,7 @@ class Drawing {
   }
 
   fit() {
-    const { width, height } = this.stage.getBoundingClientRect();
+    const { width, height } = this.size();
     this.zoom = Math.min(1.3, (width - 40) / (this.right - this.left), (height - 40) / this.bottom);
     this.x = width / 2 - this.zoom * (this.left + this.right) / 2;
     this.y = (height - this.zoom * this.bottom) / 2;
@@ -178,7 +188,7 @@ class Drawing {
   }
 
   zoomBy(factor) {
-    const { width, height } = this.stage.getBoundingClientRect();
+    const { width, height } = this.size();
     this.zoomAt(factor, width / 2, height / 2);
   }
 
@@ -187,7 +197,7 @@ class Drawing {
     this.data.blocks.forEach((block, index) => { if (block.start <= box && box < block.end) this.closed[index] = false; });
     this.flow();
     const place = this.shown.find(each => each.kind === "box" && each.index === box);
-    const { width, height } = this.stage.getBoundingClientRect();
+    const { width, height } = this.size();
     this.zoom = Math.max(0.8, this.zoom);
     this.x = width / 2 - this.zoom * place.x;
     this.y = height / 2 - this.zoom * place.y;
@@ -200,7 +210,7 @@ class Drawing {
 
   // Keeps a focused box on the stage.
   reveal(place) {
-    const { width, height } = this.stage.getBoundingClientRect();
+    const { width, height } = this.size();
     const x = this.x + this.zoom * place.x, y = this.y + this.zoom * place.y;
     if (x < 40 || x > width - 40) this.x += width / 2 - x;
     if (y < 40 || y > height - 40) this.y += height / 2 - y;
@@ -234,13 +244,7 @@ class Drawing {
       }
       this.pointers.set(event.pointerId, now);
     });
-    // A window of another size shows the same in its middle.
-    let width = this.stage.clientWidth;
-    new ResizeObserver(() => {
-      this.x += (this.stage.clientWidth - width) / 2;
-      width = this.stage.clientWidth;
-      this.move();
-    }).observe(this.stage);
+    new ResizeObserver(() => this.size()).observe(this.stage);
     for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, event => this.pointers.delete(event.pointerId));
     this.stage.addEventListener("wheel", event => {
       event.preventDefault();

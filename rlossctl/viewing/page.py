@@ -78,8 +78,8 @@ def _boxes(view: NetView) -> Iterator[str]:
         if place.box is not None:
             yield box(place, place.box, _button("box", index, _words(place.box)))
     for index, block in enumerate(view.blocks):
-        words = f"{block.box.title}, repeated {block.box.times} times, closed"
-        yield box(place_of(block.box), block.box, f' visibility="hidden"{_button("block", index, words)}')
+        button = _button("block", index, f"x {block.box.times} {_words(block.box)}")
+        yield box(place_of(block.box), block.box, f' visibility="hidden" aria-expanded="false"{button}')
 
 
 def _button(kind: str, index: int, words: str) -> str:
@@ -87,7 +87,8 @@ def _button(kind: str, index: int, words: str) -> str:
 
 
 def _words(one: Box) -> str:
-    return ", ".join(filter(None, [one.title, *one.kinds, one.shape]))
+    """The texts in a box, as they stand there."""
+    return " ".join(filter(None, [one.title, *one.kinds, one.shape]))
 
 
 def _data(view: NetView) -> dict[str, object]:

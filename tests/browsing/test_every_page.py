@@ -276,7 +276,7 @@ def test_what_differs_is_marked_on_both_sides(tab, diff):
     tab.js("document.getElementById('open').click()")
     marked = (
         "[...document.querySelectorAll('.stage')[{0}].querySelectorAll('[data-box]{1}')]"
-        ".map(box => box.getAttribute('aria-label').split(',')[0])"
+        ".map(box => box.getAttribute('aria-label').split(' ')[0])"
     )
     assert tab.js(marked.format(0, ".minus")) == []
     assert tab.js(marked.format(1, ".plus")) == ["a15", "b15", "s15"]
