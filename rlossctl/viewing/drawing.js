@@ -43,7 +43,7 @@ class Drawing {
       if (!found.length) return;
       element.classList.add(found.every(sign => sign === found[0]) ? names[found[0]] : "both");
       element.setAttribute("aria-label", `${element.getAttribute("aria-label")} ${text}`);
-      element.append(" ", draw("text", { class: "badge", x: 4, y: -4 }, text));
+      element.append(" ", draw("text", { class: "badge", x: 4, y: -7 }, text));
     };
     this.boxes.forEach((box, index) => put(box, signs[index], signs[index].includes("~") ? "differs" : "only here"));
     this.data.blocks.forEach((block, index) => {
