@@ -31,6 +31,11 @@ def draw_net(net: Net, out: Path) -> None:
 
 def message_drawing(param: NetParameter) -> str:
     """The SVG text of a net that need not be whole: no data, no shapes, layers of any phase and type."""
+    return _drawing(message_boxes(param), param.name or "net", len(param.layer))
+
+
+def message_boxes(param: NetParameter) -> list[Box]:
+    """The boxes of such a net, before they are folded."""
     from rlossctl.net import registry
 
     kinds = registry.kinds()
@@ -48,7 +53,7 @@ def message_drawing(param: NetParameter) -> str:
     ]
     inputs = {name: tuple(shape.dim) for name, shape in zip(param.input, param.input_shape, strict=False)}
     known = dict.fromkeys(param.input, ()) | inputs
-    return _drawing(layer_boxes(known, layers), param.name or "net", len(layers))
+    return layer_boxes(known, layers)
 
 
 def _drawing(boxes: list[Box], title: str, layers: int) -> str:

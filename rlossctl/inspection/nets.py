@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from rlossctl.prototxt.text import NetFile
 
 
-def build(file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | None) -> Net:
-    """A net without memory for its weights; `phase` None builds it as for prediction."""
+def build(
+    file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | None, device: str = "meta"
+) -> Net:
+    """A net, on "meta" without memory for its weights; `phase` None builds it as for prediction."""
     from rlossctl.net import DataOverrides
     from rlossctl.net.build import build_inference_net, build_phase
 
     data = DataOverrides(image_shape=image_shape)
     if phase is None:
-        return build_inference_net(file, data, device="meta")
-    return build_phase(file, phase, device="meta", data=data.options())
+        return build_inference_net(file, data, device=device)
+    return build_phase(file, phase, device=device, data=data.options())
 
 
 def net_report(path: Path, net: Net) -> Report:
