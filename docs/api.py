@@ -46,7 +46,7 @@ def page() -> str:
 def entry(module: ModuleType, name: str) -> Iterator[str]:
     """A name's heading, signature and docstring, with the public methods of a class."""
     value = getattr(module, name)
-    yield f"### {module.__name__}.{name}\n"
+    yield f"### {name}\n"
     yield f"```python\n{signature(name, value)}\n```\n"
     yield from docstring(value)
     if inspect.isclass(value):
