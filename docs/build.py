@@ -1,7 +1,7 @@
 """Builds the pages as a site: `python docs/build.py` writes build/docs/site, which also opens from the disk.
 
-The pages lie where readers of the repository expect them, some of them outside docs/. So they are copied to one
-folder, with their links changed to fit, and the notebook becomes a page. A broken link is an error.
+The pages lie where readers of the repository expect them, some of them outside docs/. So they are copied to
+one folder, with their links changed to fit, and the notebook becomes a page. A broken link is an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs a page's blocks: its shell in bash, while `rlossctl` and Python run in this process, which has torch loaded."""
+"""Runs a page's blocks: its shell in bash, `rlossctl` and Python in this process, which has torch loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks of the guides and of the README run as they stand, on small generated files, with few updates."""
+"""The blocks of the guides and of the README run as they stand, on small files and with few updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook runs, and shows what its page shows: pictures where there are pictures, figures where figures."""
+"""The notebook runs, and shows what its page shows: pictures where there are pictures, figures elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_notebook_runs(repository, tmp_path, monkeypatch):
     assert kinds(again) == kinds(shown)
     assert sum("image/png" in kind for cell in kinds(shown) for kind in cell) == 2
     scores = [float(score) for score in re.findall(r"mIoU (\d+\.\d) on", text(again["cells"][-2]))]
-    assert len(scores) == 2 and min(scores) > 25, "a fifth is what one class everywhere gives"
+    assert len(scores) == 2 and min(scores) > 20, "a fifth is what one class everywhere gives"
 
 
 def kinds(notebook):

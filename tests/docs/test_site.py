@@ -13,7 +13,11 @@ import pytest
 from chromium import BROWSER, Tab
 
 pytest.importorskip("zensical", reason="zensical needs Python 3.11")
-FETCHED = re.compile(r"""<(?:script|img|iframe)[^>]*\ssrc="?(?:https?:)?//|<link[^>]*rel="?stylesheet[^>]*//|url\(https?:""")
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe)[^>]*\ssrc="?(?:https?:)?//|<link[^>]*rel="?stylesheet[^>]*//|url\(https?:"""
+)
+# The search's own document inside the page.
+SEARCH = "[...document.querySelectorAll('*')].find(each => each.shadowRoot?.querySelector('input'))?.shadowRoot"
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +30,22 @@ def site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "site"
 
 
-def test_every_page_is_in_the_navigation(repository):
+@pytest.fixture(scope="module")
+def pages(repository: Path) -> list[str]:
+    """The places of all pages in the site, sorted."""
+    places = runpy.run_path(str(repository / "docs" / "build.py"))["places"]().values()
+    return sorted(place for place in places if place.endswith(".md"))
+
+
+def test_every_page_is_in_the_navigation(repository, pages):
     configuration = (repository / "docs" / "zensical.toml").read_text(encoding="utf-8")
-    named = re.findall(r'= "([^"]+\.md)"', configuration)
-    pages = runpy.run_path(str(repository / "docs" / "build.py"))["places"]().values()
-    assert sorted(named) == sorted(page for page in pages if page.endswith(".md"))
+    assert sorted(re.findall(r'= "([^"]+\.md)"', configuration)) == pages
 
 
 @pytest.mark.slow
-def test_a_page_for_each_with_the_words_in_the_search(site, repository):
-    pages = {path.relative_to(site).with_suffix(".md").as_posix() for path in site.rglob("*.html")} - {"404.md"}
-    assert pages == {
-        page for page in runpy.run_path(str(repository / "docs/build.py"))["places"]().values() if ".md" in page
-    }
+def test_a_page_for_each_with_its_words_in_the_search(site, pages):
+    made = {path.relative_to(site).with_suffix(".md").as_posix() for path in site.rglob("*.html")}
+    assert made == {"404.md", *pages}
     items = json.loads((site / "search.json").read_text(encoding="utf-8"))["items"]
     found = [item["location"] for item in items if "permutohedral" in item["text"].lower()]
     assert any(place.startswith("densecrf.html") for place in found)
@@ -71,10 +78,10 @@ def test_a_browser_shows_it_from_the_disk_and_finds_words(site, tmp_path):
             tab.open((site / page).as_uri())
             tab.until("document.readyState == 'complete' && !!document.querySelector('h1')")
             assert tab.js("document.documentElement.scrollWidth") <= 390, page
-        tab.js("document.querySelector('[data-md-component=search] button, label[for=__search]').click()")
-        tab.until("document.activeElement.tagName == 'INPUT'")
+        tab.js("document.querySelector('.md-header label[for=__search]').click()")
+        tab.until(f"{SEARCH}?.activeElement?.tagName == 'INPUT'")
         tab("Input.insertText", text="permutohedral")
-        tab.until("document.querySelector('a[href*=\"densecrf.html\"][href*=\"h=\"], [data-md-component=search] a')")
+        tab.until(f"!!{SEARCH}.querySelector('a[href*=densecrf]')")
         assert tab.complaints == []
         assert [address for address in tab.requests if address.startswith("http")] == []
     finally:
