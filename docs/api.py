@@ -12,8 +12,8 @@ HEAD = """# Python
 
 The names that are meant to be used, with what their docstrings say. Everything else may change without
 notice. `import rlossctl` is cheap: PyTorch is loaded when a name is first used. Arrays and tensors are
-(images, channels, height, width). Whatever goes wrong is a `rlossctl.errors.RlossError`, which says where, what
-was found, what was expected and what to do.
+(images, channels, height, width). Whatever goes wrong is a `rlossctl.errors.RlossError`, which says where,
+what was found, what was expected and what to do.
 """
 # Where the names live, and the first lines of each part.
 MODULES = {

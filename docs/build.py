@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import importlib.util
 import json
 import os
 import re
@@ -104,6 +105,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "docs", help="folder to work in")
     out = parser.parse_args().out.resolve()
+    if importlib.util.find_spec("zensical") is None:
+        parser.error("zensical is not installed: pip install 'rlossctl[docs]', in Python 3.11 or newer")
     shutil.rmtree(out / "pages", ignore_errors=True)
     stage(out)
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]

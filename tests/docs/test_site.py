@@ -17,7 +17,8 @@ FETCHED = re.compile(
     r"""<(?:script|img|iframe)[^>]*\ssrc="?(?:https?:)?//|<link[^>]*rel="?stylesheet[^>]*//|url\(https?:"""
 )
 # The search's own document inside the page.
-SEARCH = "[...document.querySelectorAll('*')].find(each => each.shadowRoot?.querySelector('input'))?.shadowRoot"
+SEARCH = "[...document.querySelectorAll('*')].find(each => each.shadowRoot?.querySelector('input'))"
+SEARCH += "?.shadowRoot"
 
 
 @pytest.fixture(scope="module")
