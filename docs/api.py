@@ -63,6 +63,7 @@ def signature(name: str, value: object) -> str:
     whole = inspect.signature(value)
     parameters = [each for key, each in whole.parameters.items() if key != "self"]
     text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(whole.replace(parameters=parameters)))
+    text = re.sub(r"<(?:\w+\.)*(\w+) object at 0x\w+>", r"\1()", text)  # a default without a repr of its own
     if len(name + text) <= 100:
         return name + text
     return re.sub(r"\((.*)\)", lambda found: f"(\n    {broken(found[1])},\n)", name + text, count=1)
