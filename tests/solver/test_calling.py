@@ -79,7 +79,7 @@ def test_it_is_what_the_command_does(folder: Path, capsys: pytest.CaptureFixture
     assert beside.iter == 1
     for weights in (run.weights, str(run.weights), [run.weights]):
         rlossctl.train("solver.prototxt", out="d", weights=weights, overwrite=True, max_iter=1, RATE=1)
-    with pytest.raises(RlossError, match="absent.caffemodel"):
+    with pytest.raises(RlossError, match=r"absent\.caffemodel"):
         rlossctl.train("solver.prototxt", out="e", weights="absent.caffemodel", RATE=1)
 
 
