@@ -21,7 +21,8 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constr
 # Compiled modules are kept, whatever the shell says: else each of the tests' processes compiles all of them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv demo test test-full test-ray check conformance sanitize native-address native-thread gpu wheels hashes lint format generate clean
+.PHONY: help venv demo test test-full test-ray check conformance sanitize native-address native-thread gpu wheels hashes \
+  lint format generate docs clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -40,6 +41,7 @@ help:
 	@echo 'make lint         check style and types (ruff, mypy)'
 	@echo 'make format       apply the style (ruff)'
 	@echo 'make generate     write the pages and stubs that programs write'
+	@echo 'make docs         build the pages as a site, in build/docs/site; a broken link is an error'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
@@ -79,6 +81,9 @@ format: venv
 generate: venv
 	$(BIN)/python proto/stub.py
 	$(BIN)/python docs/generate.py
+
+docs: venv
+	$(BIN)/python docs/build.py
 
 test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)

@@ -1,5 +1,6 @@
 """Writes layers.md, cli.md, formats.md, networks.md and datasets.md from the registries of layers and data
-sets, the commands, the converters and the definitions of the networks; and in pycaffe.md the table of errors.
+sets, the commands, the converters and the definitions of the networks; api.md from the docstrings; and in
+pycaffe.md the table of errors.
 
 `python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
 exits with status 1 if there are any.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import runpy
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -249,6 +251,11 @@ def pycaffe_page() -> str:
     return "\n".join([f"{before}<!-- errors -->", *table, f"<!-- end{rest.partition('<!-- end')[2]}"])
 
 
+def api_page() -> str:
+    """The public names, from their docstrings."""
+    return f"{MADE_BY}\n{runpy.run_path(str(HERE / 'api.py'))['page']()}"
+
+
 def data_sets_page() -> str:
     """The table of data sets, and what is taken from where."""
     head = ("Name", "Data set", "Classes", "Ids", "Lists", "Items")
@@ -283,6 +290,7 @@ PAGES = {
     "networks.md": networks_page,
     "pycaffe.md": pycaffe_page,
     "datasets.md": data_sets_page,
+    "api.md": api_page,
 }
 
 
