@@ -231,7 +231,7 @@ class Pooling(Layer):
             if self.setup.tops == 1:
                 return y
             row, column = index // padded.shape[3] - top, index % padded.shape[3] - left
-            inside = (row < size[0]) & (column < size[1])  # Caffe's mask of a window that misses the image: -1
+            inside = (row < size[0]) & (column < size[1])  # -1 for a window that misses the image
             return y, (row * size[1] + column).where(inside, -1).to(x.dtype)
         total = self._sums(padded)
         rows, columns = (self._divisors(size[axis], out[axis], axis, x) for axis in (0, 1))
