@@ -138,7 +138,7 @@ class Pooling(Layer):
     def _write_inside(
         self, graph: OnnxGraph, x: OnnxValue, pads: str, fill: str, window: dict[str, Any]
     ) -> str | None:
-        """The share of each window that is inside; as Caffe's divisor, below 0 for one far behind the image."""
+        """The share of each window that is inside; below 0 for one far behind, as Caffe divides."""
         known = x.sizes(2, 4)
         if known is not None:
             rows, columns = (
