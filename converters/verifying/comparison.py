@@ -226,6 +226,8 @@ def accept(verification: Verification) -> Verification:
     bad = first_bad(verification.comparisons, verification.tolerance)
     if bad is not None:
         advice = "nothing was written; report the prototxt and the versions of torch and onnxruntime"
+        if bad.expected is not None and not np.isfinite(bad.expected):
+            advice = f"nothing was written: the net itself gives {bad.expected}; look at its weights"
         raise mismatch(bad, verification.tolerance, verification.out, "the net", advice)
     return verification
 
