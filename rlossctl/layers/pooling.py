@@ -349,7 +349,7 @@ class AdaptivePooling(Layer):
     def _write_weights(self, graph: OnnxGraph, x: OnnxValue, axis: int, reference: OnnxValue | None) -> str:
         """`_weights` for sizes that vary; all whole numbers are positive, so that Div rounds down."""
         size = graph.sizes(x, axis, axis + 1)
-        zero, one = graph.integer("zero", 0), graph.integer("one", 1)
+        zero, one = graph.weight("zero", torch.tensor(0)), graph.weight("one", torch.tensor(1))
         if reference is None:
             bins = graph.integers("bins", [self._bins(1, axis, None)])
         else:

@@ -102,10 +102,6 @@ class OnnxGraph:
         """A list of whole numbers."""
         return self._initializer(name, np.array(values, np.int64))
 
-    def integer(self, name: str, value: int) -> str:
-        """A single whole number."""
-        return self._initializer(name, np.array(value, np.int64))
-
     def number(self, name: str, value: float) -> str:
         """A single float32."""
         return self._initializer(name, np.array(value, np.float32))
