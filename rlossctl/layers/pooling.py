@@ -336,34 +336,12 @@ class AdaptivePooling(Layer):
             return graph.node("GlobalAveragePool", x)
         known, wanted = x.sizes(2, 4), reference.sizes(2, 4) if reference is not None else []
         if known is None or wanted is None:
-            rows, columns = (self._write_weights(graph, x, axis, reference) for axis in (2, 3))
-            return graph.node(
-                "MatMul", rows, graph.node("MatMul", x, graph.node("Transpose", columns, perm=[1, 0]))
-            )
+            return None
         empty, other = torch.empty(1, 1, *known), torch.empty(1, 1, *wanted) if wanted else None
         rows, columns = (self._weights(empty, axis, other) for axis in (2, 3))
         return graph.node(
             "MatMul", graph.weight("rows", rows), graph.node("MatMul", x, graph.weight("columns", columns.T))
         )
-
-    def _write_weights(self, graph: OnnxGraph, x: OnnxValue, axis: int, reference: OnnxValue | None) -> str:
-        """`_weights` for sizes that vary; all whole numbers are positive, so that Div rounds down."""
-        size = graph.sizes(x, axis, axis + 1)
-        zero, one = graph.weight("zero", torch.tensor(0)), graph.weight("one", torch.tensor(1))
-        if reference is None:
-            bins = graph.integers("bins", [self._bins(1, axis, None)])
-        else:
-            bins = graph.sizes(reference, axis, axis + 1)
-        count, length = graph.node("Squeeze", bins), graph.node("Squeeze", size)
-        number = graph.node("Unsqueeze", graph.node("Range", zero, count, one), graph.integers("column", [1]))
-        place = graph.node("Range", zero, length, one)
-        before = graph.node("Mul", number, size)
-        start = graph.node("Div", before, bins)
-        behind = graph.node("Sub", graph.node("Add", graph.node("Add", before, size), bins), one)
-        end = graph.node("Div", behind, bins)
-        inside = graph.node("And", graph.node("GreaterOrEqual", place, start), graph.node("Less", place, end))
-        lengths = graph.node("Cast", graph.node("Sub", end, start), to=FLOAT)
-        return graph.node("Div", graph.node("Cast", inside, to=FLOAT), lengths)
 
     def _bins(self, size: int, axis: int, reference: Tensor | None) -> int:
         """The number of bins on an axis."""

@@ -67,26 +67,3 @@ def test_a_window_that_misses_the_image_has_caffes_value(tmp_path, kind, value):
     assert found.shape == (1, 2, 3, 3)
     assert (found[:, :, 2] == value).all() and (found[..., 2] == value).all()
     assert (found[:, :, :2, :2] != value).all()
-
-
-@pytest.mark.parametrize(
-    "fields", ["output_size: 3", "output_size: 12", ""], ids=["fewer", "more", "second bottom"]
-)
-def test_adaptive_pooling_of_varying_sizes(tmp_path, fields):
-    """Bins that overlap, more bins than values, and as many as another blob has values."""
-    prototxt = tmp_path / "bins.prototxt"
-    param = f"adaptive_pooling_param {{ {fields} }}" if fields else 'bottom: "small"'
-    prototxt.write_text(
-        'name: "bins" input: "data" input_shape { dim: 1 dim: 2 dim: 9 dim: 8 }\n'
-        'layer { name: "small" type: "Pooling" bottom: "data" top: "small" '
-        "pooling_param { kernel_size: 3 stride: 2 } }\n"
-        f'layer {{ name: "bins" type: "AdaptivePooling" bottom: "data" {param} top: "bins" }}\n'
-    )
-    deploy = Deploy(load_net(prototxt), ["bins"]).eval()
-    model, _ = export(deploy, [(16, 13), (21, 19)])
-    assert not model.functions
-    runner = OnnxModel(model, {"bins": "bins"})
-    for size in ((5, 8), (11, 7)):
-        image = torch.randn(2, 2, *size, generator=torch.Generator().manual_seed(0))
-        (blob,) = runner.blobs(image.numpy(), {"bins"})
-        np.testing.assert_allclose(blob.array, deploy(image)[0].numpy(), rtol=1e-5, atol=1e-6)
