@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,13 +80,19 @@ class Pooling(Layer):
             return None
         if self.is_global:
             return graph.node("GlobalMaxPool" if self.is_max else "GlobalAveragePool", x)
-        if not (self.floor or self._torch_agrees()):
-            return None if any(self.pad) or self.setup.tops == 2 else self._write_gaps(graph, x)
+        if not (self.floor or any(self.pad) or self._torch_agrees()):
+            return self._write_gaps(graph, x)
+        # Rounding up is ONNX's as well where no window can start behind the image.
+        windows = zip(self.kernel, self.stride, self.pad, strict=True)
+        rounds = self.floor or all(pad + stride <= kernel for kernel, stride, pad in windows)
+        behind = self.pad if rounds else self._pad_behind()
+        if not self.is_max and any(more > pad for more, pad in zip(behind, self.pad, strict=True)):
+            return self._write_mean(graph, x, behind)
         window: dict[str, object] = {
             "kernel_shape": self.kernel,
             "strides": self.stride,
-            "pads": self.pad * 2,
-            "ceil_mode": int(not self.floor),
+            "pads": [*self.pad, *behind],
+            "ceil_mode": int(rounds and not self.floor),
         }
         if not self.is_max:
             return graph.node("AveragePool", x, count_include_pad=1, **window)
@@ -93,16 +101,66 @@ class Pooling(Layer):
         y, place = graph.node_with(2, "MaxPool", x, **window)
         return y, self._write_mask(graph, x, place)
 
-    def _write_gaps(self, graph: OnnxGraph, x: OnnxValue) -> str:
-        """Windows that leave gaps. The last may be partly outside; the mean is of what is inside."""
+    def _pad_behind(self) -> list[int]:
+        """Padding behind each axis that gives Caffe's number of windows for every size, rounded down.
+
+        Caffe has ceil((size + 2 pad - kernel) / stride) + 1 windows, but none that starts behind the image,
+        of which floor((size + pad - 1) / stride) + 1 do not. `pad + stride - 1` more values give the one
+        number, `kernel - 1` the other.
+        """
+        return [
+            min(pad + stride, kernel) - 1
+            for kernel, stride, pad in zip(self.kernel, self.stride, self.pad, strict=True)
+        ]
+
+    def _write_mean(self, graph: OnnxGraph, x: OnnxValue, behind: Sequence[int]) -> str:
+        """Means over windows that end behind the padding: only what is before its end counts."""
+        counted = [min(more, pad) for more, pad in zip(behind, self.pad, strict=True)]
+        pads = graph.integers("pads", [0, 0, *self.pad, 0, 0, *counted])
+        rest = [more - pad for more, pad in zip(behind, counted, strict=True)]
+        window = {"kernel_shape": self.kernel, "strides": self.stride, "pads": [0, 0, *rest]}
+        return graph.node("AveragePool", graph.node("Pad", x, pads), count_include_pad=0, **window)
+
+    def _write_gaps(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        """Windows that leave gaps. The last may be partly or wholly outside; a mean is of what is inside."""
         pads = graph.integers("pads", [0] * 6 + [stride - 1 for stride in self.stride])
         fill = graph.number("fill", LOWEST if self.is_max else 0)
         window = {"kernel_shape": self.kernel, "strides": self.stride}
         padded = graph.node("Pad", x, pads, fill)
-        if self.is_max:
+        if not self.is_max:
+            inside = self._write_inside(graph, x, pads, fill, window)
+            return inside and graph.node("Div", graph.node("AveragePool", padded, **window), inside)
+        if self.setup.tops == 1:
             return graph.node("MaxPool", padded, **window)
-        inside = graph.node("AveragePool", graph.node("Pad", graph.ones(x), pads, fill), **window)
-        return graph.node("Div", graph.node("AveragePool", padded, **window), inside)
+        y, place = graph.node_with(2, "MaxPool", padded, **window)
+        return y, self._write_padded_mask(graph, x, place)
+
+    def _write_inside(
+        self, graph: OnnxGraph, x: OnnxValue, pads: str, fill: str, window: dict[str, Any]
+    ) -> str | None:
+        """The share of each window that is inside; below 0 for one far behind, as Caffe divides."""
+        known = x.sizes(2, 4)
+        if known is not None:
+            rows, columns = (
+                self._divisors(size, self._output_size(size, axis), axis, torch.empty(0)) / self.kernel[axis]
+                for axis, size in enumerate(known)
+            )
+            return graph.weight("inside", rows[:, None] * columns[None, :])
+        if any(stride > kernel + 1 for kernel, stride in zip(self.kernel, self.stride, strict=True)):
+            return None
+        return graph.node("AveragePool", graph.node("Pad", graph.ones(x), pads, fill), **window)
+
+    def _write_padded_mask(self, graph: OnnxGraph, x: OnnxValue, place: str) -> str:
+        """Places in the padded plane as places in the plane; -1 for a window that misses it."""
+        height, width = (graph.sizes(x, axis, axis + 1) for axis in (2, 3))
+        down, across = (graph.integers("more", [stride - 1]) for stride in self.stride)
+        wide = graph.node("Add", width, across)
+        plane = graph.node("Mul", graph.node("Add", height, down), wide)
+        place = graph.node("Mod", place, plane)
+        row, column = graph.node("Div", place, wide), graph.node("Mod", place, wide)
+        own = graph.node("Add", graph.node("Mul", row, width), column)
+        inside = graph.node("And", graph.node("Less", row, height), graph.node("Less", column, width))
+        return graph.node("Cast", graph.node("Where", inside, own, graph.integers("none", [-1])), to=FLOAT)
 
     def _write_mask(self, graph: OnnxGraph, x: OnnxValue, place: str) -> str:
         """ONNX counts places through the whole batch, Caffe in each plane, as floats."""
@@ -173,7 +231,8 @@ class Pooling(Layer):
             if self.setup.tops == 1:
                 return y
             row, column = index // padded.shape[3] - top, index % padded.shape[3] - left
-            return y, (row * size[1] + column).to(x.dtype)
+            inside = (row < size[0]) & (column < size[1])  # -1 for a window that misses the image
+            return y, (row * size[1] + column).where(inside, -1).to(x.dtype)
         total = self._sums(padded)
         rows, columns = (self._divisors(size[axis], out[axis], axis, x) for axis in (0, 1))
         return total / (rows[:, None] * columns[None, :])

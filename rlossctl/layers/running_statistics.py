@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlossctl.layers import batch_statistics
 from rlossctl.net.layer import Layer, Setup
-from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxInput, OnnxValue, Written
 from rlossctl.prototxt.messages import FillerParameter
 
 _STATISTICS = (0.0, 0.0)  # lr_mult and decay_mult of blobs that the solver does not change
@@ -79,6 +79,12 @@ class RunningStatistics(Layer):
             self._update(batch_statistics.of_batch(x.detach()))
         return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
 
+    def write_normalize(self, graph: OnnxGraph, x: OnnxInput) -> str:
+        """`normalize` with frozen statistics, as a node."""
+        names = zip(("scale", "shift", "mean", "variance"), (*self.affine(), *self.running()), strict=True)
+        weights = [graph.weight(name, blob, (blob.numel(),)) for name, blob in names]
+        return graph.node("BatchNormalization", x, *weights, epsilon=self.eps)
+
     @torch.no_grad()
     def _update(self, batch: batch_statistics.Statistics) -> None:
         variance = batch.variance
@@ -98,11 +104,7 @@ class RunningNorm(RunningStatistics):
         return self.normalize(x)
 
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
-        if not self.frozen:
-            return None
-        names = zip(("scale", "shift", "mean", "variance"), (*self.affine(), *self.running()), strict=True)
-        weights = [graph.weight(name, blob, (blob.numel(),)) for name, blob in names]
-        return graph.node("BatchNormalization", x, *weights, epsilon=self.eps)
+        return self.write_normalize(graph, x) if self.frozen else None
 
 
 class RunningBN(RunningNorm):
