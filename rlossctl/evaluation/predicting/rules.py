@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from rlossctl.counts import VOID
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting import rank
-from rlossctl.evaluation.running.answers import not_numbers
+from rlossctl.evaluation.predicting.best import best_class
 
 # Losses whose expectation is lowest at the true probabilities and only there.
 _STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
@@ -136,34 +136,6 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
         return Decision(masks=chosen.masks)
     gains = rank.marginal_gains(probabilities, chosen, metric, rule.smooth)
     return Decision(labels=_label_by(chosen.masks, gains, rule.unassigned))
-
-
-def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
-    """The class with each pixel's greatest score; among equal ones, the larger id wins (Caffe's SegAccuracy).
-
-    Args:
-        scores: float [C, H, W] with C up to 255, or its planes [H, W] one by one.
-
-    Returns:
-        uint8 [H, W].
-
-    Raises:
-        NetError: some score is NaN.
-    """
-    planes = iter(scores)
-    best = next(planes).copy()
-    labels = np.zeros(best.shape, np.uint8)
-    wins = np.empty(best.shape, bool)
-    ids = wins.view(np.uint8)
-    for index, plane in enumerate(planes, start=1):
-        # Ids only grow, so a maximum of bytes writes the winner's id, in an eighth of a masked copy's time.
-        np.greater_equal(plane, best, out=wins)
-        np.multiply(ids, np.uint8(index), out=ids)
-        np.maximum(labels, ids, out=labels)
-        np.maximum(best, plane, out=best)
-    if best.size and np.isnan(best.max()):  # np.maximum keeps every NaN that it meets
-        raise not_numbers()
-    return labels
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
