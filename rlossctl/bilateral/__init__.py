@@ -1,4 +1,4 @@
-"""The bilateral filter behind the DenseCRF loss: operators for images and for points, a kernel for each device."""
+"""The bilateral filter behind the DenseCRF loss: operators for images and points, a kernel per device."""
 
 from rlossctl.bilateral.choice import Backend, FallbackWarning, backend
 from rlossctl.bilateral.image_filter import bilateral_filter

@@ -1,4 +1,4 @@
-"""Calls the CUDA kernels for sets of points; what cuda.py says of memory, streams and errors holds here, too."""
+"""Calls the CUDA kernels for sets of points; cuda.py says how memory, streams and errors work."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def pack_points(points: torch.Tensor) -> Packing:
             where="filter of points",
             found=found,
             expected="a range of at most a few thousand standard deviations, and near 0",
-            advice="divide each feature by its standard deviation, and subtract an offset that all points share",
+            advice="divide each feature by its standard deviation; subtract an offset that all points share",
         )
     return packing
 

@@ -1,4 +1,4 @@
-"""Runs the filter of points on the kernel for a device, float type and mode; point_ops.py checks and differentiates.
+"""Runs the filter of points by device, float type and mode; point_ops.py checks and differentiates.
 
 Points are [B, P, d], d from 1 to 6; values [B, K, P] of the same float type and device.
 """

@@ -1,6 +1,7 @@
 """`torch.ops.rlossctl.point_filter`: the filter of points as an operator for torch.compile and autograd.
 
-As for images (ops.py), the derivative with respect to the values is the transpose, which is the operator again.
+As for images (ops.py), the derivative with respect to the values is the transpose, which is the operator
+again.
 """
 
 from __future__ import annotations

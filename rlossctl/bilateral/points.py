@@ -16,23 +16,25 @@ from rlossctl.bilateral.point_ops import check, error, point_op
 def filter(features: torch.Tensor, values: torch.Tensor, mode: str = "lattice") -> torch.Tensor:
     """Filters values at points: each becomes the sum of all, weighted by exp(-|f_i - f_j|^2 / 2).
 
-    The weights are not normalised and include the point itself; divide by the filtered ones for a mean. The modes
-    are those of `bilateral_filter`, which this function equals for the features x / sigma_xy, y / sigma_xy and
-    colours / sigma_rgb of an image's pixels. docs/filter.md says how near the lattice comes to the exact sum.
-    The gradient with respect to `values` is the transpose applied to the upstream gradient; `features` get none.
+    The weights are not normalised and include the point itself; divide by the filtered ones for a mean. The
+    modes are those of `bilateral_filter`, which this function equals for the features x / sigma_xy, y /
+    sigma_xy and colours / sigma_rgb of an image's pixels. docs/filter.md says how near the lattice comes to
+    the exact sum. The gradient with respect to `values` is the transpose applied to the upstream gradient;
+    `features` get none.
 
     Args:
-        features: [N, d] or [B, N, d], d from 1 to 6, each divided by its standard deviation.
-        values: [N, K] or [B, N, K] on the same device; half types are computed and returned in float32.
-        mode: "lattice", "symmetric" (the mean of the lattice and its transpose) or "exact" (all pairs of points).
+        features: [N, d] or [B, N, d], d from 1 to 6, each divided by its standard deviation. values: [N, K]
+        or [B, N, K] on the same device; half types are computed and returned in float32. mode: "lattice",
+        "symmetric" (the mean of the lattice and its transpose) or "exact" (all pairs of points).
 
     Returns:
         The filtered values, in the shape of `values`; the inputs are not changed.
 
     Raises:
-        NetError: shapes or devices do not fit; the mode is unknown; features are NaN, infinite or (for the lattice)
-            too far apart; or a torch.export or ONNX export is running. On CUDA, where the host does not wait, wrong
-            features give NaN instead.
+        NetError: shapes or devices do not fit; the mode is unknown; features are NaN, infinite or (for the
+        lattice)
+            too far apart; or a torch.export or ONNX export is running. On CUDA, where the host does not
+            wait, wrong features give NaN instead.
     """
     points, planes = _points(features, values), _planes(values)
     return _like(values, point_op(planes, points.to(planes.dtype), mode))

@@ -97,11 +97,13 @@ class DenseCRFLoss(Layer):
     Bottoms: the image as the net sees it (mean-subtracted), and a soft segmentation of the same size. s is
     the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A
     third bottom, ours, is a mask that is not 0 where pixels count, such as ImageSegData's fourth top. With
-    `feature_std`, ours, too, the third bottom has further features of each pixel, such as depth (N x M x H x W),
-    in units of which feature_std gives the standard deviation; the mask, if any, is the fourth. A is the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. `mode`, a field of ours,
-    selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no default: it is 0
-    unless given. No gradient to the image. Inputs that are probably a mistake (an image scaled to 0..1,
-    scores without a softmax, no pixel that counts) give a warning, each kind once.
+    `feature_std`, a field of ours, the third bottom has M further features of each pixel, such as depth
+    [N, M, H, W], with these standard deviations, and the mask, if any, is the fourth. A is the permutohedral
+    filter with bi_xy_std in pixels and bi_rgb_std in grey levels, in up to 6 dimensions: 2, the image's
+    channels and M. `mode`, a field of ours, selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md).
+    The loss weight has no default: it is 0 unless given. No gradient to the image. Inputs that are probably a
+    mistake (an image scaled to 0..1, scores without a softmax, no pixel that counts) give a warning, each
+    kind once.
     """
 
     regularizer = True
@@ -118,7 +120,7 @@ class DenseCRFLoss(Layer):
         features, masks = (others[:1], others[1:]) if self.feature_std else ([], others)
         if len(masks) > 1 or len(features) < bool(self.feature_std):
             raise setup.error(
-                "its bottoms are the image, the segmentation, features if feature_std is set, and perhaps a mask",
+                "bottoms must be image, segmentation, features if feature_std is set, and perhaps a mask",
                 found=f"{len(setup.bottoms)} bottoms, feature_std {list(self.feature_std) or 'not set'}",
                 advice="set feature_std for a bottom with features, or leave one of the two out",
             )

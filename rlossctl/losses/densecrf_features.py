@@ -1,4 +1,4 @@
-"""The DenseCRF loss with further features of each pixel, such as depth or normals, beside place and colour."""
+"""The DenseCRF loss with further features of each pixel, such as depth, beside place and colour."""
 
 from __future__ import annotations
 

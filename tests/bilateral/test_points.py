@@ -69,7 +69,7 @@ def test_native_equals_twin(features, monkeypatch) -> None:
 
 @pytest.mark.parametrize("features", range(1, 7))
 def test_the_lattice_is_near_the_exact_sum(kernel, features) -> None:
-    """The best multiple of the lattice's result; docs/filter.md has the figures. Exact is what the definition says."""
+    """The best multiple of the lattice's result (docs/filter.md); exact is what the definition says."""
     points, values = cloud(400, features, 3)
     exact = bilateral.filter(points[0], values[0], "exact")
     weights = (-torch.cdist(points[0].double(), points[0].double()).square() / 2).exp()

@@ -1,4 +1,4 @@
-"""The DenseCRF loss with features beside place and colour: the sum over all pairs, gradients, and the layer."""
+"""The DenseCRF loss with features beside place and colour: the sum over all pairs, gradients, the layer."""
 
 from __future__ import annotations
 

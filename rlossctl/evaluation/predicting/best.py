@@ -1,8 +1,8 @@
 """The best class of each pixel, and its counts against a label, from scores smaller than the photo.
 
-The native kernel enlarges, compares and counts row by row: neither the enlarged scores nor, for counts, the labels
-are ever in memory as a whole. Where it is not built, the numpy twins run plane by plane; labels and counts are
-the same, bit for bit.
+The native kernel enlarges, compares and counts row by row: neither the enlarged scores nor, for counts, the
+labels are ever in memory as a whole. Where it is not built, the numpy twins run plane by plane; labels and
+counts are the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _run(
     truth: np.ndarray | None,
     pairs: np.ndarray | None,
 ) -> None:
-    """Calls the kernel for scores [C, h, w] of a picture of this size; of the maps, the first rows and columns."""
+    """Calls the kernel for scores [C, h, w] of a picture of this size; the maps may be its top left part."""
     scores = np.ascontiguousarray(scores)
     classes, height, width = scores.shape
     given = labels if truth is None else truth

@@ -1,8 +1,8 @@
 """Expected Dice and IoU of a class's t most probable pixels, from sums of p, p^2 and p^3 that are exact.
 
-Sums of floats depend on their order. These are sums of whole numbers: p in units of 2^-32, and what that leaves in
-units of 2^-64. So the sums over a set of pixels are the same for any order, sorted or not, and so is every
-number that follows from them: `screening` relies on it.
+Sums of floats depend on their order. These are sums of whole numbers: p in units of 2^-32, and what that
+leaves in units of 2^-64. So the sums over a set of pixels are the same for any order, sorted or not, and so
+is every number that follows from them: `screening` relies on it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Sums:
 
 
 def curve(first: Sums, whole: Sums, metric: str, g: float, second: bool) -> np.ndarray:
-    """The expectations with E[1/X] = 1/m + v/m^3, or 1/m alone (RMA); see rlossctl.evaluation.predicting.rank.
+    """The expectations with E[1/X] = 1/m + v/m^3, or 1/m alone (RMA); see
+    rlossctl.evaluation.predicting.rank.
 
     Args:
         first: of the t most probable pixels, for any number of t.

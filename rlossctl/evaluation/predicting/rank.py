@@ -12,8 +12,8 @@ Both are exact. (The published T-RNA code has +2 and +1 where D has +1 and +0.) 
 every t with one of SOLVERS:
 
 * moment2, the default: E[1/X] = 1/m + v/m^3 from mean and variance. If few true pixels are expected, two
-  moments are not enough, and rlossctl.evaluation.predicting.pgf integrates exactly. Only the pixels near the best t
-  are sorted: see rlossctl.evaluation.predicting.screening.
+  moments are not enough, and rlossctl.evaluation.predicting.pgf integrates exactly. Only the pixels near
+  the best t are sorted: see rlossctl.evaluation.predicting.screening.
 * exact: from the whole distribution, in O(d^2), for up to EXACT_LIMIT pixels.
 * trna: the refined normal approximation of each Gamma_-j (Dice); ba: Gamma in place of Gamma_-j (Dice);
   rma: 1 / E[X]. For comparison with published figures.

@@ -1,23 +1,26 @@
-"""Which pixels of a class have to be sorted to find its best mask: all others are in it, or out of it, for sure.
+"""Which pixels of a class must be sorted to find its best mask: all others are surely in it, or out of it.
 
-A full sort gives the expectation of every size t, of which the greatest (the first of them) counts. Here pixels
-are only put into bins of p, 64 to each factor of 2, with exact sums for each (rlossctl.evaluation.predicting.moments).
-They give the expectation at the sizes between two bins, with the very bits of a full sort. For a bin of pixels
-a < t <= b between p = low and p = high, all expectations inside have an upper bound:
+A full sort gives the expectation of every size t, of which the greatest (the first of them) counts. Here
+pixels are only put into bins of p, 64 to each factor of 2, with exact sums for each
+(rlossctl.evaluation.predicting.moments). They give the expectation at the sizes between two bins, with the
+very bits of a full sort. For a bin of pixels a < t <= b between p = low and p = high, all expectations
+inside have an upper bound:
 
 * The first t pixels have at most S = C_a + (t - a) high of the mass C.
-* Dice: D(t) = 2 C_t (1/m + v/m^3) with m = t + g + 1 + C_d - share and a share that does not grow with t, so m is
-  at least M + (t - a), where M has the share of a; and v is at most the variance of all pixels. So
-  D(t) <= 2 S / (M + t - a) + 2 S_b v / M^3. The first term is a quotient of linear functions of t, so that it is
-  monotone, and its greatest value is at one end of the bin.
-* IoU: I(t) = (C_t + g) (1/m + v/m^3) with m = t + g + C_d - C_t, at least M + (t - a)(1 - high), where M is m at a; and
-  v is at most the variance of the pixels beyond a. The bound is the same quotient, with the same argument.
+* Dice: D(t) = 2 C_t (1/m + v/m^3) with m = t + g + 1 + C_d - share and a share that does not grow with t,
+  so m is at least M + (t - a), where M has the share of a; and v is at most the variance of all pixels. So
+  D(t) <= 2 S / (M + t - a) + 2 S_b v / M^3. The first term is a quotient of linear functions of t, so that
+  it is monotone, and its greatest value is at one end of the bin.
+* IoU: I(t) = (C_t + g) (1/m + v/m^3) with m = t + g + C_d - C_t, at least M + (t - a)(1 - high), where M is
+  m at a; and v is at most the variance of the pixels beyond a. The bound is the same quotient, with the
+  same argument.
 * Smoothing adds g (1/m + v/m^3) to D; it falls with t, so that its value at a is its bound.
 
 A bin whose bound is below an expectation that is reached between two bins cannot have the greatest one. The
-bounds have 1e-9 to spare, far more than rounding. The bins that remain are next to each other in practice; all pixels
-from the first to the last of them are sorted. Pixels above are in the mask, those below are not. With p above 1/2 a
-pixel always improves D and I, and near the best t both are so flat that two or three bins remain.
+bounds have 1e-9 to spare, far more than rounding. The bins that remain are next to each other in practice;
+all pixels from the first to the last of them are sorted. Pixels above are in the mask, those below are not.
+With p above 1/2 a pixel always improves D and I, and near the best t both are so flat that two or three
+bins remain.
 """
 
 from __future__ import annotations
