@@ -169,35 +169,56 @@ def _curve(order: np.ndarray, p: np.ndarray, metric: str, solver: str, smooth: f
     return values
 
 
-def marginal_gains(probabilities: np.ndarray, chosen: Chosen, metric: str, smooth: float) -> np.ndarray:
-    """How much each pixel would add to a class's expected Dice or IoU (mean approximation).
+@dataclass(frozen=True)
+class Gains:
+    """How much a pixel would add to each class's expected Dice or IoU (mean approximation).
 
     Let mu be the class's expected number of pixels, and t_s and mu_s the actual and the expected number of
     pixels that only its mask has. Dice gains 2 [(mu_s + p + g) / (den + 1) - (mu_s + g) / den] with
     den = t_s + mu + 1 + g; IoU gains (mu_s + p + g) / (den - p + 1) - (mu_s + g) / den with
     den = t_s + mu - mu_s + g.
 
-    Returns:
-        float64 [C, H, W]; -inf for pruned classes. If all classes are pruned, the probabilities.
+    Attributes:
+        metric, smooth: as for `choose`.
+        sums: mu, mu_s and t_s of each class, float64 [3, C, 1]; pruned classes have zeros.
+        pruned: bool [C].
     """
-    if chosen.pruned.all():
-        return probabilities.astype(np.float64)
-    p = probabilities.astype(np.float64)
-    alone = chosen.masks & (chosen.masks.sum(axis=0, dtype=np.uint8) == 1)
-    axes, shape = (1, 2), (-1, 1, 1)
-    mass = p.sum(axis=axes).reshape(shape)
-    own_mass = (p * alone).sum(axis=axes).reshape(shape)
-    own_count = alone.sum(axis=axes).reshape(shape)
-    if metric == "dice":
-        den = own_count + mass + 1 + smooth
-        gains = 2 * ((own_mass + p + smooth) / (den + 1) - (own_mass + smooth) / den)
-    else:
-        den = own_count + mass - own_mass + smooth
-        with np.errstate(divide="ignore", invalid="ignore"):
-            now = np.where(den > 0, (own_mass + smooth) / den, 0.0)
-        gains = (own_mass + p + smooth) / (den - p + 1) - now
-    gains[chosen.pruned] = -np.inf
-    return gains
+
+    metric: str
+    smooth: float
+    sums: np.ndarray
+    pruned: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, chosen: Chosen, metric: str, smooth: float) -> Gains:
+        """The gains for an image's probabilities [C, H, W]."""
+        sums = np.zeros((3, len(probabilities), 1))
+        once = chosen.masks.sum(axis=0, dtype=np.uint8) == 1
+        for index in np.flatnonzero(~chosen.pruned):
+            p, alone = probabilities[index].astype(np.float64), chosen.masks[index] & once
+            sums[:, index, 0] = p.sum(), (p * alone).sum(), alone.sum()
+        return cls(metric, smooth, sums, chosen.pruned)
+
+    def at(self, probabilities: np.ndarray) -> np.ndarray:
+        """The gains of some pixels, from their probabilities [C, n].
+
+        Returns:
+            float64 [C, n]; -inf for pruned classes. If all classes are pruned, the probabilities.
+        """
+        p, smooth = probabilities.astype(np.float64), self.smooth
+        if self.pruned.all():
+            return p
+        mass, own_mass, own_count = self.sums
+        if self.metric == "dice":
+            den = own_count + mass + 1 + smooth
+            gains = 2 * ((own_mass + p + smooth) / (den + 1) - (own_mass + smooth) / den)
+        else:
+            den = own_count + mass - own_mass + smooth
+            with np.errstate(divide="ignore", invalid="ignore"):
+                now = np.where(den > 0, (own_mass + smooth) / den, 0.0)
+            gains = (own_mass + p + smooth) / (den - p + 1) - now
+        gains[self.pruned] = -np.inf
+        return gains
 
 
 def _few(whole: moments.Sums, solver: str) -> int:

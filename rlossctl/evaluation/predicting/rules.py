@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from rlossctl.evaluation.predicting.best import best_class
 
 # Losses whose expectation is lowest at the true probabilities and only there.
 _STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
+_PIXELS_AT_ONCE = 1 << 16
 SLACK = 1e-5  # how much rounding may add to an interpolated probability
 
 
@@ -129,13 +130,13 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
         masks = probabilities >= rule.threshold
         if rule.output == "masks":
             return Decision(masks=masks)
-        return Decision(labels=_label_by(masks, probabilities, rule.unassigned))
+        return Decision(labels=_label_by(masks, probabilities, lambda own: own, rule.unassigned))
     metric = rule.name.removeprefix("rank")
     chosen = rank.choose(probabilities, metric, rule.solver, rule.prune, rule.smooth, valid)
     if rule.output == "masks":
         return Decision(masks=chosen.masks)
-    gains = rank.marginal_gains(probabilities, chosen, metric, rule.smooth)
-    return Decision(labels=_label_by(chosen.masks, gains, rule.unassigned))
+    gains = rank.Gains.of(probabilities, chosen, metric, rule.smooth)
+    return Decision(labels=_label_by(chosen.masks, probabilities, gains.at, rule.unassigned))
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
@@ -150,10 +151,28 @@ def check_probabilities(probabilities: np.ndarray) -> None:
         )
 
 
-def _label_by(masks: np.ndarray, scores: np.ndarray, unassigned: str) -> np.ndarray:
-    """One class per pixel: among the masks that cover it (all classes if none does), the best score."""
-    count = masks.sum(axis=0, dtype=np.uint8)
-    labels = best_class(np.where(masks | (count == 0), scores, -np.inf))
+def _label_by(
+    masks: np.ndarray,
+    probabilities: np.ndarray,
+    scores: Callable[[np.ndarray], np.ndarray],
+    unassigned: str,
+) -> np.ndarray:
+    """One class per pixel: among the masks that cover it (all classes if none does), the best score.
+
+    Args:
+        scores: of pixels with these probabilities [C, n]. Only pixels in no mask or in several need any; some
+            of them are looked at together, so that large photos do not take more memory.
+    """
+    classes, count = len(masks), masks.sum(axis=0, dtype=np.uint8).ravel()
+    labels = np.zeros(count.size, np.uint8)
+    for index, mask in enumerate(masks):
+        labels[mask.ravel()] = index
+    covered, p = masks.reshape(classes, -1), probabilities.reshape(classes, -1)
+    unsure = np.flatnonzero(count != 1)
+    for start in range(0, unsure.size, _PIXELS_AT_ONCE):
+        places = unsure[start : start + _PIXELS_AT_ONCE]
+        among = covered[:, places] | (count[places] == 0)
+        labels[places] = best_class(np.where(among, scores(p[:, places]), -np.inf))
     if unassigned == "void":
         labels[count == 0] = VOID
-    return labels
+    return labels.reshape(masks.shape[1:])
