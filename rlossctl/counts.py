@@ -39,13 +39,11 @@ class ClassCounts:
             masks: bool [C, H, W].
         """
         valid = truth != ignore
-        ids = truth[valid]
-        chosen = masks[:, valid]
-        classes = len(masks)
+        own = [valid & (truth == index) for index in range(len(masks))]
         return cls(
-            hits=np.bincount(ids[chosen[ids, np.arange(ids.size)]], minlength=classes),
-            truth=np.bincount(ids, minlength=classes),
-            predicted=chosen.sum(axis=1),
+            hits=np.array([np.count_nonzero(mask & true) for mask, true in zip(masks, own, strict=True)]),
+            truth=np.array([np.count_nonzero(true) for true in own]),
+            predicted=np.array([np.count_nonzero(mask & valid) for mask in masks]),
         )
 
     @classmethod
