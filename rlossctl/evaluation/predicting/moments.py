@@ -42,7 +42,7 @@ class Sums:
         """The sums of this one set with each of other, disjoint sets."""
         return Sums(self.sizes + other.sizes, self.words[:, :, None] + other.words)
 
-    def __getitem__(self, place: int | slice) -> Sums:
+    def __getitem__(self, place: int | slice | np.ndarray) -> Sums:
         """Some of the sets."""
         return Sums(self.sizes[place], self.words[:, :, place])
 
