@@ -29,8 +29,7 @@ public:
     void embed(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, Block<D>* blocks,
                int threads) {
         float scale[D];
-        for (int i = 0; i < D; ++i)
-            scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
+        fill_scale(scale);
         const std::int64_t width = sizes.width, height = sizes.height, pixels = sizes.pixels();
         position_.ensure(width + height);
         const auto sigma = static_cast<float>(sigmas.xy);
@@ -49,10 +48,35 @@ public:
         base_bits_ = bit_length(all);
     }
 
+    // The same for points [points][D], in units of their standard deviations.
+    void embed(const float* features, std::int64_t points, const KeyLayout& layout, Block<D>* blocks, int threads) {
+        float scale[D];
+        fill_scale(scale);
+        const std::int64_t count = (points + lanes - 1) / lanes;
+        keys_.ensure(count + 1);
+        const Points cloud{features, scale, layout, points};
+        const auto& kernel = std::get<LatticeKernels<D>>(kernels().lattice);
+        bits_.ensure(threads);
+        parallel(threads, threads, [&](int t) {
+            bits_[t] = kernel.embed_points(cloud, count * t / threads, count * (t + 1) / threads, blocks, keys_.data());
+        });
+        const float zeros[D] = {};
+        Block<D> unused;
+        std::uint64_t all = kernel.embed_points({zeros, scale, layout, 1}, 0, 1, &unused, &keys_[count]); // the phantom
+        for (int t = 0; t < threads; ++t) all |= bits_[t];
+        base_bits_ = bit_length(all);
+    }
+
     const BlockKeys& operator[](std::int64_t block) const { return keys_[block]; }
     int base_bits() const { return base_bits_; }
 
 private:
+    // Makes the lattice's blur a Gaussian with standard deviation 1 in each feature.
+    static void fill_scale(float (&scale)[D]) {
+        for (int i = 0; i < D; ++i)
+            scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
+    }
+
     // The original fills its last group of four pixels with points of feature zero: see twin.with_phantom.
     std::uint64_t embed_phantom(const Picture& picture, BlockKeys& keys) {
         const float zeros[D] = {};
@@ -220,17 +244,44 @@ private:
     Buffer<unsigned char> inner_;    // [E][vertices + 1] 1 if a vertex precedes along the axis
 };
 
+// What a thread needs to build lattices, kept for the next one.
+template <int D>
+struct Workbench {
+    Pixels<D> pixels;
+    Builder<D, NarrowSlot> narrow;
+    Builder<D, WideSlot> wide;
+};
+
+template <int D>
+Workbench<D>& workbench() {
+    thread_local Workbench<D> kept;
+    return kept;
+}
+
+template <int D>
+void Lattice<D>::number(Workbench<D>& bench, const KeyLayout& layout, int threads) {
+    if (bench.narrow.fits(bench.pixels.base_bits(), pixels_)) bench.narrow.build(*this, bench.pixels, layout, threads);
+    else bench.wide.build(*this, bench.pixels, layout, threads);
+}
+
 template <int D>
 void Lattice<D>::build(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) {
-    thread_local Pixels<D> pixels;
-    thread_local Builder<D, NarrowSlot> narrow;
-    thread_local Builder<D, WideSlot> wide;
+    Workbench<D>& bench = workbench<D>();
     const KeyLayout layout = lay_out_keys(image, sizes, sigmas, threads);
     pixels_ = sizes.pixels();
     block_.ensure(blocks());
-    pixels.embed(image, layout, sizes, sigmas, block_.data(), threads);
-    if (narrow.fits(pixels.base_bits(), pixels_)) narrow.build(*this, pixels, layout, threads);
-    else wide.build(*this, pixels, layout, threads);
+    bench.pixels.embed(image, layout, sizes, sigmas, block_.data(), threads);
+    number(bench, layout, threads);
+}
+
+template <int D>
+void Lattice<D>::build_points(const float* features, std::int64_t points, int threads) {
+    Workbench<D>& bench = workbench<D>();
+    const KeyLayout layout = lay_out_point_keys(features, points, D);
+    pixels_ = points;
+    block_.ensure(blocks());
+    bench.pixels.embed(features, points, layout, block_.data(), threads);
+    number(bench, layout, threads);
 }
 
 } // namespace rlossctl

@@ -13,7 +13,7 @@ import torch
 
 from rlossctl.bilateral.choice import find_native
 from rlossctl.bilateral.gated import Pairs
-from rlossctl.bilateral.packing import pack
+from rlossctl.bilateral.packing import pack, pack_points
 from rlossctl.bilateral.twin import FORWARD
 
 
@@ -120,6 +120,25 @@ class Lattices:
     def vertices(self) -> int:
         """How many vertices the lattices have in total."""
         return self._kept.vertices
+
+
+class PointLattices:
+    """The lattices of sets of points [B, P, d], d from 2 to 6, kept to filter many times."""
+
+    def __init__(self, points: torch.Tensor) -> None:
+        try:
+            self._kept = _kernel().PointLattices(points.data_ptr(), *points.shape, torch.get_num_threads())
+        except ValueError:
+            for own in points:  # the kernel follows the rules of `pack_points`, which explains
+                pack_points(own)
+            raise
+
+    def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
+        """A applied to values [B, K, P]."""
+        filtered = torch.empty_like(values)
+        threads = torch.get_num_threads()
+        self._kept.filter(values.data_ptr(), filtered.data_ptr(), values.shape[1], order, threads)
+        return filtered
 
 
 def _kernel() -> ModuleType:

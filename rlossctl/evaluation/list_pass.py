@@ -222,7 +222,7 @@ class _Counter(typing.Protocol):
 
 
 class _HostCounter:
-    """Counts in numpy, in a thread beside the model."""
+    """Counts on the CPU, in a thread beside the model."""
 
     def __init__(self, predictor: Predictor, saving: _Saving) -> None:
         self._predictor, self._saving = predictor, saving
@@ -249,9 +249,17 @@ class _HostCounter:
         """Does nothing: nothing waits elsewhere."""
 
     def _count(self, item: Loaded, answers: Iterable[np.ndarray]) -> None:
-        tally = self._saving.tally
-        decision = decision_on(self._predictor, item, answers, tally.ignore)
-        tally.add(item.index, item.truth, decision, item.sample.label)
+        tally, where = self._saving.tally, item.sample.label
+        answers = iter(answers)
+        first = next(answers)
+        pairs = self._predictor.pairs(item.views, first, item.truth) if tally.band is None else None
+        if pairs is not None:
+            tally.add_pairs(item.index, pairs, where)
+        else:
+            answers = itertools.chain([first], answers)
+            tally.add(
+                item.index, item.truth, decision_on(self._predictor, item, answers, tally.ignore), where
+            )
         self._saving.now_and_then(self.flush)
 
 

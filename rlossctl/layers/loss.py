@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlossctl.bilateral.point_ops import MAX_FEATURES
 from rlossctl.losses import caffe_mask, densecrf_loss
+from rlossctl.losses.densecrf_features import Features
 from rlossctl.losses.inputs import InputCheck
 from rlossctl.losses.labelled import counting
 from rlossctl.net.labels import BATCH_SIZE, VALID, WEIGHTS, check_labels, flatten_labels, loss_norm
@@ -88,17 +90,20 @@ class SoftmaxWithLoss(Layer):
         return weights.masked_fill(weights <= 0, 1.0)
 
 
-@register("DenseCRFLoss", source="rloss", bottoms=(2, 3), automatic_tops=1, role="loss")
+@register("DenseCRFLoss", source="rloss", bottoms=(2, 4), automatic_tops=1, role="loss")
 class DenseCRFLoss(Layer):
     """-(1/N) sum_n sum_c s_nc^T A_n s_nc, a negative number (densecrf_loss_layer.cpp).
 
     Bottoms: the image as the net sees it (mean-subtracted), and a soft segmentation of the same size. s is
     the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A
-    third bottom, ours, is a mask that is not 0 where pixels count, such as ImageSegData's fourth top. A is
-    the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. `mode`, a field of ours,
-    selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no default: it is 0
-    unless given. No gradient to the image. Inputs that are probably a mistake (an image scaled to 0..1,
-    scores without a softmax, no pixel that counts) give a warning, each kind once.
+    third bottom, ours, is a mask that is not 0 where pixels count, such as ImageSegData's fourth top. With
+    `feature_std`, a field of ours, the third bottom has M further features of each pixel, such as depth
+    [N, M, H, W], with these standard deviations, and the mask, if any, is the fourth. A is the permutohedral
+    filter with bi_xy_std in pixels and bi_rgb_std in grey levels, in up to 6 dimensions: 2, the image's
+    channels and M. `mode`, a field of ours, selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md).
+    The loss weight has no default: it is 0 unless given. No gradient to the image. Inputs that are probably a
+    mistake (an image scaled to 0..1, scores without a softmax, no pixel that counts) give a warning, each
+    kind once.
     """
 
     regularizer = True
@@ -110,7 +115,15 @@ class DenseCRFLoss(Layer):
         self.mode = param.Mode.Name(param.mode).lower()
         # The builder multiplies by the weight; knowing it here saves the backward pass a product.
         self.upstream = setup.message.loss_weight[0] if setup.message.loss_weight else 1.0
-        image, seg, *masks = setup.bottoms
+        image, seg, *others = setup.bottoms
+        self.feature_std = tuple(param.feature_std)
+        features, masks = (others[:1], others[1:]) if self.feature_std else ([], others)
+        if len(masks) > 1 or len(features) < bool(self.feature_std):
+            raise setup.error(
+                "bottoms must be image, segmentation, features if feature_std is set, and perhaps a mask",
+                found=f"{len(setup.bottoms)} bottoms, feature_std {list(self.feature_std) or 'not set'}",
+                advice="set feature_std for a bottom with features, or leave one of the two out",
+            )
         if any(len(mask) != 4 or mask[0] != seg[0] or mask[2:] != seg[2:] for mask in masks):
             raise setup.error(
                 "mask and segmentation must have the same batch size, height and width",
@@ -123,15 +136,43 @@ class DenseCRFLoss(Layer):
                 found=f"image {image}, segmentation {seg}",
                 advice="resize the segmentation with Interp",
             )
+        for own in features:
+            _check_features(setup, own, seg, image[1])
         if setup.message.propagate_down and setup.message.propagate_down[0]:
             raise setup.error("has no gradient to the image", found="propagate_down: true", expected="false")
         name = f"{setup.where}: layer {setup.message.name!r} (DenseCRFLoss)"
         self.inputs = InputCheck(name, self.sigma_rgb, "bi_rgb_std")
 
-    def forward(self, image: Tensor, seg: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, seg: Tensor, *others: Tensor) -> Tensor:
         image = image.detach()
-        counted = caffe_mask(image) if mask is None else counting(mask)
+        features = Features(others[0], self.feature_std) if self.feature_std else None
+        masks = others[1:] if self.feature_std else others
+        counted = counting(masks[0]) if masks else caffe_mask(image)
         self.inputs.look(image, seg, counted)
         sigmas = self.sigma_xy, self.sigma_rgb
-        loss = densecrf_loss(image, seg, counted, *sigmas, self.mode, upstream=self.upstream)
+        loss = densecrf_loss(
+            image, seg, counted, *sigmas, self.mode, upstream=self.upstream, features=features
+        )
         return loss.reshape(1, 1, 1, 1)
+
+
+def _check_features(setup: Setup, features: tuple[int, ...], seg: tuple[int, ...], colours: int) -> None:
+    """Raises the layer's error if the bottom with features does not fit."""
+    if len(features) != 4 or features[0] != seg[0] or features[2:] != seg[2:]:
+        raise setup.error(
+            "features and segmentation must have the same batch size, height and width",
+            found=f"features {features}, segmentation {seg}",
+            advice="resize the features with Interp",
+        )
+    count, stds = features[1], setup.message.densecrf_loss_param.feature_std
+    if len(stds) not in (1, count) or not all(0 < std < math.inf for std in stds):
+        raise setup.error(
+            "feature_std must have one standard deviation above 0, or one for each channel of the features",
+            found=f"feature_std {list(stds)}, {count} channels",
+        )
+    if 2 + colours + count > MAX_FEATURES:
+        raise setup.error(
+            f"the filter has at most {MAX_FEATURES} dimensions",
+            found=f"2 of the place, {colours} of the image and {count} of the third bottom",
+            advice="give it fewer channels, such as a grey image",
+        )
