@@ -105,19 +105,19 @@ private:
         const std::int64_t count = lattice.pixels_, blocks = lattice.blocks();
         const std::int64_t all = blocks + (count % 4 != 0); // the last one is the phantom's
         simplex_table_.clear(count, bit_length(count + 1));
-        new_.ensure(count + 1 + lanes);
-        const auto key = [&](std::int64_t b, int l) { return simplex_key(pixels[b].base[l], pixels[b].order[l]); };
+        new_.ensure(count + 2); // the phantom's, and one that is noted although it is not new
         for (std::int64_t start = 0; start < all; start += together) {
             const int used = static_cast<int>(std::min<std::int64_t>(together, all - start));
             typename Slot::Key keys[together * lanes];
             std::int32_t ids[together * lanes];
             for (int b = 0; b < used; ++b)
                 for (int l = 0; l < lanes; ++l) {
-                    keys[b * lanes + l] = key(start + b, l);
+                    keys[b * lanes + l] = simplex_key(pixels[start + b].base[l], pixels[start + b].order[l]);
                     simplex_table_.prefetch(keys[b * lanes + l]);
                 }
             simplex_table_.find_or_add(keys, used * lanes, ids, [&](int i, std::int32_t number) {
-                new_[number - 1] = {pixels[start + i / lanes].base[i % lanes], pixels[start + i / lanes].order[i % lanes]};
+                const BlockKeys& block = pixels[start + i / lanes];
+                new_[number - 1] = {block.base[i % lanes], block.order[i % lanes]};
             });
             for (int b = 0; b < used && start + b < blocks; ++b)
                 std::copy(ids + b * lanes, ids + b * lanes + lanes, lattice.block_[start + b].simplex);
@@ -143,9 +143,10 @@ private:
                 }
             }
             vertex_table_.find_or_add(keys, used * E, ids, [&](int i, std::int32_t number) {
-                vertices_[number] = numbers[0][i];
+                vertices_[number] = numbers[i / E][i % E];
             });
-            for (int s = 0; s < used; ++s) std::copy(ids + s * E, ids + s * E + E, lattice.simplices_[start + s + 1].vertices);
+            for (int s = 0; s < used; ++s)
+                std::copy(ids + s * E, ids + s * E + E, lattice.simplices_[start + s + 1].vertices);
         }
         lattice.count_ = vertex_table_.count() + 1;
     }
