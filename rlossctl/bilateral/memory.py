@@ -2,8 +2,7 @@
 
 An allocator returns such memory to the system, which then has to clear it page by page at each step. That can
 take as long as the filter. Here it is mapped once, in huge pages where the system has them, and returns to
-this module when the last tensor that uses it is gone. So nothing that anybody still holds
-is ever written again.
+this module when the last tensor that uses it is gone. So what anybody still holds is never written again.
 """
 
 from __future__ import annotations
