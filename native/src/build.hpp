@@ -118,36 +118,38 @@ private:
     };
 
     // The remainder of a base is 0, so the order is stored in its place.
-    static typename Slot::Key simplex_key(std::uint64_t base, std::uint32_t order) {
-        return Slot::key(base >> 3, order, order_bits);
+    typename Slot::Key simplex_key(std::uint64_t base, std::uint32_t order) const {
+        return simplex_table_.key(base >> 3, order, order_bits);
     }
-    static typename Slot::Key vertex_key(std::uint64_t key) { return Slot::key(key, 0, 0); }
+    typename Slot::Key vertex_key(std::uint64_t key) const { return vertex_table_.key(key, 0, 0); }
 
     // Neighbouring pixels mostly share simplices, so one look-up per pixel replaces D + 1.
     void number_simplices(Lattice<D>& lattice, const Pixels<D>& pixels) {
+        constexpr int together = 8; // blocks
         const std::int64_t count = lattice.pixels_, blocks = lattice.blocks();
+        const std::int64_t all = blocks + (count % 4 != 0); // the last one is the phantom's
         simplex_table_.clear(count, bit_length(count + 1));
-        new_.clear();
-        for (std::int64_t b = 0; b < blocks; ++b) {
-            if (b + 1 < blocks) prefetch(pixels[b + 1]);
-            number(pixels[b], lattice.block_[b].simplex);
+        new_.ensure(count + 2); // the phantom's, and one that is noted although it is not new
+        for (std::int64_t start = 0; start < all; start += together) {
+            const int used = static_cast<int>(std::min<std::int64_t>(together, all - start));
+            typename Slot::Key keys[together * lanes];
+            std::int32_t ids[together * lanes];
+            for (int b = 0; b < used; ++b)
+                for (int l = 0; l < lanes; ++l) {
+                    keys[b * lanes + l] = simplex_key(pixels[start + b].base[l], pixels[start + b].order[l]);
+                    simplex_table_.prefetch(keys[b * lanes + l]);
+                }
+            simplex_table_.find_or_add(keys, used * lanes, ids, [&](int i, std::int32_t number) {
+                const BlockKeys& block = pixels[start + i / lanes];
+                new_[number - 1] = {block.base[i % lanes], block.order[i % lanes]};
+            });
+            for (int b = 0; b < used && start + b < blocks; ++b)
+                std::copy(ids + b * lanes, ids + b * lanes + lanes, lattice.block_[start + b].simplex);
         }
-        std::int32_t unused[lanes];
-        if (count % 4 != 0) number(pixels[blocks], unused); // the phantom's
-    }
-
-    void prefetch(const BlockKeys& keys) const {
-        for (int l = 0; l < lanes; ++l) simplex_table_.prefetch(simplex_key(keys.base[l], keys.order[l]));
-    }
-
-    void number(const BlockKeys& block, std::int32_t (&ids)[lanes]) {
-        typename Slot::Key keys[lanes];
-        for (int l = 0; l < lanes; ++l) keys[l] = simplex_key(block.base[l], block.order[l]);
-        simplex_table_.find_or_add(keys, ids, [&](int l) { new_.push_back({block.base[l], block.order[l]}); });
     }
 
     void number_vertices(Lattice<D>& lattice, const KeyLayout& layout) {
-        const std::int64_t count = static_cast<std::int64_t>(new_.size());
+        const std::int64_t count = simplex_table_.count();
         vertex_table_.clear(E * count, bit_length(E * count));
         vertices_.ensure(E * count + 1);
         lattice.simplices_.ensure(count + 1);
@@ -155,18 +157,20 @@ private:
         for (std::int64_t start = 0; start < count; start += together) {
             const int used = static_cast<int>(std::min<std::int64_t>(together, count - start));
             std::uint64_t numbers[together][E];
+            typename Slot::Key keys[together * E];
+            std::int32_t ids[together * E];
             for (int s = 0; s < used; ++s) {
                 vertex_numbers(new_[start + s], layout, numbers[s]);
-                for (int r = 0; r < E; ++r) vertex_table_.prefetch(vertex_key(numbers[s][r]));
+                for (int r = 0; r < E; ++r) {
+                    keys[s * E + r] = vertex_key(numbers[s][r]);
+                    vertex_table_.prefetch(keys[s * E + r]);
+                }
             }
-            for (int s = 0; s < used; ++s) {
-                typename Slot::Key keys[E];
-                std::int32_t ids[E];
-                for (int r = 0; r < E; ++r) keys[r] = vertex_key(numbers[s][r]);
-                vertex_table_.find_or_add(keys, ids,
-                                          [&](int r) { vertices_[vertex_table_.count()] = numbers[s][r]; });
-                std::copy(ids, ids + E, lattice.simplices_[start + s + 1].vertices);
-            }
+            vertex_table_.find_or_add(keys, used * E, ids, [&](int i, std::int32_t number) {
+                vertices_[number] = numbers[i / E][i % E];
+            });
+            for (int s = 0; s < used; ++s)
+                std::copy(ids + s * E, ids + s * E + E, lattice.simplices_[start + s + 1].vertices);
         }
         lattice.count_ = vertex_table_.count() + 1;
     }
@@ -237,7 +241,7 @@ private:
     }
 
     KeyTable<Slot> simplex_table_, vertex_table_;
-    std::vector<NewSimplex> new_;    // simplex s + 1
+    Buffer<NewSimplex> new_;         // simplex s + 1
     Buffer<std::uint64_t> vertices_; // their keys
     Buffer<std::int32_t> up_;        // [E][vertices + 1] number of the next vertex along each axis, or 0
     Buffer<std::int32_t> heads_;     // [E][vertices + 1] first vertices of chains

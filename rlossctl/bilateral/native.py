@@ -11,6 +11,7 @@ from types import ModuleType
 
 import torch
 
+from rlossctl.bilateral import memory
 from rlossctl.bilateral.choice import find_native
 from rlossctl.bilateral.gated import Pairs
 from rlossctl.bilateral.packing import pack, pack_points
@@ -25,7 +26,7 @@ def lattice_filter(
     order: int = FORWARD,
 ) -> torch.Tensor:
     """A applied to values over image, [N, K, H, W]."""
-    filtered = torch.empty_like(values)
+    filtered = memory.empty_like(values)
     sigmas = sigma_xy, sigma_rgb
     arguments = *_addresses(values, image, filtered), *_sizes(values, image), *sigmas, order
     try:
@@ -46,7 +47,7 @@ def densecrf(
     order: int = FORWARD,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """factor * mask * (A s) [N, K, H, W], and s_n^T A_n s_n [N] in float64, where s = values * mask."""
-    gradient = torch.empty_like(values)
+    gradient = memory.empty_like(values)
     energies = torch.empty(len(values), dtype=torch.float64)
     sigmas = sigma_xy, sigma_rgb
     addresses = _addresses(values, mask, image, gradient, energies)
