@@ -37,7 +37,7 @@ def inspect(
 
         read = load_prototxt(path, Placeholders(origin.placeholders), origin.dialect)
         if isinstance(read, NetFile):
-            net = nets.build(read, phase, image_shape)
+            net = nets.draft(read, phase, image_shape)
             if draw is not None:
                 from rlossctl.drawing import draw_net
 

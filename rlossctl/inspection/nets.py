@@ -9,23 +9,22 @@ from rlossctl.inspection.report import Report, dims, size, table
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from rlossctl.net import Net
+    from rlossctl.net.draft import Draft
+    from rlossctl.net.outline import Outline
     from rlossctl.prototxt.messages import SolverParameter
     from rlossctl.prototxt.text import NetFile
 
 
-def build(file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | None) -> Net:
-    """A net without memory for its weights; `phase` None builds it as for prediction."""
-    from rlossctl.net import DataOverrides
-    from rlossctl.net.build import build_inference_net, build_phase
+def draft(file: NetFile, phase: str | None, image_shape: tuple[int, int, int] | None) -> Draft[Outline]:
+    """A net that is not built; `phase` None takes it as for prediction."""
+    from rlossctl.net.draft import draft_inference_net, draft_phase
+    from rlossctl.net.origin import DataOverrides
 
     data = DataOverrides(image_shape=image_shape)
-    if phase is None:
-        return build_inference_net(file, data, device="meta")
-    return build_phase(file, phase, device="meta", data=data.options())
+    return draft_inference_net(file, data) if phase is None else draft_phase(file, phase, data.options())
 
 
-def net_report(path: Path, net: Net) -> Report:
+def net_report(path: Path, net: Draft[Outline]) -> Report:
     """Shapes, parameters, multiply-adds, memory and receptive field of every layer."""
     from rlossctl.net.summary import summarize
     from rlossctl.net.unread import unread_fields
