@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.inspection.report import Report, dims, size, table
+from rlossctl.weights import provenance
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def net_report(path: Path, net: Draft[Outline]) -> Report:
 
     notes = [*net.file.notes, *unread_fields(net.layers)]
     summary = summarize(net)
+    source = provenance.of_prototxt(path)
     rows = [
         (
             layer.name,
@@ -45,6 +47,7 @@ def net_report(path: Path, net: Draft[Outline]) -> Report:
     lines = [
         f"net {summary.name!r}, phase {summary.phase}, {counted(len(summary.layers), 'layer')}",
         f"dialect {summary.dialect}: {summary.dialect_reason}",
+        *provenance.lines(source),
         *notes,
         "",
     ]
@@ -57,7 +60,9 @@ def net_report(path: Path, net: Draft[Outline]) -> Report:
         f"all blobs       {size(summary.blob_bytes)}, if kept at once",
         f"multiply-adds   {summary.multiply_adds / 1e9:,.2f} G per forward pass",
     ]
-    return Report({"kind": "net", "file": str(path), "notes": notes, **summary.as_dict()}, lines)
+    return Report(
+        {"kind": "net", "file": str(path), "source": source, "notes": notes, **summary.as_dict()}, lines
+    )
 
 
 def solver_report(path: Path, param: SolverParameter) -> Report:
@@ -71,9 +76,11 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
         {0, *(round(param.max_iter * share / 10) for share in range(1, 10)), max(0, param.max_iter - 1)}
     )
     schedule = [(step, learning_rate(param, step)) for step in steps]
+    source = provenance.of_prototxt(path)
     fields = MessageToDict(param, preserving_proto_field_name=True)
     lines = [
         f"solver, type {param.type}, policy {param.lr_policy}, {counted(param.max_iter, 'iteration')}",
+        *provenance.lines(source),
         *forks.solver_notes(param),
         "",
     ]
@@ -85,6 +92,7 @@ def solver_report(path: Path, param: SolverParameter) -> Report:
     content = {
         "kind": "solver",
         "file": str(path),
+        "source": source,
         "fields": fields,
         "schedule": [list(pair) for pair in schedule],
     }

@@ -104,6 +104,7 @@ def register(name: str, **facts: Unpack[Facts]) -> Callable[[type[T]], type[T]]:
     """Class decorator: registers the class as the implementation of layer type `name`."""
 
     def add(cls: type[T]) -> type[T]:
+        _load_outlines()  # so that a plugin does not take the name of a common type
         _add(name, cls, facts)
         _CLASSES[name] = cls
         return cls

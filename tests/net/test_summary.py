@@ -85,7 +85,9 @@ def test_the_field_that_vgg16_and_largefov_are_known_for(build):
             bottom = f"conv{block}_{index}"
         text += layer(f"pool{block}", bottom, 'type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }')
         bottom = f"pool{block}"
-    fields = {entry.name: entry.receptive_field for entry in summarize(build(text, device="meta").draft).layers}
+    fields = {
+        entry.name: entry.receptive_field for entry in summarize(build(text, device="meta").draft).layers
+    }
     assert (fields["conv5_3"], fields["pool5"]) == (196, 212)
 
 
