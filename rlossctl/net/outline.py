@@ -134,9 +134,11 @@ class Outline:
 
     def sized(self, bottoms: Sequence[Shape]) -> tuple[Top, ...] | None:
         """The tops for bottoms of these shapes; None if only the forward can tell, or refuses them."""
-        if self.keeps_shape and self.setup.tops == 1 and len(set(bottoms)) == 1:
-            return (Top(bottoms[0]),)
-        return None
+        if not self.keeps_shape or self.setup.tops != 1 or len(set(bottoms)) != 1:
+            return None
+        shape, own = bottoms[0], self.setup.bottoms[0]
+        fits = not self.blob_shapes or (len(shape), shape[1:2]) == (len(own), tuple(own[1:2]))
+        return (Top(shape),) if fits else None
 
     def multiply_adds(self, tops: Sequence[Shape]) -> int | None:
         """Products with weights in a pass, for tops of these shapes; None lets torch count a pass."""

@@ -99,9 +99,9 @@ class Broadcast(Outline):
         self.trailing = len(shape) - self.axis - len(self.size)
 
     def sized(self, bottoms: Sequence[Shape]) -> tuple[Top, ...] | None:
-        size = self.size if len(bottoms) == 1 else bottoms[1]
-        fits = bottoms[0][self.axis : self.axis + len(size)] == size
-        return (Top(bottoms[0]),) if fits else None
+        shape, size = bottoms[0], self.size if len(bottoms) == 1 else bottoms[1]
+        same = (len(shape), len(size)) == (len(self.setup.bottoms[0]), len(self.size))
+        return (Top(shape),) if same and shape[self.axis : self.axis + len(size)] == size else None
 
 
 @describe("Scale", bottoms=(1, 2))

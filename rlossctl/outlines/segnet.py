@@ -38,7 +38,8 @@ class BNOutline(Outline):
     def sized(self, bottoms: Sequence[Shape]) -> tuple[Top, ...] | None:
         (bottom,) = bottoms
         statistics = [Top(self.blob_shapes[0])] * (self.setup.tops - 1)
-        return (Top(bottom), *statistics) if bottom[1:2] == self.blob_shapes[0][1:2] else None
+        fits = len(bottom) == 4 and bottom[1] == self.blob_shapes[0][1]
+        return (Top(bottom), *statistics) if fits else None
 
 
 @describe("Upsample", source="SegNet", bottoms=(1, 2))

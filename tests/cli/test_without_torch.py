@@ -49,7 +49,9 @@ def test_nets_of_common_types_are_inspected_without_torch(tmp_path):
 
 
 def test_weights_change_their_format_without_torch(golden, tmp_path):
-    (tmp_path / "w.caffemodel").write_bytes((golden / "wire_conflict" / "bvlc.caffemodel").read_bytes())
+    (tmp_path / "w.caffemodel").write_bytes(
+        (golden / "solver" / "sgd_itersize2_clip" / "snap_iter_13.caffemodel").read_bytes()
+    )
     found = loads(
         tmp_path,
         "inspect w.caffemodel",

@@ -61,7 +61,6 @@ LAYERS = [
     ("BatchNorm", "x", 1, "batch_norm_param { scale_bias: true }"),
     ("GroupNorm", "x", 1, "group_norm_param { group: 2 }"),
     ("Scale", "x", 1, "scale_param { axis: 2 num_axes: 1 bias_term: true }"),
-    ("Scale", "x one", 1, "scale_param { axis: 0 }"),
     ("Scale", "x mask", 1, "scale_param { axis: 0 }"),
     ("Bias", "x", 1, "bias_param { num_axes: 0 }"),
     ("Interp", "x", 1, "interp_param { zoom_factor: 3 pad_beg: -1 pad_end: -2 }"),
