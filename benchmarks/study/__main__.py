@@ -11,7 +11,8 @@ phase is a run folder of `rlossctl train`; what is finished is not done again, w
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -87,6 +88,29 @@ def show_table(out: Path) -> None:
     """Print the table of each data set, labels and split."""
     for folder in sorted(path for path in out.iterdir() if (path / "recipe.json").exists()):
         print(f"### {folder.name}: {(folder / 'recipe.json').read_text()}\n\n{table(folder)}")
+
+
+@main.command("rules")
+@click.argument("models", nargs=-1, required=True)
+@click.option("--data", "listed", required=True, help="A list of photos and labels.")
+@click.option("--root", type=click.Path(exists=True), required=True, help="Folder of the list's names.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A placeholder of a prototxt.")
+@click.option("--limit", type=int, help="Only the first photos.")
+def show_rules(
+    models: tuple[str, ...], listed: str, root: str, settings: tuple[str, ...], limit: int | None
+) -> None:
+    """Prediction rules and the dense CRF on MODELS, beside rankseg where it is installed."""
+    from rules import rules_table
+
+    from rlossctl.cli.prediction import import_checkpoint
+    from rlossctl.evaluation.running.named import pair_models
+    from rlossctl.evaluation.running.open_model import ImageList
+    from rlossctl.net.origin import NetOrigin
+
+    origin = partial(NetOrigin, placeholders=dict(setting.split("=", 1) for setting in settings))
+    for named in pair_models(models, origin=origin):
+        model = replace(named, importer=import_checkpoint)
+        print(f"### {named.name}\n\n{rules_table(model, ImageList(listed, root, limit=limit))}\n", flush=True)
 
 
 if __name__ == "__main__":

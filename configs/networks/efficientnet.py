@@ -21,6 +21,7 @@ STAGES = (
     (6, 5, 192, 4, 2),
     (6, 3, 320, 1, 1),
 )
+WIDTH = STAGES[-1][2]  # of the last block
 EPS = 1e-3
 LOW = 2  # the last block at stride 4
 HEAD = 1280

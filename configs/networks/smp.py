@@ -17,10 +17,10 @@ from rlossctl.configs.networks.torch_style import (
     dilated,
     dropout,
     max_pool,
-    norm,
     relu,
     resize,
     scaled,
+    separable,
 )
 from rlossctl.prototxt.netspec import L, NetSpec, Top
 
@@ -119,7 +119,7 @@ def _deeplab(n: NetSpec, depth: int) -> None:
     x = resize(n, x, "decoder.up", low)
     low = conv_norm(n, low, "decoder.block1.0", "decoder.block1.1", LOW, kernel_size=1)
     n["decoder.concat"] = x = L.Concat(x, low)
-    x = _separable(n, x, "decoder.block2.0", WIDTH + LOW, "decoder.block2.1")
+    x = separable(n, x, "decoder.block2.0", "decoder.block2.1", (WIDTH + LOW, WIDTH))
     resize(n, classifier(n, x, HEAD), "score", n.data)
 
 
@@ -128,7 +128,7 @@ def _pyramid(n: NetSpec, x: Top) -> Top:
     branches = [conv_norm(n, x, f"{name}.0.0", f"{name}.0.1", WIDTH, kernel_size=1)]
     for number, rate in enumerate(RATES, start=1):
         n.comment(f"ASPP, dilation {rate}")
-        branches.append(_separable(n, x, f"{name}.{number}.0", 2048, f"{name}.{number}.1", rate))
+        branches.append(separable(n, x, f"{name}.{number}.0", f"{name}.{number}.1", (2048, WIDTH), rate))
     n.comment("ASPP, the mean of the image, at every pixel")
     n[f"{name}.4.0"] = pool = L.Pooling(x, pool="AVE", global_pooling=True)
     pool = conv_norm(n, pool, f"{name}.4.1", f"{name}.4.2", WIDTH, kernel_size=1)
@@ -136,14 +136,7 @@ def _pyramid(n: NetSpec, x: Top) -> Top:
     n["decoder.aspp.0.concat"] = x = L.Concat(*branches)
     x = conv_norm(n, x, "decoder.aspp.0.project.0", "decoder.aspp.0.project.1", WIDTH, kernel_size=1)
     x = dropout(n, x, "decoder.aspp.0.project.3", 0.5)
-    return _separable(n, x, "decoder.aspp.1", WIDTH, "decoder.aspp.2")
-
-
-def _separable(n: NetSpec, x: Top, name: str, inside: int, bn: str, rate: int = 1) -> Top:
-    """A depthwise 3 x 3 convolution, a 1 x 1 convolution, norm and ReLU."""
-    x = convolution(n, x, f"{name}.0", inside, **dilated(3, rate, group=inside))
-    x = norm(n, convolution(n, x, f"{name}.1", WIDTH, kernel_size=1), bn)
-    return relu(n, x, f"{bn}_relu")
+    return separable(n, x, "decoder.aspp.1", "decoder.aspp.2", (WIDTH, WIDTH))
 
 
 def _network(

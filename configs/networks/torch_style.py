@@ -86,6 +86,13 @@ def dilated(kernel_size: int, dilation: int = 1, stride: int = 1, **fields: int)
     return {**out, **({"dilation": dilation} if dilation > 1 else {}), **fields}
 
 
+def separable(n: NetSpec, x: Top, name: str, bn: str, channels: tuple[int, int], dilation: int = 1) -> Top:
+    """A depthwise 3 x 3 convolution, a 1 x 1 convolution, norm and ReLU; `channels`: before and after."""
+    inside, width = channels
+    x = convolution(n, x, f"{name}.0", inside, **dilated(3, dilation, group=inside))
+    return conv_norm(n, x, f"{name}.1", bn, width, kernel_size=1)
+
+
 def max_pool(n: NetSpec, x: Top, name: str) -> Top:
     """PyTorch's MaxPool2d(3, stride 2, padding 1)."""
     n[name] = L.Pooling(x, pool="MAX", kernel_size=3, stride=2, pad=1, round_mode="FLOOR")
