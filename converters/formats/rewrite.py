@@ -85,13 +85,13 @@ def rewrite(
     if isinstance(read, NetFile):
         return _rewrite_net(read, read.dialect_reason, out, sources)
     notes = _upgrade_inline(read, str(file), origin.dialect)
-    _write(out, read, provenance.facts(**sources))
+    _write(out, read, provenance.facts(sources))
     return Rewritten(str(out), "solver", notes)
 
 
 def _rewrite_net(net: NetFile, reason: str, out: Path, sources: Mapping[str, Path]) -> Rewritten:
     new = modernize(net.param, net.dialect)
-    _write(out, new, provenance.facts(net.dialect, **sources))
+    _write(out, new, provenance.facts(sources, net.dialect))
     return Rewritten(str(out), net.dialect, (f"dialect {net.dialect}: {reason}", *net.notes))
 
 

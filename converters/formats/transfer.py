@@ -141,7 +141,7 @@ def _source(weights: Weights) -> dict[str, str]:
     known = getattr(weights, "metadata", {}).get(provenance.KEY)
     if known is None:
         dialect = _dialect(weights) if isinstance(weights, CaffeModel) else ""
-        known = json.dumps(provenance.facts(dialect, weights=weights.path))
+        known = json.dumps(provenance.facts({"weights": weights.path}, dialect))
     return {provenance.KEY: known}
 
 

@@ -49,7 +49,7 @@ class TrainedNet:
 
     def provenance(self) -> provenance.Facts:
         """Names and SHA-256 of the files, the tool's version, and the net's dialect."""
-        return provenance.facts(self.net.dialect, prototxt=self.prototxt, weights=self.weights)
+        return provenance.facts({"prototxt": self.prototxt, "weights": self.weights}, self.net.dialect)
 
 
 def open_trained(

@@ -72,7 +72,7 @@ def write(program: Program, plan: Plan, found: Found, out: Path) -> Translated:
         raise RlossError("a folder is needed", where=out, found="a file", advice="name a folder with -o")
     read = {"configuration": found.where} if os.path.isfile(found.where) else {}
     title = f"# {plan.network} of rlossctl, with the settings of {program.title} ({found.where}).\n"
-    header = provenance.comment(provenance.facts(**read)) + title
+    header = provenance.comment(provenance.facts(read)) + title
     train, test = (_net(plan, which) for which in (plan.train, "test"))
     for edit in plan.model:
         edit(train)

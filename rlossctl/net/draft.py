@@ -73,11 +73,13 @@ class Draft(Generic[Kind]):
     @property
     def inputs(self) -> list[str]:
         """Net-level inputs and Input tops."""
-        fed = (entry for entry in self.layers if isinstance(entry.layer, DataOutline))
-        return [
-            *self.graph.inputs,
-            *(top for entry in fed if entry.layer.source is None for top in entry.tops),
-        ]
+        fed = (
+            top
+            for entry in self.layers
+            if isinstance(entry.layer, DataOutline) and entry.layer.source is None
+            for top in entry.tops
+        )
+        return [*self.graph.inputs, *fed]
 
 
 def described(node: Node, setup: Setup) -> Outline:

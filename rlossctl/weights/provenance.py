@@ -23,7 +23,7 @@ _NOT_FILES = ("tool", "net")
 _HEAD = 1 << 16  # bytes of a prototxt in which the comment is looked for
 
 
-def facts(dialect: str = "", **files: str | os.PathLike[str]) -> Facts:
+def facts(files: Mapping[str, str | os.PathLike[str]], dialect: str = "") -> Facts:
     """Name and SHA-256 of each file, the tool's version, and the net's dialect where it is known.
 
     Args:
