@@ -23,7 +23,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.prototxt").write_text(NET)
     arrays = np.ones((2, 3, 1, 1), np.float32), np.zeros(2, np.float32)
-    message = b'\n\x01c\x12\x0bConvolution\x1a\x04data"\x01c'  # LayerParameter: name, type, bottom, top
+    message = b'\n\x01c\x12\tParameter"\x01c'  # LayerParameter: name, type, top
     write_caffemodel(tmp_path / "w.caffemodel", "tiny", [(message, arrays)])
     return tmp_path
 
