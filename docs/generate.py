@@ -102,8 +102,13 @@ FORMATS_TAIL = """
   fields). If the tensors were changed, it has their new values.
 - Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, and layers that share a name
   `<layer>#2/...`. The metadata of safetensors files (in a checkpoint, its keys) are `prototxt`, `shared` (a
-  blob -> the blob whose values it has), `source` (names and SHA-256 of the files), `caffemodel` (a
-  caffemodel without its values) and `untrained` (layers that had no weights, see --allow-missing).
+  blob -> the blob whose values it has), `source` (the origin, see below), `caffemodel`
+  (a caffemodel without its values) and `untrained` (layers that had no weights, see --allow-missing).
+- Every file says what it was made from: names and SHA-256 of its sources, rlossctl's version, the dialect.
+  `rlossctl inspect FILE` shows it. It is the entry `source` in safetensors and checkpoints and in the
+  metadata of ONNX files, an attribute `source` in HDF5, and a comment in the first line of a prototxt. Caffe
+  and PyTorch read these files as before. A caffemodel has no place for it, and stays what Caffe would write,
+  byte for byte; whatever is made from it has its hash.
 """
 NEED = "with NET"
 

@@ -266,7 +266,7 @@ class _Job:
             folded=folded,
             losses=loss_types(self.trained.net),
             blobs=blobs,
-            source={kind: origin[kind] for kind in ("prototxt", "weights")},
+            source=origin,
             version=origin["tool"]["version"],
             dialect=self.trained.net.dialect,
             untrained=list(self.trained.untrained),

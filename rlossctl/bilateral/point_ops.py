@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from rlossctl.bilateral import point_kernels
+from rlossctl.bilateral.limits import MAX_FEATURES
 from rlossctl.bilateral.ops import MODES, TRANSPOSE, differentiable, operator, refuse_export, working_type
 from rlossctl.errors import NetError
 
-MAX_FEATURES = 6
 OP = "rlossctl::point_filter"
 
 

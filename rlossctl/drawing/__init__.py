@@ -1,4 +1,4 @@
-"""Drawing a net as boxes of layers, in SVG: a built one, or a message."""
+"""Drawing a net as boxes of layers, in SVG: a drafted one, or a message."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from rlossctl.files import atomic_write
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from rlossctl.net import Net
+    from rlossctl.net.draft import Draft
+    from rlossctl.net.sharing import Kind
     from rlossctl.prototxt.messages import NetParameter
 
 
-def draw_net(net: Net, out: Path) -> None:
+def draw_net(net: Draft[Kind], out: Path) -> None:
     """Writes an SVG file. An in-place layer shares the box of the layer before it. In a long net, repeating
     parts are drawn once.
 

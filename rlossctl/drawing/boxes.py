@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from rlossctl.net import Net
+    from rlossctl.net.draft import Draft
+    from rlossctl.net.sharing import Kind
     from rlossctl.prototxt.messages import LayerParameter
 
 # The few fields that distinguish layers of one type: message, field, format.
@@ -72,7 +73,7 @@ class Drawn(NamedTuple):
     shape: tuple[int, ...] | None
 
 
-def net_boxes(net: Net) -> list[Box]:
+def net_boxes(net: Draft[Kind]) -> list[Box]:
     """Boxes in the order of the layers. An in-place layer goes into the box of the layer before it."""
     layers = [
         Drawn(
@@ -105,8 +106,8 @@ def layer_boxes(inputs: Mapping[str, tuple[int, ...]], layers: Iterable[Drawn]) 
         sources = sorted({writer[name] for name in layer.bottoms if name in writer})
         for top in layer.tops:
             writer[top] = len(boxes)
-        shape = _dims(layer.shape)
-        boxes.append(Box(layer.name, [describe(layer)], shape, layer.role, sources, layers=[number]))
+        size = _dims(layer.shape)
+        boxes.append(Box(layer.name, [describe(layer)], size, layer.role, sources, layers=[number]))
     return boxes
 
 

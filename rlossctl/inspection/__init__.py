@@ -14,6 +14,8 @@ from rlossctl.weights import kinds
 if TYPE_CHECKING:
     from rlossctl.inspection.difference import Difference
     from rlossctl.net import Net
+    from rlossctl.net.draft import Draft
+    from rlossctl.net.outline import Outline
     from rlossctl.viewing import BlobCard
 
 
@@ -45,9 +47,9 @@ def inspect(
 
         read = load_prototxt(path, Placeholders(origin.placeholders), origin.dialect)
         if isinstance(read, NetFile):
-            net = nets.build(read, phase, image_shape)
+            net = nets.draft(read, phase, image_shape)
             if draw is not None:
-                _draw(draw, origin, net, lambda: nets.build(read, phase, image_shape, "cpu"))
+                _draw(draw, origin, net, lambda: nets.build(read, phase, image_shape))
             return nets.net_report(path, net)
         _refuse_drawing(draw, path, kind)
         return nets.solver_report(path, read)
@@ -94,7 +96,7 @@ def is_page(out: Path) -> bool:
     return out.suffix.lower() in (".html", ".htm")
 
 
-def _draw(out: Path, origin: NetOrigin, net: Net, with_memory: Callable[[], Net]) -> None:
+def _draw(out: Path, origin: NetOrigin, net: Draft[Outline], with_memory: Callable[[], Net]) -> None:
     if not is_page(out):
         from rlossctl.drawing import draw_net
 

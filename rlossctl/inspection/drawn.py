@@ -20,15 +20,18 @@ from rlossctl.words import counted
 
 if TYPE_CHECKING:
     from rlossctl.net import Net
+    from rlossctl.net.draft import Draft, Drafted
+    from rlossctl.net.outline import Outline
     from rlossctl.net.summary import LayerSummary
-    from rlossctl.net.walk import LayerNode
     from rlossctl.prototxt.messages import LayerParameter
 
 _HEADS = ("layer", "type", "tops", "parameters", "mult-adds, M", "receptive field")
 
 
-def write_net_page(out: Path, files: Sequence[Path], net: Net, weights: Mapping[str, list[BlobCard]]) -> None:
-    """Writes the page of a built net.
+def write_net_page(
+    out: Path, files: Sequence[Path], net: Draft[Outline], weights: Mapping[str, list[BlobCard]]
+) -> None:
+    """Writes the page of a net.
 
     Args:
         files: the prototxt, and the weights if there are any: for where the page comes from.
@@ -44,7 +47,7 @@ def write_net_page(out: Path, files: Sequence[Path], net: Net, weights: Mapping[
         _card(net, node, layer, weights.get(node.name, []))
         for node, layer in zip(net.layers, summary.layers, strict=True)
     ]
-    without = [node.name for node in net.layers if len(node.module.blobs) and node.name not in weights]
+    without = [node.name for node in net.layers if node.layer.blob_shapes and node.name not in weights]
     words = (
         counted(len(summary.layers), "layer"),
         f"phase {summary.phase}",
@@ -148,7 +151,9 @@ def _sign(changes: Sequence[Change]) -> str:
     return own if changes else ""
 
 
-def _card(net: Net, node: LayerNode, layer: LayerSummary, blobs: Sequence[BlobCard]) -> LayerCard:
+def _card(
+    net: Draft[Outline], node: Drafted[Outline], layer: LayerSummary, blobs: Sequence[BlobCard]
+) -> LayerCard:
     shapes = {
         name: " x ".join(map(str, net.shapes[name])) or "scalar" for name in (*node.bottoms, *node.tops)
     }
@@ -158,7 +163,7 @@ def _card(net: Net, node: LayerNode, layer: LayerSummary, blobs: Sequence[BlobCa
         "receptive field": f"{layer.receptive_field:g} pixels, stride {layer.stride:g}"
         if layer.receptive_field and layer.stride
         else "",
-        "blobs": ", ".join(" x ".join(map(str, blob.shape)) for blob in node.module.blobs),
+        "blobs": ", ".join(" x ".join(map(str, shape)) for shape in node.layer.blob_shapes),
         "where": layer.where,
     }
     return LayerCard(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from rlossctl.bilateral import twin
+from rlossctl.bilateral.limits import MAX_FEATURES
 from rlossctl.bilateral.ops import check_parameters
-from rlossctl.bilateral.point_ops import MAX_FEATURES, point_op
+from rlossctl.bilateral.point_ops import point_op
 from rlossctl.losses.ops import error
 
 

@@ -98,10 +98,10 @@ def blob_card(values: np.ndarray) -> BlobCard:
     return BlobCard(
         shape,
         [int(bar) for bar in np.ceil(TALLEST * counts / counts.max())],
-        *(
-            _short(number)
-            for number in (low, high, finite.mean(dtype=np.float64), finite.std(dtype=np.float64))
-        ),
+        _short(low),
+        _short(high),
+        _short(float(finite.mean(dtype=np.float64))),
+        _short(float(finite.std(dtype=np.float64))),
         zeros=_short(float(np.mean(finite == 0))),
         broken=broken,
     )
