@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NET = "deeplabv3plus_efficientnet_lite0"
+NET = "deeplabv3plus_efficientnet_lite0_separable"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Recipe:
 
     Attributes:
         crop: side of the crops.
+        base: the photo's shorter side is half to twice this before it is cropped.
         batch: photos in an update.
         first: updates with the cross-entropy alone, on the row's labels.
         second: updates with the row's losses, from the first phase's weights.
@@ -53,6 +54,7 @@ class Recipe:
     """
 
     crop: int = 193
+    base: int = 257
     batch: int = 8
     first: int = 600
     second: int = 300

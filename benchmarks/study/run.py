@@ -120,6 +120,7 @@ class Phase:
         begin = ("--resume", "auto") if out.exists() else ("--weights", weights)
         memory = rlossctl(
             "train", "--prototxt", net / "solver.prototxt", *self.study.placeholders(),
+            "--set", f"BASE_SIZE={recipe.base}",
             "--data", self.supervision, "--root", "/", "--crop", recipe.crop, "--batch-size", recipe.batch,
             "--seed", self.seed, "--out", out, "--keep", 1, *begin, *_pull_options(pulls),
             log=self.folder / "log.txt",
