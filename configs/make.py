@@ -46,8 +46,8 @@ def _figures(network: Network, known: Figures | None) -> Figures:
 
 
 def measure(network: Network) -> Figures:
-    """The figures of a network's net for inference, built without memory for its weights."""
-    from rlossctl.net.build import load_inference_net
+    """The figures of a network's net for inference, which is not built."""
+    from rlossctl.net.draft import draft_inference_net
     from rlossctl.net.origin import NetOrigin
     from rlossctl.net.summary import summarize
 
@@ -55,7 +55,7 @@ def measure(network: Network) -> Figures:
     free = "NUM_LABELS" in template.names(configs.text(name))
     labels = {"NUM_LABELS": CLASSES, "NUM_LABELS_16": 16 * CLASSES} if free else {}
     origin = NetOrigin(name, placeholders={"EXP": "measured", **labels})
-    net = load_inference_net(origin, device="meta")
+    net = draft_inference_net(origin.read())
     summary = summarize(net)
     scores = [layer for layer in summary.layers if layer.parameters][-1]
     _, channels, height, width = net.shapes["data"]

@@ -6,18 +6,15 @@ rlossctl.convert("model.safetensors", None, "model.caffemodel")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rlossctl.converters.folding import bn_statistics
-from rlossctl.converters.formats import caffemodel, checkpoint, hdf5, safetensors
 from rlossctl.converters.formats.rewrite import Rewritten, rewrite
 from rlossctl.converters.formats.transfer import Transferred, transfer
-from rlossctl.converters.model_folder import require_new, write_folder
-from rlossctl.converters.nets.implied_net import implied_net
-from rlossctl.converters.nets.inference_net import TrainedNet, open_trained
-from rlossctl.converters.onnx import writer as onnx
+from rlossctl.converters.nets.implied_net import Implied, implied_net
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.programs import Translated, read, translate
 from rlossctl.converters.verifying.comparison import Verification
@@ -26,15 +23,16 @@ from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.progress import stage
 from rlossctl.weights import kinds
 
-Writer = Callable[[TrainedNet, Path], "Verification"]
+if TYPE_CHECKING:
+    from rlossctl.converters.nets.inference_net import TrainedNet
 
-# The writer of a net with weights, by format.
-WRITERS: dict[str, Writer] = {
-    kinds.CAFFEMODEL: caffemodel.write,
-    kinds.CAFFEMODEL_H5: hdf5.write,
-    kinds.SAFETENSORS: safetensors.write,
-    kinds.CHECKPOINT: checkpoint.write,
-    kinds.ONNX: onnx.write,
+# The module that writes a net with weights, by format. They import torch.
+WRITERS = {
+    kinds.CAFFEMODEL: "formats.caffemodel",
+    kinds.CAFFEMODEL_H5: "formats.hdf5",
+    kinds.SAFETENSORS: "formats.safetensors",
+    kinds.CHECKPOINT: "formats.checkpoint",
+    kinds.ONNX: "onnx.writer",
 }
 
 # The parts of a net with weights that these formats do not store.
@@ -109,6 +107,8 @@ def convert(
         return _convert_one(origin, request)
     trained = _open(origin, request)
     if fold_bn:
+        from rlossctl.converters.folding import bn_statistics
+
         with stage("computing statistics"):
             trained = replace(trained, notes=(*trained.notes, *bn_statistics.fold_bn(trained.net)))
     return _write(trained, request)
@@ -137,12 +137,21 @@ def _convert_one(origin: NetOrigin, request: _Request) -> Verification | Rewritt
         if implied is None or (implied.inside and target in (kinds.SAFETENSORS, kinds.CHECKPOINT)):
             return transfer(file, out, kind, target)
         if target == kinds.PROTOTXT:
-            return rewrite(implied.origin, out, kinds.PROTOTXT, target)
+            return rewrite(implied.origin, out, kinds.PROTOTXT, target, _sources(implied))
         trained = _open(implied.origin, replace(request, kind=kind))
         return _write(replace(trained, notes=(f"net: {implied.reason}", *trained.notes)), request)
 
 
+def _sources(implied: Implied) -> dict[str, Path]:
+    """The files behind an implied net; a net inside the weights is no file of its own."""
+    assert implied.origin.weights is not None
+    weights = {"weights": Path(implied.origin.weights)}
+    return weights if implied.inside else {"prototxt": Path(implied.origin.prototxt), **weights}
+
+
 def _open(origin: NetOrigin, request: _Request) -> TrainedNet:
+    from rlossctl.converters.nets.inference_net import open_trained
+
     with stage("reading net and weights"):
         return open_trained(
             origin,
@@ -167,10 +176,14 @@ def _write(trained: TrainedNet, request: _Request) -> Verification:
         )
     if request.target == kinds.ONNX:
         return _write_onnx(trained, request.out, request.onnx or OnnxOptions())
-    return writer(trained, request.out)
+    verification: Verification = importlib.import_module(f"{__name__}.{writer}").write(trained, request.out)
+    return verification
 
 
 def _write_onnx(trained: TrainedNet, out: Path, options: OnnxOptions) -> Verification:
+    from rlossctl.converters.model_folder import require_new, write_folder
+    from rlossctl.converters.onnx import writer as onnx
+
     if options.card is None:
         return onnx.write(trained, out, options)
     require_new(options.card)

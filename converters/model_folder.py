@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlossctl.converters.formats import safetensors
-from rlossctl.converters.nets.inference_net import TrainedNet, sha256
+from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.converters.onnx.options import OnnxOptions
 from rlossctl.converters.onnx.saving import data_beside
 from rlossctl.converters.verifying.comparison import Verification
@@ -19,7 +19,7 @@ from rlossctl.data.modelcard import KEY, ModelCard
 from rlossctl.errors import UsageError
 from rlossctl.evaluation import evaluate, open_onnx
 from rlossctl.evaluation.scoring.results import means
-from rlossctl.files import make_folder
+from rlossctl.files import make_folder, sha256_of
 from rlossctl.progress import stage
 from rlossctl.weights.onnxfile import load_onnx
 
@@ -147,5 +147,5 @@ def _scores(out: Path, result: dict[str, Any] | None) -> str:
 def _sources(trained: TrainedNet, out: Path) -> str:
     origin = trained.provenance()
     rows = [f"| {origin[kind]['name']} | {origin[kind]['sha256']} |" for kind in ("prototxt", "weights")]
-    rows.append(f"| {out.name} | {sha256(out)} |")
+    rows.append(f"| {out.name} | {sha256_of(out)} |")
     return "\n".join(["## Files", "", "| file | SHA-256 |", "|---|---|", *rows])

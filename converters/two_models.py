@@ -17,7 +17,7 @@ from rlossctl.converters.verifying.blob_streams import (
 )
 from rlossctl.converters.verifying.comparison import Comparison, first_bad, mismatch, summary
 from rlossctl.converters.verifying.reduction import Reduced, Reduction, compare_parts, read_inputs
-from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
+from rlossctl.converters.verifying.rounding import errors_of, judged
 from rlossctl.errors import NetError, UsageError
 from rlossctl.net.origin import NetOrigin
 from rlossctl.progress import stage
@@ -31,8 +31,6 @@ class Compared:
         reference, candidate: their names and what ran them.
         missing: how many of the reference's blobs the candidate lacks.
         comparisons: every common blob on every image, in order.
-        rounding: how much the reference itself rounds at the first bad blob (float32 against float64, as a
-            share of the blob's magnitude), if that is about the difference.
         reduced: the smallest part that still differs, if it was wanted.
     """
 
@@ -42,7 +40,6 @@ class Compared:
     missing: int
     comparisons: tuple[Comparison, ...]
     outputs: tuple[str, ...]
-    rounding: float | None = None
     reduced: Reduced | None = None
 
     def lines(self) -> list[str]:
@@ -54,16 +51,10 @@ class Compared:
         return [*lines, *(self.reduced.lines() if self.reduced else ())]
 
     def check(self) -> None:
-        """Raises VerificationError for the first blob that is not within tolerance."""
+        """Raises VerificationError for the first blob that is neither within tolerance nor only rounded."""
         bad = first_bad(self.comparisons, self.tolerance)
         if bad is not None:
-            advice = None
-            if self.rounding is not None:
-                advice = (
-                    f"A itself rounds by {self.rounding:.2g} of the blob's magnitude there (float32 against "
-                    "float64), so this may be no fault: give a larger --tolerance"
-                )
-            raise mismatch(bad, self.tolerance, self.candidate, self.reference, advice)
+            raise mismatch(bad, self.tolerance, self.candidate, self.reference)
 
     def as_dict(self) -> dict[str, object]:
         """The result for JSON."""
@@ -121,7 +112,15 @@ def _compare(first: BlobModel, second: BlobModel, wanted: Wanted, names: tuple[s
         if wanted.images:
             yield from trials.photo_trials(wanted.images, wanted.root, preprocess, shape)
 
+    def named(name: str) -> trials.Trial:
+        return next(trial for trial in every() if trial.name == name)
+
     found = tuple(trials.compare_models(first, second, every()))
+    if isinstance(first, TorchModel):
+        net = first
+        found = tuple(
+            judged(found, wanted.tolerance, lambda name, blobs: errors_of(net, second, named(name), blobs))
+        )
     bad = first_bad(found, wanted.tolerance)
     compared = Compared(
         f"{names[0]} ({first.label})",
@@ -133,13 +132,11 @@ def _compare(first: BlobModel, second: BlobModel, wanted: Wanted, names: tuple[s
     )
     if bad is None:
         return compared
-    trial = next(trial for trial in every() if trial.name == bad.trial)
-    own = own_rounding(first, trial, bad.blob, softmax=False) if isinstance(first, TorchModel) else None
-    reduced = None
     if wanted.reduce is not None:
         with stage("looking for the smallest part that differs"):
-            reduced = Reduction(_cut(first), _cut(second), trial, bad, wanted.tolerance).write(wanted.reduce)
-    return replace(compared, rounding=own if is_rounding(bad, own) else None, reduced=reduced)
+            reduction = Reduction(_cut(first), _cut(second), named(bad.trial), bad, wanted.tolerance)
+            return replace(compared, reduced=reduction.write(wanted.reduce))
+    return compared
 
 
 def _cut(model: BlobModel) -> CutModel:

@@ -1,5 +1,6 @@
 """Writes layers.md, cli.md, formats.md, networks.md and datasets.md from the registries of layers and data
-sets, the commands, the converters and the definitions of the networks; and in pycaffe.md the table of errors.
+sets, the commands, the converters and the definitions of the networks; api.md from the docstrings; and in
+pycaffe.md the table of errors.
 
 `python docs/generate.py` writes those that are not current; with --check it writes nothing, names them and
 exits with status 1 if there are any.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import runpy
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -100,8 +102,13 @@ FORMATS_TAIL = """
   fields). If the tensors were changed, it has their new values.
 - Tensors are called `<layer>/<index>`, gradients `<layer>/<index>.diff`, and layers that share a name
   `<layer>#2/...`. The metadata of safetensors files (in a checkpoint, its keys) are `prototxt`, `shared` (a
-  blob -> the blob whose values it has), `source` (names and SHA-256 of the files), `caffemodel` (a
-  caffemodel without its values) and `untrained` (layers that had no weights, see --allow-missing).
+  blob -> the blob whose values it has), `source` (the origin, see below), `caffemodel`
+  (a caffemodel without its values) and `untrained` (layers that had no weights, see --allow-missing).
+- Every file says what it was made from: names and SHA-256 of its sources, rlossctl's version, the dialect.
+  `rlossctl inspect FILE` shows it. It is the entry `source` in safetensors and checkpoints and in the
+  metadata of ONNX files, an attribute `source` in HDF5, and a comment in the first line of a prototxt. Caffe
+  and PyTorch read these files as before. A caffemodel has no place for it, and stays what Caffe would write,
+  byte for byte; whatever is made from it has its hash.
 """
 NEED = "with NET"
 
@@ -249,6 +256,11 @@ def pycaffe_page() -> str:
     return "\n".join([f"{before}<!-- errors -->", *table, f"<!-- end{rest.partition('<!-- end')[2]}"])
 
 
+def api_page() -> str:
+    """The public names, from their docstrings."""
+    return f"{MADE_BY}\n{runpy.run_path(str(HERE / 'api.py'))['page']()}"
+
+
 def data_sets_page() -> str:
     """The table of data sets, and what is taken from where."""
     head = ("Name", "Data set", "Classes", "Ids", "Lists", "Items")
@@ -283,6 +295,7 @@ PAGES = {
     "networks.md": networks_page,
     "pycaffe.md": pycaffe_page,
     "datasets.md": data_sets_page,
+    "api.md": api_page,
 }
 
 

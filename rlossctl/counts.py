@@ -14,6 +14,7 @@ import numpy as np
 
 Absent = Literal["skip", "zero", "one"]
 ABSENT: dict[Absent, float | None] = {"skip": None, "zero": 0.0, "one": 1.0}
+BYTES = 256
 VOID = 255  # the label of a pixel that got no class
 
 
@@ -38,13 +39,11 @@ class ClassCounts:
             masks: bool [C, H, W].
         """
         valid = truth != ignore
-        ids = truth[valid]
-        chosen = masks[:, valid]
-        classes = len(masks)
+        own = [valid & (truth == index) for index in range(len(masks))]
         return cls(
-            hits=np.bincount(ids[chosen[ids, np.arange(ids.size)]], minlength=classes),
-            truth=np.bincount(ids, minlength=classes),
-            predicted=chosen.sum(axis=1),
+            hits=np.array([np.count_nonzero(mask & true) for mask, true in zip(masks, own, strict=True)]),
+            truth=np.array([np.count_nonzero(true) for true in own]),
+            predicted=np.array([np.count_nonzero(mask & valid) for mask in masks]),
         )
 
     @classmethod
@@ -223,6 +222,12 @@ def image_label_scores(
         mdice=mean(counts.dice()),
         iou=nan_mean(_filled(counts.iou(), absent), 0),
     )
+
+
+def byte_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How often each pair of bytes occurs at the same place: (256, 256), `first` in rows."""
+    pairs = (first.astype(np.uint16) << 8) | second
+    return np.bincount(pairs.ravel(), minlength=BYTES * BYTES).reshape(BYTES, BYTES)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray, absent: float = np.nan) -> np.ndarray:

@@ -15,6 +15,7 @@ from rlossctl.errors import RlossError, UsageError
 
 LAYERS = "rlossctl.layers"  # entry points: modules that register layers
 FIELDS = "rlossctl.fields"  # entry points: functions that declare fields, called before the first net is read
+_LOADED: list[Path] = []
 
 
 def load(path: str | Path) -> None:
@@ -41,6 +42,12 @@ def load(path: str | Path) -> None:
             found=f"{type(error).__name__}: {error}",
             expected="a file that declares fields and registers layers (docs/plugins.md)",
         ) from error
+    _LOADED.append(file.resolve())
+
+
+def loaded() -> tuple[Path, ...]:
+    """The files that have run in this process, for processes that do its work."""
+    return tuple(_LOADED)
 
 
 def load_installed(group: str) -> None:

@@ -15,6 +15,7 @@ ANYTHING = "anything"
 GROUND = (
     "errors",
     "files",
+    "remote",
     "locks",
     "lazy",
     "progress",

@@ -110,9 +110,8 @@ def rules_table(named: Named, images: ImageList) -> str:
         theirs = (
             [*other.cells(False), f"{100 * np.mean(equal[title, crf]):.3f} %"] if other.counts else [""] * 4
         )
-        lines.append(
-            "| " + " | ".join([title + (", after the CRF" if crf else ""), *own.cells(True), *theirs]) + " |"
-        )
+        name = title + (", after the CRF" if crf else "")
+        lines.append("| " + " | ".join([name, *own.cells(True), *theirs]) + " |")
     lines.append(f"\n{len(spent)} photos; the CRF: {np.median(spent):.0f} ms of processor time for each.")
     return "\n".join(lines)
 
@@ -120,7 +119,7 @@ def rules_table(named: Named, images: ImageList) -> str:
 def _images(
     predictor: Predictor, images: ImageList, spent: list[float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Probabilities, truth, and the CRF's probabilities of each photo; `spent` gets the CRF's milliseconds."""
+    """Each photo's probabilities, truth, and the CRF's probabilities; `spent` gets its milliseconds."""
     for sample in images.read():
         read = read_pair(sample, str(images.file))
         photo, truth = read.photo.pixels, read.truth

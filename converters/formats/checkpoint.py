@@ -10,18 +10,23 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from rlossctl.converters.formats import flat_names
-from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_write
+
+if TYPE_CHECKING:
+    from rlossctl.converters.nets.inference_net import TrainedNet
 
 
 def write(trained: TrainedNet, out: Path) -> Verification:
     """Writes the file and compares every blob, bit for bit, with the serialized bytes read back."""
+    import torch
+
+    from rlossctl.converters.formats import flat_names
+
     arrays = {name: blob.cpu().numpy() for name, blob in flat_names.owned_blobs(trained.net).items()}
     data = encode(arrays, flat_names.metadata(trained))
     found = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
@@ -35,6 +40,8 @@ def write(trained: TrainedNet, out: Path) -> Verification:
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
     """The file's bytes; `shared`, `source` and `untrained`, JSON in other formats, are containers here."""
+    import torch
+
     content = {
         "state_dict": {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()},
         **{

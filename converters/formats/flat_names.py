@@ -10,6 +10,7 @@ from torch import Tensor
 from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.net import Net
 from rlossctl.net.saved import as_array
+from rlossctl.weights import provenance
 
 
 def owned_blobs(net: Net) -> dict[str, Tensor]:
@@ -40,6 +41,6 @@ def metadata(trained: TrainedNet) -> dict[str, str]:
     return {
         "prototxt": trained.net_text(),
         "shared": json.dumps(sharing(trained.net)),
-        "source": json.dumps(trained.provenance()),
+        provenance.KEY: json.dumps(trained.provenance()),
         **untrained,
     }

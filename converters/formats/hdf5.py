@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_path
 from rlossctl.net.saved import hdf5_layers
-from rlossctl.weights import load_caffemodel, write_caffemodel_h5
+from rlossctl.weights import load_caffemodel, provenance, write_caffemodel_h5
 
 
 def write(trained: TrainedNet, out: Path) -> Verification:
@@ -16,7 +17,7 @@ def write(trained: TrainedNet, out: Path) -> Verification:
     layers = list(hdf5_layers(trained.net))
     expected = {f"{name}/{index}": array for name, arrays in layers for index, array in arrays.items()}
     with atomic_path(out) as written:
-        write_caffemodel_h5(written, layers)
+        write_caffemodel_h5(written, layers, {provenance.KEY: json.dumps(trained.provenance())})
         found = {
             f"{layer.name}/{index}": blob.array()
             for layer in load_caffemodel(written).layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rlossctl.prototxt import to_text, wire
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 from rlossctl.prototxt.text import NetFile, load_prototxt, net_file, parse
 from rlossctl.prototxt.upgrade import modernize
-from rlossctl.weights import CaffeModel, Hdf5Model, kinds, load_caffemodel
+from rlossctl.weights import CaffeModel, Hdf5Model, kinds, load_caffemodel, provenance
 from rlossctl.weights.kinds import CAFFEMODEL, PROTOTXT
 
 
@@ -40,16 +41,24 @@ class Rewritten:
         return asdict(self)
 
 
-def rewrite(origin: NetOrigin, out: Path, kind: str | None = None, target: str | None = None) -> Rewritten:
+def rewrite(
+    origin: NetOrigin,
+    out: Path,
+    kind: str | None = None,
+    target: str | None = None,
+    sources: Mapping[str, Path] | None = None,
+) -> Rewritten:
     """Writes a net or solver prototxt, or a binary caffemodel, as the newest Caffe of its dialect would.
 
     A prototxt becomes a prototxt. A caffemodel becomes a caffemodel, or a prototxt of the net inside, without
-    weights. As in Caffe, comments are lost. A caffemodel that is already in the current form is copied byte
+    weights. As in Caffe, comments are lost; a new one
+    says what the prototxt was made from. A caffemodel that is already in the current form is copied byte
     for byte.
 
     Args:
         origin: its prototxt is the only input file: a net, a solver or a binary caffemodel.
         kind, target: the formats of that file and of `out`, if suffixes and content do not show them.
+        sources: what it was made from, for the comment of a prototxt; by default that file.
 
     Raises:
         UsageError: the input cannot become this kind of output.
@@ -68,20 +77,21 @@ def rewrite(origin: NetOrigin, out: Path, kind: str | None = None, target: str |
         )
     if not text and target == CAFFEMODEL:
         return _rewrite_binary(_binary(file), out, origin.dialect)
+    sources = sources or {"prototxt" if text else "weights": file}
     if not text:
         param, name, reason = wire.decode_net(_binary(file).message_bytes(), str(file), origin.dialect)
-        return _rewrite_net(net_file(param, str(file), dialect=name), reason, out)
+        return _rewrite_net(net_file(param, str(file), dialect=name), reason, out, sources)
     read = load_prototxt(file, origin.placeholders, origin.dialect)
     if isinstance(read, NetFile):
-        return _rewrite_net(read, read.dialect_reason, out)
+        return _rewrite_net(read, read.dialect_reason, out, sources)
     notes = _upgrade_inline(read, str(file), origin.dialect)
-    _write(out, to_text(read).encode(), read)
+    _write(out, read, provenance.facts(sources))
     return Rewritten(str(out), "solver", notes)
 
 
-def _rewrite_net(net: NetFile, reason: str, out: Path) -> Rewritten:
+def _rewrite_net(net: NetFile, reason: str, out: Path, sources: Mapping[str, Path]) -> Rewritten:
     new = modernize(net.param, net.dialect)
-    _write(out, to_text(new).encode(), new)
+    _write(out, new, provenance.facts(sources, net.dialect))
     return Rewritten(str(out), net.dialect, (f"dialect {net.dialect}: {reason}", *net.notes))
 
 
@@ -127,11 +137,13 @@ def _binary(file: Path) -> CaffeModel:
     return model
 
 
-def _write(out: Path, data: bytes, expected: Message) -> None:
+def _write(out: Path, expected: Message, origin: provenance.Facts) -> None:
+    """Writes a message as a prototxt, with its origin as a comment."""
+    text = provenance.comment(origin) + to_text(expected)
     with atomic_write(out) as file:
-        if parse(data.decode(), type(expected), str(out)) != expected:
+        if parse(text, type(expected), str(out)) != expected:
             raise _different(out)
-        file.write(data)
+        file.write(text.encode())
 
 
 def _write_binary(out: Path, expected: NetParameter, dialect: str) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlossctl.converters.formats import flat_names
-from rlossctl.converters.nets.inference_net import TrainedNet
 from rlossctl.converters.verifying.comparison import Verification, accept, compare_params
 from rlossctl.files import atomic_write
+
+if TYPE_CHECKING:
+    from rlossctl.converters.nets.inference_net import TrainedNet
 
 
 def write(trained: TrainedNet, out: Path) -> Verification:
     """Writes the file and compares every blob, bit for bit, with the serialized bytes read back."""
     from safetensors.numpy import load
+
+    from rlossctl.converters.formats import flat_names
 
     arrays = flat_names.arrays(trained.net)
     data = encode(arrays, flat_names.metadata(trained))

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlossctl.converters.formats import checkpoint, safetensors
-from rlossctl.converters.nets.inference_net import provenance
 from rlossctl.errors import PrototxtError, UsageError, VerificationError
 from rlossctl.files import atomic_path
 from rlossctl.prototxt import to_text, wire
@@ -29,6 +28,7 @@ from rlossctl.weights import (
     kinds,
     load_caffemodel,
     load_weights,
+    provenance,
     write_caffemodel,
     write_caffemodel_h5,
 )
@@ -123,8 +123,8 @@ def tensors_of(weights: Weights) -> tuple[dict[str, np.ndarray], dict[str, str]]
     """A weights file as named tensors and their metadata."""
     if isinstance(weights, TensorFile):
         tensors = {name: entry.read() for name, entry in weights.tensors.items()}
-        return tensors, dict(weights.metadata)
-    metadata = {"source": json.dumps(provenance(weights=Path(weights.path)))}
+        return tensors, {**_source(weights), **weights.metadata}
+    metadata = _source(weights)
     if isinstance(weights, CaffeModel):
         bones, tensors = caffemodel_frame.take_apart(weights)
         return tensors, {IMAGE: bones.to_text(), NET: _net_text(weights), **metadata}
@@ -134,6 +134,23 @@ def tensors_of(weights: Weights) -> tuple[dict[str, np.ndarray], dict[str, str]]
         for index, blob in enumerate(layer.blobs)
         if blob is not None
     }, metadata
+
+
+def _source(weights: Weights) -> dict[str, str]:
+    """Where the blobs come from; tensors that say so already keep what they say."""
+    known = getattr(weights, "metadata", {}).get(provenance.KEY)
+    if known is None:
+        dialect = _dialect(weights) if isinstance(weights, CaffeModel) else ""
+        known = json.dumps(provenance.facts({"weights": weights.path}, dialect))
+    return {provenance.KEY: known}
+
+
+def _dialect(model: CaffeModel) -> str:
+    """The dialect of the net inside; "" if none can read it."""
+    try:
+        return wire.decode_net(model.message_bytes(), model.path)[1]
+    except PrototxtError:
+        return ""
 
 
 def _to_safetensors(weights: Weights, out: Path) -> str:
@@ -224,7 +241,7 @@ def _to_hdf5(weights: CaffeModel | TensorFile, out: Path) -> str:
             expected="a name for each layer",
             advice="write .safetensors or .pt",
         )
-    write_caffemodel_h5(out, layers)
+    write_caffemodel_h5(out, layers, _source(weights))
     return _check_layers(out, CAFFEMODEL_H5, layers)
 
 

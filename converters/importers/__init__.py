@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from rlossctl.converters.importers.program import (
     unwrapped,
 )
 from rlossctl.errors import WeightsError
-from rlossctl.net import Net
-from rlossctl.net.parameters import assign
-from rlossctl.net.walk import LayerNode
 from rlossctl.weights import TensorFile
+
+if TYPE_CHECKING:
+    from rlossctl.net import Net
+    from rlossctl.net.walk import LayerNode
 
 
 def _programs() -> tuple[Program, ...]:
@@ -43,7 +44,7 @@ SHOWN = 12
 
 # A blob's module, tensor and shape; layers with the parts of their blobs.
 Part = tuple[str, str, tuple[int, ...]]
-Wanted = list[tuple[LayerNode, list[Part]]]
+Wanted = list[tuple["LayerNode", list[Part]]]
 
 
 def recognise(file: TensorFile) -> Program:
@@ -175,6 +176,8 @@ def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, program: Progra
     For BatchNorm statistics, PyTorch keeps an average, and Caffe a sum and its weight. With moving average
     fraction f, the weight is 1 / (1 - f) after many batches; from then on both change alike.
     """
+    from rlossctl.net.parameters import assign
+
     factor = 1.0
     if layer.type == "BatchNorm":
         factor = float(round(1 / (1 - layer.message.batch_norm_param.moving_average_fraction)))
@@ -188,6 +191,8 @@ def _copy(layer: LayerNode, parts: list[Part], tensors: Tensors, program: Progra
 
 def _normalise(net: Net, colours: Colours, where: str) -> None:
     """Sets the layer that maps BGR in 0..255, minus ImageNet's mean, to the program's normalised colours."""
+    from rlossctl.net.parameters import assign
+
     usual, mean, std = (255 * np.array(values[::-1]) for values in (IMAGENET.mean, colours.mean, colours.std))
     blobs, values = net.params[SCALED], (1 / std, (usual - mean) / std)
     if len(blobs) < 2 and values[1].any():

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rlossctl
 from rlossctl.converters import importers
 from rlossctl.errors import UsageError
 from rlossctl.net import Net
@@ -16,10 +14,7 @@ from rlossctl.net.coverage import Coverage, copy_covered, require_finite_layers
 from rlossctl.net.deploy import Deploy
 from rlossctl.net.origin import DataOverrides, NetOrigin
 from rlossctl.prototxt import to_text
-from rlossctl.resources import is_named, named_text
-from rlossctl.weights import TensorFile, kinds, load_weights
-
-BLOCK = 1 << 20
+from rlossctl.weights import TensorFile, kinds, load_weights, provenance
 
 
 @dataclass(frozen=True)
@@ -52,12 +47,9 @@ class TrainedNet:
         """The net's prototxt, with placeholders filled and layers filtered."""
         return to_text(self.net.param)
 
-    def provenance(self) -> dict[str, dict[str, str]]:
+    def provenance(self) -> provenance.Facts:
         """Names and SHA-256 of the files, the tool's version, and the net's dialect."""
-        return {
-            **provenance(prototxt=self.prototxt, weights=self.weights),
-            "net": {"dialect": self.net.dialect},
-        }
+        return provenance.facts({"prototxt": self.prototxt, "weights": self.weights}, self.net.dialect)
 
 
 def open_trained(
@@ -104,27 +96,6 @@ def open_trained(
     named = tuple(classes) if classes else None
     untrained = coverage.untrained(needed)
     return TrainedNet(net, prototxt, Path(weights), tuple(outputs or ()), named, notes, untrained, start)
-
-
-def provenance(**files: Path) -> dict[str, dict[str, str]]:
-    """Name and SHA-256 of each file, and the tool's version."""
-    hashes = {kind: _name_and_hash(path) for kind, path in files.items()}
-    return {**hashes, "tool": {"name": "rlossctl", "version": rlossctl.__version__}}
-
-
-def _name_and_hash(path: Path) -> dict[str, str]:
-    if is_named(path):
-        return {"name": str(path), "sha256": hashlib.sha256(named_text(path).encode()).hexdigest()}
-    return {"name": path.name, "sha256": sha256(path)}
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _fill(net: Net, origin: NetOrigin, kind: str | None, whole: bool) -> tuple[Coverage, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from rlossctl.converters.verifying import trials
 from rlossctl.converters.verifying.blob_streams import OnnxModel, TorchModel
 from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Noise, Verification, accept
 from rlossctl.converters.verifying.index_blobs import is_mask
-from rlossctl.converters.verifying.rounding import is_rounding, own_rounding
+from rlossctl.converters.verifying.rounding import errors_of, judged
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
@@ -61,11 +61,11 @@ def write(trained: TrainedNet, out: Path, options: OnnxOptions | None = None) ->
     with stage("writing the graph"):
         job, model, card = _exported(trained, options or OnnxOptions())
     found = job.compare_blobs(model, card.blobs)
-    accept(Verification(str(out), "", job.tolerance, tuple(found)), job.rounding)
+    accept(Verification(str(out), "", job.tolerance, tuple(found)))
     with atomic_path(out) as written:
         notes = [*job.notes, *job.finish(model, card, written)]
         found += job.compare_file(written)
-        verification = accept(job.verification(out, found, notes), job.rounding)
+        verification = accept(job.verification(out, found, notes))
         notes, data = place_data(written, out)
     remove_older_data(out, data)
     return replace(verification, notes=(*verification.notes, *notes))
@@ -142,7 +142,12 @@ class _Job:
             return []
         with stage(f"comparing {counted(len(blobs), 'blob')} with the net's"):
             graph = OnnxModel(model, blobs, self.preprocess)
-            return list(trials.compare_models(self.net, graph, self._trials()))
+            found = trials.compare_models(self.net, graph, self._trials())
+            return judged(
+                found,
+                self.tolerance,
+                lambda name, names: errors_of(self.net, graph, self._trial(name), names),
+            )
 
     def finish(self, model: ModelProto, card: ModelCard, written: Path) -> list[str]:
         """Adds precision, ends and metadata, writes the file, and says what the precision costs."""
@@ -158,9 +163,14 @@ class _Job:
         if not self.options.verify or self.options.precision != "fp32":
             return []
         with stage("comparing the finished file"):
+            file = finished_file.FinishedFile(written, self.net, self.ends)
             if self.ends.preprocess is None:
-                return list(finished_file.compare_trials(self.net, written, self.ends, self._trials()))
-            return list(finished_file.compare_photos(self.net, written, self.ends, self._photos()))
+                found = file.compare_trials(self._trials())
+                return judged(found, self.tolerance, lambda name, _: file.errors_of_trial(self._trial(name)))
+            found = file.compare_photos(self._photos())
+            return judged(
+                found, self.tolerance, lambda name, _: file.errors_of_photo(name, self._photo(name))
+            )
 
     def verification(self, out: Path, found: list[Comparison], notes: list[str]) -> Verification:
         """The result that the command prints."""
@@ -178,13 +188,6 @@ class _Job:
     def tolerance(self) -> float:
         """The difference that is accepted."""
         return TOLERANCE if self.options.tolerance is None else self.options.tolerance
-
-    def rounding(self, bad: Comparison) -> float | None:
-        """The net's own rounding, if it explains a difference."""
-        trial = next((trial for trial in self._trials() if trial.name == bad.trial), None)
-        softmax = self.ends.head == "softmax"
-        own = None if trial is None else own_rounding(self.net, trial, bad.blob, softmax)
-        return own if is_rounding(bad, own) else None
 
     def _refuse_masks_in_half(self) -> None:
         for layer in self.deploy.layers:
@@ -263,7 +266,7 @@ class _Job:
             folded=folded,
             losses=loss_types(self.trained.net),
             blobs=blobs,
-            source={kind: origin[kind] for kind in ("prototxt", "weights")},
+            source=origin,
             version=origin["tool"]["version"],
             dialect=self.trained.net.dialect,
             untrained=list(self.trained.untrained),
@@ -282,6 +285,12 @@ class _Job:
         if self.options.verify_images:
             listed = finished_file.listed_photos(self.options.verify_images, self.options.root)
         return chain(finished_file.random_photos(self.ends, fixed=not self.dynamic), listed)
+
+    def _trial(self, name: str) -> trials.Trial:
+        return next(trial for trial in self._trials() if trial.name == name)
+
+    def _photo(self, name: str) -> np.ndarray:
+        return next(photo for found, photo in self._photos() if found == name)
 
     def _inputs(self) -> Iterator[tuple[str, np.ndarray]]:
         """Random inputs of the finished file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from rlossctl.files import atomic_write, make_folder
 from rlossctl.prototxt import template
 from rlossctl.prototxt.messages import NetParameter, SolverParameter
 from rlossctl.prototxt.text import parse, to_text
+from rlossctl.weights import provenance
 from rlossctl.words import counted
 
 _WIDTH = 110
@@ -68,7 +70,9 @@ def write(program: Program, plan: Plan, found: Found, out: Path) -> Translated:
     """Writes the three files; see `translate`."""
     if out.exists() and not out.is_dir():
         raise RlossError("a folder is needed", where=out, found="a file", advice="name a folder with -o")
-    header = f"# {plan.network} of rlossctl, with the settings of {program.title} ({found.where}).\n"
+    read = {"configuration": found.where} if os.path.isfile(found.where) else {}
+    title = f"# {plan.network} of rlossctl, with the settings of {program.title} ({found.where}).\n"
+    header = provenance.comment(provenance.facts(read)) + title
     train, test = (_net(plan, which) for which in (plan.train, "test"))
     for edit in plan.model:
         edit(train)

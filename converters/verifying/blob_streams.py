@@ -96,10 +96,12 @@ class TorchModel:
         channels, *size = deploy.input_shape[1:]
         self.input_shape: Shape = (None, channels, *((None, None) if dynamic else size))
         self.preprocess = preprocess
+        self._type = torch.float32
 
     def doubled(self) -> TorchModel:
-        """The same model in double precision."""
+        """The same model in double precision, also the images that it is given."""
         twin = copy.copy(self)
+        twin._type = torch.float64
         layers = self._deploy.layers
         twin._deploy = self._deploy.replaced([LayerNode(one.node, _doubled(one.module)) for one in layers])
         return twin
@@ -113,7 +115,7 @@ class TorchModel:
         """See BlobModel."""
         assert isinstance(image, np.ndarray)
         places = {(v.number, v.top): v.name for v in self._values if v.name in names}
-        walk = self._deploy.walk(torch.from_numpy(image))
+        walk = self._deploy.walk(torch.from_numpy(image).to(self._type))
         while True:
             try:
                 with torch.no_grad():

@@ -45,8 +45,8 @@ __device__ inline void publish_vertices(TileTable& table, const Batch& batch, co
     }
 }
 
-// One block per tile and image.
-template <int D>
+// One block per tile and image, which holds points if Points is set.
+template <int D, bool Points>
 __global__ void embed_tiles(Batch batch, Features features, const Layout* layout, const float* image,
                             Lattice lattice) {
     RLOSSCTL_SHARED(TileTable, table);
@@ -60,7 +60,8 @@ __global__ void embed_tiles(Batch batch, Features features, const Layout* layout
     unsigned slot[D + 1];
     if (pixel.inside) {
         float scaled[D];
-        scale_features<D>(batch, features, pixel, image, scaled);
+        if constexpr (Points) scale_point<D>(batch, features, pixel, image, scaled);
+        else scale_features<D>(batch, features, pixel, image, scaled);
         simplex = embed<D>(scaled, *layout);
         for (int r = 0; r <= D; ++r) slot[r] = insert_key(table.keys, TileTable::capacity, simplex.keys[r]).slot;
     }

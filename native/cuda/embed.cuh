@@ -13,7 +13,17 @@ struct Simplex {
     float weights[D + 1]; // of the vertices of remainder 0..D
 };
 
-// Features of a pixel times the lattice's scale.
+// Features of a point times the lattice's scale; `points` are [sets][D][points].
+template <int D>
+__device__ void scale_point(const Batch& batch, const Features& features, const Pixel& pixel, const float* points,
+                            float (&scaled)[D]) {
+    for (int i = 0; i < D; ++i) {
+        const std::size_t plane = std::size_t(pixel.image) * D + i;
+        scaled[i] = points[plane * batch.pixels + pixel.index] * static_cast<float>(features.scale[i]);
+    }
+}
+
+// The same for a pixel.
 template <int D>
 __device__ void scale_features(const Batch& batch, const Features& features, const Pixel& pixel,
                                const float* image, float (&scaled)[D]) {

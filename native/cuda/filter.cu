@@ -40,17 +40,17 @@ public:
 
     void build(const float* image, const Sigmas& sigmas) const {
         const Features features = make_features(batch_, sigmas);
-        find_layout(image, features);
-        const Lattice& lattice = pieces_.lattice;
-        fill_bytes(lattice.keys, 0xFF, sizeof(*lattice.keys) * batch_.images * lattice.capacity, stream_);
-        fill_bytes(lattice.count, 0, sizeof(*lattice.count), stream_);
-        const auto embed_tiles_of = batch_.colours == 0   ? embed_tiles<2>
-                                    : batch_.colours == 1 ? embed_tiles<3>
-                                    : batch_.colours == 2 ? embed_tiles<4>
-                                    : batch_.colours == 3 ? embed_tiles<5>
-                                                          : embed_tiles<6>;
-        launch(embed_tiles_of, tiles_, tile_pixels, stream_, batch_, features, pieces_.layout, image, lattice);
-        over_vertices(batch_.edge, link_vertices);
+        find_ranges_of(image, batch_.colours);
+        launch(lay_out_keys, dim3(1), 1, stream_, batch_.colours, batch_.height, batch_.width, features,
+               pieces_.layout);
+        embed<false>(image, features);
+    }
+
+    void build_points(const float* points) const {
+        const Features features = make_features(batch_, {1, 1});
+        find_ranges_of(points, batch_.colours + 2);
+        launch(lay_out_point_keys, dim3(1), 1, stream_, batch_.colours + 2, features, pieces_.layout);
+        embed<true>(points, features);
     }
 
     // Outputs: `filtered`, see Outputs, and `energies` of the images; either may be null.
@@ -66,16 +66,28 @@ public:
     }
 
 private:
-    void find_layout(const float* image, const Features& features) const {
-        Layout* layout = pieces_.layout;
-        fill_bytes(layout, 0, sizeof(*layout), stream_);
-        if (batch_.colours > 0) {
-            const std::size_t points = std::size_t(batch_.images) * batch_.pixels;
-            const dim3 channels(spread((points + 15) / 16).x, static_cast<unsigned>(batch_.colours));
-            launch(find_ranges, channels, block_threads, stream_, batch_.images, batch_.colours, batch_.pixels, image,
-                   layout);
-        }
-        launch(lay_out_keys, dim3(1), 1, stream_, batch_.colours, batch_.height, batch_.width, features, layout);
+    template <bool Points>
+    void embed(const float* image, const Features& features) const {
+        const Lattice& lattice = pieces_.lattice;
+        fill_bytes(lattice.keys, 0xFF, sizeof(*lattice.keys) * batch_.images * lattice.capacity, stream_);
+        fill_bytes(lattice.count, 0, sizeof(*lattice.count), stream_);
+        const auto embed_tiles_of = batch_.colours == 0   ? embed_tiles<2, Points>
+                                    : batch_.colours == 1 ? embed_tiles<3, Points>
+                                    : batch_.colours == 2 ? embed_tiles<4, Points>
+                                    : batch_.colours == 3 ? embed_tiles<5, Points>
+                                                          : embed_tiles<6, Points>;
+        launch(embed_tiles_of, tiles_, tile_pixels, stream_, batch_, features, pieces_.layout, image, lattice);
+        over_vertices(batch_.edge, link_vertices);
+    }
+
+    // How far each of the image's channels, or of the points' features, reaches.
+    void find_ranges_of(const float* image, int channels) const {
+        fill_bytes(pieces_.layout, 0, sizeof(*pieces_.layout), stream_);
+        if (channels == 0) return;
+        const std::size_t points = std::size_t(batch_.images) * batch_.pixels;
+        const dim3 blocks(spread((points + 15) / 16).x, static_cast<unsigned>(channels));
+        launch(find_ranges, blocks, block_threads, stream_, batch_.images, channels, batch_.pixels, image,
+               pieces_.layout);
     }
 
     void splat(const Inputs& inputs, const RowPieces& rows) const {
@@ -212,6 +224,12 @@ void build_lattice(const float* image, const Sizes& sizes, const Sigmas& sigmas,
     const Batch batch = make_batch(sizes);
     Arena arena = open(lattice.memory, lattice_bytes(sizes), "the lattice's memory is too small");
     Pass(batch, take_lattice(arena, batch), lattice.stream).build(image, sigmas);
+}
+
+void build_points(const float* points, const Sizes& sizes, const Workspace& lattice) {
+    const Batch batch = make_batch(sizes);
+    Arena arena = open(lattice.memory, lattice_bytes(sizes), "the lattice's memory is too small");
+    Pass(batch, take_lattice(arena, batch), lattice.stream).build_points(points);
 }
 
 std::size_t rows_workspace(const Sizes& sizes, const Options& options) {

@@ -17,6 +17,7 @@ using Stream = void*; // a cudaStream_t
 
 struct Sizes {
     std::int64_t images, channels, colours, height, width;
+    std::int64_t points = 0; // above 0: sets of points with colours + 2 features instead of images; no height and width
 };
 
 // The order in which the blur takes the lattice's axes; backward gives the transposed operator.
@@ -59,6 +60,8 @@ void densecrf(const float* values, const float* mask, const float* image, float*
 std::int64_t kept_images(const Sizes& sizes);
 std::size_t lattice_bytes(const Sizes& sizes);
 void build_lattice(const float* image, const Sizes& sizes, const Sigmas& sigmas, const Workspace& lattice);
+// For sets of points [images][features][points], in units of the features' standard deviations.
+void build_points(const float* points, const Sizes& sizes, const Workspace& lattice);
 std::size_t rows_workspace(const Sizes& sizes, const Options& options);
 void apply_lattice(const float* values, float* filtered, const Sizes& sizes, const Options& options,
                    const Memory& lattice, const Workspace& workspace);

@@ -16,7 +16,8 @@ constexpr int max_edge = max_features + 1; // vertices of a simplex
 // The most vertices that a tile can touch, with one more simplex for the phantom point (see embed_tiles).
 constexpr int max_tile_vertices = (tile_pixels + 1) * max_edge;
 
-// Sizes of the images that are filtered together, as the kernels use them.
+// Sizes of the images that are filtered together, as the kernels use them. Points are an image as wide as a tile, whose
+// last row may be shorter.
 struct Batch {
     int images, channels, colours, height, width;
     int pixels;  // of an image
@@ -34,7 +35,7 @@ struct Features {
 
 // The place of each quotient in a 64-bit key; see packing.py.
 struct Layout {
-    unsigned highest[max_colours], lowest[max_colours]; // see layout.cuh
+    unsigned highest[max_features], lowest[max_features]; // see layout.cuh
     int low[max_features], shift[max_features];
     int valid; // 0: the keys cannot distinguish the vertices, and all outputs of the pass are NaN
 };
@@ -69,7 +70,7 @@ struct Pixel {
         : tile(std::size_t{blockIdx.y} * batch.tiles + number), image(static_cast<int>(blockIdx.y)),
           x(number % batch.tiles_x * tile_side + static_cast<int>(threadIdx.x) % tile_side),
           y(number / batch.tiles_x * tile_side + static_cast<int>(threadIdx.x) / tile_side),
-          index(y * batch.width + x), inside(x < batch.width && y < batch.height) {}
+          index(y * batch.width + x), inside(x < batch.width && y < batch.height && index < batch.pixels) {}
 };
 
 // Where the entries of this thread's pixel start in `places` and `weights`; vertices are tile_pixels apart.

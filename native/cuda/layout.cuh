@@ -34,19 +34,9 @@ __global__ static void find_ranges(int images, int colours, int pixels, const fl
     if (threadIdx.x == 1) atomicMax(&layout->lowest[colour], widest.below);
 }
 
-// packing.pack for one thread.
-__global__ static void lay_out_keys(int colours, int height, int width, Features features, Layout* layout) {
-    const int count = colours + 2;
-    double first[max_features] = {}, last[max_features] = {}; // of the scaled features
-    last[0] = (width - 1) / features.sigma_xy * features.scale[0];
-    last[1] = (height - 1) / features.sigma_xy * features.scale[1];
+// The layout for scaled features from `first` to `last`.
+__device__ inline void lay_out(int count, const double* first, const double* last, Layout* layout) {
     bool valid = true;
-    for (int c = 0; c < colours; ++c) {
-        const double above = __int_as_float(static_cast<int>(layout->highest[c]));
-        const double below = __int_as_float(static_cast<int>(layout->lowest[c]));
-        first[c + 2] = -below / features.sigma_rgb * features.scale[c + 2];
-        last[c + 2] = above / features.sigma_rgb * features.scale[c + 2];
-    }
     int bits = remainder_bits;
     for (int i = 0; i < count; ++i) {
         double low = 0, high = 0;
@@ -64,6 +54,30 @@ __global__ static void lay_out_keys(int colours, int height, int width, Features
         for (int span = static_cast<int>(high - low); span > 0; span >>= 1) ++bits;
     }
     layout->valid = valid && bits <= max_bits;
+}
+
+// packing.pack for one thread.
+__global__ static void lay_out_keys(int colours, int height, int width, Features features, Layout* layout) {
+    double first[max_features] = {}, last[max_features] = {}; // of the scaled features
+    last[0] = (width - 1) / features.sigma_xy * features.scale[0];
+    last[1] = (height - 1) / features.sigma_xy * features.scale[1];
+    for (int c = 0; c < colours; ++c) {
+        const double above = __int_as_float(static_cast<int>(layout->highest[c]));
+        const double below = __int_as_float(static_cast<int>(layout->lowest[c]));
+        first[c + 2] = -below / features.sigma_rgb * features.scale[c + 2];
+        last[c + 2] = above / features.sigma_rgb * features.scale[c + 2];
+    }
+    lay_out(colours + 2, first, last, layout);
+}
+
+// packing.pack_points for one thread.
+__global__ static void lay_out_point_keys(int count, Features features, Layout* layout) {
+    double first[max_features] = {}, last[max_features] = {};
+    for (int i = 0; i < count; ++i) {
+        first[i] = -static_cast<double>(__int_as_float(static_cast<int>(layout->lowest[i]))) * features.scale[i];
+        last[i] = static_cast<double>(__int_as_float(static_cast<int>(layout->highest[i]))) * features.scale[i];
+    }
+    lay_out(count, first, last, layout);
 }
 
 } // namespace rlossctl::cuda

@@ -74,6 +74,37 @@ void apply_lattice(Address values, Address filtered, Size images, Size channels,
                         {{at<void>(workspace), bytes}, at<void>(stream)});
 }
 
+// Sets of points and what a kept lattice of them needs.
+struct Points {
+    cuda::Sizes sizes;
+
+    Points(Size sets, Size points, Size features) : sizes{sets, 1, features - 2, 0, 0, points} {}
+
+    Size kept_sets() const { return cuda::kept_images(sizes); }
+    std::size_t lattice_bytes() const { return cuda::lattice_bytes(sizes); }
+
+    void build(Address points, Address lattice, std::size_t bytes, Address stream) const {
+        cuda::build_points(at<const float>(points), sizes, {{at<void>(lattice), bytes}, at<void>(stream)});
+    }
+
+    cuda::Sizes with(Size channels) const {
+        cuda::Sizes all = sizes;
+        all.channels = channels;
+        return all;
+    }
+
+    std::size_t rows_workspace_bytes(Size channels, int order, bool deterministic) const {
+        return cuda::rows_workspace(with(channels), {cuda::Order{order}, deterministic});
+    }
+
+    void apply(Address values, Address filtered, Size channels, int order, bool deterministic, Address lattice,
+               std::size_t lattice_bytes, Address workspace, std::size_t bytes, Address stream) const {
+        cuda::apply_lattice(at<const float>(values), at<float>(filtered), with(channels),
+                            {cuda::Order{order}, deterministic}, {at<void>(lattice), lattice_bytes},
+                            {{at<void>(workspace), bytes}, at<void>(stream)});
+    }
+};
+
 std::size_t exact_workspace_bytes(Size images, Size channels, Size colours, Size height, Size width) {
     return cuda::exact_workspace({images, channels, colours, height, width});
 }
@@ -144,6 +175,16 @@ PYBIND11_MODULE(RLOSSCTL_MODULE, module) {
     module.def("exact_filter", &exact_filter, arg("values"), arg("image"), arg("filtered"), arg("images"),
                arg("channels"), arg("colours"), arg("height"), arg("width"), arg("sigma_xy"), arg("sigma_rgb"),
                arg("cutoff"), arg("workspace"), arg("workspace_bytes"), arg("stream"));
+    py::class_<Points>(module, "Points", "Sets of points [S,d,P] with their values [S,K,P], d from 2 to 6.")
+        .def(py::init<Size, Size, Size>(), arg("sets"), arg("points"), arg("features"))
+        .def("kept_sets", &Points::kept_sets, "How many sets one kept lattice takes.")
+        .def("lattice_bytes", &Points::lattice_bytes)
+        .def("build", &Points::build, arg("points"), arg("lattice"), arg("lattice_bytes"), arg("stream"))
+        .def("rows_workspace_bytes", &Points::rows_workspace_bytes, arg("channels"), arg("order"),
+             arg("deterministic"))
+        .def("apply", &Points::apply, arg("values"), arg("filtered"), arg("channels"), arg("order"),
+             arg("deterministic"), arg("lattice"), arg("lattice_bytes"), arg("workspace"), arg("workspace_bytes"),
+             arg("stream"));
     py::class_<Gated>(module, "Gated", "The pairs of the gated filter; as in rlossctl._native.")
         .def(py::init<Address, Address, Address, Address, Size, Size, Size, Size, Size, Size, Size, Size>(),
              arg("features"), arg("table"), arg("source"), arg("destination"), arg("images"), arg("channels"),

@@ -19,20 +19,23 @@ std::size_t most_vertices(const Batch& batch) { // of an image
 } // namespace
 
 Batch make_batch(const Sizes& sizes) {
-    const std::int64_t smallest = std::min({sizes.images, sizes.channels, sizes.height, sizes.width});
+    const bool points = sizes.points != 0;
+    const std::int64_t width = points ? tile_side : sizes.width;
+    const std::int64_t height = points ? (sizes.points + width - 1) / width : sizes.height;
+    const std::int64_t smallest = std::min({sizes.images, sizes.channels, height, width});
     if (smallest < 1 || sizes.colours < 0 || sizes.colours > max_colours)
         throw std::invalid_argument("sizes must be positive, with 0 to 4 colours");
     // A hash table has two slots for each of up to 7 vertices of a pixel, all slots numbered in 32 bits.
-    if (sizes.height > int_limit / sizes.width / 16 || sizes.images > int_limit / sizes.channels ||
+    if (height > int_limit / width / 16 || sizes.images > int_limit / sizes.channels ||
         sizes.channels > int_limit / 8)
         throw std::invalid_argument("an image or a batch is too large for the CUDA kernel");
     Batch batch{};
     batch.images = static_cast<int>(sizes.images);
     batch.channels = static_cast<int>(sizes.channels);
     batch.colours = static_cast<int>(sizes.colours);
-    batch.height = static_cast<int>(sizes.height);
-    batch.width = static_cast<int>(sizes.width);
-    batch.pixels = batch.height * batch.width;
+    batch.height = static_cast<int>(height);
+    batch.width = static_cast<int>(width);
+    batch.pixels = points ? static_cast<int>(sizes.points) : batch.height * batch.width;
     batch.tiles_x = (batch.width + tile_side - 1) / tile_side;
     batch.tiles = batch.tiles_x * ((batch.height + tile_side - 1) / tile_side);
     batch.edge = batch.colours + 3;

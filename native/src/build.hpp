@@ -29,8 +29,7 @@ public:
     void embed(const float* image, const KeyLayout& layout, const Sizes& sizes, Sigmas sigmas, Block<D>* blocks,
                int threads) {
         float scale[D];
-        for (int i = 0; i < D; ++i)
-            scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
+        fill_scale(scale);
         const std::int64_t width = sizes.width, height = sizes.height, pixels = sizes.pixels();
         position_.ensure(width + height);
         const auto sigma = static_cast<float>(sigmas.xy);
@@ -49,10 +48,35 @@ public:
         base_bits_ = bit_length(all);
     }
 
+    // The same for points [points][D], in units of their standard deviations.
+    void embed(const float* features, std::int64_t points, const KeyLayout& layout, Block<D>* blocks, int threads) {
+        float scale[D];
+        fill_scale(scale);
+        const std::int64_t count = (points + lanes - 1) / lanes;
+        keys_.ensure(count + 1);
+        const Points cloud{features, scale, layout, points};
+        const auto& kernel = std::get<LatticeKernels<D>>(kernels().lattice);
+        bits_.ensure(threads);
+        parallel(threads, threads, [&](int t) {
+            bits_[t] = kernel.embed_points(cloud, count * t / threads, count * (t + 1) / threads, blocks, keys_.data());
+        });
+        const float zeros[D] = {};
+        Block<D> unused;
+        std::uint64_t all = kernel.embed_points({zeros, scale, layout, 1}, 0, 1, &unused, &keys_[count]); // the phantom
+        for (int t = 0; t < threads; ++t) all |= bits_[t];
+        base_bits_ = bit_length(all);
+    }
+
     const BlockKeys& operator[](std::int64_t block) const { return keys_[block]; }
     int base_bits() const { return base_bits_; }
 
 private:
+    // Makes the lattice's blur a Gaussian with standard deviation 1 in each feature.
+    static void fill_scale(float (&scale)[D]) {
+        for (int i = 0; i < D; ++i)
+            scale[i] = static_cast<float>(std::sqrt(2.0 / 3.0) * E / std::sqrt((i + 1.0) * (i + 2.0)));
+    }
+
     // The original fills its last group of four pixels with points of feature zero: see twin.with_phantom.
     std::uint64_t embed_phantom(const Picture& picture, BlockKeys& keys) {
         const float zeros[D] = {};
@@ -94,36 +118,38 @@ private:
     };
 
     // The remainder of a base is 0, so the order is stored in its place.
-    static typename Slot::Key simplex_key(std::uint64_t base, std::uint32_t order) {
-        return Slot::key(base >> 3, order, order_bits);
+    typename Slot::Key simplex_key(std::uint64_t base, std::uint32_t order) const {
+        return simplex_table_.key(base >> 3, order, order_bits);
     }
-    static typename Slot::Key vertex_key(std::uint64_t key) { return Slot::key(key, 0, 0); }
+    typename Slot::Key vertex_key(std::uint64_t key) const { return vertex_table_.key(key, 0, 0); }
 
     // Neighbouring pixels mostly share simplices, so one look-up per pixel replaces D + 1.
     void number_simplices(Lattice<D>& lattice, const Pixels<D>& pixels) {
+        constexpr int together = 8; // blocks
         const std::int64_t count = lattice.pixels_, blocks = lattice.blocks();
+        const std::int64_t all = blocks + (count % 4 != 0); // the last one is the phantom's
         simplex_table_.clear(count, bit_length(count + 1));
-        new_.clear();
-        for (std::int64_t b = 0; b < blocks; ++b) {
-            if (b + 1 < blocks) prefetch(pixels[b + 1]);
-            number(pixels[b], lattice.block_[b].simplex);
+        new_.ensure(count + 2); // the phantom's, and one that is noted although it is not new
+        for (std::int64_t start = 0; start < all; start += together) {
+            const int used = static_cast<int>(std::min<std::int64_t>(together, all - start));
+            typename Slot::Key keys[together * lanes];
+            std::int32_t ids[together * lanes];
+            for (int b = 0; b < used; ++b)
+                for (int l = 0; l < lanes; ++l) {
+                    keys[b * lanes + l] = simplex_key(pixels[start + b].base[l], pixels[start + b].order[l]);
+                    simplex_table_.prefetch(keys[b * lanes + l]);
+                }
+            simplex_table_.find_or_add(keys, used * lanes, ids, [&](int i, std::int32_t number) {
+                const BlockKeys& block = pixels[start + i / lanes];
+                new_[number - 1] = {block.base[i % lanes], block.order[i % lanes]};
+            });
+            for (int b = 0; b < used && start + b < blocks; ++b)
+                std::copy(ids + b * lanes, ids + b * lanes + lanes, lattice.block_[start + b].simplex);
         }
-        std::int32_t unused[lanes];
-        if (count % 4 != 0) number(pixels[blocks], unused); // the phantom's
-    }
-
-    void prefetch(const BlockKeys& keys) const {
-        for (int l = 0; l < lanes; ++l) simplex_table_.prefetch(simplex_key(keys.base[l], keys.order[l]));
-    }
-
-    void number(const BlockKeys& block, std::int32_t (&ids)[lanes]) {
-        typename Slot::Key keys[lanes];
-        for (int l = 0; l < lanes; ++l) keys[l] = simplex_key(block.base[l], block.order[l]);
-        simplex_table_.find_or_add(keys, ids, [&](int l) { new_.push_back({block.base[l], block.order[l]}); });
     }
 
     void number_vertices(Lattice<D>& lattice, const KeyLayout& layout) {
-        const std::int64_t count = static_cast<std::int64_t>(new_.size());
+        const std::int64_t count = simplex_table_.count();
         vertex_table_.clear(E * count, bit_length(E * count));
         vertices_.ensure(E * count + 1);
         lattice.simplices_.ensure(count + 1);
@@ -131,18 +157,20 @@ private:
         for (std::int64_t start = 0; start < count; start += together) {
             const int used = static_cast<int>(std::min<std::int64_t>(together, count - start));
             std::uint64_t numbers[together][E];
+            typename Slot::Key keys[together * E];
+            std::int32_t ids[together * E];
             for (int s = 0; s < used; ++s) {
                 vertex_numbers(new_[start + s], layout, numbers[s]);
-                for (int r = 0; r < E; ++r) vertex_table_.prefetch(vertex_key(numbers[s][r]));
+                for (int r = 0; r < E; ++r) {
+                    keys[s * E + r] = vertex_key(numbers[s][r]);
+                    vertex_table_.prefetch(keys[s * E + r]);
+                }
             }
-            for (int s = 0; s < used; ++s) {
-                typename Slot::Key keys[E];
-                std::int32_t ids[E];
-                for (int r = 0; r < E; ++r) keys[r] = vertex_key(numbers[s][r]);
-                vertex_table_.find_or_add(keys, ids,
-                                          [&](int r) { vertices_[vertex_table_.count()] = numbers[s][r]; });
-                std::copy(ids, ids + E, lattice.simplices_[start + s + 1].vertices);
-            }
+            vertex_table_.find_or_add(keys, used * E, ids, [&](int i, std::int32_t number) {
+                vertices_[number] = numbers[i / E][i % E];
+            });
+            for (int s = 0; s < used; ++s)
+                std::copy(ids + s * E, ids + s * E + E, lattice.simplices_[start + s + 1].vertices);
         }
         lattice.count_ = vertex_table_.count() + 1;
     }
@@ -213,24 +241,51 @@ private:
     }
 
     KeyTable<Slot> simplex_table_, vertex_table_;
-    std::vector<NewSimplex> new_;    // simplex s + 1
+    Buffer<NewSimplex> new_;         // simplex s + 1
     Buffer<std::uint64_t> vertices_; // their keys
     Buffer<std::int32_t> up_;        // [E][vertices + 1] number of the next vertex along each axis, or 0
     Buffer<std::int32_t> heads_;     // [E][vertices + 1] first vertices of chains
     Buffer<unsigned char> inner_;    // [E][vertices + 1] 1 if a vertex precedes along the axis
 };
 
+// What a thread needs to build lattices, kept for the next one.
+template <int D>
+struct Workbench {
+    Pixels<D> pixels;
+    Builder<D, NarrowSlot> narrow;
+    Builder<D, WideSlot> wide;
+};
+
+template <int D>
+Workbench<D>& workbench() {
+    thread_local Workbench<D> kept;
+    return kept;
+}
+
+template <int D>
+void Lattice<D>::number(Workbench<D>& bench, const KeyLayout& layout, int threads) {
+    if (bench.narrow.fits(bench.pixels.base_bits(), pixels_)) bench.narrow.build(*this, bench.pixels, layout, threads);
+    else bench.wide.build(*this, bench.pixels, layout, threads);
+}
+
 template <int D>
 void Lattice<D>::build(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) {
-    thread_local Pixels<D> pixels;
-    thread_local Builder<D, NarrowSlot> narrow;
-    thread_local Builder<D, WideSlot> wide;
+    Workbench<D>& bench = workbench<D>();
     const KeyLayout layout = lay_out_keys(image, sizes, sigmas, threads);
     pixels_ = sizes.pixels();
     block_.ensure(blocks());
-    pixels.embed(image, layout, sizes, sigmas, block_.data(), threads);
-    if (narrow.fits(pixels.base_bits(), pixels_)) narrow.build(*this, pixels, layout, threads);
-    else wide.build(*this, pixels, layout, threads);
+    bench.pixels.embed(image, layout, sizes, sigmas, block_.data(), threads);
+    number(bench, layout, threads);
+}
+
+template <int D>
+void Lattice<D>::build_points(const float* features, std::int64_t points, int threads) {
+    Workbench<D>& bench = workbench<D>();
+    const KeyLayout layout = lay_out_point_keys(features, points, D);
+    pixels_ = points;
+    block_.ensure(blocks());
+    bench.pixels.embed(features, points, layout, block_.data(), threads);
+    number(bench, layout, threads);
 }
 
 } // namespace rlossctl

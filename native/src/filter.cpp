@@ -21,14 +21,6 @@ std::unique_ptr<AnyLattice> make_lattice(std::int64_t colours) {
 
 namespace {
 
-// Calls work(n, threads) for each image. Sharing out whole images is better, as some steps within one are serial.
-template <class Work>
-void for_images(std::int64_t images, int threads, const Work& work) {
-    if (2 * images > threads) parallel(static_cast<int>(images), threads, [&](int n) { work(n, 1); });
-    else
-        for (std::int64_t n = 0; n < images; ++n) work(n, threads);
-}
-
 // The lattice that this thread built last for this number of colours; the next one reuses its memory.
 AnyLattice& arena(std::int64_t colours) {
     thread_local std::unique_ptr<AnyLattice> kept[max_colours + 1];

@@ -46,6 +46,14 @@ struct Picture {
     std::int64_t width, pixels;
 };
 
+// Points with D features, in units of their standard deviations.
+struct Points {
+    const float* features; // [count][D]
+    const float* scale;    // [D]
+    KeyLayout layout;
+    std::int64_t count;
+};
+
 // Channels [0, channels) of one image, `groups` groups of them.
 struct Planes {
     const float* mask; // [pixels], or null
@@ -94,6 +102,9 @@ struct LatticeKernels {
     // Returns the bits that occur in the bases.
     std::uint64_t (*embed)(const Picture& picture, std::int64_t first, std::int64_t last, Block<D>* blocks,
                            BlockKeys* keys);
+    // The same for points, whose blocks are those of a picture.
+    std::uint64_t (*embed_points)(const Points& points, std::int64_t first, std::int64_t last, Block<D>* blocks,
+                                  BlockKeys* keys);
     // rows += S^T (mask * values), in the order of the pixels.
     void (*splat)(const float* values, const Planes& planes, const Block<D>* blocks, const Simplex<D>* simplices,
                   const Rows& rows);
@@ -116,6 +127,21 @@ struct ChainStep {
     float temperature;
 };
 
+// One row of a picture's scores: the rows of class 0 above and below it, see Enlarging; classes are `plane` apart.
+struct ScoreRow {
+    const float *above, *below;
+    float down;
+    const std::int32_t *left, *beside;
+    const float* right;
+    std::int64_t plane, width, columns, classes;
+};
+
+// Memory for a row: best and winner [columns], the results; tall [width].
+struct RowRoom {
+    float *best, *tall;
+    std::int32_t* winner;
+};
+
 struct Kernels {
     const char* name;
     int wide; // lanes of a chain's step
@@ -134,6 +160,8 @@ struct Kernels {
     // it), and is added to before_slope [labels][wide]. Returns the slope of the temperature.
     double (*chain_message_slope)(const ChainStep& step, const float* slope, float* pairwise_slope, bool add,
                                   float* before_slope, float* room);
+    // The best score and its class for each column; false if a score is NaN.
+    bool (*best_row)(const ScoreRow& row, const RowRoom& room);
 };
 
 extern const Kernels avx512_kernels, avx2_kernels, plain_kernels;

@@ -25,6 +25,8 @@ class AnyLattice {
 public:
     virtual ~AnyLattice() = default;
     virtual void build(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) = 0;
+    // For points [points][features] instead of pixels, in units of their standard deviations.
+    virtual void build_points(const float* features, std::int64_t points, int threads) = 0;
     virtual void apply(const Task& task, int threads) const = 0;
     virtual std::int64_t vertices() const = 0;
 };
@@ -32,17 +34,22 @@ public:
 // For `colours` colour channels, 0 to max_colours.
 std::unique_ptr<AnyLattice> make_lattice(std::int64_t colours);
 
+template <int D>
+struct Workbench;
+
 // D features per pixel.
 template <int D>
 class Lattice final : public AnyLattice {
 public:
     void build(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) override;
+    void build_points(const float* features, std::int64_t points, int threads) override;
     void apply(const Task& task, int threads) const override;
     std::int64_t vertices() const override { return count_ - 1; }
 
 private:
     static constexpr int E = D + 1;
 
+    void number(Workbench<D>& bench, const KeyLayout& layout, int threads);
     std::int64_t blocks() const { return (pixels_ + lanes - 1) / lanes; }
 
     // Some channels, for one thread.

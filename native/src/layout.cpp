@@ -50,17 +50,8 @@ Range range_of(const float* colours, std::int64_t count, int threads) {
     return ranges[0];
 }
 
-} // namespace
-
-KeyLayout lay_out_keys(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) {
-    const int count = static_cast<int>(sizes.colours) + 2;
-    double first[max_features] = {}, last[max_features] = {}; // of the scaled features
-    last[0] = static_cast<double>(sizes.width - 1) / sigmas.xy;
-    last[1] = static_cast<double>(sizes.height - 1) / sigmas.xy;
-    for (int i = 2; i < count; ++i) {
-        const Range range = range_of(image + (i - 2) * sizes.pixels(), sizes.pixels(), threads);
-        first[i] = range.low / sigmas.rgb, last[i] = range.high / sigmas.rgb;
-    }
+// The layout for `count` features from `first` to `last`, in units of their standard deviations.
+KeyLayout lay_out(double* first, double* last, int count) {
     for (int i = 0; i < count; ++i) {
         const double scale = std::sqrt(2.0 / 3.0) * (count + 1) / std::sqrt((i + 1.0) * (i + 2.0));
         first[i] *= scale, last[i] *= scale;
@@ -81,6 +72,35 @@ KeyLayout lay_out_keys(const float* image, const Sizes& sizes, Sigmas sigmas, in
     }
     if (bits > max_bits) throw std::domain_error("sigma is too small for 64-bit keys");
     return layout;
+}
+
+} // namespace
+
+KeyLayout lay_out_keys(const float* image, const Sizes& sizes, Sigmas sigmas, int threads) {
+    const int count = static_cast<int>(sizes.colours) + 2;
+    double first[max_features] = {}, last[max_features] = {}; // of the scaled features
+    last[0] = static_cast<double>(sizes.width - 1) / sigmas.xy;
+    last[1] = static_cast<double>(sizes.height - 1) / sigmas.xy;
+    for (int i = 2; i < count; ++i) {
+        const Range range = range_of(image + (i - 2) * sizes.pixels(), sizes.pixels(), threads);
+        first[i] = range.low / sigmas.rgb, last[i] = range.high / sigmas.rgb;
+    }
+    return lay_out(first, last, count);
+}
+
+KeyLayout lay_out_point_keys(const float* features, std::int64_t points, int count) {
+    Range ranges[max_features];
+    for (std::int64_t n = 0; n < points; ++n)
+        for (int i = 0; i < count; ++i) {
+            const float feature = features[n * count + i];
+            ranges[i].take({feature, feature, std::isfinite(feature)});
+        }
+    double first[max_features], last[max_features];
+    for (int i = 0; i < count; ++i) {
+        if (!ranges[i].finite) throw std::domain_error("the features hold NaN or infinity");
+        first[i] = ranges[i].low, last[i] = ranges[i].high;
+    }
+    return lay_out(first, last, count);
 }
 
 } // namespace rlossctl

@@ -19,4 +19,7 @@ struct KeyLayout {
 // are too far apart for 64-bit keys.
 KeyLayout lay_out_keys(const float* image, const Sizes& sizes, Sigmas sigmas, int threads);
 
+// The same for points [points][features] in units of their standard deviations, with at most max_features features.
+KeyLayout lay_out_point_keys(const float* features, std::int64_t points, int count);
+
 } // namespace rlossctl

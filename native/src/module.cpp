@@ -8,9 +8,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "best.hpp"
 #include "chain.hpp"
 #include "filter.hpp"
 #include "gated.hpp"
+#include "points.hpp"
 #include "tree.hpp"
 
 namespace py = pybind11;
@@ -191,6 +193,34 @@ void tree_gradients(Address slope, Address values, Address affinity, Address ord
                              at<float>(values_slope), at<float>(affinity_slope), std::max(threads, 1));
 }
 
+// Scores [classes][height][width]; top .. right as in Enlarging; labels [rows][columns] or 0; truth [rows][columns] and
+// pairs [256][classes], or 0.
+bool best_classes(Address data, std::int64_t classes, std::int64_t height, std::int64_t width, Address top,
+                  Address below, Address down, Address left, Address beside, Address right, std::int64_t rows,
+                  std::int64_t columns, Address labels, Address truth, Address pairs, int threads) {
+    for (const std::int64_t size : {height, width, rows, columns})
+        require(size > 0 && size <= most_pixels, "a size is out of range");
+    require(classes > 0 && classes < 256 && rows * columns <= most_pixels, "a size is out of range");
+    require((truth == 0) == (pairs == 0), "pairs are counted against the truth");
+    require(top != 0 || (rows <= height && columns <= width), "the scores are smaller than the picture");
+    py::gil_scoped_release unlocked;
+    return rlossctl::best_classes(
+        {at<const float>(data), classes, height, width},
+        {at<const std::int32_t>(top), at<const std::int32_t>(below), at<const std::int32_t>(left),
+         at<const std::int32_t>(beside), at<const float>(down), at<const float>(right)},
+        rows, columns, {at<std::uint8_t>(labels), at<const std::uint8_t>(truth), at<std::int64_t>(pairs)},
+        std::max(threads, 1));
+}
+
+void probability_bins(Address p, std::int64_t count, int shift, std::int32_t first, std::int64_t bins, Address counts,
+                      Address sums) {
+    require(count >= 0 && count <= most_pixels && bins > 0 && bins <= 1 << 20, "a size is out of range");
+    require(shift >= 0 && shift < 31, "shift must be 0 to 30");
+    py::gil_scoped_release unlocked;
+    rlossctl::probability_bins(at<const float>(p), count, {shift, first, bins}, at<std::int64_t>(counts),
+                               at<std::int64_t[3][2]>(sums));
+}
+
 } // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -216,6 +246,8 @@ PYBIND11_MODULE(_native, module) {
     module.def("spanning_trees", &spanning_trees, "See src/tree.hpp.");
     module.def("tree_filter", &tree_filter, "See src/tree.hpp.");
     module.def("tree_gradients", &tree_gradients, "See src/tree.hpp.");
+    module.def("best_classes", &best_classes, "See src/best.hpp; returns whether all scores are numbers.");
+    module.def("probability_bins", &probability_bins, "See src/best.hpp.");
     module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
 
     py::class_<Gated>(module, "Gated",
@@ -253,4 +285,26 @@ PYBIND11_MODULE(_native, module) {
             },
             values, filtered, channels, order, threads)
         .def_property_readonly("vertices", &rlossctl::Lattices::vertices, "Of all images together.");
+
+    py::class_<rlossctl::PointLattices>(module, "PointLattices",
+                                        "The lattices of sets of points [S,P,d], to filter values [S,K,P] many times.")
+        .def(py::init([](Address features, std::int64_t sets, std::int64_t points, int count, int threads) {
+                 require(sets > 0 && points > 0 && points <= most_pixels, "a size is out of range");
+                 require(count >= 2 && count <= rlossctl::max_features, "features must be 2 to 6");
+                 py::gil_scoped_release unlocked;
+                 return std::make_unique<rlossctl::PointLattices>(at<const float>(features), sets, points, count,
+                                                                  std::max(threads, 1));
+             }),
+             py::arg("features"), py::arg("sets"), py::arg("points"), py::arg("count"), threads)
+        .def(
+            "filter",
+            [](const rlossctl::PointLattices& self, Address values, Address filtered, std::int64_t channels, int order,
+               int threads) {
+                require(channels > 0 && channels <= std::int64_t{1} << 30, "channels must be positive");
+                const Order checked = checked_order(order);
+                py::gil_scoped_release unlocked;
+                self.filter(at<const float>(values), at<float>(filtered), channels, checked, std::max(threads, 1));
+            },
+            values, filtered, channels, order, threads)
+        .def_property_readonly("vertices", &rlossctl::PointLattices::vertices, "Of all sets together.");
 }

@@ -18,10 +18,12 @@ namespace RLOSSCTL_PATH {
 #include "path_exact.hpp"
 #include "path_chain.hpp"
 #include "path_gated.hpp"
+#include "path_best.hpp"
+#include "path_points.hpp"
 #include "path_rows.hpp"
 
 template <int D>
-constexpr LatticeKernels<D> lattice_kernels{embed_blocks<D>, splat<D>, slice<D>, exact_tile<D>};
+constexpr LatticeKernels<D> lattice_kernels{embed_blocks<D>, embed_points<D>, splat<D>, slice<D>, exact_tile<D>};
 } // namespace RLOSSCTL_PATH
 
 #define RLOSSCTL_JOIN_(a, b) a##b
@@ -38,5 +40,6 @@ const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
     RLOSSCTL_PATH::dot,
     RLOSSCTL_PATH::gated_band,
     RLOSSCTL_PATH::chain_message,
-    RLOSSCTL_PATH::chain_message_slope};
+    RLOSSCTL_PATH::chain_message_slope,
+    RLOSSCTL_PATH::best_row};
 } // namespace rlossctl

@@ -6,6 +6,7 @@ constexpr std::int64_t ahead = 4 * lanes; // pixels whose planes are prefetched
 template <int G>
 RLOSSCTL_INLINE void gather_tile(const float* planes, const float* mask, std::int64_t pixels, std::int64_t channels,
                                  std::int64_t count, float (&tile)[lanes][row_floats(G)]) {
+    alignas(64) constexpr float zeros[lanes] = {};
     alignas(64) float padded[group][lanes];
     for (int g = 0; g < G; ++g) {
         const float* from = planes + g * group * pixels;
@@ -20,16 +21,10 @@ RLOSSCTL_INLINE void gather_tile(const float* planes, const float* mask, std::in
         }
         for (int l = 0; l < lanes; l += 8) {
             Eight rows[8];
-            if (used == group)
-                for (int c = 0; c < 8; ++c) rows[c] = load(from + c * stride + l);
-            else
-                for (int c = 0; c < 8; ++c) rows[c] = c < used ? load(from + c * stride + l) : all(0.0f);
-            if (mask != nullptr) {
-                const Eight scale = load(mask + l);
-                for (int c = 0; c < 8; ++c) rows[c] = rows[c] * scale;
-            }
-            transpose(rows);
-            for (int i = 0; i < 8; ++i) store(&tile[l + i][g * group], rows[i]);
+            if (used == group) load_columns([&](int c) { return from + c * stride + l; }, rows);
+            else load_columns([&](int c) { return c < used ? from + c * stride + l : zeros; }, rows);
+            for (int i = 0; i < 8; ++i)
+                store(&tile[l + i][g * group], mask != nullptr ? rows[i] * all(mask[l + i]) : rows[i]);
         }
     }
 }
@@ -47,8 +42,7 @@ RLOSSCTL_INLINE void scatter_tile(const float (&tile)[lanes][row_floats(G)], con
             for (int c = 0; c < used; ++c) RLOSSCTL_PREFETCH_TO_WRITE(to + c * pixels + ahead);
         for (int l = 0; l < lanes; l += 8) {
             Eight rows[8];
-            for (int i = 0; i < 8; ++i) rows[i] = load(&tile[l + i][g * group]);
-            transpose(rows);
+            load_columns([&](int i) { return &tile[l + i][g * group]; }, rows);
             const Eight factor = load(scale + l);
             for (int c = 0; c < used; ++c) store(whole ? to + c * pixels + l : &padded[c][l], rows[c] * factor);
         }
@@ -80,7 +74,10 @@ void splat_groups(const float* values, const Planes& planes, const Block<D>* blo
         if (planes.mask != nullptr) scale_lanes(planes.mask + p, count, 1.0f, scale);
         gather_tile<G>(values + p, planes.mask != nullptr ? scale : nullptr, planes.pixels, planes.channels, count,
                        tile);
-        for (std::int64_t l = 0; l < count; ++l) {
+        // Neighbours mostly add to the same rows, and an addition waits for the one before: so far ones take turns.
+        for (std::int64_t i = 0; i < lanes; ++i) {
+            const std::int64_t l = i / 2 + i % 2 * (lanes / 2);
+            if (l >= count) continue;
             const Simplex<D>& simplex = simplices[block.simplex[l]];
             const auto pixel = Row<G>::load(tile[l]);
             for (int r = 0; r <= D; ++r) {

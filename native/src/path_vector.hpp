@@ -3,8 +3,10 @@
 
 #if defined(__AVX512F__)
 constexpr int wide = 16;
-#else
+#elif defined(__AVX2__)
 constexpr int wide = 8;
+#else
+constexpr int wide = 4; // what every processor has (SSE2, NEON): compilers split larger vectors into single numbers
 #endif
 typedef float Floats __attribute__((vector_size(4 * wide)));
 typedef std::int32_t Ints __attribute__((vector_size(4 * wide)));
@@ -42,49 +44,56 @@ RLOSSCTL_INLINE Eight operator+(Eight a, Eight b) { return {_mm256_add_ps(a.v, b
 RLOSSCTL_INLINE Eight operator*(Eight a, Eight b) { return {_mm256_mul_ps(a.v, b.v)}; }
 RLOSSCTL_INLINE Eight fused(Eight a, Eight b, Eight c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; } // a b + c
 
-RLOSSCTL_INLINE void transpose(Eight (&rows)[8]) {
-    __m256 pairs[8], fours[8];
-    for (int i = 0; i < 8; i += 2) {
-        pairs[i] = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v);
-        pairs[i + 1] = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int j = 0; j < 2; ++j) {
-            fours[i + 2 * j] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0x44);
-            fours[i + 2 * j + 1] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0xEE);
+// rows[i][j] = from(j)[i]. Halves are put together while they are loaded, because most processors shuffle
+// with one unit only.
+template <class From>
+RLOSSCTL_INLINE void load_columns(const From& from, Eight (&rows)[8]) {
+    for (int half = 0; half < 8; half += 4) {
+        __m256 both[4], pairs[4];
+        for (int j = 0; j < 4; ++j) {
+            const __m128 low = _mm_loadu_ps(from(j) + half), high = _mm_loadu_ps(from(j + 4) + half);
+            both[j] = _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
         }
-    for (int i = 0; i < 4; ++i) {
-        rows[i].v = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
-        rows[i + 4].v = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+        for (int j = 0; j < 2; ++j) {
+            pairs[2 * j] = _mm256_unpacklo_ps(both[2 * j], both[2 * j + 1]);
+            pairs[2 * j + 1] = _mm256_unpackhi_ps(both[2 * j], both[2 * j + 1]);
+        }
+        for (int j = 0; j < 2; ++j) {
+            rows[half + 2 * j].v = _mm256_shuffle_ps(pairs[j], pairs[j + 2], 0x44);
+            rows[half + 2 * j + 1].v = _mm256_shuffle_ps(pairs[j], pairs[j + 2], 0xEE);
+        }
     }
 }
 #else
 struct Eight {
-    float v[8];
+    Floats v[2];
 };
-RLOSSCTL_INLINE Eight load(const float* from) {
-    Eight a;
-    std::memcpy(a.v, from, sizeof a.v);
-    return a;
-}
-RLOSSCTL_INLINE void store(float* to, Eight a) { std::memcpy(to, a.v, sizeof a.v); }
-RLOSSCTL_INLINE Eight all(float a) { return {{a, a, a, a, a, a, a, a}}; }
-RLOSSCTL_INLINE Eight operator+(Eight a, Eight b) {
-    for (int i = 0; i < 8; ++i) a.v[i] += b.v[i];
-    return a;
-}
-RLOSSCTL_INLINE Eight operator*(Eight a, Eight b) {
-    for (int i = 0; i < 8; ++i) a.v[i] *= b.v[i];
-    return a;
-}
+RLOSSCTL_INLINE Eight load(const float* from) { return {{get(from), get(from + 4)}}; }
+RLOSSCTL_INLINE void store(float* to, Eight a) { put(to, a.v[0]), put(to + 4, a.v[1]); }
+RLOSSCTL_INLINE Eight all(float a) { return {{Floats{a, a, a, a}, Floats{a, a, a, a}}}; }
+RLOSSCTL_INLINE Eight operator+(Eight a, Eight b) { return {{a.v[0] + b.v[0], a.v[1] + b.v[1]}}; }
+RLOSSCTL_INLINE Eight operator*(Eight a, Eight b) { return {{a.v[0] * b.v[0], a.v[1] * b.v[1]}}; }
 RLOSSCTL_INLINE Eight fused(Eight a, Eight b, Eight c) { return a * b + c; }
 
-RLOSSCTL_INLINE void transpose(Eight (&rows)[8]) {
-    for (int i = 0; i < 8; ++i)
-        for (int j = 0; j < i; ++j) {
-            const float a = rows[i].v[j];
-            rows[i].v[j] = rows[j].v[i];
-            rows[j].v[i] = a;
+// rows[i][j] = from(j)[i].
+template <class From>
+RLOSSCTL_INLINE void load_columns(const From& from, Eight (&rows)[8]) {
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 8; j += 4) {
+            const Floats a = get(from(j) + i), b = get(from(j + 1) + i), c = get(from(j + 2) + i),
+                         d = get(from(j + 3) + i);
+#if defined(__clang__) || __GNUC__ >= 12
+            const Floats ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+            const Floats cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            const Floats ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+            const Floats cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            rows[i].v[j / 4] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            rows[i + 1].v[j / 4] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            rows[i + 2].v[j / 4] = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
+            rows[i + 3].v[j / 4] = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
+#else
+            for (int k = 0; k < 4; ++k) rows[i + k].v[j / 4] = Floats{a[k], b[k], c[k], d[k]};
+#endif
         }
 }
 #endif

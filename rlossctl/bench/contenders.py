@@ -89,7 +89,7 @@ def _exact(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb
     return native.exact_filter(values, image, sigma_xy, sigma_rgb, cutoff=1e-4)
 
 
-def _features(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.Tensor:
+def features_of(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> torch.Tensor:
     """The features [5, P] of one image [3, H, W]."""
     height, width = image.shape[1:]
     y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
@@ -103,7 +103,7 @@ def _pydensecrf(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigm
         unary = one.flatten(1).contiguous().numpy()  # [K, P]
         field = densecrf.DenseCRF(unary.shape[1], unary.shape[0])
         field.setUnaryEnergy(unary)
-        features = np.ascontiguousarray(_features(colours, sigma_xy, sigma_rgb).numpy())
+        features = np.ascontiguousarray(features_of(colours, sigma_xy, sigma_rgb).numpy())
         field.addPairwiseEnergy(
             features, compat=1, kernel=densecrf.CONST_KERNEL, normalization=densecrf.NO_NORMALIZATION
         )
@@ -115,7 +115,7 @@ def _pykeops(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_r
 
     filtered = []
     for one, colours in zip(values, image, strict=True):
-        points = _features(colours, sigma_xy, sigma_rgb).t().contiguous()  # [P, 5]
+        points = features_of(colours, sigma_xy, sigma_rgb).t().contiguous()  # [P, 5]
         distance = ((LazyTensor(points[:, None]) - LazyTensor(points[None])) ** 2).sum(-1)
         filtered.append(((-0.5 * distance).exp() @ one.flatten(1).t().contiguous()).t())  # [K, P]
     return torch.stack(filtered).view_as(values)

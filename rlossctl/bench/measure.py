@@ -18,7 +18,7 @@ import torch
 
 from rlossctl.bench.contenders import Contender, Filter, Loss
 from rlossctl.bench.samples import picture, scores
-from rlossctl.bilateral import bilateral_filter, choice
+from rlossctl.bilateral import bilateral_filter, choice, memory
 
 PICTURES = 8  # different ones: with a single picture, a processor would learn every branch
 TURN_SECONDS = 1.0
@@ -75,7 +75,7 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
         filters = {c.name: _filter_run(c.apply, values, job) for c in chosen}
         losses = {c.name: _loss_run(c.loss, values, mask, job) for c in chosen if c.loss is not None}
         difference = {c.name: _distance(filters[c.name](batches[0]), references[c.mode]) for c in chosen}
-        memory = {name: extra_bytes(functools.partial(run, batches[0])) for name, run in filters.items()}
+        extra = {name: extra_bytes(functools.partial(run, batches[0])) for name, run in filters.items()}
         filter_times = time_in_turns(filters, batches, job)
         loss_times = time_in_turns(losses, batches, job)
     return [
@@ -84,7 +84,7 @@ def measure(job: Job, contenders: list[Contender]) -> list[Result]:
             filter_times[name],
             loss_times.get(name),
             difference[name],
-            memory[name],
+            extra[name],
         )
         for name in filters
     ]
@@ -146,6 +146,7 @@ def extra_bytes(run: Callable[[], object]) -> int | None:
 
     def watch() -> None:  # in its own thread, which starts without memory kept from earlier calls
         torch.set_num_threads(1)
+        memory.release()
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)  # give back free memory first, or it would hide the rise
         reset.write_text("5")  # reset the peak

@@ -11,9 +11,10 @@ from types import ModuleType
 
 import torch
 
+from rlossctl.bilateral import memory
 from rlossctl.bilateral.choice import find_native
 from rlossctl.bilateral.gated import Pairs
-from rlossctl.bilateral.packing import pack
+from rlossctl.bilateral.packing import pack, pack_points
 from rlossctl.bilateral.twin import FORWARD
 
 
@@ -25,7 +26,7 @@ def lattice_filter(
     order: int = FORWARD,
 ) -> torch.Tensor:
     """A applied to values over image, [N, K, H, W]."""
-    filtered = torch.empty_like(values)
+    filtered = memory.empty_like(values)
     sigmas = sigma_xy, sigma_rgb
     arguments = *_addresses(values, image, filtered), *_sizes(values, image), *sigmas, order
     try:
@@ -46,7 +47,7 @@ def densecrf(
     order: int = FORWARD,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """factor * mask * (A s) [N, K, H, W], and s_n^T A_n s_n [N] in float64, where s = values * mask."""
-    gradient = torch.empty_like(values)
+    gradient = memory.empty_like(values)
     energies = torch.empty(len(values), dtype=torch.float64)
     sigmas = sigma_xy, sigma_rgb
     addresses = _addresses(values, mask, image, gradient, energies)
@@ -120,6 +121,25 @@ class Lattices:
     def vertices(self) -> int:
         """How many vertices the lattices have in total."""
         return self._kept.vertices
+
+
+class PointLattices:
+    """The lattices of sets of points [B, P, d], d from 2 to 6, kept to filter many times."""
+
+    def __init__(self, points: torch.Tensor) -> None:
+        try:
+            self._kept = _kernel().PointLattices(points.data_ptr(), *points.shape, torch.get_num_threads())
+        except ValueError:
+            for own in points:  # the kernel follows the rules of `pack_points`, which explains
+                pack_points(own)
+            raise
+
+    def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
+        """A applied to values [B, K, P]."""
+        filtered = torch.empty_like(values)
+        threads = torch.get_num_threads()
+        self._kept.filter(values.data_ptr(), filtered.data_ptr(), values.shape[1], order, threads)
+        return filtered
 
 
 def _kernel() -> ModuleType:

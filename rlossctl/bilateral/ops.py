@@ -107,13 +107,7 @@ def working_type(values: torch.Tensor) -> torch.dtype:
 
 def check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb: float, mode: str) -> None:
     """Raises a NetError if shapes, types or parameters do not allow filtering, and during an export."""
-    if torch.compiler.is_exporting() or (torch.jit.is_tracing() and torch.onnx.is_in_onnx_export()):
-        raise _error(
-            "cannot be exported",
-            "torch.export or torch.onnx.export",
-            "a model without the filter, which other runtimes do not have",
-            "export only the network: the DenseCRF loss is for training, and a CRF runs after the network",
-        )
+    refuse_export()
     check_parameters(sigma_xy, sigma_rgb, mode)
     fits = values.dim() == 4 and image.dim() == 4 and values.shape[0] == image.shape[0]
     if not (fits and values.shape[2:] == image.shape[2:] and image.shape[1] <= MAX_COLOURS):
@@ -129,6 +123,17 @@ def check(values: torch.Tensor, image: torch.Tensor, sigma_xy: float, sigma_rgb:
             f"values {values.dtype} on {values.device}, image {image.dtype} on {image.device}",
             "two float32 or two float64 tensors on one device",
             "convert them with .to(device, dtype)",
+        )
+
+
+def refuse_export() -> None:
+    """Raises a NetError during an export."""
+    if torch.compiler.is_exporting() or (torch.jit.is_tracing() and torch.onnx.is_in_onnx_export()):
+        raise _error(
+            "cannot be exported",
+            "torch.export or torch.onnx.export",
+            "a model without the filter, which other runtimes do not have",
+            "export only the network: the DenseCRF loss is for training, and a CRF runs after the network",
         )
 
 

@@ -50,13 +50,8 @@ def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
     spans = [(0.0, (width - 1) / sigma_xy), (0.0, (height - 1) / sigma_xy)]
     # 0 is always in range: the lattice may include the vertices around feature zero (see twin.with_phantom).
     spans += [(min(a, 0) / sigma_rgb, max(b, 0) / sigma_rgb) for a, b in zip(low, high, strict=True)]
-    ranges = _quotient_ranges(spans)
-    lows, shifts, bits = [], [], REMAINDER_BITS
-    for first, last in ranges:
-        lows.append(first)
-        shifts.append(bits)
-        bits += (last - first).bit_length()
-    if bits > MAX_BITS or any(max(-first, last) > MAX_QUOTIENT for first, last in ranges):
+    packing = _packing(spans)
+    if packing is None:
         raise NetError(
             "sigma is too small: the lattice has more vertices than keys can tell apart",
             where="bilateral filter",
@@ -65,7 +60,35 @@ def pack(image: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Packing:
             expected="an image and a range of colours of at most a few thousand sigmas",
             advice="give sigma_xy in pixels and sigma_rgb in the image's own units (0..255 or 0..1)",
         )
-    return Packing(tuple(lows), tuple(shifts))
+    return packing
+
+
+def pack_points(points: torch.Tensor) -> Packing:
+    """Lays out the keys for points [P, d], whose features are in units of their standard deviations.
+
+    Raises:
+        NetError: features are NaN or infinite, or too far apart for 64-bit keys.
+    """
+    low, high = points.amin(0).tolist(), points.amax(0).tolist()
+    if not all(math.isfinite(value) for value in low + high):
+        raise NetError(
+            "the features hold NaN or infinity",
+            where="filter of points",
+            found=f"minima {low}, maxima {high}",
+            expected="finite features",
+            advice="check the data that the features come from",
+        )
+    packing = _packing([(min(a, 0), max(b, 0)) for a, b in zip(low, high, strict=True)])
+    if packing is None:
+        found = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
+        raise NetError(
+            "the features are too far apart: the lattice has more vertices than keys can tell apart",
+            where="filter of points",
+            found=found,
+            expected="a range of at most a few thousand standard deviations, and near 0",
+            advice="divide each feature by its standard deviation; subtract an offset that all points share",
+        )
+    return packing
 
 
 def colour_range(image: torch.Tensor) -> tuple[list[float], list[float]]:
@@ -84,6 +107,19 @@ def colour_range(image: torch.Tensor) -> tuple[list[float], list[float]]:
             advice="check the data that feeds the loss",
         )
     return low, high
+
+
+def _packing(spans: list[tuple[float, float]]) -> Packing | None:
+    """The layout for features in these spans; None if 64 bits are not enough."""
+    ranges = _quotient_ranges(spans)
+    lows, shifts, bits = [], [], REMAINDER_BITS
+    for first, last in ranges:
+        lows.append(first)
+        shifts.append(bits)
+        bits += (last - first).bit_length()
+    if bits > MAX_BITS or any(max(-first, last) > MAX_QUOTIENT for first, last in ranges):
+        return None
+    return Packing(tuple(lows), tuple(shifts))
 
 
 def _quotient_ranges(spans: list[tuple[float, float]]) -> list[tuple[int, int]]:

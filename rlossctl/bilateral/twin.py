@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rlossctl.bilateral.packing import Packing, pack, scales
+from rlossctl.bilateral.packing import Packing, pack, pack_points, scales
 
 FORWARD, BACKWARD, MEAN = range(3)  # the blur's axes 0..d (the original), d..0 (its transpose), their mean
 
@@ -35,7 +35,11 @@ class Lattice:
     def build(cls, colours: torch.Tensor, sigma_xy: float, sigma_rgb: float) -> Lattice:
         """Builds the lattice from the image's colours [C, H, W]."""
         packing = pack(colours, sigma_xy, sigma_rgb)
-        points = features(colours, sigma_xy, sigma_rgb)  # [P, d]
+        return cls.of_points(features(colours, sigma_xy, sigma_rgb), packing)
+
+    @classmethod
+    def of_points(cls, points: torch.Tensor, packing: Packing) -> Lattice:
+        """Builds the lattice of points [P, d], whose features are in units of their standard deviations."""
         count = len(points)
         quotients, ranks, weights = embed(with_phantom(points))  # each [P or P + 1, E]
         keys = vertex_keys(quotients, ranks, packing)  # [P or P + 1, E]
@@ -45,7 +49,7 @@ class Lattice:
         return cls(index[:count], weights[:count], links)
 
     def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
-        """A applied to values [K, H, W]; `order` is FORWARD, BACKWARD (gives A^T) or MEAN."""
+        """A applied to values [K, ...] of P pixels; `order` is FORWARD, BACKWARD (gives A^T) or MEAN."""
         pixels = values.flatten(1).t()  # [P, K]
         rows = splat(pixels, self.index, self.weights, len(self.links[0][0]))  # [V + 1, K]
         if order == MEAN:
@@ -63,6 +67,18 @@ class Lattices:
 
     def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
         """A applied to values [N, K, H, W], with the images' N, H and W."""
+        pairs = zip(self._kept, values, strict=True)
+        return torch.stack([lattice.filter(one, order) for lattice, one in pairs])
+
+
+class PointLattices:
+    """The lattices of sets of points [B, P, d], kept to filter many times."""
+
+    def __init__(self, points: torch.Tensor) -> None:
+        self._kept = [Lattice.of_points(own, pack_points(own)) for own in points]
+
+    def filter(self, values: torch.Tensor, order: int = FORWARD) -> torch.Tensor:
+        """A applied to values [B, K, P]."""
         pairs = zip(self._kept, values, strict=True)
         return torch.stack([lattice.filter(one, order) for lattice, one in pairs])
 

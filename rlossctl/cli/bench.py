@@ -15,6 +15,7 @@ Examples:
   rlossctl bench models fp32.onnx int8.onnx
   rlossctl bench filter
   rlossctl bench filter --size 321 --batch 12 --threads 2
+  rlossctl bench filter --size 257 --peers
   rlossctl bench filter --size 129 --scaling scaling.png
 """
 
@@ -127,6 +128,9 @@ def models_(
     click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Timed rounds."),
     click.option("--twin/--no-twin", default=True, show_default=True, help="Include the slow torch twin."),
     click.option(
+        "--peers", "with_peers", is_flag=True, help="Also MONAI's and WarpConvNet's filters, where installed."
+    ),
+    click.option(
         "--scaling",
         type=click.Path(path_type=Path, dir_okay=False),
         help="Also draw a PNG of how the time grows with threads, classes and pixels.",
@@ -141,19 +145,25 @@ def filter_(
     threads: int,
     repeats: int,
     twin: bool,
+    with_peers: bool,
     scaling: Path | None,
 ) -> None:
     """Time the bilateral filter and the DenseCRF loss, with their accuracy and memory.
 
     Compares the native kernel with its torch twin, and with pydensecrf and pykeops if they are installed, on
     generated images (smooth like a street, textured like most photos). Each round times every filter once.
-    With one thread it measures processor time, which other programs disturb less.
+    With one thread it measures processor time, which other programs disturb less. --peers adds MONAI and
+    WarpConvNet, and says what it takes to install the one that is missing.
     """
     from rlossctl.bench.contenders import contenders
     from rlossctl.bench.measure import Job
+    from rlossctl.bench.peers import peers
     from rlossctl.bench.table import table
 
-    found = contenders(twin)
+    others, missing = peers() if with_peers else ([], [])
+    found = contenders(twin) + others
+    for line in missing:
+        click.echo(line)
     job = Job(sizes[0], "smooth", channels, batch, threads, sigma_xy, sigma_rgb, repeats)
     for line in table(found, list(sizes), job):
         click.echo(line)

@@ -25,9 +25,21 @@ DIFFERENT, TROUBLE = 1, 2  # as diff(1) has it
     show_default=True,
     help="Largest difference that counts as equal, as a share of the blob's largest magnitude.",
 )
+@click.option(
+    "--draw",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw two nets beside each other, as a page (.html) that shows what differs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    first: Path, second: Path, placeholders: dict[str, str], dialect: str, tolerance: float, as_json: bool
+    first: Path,
+    second: Path,
+    placeholders: dict[str, str],
+    dialect: str,
+    tolerance: float,
+    draw: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare what two files have in common: layers and their parameters, blobs, a solver's fields.
 
@@ -42,13 +54,14 @@ def command(
       rlossctl diff model.safetensors model.caffemodel
       rlossctl diff train.prototxt trainwithdensecrfloss.prototxt --set NUM_LABELS=21 \\
           --set DENSECRF_LOSS_WEIGHT=1e-8
+      rlossctl diff train_iter_1000.caffemodel train_iter_2000.caffemodel --draw weights.html
     """
-    from rlossctl.inspection.difference import difference
+    from rlossctl.inspection import compare_files
     from rlossctl.net.origin import NetOrigin
 
     try:
         old, new = (NetOrigin(path, placeholders=placeholders, dialect=dialect) for path in (first, second))
-        result = difference(old, new, tolerance)
+        result = compare_files(old, new, tolerance, draw)
     except RlossError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(TROUBLE)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlossctl.cli import groups, options, prediction
+from rlossctl.cli import groups, options, parts, prediction
+from rlossctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rlossctl.data.palette import Palette
-    from rlossctl.evaluation.job import Outcome
+    from rlossctl.evaluation.job import Job, Outcome
     from rlossctl.evaluation.running.decoders import Decoders
     from rlossctl.evaluation.running.named import Reading
     from rlossctl.evaluation.scoring.evaluation import Evaluation
@@ -41,6 +42,10 @@ Examples:
   rlossctl eval net.onnx --data val.txt --root VOC2012 --state val.state
   torchrun --nproc-per-node 4 -m rlossctl eval net.onnx --data val.txt --root VOC2012
 \b
+  # on machines that share nothing but a folder: parts, in any order, then their sum (docs/parts.md)
+  rlossctl eval net.onnx --data val.txt --root VOC2012 --part 1/3 --parts counts
+  rlossctl eval --merge counts --json result.json
+\b
   # a model from elsewhere, fed with red, green, blue in 0..1
   rlossctl eval other.onnx --data val.txt --root CamVid --mean 0,0,0 --scale 0.00392157 --rgb
 \b
@@ -49,7 +54,7 @@ Examples:
       --mean 103.53,116.28,123.675 --std 57.375,57.12,58.395
 \b
 JSON keys for one model: the means (miou, mdice, pixel_accuracy, mean_accuracy, ...), classes (name, iou,
-accuracy, pixels, dice, precision), images, seconds, backend, preprocess, protocol, rule, confusion, metric,
+accuracy, pixels, dice, precision), images, backend, preprocess, protocol, rule, confusion, metric,
 warnings (kind, found), skipped (image, why), stopped (the error that ended the pass early, or null), and with
 the option --metric caffe also caffe. For several models: models (name -> the same keys) and differences.
 Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
@@ -57,7 +62,7 @@ Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
 
 
 @groups.command("eval", epilog=EPILOG)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, metavar="MODEL...")
 @groups.option_group(
     "Data",
     click.option("--data", metavar="LIST", help="Lines of `image label`, or bare VOC ids."),
@@ -129,6 +134,8 @@ Shares are 0 to 1, or null if undefined. docs/evaluation.md defines every score.
     ),
     click.option("--state", metavar="FILE", help="Continue from this file if it exists, and update it."),
 )
+@parts.options
+@parts.merge_option("Join the parts in this folder; needs no MODEL.")
 @groups.option_group(
     "Output",
     click.option("--report", metavar="DIR", help="Write index.html, pictures and palette PNGs."),
@@ -183,6 +190,8 @@ def command(
     json_file: str | None,
     csv_file: str | None,
     markdown_file: str | None,
+    merge: str | None,
+    division: parts.Division,
     **others: Any,
 ) -> None:
     """Score models on labelled images: IoU, Dice, precision and accuracy per class, and their means.
@@ -213,31 +222,71 @@ def command(
         dataclasses.replace(model, reading=reading, importer=prediction.import_checkpoint)
         for model in pair_models(models, called, origin)
     ]
-    outcome = job.run(
-        job.Job(
-            paired,
-            ImageList(data, root, label_dir, limit),
-            counting=Counting(ignore, interest, band),
-            options=EvalOptions(
-                class_names(classes),
-                pictures if report else 0,
-                Decoding(workers, decoders),
-                skip_broken=skip_broken,
-            ),
-            rescue=functools.partial(_rescue, metric, json_file),
-            metric=metric,
-            **others,
+    work = job.Job(
+        paired,
+        ImageList(data, root, label_dir, limit),
+        counting=Counting(ignore, interest, band),
+        options=EvalOptions(
+            class_names(classes),
+            pictures if report else 0,
+            Decoding(workers, decoders),
+            skip_broken=skip_broken,
         ),
-        say,
+        rescue=functools.partial(_rescue, metric, json_file),
+        metric=metric,
+        **others,
     )
-    if not outcome.first:
+    written = {"--json": json_file, "--csv": csv_file, "--markdown": markdown_file, "--report": report}
+    outcome = _outcome(work, division, merge, written, say)
+    if outcome is None or not outcome.first:
         return
-    _write(outcome, metric, json_file, csv_file, markdown_file)
+    _write(outcome, json_file, csv_file, markdown_file)
     if report:
         title = f"{', '.join(outcome.evaluations)} on {Path(outcome.list_name).name}"
         look = Look(palette or outcome.palette, opacity)
         known = provenance(outcome.list_name, outcome.fingerprints)
         say(f"report   {write_report(report, outcome.evaluations, title, look, known)}")
+
+
+def _outcome(
+    work: Job,
+    division: parts.Division,
+    merge: str | None,
+    written: Mapping[str, str | None],
+    say: Callable[[str], None],
+) -> Outcome | None:
+    """The outcome of the whole list; None after a part of it."""
+    from rlossctl.evaluation import in_parts, job
+    from rlossctl.evaluation.parts.jobs import InParts
+
+    if merge is not None:
+        division.refuse_with_merge()
+        if written["--report"] and not work.models:
+            raise UsageError(
+                "a report shows predictions, which need the model",
+                found="--merge DIR --report DIR without MODEL",
+                expected="the command that made the parts, with --merge in place of --part and --parts",
+                advice="name the model, the list and the options again, or leave out --report",
+            )
+        if not work.models:
+            parts.refuse_unread(["--json", "--csv", "--markdown", "--skip-broken"])
+        found = InParts(merge, "eval")
+        again = work if work.models else None
+        return in_parts.merge(found, again, work.options.skip_broken, say)
+    if not work.models:
+        raise click.UsageError("Missing argument 'MODEL...'.", click.get_current_context())
+    if division.part is not None:
+        division.refuse_outputs({**written, "--state": work.state})
+        in_parts.make(work, InParts(division.place, "eval", division.command), division.part, say)
+        return None
+    if division.pool is not None:
+        division.refuse_state(work.state)
+        with division.folder() as place:
+            found = InParts(place, "eval", division.command)
+            in_parts.make_all(work, found, division.pool_for(work.device), say)
+            again = work if written["--report"] else None
+            return in_parts.merge(found, again, work.options.skip_broken, say)
+    return job.run(work, say)
 
 
 def _check_outputs(report: str | None, *files: str | None) -> None:
@@ -259,13 +308,12 @@ def _rescue(metric: str, json_file: str | None, evaluations: dict[str, Evaluatio
         options.write_json(json_file, results.all_to_json(evaluations, {}, metric))
 
 
-def _write(
-    outcome: Outcome, metric: str, json_file: str | None, csv_file: str | None, markdown_file: str | None
-) -> None:
+def _write(outcome: Outcome, json_file: str | None, csv_file: str | None, markdown_file: str | None) -> None:
     from rlossctl.evaluation.scoring import results
 
+    evaluations, differences = outcome.evaluations, outcome.differences
     if json_file:
-        options.write_json(json_file, results.all_to_json(outcome.evaluations, outcome.differences, metric))
+        options.write_json(json_file, results.all_to_json(evaluations, differences, outcome.metric))
     if csv_file:
         options.write_text(csv_file, results.to_csv(outcome.evaluations))
     if markdown_file:

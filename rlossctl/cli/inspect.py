@@ -21,7 +21,18 @@ from rlossctl.cli import groups, options
 @options.dialect
 @options.python_layers
 @options.image_shape
-@click.option("--draw", type=click.Path(path_type=Path, dir_okay=False), help="Draw the net as SVG.")
+@click.option(
+    "--draw",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the net: as a page to look into (.html), or as SVG.",
+)
+@click.option(
+    "--weights",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --draw page.html: also histograms of these weights.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     file: Path,
@@ -30,6 +41,7 @@ def command(
     dialect: str,
     image_shape: tuple[int, int, int] | None,
     draw: Path | None,
+    weights: Path | None,
     as_json: bool,
 ) -> None:
     """Show what a prototxt, caffemodel (.h5), solverstate, safetensors, PyTorch or ONNX file holds.
@@ -44,13 +56,14 @@ def command(
       rlossctl inspect segnet_train.prototxt --image-shape 3,360,480
       rlossctl inspect solver.prototxt --json
       rlossctl inspect net.prototxt --draw net.svg
+      rlossctl inspect net.prototxt --draw net.html --weights w.caffemodel
       rlossctl inspect train_iter_9000.caffemodel
       rlossctl inspect checkpoint.pth.tar
     """
     from rlossctl.inspection import inspect
     from rlossctl.net.origin import NetOrigin
 
-    origin = NetOrigin(file, placeholders=placeholders, dialect=dialect)
+    origin = NetOrigin(file, weights, placeholders=placeholders, dialect=dialect)
     report = inspect(origin, phase.upper() if phase else None, image_shape, draw)
     if as_json:
         options.write_json("-", report.as_dict())

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlossctl.cli import groups, options, prediction
+from rlossctl.cli import groups, options, parts, prediction
 
 if TYPE_CHECKING:
     from rlossctl.data.palette import Palette
+    from rlossctl.evaluation.predict_job import PredictJob
+    from rlossctl.evaluation.predicting.prediction_files import Summary
     from rlossctl.evaluation.predicting.protocol import Protocol
     from rlossctl.evaluation.predicting.rules import Rule
     from rlossctl.evaluation.running.decoders import Decoders
@@ -34,6 +36,10 @@ Examples:
   # a photo from another program; a video, as a film
   curl -s https://example.org/photo.jpg | rlossctl predict net.onnx - --out predictions
   rlossctl predict net.onnx clip.mp4 --out predictions --write video --every 5
+\b
+  # a third of the photos in each of three processes, on any machines (docs/parts.md)
+  rlossctl predict net.onnx photos --out predictions --part 1/3 --parts records
+  rlossctl predict --merge records
 \b
   # an archive for the VOC evaluation server
   rlossctl predict net.onnx VOC2012/ImageSets/Segmentation/test.txt --root VOC2012 \\
@@ -64,8 +70,8 @@ class Kinds(click.ParamType):
 
 
 @groups.command("predict", epilog=EPILOG)
-@click.argument("model")
-@click.argument("inputs", nargs=-1, required=True, metavar="[WEIGHTS] INPUT...")
+@click.argument("model", required=False)
+@click.argument("inputs", nargs=-1, metavar="[WEIGHTS] INPUT...")
 @groups.option_group(
     "Files",
     click.option(
@@ -131,9 +137,11 @@ class Kinds(click.ParamType):
     click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Take at most N frames."),
 )
 @groups.option_group("Running", options.device, options.decoding)
+@parts.options
+@parts.merge_option("Say what came of the parts in this folder; needs no MODEL.")
 @options.unread_paths(always=["source", "root_folder", "/name"])
 def command(
-    model: str,
+    model: str | None,
     inputs: tuple[str, ...],
     out: Path | None,
     kinds: tuple[str, ...],
@@ -156,6 +164,8 @@ def command(
     upright: bool,
     every: int,
     frames: int | None,
+    merge: str | None,
+    division: parts.Division,
 ) -> None:
     """Predict the classes of photos: label images, overlays, probabilities.
 
@@ -167,33 +177,57 @@ def command(
     never overwritten.
     """
     from rlossctl.data.sets.names import class_names
-    from rlossctl.evaluation.predicting import prediction_files
+    from rlossctl.evaluation.predict_job import PredictJob
     from rlossctl.evaluation.predicting.outputs import Look, Outputs
     from rlossctl.evaluation.predicting.photos import STDIN, find_inputs
-    from rlossctl.evaluation.predicting.predictor import Predictor
+    from rlossctl.evaluation.predicting.prediction_files import Sources
     from rlossctl.evaluation.predicting.videos import Frames, split_videos
-    from rlossctl.evaluation.reporting import table
+    from rlossctl.evaluation.running.decoders import Decoding
     from rlossctl.evaluation.running.named import Named, split_weights
-    from rlossctl.evaluation.running.open_model import naming_weights, open_model
     from rlossctl.net.origin import NetOrigin
 
+    if merge is not None:
+        sys.exit(_merged(merge, division))
+    if model is None or not inputs:
+        missing = "MODEL" if model is None else "[WEIGHTS] INPUT..."
+        raise click.UsageError(f"Missing argument '{missing}'.", click.get_current_context())
     weights, named = split_weights(model, inputs)
     videos, named = split_videos(named)
     photos = find_inputs(named, root, sys.stdin.buffer.read() if STDIN in named else b"")
-    sources = prediction_files.Sources(photos, videos, Frames(every, frames), upright)
     origin = NetOrigin(model, weights, placeholders, dialect, allow_missing)
-    called = Named("", origin, reading, prediction.import_checkpoint)
-    opened = open_model(called, device)
-    preprocess = overrides.apply(opened.preprocess)
-    predictor = Predictor(opened.runner, preprocess, protocol, rule)
-    look = Look(palette or opened.palette, opacity, legend, class_names(classes))
-    outputs = Outputs(out, kinds if out else (), archive, look)
-    click.echo(table.format_run(opened, predictor))
-    for warning in opened.warnings:
-        click.echo(f"warning  {warning}")
-    with naming_weights(called):
-        summary = prediction_files.predict_photos(
-            predictor, sources, outputs, workers=workers, decoders=decoders
-        )
-    click.echo(prediction_files.format_summary(summary, outputs))
-    sys.exit(1 if summary.failed else 0)
+    job = PredictJob(
+        Named("", origin, reading, prediction.import_checkpoint),
+        Sources(photos, videos, Frames(every, frames), upright),
+        Outputs(out, kinds if out else (), archive, Look(palette, opacity, legend, class_names(classes))),
+        device,
+        overrides,
+        protocol,
+        rule,
+        Decoding(workers, decoders),
+    )
+    sys.exit(1 if _predicted(job, division).failed else 0)
+
+
+def _predicted(job: PredictJob, division: parts.Division) -> Summary:
+    """Predicts all photos, or a part of them."""
+    from rlossctl.evaluation import predict_job
+    from rlossctl.evaluation.parts.jobs import InParts
+
+    if division.part is not None:
+        found = InParts(division.place, "predict", division.command)
+        return predict_job.make(job, found, division.part, click.echo)
+    if division.pool is not None:
+        with division.folder() as place:
+            found = InParts(place, "predict", division.command)
+            return predict_job.make_all(job, found, division.pool_for(job.device), click.echo)
+    return predict_job.run(job, click.echo)
+
+
+def _merged(merge: str, division: parts.Division) -> int:
+    """The exit status after the summary of all parts."""
+    from rlossctl.evaluation import predict_job
+    from rlossctl.evaluation.parts.jobs import InParts
+
+    division.refuse_with_merge()
+    parts.refuse_unread([])
+    return 1 if predict_job.merge(InParts(merge, "predict"), click.echo).failed else 0

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from rlossctl import remote
 from rlossctl.data.tiff import complaints
 from rlossctl.errors import DataError, RlossWarning, UsageError
 from rlossctl.files import require_regular
@@ -336,7 +337,10 @@ def _opened(source: str | os.PathLike[str] | io.BytesIO, where: str) -> Iterator
     heard: list[str] = []
     try:
         if not isinstance(source, io.BytesIO):
-            require_regular(source)
+            if remote.is_remote(source):
+                source = io.BytesIO(remote.read(str(source)))
+            else:
+                require_regular(source)
         with _pillow_open(source) as image, complaints() as heard:
             check_picture_size(image.height, image.width, where)
             yield image

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rlossctl import remote
 from rlossctl.errors import DataError
 from rlossctl.files import LARGEST_LISTING, atomic_write, read_regular
 
@@ -105,7 +106,8 @@ def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -
     """The label folder for a list of bare VOC ids, or None if the list names files itself.
 
     A list holds ids if its first line is a single token without a suffix and `root` has JPEGImages. The
-    folder is SegmentationClassAug if it exists, otherwise SegmentationClass.
+    folder is SegmentationClassAug if it exists, otherwise SegmentationClass. Folders at an address (see
+    `rlossctl.remote`) are not searched: None.
 
     Raises:
         DataError: the list holds ids, and neither folder exists.
@@ -126,8 +128,13 @@ def find_label_dir(path: str | os.PathLike[str], root: str | os.PathLike[str]) -
 
 
 def join_root(root: str | os.PathLike[str], name: str) -> str:
-    """root + name, as in Caffe. If that is not a file: root/name, or an absolute name by itself."""
+    """root + name, as in Caffe. If that is not a file: root/name, or an absolute name by itself.
+
+    A root that is an address (see `rlossctl.remote`) is a folder, and nobody asks there whether files exist.
+    """
     root = str(root)
+    if remote.is_remote(name) or remote.is_remote(root):
+        return remote.joined(root, name)
     plain = root + name
     if not root or os.path.exists(plain):
         return plain
@@ -159,7 +166,10 @@ def _read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 def _read_text(path: str | os.PathLike[str]) -> str:
     try:
-        content = read_regular(path, LARGEST_LISTING)
+        if remote.is_remote(path):
+            content = remote.read(str(path), LARGEST_LISTING)
+        else:
+            content = read_regular(path, LARGEST_LISTING)
     except OSError as error:
         raise DataError(
             "the list cannot be read",

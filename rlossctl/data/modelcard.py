@@ -29,7 +29,7 @@ class ModelCard:
         folded: number of layers folded into others.
         losses: types of the prototxt's loss layers; empty if it has none, like most test nets.
         blobs: values of the graph that are the net's blobs -> their layer, in order.
-        source: names and SHA-256 of the files from which the model was made.
+        source: names and SHA-256 of the files from which the model was made, tool and dialect.
         version: version of rlossctl.
         dialect: the Caffe whose rules the net follows.
         untrained: layers that had no weights and hold what their fillers drew.

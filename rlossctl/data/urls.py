@@ -1,4 +1,4 @@
-"""Reading a file from a web server into memory, within a limit of size and time."""
+"""Reading a file from a web server or an object store into memory, within a limit of size and time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from rlossctl import remote
 from rlossctl.errors import DataError
 
 _PIECE = 1 << 16
@@ -28,8 +29,8 @@ LIMITS = Limits()
 
 
 def is_url(text: str) -> bool:
-    """Whether this is the address of a web server."""
-    return text.lower().startswith(tuple(f"{scheme}://" for scheme in _SCHEMES))
+    """Whether this is the address of a file, on a web server or an object store."""
+    return text.lower().startswith(tuple(f"{scheme}://" for scheme in _SCHEMES)) or remote.is_remote(text)
 
 
 def file_name(url: str) -> str:
@@ -42,9 +43,11 @@ def read(url: str, limits: Limits = LIMITS) -> bytes:
     """The file's bytes.
 
     Raises:
-        DataError: it cannot be fetched, is too large, or takes too long.
+        DataError: it cannot be fetched, is too large, or takes too long (from a web server).
     """
     try:
+        if remote.is_remote(url):
+            return remote.read(url, limits.size)
         with urllib.request.urlopen(url, timeout=limits.seconds) as answer:
             return _within(answer, limits)
     except _BROKEN as error:

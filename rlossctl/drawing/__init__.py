@@ -1,4 +1,4 @@
-"""Drawing a net as boxes of layers, in SVG: a built one, or a message."""
+"""Drawing a net as boxes of layers, in SVG: a drafted one, or a message."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from rlossctl.files import atomic_write
 from rlossctl.words import counted
 
 if TYPE_CHECKING:
-    from rlossctl.net import Net
+    from rlossctl.net.draft import Draft
+    from rlossctl.net.sharing import Kind
     from rlossctl.prototxt.messages import NetParameter
 
 
-def draw_net(net: Net, out: Path) -> None:
+def draw_net(net: Draft[Kind], out: Path) -> None:
     """Writes an SVG file. An in-place layer shares the box of the layer before it. In a long net, repeating
     parts are drawn once.
 
@@ -31,6 +32,11 @@ def draw_net(net: Net, out: Path) -> None:
 
 def message_drawing(param: NetParameter) -> str:
     """The SVG text of a net that need not be whole: no data, no shapes, layers of any phase and type."""
+    return _drawing(message_boxes(param), param.name or "net", len(param.layer))
+
+
+def message_boxes(param: NetParameter) -> list[Box]:
+    """The boxes of such a net, before they are folded."""
     from rlossctl.net import registry
 
     kinds = registry.kinds()
@@ -48,7 +54,7 @@ def message_drawing(param: NetParameter) -> str:
     ]
     inputs = {name: tuple(shape.dim) for name, shape in zip(param.input, param.input_shape, strict=False)}
     known = dict.fromkeys(param.input, ()) | inputs
-    return _drawing(layer_boxes(known, layers), param.name or "net", len(layers))
+    return layer_boxes(known, layers)
 
 
 def _drawing(boxes: list[Box], title: str, layers: int) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from rlossctl.net import Net
+    from rlossctl.net.draft import Draft
+    from rlossctl.net.sharing import Kind
     from rlossctl.prototxt.messages import LayerParameter
 
 # The few fields that distinguish layers of one type: message, field, format.
@@ -40,6 +41,8 @@ class Box:
         role: "data", "layer", "loss" or "metric"; it decides the colour.
         sources: indices of the boxes from which this one reads, each smaller than its own index.
         times: number of consecutive repetitions.
+        layers: positions in the net of the layers in the box.
+        size: number of boxes that a folded one stands for, consecutive ones of the whole drawing.
     """
 
     title: str
@@ -48,6 +51,8 @@ class Box:
     role: str
     sources: list[int] = field(default_factory=list)
     times: int = 1
+    layers: list[int] = field(default_factory=list)
+    size: int = 1
 
 
 class Drawn(NamedTuple):
@@ -68,7 +73,7 @@ class Drawn(NamedTuple):
     shape: tuple[int, ...] | None
 
 
-def net_boxes(net: Net) -> list[Box]:
+def net_boxes(net: Draft[Kind]) -> list[Box]:
     """Boxes in the order of the layers. An in-place layer goes into the box of the layer before it."""
     layers = [
         Drawn(
@@ -92,15 +97,17 @@ def layer_boxes(inputs: Mapping[str, tuple[int, ...]], layers: Iterable[Drawn]) 
     for name, shape in inputs.items():
         writer[name] = len(boxes)
         boxes.append(Box(name, ["input"], _dims(shape), "data"))
-    for layer in layers:
+    for number, layer in enumerate(layers):
         home = writer.get(layer.bottoms[0]) if layer.bottoms else None
         if home is not None and list(layer.tops) == list(layer.bottoms[:1]) and len(layer.bottoms) == 1:
             boxes[home].kinds.append(describe(layer))
+            boxes[home].layers.append(number)
             continue
         sources = sorted({writer[name] for name in layer.bottoms if name in writer})
         for top in layer.tops:
             writer[top] = len(boxes)
-        boxes.append(Box(layer.name, [describe(layer)], _dims(layer.shape), layer.role, sources))
+        size = _dims(layer.shape)
+        boxes.append(Box(layer.name, [describe(layer)], size, layer.role, sources, layers=[number]))
     return boxes
 
 

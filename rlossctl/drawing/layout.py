@@ -44,7 +44,7 @@ class Drawing:
 def arrange(boxes: list[Box]) -> Drawing:
     """Coordinates for every box and line."""
     rows = _rows(boxes)
-    places = [_place(box, row) for box, row in zip(boxes, rows, strict=True)]
+    places = [place_of(box, row) for box, row in zip(boxes, rows, strict=True)]
     lines = [_line(places, source, index) for index, box in enumerate(boxes) for source in box.sources]
     table: list[list[int]] = [[] for _ in range(max(rows, default=0) + 1)]
     for index, place in enumerate(places):
@@ -78,7 +78,7 @@ def _rows(boxes: list[Box]) -> list[int]:
     return rows
 
 
-def _place(box: Box, row: int) -> Place:
+def place_of(box: Box, row: int = 0) -> Place:
     texts = [box.title, *box.kinds, box.shape]
     width = max(len(text) for text in texts) * CHARACTER + 2 * PAD + (30 if box.times > 1 else 0)
     return Place(box, row, width, LINE * (1 + len(box.kinds) + bool(box.shape)) + 2 * PAD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from rlossctl.drawing.boxes import Box
@@ -28,12 +30,37 @@ class Run(NamedTuple):
 
 def fold(boxes: list[Box]) -> list[Box]:
     """Replaces repeating parts by one box each until the net is short enough or nothing repeats."""
-    while len(boxes) > ENOUGH:
-        runs = _runs(boxes)
-        if not runs:
-            return boxes
+    *_, folded = _rounds(boxes)
+    return folded
+
+
+class Block(NamedTuple):
+    """Repeating parts of the whole drawing: the box that stands for them, and the boxes `start` to `end`."""
+
+    box: Box
+    start: int
+    end: int
+
+
+def blocks(boxes: list[Box]) -> list[Block]:
+    """Every box that folding makes on its way, the largest first: a later one may hold earlier ones."""
+    found: dict[tuple[int, int], Block] = {}
+    for folded in _rounds(boxes):
+        start = 0
+        for box in folded:
+            end = start + box.size
+            if box.times > 1:
+                found.setdefault((start, end), Block(box, start, end))
+            start = end
+    return sorted(found.values(), key=lambda block: block.start - block.end)
+
+
+def _rounds(boxes: list[Box]) -> Iterator[list[Box]]:
+    """The boxes, then those after each round of folding."""
+    yield boxes
+    while len(boxes) > ENOUGH and (runs := _runs(boxes)):
         boxes = _folded(boxes, runs)
-    return boxes
+        yield boxes
 
 
 def _runs(boxes: list[Box]) -> list[Run]:
@@ -85,9 +112,7 @@ def _folded(boxes: list[Box], runs: list[Run]) -> list[Box]:
         sources = {home[source] for box in part for source in box.sources if source < run.start}
         home.update((number, len(out)) for number in range(run.start, run.end))
         if run.times == 1:
-            out.append(
-                Box(part[0].title, part[0].kinds, part[0].shape, part[0].role, sorted(sources), part[0].times)
-            )
+            out.append(replace(part[0], sources=sorted(sources)))
         else:
             out.append(_one(part, run, sorted(sources)))
         index = run.end
@@ -100,7 +125,8 @@ def _one(part: list[Box], run: Run, sources: list[int]) -> Box:
     if len(lines) > SHOWN:
         lines = [*lines[: SHOWN - 1], f"... {len(lines) - SHOWN + 1} more"]
     title = f"{part[0].title} ... {part[-1].title}"
-    return Box(title, lines, part[-1].shape, "layer", sources, run.times)
+    size = sum(box.size for box in part)
+    return Box(title, lines, part[-1].shape, "layer", sources, run.times, size=size)
 
 
 def _short(box: Box) -> str:

@@ -9,22 +9,31 @@ from rlossctl.drawing.boxes import Box
 from rlossctl.drawing.layout import LINE, PAD, Drawing, Place
 
 MARGIN, HEAD = 20, 30
-# Fill colours by the type of the box's first layer; other types are coloured by role.
-COLOURS = {
-    "Convolution": "#dbe9f6",
-    "Deconvolution": "#dbe9f6",
-    "InnerProduct": "#dbe9f6",
-    "Pooling": "#e2f0d9",
-    "Eltwise": "#fff2cc",
-    "Concat": "#fff2cc",
-    "Interp": "#e8e0f0",
+# Classes of boxes by the type of their first layer; others have the name of their role. And their colours.
+CLASSES = {
+    "Convolution": "conv",
+    "Deconvolution": "conv",
+    "InnerProduct": "conv",
+    "Pooling": "pool",
+    "Eltwise": "join",
+    "Concat": "join",
+    "Interp": "resize",
 }
-ROLES = {"data": "#d9d9d9", "loss": "#f8d7da", "metric": "#f5e6d3"}
+COLOURS = {
+    "layer": "#f2f2f2",
+    "conv": "#dbe9f6",
+    "pool": "#e2f0d9",
+    "join": "#fff2cc",
+    "resize": "#e8e0f0",
+    "data": "#d9d9d9",
+    "loss": "#f8d7da",
+    "metric": "#f5e6d3",
+}
 STYLE = (
     "text{font-family:DejaVu Sans Mono,Menlo,Consolas,monospace;font-size:10px;fill:#222}"
     ".t{font-weight:bold}.s{fill:#666}.h{font-size:13px;font-weight:bold}"
-    "path{fill:none;stroke:#555;stroke-width:1}rect{stroke:#555;stroke-width:1}"
-)
+    ".line{fill:none;stroke:#555;stroke-width:1}.box rect{stroke:#555;stroke-width:1}"
+) + "".join(f".{name} rect{{fill:{colour}}}" for name, colour in COLOURS.items())
 
 
 def picture(drawing: Drawing, title: str) -> str:
@@ -35,19 +44,31 @@ def picture(drawing: Drawing, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}">',
         f"<title>{escape(title)}</title><style>{STYLE}</style>",
-        '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" '
-        'orient="auto"><path d="M0,0L8,4L0,8z" style="fill:#555;stroke:none"/></marker></defs>',
-        f'<rect width="{width:.0f}" height="{height:.0f}" style="fill:#fff;stroke:none"/>',
+        arrow("a", ' style="fill:#555"'),
+        f'<rect width="{width:.0f}" height="{height:.0f}" style="fill:#fff"/>',
         f'<text class="h" x="{MARGIN}" y="{MARGIN + 4}">{escape(title)}</text>',
         f'<g transform="translate({MARGIN},{MARGIN + HEAD})">',
-        *(_line([drawing.places[index] for index in line]) for line in drawing.lines),
-        *(_box(place, place.box) for place in drawing.places if place.box is not None),
+        *lines(drawing, "a"),
+        *(box(place, place.box) for place in drawing.places if place.box is not None),
         "</g></svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _line(places: list[Place]) -> str:
+def arrow(name: str, style: str = "") -> str:
+    """The head of a line, to be referred to by name."""
+    return (
+        f'<defs><marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" '
+        f'orient="auto"><path d="M0,0L8,4L0,8z"{style}/></marker></defs>'
+    )
+
+
+def lines(drawing: Drawing, head: str) -> list[str]:
+    """All lines, each through its bends."""
+    return [_line([drawing.places[index] for index in line], head) for line in drawing.lines]
+
+
+def _line(places: list[Place], head: str) -> str:
     """A line from the lower edge of the first place to the upper edge of the last, through the bends."""
     first, *bends, last = places
     points = [(first.x, first.y + first.height / 2), *((bend.x, bend.y) for bend in bends)]
@@ -56,21 +77,27 @@ def _line(places: list[Place]) -> str:
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         middle = (y0 + y1) / 2
         path.append(f"C{x0:.1f},{middle:.1f} {x1:.1f},{middle:.1f} {x1:.1f},{y1:.1f}")
-    return f'<path d="{"".join(path)}" marker-end="url(#a)"/>'
+    return f'<path class="line" d="{"".join(path)}" marker-end="url(#{head})"/>'
 
 
-def _box(place: Place, box: Box) -> str:
+def box(place: Place, box: Box, attributes: str = "") -> str:
+    """A box with its texts, moved to its place.
+
+    Args:
+        attributes: more of its element, from a leading space on.
+    """
     left, top = place.x - place.width / 2, place.y - place.height / 2
     kind = box.kinds[0].split(" ")[0].rstrip(",")
-    fill = COLOURS.get(kind, "#f2f2f2") if box.role == "layer" else ROLES.get(box.role, "#f2f2f2")
-    frame = f'x="{left:.1f}" y="{top:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="4"'
-    parts = [f'<rect {frame} style="fill:{fill}"/>']
+    style = CLASSES.get(kind, "layer") if box.role == "layer" else box.role
+    frame = f'width="{place.width:.1f}" height="{place.height:.1f}" rx="4"'
+    parts = [f"<rect {frame}/>"]
     if box.times > 1:  # a second sheet behind the box, and the number of repetitions
-        parts.insert(0, f'<rect {frame} transform="translate(4,4)" style="fill:{fill}"/>')
-        edge, line = left + place.width - PAD, top + PAD + LINE - 4
+        parts.insert(0, f'<rect {frame} transform="translate(4,4)"/>')
+        edge, line = place.width - PAD, PAD + LINE - 4
         parts.append(f'<text class="t" text-anchor="end" x="{edge:.1f}" y="{line:.1f}">x {box.times}</text>')
     texts = [("t", box.title), *(("", kind) for kind in box.kinds), ("s", box.shape)]
-    for number, (style, text) in enumerate((style, text) for style, text in texts if text):
-        y = top + PAD + LINE * (number + 1) - 4
-        parts.append(f'<text class="{style}" x="{left + PAD:.1f}" y="{y:.1f}">{escape(text)}</text>')
-    return "".join(parts)
+    for number, (name, text) in enumerate((name, text) for name, text in texts if text):
+        named = f' class="{name}"' if name else ""
+        parts.append(f'<text{named} x="{PAD}" y="{PAD + LINE * (number + 1) - 4}">{escape(text)}</text>')
+    move = f'transform="translate({left:.1f},{top:.1f})"'
+    return f'<g class="box {style}" {move}{attributes}>{" ".join(parts)}</g>'

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from rlossctl.data.label_ids import Suspicion
 from rlossctl.data.lists import Sample
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import RlossError, UsageError
 from rlossctl.evaluation.list_pass import EvalOptions, ListPass
+from rlossctl.evaluation.parts import processes
+from rlossctl.evaluation.parts.packing import Packed
+from rlossctl.evaluation.parts.part import Part
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Rule
@@ -17,12 +19,11 @@ from rlossctl.evaluation.predicting.samples import Listed
 from rlossctl.evaluation.reporting.examples import choose, image_scores
 from rlossctl.evaluation.running.decoders import Decoders, Decoding
 from rlossctl.evaluation.running.runners import LabelRunner, Runner, names_for
+from rlossctl.evaluation.scoring.about import About
 from rlossctl.evaluation.scoring.counting import Counting
-from rlossctl.evaluation.scoring.doubts import doubts
 from rlossctl.evaluation.scoring.evaluation import Evaluation
-from rlossctl.evaluation.scoring.shards import Shard
+from rlossctl.evaluation.scoring.record import Record, check_broken, evaluation_of, joined
 from rlossctl.evaluation.scoring.state import State
-from rlossctl.words import counted
 
 
 def evaluate(
@@ -41,7 +42,7 @@ def evaluate(
     workers: int = 2,
     decoders: Decoders = "threads",
     state: State | None = None,
-    shard: Shard | None = None,
+    part: Part | None = None,
     progress: bool = True,
     upright: bool = False,
     skip_broken: int = 0,
@@ -64,7 +65,8 @@ def evaluate(
         workers: how many threads decode and prepare images.
         decoders: "processes" adds as many processes, which decode for the threads; see `decoders.decoding`.
         state: resume from this file, and save to it now and then and whenever the pass stops.
-        shard: this process's part of the list; every process gets the result for the whole list.
+        part: this process's part of the list, if torchrun started several; every process gets the result for
+            the whole list.
         progress: show a bar on a terminal, plain lines elsewhere.
         upright: turn photos as their EXIF orientation says; the labels are drawn on upright photos.
         skip_broken: leave out at most this many photos and labels that cannot be read or do not fit each
@@ -85,7 +87,7 @@ def evaluate(
             pictures,
             Decoding(workers, decoders),
             state,
-            shard or Shard(),
+            part or Part(),
             progress,
             skip_broken,
         ),
@@ -105,6 +107,25 @@ def evaluate_list(
         rescue: if an error stops the pass, gets the evaluation of the images counted so far before the error
             is raised.
     """
+    about = about_of(predictor, counting, options)
+    work = ListPass(predictor, listed, counting, options)
+    images = {place: sample.image for place, sample in enumerate(listed.samples)}
+    try:
+        record = work.run()
+    except RlossError as error:
+        if rescue is not None:
+            result = evaluation_of(work.record, about, images)
+            rescue(dataclasses.replace(result, stopped=str(error)))
+        raise
+    if not options.part.whole:
+        record = _of_all(work, about, len(images), options.part)
+        check_broken(record, images, options.skip_broken)
+    result = evaluation_of(record, about, images)
+    return with_pictures(result, work, record, options.pictures) if options.part.first else result
+
+
+def about_of(predictor: Predictor, counting: Counting, options: EvalOptions) -> About:
+    """What is evaluated, beside the counts; raises those errors of `evaluate` that need no image."""
     names = names_for(predictor.runner, options.class_names)
     counting.check(predictor.num_classes)
     if options.pictures and predictor.rule.output == "masks":
@@ -113,57 +134,32 @@ def evaluate_list(
             expected="one class per pixel for a report",
             advice="leave out --masks or --report",
         )
-    work = ListPass(predictor, listed, counting, options)
-    try:
-        work.run()
-    except RlossError as error:
-        if rescue is not None:
-            result = _evaluation(work, predictor, listed, counting, names)
-            rescue(dataclasses.replace(result, stopped=str(error)))
-        raise
-    result = _evaluation(work, predictor, listed, counting, names)
-    elsewhere = {
-        listed.samples[place].image: "another process could not read it"
-        for place in set(range(len(listed.samples))) - set(work.counted()) - set(work.broken)
-    }
-    result = dataclasses.replace(result, skipped={**result.skipped, **elsewhere})
-    positions = options.pictures
-    if isinstance(positions, int):
-        positions = choose(image_scores(result.counts, counting.interest), positions)
-    return dataclasses.replace(result, pictures=work.pictures(positions))
-
-
-def _evaluation(
-    work: ListPass, predictor: Predictor, listed: Listed, counting: Counting, names: list[str]
-) -> Evaluation:
-    """The evaluation of the images that are counted, without pictures."""
-    places, tally = work.counted(), work.tally
-    boundary = tally.boundary()
-    return Evaluation(
-        confusion=tally.confusion,
-        class_names=names,
-        images=len(places),
-        seconds=tally.seconds,
-        backend=predictor.runner.backend,
-        preprocess=predictor.preprocess,
-        counts=tally.counts().images(places),
-        image_names=[listed.samples[place].image for place in places],
-        protocol=predictor.protocol,
-        rule=predictor.rule,
-        interest=counting.interest,
-        boundary=None if boundary is None else boundary.images(places),
-        band=counting.band,
-        warnings=(*doubts(tally, names, counting.interest), *_rotated(work, listed)),
-        skipped={
-            listed.samples[place].image: f"{error.message}: {error.found}"
-            for place, error in sorted(work.broken.items())
-        },
+    return About(
+        names,
+        predictor.runner.backend,
+        predictor.preprocess,
+        predictor.protocol,
+        predictor.rule,
+        counting,
+        options.warnings,
     )
 
 
-def _rotated(work: ListPass, listed: Listed) -> Iterator[Suspicion]:
-    """Reports photos that the model saw without their EXIF rotation."""
-    if work.rotated:
-        first = listed.samples[min(work.rotated)].image
-        found = f"{counted(len(work.rotated), 'photo')}, the first is {first}; --upright turns them"
-        yield Suspicion("EXIF rotation that is not applied", found, fatal=False)
+def with_pictures(
+    result: Evaluation, work: ListPass, record: Record, pictures: int | Sequence[int]
+) -> Evaluation:
+    """The evaluation of a whole list with pictures, chosen as `EvalOptions` says."""
+    chosen = pictures
+    if isinstance(chosen, int):
+        chosen = choose(image_scores(result.counts, result.interest), chosen)
+    return dataclasses.replace(result, pictures=work.pictures(chosen, record.tally.counted()))
+
+
+def _of_all(work: ListPass, about: About, total: int, part: Part) -> Record:
+    """The record of the whole list, from those of all of torchrun's processes."""
+    seconds = work.record.tally.seconds
+    contents = processes.gather(work.record.packed(work.key).to_bytes(), part)
+    records = (Record.of(Packed.from_bytes(content), about, total, "a process") for content in contents)
+    whole = joined(records, about.tally(total))
+    whole.tally.seconds = seconds
+    return whole

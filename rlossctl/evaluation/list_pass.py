@@ -1,4 +1,4 @@
-"""One pass over a list: predicts the images that are not counted yet and adds them to one tally."""
+"""One pass over a list or a part of it: predicts the images that are not counted yet, and counts them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import itertools
 import time
 import typing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlossctl.data.label_ids import Suspicion
 from rlossctl.data.sources.readahead import ahead
 from rlossctl.errors import DataError
+from rlossctl.evaluation.parts.folder import PART
+from rlossctl.evaluation.parts.packing import plain
+from rlossctl.evaluation.parts.part import Part
 from rlossctl.evaluation.predicting.predictor import Predictor
 from rlossctl.evaluation.predicting.rules import Decision
 from rlossctl.evaluation.predicting.samples import Listed, Loaded, groups, load
 from rlossctl.evaluation.running.decoders import Call, Decoding
 from rlossctl.evaluation.scoring.counting import Counting
 from rlossctl.evaluation.scoring.evaluation import Picture
-from rlossctl.evaluation.scoring.shards import Shard
+from rlossctl.evaluation.scoring.record import Record
 from rlossctl.evaluation.scoring.state import State
 from rlossctl.evaluation.scoring.tally import Tally
 from rlossctl.progress import track
@@ -47,28 +51,34 @@ class EvalOptions:
             with the highest; or the images at these places in the list.
         decoding: who reads and prepares images.
         state: resume from this file, and save to it now and then and whenever the pass stops.
-        shard: this process's part of the list; every process gets the result for the whole list.
+        part: this process's part of the list.
         progress: show a bar on a terminal, plain lines elsewhere.
         skip_broken: leave out at most this many photos and labels that cannot be read or do not fit each
             other.
+        warnings: reasons to doubt the model.
+        same: what else must be the same where a state is continued or parts are joined.
+        facts: kept in the state's file, for whoever joins the parts.
     """
 
     class_names: Sequence[str] | None = None
     pictures: int | Sequence[int] = 0
     decoding: Decoding = field(default_factory=Decoding)
     state: State | None = None
-    shard: Shard = field(default_factory=Shard)
+    part: Part = field(default_factory=Part)
     progress: bool = True
     skip_broken: int = 0
+    warnings: tuple[Suspicion, ...] = ()
+    same: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ListPass:
     """One pass over a list.
 
     Attributes:
-        tally: the counts so far.
-        broken: places of the images that this process left out -> why.
-        rotated: places of the photos that this process read and that are not upright.
+        record: what is known so far.
+        key: identifies the counts: the model, the list, and every option that changes them.
+        facts: as in `EvalOptions`.
     """
 
     def __init__(
@@ -76,58 +86,63 @@ class ListPass:
     ) -> None:
         self._predictor, self._listed, self._options = predictor, listed, options
         masks = predictor.rule.output == "masks"
-        self.tally = Tally(len(listed.samples), predictor.num_classes, counting.ignore, masks, counting.band)
-        self.broken: dict[int, DataError] = {}
-        self.rotated: list[int] = []
-        self._saving = _Saving(self.tally, options.state, self._key())
+        total, classes = len(listed.samples), predictor.num_classes
+        self._tally = Tally(total, classes, counting.ignore, masks, counting.band, options.part)
+        self.record = Record(self._tally)
+        self.key, self.facts = self._key(), options.facts
+        self._saving = _Saving(self.record, options, self.key)
         self._counter: _Counter = _HostCounter(predictor, self._saving)
         if predictor.on_device is not None and counting.band is None:  # boundaries are counted in numpy
             self._counter = _DeviceCounter(predictor, self._saving, predictor.on_device)
 
-    def run(self) -> None:
-        """Counts the images that are still missing, then adds up the shards."""
+    def run(self) -> Record:
+        """Counts the images that are still missing."""
         self._saving.start()
-        shard, done = self._options.shard, self.tally.done
-        places = [place for place in range(len(done)) if shard.takes(place) and not done[place]]
+        places = self._tally.missing()
         items: Iterable[Loaded | _Broken] = self._loaded(places)
-        if self._options.progress and shard.first:
+        if self._options.progress and self._options.part.first:
             items = track(items, len(places), "images")
         try:
             self._counter.count(self._whole(items))
+        except BaseException:
+            self.record.stopped = True
+            raise
         finally:
             self._saving.save(self._counter.flush)
-        shard.sum(self.tally)
+        return self.record
 
-    def counted(self) -> list[int]:
-        """The places of the images that are counted, in the order of the list."""
-        return [int(place) for place in np.flatnonzero(self.tally.done)]
+    def pictures(self, positions: Sequence[int], counted: Sequence[int]) -> list[Picture]:
+        """Images that are predicted again.
 
-    def pictures(self, positions: Sequence[int]) -> list[Picture]:
-        """The images at these positions among the counted ones, predicted again; an empty list in processes
-        that write nothing."""
-        places, kept = self.counted(), []
-        position = {places[index]: index for index in positions} if self._options.shard.first else {}
+        Args:
+            positions: which of the counted images.
+            counted: the places of all counted images.
+        """
+        kept = []
+        position = {counted[index]: index for index in positions}
         for item in self._whole(self._loaded(position)):
             answers = self._predictor.run(item.views)
-            labels = decision_on(self._predictor, item, answers, self.tally.ignore).label_map
+            labels = decision_on(self._predictor, item, answers, self._tally.ignore).label_map
             kept.append(Picture(position[item.index], item.sample.image, item.photo, item.truth, labels))
         return kept
 
     def _whole(self, items: Iterable[Loaded | _Broken]) -> Iterator[Loaded]:
         """The items that could be read; notes the others, as many as the user allows."""
+        broken, rotated = self.record.broken, self.record.rotated
         for item in items:
             if isinstance(item, Loaded):
-                self.rotated += [item.index] if item.rotated else []
+                if item.rotated:
+                    rotated.add(item.index)
                 yield item
                 continue
-            self.broken[item.index] = item.error
-            if len(self.broken) > self._options.skip_broken:
+            broken[item.index] = f"{item.error.message}: {item.error.found}"
+            if len(broken) > self._options.skip_broken:
                 raise item.error
 
     def _try(self, place: int, call: Call) -> Loaded | _Broken:
         """A sample, or why it cannot be read."""
         try:
-            return load(self._listed, place, self._predictor, self.tally.ignore, call)
+            return load(self._listed, place, self._predictor, self._tally.ignore, call)
         except DataError as error:
             return _Broken(place, error)
 
@@ -140,22 +155,21 @@ class ListPass:
             )
 
     def _key(self) -> dict[str, Any]:
-        """Identifies the counts in a state: the model, the list, and every option that changes them."""
-        if self._options.state is None:
-            return {}
-        predictor = self._predictor
+        predictor, options = self._predictor, self._options
         preprocess = predictor.preprocess and dataclasses.asdict(predictor.preprocess)
-        return self._options.state.key(
-            self._listed.samples,
+        return plain(
             {
-                "classes": self.tally.num_classes,
-                "ignore": self.tally.ignore,
-                "boundary": self.tally.band,
+                "model": options.state.model if options.state else "",
+                "list": self._listed.digest,
+                "classes": self._tally.num_classes,
+                "ignore": self._tally.ignore,
+                "boundary": self._tally.band,
                 "preprocessing": preprocess,
                 "protocol": {**dataclasses.asdict(predictor.protocol), "batch": None},
                 "rule": dataclasses.asdict(predictor.rule),
                 **({"upright": True} if self._listed.upright else {}),
-                "shard": dataclasses.asdict(self._options.shard),
+                PART: dataclasses.asdict(options.part),
+                **options.same,
             },
         )
 
@@ -167,16 +181,17 @@ def decision_on(predictor: Predictor, item: Loaded, answers: Iterable[Any], igno
 
 
 class _Saving:
-    """A tally, and the state (if any) that it is saved to now and then."""
+    """A record, and the state (if any) that it is saved to now and then."""
 
-    def __init__(self, tally: Tally, state: State | None, key: dict[str, Any]) -> None:
-        self.tally, self._state, self._key = tally, state, key
+    def __init__(self, record: Record, options: EvalOptions, key: dict[str, Any]) -> None:
+        self.record, self.tally = record, record.tally
+        self._state, self._facts, self._key = options.state, options.facts, key
         self._start = 0.0
 
     def start(self) -> None:
-        """Resumes from the state's file, the clock included."""
+        """Resumes from the state's file, the clock included; images that were left out are tried again."""
         if self._state:
-            self._state.load(self.tally, self._key)
+            self.record.rotated.update(self._state.load(self.tally, self._key).get("rotated", []))
         self._start = time.perf_counter() - self.tally.seconds
 
     def now_and_then(self, flush: Callable[[], None]) -> None:
@@ -185,13 +200,13 @@ class _Saving:
             self.save(flush)
 
     def save(self, flush: Callable[[], None]) -> None:
-        """Adds waiting counts to the tally and writes the tally to the file."""
+        """Adds waiting counts to the tally and writes the record to the file."""
         try:
             flush()
         finally:
             self.tally.seconds = time.perf_counter() - self._start
             if self._state:
-                self._state.save(self.tally, self._key)
+                self._state.save(self.record.packed(self._key, self._facts))
 
 
 class _Counter(typing.Protocol):
@@ -207,7 +222,7 @@ class _Counter(typing.Protocol):
 
 
 class _HostCounter:
-    """Counts in numpy, in a thread beside the model."""
+    """Counts on the CPU, in a thread beside the model."""
 
     def __init__(self, predictor: Predictor, saving: _Saving) -> None:
         self._predictor, self._saving = predictor, saving
@@ -234,9 +249,17 @@ class _HostCounter:
         """Does nothing: nothing waits elsewhere."""
 
     def _count(self, item: Loaded, answers: Iterable[np.ndarray]) -> None:
-        tally = self._saving.tally
-        decision = decision_on(self._predictor, item, answers, tally.ignore)
-        tally.add(item.index, item.truth, decision, item.sample.label)
+        tally, where = self._saving.tally, item.sample.label
+        answers = iter(answers)
+        first = next(answers)
+        pairs = self._predictor.pairs(item.views, first, item.truth) if tally.band is None else None
+        if pairs is not None:
+            tally.add_pairs(item.index, pairs, where)
+        else:
+            answers = itertools.chain([first], answers)
+            tally.add(
+                item.index, item.truth, decision_on(self._predictor, item, answers, tally.ignore), where
+            )
         self._saving.now_and_then(self.flush)
 
 

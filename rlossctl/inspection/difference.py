@@ -10,61 +10,38 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from rlossctl.errors import UsageError
+from rlossctl.inspection.contents import Blob, Content, read
 from rlossctl.net.origin import NetOrigin
 from rlossctl.weights import kinds
-from rlossctl.weights.blobs import squeezed
 from rlossctl.words import counted
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor import FieldDescriptor
-    from google.protobuf.message import Message
-
-    from rlossctl.prototxt.messages import NetParameter
 
 Thing = TypeVar("Thing")
 
 
-@dataclasses.dataclass(frozen=True)
-class Blob:
-    """A blob's shape, and a function that reads its values as float32.
+class Change(NamedTuple):
+    """One difference.
 
     Attributes:
-        legacy: whether the file gives four dimensions for every blob, as old files do.
+        sign: `-` only in the first file, `+` only in the second, `~` in both.
+        kind: layers, blobs or fields.
+        name: of the layer, `<layer>/<index>` of the blob, or the field.
+        text: the thing after - and +, what differs after ~.
     """
 
-    shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
-    legacy: bool = False
+    sign: str
+    kind: str
+    name: str
+    text: str
 
-    def fits(self, other: Blob) -> bool:
-        """Whether the shapes are equal, or may be equal if one is a legacy shape: (1, 1, 1, 4) is (4)."""
-        if self.legacy or other.legacy:
-            return squeezed(self.shape) == squeezed(other.shape)
-        return self.shape == other.shape
-
-
-@dataclasses.dataclass(frozen=True)
-class Content:
-    """The parts of a file that can be compared; None for a part that its format does not have.
-
-    Attributes:
-        layers: name -> type and parameters as `field: value`.
-        blobs: `<layer>/<index>` -> blob.
-        owners: layers whose shared blobs are stored under another layer's name, which HDF5 does not record;
-            None for formats that repeat shared blobs.
-        fields: a solver's fields.
-    """
-
-    layers: Mapping[str, Mapping[str, str]] | None = None
-    blobs: Mapping[str, Blob] | None = None
-    fields: Mapping[str, str] | None = None
-    owners: frozenset[str] | None = None
+    @property
+    def line(self) -> str:
+        """The change on one line."""
+        return f"~ {self.name}: {self.text}" if self.sign == "~" else f"{self.sign} {self.text}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,26 +49,31 @@ class Difference:
     """The result of a comparison.
 
     Attributes:
-        changes: one line each: `-` only in the first file, `+` only in the second, `~` in both.
+        found: what differs.
         compared: how many parts of each kind were compared, in words.
     """
 
-    changes: tuple[str, ...]
+    found: tuple[Change, ...]
     compared: str
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What differs, one line each."""
+        return tuple(change.line for change in self.found)
 
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
-        return not self.changes
+        return not self.found
 
     def lines(self) -> list[str]:
         """The result as text, line by line."""
-        found = counted(len(self.changes), "difference") if self.changes else "no differences"
+        found = counted(len(self.found), "difference") if self.found else "no differences"
         return [*self.changes, f"{found} in {self.compared}"]
 
     def as_dict(self) -> dict[str, object]:
         """The result for JSON."""
-        return {"equal": self.equal, **dataclasses.asdict(self)}
+        return {"equal": self.equal, "changes": self.changes, "compared": self.compared}
 
 
 def difference(first: NetOrigin, second: NetOrigin, tolerance: float = 0.0) -> Difference:
@@ -107,6 +89,13 @@ def difference(first: NetOrigin, second: NetOrigin, tolerance: float = 0.0) -> D
         RlossError: a file cannot be read.
     """
     old, new = map(read, (first, second))
+    return compare(old, new, (first, second), tolerance)
+
+
+def compare(
+    old: Content, new: Content, origins: tuple[NetOrigin, NetOrigin], tolerance: float = 0.0
+) -> Difference:
+    """Compares what was read of two files; see `difference`."""
     blob_changes = functools.partial(_blob_changes, tolerance=tolerance)
     parts = (
         _compare("layers", old.layers, new.layers, _layer_title, _layer_changes),
@@ -115,36 +104,15 @@ def difference(first: NetOrigin, second: NetOrigin, tolerance: float = 0.0) -> D
     )
     found = [part for part in parts if part is not None]
     if not found:
+        first, second = (origin.prototxt for origin in origins)
         raise UsageError(
             "the two files have nothing in common",
-            where=f"{first.prototxt} and {second.prototxt}",
-            found=f"{kinds.kind_of(first.prototxt)} and {kinds.kind_of(second.prototxt)}",
+            where=f"{first} and {second}",
+            found=f"{kinds.kind_of(first)} and {kinds.kind_of(second)}",
             expected="two nets, two solvers, two files with blobs, or a net and a binary caffemodel",
         )
-    changes = tuple(line for part in found for line in part.changes)
+    changes = tuple(change for part in found for change in part.found)
     return Difference(changes, " and ".join(part.compared for part in found))
-
-
-def read(origin: NetOrigin) -> Content:
-    """Reads the comparable parts of a file of any format."""
-    path = Path(origin.prototxt)
-    kind = kinds.kind_of(path)
-    if kind == kinds.PROTOTXT:
-        return _prototxt(origin)
-    if kind == kinds.ONNX:
-        return _onnx(path)
-    if kind == kinds.SOLVERSTATE:
-        from rlossctl.weights import load_solverstate
-
-        state = load_solverstate(path)
-        arrays = {f"history/{index}": _array(array) for index, array in enumerate(state.history)}
-        fields = {name: str(getattr(state, name)) for name in ("iter", "learned_net", "current_step")}
-        return Content(blobs=arrays, fields=fields)
-    if kind == kinds.MEAN:
-        from rlossctl.weights import load_blob
-
-        return Content(blobs={"mean": _array(load_blob(path).array())})
-    return _weights(path, kind, origin.dialect)
 
 
 def _with_shared(old: Content, new: Content) -> tuple[Mapping[str, Blob] | None, Mapping[str, Blob] | None]:
@@ -175,88 +143,6 @@ def _same_bits(first: Blob, second: Blob) -> bool:
     return first.shape == second.shape and first.read().tobytes() == second.read().tobytes()
 
 
-def _prototxt(origin: NetOrigin) -> Content:
-    from rlossctl.prototxt.text import NetFile, load_prototxt
-    from rlossctl.prototxt.unset import Placeholders
-
-    found = load_prototxt(origin.prototxt, Placeholders(origin.placeholders), origin.dialect)
-    if isinstance(found, NetFile):
-        return Content(layers=_layers(found.param))
-    return Content(fields=_fields(found))
-
-
-def _weights(path: Path, kind: str, dialect: str) -> Content:
-    from rlossctl.prototxt import wire
-    from rlossctl.prototxt.text import net_file
-    from rlossctl.weights import CaffeModel, TensorFile, load_weights
-
-    model = load_weights(path, kind)
-    if isinstance(model, TensorFile):
-        return Content(blobs={name: Blob(each.shape, each.read) for name, each in model.tensors.items()})
-    blobs = {
-        f"{layer.name}/{index}": Blob(blob.shape, blob.array, blob.legacy)
-        for layer in model.layers
-        for index, blob in enumerate(layer.blobs)
-        if blob is not None
-    }
-    if not isinstance(model, CaffeModel):
-        return Content(blobs=blobs, owners=frozenset(layer.name for layer in model.layers))
-    param, name, _ = wire.decode_net(model.message_bytes(), model.path, dialect)
-    layers = _layers(net_file(param, str(path), dialect=name).param)
-    # A caffemodel made from HDF5 has only names and blobs, like HDF5, so its layers cannot be compared.
-    return Content(layers=layers if any(layers.values()) else None, blobs=blobs)
-
-
-def _onnx(path: Path) -> Content:
-    from rlossctl.weights.onnxfile import load_onnx, tensor_values
-
-    model = load_onnx(path)
-    nodes = {
-        node.name or f"{node.op_type} to {', '.join(node.output)}": {
-            "type": node.op_type,
-            **{attribute.name: str(attribute).partition("\n")[2].strip() for attribute in node.attribute},
-        }
-        for node in model.graph.node
-    }
-    tensors = {
-        tensor.name: Blob(tuple(tensor.dims), functools.partial(tensor_values, path, tensor))
-        for tensor in model.graph.initializer
-    }
-    return Content(layers=nodes, blobs=tensors)
-
-
-def _layers(net: NetParameter) -> dict[str, dict[str, str]]:
-    """Layers by name; if a name repeats (one layer for each phase), later ones get a number after it."""
-    layers: dict[str, dict[str, str]] = {}
-    for layer in net.layer:
-        name, number = layer.name, 2
-        while name in layers:
-            name, number = f"{layer.name}#{number}", number + 1
-        layers[name] = _fields(layer)
-    return layers
-
-
-def _fields(message: Message, prefix: str = "") -> dict[str, str]:
-    """The fields that are set in a message; nested ones have dotted names."""
-    out: dict[str, str] = {}
-    for field, value in message.ListFields():
-        if prefix + field.name in ("name", "blobs"):
-            continue
-        if hasattr(value, "ListFields"):
-            out |= _fields(value, f"{prefix}{field.name}.")
-        elif hasattr(value, "__len__") and not isinstance(value, str | bytes):
-            out[prefix + field.name] = ", ".join(str(item).strip().replace("\n", " ") for item in value)
-        else:
-            out[prefix + field.name] = _spelled(field, value)
-    return out
-
-
-def _spelled(field: FieldDescriptor, value: Any) -> str:
-    if field.enum_type is not None:
-        return field.enum_type.values_by_number[value].name
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _compare(
     kind: str,
     before: Mapping[str, Thing] | None,
@@ -267,15 +153,15 @@ def _compare(
     """The differences in one kind of part; None if one of the files does not have it."""
     if before is None or after is None:
         return None
-    lines: list[str] = []
+    found: list[Change] = []
     for name in [*before, *(name for name in after if name not in before)]:
         if name not in after:
-            lines.append(f"- {title(name, before[name])}")
+            found.append(Change("-", kind, name, title(name, before[name])))
         elif name not in before:
-            lines.append(f"+ {title(name, after[name])}")
+            found.append(Change("+", kind, name, title(name, after[name])))
         else:
-            lines += [f"~ {name}: {line}" for line in changes(before[name], after[name])]
-    return Difference(tuple(lines), f"{len({*before, *after})} {kind}")
+            found += [Change("~", kind, name, text) for text in changes(before[name], after[name])]
+    return Difference(tuple(found), f"{len({*before, *after})} {kind}")
 
 
 def _layer_title(name: str, fields: Mapping[str, str]) -> str:
@@ -329,10 +215,6 @@ def _blob_changes(before: Blob, after: Blob, tolerance: float) -> Iterator[str]:
         f"{_size(after.shape)}: {np.count_nonzero(gap)} of {gap.size} values differ, "
         f"by at most {largest:.3g}{share}; norm {norms[0]:.6g} -> {norms[1]:.6g}"
     )
-
-
-def _array(array: np.ndarray) -> Blob:
-    return Blob(array.shape, lambda: array)
 
 
 def _size(shape: tuple[int, ...]) -> str:

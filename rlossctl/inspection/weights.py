@@ -5,13 +5,12 @@ Values are read only to find any that are not finite.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlossctl.errors import WeightsError
 from rlossctl.inspection.report import Report, dims, size, table
-from rlossctl.weights import kinds
+from rlossctl.weights import kinds, provenance
 from rlossctl.weights.finite import NotFinite, describe, not_finite, not_finite_in
 from rlossctl.words import counted
 
@@ -60,7 +59,9 @@ def _caffemodel_report(path: Path, model: CaffeModel | Hdf5Model) -> Report:
         lines += [f"{counted(legacy, 'blob')} with the old four dimensions"] if legacy else []
         content |= {"form": form, "dialect": dialect, "dialect_reason": reason, "legacy_shapes": legacy}
     else:
-        lines += ["HDF5: types and parameters of the layers are not in the file"]
+        source = provenance.read(model.metadata.get(provenance.KEY, ""))
+        lines += ["HDF5: types and parameters of the layers are not in the file", *provenance.lines(source)]
+        content["source"] = source
     broken = _not_finite(model)
     content |= {"not_finite": [each._asdict() for each in broken]}
     lines += ["", *table(("layer", "type", "blobs"), rows), ""]
@@ -168,7 +169,9 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
         f" in {file.inside!r}" if file.inside else ""
     )
     origin = _origin(file)
-    lines = [head, origin, *(f"{name:<15} {text}" for name, text in file.others.items())]
+    source = provenance.read(file.metadata.get(provenance.KEY, ""))
+    lines = [head, origin, *provenance.lines(source)]
+    lines += [f"{name:<15} {text}" for name, text in file.others.items()]
     for name, text in file.metadata.items():
         lines.append(f"metadata        {name}: {len(text):,} characters")
     rows = [(name, entry.dtype, dims(entry.shape)) for name, entry in file.tensors.items()]
@@ -179,6 +182,7 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
         "kind": file.format,
         "file": str(path),
         "origin": origin,
+        "source": source,
         "metadata": sorted(file.metadata),
         "others": dict(file.others),
         "tensors": {
@@ -190,19 +194,19 @@ def _tensors_report(path: Path, file: TensorFile) -> Report:
     return Report(content, lines)
 
 
-def _source(file: TensorFile) -> str | None:
-    """The name of the weights that a file was made from, if it says so."""
-    try:
-        weights = json.loads(file.metadata.get("source", "{}"))["weights"]
-        return str(weights["name"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
+def _source(file: TensorFile) -> str:
+    """The name of the weights that a file was made from."""
+    return (
+        provenance.read(file.metadata.get(provenance.KEY, ""))
+        .get("weights", {})
+        .get("name", "an unknown file")
+    )
 
 
 def _origin(file: TensorFile) -> str:
     """One line on which program wrote the tensors."""
     if file.is_ours:
-        return f"written by rlossctl convert, from {_source(file) or 'an unknown file'}"
+        return f"written by rlossctl convert, from {_source(file)}"
     from rlossctl.converters import importers
 
     try:

@@ -6,21 +6,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
-from rlossctl.net.registry import register
+from rlossctl.net.registry import computes
+from rlossctl.outlines.activation import (
+    BNLLOutline,
+    DropoutOutline,
+    ELUOutline,
+    HardSigmoidOutline,
+    HardSwishOutline,
+    PReLUOutline,
+    ReLU6Outline,
+    ReLUOutline,
+    SeLUOutline,
+    SigmoidOutline,
+    SoftmaxOutline,
+    SwishOutline,
+    TanHOutline,
+)
 
 
-@register("ReLU")
-class ReLU(Layer):
+@computes("ReLU")
+class ReLU(ReLUOutline, Layer):
     """max(x, 0) + negative_slope * min(x, 0); the derivative at 0 is the slope (relu_layer.cpp)."""
 
-    keeps_shape = True
     low_precision = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.slope = setup.message.relu_param.negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
@@ -29,23 +39,11 @@ class ReLU(Layer):
         return graph.node("LeakyRelu", x, alpha=self.slope) if self.slope else graph.node("Relu", x)
 
 
-@register("PReLU")
-class PReLU(Layer):
+@computes("PReLU")
+class PReLU(PReLUOutline, Layer):
     """max(x, 0) + slope * min(x, 0) with a learned slope per channel (axis 1), or one for all when
     channel_shared (prelu_layer.cpp). The slope starts at 0.25; the derivative at 0 is the slope.
     """
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param, shape = setup.message.prelu_param, setup.bottoms[0]
-        if len(shape) < 2:
-            raise setup.error("needs a bottom with a channel axis (axis 1)", found=shape)
-        filler = type(param.filler)(value=0.25)
-        self.add_blob(
-            () if param.channel_shared else shape[1:2], param.filler if param.HasField("filler") else filler
-        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.prelu(x, self.blobs[0].reshape(-1))
@@ -56,11 +54,10 @@ class PReLU(Layer):
         return graph.node("PRelu", x, graph.weight("0", slope, size))
 
 
-@register("HardSwish", source="rlossctl")
-class HardSwish(Layer):
+@computes("HardSwish")
+class HardSwish(HardSwishOutline, Layer):
     """x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, eq. 1)."""
 
-    keeps_shape = True
     low_precision = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,11 +67,10 @@ class HardSwish(Layer):
         return graph.node("HardSwish", x)
 
 
-@register("HardSigmoid", source="rlossctl")
-class HardSigmoid(Layer):
+@computes("HardSigmoid")
+class HardSigmoid(HardSigmoidOutline, Layer):
     """min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, section 5.2)."""
 
-    keeps_shape = True
     low_precision = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,21 +80,11 @@ class HardSigmoid(Layer):
         return graph.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
 
-@register("ReLU6", source="MobileNet forks")
-class ReLU6(Layer):
+@computes("ReLU6")
+class ReLU6(ReLU6Outline, Layer):
     """min(max(x, 0), 6); no gradient at or beyond the bounds (relu6_layer.cpp of MobileNet forks)."""
 
-    keeps_shape = True
     low_precision = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        if setup.message.relu6_param.negative_slope:
-            raise setup.error(
-                "negative_slope has no agreed meaning here",
-                found=setup.message.relu6_param.negative_slope,
-                expected="0",
-            )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu6(x)
@@ -107,15 +93,9 @@ class ReLU6(Layer):
         return graph.node("Clip", x, graph.number("min", 0), graph.number("max", 6))
 
 
-@register("ELU")
-class ELU(Layer):
+@computes("ELU")
+class ELU(ELUOutline, Layer):
     """x where x > 0, else alpha (e^x - 1); alpha defaults to 1 (elu_layer.cpp)."""
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.alpha = setup.message.elu_param.alpha
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
@@ -124,21 +104,14 @@ class ELU(Layer):
         return graph.node("Elu", x, alpha=self.alpha)
 
 
-@register("SELU", source="self-normalizing forks")
-@register("SeLU", source="self-normalizing forks")
-@register("SeLu", source="self-normalizing forks")
-class SeLU(Layer):
+@computes("SELU")
+@computes("SeLU")
+@computes("SeLu")
+class SeLU(SeLUOutline, Layer):
     """lambda x where x > 0, else lambda alpha (e^x - 1) (selu_layer.cpp of forks, in two spellings).
 
     lambda defaults to 1.050700987, alpha to 1.67326324.
     """
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.selu_param
-        self.scale, self.alpha = getattr(param, "lambda"), param.alpha
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0)))
@@ -147,11 +120,9 @@ class SeLU(Layer):
         return graph.node("Selu", x, gamma=self.scale, alpha=self.alpha)
 
 
-@register("Sigmoid")
-class Sigmoid(Layer):
+@computes("Sigmoid")
+class Sigmoid(SigmoidOutline, Layer):
     """1 / (1 + e^-x) (sigmoid_layer.cpp)."""
-
-    keeps_shape = True
 
     def forward(self, x: Tensor) -> Tensor:
         return x.sigmoid()
@@ -160,11 +131,9 @@ class Sigmoid(Layer):
         return graph.node("Sigmoid", x)
 
 
-@register("TanH")
-class TanH(Layer):
+@computes("TanH")
+class TanH(TanHOutline, Layer):
     """Hyperbolic tangent (tanh_layer.cpp)."""
-
-    keeps_shape = True
 
     def forward(self, x: Tensor) -> Tensor:
         return x.tanh()
@@ -173,11 +142,9 @@ class TanH(Layer):
         return graph.node("Tanh", x)
 
 
-@register("BNLL")
-class BNLL(Layer):
+@computes("BNLL")
+class BNLL(BNLLOutline, Layer):
     """log(1 + e^x), without overflow (bnll_layer.cpp)."""
-
-    keeps_shape = True
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softplus(x)
@@ -186,15 +153,9 @@ class BNLL(Layer):
         return graph.node("Softplus", x)
 
 
-@register("Swish")
-class Swish(Layer):
+@computes("Swish")
+class Swish(SwishOutline, Layer):
     """x * sigmoid(beta x); beta defaults to 1 (swish_layer.cpp)."""
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.beta = setup.message.swish_param.beta
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (x * self.beta).sigmoid()
@@ -203,8 +164,8 @@ class Swish(Layer):
         return graph.node("Mul", x, graph.node("Sigmoid", graph.scaled(x, self.beta, 0)))
 
 
-@register("Dropout")
-class Dropout(Layer):
+@computes("Dropout")
+class Dropout(DropoutOutline, Layer):
     """TRAIN: zero with probability dropout_ratio, the rest times 1 / (1 - ratio); TEST: identity.
 
     sample_weights_test (SegNet, ENet) keeps sampling in TEST: Bayesian SegNet averages many passes.
@@ -217,17 +178,7 @@ class Dropout(Layer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        param = setup.message.dropout_param
-        self.ratio = param.dropout_ratio
-        if not 0 < self.ratio < 1:
-            raise setup.error("dropout_ratio must be between 0 and 1", found=self.ratio)
-        if param.whole_channels and len(setup.bottoms[0]) != 4:
-            raise setup.error("whole_channels needs a 4-D bottom", found=setup.bottoms[0])
-        self.scale = 1 if param.scale_train else 1 - self.ratio
-        self.drop = F.dropout2d if param.whole_channels else F.dropout
-        self.drops = setup.phase == "TRAIN" or param.sample_weights_test
-        if self.drops:
-            self.unexportable = "it draws at random (sample_weights_test: true, or phase TRAIN)"
+        self.drop = F.dropout2d if setup.message.dropout_param.whole_channels else F.dropout
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.drop(x, self.ratio, training=True) if self.drops else x
@@ -237,13 +188,9 @@ class Dropout(Layer):
         return graph.scaled(x, self.scale, 0)
 
 
-@register("Softmax")
-class Softmax(Layer):
+@computes("Softmax")
+class Softmax(SoftmaxOutline, Layer):
     """exp(x - max) / sum along `axis`, default 1 (softmax_layer.cpp)."""
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.axis = canonical_axis(setup, setup.message.softmax_param.axis, len(setup.bottoms[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.axis)

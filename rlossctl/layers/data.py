@@ -5,22 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rlossctl.data.sources.imageseg import ImageSegSource
-from rlossctl.net.fillers import Filler, fill
-from rlossctl.net.layer import DataLayer, Setup, Shape, SourceLayer, read_options
-from rlossctl.net.registry import register
+from rlossctl.net.fillers import fill
+from rlossctl.net.layer import DataLayer, Setup, Shape, SourceLayer
+from rlossctl.net.outline import Filler
+from rlossctl.net.registry import computes, register
+from rlossctl.outlines.data import ImageSegDataOutline, InputOutline, stated_shapes
 
 
-@register("Input", bottoms=0, tops=(1, None), role="data")
-class Input(DataLayer):
+@computes("Input")
+class Input(InputOutline, DataLayer):
     """Blobs that the caller feeds; input_param gives one shape for all tops, or one per top."""
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.sizes = _shapes(setup, [tuple(shape.dim) for shape in setup.message.input_param.shape])
-
-    def shapes(self) -> list[Shape]:
-        return self.sizes
 
 
 @register("DummyData", bottoms=0, tops=(1, None), role="data")
@@ -35,7 +29,7 @@ class DummyData(DataLayer):
         sizes = [tuple(shape.dim) for shape in param.shape] or list(
             zip(param.num, param.channels, param.height, param.width, strict=False)
         )
-        self.sizes = _shapes(setup, sizes)
+        self.sizes = stated_shapes(setup, sizes)
         fillers: list[Filler] = list(param.data_filler) or [None]
         if len(fillers) not in (1, setup.tops):
             raise setup.error("data_filler must be given once or once per top", found=len(fillers))
@@ -75,8 +69,8 @@ class DummySource:
         """Nothing to restore."""
 
 
-@register("ImageSegData", source="rloss", bottoms=0, tops=(1, 4), role="data")
-class ImageSegData(SourceLayer):
+@computes("ImageSegData")
+class ImageSegData(ImageSegDataOutline, SourceLayer):
     """Images with label images from a list file (image_seg_data_layer.cpp): data, label, data_dim; and valid.
 
     data: (N, 3, h, w) BGR minus mean_value; label: (N, 1, h, w); data_dim: (N, 1, 1, 2) height and width
@@ -85,15 +79,3 @@ class ImageSegData(SourceLayer):
     rlossctl.data.augmenting.transform has it. The caller's options (seed, workers, source, root) override the
     prototxt.
     """
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.source = ImageSegSource(setup.message, setup.phase, **read_options(setup))
-
-
-def _shapes(setup: Setup, shapes: list[Shape]) -> list[Shape]:
-    if len(shapes) not in (1, setup.tops):
-        raise setup.error("needs one shape, or one per top", found=len(shapes), expected=f"1 or {setup.tops}")
-    if any(size < 0 for shape in shapes for size in shape):
-        raise setup.error("has a negative size", found=shapes)
-    return shapes * setup.tops if len(shapes) == 1 else shapes

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rlossctl.grid import Grid, dual_decomposition, hidden_grids, linear_grids
+from rlossctl.layers.chains_onnx import ChainNodes, Map, write_iterations
 from rlossctl.layers.running_statistics import RunningStatistics
 from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import FillerParameter
 
@@ -117,6 +121,40 @@ class DualDecompositionCRF(Layer):
             )
         return (found.scores, found.dual) if self.setup.tops > 1 else found.scores
 
+    def write_onnx(self, graph: OnnxGraph, unary: OnnxValue, features: OnnxValue) -> Written:
+        size = unary.sizes(2, 4)
+        if size is None or self.setup.phase != "TEST":
+            return None
+        warmth = float(torch.as_tensor(self.temperature).detach()) or None
+        plane = Map(self.setup.bottoms[0][1], size[0], size[1], warmth)
+        first, second = self._write_halves(graph, features)
+        families = []
+        for stride, down in product(self.strides, (False, True)):
+            length = size[0 if down else 1]
+            pairs = ""
+            if length > stride:
+                axis = 2 if down else 3
+                before = graph.sliced(first, axis, 0, length - stride)
+                added = graph.node("Add", before, graph.sliced(second, axis, stride, length))
+                pairs = graph.scaled(self._write_scores(graph, added), 1 / (warmth or 1), 0)
+            families.append(ChainNodes(graph, plane, stride, down, pairs))
+        steps = self.param.iterations, self.param.step or 1 / max(size)
+        scores, dual = write_iterations(graph, unary, families, steps, self.tolerance)
+        return (scores, dual) if self.setup.tops > 1 else scores
+
+    def _write_halves(self, graph: OnnxGraph, features: OnnxValue) -> tuple[str, str]:
+        """What each pixel of a pair adds to its scores."""
+        weight, bias = self.blobs[:2]
+        first, second = weight.split(self.setup.bottoms[1][1], 1)
+        return (
+            graph.node("Conv", features, graph.weight("first", first), graph.weight("bias", bias)),
+            graph.node("Conv", features, graph.weight("second", second)),
+        )
+
+    def _write_scores(self, graph: OnnxGraph, added: str) -> str:
+        """The scores of pairs from the sum of what both pixels add."""
+        return added
+
     def grids(self, features: Tensor) -> list[Grid]:
         """The pairwise scores of every stride."""
         return linear_grids(features, self.blobs[0], self.blobs[1], self.strides)
@@ -150,6 +188,18 @@ class HiddenCRF(DualDecompositionCRF, RunningStatistics):
     def grids(self, features: Tensor) -> list[Grid]:
         weight, bias = self.blobs[:2]
         return hidden_grids(features, self.blobs[-5], self.normalize, weight, bias, self.strides)
+
+    def _write_halves(self, graph: OnnxGraph, features: OnnxValue) -> tuple[str, str]:
+        first, second = self.blobs[-5].split(self.setup.bottoms[1][1], 1)
+        return (
+            graph.node("Conv", features, graph.weight("first", first)),
+            graph.node("Conv", features, graph.weight("second", second)),
+        )
+
+    def _write_scores(self, graph: OnnxGraph, added: str) -> str:
+        hidden = graph.node("Relu", self.write_normalize(graph, added))
+        weight, bias = self.blobs[:2]
+        return graph.node("Conv", hidden, graph.weight("weight", weight), graph.weight("bias", bias))
 
     def affine(self) -> tuple[Tensor, Tensor]:
         return self.blobs[-4], self.blobs[-3]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from rlossctl.data.sources.imagelist import DenseImageSource, ImageSource
-from rlossctl.data.sources.labelmap import LabelmapSource
-from rlossctl.data.sources.windows import WindowSource
-from rlossctl.net.layer import Setup, SourceLayer, read_options
-from rlossctl.net.registry import register
+from rlossctl.net.layer import SourceLayer
+from rlossctl.net.registry import computes
+from rlossctl.outlines.image_data import (
+    DenseImageDataOutline,
+    ImageDataOutline,
+    ImageLabelmapDataOutline,
+    WindowDataOutline,
+)
 
 
-@register("ImageData", bottoms=0, tops=2, role="data")
-class ImageData(SourceLayer):
+@computes("ImageData")
+class ImageData(ImageDataOutline, SourceLayer):
     """Images from a list file, with one class each (image_data_layer.cpp): data (N, C, h, w), label (N,).
 
     The dialect bvlc splits a line at its last space, so that names may contain spaces; the others split it
@@ -18,15 +21,9 @@ class ImageData(SourceLayer):
     fields with the same names in image_data_param do not, as in Caffe. A batch has its first image's size.
     """
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.source = ImageSource(
-            setup.message, setup.phase, spaces_in_names=setup.dialect == "bvlc", **read_options(setup)
-        )
 
-
-@register("DenseImageData", source="SegNet", bottoms=0, tops=2, role="data")
-class DenseImageData(SourceLayer):
+@computes("DenseImageData")
+class DenseImageData(DenseImageDataOutline, SourceLayer):
     """Images with label images from a list file (dense_image_data_layer.cpp of SegNet's and ENet's forks).
 
     data: (N, C, h, w), BGR; label: (N, 1, h, w). The layer's mirror and crop are random in TEST, too. See
@@ -35,13 +32,9 @@ class DenseImageData(SourceLayer):
     the label).
     """
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.source = DenseImageSource(setup.message, setup.phase, **read_options(setup))
 
-
-@register("ImageLabelmapData", source="HED", bottoms=0, tops=2, role="data")
-class ImageLabelmapData(SourceLayer):
+@computes("ImageLabelmapData")
+class ImageLabelmapData(ImageLabelmapDataOutline, SourceLayer):
     """Photos with maps of edges or objects from a list file: data (N, C, h, w), label (N, 1, h, w)
     (image_labelmap_data_layer.cpp of HED's fork).
 
@@ -50,18 +43,10 @@ class ImageLabelmapData(SourceLayer):
     levels stay levels. Crop and mirror are the same for photo and map, and random in TEST, too.
     """
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.source = LabelmapSource(setup.message, setup.phase, **read_options(setup))
 
-
-@register("WindowData", bottoms=0, tops=2, role="data")
-class WindowData(SourceLayer):
+@computes("WindowData")
+class WindowData(WindowDataOutline, SourceLayer):
     """R-CNN's windows of images, warped to crop_size (window_data_layer.cpp): data (N, C, s, s), label (N,).
 
     A batch begins with background windows (label 0); the last fg_fraction of it is foreground.
     """
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.source = WindowSource(setup.message, setup.phase, **read_options(setup))

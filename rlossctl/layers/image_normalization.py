@@ -6,31 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer
 from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
-from rlossctl.net.registry import register
-from rlossctl.prototxt.messages import LRNParameter
+from rlossctl.net.registry import computes
+from rlossctl.outlines.image_normalization import LRNOutline, MVNOutline, NormalizeOutline
 
 
-@register("LRN")
-class LRN(Layer):
+@computes("LRN")
+class LRN(LRNOutline, Layer):
     """x (k + alpha * mean of x^2 in a window)^-beta, the window centred and padded with 0 (lrn_layer.cpp).
 
     ACROSS_CHANNELS: the window has local_size channels and the mean divides by local_size. WITHIN_CHANNEL: it
     has local_size x local_size pixels of one channel, the mean divides by their number, and k is always 1.
     """
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.lrn_param
-        self.size, self.alpha, self.beta, self.k = param.local_size, param.alpha, param.beta, param.k
-        self.within = param.norm_region == LRNParameter.WITHIN_CHANNEL
-        if self.size % 2 == 0:
-            raise setup.error("local_size must be odd", found=self.size)
-        if len(setup.bottoms[0]) != 4:
-            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.within:
@@ -46,28 +34,15 @@ class LRN(Layer):
         norm = graph.node("Pow", graph.scaled(mean, self.alpha, 1), graph.number("power", -self.beta))
         return graph.node("Mul", x, norm)
 
-    def window(self) -> tuple[float, float]:
-        return (float(self.size) if self.within else 1.0), 1.0
 
-
-@register("MVN")
-class MVN(Layer):
+@computes("MVN")
+class MVN(MVNOutline, Layer):
     """(x - mean) / (standard deviation + eps) of each channel, or of the whole image with across_channels;
     only x - mean if normalize_variance is false (mvn_layer.cpp). The deviation is the biased one.
 
     The gradient is Caffe's, (dy - mean(dy) - y mean(y dy)) / (deviation + eps). The exact derivative has an
     additional factor (deviation + eps) / deviation in the last term.
     """
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.mvn_param
-        self.divides, self.eps = param.normalize_variance, param.eps
-        self.first = 1 if param.across_channels else 2
-        if len(setup.bottoms[0]) < self.first:
-            raise setup.error("needs a bottom with channels", found=setup.bottoms[0])
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.reshape(*x.shape[: self.first], -1)
@@ -91,26 +66,14 @@ class MVN(Layer):
         return (variance + constant).sqrt()
 
 
-@register("Normalize", source="SSD")
-class Normalize(Layer):
+@computes("Normalize")
+class Normalize(NormalizeOutline, Layer):
     """x / sqrt(sum of x^2 + eps) times a learned scale (normalize_layer.cpp of the SSD fork).
 
     The sum runs over the whole image with across_spatial (the default), else over the channels of each
     pixel. Blob: one scale with channel_shared (the default), else one per channel; 1 by default. The
     gradient is exact; SSD's own is wrong for scales that differ between channels.
     """
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param, shape = setup.message.norm_param, setup.bottoms[0]
-        if len(shape) < 2:
-            raise setup.error("needs a bottom with channels (axis 1)", found=shape)
-        self.axes = list(range(1, len(shape))) if param.across_spatial else [1]
-        self.eps = param.eps
-        filler = param.scale_filler if param.HasField("scale_filler") else type(param.scale_filler)(value=1)
-        self.add_blob(() if param.channel_shared else shape[1:2], filler)
 
     def forward(self, x: Tensor) -> Tensor:
         norm = ((x * x).sum(self.axes, keepdim=True) + self.eps).sqrt()

@@ -8,30 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup, canonical_axis
+from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
-from rlossctl.net.registry import register
+from rlossctl.net.registry import computes, register
+from rlossctl.outlines.indexing import ArgMaxOutline
 
 
-@register("ArgMax", gradient=False)
-class ArgMax(Layer):
+@computes("ArgMax")
+class ArgMax(ArgMaxOutline, Layer):
     """Indices of the top_k largest values, best first; ties go to the larger index (argmax_layer.cpp).
 
     With `axis`, that axis holds the top_k indices, or the values with out_max_val. Without `axis`, all axes
     but the batch count as one and the top is (N, 1, top_k), or (N, 2, top_k) of indices and values with
     out_max_val, with further axes of 1 up to the bottom's rank.
     """
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param, shape = setup.message.argmax_param, setup.bottoms[0]
-        self.values, self.top_k = param.out_max_val, param.top_k
-        self.axis = canonical_axis(setup, param.axis, len(shape)) if param.HasField("axis") else None
-        count = 1
-        for size in shape[1:] if self.axis is None else shape[self.axis : self.axis + 1]:
-            count *= size
-        if not 1 <= self.top_k <= count:
-            raise setup.error("top_k out of range", found=self.top_k, expected=f"1 to {count}")
 
     def forward(self, x: Tensor) -> Tensor:
         if self.axis is not None:

@@ -9,17 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlossctl.losses import caffe_mask, densecrf_loss
+from rlossctl.losses.densecrf_features import Features
 from rlossctl.losses.inputs import InputCheck
 from rlossctl.losses.labelled import counting
-from rlossctl.net.labels import BATCH_SIZE, VALID, WEIGHTS, check_labels, flatten_labels, loss_norm
-from rlossctl.net.layer import Layer, Setup, canonical_axis
-from rlossctl.net.registry import register
+from rlossctl.net.labels import WEIGHTS, check_labels, flatten_labels, loss_norm
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import computes
+from rlossctl.outlines.loss import DenseCRFLossOutline, SoftmaxWithLossOutline
 
 LOG_SMALLEST = math.log(torch.finfo(torch.float32).tiny)  # Caffe takes log(max(p, FLT_MIN))
 
 
-@register("SoftmaxWithLoss", bottoms=2, tops=(1, 2), automatic_tops=1, loss_weight=1.0, role="loss")
-class SoftmaxWithLoss(Layer):
+@computes("SoftmaxWithLoss")
+class SoftmaxWithLoss(SoftmaxWithLossOutline, Layer):
     """-sum log p[label] / norm over positions that are not ignored (softmax_loss_layer.cpp).
 
     Bottoms: scores, and labels with one value per position (fractions are truncated). norm: VALID (default)
@@ -37,25 +39,7 @@ class SoftmaxWithLoss(Layer):
     SegNet's NaN for a batch without valid labels (here: 0).
     """
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.loss_param
-        self.axis = canonical_axis(setup, setup.message.softmax_param.axis, len(setup.bottoms[0]))
-        self.ignore = param.ignore_label if param.HasField("ignore_label") else None
-        fork = setup.dialect in ("segnet", "enet")
-        by_weights = param.normalization == WEIGHTS
-        self.normalization = VALID if fork and not by_weights else param.normalization
-        if param.HasField("normalize") and not by_weights and (fork or not param.HasField("normalization")):
-            self.normalization = VALID if param.normalize else BATCH_SIZE
-        weights = list(param.class_weighting) if param.weight_by_label_freqs else None
-        classes = setup.bottoms[0][self.axis]
-        if weights is not None and len(weights) != classes:
-            raise setup.error(
-                "class_weighting must be given once per class", found=len(weights), expected=classes
-            )
-        # A plain attribute would follow neither .to() nor the meta device, where layers are built.
-        self.class_weights = weights
-        self._copied: Tensor | None = None
+    _copied: Tensor | None = None  # see _weights
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         rows = scores.flatten(self.axis + 1) if scores.dim() > self.axis + 1 else scores.unsqueeze(-1)
@@ -88,50 +72,37 @@ class SoftmaxWithLoss(Layer):
         return weights.masked_fill(weights <= 0, 1.0)
 
 
-@register("DenseCRFLoss", source="rloss", bottoms=(2, 3), automatic_tops=1, role="loss")
-class DenseCRFLoss(Layer):
+@computes("DenseCRFLoss")
+class DenseCRFLoss(DenseCRFLossOutline, Layer):
     """-(1/N) sum_n sum_c s_nc^T A_n s_nc, a negative number (densecrf_loss_layer.cpp).
 
     Bottoms: the image as the net sees it (mean-subtracted), and a soft segmentation of the same size. s is
     the segmentation without the pixels that are 0 in every channel of the image (padding; also |v| < 1). A
-    third bottom, ours, is a mask that is not 0 where pixels count, such as ImageSegData's fourth top. A is
-    the permutohedral filter with bi_xy_std in pixels and bi_rgb_std in grey levels. `mode`, a field of ours,
-    selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md). The loss weight has no default: it is 0
-    unless given. No gradient to the image. Inputs that are probably a mistake (an image scaled to 0..1,
-    scores without a softmax, no pixel that counts) give a warning, each kind once.
+    third bottom, ours, is a mask that is not 0 where pixels count, such as ImageSegData's fourth top. With
+    `feature_std`, a field of ours, the third bottom has M further features of each pixel, such as depth
+    [N, M, H, W], with these standard deviations, and the mask, if any, is the fourth. A is the permutohedral
+    filter with bi_xy_std in pixels and bi_rgb_std in grey levels, in up to 6 dimensions: 2, the image's
+    channels and M. `mode`, a field of ours, selects LATTICE (default), SYMMETRIC or EXACT (docs/densecrf.md).
+    The loss weight has no default: it is 0 unless given. No gradient to the image. Inputs that are probably a
+    mistake (an image scaled to 0..1, scores without a softmax, no pixel that counts) give a warning, each
+    kind once.
     """
 
     regularizer = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        param = setup.message.densecrf_loss_param
-        self.sigma_xy, self.sigma_rgb = param.bi_xy_std, param.bi_rgb_std
-        self.mode = param.Mode.Name(param.mode).lower()
-        # The builder multiplies by the weight; knowing it here saves the backward pass a product.
-        self.upstream = setup.message.loss_weight[0] if setup.message.loss_weight else 1.0
-        image, seg, *masks = setup.bottoms
-        if any(len(mask) != 4 or mask[0] != seg[0] or mask[2:] != seg[2:] for mask in masks):
-            raise setup.error(
-                "mask and segmentation must have the same batch size, height and width",
-                found=f"mask {masks[0]}, segmentation {seg}",
-                advice="resize the mask with Interp",
-            )
-        if len(image) != 4 or len(seg) != 4 or image[0] != seg[0] or image[2:] != seg[2:]:
-            raise setup.error(
-                "image and segmentation must have the same batch size, height and width",
-                found=f"image {image}, segmentation {seg}",
-                advice="resize the segmentation with Interp",
-            )
-        if setup.message.propagate_down and setup.message.propagate_down[0]:
-            raise setup.error("has no gradient to the image", found="propagate_down: true", expected="false")
         name = f"{setup.where}: layer {setup.message.name!r} (DenseCRFLoss)"
         self.inputs = InputCheck(name, self.sigma_rgb, "bi_rgb_std")
 
-    def forward(self, image: Tensor, seg: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, seg: Tensor, *others: Tensor) -> Tensor:
         image = image.detach()
-        counted = caffe_mask(image) if mask is None else counting(mask)
+        features = Features(others[0], self.feature_std) if self.feature_std else None
+        masks = others[1:] if self.feature_std else others
+        counted = counting(masks[0]) if masks else caffe_mask(image)
         self.inputs.look(image, seg, counted)
         sigmas = self.sigma_xy, self.sigma_rgb
-        loss = densecrf_loss(image, seg, counted, *sigmas, self.mode, upstream=self.upstream)
+        loss = densecrf_loss(
+            image, seg, counted, *sigmas, self.mode, upstream=self.upstream, features=features
+        )
         return loss.reshape(1, 1, 1, 1)

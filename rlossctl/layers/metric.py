@@ -7,12 +7,13 @@ from torch import Tensor
 
 from rlossctl.counts import ClassCounts, caffe_scores, ratio
 from rlossctl.net.labels import check_labels, flatten_labels
-from rlossctl.net.layer import Layer, Setup, canonical_axis
-from rlossctl.net.registry import register
+from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.registry import computes
+from rlossctl.outlines.metric import AccuracyOutline, SegAccuracyOutline
 
 
-@register("SegAccuracy", source="rloss", bottoms=2, role="metric")
-class SegAccuracy(Layer):
+@computes("SegAccuracy")
+class SegAccuracy(SegAccuracyOutline, Layer):
     """Pixel accuracy, mean class recall and mean IoU as a (1, 1, 1, 3) top (seg_accuracy_layer.cpp).
 
     Ties go to the larger class. With reset: false the confusion matrix accumulates over the life of the net.
@@ -24,16 +25,12 @@ class SegAccuracy(Layer):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        param = setup.message.seg_accuracy_param
-        self.ignored = list(param.ignore_label)
-        self.resets = param.reset
-        self.classes = setup.bottoms[0][1]
         self.register_buffer("confusion", torch.zeros((self.classes, self.classes), dtype=torch.int64), False)
 
     @torch.no_grad()
-    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, ...]:
         if scores.is_meta:
-            return scores.new_empty((1, 1, 1, 3))
+            return self.without_values(scores, labels)
         if self.confusion.device != scores.device:
             self.confusion = self.confusion.to(scores.device)
         if self.resets:
@@ -57,8 +54,8 @@ class SegAccuracy(Layer):
         return torch.tensor(values, dtype=torch.float64)
 
 
-@register("Accuracy", bottoms=2, tops=(1, 2), role="metric")
-class Accuracy(Layer):
+@computes("Accuracy")
+class Accuracy(AccuracyOutline, Layer):
     """Share of labels among the top_k scores; a second top gives it per class (accuracy_layer.cpp).
 
     Ties: BVLC counts a label as right only if at most top_k scores reach its score; the forks sort by
@@ -68,24 +65,10 @@ class Accuracy(Layer):
     error. Not reproduced: the NaN of SegNet and ENet for a batch without valid labels (here: 0, as in BVLC).
     """
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.accuracy_param
-        self.axis = canonical_axis(setup, param.axis, len(setup.bottoms[0]))
-        self.top_k = param.top_k
-        self.ignore = param.ignore_label if param.HasField("ignore_label") else None
-        self.classes = setup.bottoms[0][self.axis]
-        if self.top_k > self.classes:
-            raise setup.error("top_k exceeds the number of classes", found=self.top_k, expected=self.classes)
-        segnet = setup.dialect == "segnet"
-        self.absent = 1.0 if segnet else 0.0
-        self.per_class_shape = (self.classes, 1, 1, 1) if segnet else (self.classes,)
-
     @torch.no_grad()
-    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, ...]:
         if scores.is_meta:
-            overall, per_class = scores.new_empty(()), scores.new_empty(self.per_class_shape)
-            return (overall, per_class) if self.setup.tops == 2 else overall
+            return self.without_values(scores, labels)
         rows = scores.movedim(self.axis, -1).reshape(-1, self.classes)  # (positions, C)
         truth = flatten_labels(self, labels, 1, rows.shape[0])[0]
         valid = torch.ones_like(truth, dtype=torch.bool) if self.ignore is None else truth != self.ignore

@@ -11,14 +11,21 @@ from torch import Tensor, nn
 
 from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import AffineBatchNorm
-from rlossctl.net.layer import Layer, Setup, Shape, canonical_axis
+from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.onnx_graph import OnnxGraph, OnnxInput, OnnxValue, Written
-from rlossctl.net.registry import register
-from rlossctl.prototxt.messages import BiasParameter, FillerParameter, ScaleParameter
+from rlossctl.net.registry import computes
+from rlossctl.outlines.normalization import (
+    BatchNormOutline,
+    BiasOutline,
+    Broadcast,
+    GroupNormOutline,
+    ScaleOutline,
+    is_affine,
+)
 
 
-@register("BatchNorm")
-class BatchNorm(Layer):
+@computes("BatchNorm")
+class BatchNorm(BatchNormOutline, Layer):
     """(x - mean) / sqrt(variance + eps) per channel; no affine part (batch_norm_layer.cpp).
 
     Blobs: running sum of means, running sum of variances, and the scale that divides both (0 counts as an
@@ -30,43 +37,17 @@ class BatchNorm(Layer):
     variance (here: as in BVLC), and its update_global_stats: true is refused.
     """
 
-    keeps_shape = True
     low_precision = True
 
-    default_lr_mult = 0.0
-
     def __new__(cls, setup: Setup) -> Any:
-        param = setup.message.batch_norm_param
-        affine = param.scale_bias or param.HasField("scale_filler") or param.HasField("bias_filler")
-        return AffineBatchNorm(setup) if affine else super().__new__(cls)
+        affine = is_affine(setup.message.batch_norm_param)
+        return AffineBatchNorm(setup) if affine else super().__new__(cls, setup)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        param = setup.message.batch_norm_param
-        specs = setup.message.param
-        if setup.dialect == "bvlc":
-            # BVLC's upgrade sets the rates of exactly three entries to 0; else it refuses any rate but 0.
-            self.forced_lr_mult = 0.0
-            if len(specs) != 3 and any(spec.lr_mult for spec in specs):
-                raise setup.error(
-                    "cannot learn its statistics",
-                    found=[spec.lr_mult for spec in specs],
-                    expected="lr_mult: 0 in every param",
-                    advice="write `param { lr_mult: 0 }` three times, or leave the param entries out",
-                )
-        if param.update_global_stats:
-            raise setup.error("update_global_stats: true is not available", expected="false")
-        self.eps = param.eps
-        self.fraction = param.moving_average_fraction
-        frozen = param.use_global_stats if param.HasField("use_global_stats") else setup.phase == "TEST"
-        self.frozen = frozen
         self._total: Callable[[Tensor], Tensor] | None = None  # see share_statistics
         self.register_buffer("mean", None, persistent=False)  # see settle
         self.register_buffer("variance", None, persistent=False)
-        channels = setup.bottoms[0][1]
-        for shape in ((channels,), (channels,), (1,)):
-            self.add_blob(shape)
-            self.blobs[-1].requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._normalized(x)
@@ -134,57 +115,21 @@ class BatchNorm(Layer):
         total_variance.mul_(self.fraction).add_(variance, alpha=correction)
 
 
-@register("GroupNorm", source="rlossctl")
-class GroupNorm(Layer):
+@computes("GroupNorm")
+class GroupNorm(GroupNormOutline, Layer):
     """(x - mean) / sqrt(variance + eps) * scale + shift, with the statistics of each image's channel groups.
 
     PyTorch's GroupNorm (Wu and He 2018): the biased variance; eps defaults to 1e-5, group to 32. Blobs, (C):
     scale, filled with 1, and shift, filled with 0. TRAIN and TEST are the same.
     """
 
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param, shape = setup.message.group_norm_param, setup.bottoms[0]
-        self.groups, self.eps = param.group, param.eps
-        if len(shape) < 2 or not self.groups or shape[1] % self.groups:
-            raise setup.error(
-                "the groups must divide the channels",
-                found=f"group: {self.groups} for a bottom of {shape}",
-                expected="channels (axis 1) that are a multiple of group",
-                advice="set group in group_norm_param",
-            )
-        self.add_blob(shape[1:2], FillerParameter(value=1))
-        self.add_blob(shape[1:2])
-
     def forward(self, x: Tensor) -> Tensor:
         return F.group_norm(x, self.groups, self.blobs[0], self.blobs[1], self.eps)
 
 
-class _Broadcast(Layer):
+class _Broadcast(Broadcast, Layer):
     """Holds the second operand of Scale and Bias: a learned blob (1 bottom) or bottom 1, along the axes of
     bottom 0 from `axis` on."""
-
-    def __init__(
-        self, setup: Setup, param: ScaleParameter | BiasParameter, filler: FillerParameter | None
-    ) -> None:
-        super().__init__(setup)
-        shape = setup.bottoms[0]
-        if len(setup.bottoms) == 1:
-            self.axis = canonical_axis(setup, param.axis, len(shape))
-            self.size = _covered(setup, shape, self.axis, param.num_axes)
-            self.add_blob(self.size, param.filler if param.HasField("filler") else filler)
-        else:
-            self.size = setup.bottoms[1]
-            self.axis = 0 if not self.size else canonical_axis(setup, param.axis, len(shape))
-            if shape[self.axis : self.axis + len(self.size)] != self.size:
-                raise setup.error(
-                    "bottom 1 does not fit bottom 0",
-                    found=self.size,
-                    expected=f"axes of {shape} from {self.axis} on",
-                )
-        self.trailing = len(shape) - self.axis - len(self.size)
 
     def operand(self, bottom: Tensor | None) -> Tensor:
         """The learned blob, or bottom 1 if there is one; see `spread`."""
@@ -208,22 +153,13 @@ class _Broadcast(Layer):
         return graph.weight(str(index % len(self.blobs)), blob, (*blob.shape, *(1,) * self.trailing))
 
 
-@register("Scale", bottoms=(1, 2))
-class Scale(_Broadcast):
+@computes("Scale")
+class Scale(ScaleOutline, _Broadcast):
     """Product with a learned blob (1 bottom) or with bottom 1, broadcast from `axis` on (scale_layer.cpp).
 
     The learned blob has the bottom's axes axis .. axis + num_axes - 1 (num_axes -1: to the end; 0: scalar)
     and is filled with 1 by default. bias_term adds a learned bias of the same shape, 0 by default.
     """
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        param = setup.message.scale_param
-        super().__init__(setup, param, FillerParameter(value=1.0))
-        self.has_bias = param.bias_term
-        if self.has_bias:
-            self.add_blob(self.size, param.bias_filler if param.HasField("bias_filler") else None)
 
     @property
     def of_channels(self) -> bool:
@@ -239,17 +175,12 @@ class Scale(_Broadcast):
         return graph.node("Add", y, self.write_blob(graph, -1)) if self.has_bias else y
 
 
-@register("Bias", bottoms=(1, 2))
-class Bias(_Broadcast):
+@computes("Bias")
+class Bias(BiasOutline, _Broadcast):
     """Sum with a learned blob (1 bottom) or with bottom 1, broadcast from `axis` on (bias_layer.cpp).
 
     The learned blob's shape follows axis and num_axes as in Scale; it is filled with 0 by default.
     """
-
-    keeps_shape = True
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup, setup.message.bias_param, None)
 
     def forward(self, x: Tensor, term: Tensor | None = None) -> Tensor:
         return x + self.operand(term)
@@ -263,9 +194,3 @@ def _affine(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     size = (1, -1, *(1,) * (x.dim() - 2))
     x = x if scale is None else x * scale.reshape(size)
     return x if shift is None else x + shift.reshape(size)
-
-
-def _covered(setup: Setup, shape: Shape, axis: int, num_axes: int) -> Shape:
-    if num_axes < -1 or (num_axes > 0 and axis + num_axes > len(shape)):
-        raise setup.error("num_axes goes beyond the bottom", found=num_axes, expected=f"bottom {shape}")
-    return shape[axis:] if num_axes == -1 else shape[axis : axis + num_axes]

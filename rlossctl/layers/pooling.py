@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.net.layer import Layer, Setup, only_sized
+from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.onnx_graph import FLOAT, OnnxGraph, OnnxValue, Written
-from rlossctl.net.registry import register
-from rlossctl.prototxt.messages import PoolingParameter, SPPParameter, UnpoolingParameter
+from rlossctl.net.registry import computes, register
+from rlossctl.outlines.pooling import AdaptivePoolingOutline, PoolingOutline
+from rlossctl.prototxt.messages import SPPParameter
 
 LOWEST = torch.finfo(torch.float32).min  # Caffe's start value for a maximum
 
 
-@register("Pooling", tops=(1, 2))
-class Pooling(Layer):
+@computes("Pooling")
+class Pooling(PoolingOutline, Layer):
     """Windows over height and width (pooling_layer.cpp).
 
     Output size ceil((in + 2 pad - kernel) / stride) + 1 (floor with round_mode FLOOR, which older forks spell
@@ -30,42 +32,7 @@ class Pooling(Layer):
     without a gradient in TEST.)
     """
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.pooling_param
-        self.param = param
-        if len(setup.bottoms[0]) != 4:
-            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
-        if setup.tops == 2 and param.pool != PoolingParameter.MAX:
-            raise setup.error("a second top (the mask) exists only for MAX pooling", found="pool: AVE")
-        self.is_max = param.pool == PoolingParameter.MAX
-        self.is_stochastic = param.pool == PoolingParameter.STOCHASTIC
-        self.draws = self.is_stochastic and setup.phase == "TRAIN"
-        if self.draws:
-            self.unexportable = "STOCHASTIC pooling draws at random in TRAIN"
-        self.is_global = param.global_pooling
-        self.low_precision = setup.tops == 1 and not self.is_stochastic  # 16 bits cannot hold every position
-        self.floor = _rounds_down(setup, param)
-        if not self.is_global:
-            self._read_window(setup)
-
-    def _read_window(self, setup: Setup) -> None:
-        param = self.param
-        self.kernel = window_pair(setup, param, "kernel_size", "kernel", None)
-        self.stride = window_pair(setup, param, "stride", "stride", 1)
-        self.pad = window_pair(setup, param, "pad", "pad", 0)
-        for kernel, pad in zip(self.kernel, self.pad, strict=True):
-            if pad and self.is_stochastic:
-                raise setup.error("STOCHASTIC pooling has no padding", found=f"pad {pad}", expected="pad: 0")
-            if pad >= kernel:
-                raise setup.error("pad must be smaller than the kernel", found=f"pad {pad}, kernel {kernel}")
-
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        if only_sized(x) and not self.is_global:
-            size = [self._output_size(length, axis) for axis, length in enumerate(x.shape[2:])]
-            if min(size) > 0:
-                tops = [x.new_empty((*x.shape[:2], *size)) for _ in range(self.setup.tops)]
-                return tuple(tops)
         if self.is_stochastic:
             return self._pool_stochastic(x)
         if self.is_global:
@@ -78,13 +45,19 @@ class Pooling(Layer):
             return None
         if self.is_global:
             return graph.node("GlobalMaxPool" if self.is_max else "GlobalAveragePool", x)
-        if not (self.floor or self._torch_agrees()):
-            return None if any(self.pad) or self.setup.tops == 2 else self._write_gaps(graph, x)
+        if not (self.floor or any(self.pad) or self._torch_agrees()):
+            return self._write_gaps(graph, x)
+        # Rounding up is ONNX's as well where no window can start behind the image.
+        windows = zip(self.kernel, self.stride, self.pad, strict=True)
+        rounds = self.floor or all(pad + stride <= kernel for kernel, stride, pad in windows)
+        behind = self.pad if rounds else self._pad_behind()
+        if not self.is_max and any(more > pad for more, pad in zip(behind, self.pad, strict=True)):
+            return self._write_mean(graph, x, behind)
         window: dict[str, object] = {
             "kernel_shape": self.kernel,
             "strides": self.stride,
-            "pads": self.pad * 2,
-            "ceil_mode": int(not self.floor),
+            "pads": [*self.pad, *behind],
+            "ceil_mode": int(rounds and not self.floor),
         }
         if not self.is_max:
             return graph.node("AveragePool", x, count_include_pad=1, **window)
@@ -93,16 +66,66 @@ class Pooling(Layer):
         y, place = graph.node_with(2, "MaxPool", x, **window)
         return y, self._write_mask(graph, x, place)
 
-    def _write_gaps(self, graph: OnnxGraph, x: OnnxValue) -> str:
-        """Windows that leave gaps. The last may be partly outside; the mean is of what is inside."""
+    def _pad_behind(self) -> list[int]:
+        """Padding behind each axis that gives Caffe's number of windows for every size, rounded down.
+
+        Caffe has ceil((size + 2 pad - kernel) / stride) + 1 windows, but none that starts behind the image,
+        of which floor((size + pad - 1) / stride) + 1 do not. `pad + stride - 1` more values give the one
+        number, `kernel - 1` the other.
+        """
+        return [
+            min(pad + stride, kernel) - 1
+            for kernel, stride, pad in zip(self.kernel, self.stride, self.pad, strict=True)
+        ]
+
+    def _write_mean(self, graph: OnnxGraph, x: OnnxValue, behind: Sequence[int]) -> str:
+        """Means over windows that end behind the padding: only what is before its end counts."""
+        counted = [min(more, pad) for more, pad in zip(behind, self.pad, strict=True)]
+        pads = graph.integers("pads", [0, 0, *self.pad, 0, 0, *counted])
+        rest = [more - pad for more, pad in zip(behind, counted, strict=True)]
+        window = {"kernel_shape": self.kernel, "strides": self.stride, "pads": [0, 0, *rest]}
+        return graph.node("AveragePool", graph.node("Pad", x, pads), count_include_pad=0, **window)
+
+    def _write_gaps(self, graph: OnnxGraph, x: OnnxValue) -> Written:
+        """Windows that leave gaps. The last may be partly or wholly outside; a mean is of what is inside."""
         pads = graph.integers("pads", [0] * 6 + [stride - 1 for stride in self.stride])
         fill = graph.number("fill", LOWEST if self.is_max else 0)
         window = {"kernel_shape": self.kernel, "strides": self.stride}
         padded = graph.node("Pad", x, pads, fill)
-        if self.is_max:
+        if not self.is_max:
+            inside = self._write_inside(graph, x, pads, fill, window)
+            return inside and graph.node("Div", graph.node("AveragePool", padded, **window), inside)
+        if self.setup.tops == 1:
             return graph.node("MaxPool", padded, **window)
-        inside = graph.node("AveragePool", graph.node("Pad", graph.ones(x), pads, fill), **window)
-        return graph.node("Div", graph.node("AveragePool", padded, **window), inside)
+        y, place = graph.node_with(2, "MaxPool", padded, **window)
+        return y, self._write_padded_mask(graph, x, place)
+
+    def _write_inside(
+        self, graph: OnnxGraph, x: OnnxValue, pads: str, fill: str, window: dict[str, Any]
+    ) -> str | None:
+        """The share of each window that is inside; below 0 for one far behind, as Caffe divides."""
+        known = x.sizes(2, 4)
+        if known is not None:
+            rows, columns = (
+                self._divisors(size, self._output_size(size, axis), axis, torch.empty(0)) / self.kernel[axis]
+                for axis, size in enumerate(known)
+            )
+            return graph.weight("inside", rows[:, None] * columns[None, :])
+        if any(stride > kernel + 1 for kernel, stride in zip(self.kernel, self.stride, strict=True)):
+            return None
+        return graph.node("AveragePool", graph.node("Pad", graph.ones(x), pads, fill), **window)
+
+    def _write_padded_mask(self, graph: OnnxGraph, x: OnnxValue, place: str) -> str:
+        """Places in the padded plane as places in the plane; -1 for a window that misses it."""
+        height, width = (graph.sizes(x, axis, axis + 1) for axis in (2, 3))
+        down, across = (graph.integers("more", [stride - 1]) for stride in self.stride)
+        wide = graph.node("Add", width, across)
+        plane = graph.node("Mul", graph.node("Add", height, down), wide)
+        place = graph.node("Mod", place, plane)
+        row, column = graph.node("Div", place, wide), graph.node("Mod", place, wide)
+        own = graph.node("Add", graph.node("Mul", row, width), column)
+        inside = graph.node("And", graph.node("Less", row, height), graph.node("Less", column, width))
+        return graph.node("Cast", graph.node("Where", inside, own, graph.integers("none", [-1])), to=FLOAT)
 
     def _write_mask(self, graph: OnnxGraph, x: OnnxValue, place: str) -> str:
         """ONNX counts places through the whole batch, Caffe in each plane, as floats."""
@@ -173,7 +196,8 @@ class Pooling(Layer):
             if self.setup.tops == 1:
                 return y
             row, column = index // padded.shape[3] - top, index % padded.shape[3] - left
-            return y, (row * size[1] + column).to(x.dtype)
+            inside = (row < size[0]) & (column < size[1])  # -1 for a window that misses the image
+            return y, (row * size[1] + column).where(inside, -1).to(x.dtype)
         total = self._sums(padded)
         rows, columns = (self._divisors(size[axis], out[axis], axis, x) for axis in (0, 1))
         return total / (rows[:, None] * columns[None, :])
@@ -183,23 +207,10 @@ class Pooling(Layer):
             return F.avg_pool2d(padded, self.kernel, self.stride) * (self.kernel[0] * self.kernel[1])
         return F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
 
-    def _output_size(self, size: int, axis: int) -> int:
-        span = size + 2 * self.pad[axis] - self.kernel[axis]
-        stride = self.stride[axis]
-        out = (span // stride if self.floor else -(-span // stride)) + 1
-        if any(self.pad) and (out - 1) * stride >= size + self.pad[axis]:
-            out -= 1
-        return out
-
     def _divisors(self, size: int, out: int, axis: int, x: Tensor) -> Tensor:
         start = torch.arange(out, device=x.device) * self.stride[axis] - self.pad[axis]
         end = (start + self.kernel[axis]).clamp(max=size + self.pad[axis])
         return (end - start).to(x.dtype)
-
-    def window(self) -> tuple[float, float]:
-        if self.is_global:
-            return float(max(self.setup.bottoms[0][2:])), 1.0
-        return float(self.kernel[-1]), float(self.stride[-1])
 
 
 @register("SPP")
@@ -242,31 +253,14 @@ class SPP(Layer):
         return F.avg_pool2d(F.pad(x, padding), kernel)
 
 
-@register("AdaptivePooling", source="rlossctl", bottoms=(1, 2))
-class AdaptivePooling(Layer):
+@computes("AdaptivePooling")
+class AdaptivePooling(AdaptivePoolingOutline, Layer):
     """The means of output_size x output_size bins that cover the plane (PyTorch's AdaptiveAvgPool2d).
 
     Bin i of b on an axis of n values is floor(i n / b) to ceil((i + 1) n / b): bins overlap if b does not
     divide n. With output_size, every input gives the same size. With a factor, b is ceil(factor n), and at
     least at_least; with a second bottom, which gets no gradient, b is its size.
     """
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.adaptive_pooling_param
-        self.bins = param.output_size if param.HasField("output_size") else None
-        self.factor = param.factor if param.HasField("factor") else None
-        self.rounds_size = self.factor is not None
-        self.least = param.at_least
-        rules = [value for value in (self.bins, self.factor) if value is not None]
-        if len(rules) + len(setup.bottoms) != 2 or any(not 0 < value < math.inf for value in rules):
-            raise setup.error(
-                "needs one size, which must be positive",
-                found=rules,
-                expected="a positive output_size, a positive factor, or a second bottom",
-            )
-        if any(len(shape) != 4 for shape in setup.bottoms):
-            raise setup.error("needs 4-D bottoms", found=setup.bottoms)
 
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
         rows, columns = (self._weights(x, axis, reference) for axis in (2, 3))
@@ -284,28 +278,14 @@ class AdaptivePooling(Layer):
             "MatMul", graph.weight("rows", rows), graph.node("MatMul", x, graph.weight("columns", columns.T))
         )
 
-    def _bins(self, size: int, axis: int, reference: Tensor | None) -> int:
-        """The number of bins on an axis."""
-        if reference is not None:
-            return reference.shape[axis]
-        if self.factor is not None:
-            return max(self.least, math.ceil(size * self.factor))
-        assert self.bins is not None
-        return self.bins
-
     def _weights(self, x: Tensor, axis: int, reference: Tensor | None) -> Tensor:
         """(bins, n): 1 / the bin's length inside the bin, else 0. With a product, sizes may vary in ONNX."""
         size = x.shape[axis]
-        bins = self._bins(size, axis, reference)
+        bins = self.bins_of(size, axis, None if reference is None else tuple(reference.shape))
         number = torch.arange(bins, device=x.device)[:, None]
         place = torch.arange(size, device=x.device)[None]
         start, end = number * size // bins, ((number + 1) * size + bins - 1) // bins
         return ((place >= start) & (place < end)).to(x.dtype) / (end - start)
-
-    def window(self) -> tuple[float, float]:
-        size = self.setup.bottoms[0][3]
-        bins = self.setup.bottoms[1][3] if len(self.setup.bottoms) > 1 else self._bins(size, 3, None)
-        return float(-(-size // bins)), size / bins
 
 
 def _draw(windows: Tensor) -> Tensor:
@@ -314,37 +294,3 @@ def _draw(windows: Tensor) -> Tensor:
     threshold = torch.rand_like(sums[..., -1:]) * sums[..., -1:]
     chosen = (sums >= threshold).to(torch.uint8).argmax(3, keepdim=True)  # argmax takes the first maximum
     return windows.gather(3, chosen).squeeze(3)
-
-
-def _rounds_down(setup: Setup, param: PoolingParameter) -> bool:
-    """Whether the output size is rounded down, by round_mode or the older forks' ceil_mode."""
-    floor = param.round_mode == PoolingParameter.FLOOR
-    if not param.HasField("ceil_mode"):
-        return floor
-    if param.HasField("round_mode") and floor == param.ceil_mode:
-        raise setup.error(
-            "round_mode and ceil_mode contradict each other",
-            found=f"round_mode: {'FLOOR' if floor else 'CEIL'} and ceil_mode: {str(param.ceil_mode).lower()}",
-            expected="one of them",
-        )
-    return not param.ceil_mode
-
-
-def window_pair(
-    setup: Setup, param: PoolingParameter | UnpoolingParameter, single: str, pair: str, default: int | None
-) -> tuple[int, int]:
-    """Rows and columns of a kernel, stride or pad in either of Caffe's forms (single, or _h and _w)."""
-    height, width = f"{pair}_h", f"{pair}_w"
-    if param.HasField(height) or param.HasField(width):
-        if param.HasField(single):
-            raise setup.error(f"{single} excludes {pair}_h and {pair}_w")
-        both = getattr(param, height), getattr(param, width)
-        if default != 0 and 0 in both:
-            raise setup.error(f"{pair}_h and {pair}_w must both be positive", found=both)
-        return both
-    value = getattr(param, single)
-    if default is None and value == 0:
-        raise setup.error("needs kernel_size, or kernel_h and kernel_w, or global_pooling: true")
-    if default == 1 and value == 0:
-        raise setup.error("stride must be positive", found=0)
-    return value, value

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from rlossctl.errors import NetError
 from rlossctl.net import pycaffe
 from rlossctl.net.layer import DataLayer, GuessedShape, Layer, Setup, Shape
+from rlossctl.net.permission import BUILT_IN, check_permission
 from rlossctl.net.registry import register
 from rlossctl.prototxt.messages import LayerParameter
 from rlossctl.trust import allows_python_layers
@@ -41,7 +42,7 @@ class Python(Layer):
 
     def __new__(cls, setup: Setup) -> Any:  # one of the classes below
         param = setup.message.python_param
-        if (param.module, param.layer) == pycaffe.BUILT_IN:
+        if (param.module, param.layer) == BUILT_IN:
             return SpatialDropout(setup)
         if setup.bottoms:
             return UserLayer(setup)
@@ -227,7 +228,7 @@ def _load(setup: Setup) -> Any:
     """An object of the class that the layer names, if the user allows it."""
     param = setup.message.python_param
     what = f"the class {param.layer} of the Python module {param.module}"
-    pycaffe.check_permission([(setup.message, setup.where)])
+    check_permission([(setup.message, setup.where)])
     folders = [Path(setup.where.rpartition(":")[0]).resolve().parent, Path.cwd()]
     try:
         layer = _made(getattr(pycaffe.import_module(param.module, folders), param.layer), setup.message)

@@ -6,18 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlossctl.counts import ABSENT, VOID, Absent, ClassCounts, LabelScores, image_label_scores, label_scores
+from rlossctl.counts import VOID, ClassCounts, LabelScores, image_label_scores, label_scores
 from rlossctl.net.best_class import best_classes
 from rlossctl.net.labels import check_labels, flatten_labels
 from rlossctl.net.layer import ListMetric, Setup
-from rlossctl.net.registry import register
-from rlossctl.prototxt.messages import SegmentationScoresParameter as Param
-
-IGNORED = 255  # where no ignore_label is given
+from rlossctl.net.registry import computes
+from rlossctl.outlines.segmentation_scores import SegmentationScoresOutline
 
 
-@register("SegmentationScores", source="rlossctl", bottoms=2, tops=(1, 6), role="metric")
-class SegmentationScores(ListMetric):
+@computes("SegmentationScores")
+class SegmentationScores(SegmentationScoresOutline, ListMetric):
     """mIoU, pixel accuracy, mean accuracy, frequency-weighted IoU, mean Dice; IoU of each class.
 
     Bottoms: scores (N, C, h, w) and labels (N, 1, H, W); smaller scores are upsampled with aligned corners.
@@ -30,14 +28,7 @@ class SegmentationScores(ListMetric):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        param = setup.message.segmentation_scores_param
-        self.classes = setup.bottoms[0][1]
-        self.ignored = list(param.ignore_label) or [IGNORED]
-        self.interest = list(param.class_of_interest) or None
-        self.absent: Absent = next(name for name in ABSENT if name.upper() == Param.Absent.Name(param.absent))
-        self.by_image = param.scope == Param.IMAGE
         self._images: list[Tensor] = []
-        self._check(param)
 
     def restart(self) -> None:
         """Forgets the batches so far."""
@@ -54,13 +45,11 @@ class SegmentationScores(ListMetric):
     @torch.no_grad()
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, ...]:
         if scores.is_meta:
-            empty = scores.new_empty((), dtype=torch.float64)
-            tops = [empty] * 5 + [scores.new_empty((self.classes,), dtype=torch.float64)]
-        else:
-            if self.setup.phase == "TRAIN":
-                self.restart()
-            self._images.append(self._count(scores, labels))
-            tops = [torch.as_tensor(value).to(scores.device) for value in self._values()]
+            return self.without_values(scores, labels)
+        if self.setup.phase == "TRAIN":
+            self.restart()
+        self._images.append(self._count(scores, labels))
+        tops = [torch.as_tensor(value).to(scores.device) for value in self._values()]
         return tops[0] if self.setup.tops == 1 else tuple(tops[: self.setup.tops])
 
     def _count(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -101,26 +90,3 @@ class SegmentationScores(ListMetric):
         if self.by_image:
             return image_label_scores(counts, self.interest, self.absent)
         return label_scores(counts.sum(), self.interest, self.absent)
-
-    def _check(self, param: Param) -> None:
-        setup = self.setup
-        if param.rule != Param.ARGMAX:
-            raise setup.error(
-                "only argmax can be scored while a net trains",
-                found=f"rule: {Param.Rule.Name(param.rule)}",
-                expected="rule: ARGMAX",
-                advice="remove the rule; rlossctl eval scores a snapshot with "
-                f"--rule {Param.Rule.Name(param.rule).lower()}",
-            )
-        if not 1 <= self.classes <= VOID:
-            raise setup.error(
-                "cannot score so many classes",
-                found=self.classes,
-                expected=f"1 to {VOID}, since labels are bytes",
-            )
-        if wrong := [id for id in self.interest or () if not 0 <= id < self.classes]:
-            raise setup.error(
-                "class_of_interest is not a class of the scores",
-                found=wrong[0],
-                expected=f"0 to {self.classes - 1}",
-            )

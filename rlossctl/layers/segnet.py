@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,17 +11,17 @@ from torch import Tensor
 
 from rlossctl.layers import batch_statistics
 from rlossctl.layers.running_statistics import RunningBN
-from rlossctl.net.layer import Layer, Setup, only_sized
+from rlossctl.net.layer import Layer, Setup
 from rlossctl.net.onnx_graph import INT64, OnnxGraph, OnnxInput, OnnxValue, Written
-from rlossctl.net.registry import register
+from rlossctl.net.registry import computes
+from rlossctl.outlines.segnet import BNOutline, NearestOutline, UpsampleOutline
 from rlossctl.prototxt.dialect import four_blobs
-from rlossctl.prototxt.messages import BNParameter
 
 EPSILON = 1e-9
 
 
-@register("BN", source="SegNet", tops=(1, 3))
-class BN(Layer):
+@computes("BN")
+class BN(BNOutline, Layer):
     """scale * (x - mean) / sqrt(variance + 1e-9) + shift per channel (bn_layer.cpp); PSPNet's BN has running
     statistics.
 
@@ -34,23 +34,12 @@ class BN(Layer):
     deviations, NaN if the input is constant), and with iter_size only the last pass reaches its gradient.
     """
 
-    keeps_shape = True
-
     def __new__(cls, setup: Setup) -> Any:
-        return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls)
+        return RunningBN(setup) if four_blobs(setup.message) else super().__new__(cls, setup)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        param = setup.message.bn_param
-        shape = setup.bottoms[0]
-        if len(shape) != 4:
-            raise setup.error("needs a 4-D bottom", found=shape)
         self._total: Callable[[Tensor], Tensor] | None = None  # see share_statistics
-        self.learns = param.bn_mode != BNParameter.INFERENCE
-        if setup.tops > 1 and not self.learns:
-            raise setup.error("has no statistics to return", found="bn_mode: INFERENCE", expected="one top")
-        for name in ("scale_filler", "shift_filler"):
-            self.add_blob((1, shape[1], 1, 1), getattr(param, name) if param.HasField(name) else None)
 
     def share_statistics(self, total: Callable[[Tensor], Tensor]) -> bool:
         self._total = total if self.learns else None
@@ -85,8 +74,8 @@ class BN(Layer):
         return graph.node("Add", graph.node("Mul", y, scale), shift)
 
 
-@register("Upsample", source="SegNet", bottoms=(1, 2))
-class Upsample(Layer):
+@computes("Upsample")
+class Upsample(UpsampleOutline, Layer):
     """Zeros, with each value of bottom 0 at its index from bottom 1 (upsample_layer.cpp); without bottom 1
     every value is repeated.
 
@@ -101,58 +90,20 @@ class Upsample(Layer):
     compilable = False
 
     def __new__(cls, setup: Setup) -> Any:
-        return Nearest(setup) if len(setup.bottoms) == 1 else super().__new__(cls)
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.upsample_param
-        x, mask = setup.bottoms
-        if len(x) != 4 or x != mask:
-            raise setup.error("needs two 4-D bottoms of the same shape", found=f"{x} and {mask}")
-        self.size = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
-        scales = (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale,) * 2
-        self.scales, self.less = scales, (int(param.pad_out_h), int(param.pad_out_w))
-        if min(self.size or self.scales) < 2:
-            raise setup.error("sizes and scales must be above 1", found=self.size or self.scales)
-        for scale, less in zip(self.scales, self.less, strict=True):
-            if self.size is None and less and scale != 2:
-                raise setup.error("pad_out_h and pad_out_w need a scale of 2", found=scale)
+        return Nearest(setup) if len(setup.bottoms) == 1 else super().__new__(cls, setup)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return put_back(self, x, mask, self._size(x.shape[2:]), "set upsample_h and upsample_w")
+        return put_back(self, x, mask, self.output_size(x.shape[2:]), "set upsample_h and upsample_w")
 
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue, mask: OnnxValue) -> Written:
         known = x.sizes(1, 4)
         if known is None:
             return None
-        return write_put_back(graph, x, mask, (known[0], *self._size(known[1:])))
-
-    def _size(self, before: Sequence[int]) -> tuple[int, int]:
-        if self.size is not None:
-            return self.size
-        height, width = (
-            size * scale - less for size, scale, less in zip(before, self.scales, self.less, strict=True)
-        )
-        return height, width
+        return write_put_back(graph, x, mask, (known[0], *self.output_size(known[1:])))
 
 
-class Nearest(Layer):
+class Nearest(NearestOutline, Layer):
     """See `Upsample`."""
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        param = setup.message.upsample_param
-        if len(setup.bottoms[0]) != 4:
-            raise setup.error("needs a 4-D bottom", found=setup.bottoms[0])
-        if param.HasField("upsample_h") or param.pad_out_h or param.pad_out_w:
-            raise setup.error(
-                "with one bottom the size follows from the scale",
-                found="upsample_h, upsample_w, pad_out_h or pad_out_w",
-                expected="scale; or a second bottom, the mask of a Pooling layer, as in SegNet",
-            )
-        self.scale = param.stride if param.HasField("stride") else param.scale
-        if self.scale < 1:
-            raise setup.error("scale must be positive", found=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=float(self.scale), mode="nearest")
@@ -170,8 +121,6 @@ def put_back(layer: Layer, x: Tensor, mask: Tensor, size: tuple[int, int], advic
         NetError: an index is outside the plane; `advice` says how its size is set.
     """
     height, width = size
-    if only_sized(x):
-        return x.new_empty((*x.shape[:2], height, width))
     index = mask.detach().flatten(2).long()
     if not (x.is_meta or torch.compiler.is_compiling()):
         _check(layer, index, height * width, advice)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlossctl.layers.pooling import window_pair
 from rlossctl.layers.segnet import put_back
-from rlossctl.net.layer import Layer, Setup
+from rlossctl.net.layer import Layer, Setup, Shape
+from rlossctl.net.outline import Top
 from rlossctl.net.registry import register
+from rlossctl.outlines.pooling import window_pair
 from rlossctl.prototxt.messages import UnpoolingParameter
 
 
@@ -49,11 +52,22 @@ class Unpooling(Layer):
             return param.unpool_h, param.unpool_w
         return None
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        height, width = self.size or (
+    def sized(self, bottoms: Sequence[Shape]) -> tuple[Top, ...] | None:
+        x, *mask = bottoms
+        fits = len(x) == 4 and mask in ([], [x]) and min(*x[2:], *self._output_size(x)) > 0
+        return (Top((*x[:2], *self._output_size(x))),) if fits else None
+
+    def _output_size(self, shape: Sequence[int]) -> tuple[int, int]:
+        if self.size is not None:
+            return self.size
+        height, width = (
             max(stride * (size - 1) + kernel, stride * size + 1)
-            for size, stride, kernel in zip(x.shape[2:], self.stride, self.kernel, strict=True)
+            for size, stride, kernel in zip(shape[2:], self.stride, self.kernel, strict=True)
         )
+        return height, width
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        height, width = self._output_size(x.shape)
         if self.method == UnpoolingParameter.MAX:
             index = self._first_places(x, height, width) if mask is None else mask
             return put_back(self, x, index, (height, width), "set unpool_size, or unpool_h and unpool_w,")

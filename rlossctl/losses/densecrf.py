@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from rlossctl.bilateral.ops import working_type
+from rlossctl.losses.densecrf_features import Features, loss_with_features
 from rlossctl.losses.inputs import InputCheck
 from rlossctl.losses.ops import densecrf_op, error
 
@@ -83,6 +84,7 @@ def densecrf_loss(
     mode: str = "lattice",
     *,
     upstream: float = 1.0,
+    features: Features | None = None,
 ) -> torch.Tensor:
     """-(1/N) sum over images n and classes k of s_nk^T A_n s_nk, with s = seg * mask; Caffe's DenseCRFLoss.
 
@@ -101,6 +103,7 @@ def densecrf_loss(
         mode: "lattice" (the original's), "symmetric" or "exact"; see `bilateral_filter`.
         upstream: the upstream gradient to expect, such as a loss weight. If it is right, the backward pass
             has nothing to compute on the CPU; any other gradient gives correct results, too.
+        features: further features of each pixel, such as depth, beside place and colour.
 
     Returns:
         The loss, a 0-d float32 tensor (float64 for float64 `seg`), also under autocast.
@@ -112,6 +115,15 @@ def densecrf_loss(
     mask = _roi_planes(mask, seg)
     dtype = working_type(seg)
     seg = seg if seg.dtype == dtype else seg.to(dtype)
+    if features is not None:
+        return loss_with_features(
+            _fixed(image, dtype),
+            seg,
+            _fixed(mask, dtype),
+            (float(sigma_xy), float(sigma_rgb)),
+            mode,
+            features,
+        )
     loss, _ = densecrf_op(
         _fixed(image, dtype),
         seg,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import Message
 
 from rlossctl.errors import RlossWarning, WeightsError
-from rlossctl.net.fillers import Filler
-from rlossctl.net.parameters import param_spec
+from rlossctl.net.outline import Filler
 from rlossctl.net.saved import as_array
+from rlossctl.net.sharing import param_spec
 from rlossctl.weights import TensorFile, Weights
 from rlossctl.weights.blobs import Blob
 from rlossctl.weights.finite import require_finite

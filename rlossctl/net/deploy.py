@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from rlossctl.data.preprocess import Preprocess
@@ -237,7 +237,6 @@ def size_rule(deploy: Deploy, largest: int = 64) -> tuple[int, int]:
     return 1, 0
 
 
-@torch.no_grad()
 def bytes_per_pixel(deploy: Deploy) -> float | None:
     """Bytes of the blobs alive at once, at the worst moment of a pass, for each pixel of the image.
 
@@ -248,29 +247,29 @@ def bytes_per_pixel(deploy: Deploy) -> float | None:
 
 
 def _bytes_at(deploy: Deploy, side: int) -> float | None:
-    image = torch.empty((1, deploy.input_shape[1], side, side), device="meta")
-    named = (*deploy.named_parameters(), *deploy.named_buffers())
-    state = {f"deploy.{name}": torch.empty_like(value, device="meta") for name, value in named}
+    """The same for one size; a blob that a layer passes on counts once."""
+    image = (1, deploy.input_shape[1], side, side)
+    last = last_readers(deploy.layers)
+    blobs = {deploy.input_name: _Held(image)}
+    peak = 0
     try:
-        peak = torch.func.functional_call(_Peak(deploy), state, (image,))
+        for number, (layer, tops) in enumerate(sized(deploy.layers, {deploy.input_name: image})):
+            bottoms = [blobs[name] for name in layer.bottoms]
+            made = [_Held(top.shape) if top.bottom is None else bottoms[top.bottom] for top in tops]
+            peak = max(peak, sum(held.bytes for held in {*blobs.values(), *made}))
+            blobs.update(zip(layer.tops, made, strict=True))
+            for name in last.get(number, ()):
+                blobs.pop(name, None)
     except (RuntimeError, NetError):
         return None
-    return float(peak) / image[0, 0].numel()
+    return peak / side**2
 
 
-class _Peak(nn.Module):
-    """The greatest number of bytes in blobs at one time during a pass."""
+class _Held:
+    """The memory of a blob."""
 
-    def __init__(self, deploy: Deploy) -> None:
-        super().__init__()
-        self.deploy = deploy
-
-    def forward(self, image: Tensor) -> int:
-        blobs, peak = {self.deploy.input_name: image}, 0
-        for step in self.deploy.walk(image, blobs):
-            alive = {id(value): value for value in (*blobs.values(), *step.tops)}
-            peak = max(peak, sum(value.numel() * value.element_size() for value in alive.values()))
-        return peak
+    def __init__(self, shape: Shape) -> None:
+        self.bytes = 4 * prod(shape)
 
 
 def _scores_at(deploy: Deploy, image: Shape) -> Shape:

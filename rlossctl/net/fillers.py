@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from rlossctl.errors import NetError
+from rlossctl.net.outline import Filler
 from rlossctl.prototxt.messages import FillerParameter
 
 _LARGEST = torch.finfo(torch.float32).max
-
-Filler = FillerParameter | Callable[[Tensor], object] | None
 
 
 @torch.no_grad()

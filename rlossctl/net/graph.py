@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rlossctl.errors import NetError
 from rlossctl.net import registry
-from rlossctl.net.layer import layer_error
+from rlossctl.net.outline import layer_error
 from rlossctl.prototxt.messages import LayerParameter, Phase
 from rlossctl.prototxt.text import NetFile
 
@@ -36,6 +36,32 @@ class Node:
     loss_weights: tuple[float, ...]
     blocked: frozenset[int]
     where: str
+
+
+class NodeView:
+    """What anything that belongs to a node shows of it."""
+
+    node: Node
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def type(self) -> str:
+        return self.node.kind.type
+
+    @property
+    def bottoms(self) -> tuple[str, ...]:
+        return self.node.bottoms
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        return self.node.tops
+
+    @property
+    def message(self) -> LayerParameter:
+        return self.node.message
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Joined(Layer):
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.pair
         if _hooked(first) or _hooked(second):
-            return second(first(x))  # type: ignore[no-any-return]
+            return second(first(x))
         return first.forward_joined(x, second)
 
 

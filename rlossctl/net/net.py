@@ -15,16 +15,15 @@ from torch import Tensor, nn
 
 from rlossctl.errors import NetError
 from rlossctl.net.compiled import Terms, compiled_layers
-from rlossctl.net.graph import Graph
+from rlossctl.net.draft import Draft
 from rlossctl.net.joined import joined_layers
-from rlossctl.net.layer import BatchSource, DataLayer, Shape
+from rlossctl.net.layer import BatchSource, DataLayer, Layer
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
 from rlossctl.net.plan import Plan
 from rlossctl.net.precision import as_float
 from rlossctl.net.walk import LayerNode, Numbered, Watch, last_readers, readers, walk
 from rlossctl.postponed import Doubt, postponing
 from rlossctl.prototxt.messages import NetParameter
-from rlossctl.prototxt.text import NetFile
 from rlossctl.weights import Blob, Weights, load_weights
 
 
@@ -59,6 +58,7 @@ class Net(nn.Module):
     Attributes:
         name, phase: as the prototxt says; phase is "TRAIN" or "TEST".
         dialect, dialect_reason: the Caffe fork that the net is for, and how that is known.
+        draft: what was known before it was built.
         file: the filtered NetParameter (`file.param`) and where it came from.
         layers: the built layers in order.
         inputs: net-level inputs and Input tops.
@@ -75,26 +75,17 @@ class Net(nn.Module):
             float32.
     """
 
-    def __init__(
-        self,
-        file: NetFile,
-        graph: Graph,
-        layers: list[LayerNode],
-        shapes: dict[str, Shape],
-        learnable: list[Learnable],
-        phase: str,
-        dialect: str,
-        dialect_reason: str,
-    ) -> None:
+    def __init__(self, draft: Draft[Layer], layers: list[LayerNode], learnable: list[Learnable]) -> None:
         super().__init__()
-        self.file = file
-        self.name = file.param.name
-        self.phase = phase
-        self.dialect = dialect
-        self.dialect_reason = dialect_reason
-        self.graph = graph
+        self.draft = draft
+        self.file = draft.file
+        self.name = draft.name
+        self.phase = draft.phase
+        self.dialect = draft.dialect
+        self.dialect_reason = draft.dialect_reason
+        self.graph = draft.graph
         self.layers = layers
-        self.shapes = shapes
+        self.shapes = draft.shapes
         self.learnable = learnable
         self.params = {layer.name: list(layer.module.blobs) for layer in layers if len(layer.module.blobs)}
         self.sources: dict[str, BatchSource] = {
@@ -102,14 +93,8 @@ class Net(nn.Module):
             for layer in layers
             if isinstance(layer.module, DataLayer) and layer.module.source is not None
         }
-        fed = [
-            top
-            for layer in layers
-            if isinstance(layer.module, DataLayer) and layer.module.source is None
-            for top in layer.tops
-        ]
-        self.inputs = [*graph.inputs, *fed]
-        self.outputs = list(graph.outputs)
+        self.inputs = draft.inputs
+        self.outputs = list(draft.graph.outputs)
         self.precision: torch.dtype | None = None
         self.channels_last = False
         self.loss_weights = {

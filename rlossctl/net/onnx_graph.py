@@ -130,6 +130,13 @@ class OnnxGraph:
             value = self.node("Mul", value, self.number("scale", scale))
         return self.node("Add", value, self.number("shift", shift)) if shift else name_of(value)
 
+    def sliced(self, value: OnnxInput, axis: int, start: int, end: int) -> str:
+        """The values from `start` to before `end` along an axis."""
+        places = (
+            self.integers(name, [number]) for name, number in (("from", start), ("to", end), ("along", axis))
+        )
+        return self.node("Slice", value, *places)
+
     def reshaped(self, value: OnnxValue, before: Sequence[int], dims: Sequence[int], end: int) -> Written:
         """Replaces the axes between the first `before` ones and `end` by `dims` (0: a copy, -1: the rest)."""
         shape = [*before, *dims]

@@ -1,4 +1,4 @@
-"""A net's learned blobs: Caffe's sharing by name, the learnable list, and copying weights by layer name."""
+"""A net's learned blobs: their memory, the learnable list, and copying weights by layer name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlossctl.errors import NetError, WeightsError
+from rlossctl.errors import WeightsError
 from rlossctl.net.fillers import fill
 from rlossctl.net.graph import Node
-from rlossctl.net.layer import Layer, layer_error
-from rlossctl.prototxt.messages import ParamSpec
+from rlossctl.net.layer import Layer
+from rlossctl.net.sharing import Owner
 from rlossctl.weights import Blob
 
 MISFIT = "the weights do not fit the net"
@@ -30,74 +30,27 @@ class Learnable:
     index: int
 
 
-@dataclass
-class _Owner:
-    node: Node
-    layer: Layer
-    index: int
-    lr_mult: float | None = None  # as the first ParamSpec that sets it says
-    decay_mult: float | None = None
-
-    @property
-    def blob(self) -> Tensor:
-        return self.layer.blobs[self.index]
-
-    @property
-    def trains(self) -> bool:
-        """Whether the blob gets a gradient; where lr_mult is 0, Caffe computes none."""
-        return self.blob.requires_grad and self.rates()[0] != 0
-
-    def rates(self) -> tuple[float, float]:
-        """lr_mult and decay_mult, defaults filled in."""
-        if self.index in self.layer.forced_rates:
-            return self.layer.forced_rates[self.index]
-        decay_mult = 1.0 if self.decay_mult is None else self.decay_mult
-        if self.layer.forced_lr_mult is not None:
-            return self.layer.forced_lr_mult, decay_mult
-        return self.layer.default_lr_mult if self.lr_mult is None else self.lr_mult, decay_mult
-
-
-def param_spec(node: Node, index: int) -> ParamSpec:
-    """The ParamSpec of blob `index`; Caffe's defaults if the prototxt has fewer."""
-    specs = node.message.param
-    return specs[index] if index < len(specs) else ParamSpec()
-
-
-def resolve_sharing(built: Sequence[tuple[Node, Layer]]) -> list[_Owner]:
-    """Ties blobs with the same ParamSpec name together, on the meta device, and lists the owners in order.
-
-    Raises:
-        NetError: more specs than blobs, shapes that differ, or rates that contradict each other.
-    """
-    owners: list[_Owner] = []
-    named: dict[str, _Owner] = {}
-    for node, layer in built:
-        if len(node.message.param) > len(layer.blobs):
-            raise layer.error(
-                "more param entries than blobs", found=len(node.message.param), expected=len(layer.blobs)
-            )
-        for index in range(len(layer.blobs)):
-            spec = param_spec(node, index)
-            owner = named.get(spec.name) if spec.name else None
-            if owner is None:
-                owner = _Owner(node, layer, index)
-                owners.append(owner)
-                if spec.name:
-                    named[spec.name] = owner
-            else:
-                _tie(owner, node, layer, index, spec)
-            _merge_rates(owner, node, spec)
-    return owners
-
-
-def freeze(owners: Iterable[_Owner]) -> None:
-    """Blobs that do not learn get no gradient."""
+def tie(owners: Iterable[Owner[Layer]]) -> None:
+    """Gives every sharer the owner's blob."""
     for owner in owners:
-        owner.blob.requires_grad_(owner.trains)
+        for layer, index in owner.sharers:
+            layer.blobs[index] = blob_of(owner)
+
+
+def blob_of(owner: Owner[Layer]) -> nn.Parameter:
+    """The owner's tensor."""
+    return owner.layer.blobs[owner.index]
+
+
+def freeze(owners: Iterable[Owner[Layer]]) -> None:
+    """Blobs that do not learn get no gradient, nor do those whose lr_mult is 0, as in Caffe."""
+    for owner in owners:
+        blob = blob_of(owner)
+        blob.requires_grad_(blob.requires_grad and owner.rates()[0] != 0)
 
 
 def materialize(
-    owners: Iterable[_Owner],
+    owners: Iterable[Owner[Layer]],
     built: Sequence[tuple[Node, Layer]],
     device: torch.device,
     given: Mapping[int, nn.Parameter],
@@ -109,7 +62,7 @@ def materialize(
     """
     real = dict(given)
     for owner in owners:
-        meta = owner.blob
+        meta = blob_of(owner)
         if id(meta) in given:
             continue
         blob = nn.Parameter(torch.empty(meta.shape, device=device), requires_grad=meta.requires_grad)
@@ -121,9 +74,9 @@ def materialize(
             layer.blobs[index] = real[id(layer.blobs[index])]
 
 
-def learnable(owners: Iterable[_Owner]) -> list[Learnable]:
+def learnable(owners: Iterable[Owner[Layer]]) -> list[Learnable]:
     """The solver's list: by layer, then by blob, which is also the order of a solverstate's history."""
-    return [Learnable(owner.blob, *owner.rates(), owner.node.name, owner.index) for owner in owners]
+    return [Learnable(blob_of(owner), *owner.rates(), owner.node.name, owner.index) for owner in owners]
 
 
 def shared_blobs(
@@ -312,48 +265,6 @@ def assign(tensor: Tensor, array: np.ndarray) -> None:
         np.copyto(tensor.detach().numpy(), values)
     else:
         tensor.copy_(torch.tensor(values))
-
-
-def _tie(owner: _Owner, node: Node, layer: Layer, index: int, spec: ParamSpec) -> None:
-    mine, shared = layer.blobs[index], owner.layer.blobs[owner.index]
-    strict = spec.share_mode == ParamSpec.STRICT
-    if mine.shape != shared.shape if strict else mine.numel() != shared.numel():
-        raise layer.error(
-            f"parameter {spec.name!r} is shared with layer {owner.node.name!r} but its size differs",
-            found=_size(mine.shape),
-            expected=_size(shared.shape),
-        )
-    if mine.shape != shared.shape:
-        raise layer.error(
-            f"parameter {spec.name!r} is shared with layer {owner.node.name!r}, but its shape differs",
-            found=_size(mine.shape),
-            expected=_size(shared.shape),
-            advice="share_mode: PERMISSIVE is available for equal shapes only",
-        )
-    layer.blobs[index] = shared
-
-
-def _merge_rates(owner: _Owner, node: Node, spec: ParamSpec) -> None:
-    for name in ("lr_mult", "decay_mult"):
-        if not spec.HasField(name):
-            continue
-        value, before = getattr(spec, name), getattr(owner, name)
-        if before is not None and before != value:
-            raise _rate_error(owner, node, spec, name, value, before)
-        setattr(owner, name, value)
-
-
-def _rate_error(
-    owner: _Owner, node: Node, spec: ParamSpec, name: str, value: float, before: float
-) -> NetError:
-    return layer_error(
-        node.name,
-        node.kind.type,
-        node.where,
-        f"shared parameter {spec.name!r} has a different {name} in layer {owner.node.name!r}",
-        found=f"{value:g}",
-        expected=f"{before:g}",
-    )
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -1,9 +1,18 @@
 """The table of layer types. A decorator adds a class; all other code looks it up here.
 
-    @register("ReLU", source="BVLC")
-    class ReLU(Layer): ...
+    @register("Reorg", source="YOLO forks")
+    class Reorg(Layer): ...
 
-The files of rlossctl/layers are imported at the first look-up, so a new file there needs no other change.
+A common type is described without torch, and its layer derives from the description:
+
+    @describe("ReLU")
+    class ReLUOutline(Outline): ...
+
+    @computes("ReLU")
+    class ReLU(ReLUOutline, Layer): ...
+
+The files of rlossctl/outlines are imported at the first look-up, those of rlossctl/layers when a type has no
+description or a layer is built, so a new file there needs no other change.
 """
 
 from __future__ import annotations
@@ -14,19 +23,24 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from rlossctl import plugins
 from rlossctl.errors import NetError
 from rlossctl.prototxt import forks
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from rlossctl.net.layer import Layer
+    from rlossctl.net.outline import Outline
 
 T = TypeVar("T", bound="Layer")
+D = TypeVar("D", bound="Outline")
 Count = int | tuple[int, int | None]
 
 _KINDS: dict[str, LayerKind] = {}
+_CLASSES: dict[str, type[Layer]] = {}
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,6 @@ class LayerKind:
 
     Attributes:
         type: the name that a prototxt's `type` field holds.
-        cls: the Layer class.
         source: the Caffe that defines it: BVLC, rloss, or another fork's name.
         bottoms, tops: least and greatest number (None: no limit).
         automatic_tops: this many tops exist even if the prototxt names fewer (loss and data layers).
@@ -43,10 +56,10 @@ class LayerKind:
         role: "layer", "data" (fills blobs from outside), "loss" or "metric" (needs labels).
         gradient: a gradient passes from its tops to its bottoms (never for data layers and metrics).
         onnx: it can be exported; False for layers with memory, and for layers that read labels or sizes.
+        outline: the description of a common type.
     """
 
     type: str
-    cls: builtins.type[Layer]
     source: str
     bottoms: tuple[int, int | None]
     tops: tuple[int, int | None]
@@ -55,6 +68,13 @@ class LayerKind:
     role: str
     gradient: bool = True
     onnx: bool = True
+    outline: builtins.type[Outline] | None = None
+
+    @property
+    def cls(self) -> builtins.type[Layer]:
+        """The Layer class; imports torch."""
+        _load_layers()
+        return _CLASSES[self.type]
 
     @property
     def differentiable(self) -> bool:
@@ -67,53 +87,70 @@ class LayerKind:
         return self.onnx and self.role == "layer" and self.tops[1] != 0
 
 
-def register(
-    name: str,
-    *,
-    source: str = "BVLC",
-    bottoms: Count = 1,
-    tops: Count = 1,
-    automatic_tops: int = 0,
-    loss_weight: float = 0.0,
-    role: str = "layer",
-    gradient: bool = True,
-    onnx: bool = True,
-) -> Callable[[type[T]], type[T]]:
-    """Class decorator: registers the class as the implementation of layer type `name` (see LayerKind)."""
+class Facts(TypedDict, total=False):
+    """What a decorator says of a type; see LayerKind. Without it: BVLC's, one bottom, one top, "layer"."""
+
+    source: str
+    bottoms: Count
+    tops: Count
+    automatic_tops: int
+    loss_weight: float
+    role: str
+    gradient: bool
+    onnx: bool
+
+
+def register(name: str, **facts: Unpack[Facts]) -> Callable[[type[T]], type[T]]:
+    """Class decorator: registers the class as the implementation of layer type `name`."""
 
     def add(cls: type[T]) -> type[T]:
-        if name in _KINDS:
-            raise NetError(
-                f"layer type {name} is registered twice",
-                found=f"{_KINDS[name].cls.__module__} and {cls.__module__}",
-                expected="a name of its own for every type",
-            )
-        _KINDS[name] = LayerKind(
-            name,
-            cls,
-            source,
-            _range(bottoms),
-            _range(tops),
-            automatic_tops,
-            loss_weight,
-            role,
-            gradient,
-            onnx,
-        )
+        _load_outlines()  # so that a plugin does not take the name of a common type
+        _add(name, cls, facts)
+        _CLASSES[name] = cls
+        return cls
+
+    return add
+
+
+def describe(name: str, **facts: Unpack[Facts]) -> Callable[[type[D]], type[D]]:
+    """Class decorator: registers the class as the description of layer type `name`."""
+
+    def add(cls: type[D]) -> type[D]:
+        _add(name, cls, facts, cls)
+        return cls
+
+    return add
+
+
+def computes(name: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: registers the class, which derives from a type's description, as its layer."""
+
+    def add(cls: type[T]) -> type[T]:
+        outline = _KINDS[name].outline
+        if outline is None or not issubclass(cls, outline):
+            raise TypeError(f"{cls.__name__} does not derive from the description of {name}")
+        _CLASSES[name] = cls
         return cls
 
     return add
 
 
 def kinds() -> dict[str, LayerKind]:
-    """All registered types by name."""
+    """All registered types by name; imports torch."""
     _load_layers()
     return dict(sorted(_KINDS.items()))
 
 
+def find(name: str) -> LayerKind | None:
+    """The LayerKind of a type, if there is one; imports torch unless it is a common type."""
+    _load_outlines()
+    if name not in _KINDS:
+        _load_layers()
+    return _KINDS.get(name)
+
+
 def lookup(name: str) -> LayerKind:
     """The LayerKind of a type that `require` has accepted."""
-    _load_layers()
     return _KINDS[name]
 
 
@@ -123,10 +160,9 @@ def require(layers: Iterable[tuple[str, str, str]]) -> None:
     Raises:
         NetError: names every unknown type with its layers and their lines.
     """
-    _load_layers()
     unknown: dict[str, list[str]] = {}
     for kind, name, where in layers:
-        if kind not in _KINDS:
+        if find(kind) is None:
             unknown.setdefault(kind, []).append(f"{name!r} ({where})")
     if not unknown:
         return
@@ -154,9 +190,40 @@ def _range(count: Count) -> tuple[int, int | None]:
     return (count, count) if isinstance(count, int) else count
 
 
+def _add(name: str, cls: type[Outline], facts: Facts, outline: builtins.type[Outline] | None = None) -> None:
+    before = _CLASSES.get(name) or (_KINDS[name].outline if name in _KINDS else None)
+    if before is not None:
+        raise NetError(
+            f"layer type {name} is registered twice",
+            found=f"{before.__module__} and {cls.__module__}",
+            expected="a name of its own for every type",
+        )
+    _KINDS[name] = LayerKind(
+        type=name,
+        source=facts.get("source", "BVLC"),
+        bottoms=_range(facts.get("bottoms", 1)),
+        tops=_range(facts.get("tops", 1)),
+        automatic_tops=facts.get("automatic_tops", 0),
+        loss_weight=facts.get("loss_weight", 0.0),
+        role=facts.get("role", "layer"),
+        gradient=facts.get("gradient", True),
+        onnx=facts.get("onnx", True),
+        outline=outline,
+    )
+
+
+@cache
+def _load_outlines() -> None:
+    _import_all("rlossctl.outlines")
+
+
 @cache
 def _load_layers() -> None:
-    package = importlib.import_module("rlossctl.layers")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"rlossctl.layers.{module.name}")
+    _load_outlines()
+    _import_all("rlossctl.layers")
     plugins.load_installed(plugins.LAYERS)
+
+
+def _import_all(name: str) -> None:
+    for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
+        importlib.import_module(f"{name}.{module.name}")

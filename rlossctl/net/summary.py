@@ -1,21 +1,17 @@
 """What `rlossctl inspect` says about a net: shapes, parameters, multiply-adds, memory, receptive field.
 
-Everything is measured on meta tensors, so no weight is allocated. Torch's own flop counter counts the
-multiply-adds of layers that do not know theirs.
+No weight is allocated. Torch's own flop counter counts the multiply-adds of layers that do not know theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
 from math import prod
 
-import torch
-
-from rlossctl.net.alike import once_if_alike
-from rlossctl.net.layer import DataLayer, Layer, Shape
-from rlossctl.net.net import Net
-from rlossctl.net.walk import LayerNode
+from rlossctl.net.draft import Draft, Drafted, whole
+from rlossctl.net.outline import DataOutline, Shape
+from rlossctl.net.sharing import Kind
 
 FLOAT_BYTES = 4
 
@@ -56,65 +52,60 @@ class NetSummary:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return asdict(self)
+        return {**vars(self), "layers": [dict(vars(layer)) for layer in self.layers]}  # asdict is slow
 
 
-def summarize(net: Net) -> NetSummary:
-    """Summary of a net, which may have been built on the meta device."""
-    seen: set[int] = set()
-    fields = _Fields(net.inputs[:1])
-    layers = tuple(_summarize_layer(net, layer, seen, fields) for layer in net.layers)
-    parameters = sum(layer.parameters for layer in layers if not layer.shared)
+def summarize(draft: Draft[Kind]) -> NetSummary:
+    """Summary of a net that need not be built."""
+    sharers = {(id(layer), index) for owner in draft.owners for layer, index in owner.sharers}
+    fields = _Fields(draft.inputs[:1])
+    layers = tuple(_summarize_layer(draft, entry, sharers, fields) for entry in draft.layers)
+    parameters = sum(prod(owner.layer.blob_shapes[owner.index]) for owner in draft.owners)
     return NetSummary(
-        name=net.name,
-        phase=net.phase,
-        dialect=net.dialect,
-        dialect_reason=net.dialect_reason,
-        inputs=tuple(net.inputs),
-        outputs=tuple(net.outputs),
+        name=draft.name,
+        phase=draft.phase,
+        dialect=draft.dialect,
+        dialect_reason=draft.dialect_reason,
+        inputs=tuple(draft.inputs),
+        outputs=tuple(draft.graph.outputs),
         layers=layers,
         parameters=parameters,
         parameter_bytes=parameters * FLOAT_BYTES,
-        blob_bytes=sum(prod(shape) for shape in net.shapes.values()) * FLOAT_BYTES,
+        blob_bytes=sum(prod(shape) for shape in draft.shapes.values()) * FLOAT_BYTES,
         multiply_adds=sum(layer.multiply_adds for layer in layers),
     )
 
 
-def _summarize_layer(net: Net, layer: LayerNode, seen: set[int], fields: _Fields) -> LayerSummary:
-    blobs = list(layer.module.blobs)
-    shared = bool(blobs) and all(id(blob) in seen for blob in blobs)
-    seen.update(id(blob) for blob in blobs)
-    field, stride = fields.through(layer)
+def _summarize_layer(
+    draft: Draft[Kind], entry: Drafted[Kind], sharers: Container[tuple[int, int]], fields: _Fields
+) -> LayerSummary:
+    layer, shapes = entry.layer, tuple(draft.shapes[top] for top in entry.tops)
+    blobs = layer.blob_shapes
+    field, stride = fields.through(entry)
     return LayerSummary(
-        name=layer.name,
-        type=layer.type,
-        bottoms=layer.bottoms,
-        tops=layer.tops,
-        shapes=tuple(net.shapes[top] for top in layer.tops),
-        parameters=sum(blob.numel() for blob in blobs),
-        shared=shared,
-        multiply_adds=_multiply_adds(layer.module, tuple(net.shapes[top] for top in layer.tops)),
+        name=entry.name,
+        type=entry.type,
+        bottoms=entry.bottoms,
+        tops=entry.tops,
+        shapes=shapes,
+        parameters=sum(map(prod, blobs)),
+        shared=bool(blobs) and all((id(layer), index) in sharers for index in range(len(blobs))),
+        multiply_adds=_multiply_adds(entry, shapes),
         receptive_field=field,
         stride=stride,
-        where=layer.node.where,
+        where=entry.node.where,
     )
 
 
-@once_if_alike
-def _multiply_adds(layer: Layer, tops: tuple[Shape, ...]) -> int:
-    if isinstance(layer, DataLayer):
+def _multiply_adds(entry: Drafted[Kind], tops: tuple[Shape, ...]) -> int:
+    if isinstance(entry.layer, DataOutline):
         return 0
-    known = layer.multiply_adds(tops)
+    known = entry.layer.multiply_adds(tops)
     if known is not None:
         return known
-    from torch.utils.flop_counter import FlopCounterMode
+    from rlossctl.net.tops import measured_multiply_adds
 
-    bottoms = [torch.empty(shape, device="meta") for shape in layer.setup.bottoms]
-    named = (*layer.named_parameters(), *layer.named_buffers())  # tied blobs once
-    state = {name: torch.empty_like(blob, device="meta") for name, blob in named}
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        torch.func.functional_call(layer, state, tuple(bottoms))
-    return counter.get_total_flops() // 2
+    return measured_multiply_adds(whole(entry.node, entry.layer))
 
 
 class _Fields:
@@ -123,16 +114,16 @@ class _Fields:
     def __init__(self, inputs: Iterable[str]) -> None:
         self._blobs = dict.fromkeys(inputs, (1.0, 1.0))
 
-    def through(self, layer: LayerNode) -> tuple[float | None, float | None]:
+    def through(self, entry: Drafted[Kind]) -> tuple[float | None, float | None]:
         """Field and stride of the layer's tops, which it remembers."""
-        if isinstance(layer.module, DataLayer):
-            self._blobs.update(dict.fromkeys(layer.tops[:1], (1.0, 1.0)))
+        if isinstance(entry.layer, DataOutline):
+            self._blobs.update(dict.fromkeys(entry.tops[:1], (1.0, 1.0)))
             return None, None
-        known = [self._blobs[name] for name in layer.bottoms if name in self._blobs]
+        known = [self._blobs[name] for name in entry.bottoms if name in self._blobs]
         if not known:
             return None, None
         field, stride = max(known)
-        extent, step = layer.module.window()
+        extent, step = entry.layer.window()
         result = (field + (extent - 1) * stride, stride * step)
-        self._blobs.update(dict.fromkeys(layer.tops, result))
+        self._blobs.update(dict.fromkeys(entry.tops, result))
         return result

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rlossctl.net.walk import LayerNode
+from rlossctl.net.graph import NodeView
 
 
-def unread_fields(layers: Iterable[LayerNode]) -> Iterator[str]:
+def unread_fields(layers: Iterable[NodeView]) -> Iterator[str]:
     """A sentence for each layer with such fields: file, line, layer, and what is missing."""
     for layer in layers:
         param = layer.message.loss_param

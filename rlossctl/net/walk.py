@@ -12,38 +12,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlossctl.net.graph import Node
+from rlossctl.net.graph import Node, NodeView
 from rlossctl.net.layer import DataLayer, Layer
 from rlossctl.net.precision import run_layer
-from rlossctl.prototxt.messages import LayerParameter
 
 
 @dataclass(frozen=True, eq=False)
-class LayerNode:
+class LayerNode(NodeView):
     """A built layer: its node in the graph and its module."""
 
     node: Node
     module: Layer
-
-    @property
-    def name(self) -> str:
-        return self.node.name
-
-    @property
-    def type(self) -> str:
-        return self.node.kind.type
-
-    @property
-    def bottoms(self) -> tuple[str, ...]:
-        return self.node.bottoms
-
-    @property
-    def tops(self) -> tuple[str, ...]:
-        return self.node.tops
-
-    @property
-    def message(self) -> LayerParameter:
-        return self.node.message
 
 
 Numbered = tuple[int, LayerNode]

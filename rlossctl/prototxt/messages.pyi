@@ -575,6 +575,7 @@ class DenseCRFLossParameter(Message):
     bi_xy_std: float
     bi_rgb_std: float
     mode: DenseCRFLossParameter.Mode
+    feature_std: _Values[float]
 
 class DenseCRFParameter(Message):
     max_iter: int

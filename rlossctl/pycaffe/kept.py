@@ -41,16 +41,7 @@ class KeptNet(Net):
     """
 
     def __init__(self, net: Net) -> None:
-        super().__init__(
-            net.file,
-            net.graph,
-            net.layers,
-            net.shapes,
-            net.learnable,
-            net.phase,
-            net.dialect,
-            net.dialect_reason,
-        )
+        super().__init__(net.draft, net.layers, net.learnable)
         self.wiring = wire(net)
         self.callbacks = Callbacks([], [], [], [])
 

@@ -17,6 +17,7 @@ from rlossctl.layers.python import UserCode
 from rlossctl.net.layer import BatchSource, DataLayer
 from rlossctl.net.pycaffe import Blob, BlobVec
 from rlossctl.net.pycaffe import Layer as UserLayer
+from rlossctl.net.tops import tops_of
 from rlossctl.net.walk import LayerNode
 
 # Layers whose tops are their bottoms' memory in Caffe, too.
@@ -210,12 +211,9 @@ class ModuleRun(LayerRun):
             blob.values.overwritten()
 
     def reshape(self) -> None:
-        """Runs the module on tensors without memory."""
-        state = {name: torch.empty_like(blob, device="meta") for name, blob in self._tensors()}
-        bottoms = tuple(torch.empty(blob.shape, device="meta") for blob in self.place.bottoms)
-        with torch.no_grad():
-            tops = torch.func.functional_call(self.node.module, state, bottoms)
-        for blob, top in zip(self.place.tops, tops if isinstance(tops, tuple) else (tops,), strict=True):
+        """Gives the tops the shapes that they have for these bottoms."""
+        bottoms = tuple(blob.shape for blob in self.place.bottoms)
+        for blob, top in zip(self.place.tops, tops_of(self.node.module, bottoms), strict=True):
             blob.reshape(*top.shape)
 
     def backward(self) -> None:
@@ -263,9 +261,6 @@ class ModuleRun(LayerRun):
         if blob.values.held and blob in self.place.tops:
             values = values.clone()
         return values.requires_grad_(self.active and self.down[index])
-
-    def _tensors(self) -> list[tuple[str, Tensor]]:
-        return [*self.node.module.named_parameters(), *self.node.module.named_buffers()]
 
 
 def _gradients(given: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[Tensor]) -> list[Tensor]:

@@ -10,8 +10,8 @@ import torch
 from rlossctl.layers.python import UserData, UserLayer
 from rlossctl.net import Net
 from rlossctl.net.layer import DataLayer
-from rlossctl.net.parameters import param_spec
 from rlossctl.net.pycaffe import Blob, BlobVec
+from rlossctl.net.sharing import param_spec
 from rlossctl.net.storage import Storage
 from rlossctl.net.walk import LayerNode
 from rlossctl.prototxt.messages import LayerParameter

@@ -45,6 +45,19 @@ class Run:
             **{f"list {name}": digest[:8] for name, digest in known.lists.items()},
         }
 
+    def origin(self) -> dict[str, str]:
+        """Where its figures come from, by what the page calls it: command, date, versions, hashes."""
+        known, digests = self.manifest, self.manifest.settings
+        files = {**known.prototxts, **digests.lists, **digests.weights}
+        return {
+            "command": known.command,
+            "started": known.started,
+            "versions": ", ".join(f"{name} {version}" for name, version in known.versions.items()),
+            "seed": str(digests.seed),
+            **{f"{name} net": f"SHA-256 {digest}" for name, digest in digests.nets.items()},
+            **{file: f"SHA-256 {digest}" for file, digest in files.items()},
+        }
+
 
 class BestScore(NamedTuple):
     """The greatest value of an output over a run's tests, and the last one."""

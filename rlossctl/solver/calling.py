@@ -49,6 +49,7 @@ def train(
         listeners: are told the figures of every update, test and snapshot.
         settings: in lower case, the options of the command (`max_iter=200`, `out="runs/a"`), the fields
             of `rlossctl.solver.reading.options.TrainOptions`; in upper case, values of placeholders.
+            `weights` is a file or several.
 
     Raises:
         UsageError: a setting that there is not.
@@ -57,6 +58,8 @@ def train(
     placeholders = {name: value for name, value in settings.items() if name.isupper()}
     options = {"quiet": True, **{name: settings[name] for name in settings if not name.isupper()}}
     _check_names(options)
+    if isinstance(options.get("weights"), str | Path):  # of one file; its letters are no list
+        options["weights"] = (options["weights"],)
     chosen = TrainOptions(
         **options, test_data=DataOverrides(val, val_root), speed=Speed(channels_last, cuda_graphs, compile)
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rlossctl.data.sources.stream import Source
 from rlossctl.errors import DataError
-from rlossctl.net.build import WITHOUT_DATA
+from rlossctl.net.draft import WITHOUT_DATA
 
 _TRAINING = "correct the layer's source in the prototxt, or name another list (--data, --root)"
 _TEST = (

@@ -38,10 +38,12 @@ class Hdf5Model:
 
     Layers come in the order of their names, because HDF5 keeps no other order. Types and parameters are not
     in the file. A blob that the layer shares with an earlier one is None, or absent at the list's end.
+    `metadata` has the file's attributes that are texts.
     """
 
     path: str
     layers: list[LayerBlobs]
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     name: str = ""
     format: ClassVar[str] = "hdf5"
 
@@ -59,11 +61,14 @@ def load_model(path: str | os.PathLike[str]) -> Hdf5Model:
             )
         groups = _layer_groups(file["data"], "")
         layers = [LayerBlobs(name, "", _blobs(path, group)) for name, group in groups]
-        return Hdf5Model(os.fspath(path), layers)
+        texts = {key: text for key, text in file.attrs.items() if isinstance(text, str)}
+        return Hdf5Model(os.fspath(path), layers, texts)
 
 
 def write_caffemodel_h5(
-    path: str | os.PathLike[str], layers: Iterable[tuple[str, Arrays] | tuple[str, Arrays, Arrays]]
+    path: str | os.PathLike[str],
+    layers: Iterable[tuple[str, Arrays] | tuple[str, Arrays, Arrays]],
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Writes an HDF5 model atomically (built in memory first).
 
@@ -71,10 +76,12 @@ def write_caffemodel_h5(
         path: the file to write.
         layers: (name, arrays by blob index[, diffs by blob index]) for every layer, including those without
             blobs. Caffe writes only the arrays of owned parameters, but the diffs of all.
+        metadata: texts for attributes of the file, which Caffe does not read.
     """
 
     def fill(file: h5py.File) -> None:
         file.create_group("data")
+        file.attrs.update(metadata or {})
         for name, arrays, *diffs in layers:
             for kind, values in zip(("data", "diff"), (arrays, *diffs), strict=False):
                 group = file.require_group(f"{kind}/{name}")

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from rlossctl.bench import peers
 from rlossctl.bench.contenders import Contender, contenders
 from rlossctl.bench.measure import Job, measure
 from rlossctl.bench.samples import picture
@@ -29,6 +30,20 @@ def test_the_table_has_a_line_for_each_filter() -> None:
     found = [line.split()[:3] for line in lines[head + 1 :]]
     assert found == [["9", kind, name] for kind in ("smooth", "textured") for name in names]
     assert all(len(line.split()) == len(lines[head].split()) - 2 for line in lines[head + 1 :])
+
+
+def test_peers_run_or_say_what_is_missing(monkeypatch) -> None:
+    calls = []
+    there = peers.Peer("there", "math", "", "", lambda values, *_: calls.append(values.shape))
+    gone = peers.Peer("gone", "no_such_module", "", "pip install gone", there.apply)
+    monkeypatch.setattr(peers, "PEERS", (there, gone))
+    size = ["--size", "9", "--channels", "2", "--repeats", "1"]
+    result = CliRunner().invoke(
+        cli, ["bench", "filter", *size, "--no-twin", "--peers"], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert "gone: not installed (No module named 'no_such_module'); pip install gone" in result.output
+    assert sum(line.split()[2:3] == ["there"] for line in result.output.splitlines()) == 2 and calls
 
 
 def test_a_wrong_filter_shows_its_difference() -> None:

@@ -221,7 +221,7 @@ def shapes_of_blobs(net):
 
 
 def figures_of(net):
-    summary = summarize(net)
+    summary = summarize(net.draft)
     return summary.parameters, summary.multiply_adds
 
 

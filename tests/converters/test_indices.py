@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 import rlossctl
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx.attach import Ends
-from rlossctl.converters.onnx.finished_file import compare_trials
+from rlossctl.converters.onnx.finished_file import FinishedFile
 from rlossctl.converters.opening import torch_model
 from rlossctl.converters.verifying.trials import Trial
 from rlossctl.errors import NetError
@@ -82,7 +82,7 @@ def test_a_finished_file_may_break_ties_another_way(files, tmp_path, noise, same
 
     net = torch_model(rlossctl.load_net(*files))
     trial = Trial("ties", np.ones((1, 3, ROWS, COLUMNS), np.float32))
-    found = {entry.blob: entry for entry in compare_trials(net, out, Ends(), [trial])}
+    found = {entry.blob: entry for entry in FinishedFile(out, net, Ends()).compare_trials([trial])}
     assert list(found) == ["mask", "up"]
     assert found["mask"].disagreement == 1.0, "every window's maximum is somewhere else"
     assert (found["up"].error <= 1e-4) == same

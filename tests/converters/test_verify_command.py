@@ -16,7 +16,7 @@ import rlossctl
 from rlossctl.cli import cli
 from rlossctl.converters import OnnxOptions
 from rlossctl.converters.onnx.attach import Ends
-from rlossctl.converters.onnx.finished_file import compare_trials
+from rlossctl.converters.onnx.finished_file import FinishedFile
 from rlossctl.converters.verifying import graph_pieces
 from rlossctl.converters.verifying.blob_streams import TorchModel
 from rlossctl.converters.verifying.comparison import compare
@@ -325,6 +325,6 @@ def test_a_file_may_take_another_of_equal_places_on_its_way(build, tmp_path, ima
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "chosen.onnx")
     model = TorchModel(Deploy(net), None, dynamic=False)
     trial = Trial("a photo", image[None, None].astype(np.float32))
-    mask, up = compare_trials(model, tmp_path / "chosen.onnx", Ends(), [trial])
+    mask, up = FinishedFile(tmp_path / "chosen.onnx", model, Ends()).compare_trials([trial])
     assert mask.blob == "mask" and mask.error == pytest.approx(error)
     assert up.blob == "up" and up.error == 0

@@ -13,7 +13,7 @@ import pytest
 from rlossctl.cli import COMMANDS
 from rlossctl.net import registry
 
-PAGES = ("layers.md", "cli.md", "formats.md", "networks.md", "datasets.md")
+PAGES = ("layers.md", "cli.md", "formats.md", "networks.md", "datasets.md", "api.md")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 
 from rlossctl.errors import DataError
 from rlossctl.evaluation import Confusion
-from rlossctl.evaluation.predicting.rules import best_class
+from rlossctl.evaluation.predicting.best import best_class
 
 
 def independent(truth: np.ndarray, prediction: np.ndarray, classes: int, ignore: int) -> dict:

@@ -16,7 +16,7 @@ from rlossctl.cli.predict import command as predict_command
 from rlossctl.data.preprocess import Preprocess, luma
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Predictor, Protocol, Rule, open_onnx
-from rlossctl.evaluation.predicting.rules import best_class
+from rlossctl.evaluation.predicting.best import best_class
 from rlossctl.evaluation.running.named import Reading
 from rlossctl.evaluation.running.open_model import PreprocessOverrides
 from rlossctl.evaluation.running.room import Room, TiledPhotos

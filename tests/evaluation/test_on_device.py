@@ -13,7 +13,7 @@ from rlossctl.counts import VOID
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import DataError, NetError
 from rlossctl.evaluation import OnnxRunner, Predictor, Protocol, evaluate
-from rlossctl.evaluation.predicting.rules import best_class
+from rlossctl.evaluation.predicting.best import best_class
 from rlossctl.evaluation.predicting.upsample import upsample
 from rlossctl.evaluation.running import bound_runner, on_device
 from rlossctl.evaluation.running.bound_runner import BoundRunner, on_gpu

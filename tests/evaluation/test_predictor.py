@@ -11,9 +11,9 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation import Crf, OnnxRunner, Predictor, Protocol, Rule, evaluate, open_onnx
 from rlossctl.evaluation.predicting import modes
+from rlossctl.evaluation.predicting.best import best_class
 from rlossctl.evaluation.predicting.modes import choose_mode
 from rlossctl.evaluation.predicting.protocol import tile_starts
-from rlossctl.evaluation.predicting.rules import best_class
 from rlossctl.evaluation.running.intake import ANY
 from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.scoring.results import to_json

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.predicting import poisson_binomial, rank
+from rlossctl.evaluation.predicting import best, moments, poisson_binomial, rank, screening
 from rlossctl.evaluation.predicting.rank import curve
 
 SHAPES = {
@@ -176,7 +176,7 @@ def test_marginal_gains_follow_their_formula(metric):
     p[2] *= 0.1
     chosen = rank.choose(p, metric, prune=0.3)
     assert chosen.pruned.tolist() == [False, False, True]
-    gains = rank.marginal_gains(p, chosen, metric, 0.5)
+    gains = rank.Gains.of(p, chosen, metric, 0.5).at(p.reshape(3, -1)).reshape(p.shape)
     alone = chosen.masks[0] & ~chosen.masks[1]
     mass, own, count, g, x = p[0].sum(), p[0][alone].sum(), alone.sum(), 0.5, float(p[0, 1, 2])
     if metric == "dice":
@@ -187,3 +187,56 @@ def test_marginal_gains_follow_their_formula(metric):
         expected = (own + x + g) / (den - x + 1) - (own + g) / den
     assert gains[0, 1, 2] == pytest.approx(expected, rel=1e-5)
     assert np.isneginf(gains[2]).all()
+
+
+def drawn(seed: int, size: int) -> np.ndarray:
+    """Probabilities of a class as nets give them: sure ones, equal ones, zeros, and rounding beyond 1."""
+    rng = np.random.default_rng(seed)
+    p = rng.beta(*rng.choice([0.02, 0.1, 0.5, 1, 5], 2), size)
+    if seed % 3 == 0:
+        p = np.round(p * 16) / 16
+    if seed % 4 == 0:
+        p[rng.random(size) < 0.8] = 0
+    if seed % 5 == 0:
+        p *= 1.000009
+    return p.astype(np.float32)
+
+
+@pytest.mark.skipif(best.kernel() is None, reason="without the native kernel, all pixels are sorted")
+@pytest.mark.parametrize("solver", ["moment2", "rma"])
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+def test_screening_gives_the_mask_of_a_full_sort(metric, solver, smooth) -> None:
+    for seed, size in itertools.product(range(24), (1, 40, 700, 9000)):
+        p = drawn(seed, size)
+        expected = rank.by_sorting(p, metric, solver, smooth)
+        np.testing.assert_array_equal(
+            rank.mask(p, metric, solver, smooth), expected, err_msg=f"{seed}, {size}"
+        )
+
+
+@pytest.mark.skipif(best.kernel() is None, reason="without the native kernel, all pixels are sorted")
+@pytest.mark.parametrize("metric", ["dice", "iou"])
+def test_screening_sorts_few_pixels(metric) -> None:
+    """A sure object with a soft edge, in an unsure background: less than a third would be enough."""
+    y, x = np.mgrid[:120, :160]
+    distance = np.hypot(y - 60, x - 80)
+    noise = np.random.default_rng(0).normal(size=distance.shape)
+    p = (1 / (1 + np.exp((distance - 40) / 3 + noise))).astype(np.float32).ravel()
+    setting = screening.Setting(metric, 0.0, True)
+    found = screening.screen(screening.bin_sums(p, best.kernel()), setting, 0)
+    low, high = screening.span(found.first, found.last)
+    assert 0 < ((p >= low) & (p < high)).sum() < p.size / 3
+
+
+def test_bounds_hold_everywhere() -> None:
+    """The proof's inequality: no expectation inside a bin is above its bound."""
+    for seed, metric, g, second in itertools.product(range(12), ("dice", "iou"), (0.0, 2.0), (True, False)):
+        p = np.sort(drawn(seed, 500))[::-1]
+        values = moments.curve((sums := moments.Sums.of_prefixes(p)), sums[-1], metric, g, second)
+        ends = np.unique(np.random.default_rng(seed).integers(0, 501, 20))
+        ends = np.unique(np.r_[0, ends, 500])
+        parts = moments.Sums(sums.sizes[ends], sums.words[:, :, ends])
+        bounds = screening._bounds(parts, p[ends[:-1]].astype(float), screening.Setting(metric, g, second))
+        for start, end, bound in zip(ends[:-1], ends[1:], bounds, strict=True):
+            assert values[start + 1 : end + 1].max() <= bound * (1 + 1e-9), (seed, metric, g, start)

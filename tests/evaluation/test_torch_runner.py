@@ -17,7 +17,7 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import DataError, NetError, UsageError, WeightsError
 from rlossctl.evaluation import Predictor, evaluate
 from rlossctl.evaluation.job import Job, run
-from rlossctl.evaluation.predicting.rules import best_class
+from rlossctl.evaluation.predicting.best import best_class
 from rlossctl.evaluation.predicting.upsample import upsample
 from rlossctl.evaluation.running.named import Named
 from rlossctl.evaluation.running.open_model import ImageList, open_model

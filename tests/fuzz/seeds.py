@@ -14,7 +14,7 @@ from PIL import Image
 
 from rlossctl.data.modelcard import ModelCard
 from rlossctl.data.preprocess import Preprocess
-from rlossctl.evaluation.scoring.state import State
+from rlossctl.evaluation.scoring.record import Record
 from rlossctl.evaluation.scoring.tally import Tally
 from rlossctl.prototxt.messages import Datum
 
@@ -180,10 +180,7 @@ def databases() -> list[bytes]:
 
 def evaluation_states(tally: Tally, key: dict[str, object]) -> list[bytes]:
     """The state of an evaluation, as it is saved and without compression."""
-    with tempfile.TemporaryDirectory() as folder:
-        state = State(Path(folder, "state"), "m")
-        state.save(tally, key)
-        packed = state.path.read_bytes()
+    packed = Record(tally).packed(key).to_bytes()
     plain = io.BytesIO()
     np.savez(plain, **dict(np.load(io.BytesIO(packed))))
     return [packed, plain.getvalue()]

@@ -39,7 +39,7 @@ PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 def test_states(file, data):
     path = fresh(file.with_suffix(".state"), data)
     with bounded(), contextlib.suppress(RlossError):
-        State(path, "m").load(Tally(2, 3, 255), KEY)
+        State(str(path), "m").load(Tally(2, 3, 255), KEY)
 
 
 @fuzz

@@ -67,7 +67,7 @@ def test_nets_of_hardly_a_layer(boxes):
 
 def test_the_picture_is_xml_with_every_layer(build, tmp_path):
     net = build(residual(2).replace('"last"', '"last & <least>"'))
-    draw_net(net, tmp_path / "net.svg")
+    draw_net(net.draft, tmp_path / "net.svg")
     root = ET.fromstring((tmp_path / "net.svg").read_text())
     texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"x", "a0", "b1", "s1", "last & <least>", "Convolution 4 k3", "ReLU"} <= texts

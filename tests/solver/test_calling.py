@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import rlossctl
-from rlossctl.errors import NetError, UsageError
+from rlossctl.errors import NetError, RlossError, UsageError
 from rlossctl.solver.reading.files import SolverOrigin
 from rlossctl.solver.reading.options import TrainOptions
 from rlossctl.solver.training import train
@@ -77,6 +77,10 @@ def test_it_is_what_the_command_does(folder: Path, capsys: pytest.CaptureFixture
     Path("net2.prototxt").write_text(Path("net.prototxt").read_text())
     beside = rlossctl.train("net2.prototxt", "solver.prototxt", out="c", max_iter=1, RATE=1, snapshot=0)
     assert beside.iter == 1
+    for weights in (run.weights, str(run.weights), [run.weights]):
+        rlossctl.train("solver.prototxt", out="d", weights=weights, overwrite=True, max_iter=1, RATE=1)
+    with pytest.raises(RlossError, match=r"absent\.caffemodel"):
+        rlossctl.train("solver.prototxt", out="e", weights="absent.caffemodel", RATE=1)
 
 
 def test_a_setting_that_there_is_not_is_refused(folder: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ElementTree
 
-from rlossctl.solver.telling.curves import POINTS, Line, Panel, panels_of, svg
+from rlossctl.charts import Line, Panel, curve_chart, svg_text
+from rlossctl.charts.curves import POINTS
+from rlossctl.solver.telling.curves import line_of, panels_of
 from rlossctl.solver.telling.figures import StepFigures, Term, TestFigures
 from rlossctl.solver.telling.history import History, Series
 
@@ -43,9 +45,9 @@ def test_a_resumed_run_overwrites_what_came_after() -> None:
 
 
 def test_the_picture_has_every_line_inside_its_frame() -> None:
-    long = Series(list(range(5 * POINTS)), [math.sin(n / 9) for n in range(5 * POINTS)])
-    short = Series([0, 900, 1400], [0.1, math.nan, 0.3])
-    text = svg([Panel("a < b", [Line("long", long)]), Panel("score", [Line("short", short)], percent=True)])
+    long = Line("long", range(5 * POINTS), [math.sin(n / 9) for n in range(5 * POINTS)])
+    short = line_of("short", Series([0, 900, 1400], [0.1, math.nan, 0.3]), percent=True)
+    text = svg_text(curve_chart([Panel("a < b", [long]), Panel("score", [short])]))
     root = ElementTree.fromstring(text)
     lines = [
         path.get("d", "")[1:].split("L") for path in root.iter(f"{SVG}path") if path.get("fill") == "none"

@@ -41,17 +41,25 @@ class Averaging:
         Raises:
             NetError: scores are NaN, or are already probabilities.
         """
+        size = views[0].scaled if self.protocol.name == "caffe" else (photo.shape[0], photo.shape[1])
+        means = self._at_each_scale(views, scores)
+        parts = [upsample(part[None], size, corners=False)[0] for part in means]
+        mean = parts[0] if len(parts) == 1 else sum(parts[1:], parts[0]) / np.float32(len(parts))
+        return mean if self.protocol.crf is None else self._refine(mean, photo, self.protocol.crf)
+
+    def _at_each_scale(self, views: Sequence[View], scores: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """The mean of the views of each size of the photo, [C, *view.scaled]."""
         averages: dict[tuple[int, int], _Average] = {}
         for view, own in zip(views, scores, strict=True):
             if np.isnan(own.max()):
                 raise not_numbers()
+            values = activate(view.enlarged(own), self.protocol)
+            if len(views) == 1 and view.keep == view.scaled and not view.flipped and values.base is None:
+                return [values]  # of one view, and not part of the model's memory: nothing to average
             if view.scaled not in averages:
                 averages[view.scaled] = _Average(self.num_classes, view.scaled)
-            averages[view.scaled].add(view, activate(view.enlarged(own), self.protocol))
-        size = views[0].scaled if self.protocol.name == "caffe" else (photo.shape[0], photo.shape[1])
-        parts = [upsample(part.mean()[None], size, corners=False)[0] for part in averages.values()]
-        mean = parts[0] if len(parts) == 1 else sum(parts[1:], parts[0]) / np.float32(len(parts))
-        return mean if self.protocol.crf is None else self._refine(mean, photo, self.protocol.crf)
+            averages[view.scaled].add(view, values)
+        return [average.mean() for average in averages.values()]
 
     def _refine(self, probabilities: np.ndarray, photo: np.ndarray, crf: Crf) -> np.ndarray:
         """The dense CRF's probabilities; the mean is subtracted from the colours, as in the layer's input."""
@@ -75,7 +83,10 @@ def activate(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
             expected="scores before the softmax",
             advice="use --activation none",
         )
-    powers = np.exp((scores - scores.max(axis=0)) / temperature)
+    powers = scores - scores.max(axis=0)
+    if temperature != 1:
+        powers /= temperature
+    np.exp(powers, out=powers)  # in place: fresh memory takes as long as the arithmetic
     powers /= powers.sum(axis=0)
     return powers
 

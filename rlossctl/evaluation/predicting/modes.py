@@ -20,10 +20,11 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.data.resize import resize_nearest_centre
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.averaging import Averaging, two_classes
+from rlossctl.evaluation.predicting.best import best_of_view, pairs_of_view
 from rlossctl.evaluation.predicting.fitting import fit_preprocess, fit_protocol
 from rlossctl.evaluation.predicting.joining import joined
 from rlossctl.evaluation.predicting.protocol import Protocol
-from rlossctl.evaluation.predicting.rules import Decision, Rule, best_class, decide
+from rlossctl.evaluation.predicting.rules import Decision, Rule, decide
 from rlossctl.evaluation.predicting.views import (
     Presentation,
     View,
@@ -184,12 +185,12 @@ class Classes(_FromScores):
 
     def finish(self, viewed: Viewed, answers: Iterable[np.ndarray]) -> Decision:
         """The class with the greatest score; raises NetError if a score is NaN."""
-        # Plane by plane: the enlarged scores of all classes together would not fit in the cache.
-        classes = (
-            best_class(view.enlarged(plane[None])[0] for plane in scores)
-            for view, scores in zip(viewed.views, answers, strict=True)
-        )
+        classes = (best_of_view(*pair) for pair in zip(viewed.views, answers, strict=True))
         return Decision(labels=joined(viewed.views, classes))
+
+    def pairs(self, view: View, scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """`best.pairs_of_view` for a photo's only view: what `finish` gives, counted against a label."""
+        return pairs_of_view(view, scores, truth)
 
     def predict_with_probabilities(self, photo: np.ndarray) -> tuple[Decision, np.ndarray]:
         """Prediction and probabilities, from one pass."""

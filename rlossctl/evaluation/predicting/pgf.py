@@ -14,14 +14,19 @@ NODES = 64
 _SMALL = 1e-3
 
 
-def dice(p: np.ndarray, g: float, last: int) -> np.ndarray:
-    """D(0..last) from rlossctl.evaluation.predicting.rank; p float64 [d] in descending order."""
+def dice(first: np.ndarray, p: np.ndarray, g: float) -> np.ndarray:
+    """D(0..n) from rlossctl.evaluation.predicting.rank.
+
+    Args:
+        first: the n greatest of p, float64 [n], in descending order.
+        p: float64 [d], in any order.
+    """
     s, weights = _nodes()
     whole = np.exp(_log_generating(p, s))
     # Leaving pixel j out divides the generating function by its own factor.
-    factors = p[:last, None] / (1 - p[:last, None] * (1 - s))
-    t = np.arange(1, last + 1)[:, None]
-    values = np.zeros(last + 1)
+    factors = first[:, None] / (1 - first[:, None] * (1 - s))
+    t = np.arange(1, first.size + 1)[:, None]
+    values = np.zeros(first.size + 1)
     values[1:] = 2 * (np.cumsum(factors, axis=0) * s ** (t + g) * whole) @ weights
     if g:
         values[1:] += g * ((s ** (t + g - 1) * whole) @ weights)
@@ -29,16 +34,22 @@ def dice(p: np.ndarray, g: float, last: int) -> np.ndarray:
     return values
 
 
-def iou(p: np.ndarray, g: float, last: int) -> np.ndarray:
-    """I(0..last) from rlossctl.evaluation.predicting.rank; p float64 [d] in descending order."""
+def iou(first: np.ndarray, rest: np.ndarray, g: float) -> np.ndarray:
+    """I(0..n) from rlossctl.evaluation.predicting.rank.
+
+    Args:
+        first: the n greatest probabilities, float64 [n], in descending order.
+        rest: the others, float64, in any order.
+    """
     s, weights = _nodes()
+    last = first.size
     logs = np.zeros((last + 1, s.size))
-    logs[:last] = np.cumsum(np.log1p(-p[:last, None] * (1 - s))[::-1], axis=0)[::-1]
-    logs += _log_generating(p[last:], s)
+    logs[:last] = np.cumsum(np.log1p(-first[:, None] * (1 - s))[::-1], axis=0)[::-1]
+    logs += _log_generating(rest, s)
     t = np.arange(1, last + 1)[:, None]
     values = np.zeros(last + 1)
-    values[1:] = (np.cumsum(p[:last]) + g) * ((np.exp(logs[1:]) * s ** (t + g - 1)) @ weights)
-    values[0] = _nothing_taken(p, g) if g else 0.0
+    values[1:] = (np.cumsum(first) + g) * ((np.exp(logs[1:]) * s ** (t + g - 1)) @ weights)
+    values[0] = _nothing_taken(np.concatenate([first, rest]), g) if g else 0.0
     return values
 
 

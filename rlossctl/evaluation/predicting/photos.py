@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rlossctl import remote
 from rlossctl.data import urls
 from rlossctl.data.images import Photo, decode_photo, read_photo
 from rlossctl.data.lists import join_root
 from rlossctl.errors import DataError, UsageError
-from rlossctl.files import read_listing
+from rlossctl.files import LARGEST_LISTING, read_listing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 STDIN = "-"
@@ -114,15 +115,16 @@ def _expand(argument: str, root: str, stdin: bytes) -> Iterator[Input]:
         yield Input(Path("standard input"), "stdin", data=stdin, is_file=False)
     elif argument == STDIN:
         yield from _named(os.fsdecode(stdin).splitlines(), root)
+    elif remote.is_remote(argument) and argument.lower().endswith(".txt"):
+        yield from _named(_lines(argument), root)
     elif urls.is_url(argument):
-        name = urls.file_name(argument)
-        yield Input(Path(name), Path(name).stem, url=argument, is_file=False)
+        yield _at(argument)
     elif path.is_dir():
         photos = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         for file in sorted(photos):
             yield Input(file, file.relative_to(path).with_suffix("").as_posix())
     elif path.suffix.lower() == ".txt":
-        yield from _named(_lines(path), root)
+        yield from _named(_lines(argument), root)
     elif not path.exists() and glob.has_magic(argument):
         for name in sorted(glob.glob(argument, recursive=True)):
             if Path(name).suffix.lower() in SUFFIXES:
@@ -136,8 +138,16 @@ def _is_picture(data: bytes) -> bool:
     return b"\0" in data[:4096] or (data[:2] in (b"P5", b"P6") and data[2:3].isspace())
 
 
-def _lines(path: Path) -> list[str]:
+def _at(address: str) -> Input:
+    """The photo at an address."""
+    name = Path(urls.file_name(address))
+    return Input(name, name.stem, url=address, is_file=False)
+
+
+def _lines(path: str) -> list[str]:
     try:
+        if remote.is_remote(path):
+            return remote.read(path, LARGEST_LISTING).decode("utf-8", "surrogateescape").split("\n")
         return read_listing(path).split("\n")
     except OSError as error:
         raise DataError(
@@ -163,7 +173,7 @@ def _named(lines: Iterable[str], root: str) -> Iterator[Input]:
             name = f"{stem}.png" if os.path.exists(f"{stem}.png") else f"{stem}.jpg"
         else:
             name = join_root(root, name)
-        yield Input(Path(name), Path(name).stem)
+        yield _at(name) if remote.is_remote(name) else Input(Path(name), Path(name).stem)
 
 
 def _told_apart(found: Sequence[Input]) -> list[Input]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -45,6 +47,12 @@ class Sources:
     videos: Sequence[Video] = ()
     frames: Frames = ALL
     upright: bool = True
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the photos' places and their outputs' names, not of the files."""
+        lines = "\n".join(f"{entry.where}\t{entry.name}" for entry in self.photos)
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass
@@ -85,7 +93,7 @@ def predict_photos(
         NetError: the model fails.
         RlossError: a file cannot be written.
     """
-    _check(predictor, outputs, sources)
+    check(predictor, outputs, sources)
     names = outputs.look.names_of(predictor)
     summary = Summary()
     with contextlib.ExitStack() as stack:
@@ -196,7 +204,8 @@ def _write(
     return entry, write_answer(outputs.look, names, answer)
 
 
-def _check(predictor: Predictor, outputs: Outputs, sources: Sources) -> None:
+def check(predictor: Predictor, outputs: Outputs, sources: Sources) -> None:
+    """Raises UsageError if an output would overwrite an input, or cannot be given."""
     _check_kinds(predictor, outputs)
     if outputs.film_folder and not sources.videos:
         raise UsageError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
-from rlossctl.evaluation.predicting.modes import Labels, Mode, choose_mode
+from rlossctl.evaluation.predicting.modes import Classes, Labels, Mode, choose_mode
 from rlossctl.evaluation.predicting.protocol import Protocol
 from rlossctl.evaluation.predicting.rules import Decision, Rule
 from rlossctl.evaluation.predicting.views import View, Viewed
@@ -126,6 +126,22 @@ class Predictor:
     def scores(self, views: Sequence[View]) -> Iterator[np.ndarray]:
         """The model's scores in the order of the views, float32 [C, h, w] each."""
         return self._mode.scores(views)
+
+    def pairs(self, views: Sequence[View], answer: Any, truth: np.ndarray) -> np.ndarray | None:
+        """What `finish` would predict, counted against a label without making a label map.
+
+        Args:
+            views: a photo's views.
+            answer: the model's, for the first of them.
+            truth: uint8 [H, W].
+
+        Returns:
+            int64 [256, C], how often each true label meets each class; None if the prediction has to be made:
+            other rules, several views, or a label of another size.
+        """
+        if not isinstance(self._mode, Classes) or len(views) > 1 or truth.shape != views[0].keep:
+            return None
+        return self._mode.pairs(views[0], answer, truth)
 
     def finish(
         self,

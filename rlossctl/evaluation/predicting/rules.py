@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,11 @@ import numpy as np
 from rlossctl.counts import VOID
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting import rank
-from rlossctl.evaluation.running.answers import not_numbers
+from rlossctl.evaluation.predicting.best import best_class
 
 # Losses whose expectation is lowest at the true probabilities and only there.
 _STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
+_PIXELS_AT_ONCE = 1 << 16
 SLACK = 1e-5  # how much rounding may add to an interpolated probability
 
 
@@ -129,41 +130,13 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
         masks = probabilities >= rule.threshold
         if rule.output == "masks":
             return Decision(masks=masks)
-        return Decision(labels=_label_by(masks, probabilities, rule.unassigned))
+        return Decision(labels=_label_by(masks, probabilities, lambda own: own, rule.unassigned))
     metric = rule.name.removeprefix("rank")
     chosen = rank.choose(probabilities, metric, rule.solver, rule.prune, rule.smooth, valid)
     if rule.output == "masks":
         return Decision(masks=chosen.masks)
-    gains = rank.marginal_gains(probabilities, chosen, metric, rule.smooth)
-    return Decision(labels=_label_by(chosen.masks, gains, rule.unassigned))
-
-
-def best_class(scores: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
-    """The class with each pixel's greatest score; among equal ones, the larger id wins (Caffe's SegAccuracy).
-
-    Args:
-        scores: float [C, H, W] with C up to 255, or its planes [H, W] one by one.
-
-    Returns:
-        uint8 [H, W].
-
-    Raises:
-        NetError: some score is NaN.
-    """
-    planes = iter(scores)
-    best = next(planes).copy()
-    labels = np.zeros(best.shape, np.uint8)
-    wins = np.empty(best.shape, bool)
-    ids = wins.view(np.uint8)
-    for index, plane in enumerate(planes, start=1):
-        # Ids only grow, so a maximum of bytes writes the winner's id, in an eighth of a masked copy's time.
-        np.greater_equal(plane, best, out=wins)
-        np.multiply(ids, np.uint8(index), out=ids)
-        np.maximum(labels, ids, out=labels)
-        np.maximum(best, plane, out=best)
-    if best.size and np.isnan(best.max()):  # np.maximum keeps every NaN that it meets
-        raise not_numbers()
-    return labels
+    gains = rank.Gains.of(probabilities, chosen, metric, rule.smooth)
+    return Decision(labels=_label_by(chosen.masks, probabilities, gains.at, rule.unassigned))
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
@@ -178,10 +151,28 @@ def check_probabilities(probabilities: np.ndarray) -> None:
         )
 
 
-def _label_by(masks: np.ndarray, scores: np.ndarray, unassigned: str) -> np.ndarray:
-    """One class per pixel: among the masks that cover it (all classes if none does), the best score."""
-    count = masks.sum(axis=0, dtype=np.uint8)
-    labels = best_class(np.where(masks | (count == 0), scores, -np.inf))
+def _label_by(
+    masks: np.ndarray,
+    probabilities: np.ndarray,
+    scores: Callable[[np.ndarray], np.ndarray],
+    unassigned: str,
+) -> np.ndarray:
+    """One class per pixel: among the masks that cover it (all classes if none does), the best score.
+
+    Args:
+        scores: of pixels with these probabilities [C, n]. Only pixels in no mask or in several need any; some
+            of them are looked at together, so that large photos do not take more memory.
+    """
+    classes, count = len(masks), masks.sum(axis=0, dtype=np.uint8).ravel()
+    labels = np.zeros(count.size, np.uint8)
+    for index, mask in enumerate(masks):
+        labels[mask.ravel()] = index
+    covered, p = masks.reshape(classes, -1), probabilities.reshape(classes, -1)
+    unsure = np.flatnonzero(count != 1)
+    for start in range(0, unsure.size, _PIXELS_AT_ONCE):
+        places = unsure[start : start + _PIXELS_AT_ONCE]
+        among = covered[:, places] | (count[places] == 0)
+        labels[places] = best_class(np.where(among, scores(p[:, places]), -np.inf))
     if unassigned == "void":
         labels[count == 0] = VOID
-    return labels
+    return labels.reshape(masks.shape[1:])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,6 +32,12 @@ class Listed:
     name: str = "list"
     upright: bool = False
     maps: bool = False
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the list's content: the names of photos and labels, not the files."""
+        lines = "\n".join(f"{sample.image} {sample.label}" for sample in self.samples)
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
     def read(self, index: int, call: Call) -> Pair:
         """Photo and label of a line; see `read_pair`. `call` decodes; see `decoders.decoding`."""

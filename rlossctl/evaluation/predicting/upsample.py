@@ -27,7 +27,7 @@ def upsample(
     rows, columns = keep or size
     if scores.shape[2:] == tuple(size):
         return scores[:, :, :rows, :columns]
-    positions = _aligned if corners else _centred
+    positions = aligned if corners else _centred
     top, down = positions(scores.shape[2], size[0], rows)
     left, right = positions(scores.shape[3], size[1], columns)
     below = np.minimum(top + 1, scores.shape[2] - 1)
@@ -37,7 +37,7 @@ def upsample(
     return tall[:, :, :, left] * (1 - right) + tall[:, :, :, beside] * right
 
 
-def _aligned(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def aligned(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """For the first `count` of `wanted` positions: the index before, and the next one's float32 weight."""
     ratio = np.float32((given - 1) / (wanted - 1)) if wanted > 1 else np.float32(0)
     position = np.arange(count, dtype=np.float32) * ratio
@@ -46,7 +46,7 @@ def _aligned(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _centred(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `_aligned`, but pixels are areas, with centres half a pixel inside the edges."""
+    """As `aligned`, but pixels are areas, with centres half a pixel inside the edges."""
     position = (np.arange(count) + 0.5) * (given / wanted) - 0.5
     position = np.clip(position, 0, given - 1).astype(np.float32)
     index = position.astype(np.int64)

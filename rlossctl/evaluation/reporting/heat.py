@@ -39,6 +39,11 @@ def contrast(one: Colour, other: Colour) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def row_shares(matrix: np.ndarray) -> np.ndarray:
+    """A matrix [C, C] of counts with rows that sum to 1; NaN if a class has no pixels."""
+    return ratio(matrix, matrix.sum(axis=1, keepdims=True))
+
+
 class HeatCell(NamedTuple):
     """One cell: its step of the ramp, whether it is on the diagonal, its text, and a sentence on it."""
 
@@ -62,7 +67,7 @@ class HeatMap(NamedTuple):
 
 def heat_map(matrix: np.ndarray, names: Sequence[str]) -> HeatMap:
     """The map of a matrix [C, C] of counts, truth in rows."""
-    shares = _shares(matrix)
+    shares = row_shares(matrix)
     rows = [
         [
             _cell(shares[true, guess], int(matrix[true, guess]), (row, name))
@@ -85,11 +90,6 @@ def _luminance(colour: Colour) -> float:
         for value in (channel / 255 for channel in colour)
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _shares(matrix: np.ndarray) -> np.ndarray:
-    """Rows that sum to 1; NaN if a class has no pixels."""
-    return ratio(matrix, matrix.sum(axis=1, keepdims=True))
 
 
 def _cell(share: float, pixels: int, pair: tuple[str, str]) -> HeatCell:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlossctl.evaluation.reporting import table
+from rlossctl.evaluation.reporting.charts import FOLDER
 from rlossctl.evaluation.reporting.heat import HeatMap, heat_map, heat_style
 from rlossctl.evaluation.reporting.layers import Layer, Layers
 from rlossctl.evaluation.reporting.pictures import RIGHT, WRONG
@@ -74,13 +75,16 @@ def render_page(
     evaluations: Mapping[str, Evaluation],
     examples: Sequence[Example],
     colours: np.ndarray,
+    *,
     provenance: Mapping[str, str],
+    charts: Sequence[str],
 ) -> str:
     """The whole page as text.
 
     Args:
         colours: the classes', uint8 [256, 3] RGB.
         provenance: command, date, versions and hashes, by what the page calls them.
+        charts: the files beside the page, without their suffixes.
     """
     names = next(iter(evaluations.values())).class_names
     values: dict[str, Any] = {
@@ -98,6 +102,7 @@ def render_page(
         "all_shown": len(examples) == next(iter(evaluations.values())).images,
         "kinds": _kinds(examples, evaluations),
         "occurring": sorted({index for example in examples for index in example.classes}),
+        "charts": [f"{FOLDER}/{name}" for name in charts],
         "wrong": WRONG,
         "right": RIGHT,
         "provenance": provenance,

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
-import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
-import rlossctl
 from rlossctl.files import sha256_of
+from rlossctl.pages.origin import happened
 
 _PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "numpy", "opencv-python-headless", "pillow")
 
@@ -23,9 +20,8 @@ def provenance(list_name: str, fingerprints: Mapping[str, str]) -> dict[str, str
         list_name: the list's file.
         fingerprints: model -> a hash of its files.
     """
-    found = {"command": shlex.join(sys.argv)}
-    found["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    found["versions"] = f"rlossctl {rlossctl.__version__}, Python {platform.python_version()}, {_installed()}"
+    found = happened()
+    found["versions"] += f", {_installed()}"
     found["machine"] = f"{platform.platform()}, {os.cpu_count()} CPUs"
     if os.path.isfile(list_name):
         found["list"] = f"{list_name}, SHA-256 {sha256_of(list_name)}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from rlossctl.charts import write_chart
 from rlossctl.data.drawing import Panel, montage, overlay
 from rlossctl.data.palette import save_label_png
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting.outputs import Look
+from rlossctl.evaluation.reporting.charts import FOLDER, charts_of, file_name
 from rlossctl.evaluation.reporting.examples import image_scores
 from rlossctl.evaluation.reporting.layers import choose_side, draw_layers
 from rlossctl.evaluation.reporting.page import Example, render_page
@@ -33,9 +34,9 @@ def write_report(
     """Writes a report on one or more models on the same list.
 
     The folder gets `index.html` (self-contained, so it opens from file:// without a network),
-    `results.json`, `images/NAME.png` (photo, truth and each model's prediction and errors side by side) and
-    `predictions/MODEL/NAME.png` (palette PNGs whose pixel values are class ids). The pictures are the ones
-    that the evaluations kept.
+    `results.json`, `figures/` (charts for a paper, SVG and PNG), `images/NAME.png` (photo, truth and each
+    model's prediction and errors side by side) and `predictions/MODEL/NAME.png` (palette PNGs whose pixel
+    values are class ids). The pictures are the ones that the evaluations kept.
 
     Args:
         folder: created if missing; files of an earlier report with the same names are replaced.
@@ -59,9 +60,16 @@ def write_report(
     results = {"models": {name: to_json(entry) for name, entry in evaluations.items()}, "provenance": known}
     with atomic_write(folder / "results.json") as file:
         file.write(json.dumps(results, indent=1).encode())
+    charts = charts_of(evaluations)
+    for name, chart in charts.items():
+        write_chart(folder / FOLDER, name, chart)
     examples = list(_examples(folder, evaluations, look))
     with atomic_write(folder / "index.html") as file:
-        file.write(render_page(title, evaluations, examples, look.colours, known).encode())
+        file.write(
+            render_page(
+                title, evaluations, examples, look.colours, provenance=known, charts=list(charts)
+            ).encode()
+        )
     return folder / "index.html"
 
 
@@ -104,7 +112,7 @@ def _write_files(
     with atomic_write(make_folder(folder / "images") / f"{name}.png") as file:
         montage(_panels(pictures, captions, ignore, look)).save(file, format="PNG")
     for model, picture in pictures.items():
-        target = make_folder(folder / "predictions" / _file_name(model))
+        target = make_folder(folder / "predictions" / file_name(model))
         save_label_png(target / f"{name}.png", picture.prediction, colours=look.colours)
 
 
@@ -146,7 +154,7 @@ def _picture_names(pictures: list[Picture]) -> list[str]:
     """File names without folder and suffix; a number keeps equal ones apart."""
     names: list[str] = []
     for index, picture in enumerate(pictures):
-        stem = _file_name(Path(picture.name).stem)
+        stem = file_name(Path(picture.name).stem)
         names.append(stem if stem not in names else f"{stem}_{index}")
     return names
 
@@ -155,10 +163,6 @@ def _titles(names: Sequence[str]) -> list[str]:
     """The images' names below the folder that they share."""
     shared = os.path.commonpath([os.path.dirname(os.path.abspath(name)) for name in names])
     return [os.path.relpath(os.path.abspath(name), shared) for name in names]
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "model"
 
 
 def _check_same(evaluations: Mapping[str, Evaluation]) -> None:
@@ -175,5 +179,5 @@ def _check_same(evaluations: Mapping[str, Evaluation]) -> None:
                 expected="evaluations on the same list with the same classes",
                 advice="evaluate them on one list, or write a report for each",
             )
-    if len({_file_name(name) for name in evaluations}) != len(evaluations):
+    if len({file_name(name) for name in evaluations}) != len(evaluations):
         raise UsageError("two models would share a folder", found=", ".join(evaluations))

@@ -29,11 +29,12 @@ def format_header(opened: OpenedModel, predictor: Predictor, listing: Listed) ->
 def format_run(opened: OpenedModel, predictor: Predictor) -> str:
     """The model, what runs it, and how it prepares and predicts images."""
     preprocess = predictor.preprocess
+    threads = "" if opened.threads is None else f", {counted(opened.threads, 'thread')}"
     warning = calibration_note(predictor.rule, opened.runner.losses)
     notes = (*opened.notes, *([warning] if warning else []))
     lines = [
         f"model    {opened.name}",
-        f"run by   {opened.runner.backend}",
+        f"run by   {opened.runner.backend}{threads}",
         f"input    {describe_preprocess(preprocess)}",
         f"protocol {describe_protocol(predictor.protocol, preprocess)}",
         f"rule     {describe_rule(predictor.rule)}",

@@ -100,6 +100,7 @@ class OpenedModel:
         upright: whether the data layer turns photos as their EXIF orientation says.
         palette: the classes' colours, if the file has them.
         maps: whether labels are maps of edges, from 128 on class 1 (`ImageLabelmapData`), not class ids.
+        threads: how many of the CPU's threads run it; None on a GPU.
     """
 
     name: str
@@ -111,6 +112,7 @@ class OpenedModel:
     upright: bool = False
     palette: Palette | None = None
     maps: bool = False
+    threads: int | None = None
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -183,7 +185,10 @@ def open_onnx(
         NetError: the file is not a usable model, or the requested device is not available.
         UsageError: as for `wire`.
     """
-    model, reading = Session(Path(path), device), reading or Reading()
+    return _runner_of(Session(Path(path), device), reading or Reading())
+
+
+def _runner_of(model: Session, reading: Reading) -> OnnxRunner | OnnxLabelRunner:
     wiring = wire(model, reading)
     if wiring.answer.ids:
         return OnnxLabelRunner(model, wiring, reading)
@@ -203,14 +208,24 @@ def _open_onnx(named: Named, device: str, images: ImageList) -> OpenedModel:
             expected="the ONNX file alone",
             advice="leave them out, or name the prototxt instead of the ONNX file",
         )
-    runner = open_onnx(named.model, device, named.reading)
+    session = Session(Path(named.model), device)
+    runner = _runner_of(session, named.reading)
     warnings: tuple[str, ...] = ()
     if runner.untrained:
         warnings = (f"layers had no weights when {named.model} was made: {', '.join(runner.untrained)}",)
     notes = () if isinstance(runner, OnnxLabelRunner) and runner.takes_photos else runner.intake.notes()
     settings = {"output": named.reading.output} if named.reading.output else None
     fingerprint = hash_files([named.model], settings)
-    return OpenedModel(_called(named), fingerprint, runner, images, notes, warnings, palette=runner.palette)
+    return OpenedModel(
+        _called(named),
+        fingerprint,
+        runner,
+        images,
+        notes,
+        warnings,
+        palette=runner.palette,
+        threads=session.threads,
+    )
 
 
 def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
@@ -257,6 +272,7 @@ def _open_prototxt(named: Named, device: str, images: ImageList) -> OpenedModel:
         (warning,) if warning else (),
         source is not None and source.upright,
         maps=isinstance(source, LabelmapSource) and not source.levels,
+        threads=runner.threads,
     )
 
 
@@ -280,6 +296,7 @@ def _open_imported(named: Named, device: str, images: ImageList) -> OpenedModel:
         (*runner.intake.notes(), *imported.notes),
         (f"layers have no weights: {missing}",) if missing else (),
         source is not None and source.upright,
+        threads=runner.threads,
     )
 
 

@@ -19,7 +19,7 @@ class Model(Protocol):
     """What every model says about itself.
 
     Attributes:
-        backend: what actually computes, in words ("ONNX Runtime 1.31.1, CPUExecutionProvider, 2 threads").
+        backend: what actually computes, in words ("ONNX Runtime 1.31.1, CPUExecutionProvider").
         num_classes: how many classes it knows.
         classes: their names, or None if the model does not carry them.
         losses: types of the loss layers that it was trained with; empty if it does not say.

@@ -16,7 +16,6 @@ from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.ports import ImagePort
 from rlossctl.weights.onnxfile import missing_files
-from rlossctl.words import counted
 
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -45,8 +44,13 @@ class Session:
         kind, index = _parse_device(device)
         self.session, provider, note = _open(path, kind, index)
         self.gpu = None if provider == _CPU else index
-        self.backend = _backend(self.session, provider, note)
+        self.backend = _backend(provider, note)
         self.card = _card(self.session, path)
+
+    @property
+    def threads(self) -> int | None:
+        """How many of the CPU's threads it uses; None on a GPU."""
+        return None if self.gpu is not None else self.session.get_session_options().intra_op_num_threads
 
     @property
     def builds_engines(self) -> bool:
@@ -201,12 +205,10 @@ def _parse_device(device: str) -> tuple[str, int]:
     return kind, int(index or os.environ.get("LOCAL_RANK", "0"))
 
 
-def _backend(session: Any, provider: str, note: str) -> str:
+def _backend(provider: str, note: str) -> str:
     import onnxruntime
 
     text = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
-    if provider == _CPU:
-        text += f", {counted(session.get_session_options().intra_op_num_threads, 'thread')}"
     return f"{text} (no CUDA: {note})" if note else text
 
 

@@ -26,7 +26,6 @@ from rlossctl.net.deploy import (
     preprocess_of,
 )
 from rlossctl.net.memory import available
-from rlossctl.words import counted
 
 
 class TorchRunner(OnDevice):
@@ -72,6 +71,11 @@ class TorchRunner(OnDevice):
         if self.channels == 1:
             self.backend += ", one score per pixel: class 1"
 
+    @property
+    def threads(self) -> int | None:
+        """How many of the CPU's threads it uses; None on a GPU."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
+
     def _scores(self, batch: torch.Tensor) -> torch.Tensor:
         try:
             return self._module(batch)[0].float()
@@ -113,4 +117,4 @@ def pick_device(name: str) -> torch.device:
 def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"
+    return "CPU"

@@ -14,8 +14,7 @@ import math
 
 import numpy as np
 
-from rlossctl.counts import VOID, ClassCounts
-from rlossctl.evaluation.scoring.confusion import byte_pairs
+from rlossctl.counts import VOID, ClassCounts, byte_pairs
 
 
 def width(size: tuple[int, int], ratio: float) -> int:

@@ -11,11 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlossctl.counts import VOID, Absent, CaffeScores, ClassCounts, caffe_scores, class_mean
+from rlossctl.counts import (
+    BYTES,
+    VOID,
+    Absent,
+    CaffeScores,
+    ClassCounts,
+    byte_pairs,
+    caffe_scores,
+    class_mean,
+)
 from rlossctl.data.images import check_labels
 from rlossctl.errors import DataError
-
-BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -171,12 +178,6 @@ def class_scores(counts: ClassCounts) -> list[ClassScore]:
 def number(value: float) -> float | None:
     """A score as a plain number; None for NaN."""
     return None if np.isnan(value) else float(value)
-
-
-def byte_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How often each pair of bytes occurs at the same place: (256, 256), `first` in rows."""
-    pairs = (first.astype(np.uint16) << 8) | second
-    return np.bincount(pairs.ravel(), minlength=BYTES * BYTES).reshape(BYTES, BYTES)
 
 
 def _check_ids(ids: np.ndarray, classes: int, ignore: int, where: object) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from rlossctl.counts import BYTES
 from rlossctl.evaluation.running.answers import not_numbers
-from rlossctl.evaluation.scoring.confusion import BYTES
 from rlossctl.evaluation.scoring.tally import Tally
 
 _MOST_COUNTS = 1 << 24  # at most this many bytes of counts wait on the device

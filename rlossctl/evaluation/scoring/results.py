@@ -125,7 +125,6 @@ def to_json(evaluation: Evaluation, metric: str = "standard") -> dict[str, Any]:
         "classes": _class_rows(evaluation),
         "images": evaluation.images,
         "images_scored": image_wise(evaluation.counts, evaluation.interest).images,
-        "seconds": evaluation.seconds,
         "backend": evaluation.backend,
         "preprocess": evaluation.preprocess and json.loads(evaluation.preprocess.to_json()),
         "protocol": dataclasses.asdict(evaluation.protocol),

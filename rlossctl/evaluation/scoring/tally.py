@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from rlossctl.counts import ClassCounts
+from rlossctl.evaluation.parts.part import Part
 from rlossctl.evaluation.predicting.rules import Decision
 from rlossctl.evaluation.scoring import boundary
 from rlossctl.evaluation.scoring.confusion import Confusion
@@ -17,20 +20,29 @@ class Tally:
         total: how many images the list has.
         masks: whether predictions are masks, which may overlap: counts per class, without a matrix.
         band: the boundary's width as a share of the diagonal, or None to leave out boundary IoU.
+        part: the part of the list that is counted.
 
     Attributes:
-        done: bool [total], the images that have been counted.
-        rows: int32 [total, 3 or 6, C]: hits, truth, predicted for each image, then the same for its boundary.
+        places: the places in the list of the part's N images.
+        done: bool [N], the images that have been counted.
+        rows: int32 [N, 3 or 6, C]: hits, truth, predicted for each image, then the same for its boundary.
         seconds: wall-clock time spent so far, in this run and earlier ones.
     """
 
     def __init__(
-        self, total: int, num_classes: int, ignore: int, masks: bool = False, band: float | None = None
+        self,
+        total: int,
+        num_classes: int,
+        ignore: int,
+        masks: bool = False,
+        band: float | None = None,
+        part: Part | None = None,
     ) -> None:
         self._confusion, self._masks = Confusion(num_classes, ignore), masks
         self.num_classes, self.ignore, self.band = num_classes, ignore, band
-        self.done = np.zeros(total, bool)
-        self.rows = np.zeros((total, 3 if band is None else 6, num_classes), np.int32)
+        self.places = (part or Part()).places(total)
+        self.done = np.zeros(len(self.places), bool)
+        self.rows = np.zeros((len(self.places), 3 if band is None else 6, num_classes), np.int32)
         self.seconds = 0.0
 
     @property
@@ -38,8 +50,16 @@ class Tally:
         """The set's confusion matrix; None with masks."""
         return None if self._masks else self._confusion
 
-    def add(self, index: int, truth: np.ndarray, decision: Decision, where: object = None) -> None:
-        """Counts one image.
+    def missing(self) -> list[int]:
+        """The places of the images that are not counted yet."""
+        return [place for place, done in zip(self.places, self.done, strict=True) if not done]
+
+    def counted(self) -> list[int]:
+        """The places of the images that are counted, in the order of the list."""
+        return [place for place, done in zip(self.places, self.done, strict=True) if done]
+
+    def add(self, place: int, truth: np.ndarray, decision: Decision, where: object = None) -> None:
+        """Counts the image at a place of the list.
 
         Raises:
             DataError: as for `Confusion.add`.
@@ -47,10 +67,9 @@ class Tally:
         counts = [self._count(truth, decision, where)]
         if self.band is not None:
             counts.append(self._count_boundary(truth, decision, self.band))
-        self.rows[index] = np.concatenate([part.to_array() for part in counts])
-        self.done[index] = True
+        self._keep(place, np.concatenate([part.to_array() for part in counts]))
 
-    def add_pairs(self, index: int, pairs: np.ndarray, where: object = None) -> None:
+    def add_pairs(self, place: int, pairs: np.ndarray, where: object = None) -> None:
         """Adds one image's counted byte pairs; see `Confusion.add_pairs`. Does not count boundaries.
 
         Raises:
@@ -59,19 +78,32 @@ class Tally:
         image = Confusion(self.num_classes, self.ignore)
         image.add_pairs(pairs, where)
         self._confusion.merge(image)
-        self.rows[index] = image.counts().to_array()
+        self._keep(place, image.counts().to_array())
+
+    def _keep(self, place: int, rows: np.ndarray) -> None:
+        index = self.places.index(place)
+        self.rows[index] = rows
         self.done[index] = True
 
+    def merge(self, other: Tally) -> None:
+        """Adds the counts of a part of this set, whose images are not counted here yet. Whole numbers are
+        summed, so nothing is rounded."""
+        mine = slice(other.places.start, None, other.places.step)
+        self.rows[mine] += other.rows
+        self.done[mine] |= other.done
+        self.seconds += other.seconds
+        self._confusion.merge(other._confusion)
+
     def counts(self) -> ClassCounts:
-        """The counts of each image: [total, C]."""
+        """The counts of each image: [N, C]."""
         return ClassCounts.from_array(self.rows[:, :3])
 
     def boundary(self) -> ClassCounts | None:
-        """The counts of each image's boundary: [total, C]; None without a band."""
+        """The counts of each image's boundary: [N, C]; None without a band."""
         return None if self.band is None else ClassCounts.from_array(self.rows[:, 3:])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All counts, in arrays that add up over disjoint parts of a set; see `update`."""
+        """All counts; see `update`."""
         parts: dict[str, np.ndarray] = {"done": self.done.astype(np.uint8), "rows": self.rows}
         if not self._masks:
             parts["matrix"] = self._confusion.matrix
@@ -79,8 +111,15 @@ class Tally:
             parts["ignored"] = np.array(self._confusion.ignored, np.int64)
         return parts
 
-    def update(self, parts: dict[str, np.ndarray]) -> None:
-        """Replaces the counts with `arrays()` of another tally of the same set."""
+    def update(self, parts: Mapping[str, np.ndarray]) -> None:
+        """Replaces the counts with `arrays()` of another tally of the same set.
+
+        Raises:
+            ValueError: they are not such arrays.
+        """
+        shapes = {name: (part.shape, part.dtype) for name, part in self.arrays().items()}
+        if {name: (part.shape, part.dtype) for name, part in parts.items()} != shapes:
+            raise ValueError("arrays with other shapes")
         self.done = parts["done"].astype(bool)
         self.rows = parts["rows"]
         if not self._masks:

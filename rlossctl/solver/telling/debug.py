@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlossctl.net import Net
-from rlossctl.net.parameters import param_spec
+from rlossctl.net.sharing import param_spec
 from rlossctl.net.walk import LayerNode, Watch
 from rlossctl.solver.telling.log import Log, number
 
