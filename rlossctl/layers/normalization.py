@@ -50,16 +50,26 @@ class BatchNorm(BatchNormOutline, Layer):
         self.register_buffer("variance", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._normalized(x)
+
+    def joins(self, follower: Layer) -> bool:
+        return isinstance(follower, Scale) and follower.of_channels
+
+    def forward_joined(self, x: Tensor, follower: Layer) -> Tensor:
+        return self._normalized(x, *follower.blobs)
+
+    def _normalized(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """The normalised x, then scaled and shifted per channel."""
         if self.frozen:
-            return F.batch_norm(x, *self.statistics(), eps=self.eps)
+            return F.batch_norm(x, *self.statistics(), scale, shift, eps=self.eps)
         if self._total is not None and not x.is_meta:
             shared = batch_statistics.of_shared_batch(x, self._total)
             self._update(shared)
-            return batch_statistics.normalized(x, shared, self.eps)
+            return _affine(batch_statistics.normalized(x, shared, self.eps), scale, shift)
         if not x.is_meta:
             self._update(batch_statistics.of_batch(x.detach()))
         # Not F.batch_norm, which refuses a single value per channel; in Caffe that value is its own mean.
-        return torch.batch_norm(x, None, None, None, None, True, 0.0, self.eps, False)
+        return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
 
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
         if not self.frozen:
@@ -151,6 +161,11 @@ class Scale(ScaleOutline, _Broadcast):
     and is filled with 1 by default. bias_term adds a learned bias of the same shape, 0 by default.
     """
 
+    @property
+    def of_channels(self) -> bool:
+        """Whether it has a learned factor for each channel."""
+        return len(self.setup.bottoms) == 1 and self.axis == 1 and len(self.size) == 1
+
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
         y = x * self.operand(factor)
         return y + self.spread(self.blobs[-1]) if self.has_bias else y
@@ -172,3 +187,10 @@ class Bias(BiasOutline, _Broadcast):
 
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue, term: OnnxValue | None = None) -> Written:
         return graph.node("Add", x, self.write_operand(graph, term))
+
+
+def _affine(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """x times the scale plus the shift, per channel; without those that are None."""
+    size = (1, -1, *(1,) * (x.dim() - 2))
+    x = x if scale is None else x * scale.reshape(size)
+    return x if shift is None else x + shift.reshape(size)

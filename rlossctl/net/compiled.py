@@ -17,10 +17,8 @@ from torch import Tensor
 
 from rlossctl.net.graph import Node
 from rlossctl.net.layer import Layer, Setup
-from rlossctl.net.walk import LayerNode, last_readers, walk
+from rlossctl.net.walk import LayerNode, Numbered, walk
 from rlossctl.prototxt.messages import LayerParameter
-
-Numbered = tuple[int, LayerNode]
 
 
 class Compiled(Layer):
@@ -82,12 +80,6 @@ def compiled_layers(layers: Sequence[LayerNode], terms: Terms) -> list[Numbered]
         group = list(run)
         found += [_joined(group, layers[group[-1][0] + 1 :], terms)] if can else group
     return found
-
-
-def readers(layers: Sequence[Numbered]) -> dict[int, list[str]]:
-    """`last_readers` of layers that have numbers of their own."""
-    numbers = [number for number, _ in layers]
-    return {numbers[place]: names for place, names in last_readers([one for _, one in layers]).items()}
 
 
 def _can_be_compiled(layer: LayerNode) -> bool:

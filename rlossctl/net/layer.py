@@ -100,6 +100,14 @@ class Layer(Outline, nn.Module):
         assert tops is not None
         return tuple(torch.empty(top.shape, device="meta") for top in tops)
 
+    def joins(self, follower: Layer) -> bool:
+        """Whether `forward_joined` computes this layer and a layer that alone reads its top."""
+        return False
+
+    def forward_joined(self, x: torch.Tensor, follower: Layer) -> torch.Tensor:
+        """The follower's top for this layer's bottom, faster than one after the other."""
+        raise TypeError(f"{type(self).__name__} is not joined with others")
+
     def settle(self) -> None:
         """Called before an export: computes what does not depend on the bottoms. Ignores later weights."""
 

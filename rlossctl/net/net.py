@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from rlossctl.errors import NetError
-from rlossctl.net.compiled import Numbered, Terms, compiled_layers, readers
+from rlossctl.net.compiled import Terms, compiled_layers
 from rlossctl.net.draft import Draft
+from rlossctl.net.joined import joined_layers
 from rlossctl.net.layer import BatchSource, DataLayer, Layer
 from rlossctl.net.parameters import Fitted, Learnable, copy_blobs, copy_fitting, without_spare
 from rlossctl.net.plan import Plan
 from rlossctl.net.precision import as_float
-from rlossctl.net.walk import LayerNode, Watch, last_readers, walk
+from rlossctl.net.walk import LayerNode, Numbered, Watch, last_readers, readers, walk
 from rlossctl.postponed import Doubt, postponing
 from rlossctl.prototxt.messages import NetParameter
 from rlossctl.weights import Blob, Weights, load_weights
@@ -110,6 +111,8 @@ class Net(nn.Module):
             if top in self.loss_weights
         )
         self._last_reader = last_readers(layers)
+        self._joined = joined_layers(layers, self.outputs)
+        self._joined_reader = readers(self._joined)
         self.compiled: list[Numbered] = []
         self._compiled_reader: dict[int, list[str]] = {}
         for number, layer in enumerate(layers):
@@ -169,10 +172,13 @@ class Net(nn.Module):
         needed = self.layers_for(kept) if kept else set(range(len(self.layers)))
         plan = plan or Plan()
         needed -= plan.skipped
-        layers = [(number, layer) for number, layer in enumerate(self.layers) if number in needed]
-        last = {} if keep else self._last_reader
-        if self.compiled and not (layer_by_layer or keep or kept or watch or plan.skipped):
+        if keep or kept or watch:
+            layers, last = list(enumerate(self.layers)), {} if keep else self._last_reader
+        elif self.compiled and not (layer_by_layer or plan.skipped):
             layers, last = self.compiled, self._compiled_reader
+        else:
+            layers, last = self._joined, self._joined_reader
+        layers = [(number, layer) for number, layer in layers if number in needed]
         losses: dict[str, tuple[Tensor, float]] = {}
         drawn: list[str] = []
         try:

@@ -25,6 +25,9 @@ class LayerNode(NodeView):
     module: Layer
 
 
+Numbered = tuple[int, LayerNode]
+
+
 class Watch:
     """Sees what layers read and return while a net runs. This base class does nothing; derive from it."""
 
@@ -101,6 +104,12 @@ def last_readers(layers: Iterable[LayerNode]) -> dict[int, list[str]]:
     for name, number in last.items():
         out.setdefault(number, []).append(name)
     return out
+
+
+def readers(layers: Sequence[Numbered]) -> dict[int, list[str]]:
+    """`last_readers` of layers that have numbers of their own."""
+    numbers = [number for number, _ in layers]
+    return {numbers[place]: names for place, names in last_readers([one for _, one in layers]).items()}
 
 
 def _step(
