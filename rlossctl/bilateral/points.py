@@ -100,12 +100,13 @@ def _points(features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
             "floating-point tensors (N, d) and (N, K), or (B, N, d) and (B, N, K)",
             "reshape them, or convert them with .to(dtype)",
         )
-    return features.detach().reshape(-1, *features.shape[-2:])
+    return features.detach() if features.dim() == 3 else features.detach()[None]
 
 
 def _planes(values: torch.Tensor) -> torch.Tensor:
     """[N, K] or [B, N, K] as [B, K, N] in the type that is computed."""
-    return values.to(working_type(values)).reshape(-1, *values.shape[-2:]).transpose(1, 2)
+    batch = values if values.dim() == 3 else values[None]
+    return batch.to(working_type(values)).transpose(1, 2)
 
 
 def _like(values: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:

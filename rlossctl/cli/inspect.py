@@ -12,28 +12,34 @@ from rlossctl.cli import groups, options
 
 @groups.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
-@options.placeholders
-@click.option(
-    "--phase",
-    type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
-    help="Phase of a net.  [default: TEST if it has data there, else TRAIN]",
+@groups.option_group(
+    "Net",
+    options.placeholders,
+    click.option(
+        "--phase",
+        type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
+        help="Phase of a net.  [default: TEST if it has data there, else TRAIN]",
+    ),
+    options.dialect,
+    options.python_layers,
+    options.image_shape,
 )
-@options.dialect
-@options.python_layers
-@options.image_shape
-@click.option(
-    "--draw",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the net: as a page to look into (.html), or as SVG.",
+@groups.option_group(
+    "Output",
+    click.option(
+        "--draw",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Draw the net: as a page to look into (.html), or as SVG.",
+    ),
+    click.option(
+        "--weights",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="With --draw page.html: also histograms of these weights.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )
-@click.option(
-    "--weights",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="With --draw page.html: also histograms of these weights.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     file: Path,
     placeholders: Mapping[str, object],

@@ -14,7 +14,13 @@ from rlossctl.prototxt.phase import filter_net, net_state
 from rlossctl.prototxt.text import parse_net
 
 IMAGE = (2, 4, 13, 18)
-INPUTS = {"x": IMAGE, "mask": IMAGE, "part": (2, 4, 9, 11), "one": (2, 4, 1, 1), "y": (2, 1, 13, 18)}
+INPUTS = {
+    **dict.fromkeys(("x", "mask", "photo", "prob"), IMAGE),
+    "part": (2, 4, 9, 11),
+    "one": (2, 4, 1, 1),
+    "y": (2, 1, 13, 18),
+}
+VALUES = {"photo": 9.0, "prob": 0.25}  # of blobs that a layer warns of if they are 0
 PLAIN = """ReLU PReLU HardSwish HardSigmoid ReLU6 ELU SELU SeLU SeLu Sigmoid TanH BNLL Swish Softmax AbsVal
     Power Exp Threshold LRN MVN Normalize BatchNorm"""
 # Type, bottoms, number of tops, fields: a line for each way in which a description answers.
@@ -73,7 +79,7 @@ LAYERS = [
     ("ArgMax", "x", 1, "argmax_param { axis: 1 top_k: 3 }"),
     ("ArgMax", "x", 1, "argmax_param { top_k: 3 out_max_val: true }"),
     ("SoftmaxWithLoss", "x y", 2, ""),
-    ("DenseCRFLoss", "x x", 1, "densecrf_loss_param { bi_xy_std: 9 bi_rgb_std: 9 }"),
+    ("DenseCRFLoss", "photo prob", 1, "densecrf_loss_param { bi_xy_std: 9 bi_rgb_std: 9 }"),
     ("SegAccuracy", "x y", 1, ""),
     ("Accuracy", "x y", 2, ""),
     ("SegmentationScores", "x y", 6, ""),
@@ -99,8 +105,7 @@ def test_a_description_says_what_a_pass_gives(example):
     assert summarize(draft) == summarize(net.draft)
     layer = net.layers[0].module
     assert outline.blob_shapes == [tuple(blob.shape) for blob in layer.blobs]
-    # Labels and indices are 0; an image of zeros would count as padding.
-    tensors = {name: torch.full(INPUTS[name], float(name == "x")) for name in example[1].split()}
+    tensors = {name: torch.full(INPUTS[name], VALUES.get(name, 0.0)) for name in example[1].split()}
     bottoms = [tensors[name] for name in example[1].split()]
     made = layer(*bottoms)
     tops = made if isinstance(made, tuple) else (made,)
