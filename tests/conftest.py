@@ -50,6 +50,30 @@ def _is_variant(item: pytest.Item) -> bool:
     return not known.isdisjoint({*smaller, with_one_more_loss} - {network})
 
 
+@pytest.fixture
+def process_put_back() -> Iterator[None]:
+    """Undoes what a script leaves that runs in this process: a module caffe, its own modules, paths, a mode."""
+    from rlossctl.pycaffe.mode import _Mode
+
+    before = {name: module for name, module in sys.modules.items() if _is_caffe(name)}
+    known = set(sys.modules)
+    path, finders, main = list(sys.path), list(sys.meta_path), sys.modules["__main__"]
+    yield
+    for name in [name for name in sys.modules if _is_caffe(name) or name not in known]:
+        # Modules of this test alone: those that it found in a temporary folder.
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if _is_caffe(name) or "pytest-of" in file:
+            del sys.modules[name]
+    sys.modules.update(before)
+    sys.modules["__main__"] = main
+    sys.path[:], sys.meta_path[:] = path, finders
+    _Mode.gpu, _Mode.number, _Mode.seed = False, 0, None
+
+
+def _is_caffe(name: str) -> bool:
+    return name == "caffe" or name.startswith("caffe.")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Recorded cases small enough to live in the repository."""

@@ -109,7 +109,7 @@ def write_photos(here: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_a_page_run(page, made, repository, tmp_path, monkeypatch, invoke):
+def test_the_blocks_of_a_page_run(page, made, repository, tmp_path, monkeypatch, invoke, process_put_back):
     here = tmp_path / "here"
     shutil.copytree(made, here)
     (here / "configs").symlink_to(repository / "configs")

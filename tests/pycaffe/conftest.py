@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,31 +12,14 @@ import pytest
 
 
 @pytest.fixture
-def caffe(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def caffe(monkeypatch: pytest.MonkeyPatch, process_put_back: None) -> ModuleType:
     """What `import caffe` gives a script."""
     from rlossctl import pycaffe
-    from rlossctl.pycaffe.mode import _Mode
 
-    before = {name: module for name, module in sys.modules.items() if _is_caffe(name)}
-    known = set(sys.modules)
-    path, finders, main = list(sys.path), list(sys.meta_path), sys.modules["__main__"]
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setenv("GLOG_minloglevel", "2")
     pycaffe.install()
-    yield pycaffe
-    for name in [name for name in sys.modules if _is_caffe(name) or name not in known]:
-        # Modules of this test alone: those that it found in a temporary folder.
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if _is_caffe(name) or "pytest-of" in file:
-            del sys.modules[name]
-    sys.modules.update(before)
-    sys.modules["__main__"] = main
-    sys.path[:], sys.meta_path[:] = path, finders
-    _Mode.gpu, _Mode.number, _Mode.seed = False, 0, None
-
-
-def _is_caffe(name: str) -> bool:
-    return name == "caffe" or name.startswith("caffe.")
+    return pycaffe
 
 
 @pytest.fixture
