@@ -52,7 +52,7 @@ def _is_variant(item: pytest.Item) -> bool:
 
 @pytest.fixture
 def process_put_back() -> Iterator[None]:
-    """Undoes what a script that runs in this process leaves: a module caffe, its own modules, paths, modes."""
+    """Undoes what a script that runs in this process leaves: a module caffe, its modules, paths, modes."""
     from rlossctl.pycaffe.mode import _Mode
 
     before = {name: module for name, module in sys.modules.items() if _is_caffe(name)}
