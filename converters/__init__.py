@@ -143,7 +143,7 @@ def _convert_one(origin: NetOrigin, request: _Request) -> Verification | Rewritt
 
 
 def _sources(implied: Implied) -> dict[str, Path]:
-    """The files behind an implied net; a net inside the weights is no file of its own."""
+    """The files behind an implied net; a net inside the weights does not count as one."""
     assert implied.origin.weights is not None
     weights = {"weights": Path(implied.origin.weights)}
     return weights if implied.inside else {"prototxt": Path(implied.origin.prototxt), **weights}

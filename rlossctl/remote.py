@@ -79,9 +79,9 @@ def names(folder: str) -> list[str]:
 @contextlib.contextmanager
 def _reached(address: str) -> Iterator[tuple[Any, str]]:
     """The file system behind an address, and the path there; whatever fails inside is an OSError."""
-    from fsspec.core import url_to_fs
-
     try:
+        from fsspec.core import url_to_fs
+
         system, path = url_to_fs(address)
         yield system, path
     except ImportError as error:

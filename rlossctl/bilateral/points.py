@@ -23,18 +23,17 @@ def filter(features: torch.Tensor, values: torch.Tensor, mode: str = "lattice") 
     `features` get none.
 
     Args:
-        features: [N, d] or [B, N, d], d from 1 to 6, each divided by its standard deviation. values: [N, K]
-        or [B, N, K] on the same device; half types are computed and returned in float32. mode: "lattice",
-        "symmetric" (the mean of the lattice and its transpose) or "exact" (all pairs of points).
+        features: [N, d] or [B, N, d], d from 1 to 6, each divided by its standard deviation.
+        values: [N, K] or [B, N, K] on the same device; half types are computed and returned in float32.
+        mode: "lattice", "symmetric" (the mean of the lattice and its transpose) or "exact" (all pairs).
 
     Returns:
         The filtered values, in the shape of `values`; the inputs are not changed.
 
     Raises:
         NetError: shapes or devices do not fit; the mode is unknown; features are NaN, infinite or (for the
-        lattice)
-            too far apart; or a torch.export or ONNX export is running. On CUDA, where the host does not
-            wait, wrong features give NaN instead.
+            lattice) too far apart; or a torch.export or ONNX export is running. On CUDA, where the host does
+            not wait, wrong features give NaN instead.
     """
     points, planes = _points(features, values), _planes(values)
     return _like(values, point_op(planes, points.to(planes.dtype), mode))

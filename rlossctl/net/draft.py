@@ -45,7 +45,7 @@ class Drafted(NodeView, Generic[Kind]):
 
 @dataclass(frozen=True, eq=False)
 class Draft(Generic[Kind]):
-    """See above.
+    """A net that is wired, with its layers or their descriptions, and with every shape.
 
     Attributes:
         file: the filtered NetParameter, and where it came from.

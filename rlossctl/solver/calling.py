@@ -58,7 +58,7 @@ def train(
     placeholders = {name: value for name, value in settings.items() if name.isupper()}
     options = {"quiet": True, **{name: settings[name] for name in settings if not name.isupper()}}
     _check_names(options)
-    if isinstance(options.get("weights"), str | Path):  # of one file; its letters are no list
+    if isinstance(options.get("weights"), str | Path):  # one file, not a list of letters
         options["weights"] = (options["weights"],)
     chosen = TrainOptions(
         **options, test_data=DataOverrides(val, val_root), speed=Speed(channels_last, cuda_graphs, compile)
