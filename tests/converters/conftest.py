@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from deployed import photo
+from PIL import Image
 
 from rlossctl.net.build import load_inference_net
 from rlossctl.net.origin import NetOrigin
@@ -106,3 +108,15 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         weights=weights,
         settings=SETTINGS,
     )
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A list of three photos with labels, and the folder of its names."""
+    lines = []
+    for number in range(3):
+        Image.fromarray(photo((60 + number, 70))).save(tmp_path / f"{number}.png")
+        Image.fromarray(photo((60 + number, 70))[:, :, 0] % 4).save(tmp_path / f"{number}_label.png")
+        lines.append(f"/{number}.png /{number}_label.png")
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    return tmp_path / "list.txt"
