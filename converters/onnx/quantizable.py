@@ -1,4 +1,4 @@
-"""What a graph needs before ONNX Runtime's quantizer gets it, and the nodes that stay in float32 always."""
+"""What a graph needs before ONNX Runtime's quantizer gets it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
-
-LINEAR = ("Conv", "ConvTranspose", "Gemm")  # with one scale for each output channel of their weights
-WITH_CONSTANTS = ("Add", "BatchNormalization", "Div", "MatMul", "Mul", "Sub")
-
-
-def with_constants(model: ModelProto) -> list[str]:
-    """Names of nodes that compute with constants but are not LINEAR: scales, biases, bins of a pooling.
-
-    Their constants would get one scale for all channels, which costs much precision; and since they are a
-    thousandth of a net's arithmetic, eight bits would not make it faster.
-    """
-    constants = {entry.name for entry in model.graph.initializer}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type in WITH_CONSTANTS and constants.intersection(node.input)
-    ]
 
 
 def give_whole_sizes(model: ModelProto) -> None:

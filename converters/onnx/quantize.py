@@ -13,7 +13,7 @@ import numpy as np
 
 from rlossctl.converters.onnx.naming import rename
 from rlossctl.converters.onnx.options import OnnxOptions
-from rlossctl.converters.onnx.quantizable import give_whole_sizes, with_constants
+from rlossctl.converters.onnx.quantizable import give_whole_sizes
 from rlossctl.converters.verifying.trials import photo_trials, read_photos
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import UsageError
@@ -71,7 +71,7 @@ def quantize(
             weight_type=QuantType.QInt8,
             calibrate_method=methods[options.ranges],
             **({"calibration_cache_path": ranges} if ranges else {}),  # not in older ONNX Runtimes
-            nodes_to_exclude=[*_nodes_of(model, blobs, keep), *with_constants(model)],
+            nodes_to_exclude=_nodes_of(model, blobs, keep),
             # One photo at a time (for every method, despite the name): histograms need all values of a pass.
             extra_options={"CalibStridedMinMax": 1},
         )
