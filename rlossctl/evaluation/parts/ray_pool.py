@@ -196,5 +196,5 @@ def _failing() -> Iterator[None]:
             "Ray could not make a part",
             found=lines[-1] if lines else type(error).__name__,
             expected="actors that answer",
-            advice="repeat the command, perhaps with fewer --actors; a folder named with --parts keeps what is done",
+            advice="repeat the command, perhaps with fewer --actors; a folder given to --parts keeps parts",
         ) from error
