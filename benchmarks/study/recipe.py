@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NET = "deeplabv3plus_efficientnet_lite0_separable"
+NET = "deeplabv3plus_efficientnet_lite0_small"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rlossctl.errors import DataError, PrototxtError
 from rlossctl.net import Net
 from rlossctl.net.unread import unread_fields
 from rlossctl.solver.data_errors import advised
+from rlossctl.solver.far_taps import taps_beyond_the_map
 from rlossctl.solver.reading.files import SolverFile
 from rlossctl.solver.scoring.testing import counts_on
 from rlossctl.solver.solver import Solver
@@ -104,6 +105,7 @@ def _warnings(solver: Solver) -> Iterator[str]:
     if not any(entry.lr_mult for entry in net.learnable):
         yield f"{net.file.path}: no layer learns: the net has no weights, or every lr_mult is 0"
     yield from unread_fields(net.layers)
+    yield from taps_beyond_the_map(net)
     classes = _classes(net)
     for source in _list_sources(net):
         yield from _suspicious_labels(source, classes)

@@ -26,7 +26,7 @@ PYTORCH = (
         for name in ("mobilenet", "resnet101", "xception", "efficientnet_lite0")
         for stride in ("", "_os8")
     ),
-    "deeplabv3plus_efficientnet_lite0_separable",
+    "deeplabv3plus_efficientnet_lite0_small",
     "deeplabv3plus_drn",
     *(
         f"deeplabv3plus_{name}_segmentation{stride}"
