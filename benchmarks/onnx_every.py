@@ -111,8 +111,16 @@ def by_opencv(net: Net) -> str:
         trial = next(random_trials(own.input_shape, own.preprocess))
         worst = max(entry.error for entry in compare_models(own, third, [trial]))
     except RlossError as error:
-        return _first_words(error.found or error.message)
+        return _why(str(error.found or error.message))
     return f"{worst:.1e}"
+
+
+def _why(said: str) -> str:
+    """What an error of OpenCV comes down to: a layer type that it lacks, or the place where it fails."""
+    lacking, place = re.search(r'of type "(\w+)"', said), re.search(r"(\w+\.[ch]pp):\d+", said)
+    if lacking:
+        return f"lacks {lacking[1]}"
+    return f"fails in {place[1]}" if place else _first_words(said)
 
 
 def row_of(name: str, prototxt: Path, weights: Path | None, options: OnnxOptions, opencv: bool) -> Row:
