@@ -35,7 +35,7 @@ def make_lists(data: DataSet, root: Path, kind: str, split: str, folder: Path) -
     Args:
         kind: of KINDS, or OWN.
         split: "val" trains on the training list and scores on the validation list; "tune" trains on four
-            fifths of the training list and scores on the rest. The photos with their own scribbles are few, so
+            fifths of the training list and scores on the rest. Photos with scribbles of their own are few, so
             with OWN "tune" trains on all of these, and scores on a third of the other training photos.
     """
     lists = Lists(*(folder / f"{name}.txt" for name in ("weak", "full", "scored")))
