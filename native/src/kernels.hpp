@@ -196,9 +196,15 @@ struct Kernels {
     // Each pixel's greatest score and the sum of the powers; whether a score is not finite, or below 0.
     void (*norms_row)(const ScoreRow& row, float temperature, const SoftmaxRoom& room, float* greatest, float* total,
                       bool& odd, bool& negative);
-    // Class c's probabilities: in `out`, or where they were given. room.values for one row.
-    const float* (*probability_row)(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms,
-                                    const SoftmaxRoom& room, float* out);
+    // Class c's probabilities. room.values for one row.
+    void (*probability_row)(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms, const SoftmaxRoom& room,
+                            float* out);
+    // The same at `count` places of the row, with the norms of these.
+    void (*probabilities_at)(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms, const std::int32_t* places,
+                             std::int64_t count, const SoftmaxRoom& room, float* out);
+    // How many masks [classes][pixels] cover each pixel of a row, and the class of the one that does, where it is one.
+    void (*cover_row)(const std::uint8_t* masks, std::int64_t pixels, std::int64_t classes, std::int64_t columns,
+                      std::uint8_t* number, std::uint8_t* label);
     // The best gain and its class at `count` pixels, after one more class; `covered` says where it may win.
     void (*gain_row)(const float* p, const std::uint8_t* covered, std::int64_t count, const GainTerm& term,
                      std::int32_t id, double* best, std::int32_t* winner);

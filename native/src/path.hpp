@@ -45,6 +45,8 @@ const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
     RLOSSCTL_PATH::best_row,
     RLOSSCTL_PATH::norms_row,
     RLOSSCTL_PATH::probability_row,
+    RLOSSCTL_PATH::probabilities_at,
+    RLOSSCTL_PATH::cover_row,
     RLOSSCTL_PATH::gain_row,
     RLOSSCTL_PATH::add_words,
     RLOSSCTL_PATH::bin_words};

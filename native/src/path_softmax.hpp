@@ -98,18 +98,42 @@ inline void norms_row(const ScoreRow& row, float temperature, const SoftmaxRoom&
     odd |= wrong != 0, negative |= below != 0;
 }
 
-// Returns where they are: in `out`, or as given.
-inline const float* probability_row(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms,
-                                    const SoftmaxRoom& room, float* out) {
-    const float* const values = enlarged(row, c, room.tall, room.values);
-    if (norms.greatest == nullptr) return values;
+// The softmax of `count` scores of a class, with the norms of their pixels.
+RLOSSCTL_INLINE void softmax_of(const float* values, const SoftmaxRow& norms, std::int64_t count, float* out) {
     in_lanes(
-        row.columns,
+        count,
         [&](std::int64_t x, int n) {
             return powers_of(values, norms.greatest, norms.temperature, x, n) / get_some(norms.total + x, n);
         },
         [&](std::int64_t x, int n, Floats a) { put_some(out + x, n, a); });
-    return out;
+}
+
+inline void probability_row(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms, const SoftmaxRoom& room,
+                            float* out) {
+    const float* const values = enlarged(row, c, room.tall, room.values);
+    if (norms.greatest != nullptr) softmax_of(values, norms, row.columns, out);
+    else std::memcpy(out, values, row.columns * sizeof *out);
+}
+
+inline void probabilities_at(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms, const std::int32_t* places,
+                             std::int64_t count, const SoftmaxRoom& room, float* out) {
+    const float* const values = enlarged(row, c, room.tall, room.values);
+    for (std::int64_t i = 0; i < count; ++i) out[i] = values[places[i]];
+    if (norms.greatest != nullptr) softmax_of(out, norms, count, out);
+}
+
+// How many masks cover each pixel, and the class of the one that does, where it is one.
+inline void cover_row(const std::uint8_t* masks, std::int64_t pixels, std::int64_t classes, std::int64_t columns,
+                      std::uint8_t* __restrict number, std::uint8_t* __restrict label) {
+    std::memset(number, 0, columns), std::memset(label, 0, columns);
+    for (std::int64_t c = 0; c < classes; ++c) {
+        const std::uint8_t* __restrict mask = masks + c * pixels;
+        const auto id = static_cast<std::uint8_t>(c);
+        for (std::int64_t x = 0; x < columns; ++x) {
+            number[x] += mask[x];
+            label[x] |= static_cast<std::uint8_t>(-mask[x]) & id;
+        }
+    }
 }
 
 // best and winner of `count` pixels after another class: `covered` says where it may win.
@@ -181,20 +205,31 @@ RLOSSCTL_INLINE void words_of(const float* p, WordSums& sums, std::int64_t (*wor
 
 inline void add_words(const float* p, WordSums& sums) { words_of<false>(p, sums, nullptr); }
 
-// Numbers below the second bin only add to the sums of all: most do.
+// Numbers in bin 0 only add to the sums of all: most do. And neighbours are often in one bin.
 inline void bin_words(const float* p, const Bins& bins, std::int64_t* counts, WordSums* in_bins, WordSums& sums) {
-    const std::int32_t second = (bins.first + 1) << bins.shift;
-    std::int32_t bits[word_lanes], larger_ones = 0;
-    std::memcpy(bits, p, sizeof bits);
-    for (int i = 0; i < word_lanes; ++i) larger_ones += bits[i] >= second;
-    if (larger_ones == 0 || bins.count == 1) return words_of<false>(p, sums, nullptr);
-    std::int64_t words[6][word_lanes];
-    words_of<true>(p, sums, words);
+    std::int32_t number[word_lanes], least = INT32_MAX, most = 0;
+    std::memcpy(number, p, sizeof number);
+    const auto last = static_cast<std::int32_t>(bins.count - 1);
     for (int i = 0; i < word_lanes; ++i) {
-        if (bits[i] < second) continue;
-        const std::int64_t bin = (bits[i] >> bins.shift) - bins.first, last = bins.count - 1;
-        const std::int64_t own = bin < last ? bin : last;
-        ++counts[own];
-        for (int k = 0; k < 6; ++k) in_bins[own][k] += words[k][i];
+        const std::int32_t above = (number[i] >> bins.shift) - bins.first, own = above < last ? above : last;
+        number[i] = own > 0 ? own : 0;
+        least = number[i] < least ? number[i] : least;
+        most = number[i] > most ? number[i] : most;
+    }
+    WordSums own = {};
+    std::int64_t words[6][word_lanes];
+    const bool mixed = least != most;
+    if (mixed) words_of<true>(p, own, words);
+    else words_of<false>(p, own, nullptr);
+    for (int k = 0; k < 6; ++k) sums[k] += own[k];
+    if (mixed) {
+        for (int i = 0; i < word_lanes; ++i) {
+            if (number[i] == 0) continue;
+            ++counts[number[i]];
+            for (int k = 0; k < 6; ++k) in_bins[number[i]][k] += words[k][i];
+        }
+    } else if (most > 0) {
+        counts[most] += word_lanes;
+        for (int k = 0; k < 6; ++k) in_bins[most][k] += own[k];
     }
 }

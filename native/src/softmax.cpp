@@ -33,23 +33,48 @@ void rows_in_parts(const Probabilities& source, std::int64_t planes, int threads
     });
 }
 
-// Row y of class c: where it was given, or in the second row of the room.
-const float* probabilities_of(const Probabilities& source, std::int64_t y, std::int64_t c, const SoftmaxRoom& room) {
-    return kernels().probability_row(row_of(source, y), c, norms_of(source, y), room, room.values + source.columns);
-}
+// Some places of a row, with what belongs to them alone.
+class Places {
+public:
+    explicit Places(std::int64_t columns)
+        : number_(columns), label_(columns), places_(columns), greatest_(columns), total_(columns) {}
 
-// The places in a row whose number of masks `wanted` accepts.
-template <class Wanted>
-void find_places(Masks masks, std::int64_t pixels, std::int64_t classes, std::int64_t columns, const Wanted& wanted,
-                 std::vector<std::uint8_t>& number, std::vector<std::int32_t>& places) {
-    std::uint8_t* const __restrict count = number.data(); // bytes may be anything's, unless this is said
-    std::fill_n(count, columns, 0);
-    for (std::int64_t c = 0; c < classes; ++c)
-        for (std::int64_t x = 0; x < columns; ++x) count[x] += masks[c * pixels + x];
-    places.clear();
-    for (std::int64_t x = 0; x < columns; ++x)
-        if (wanted(number[x])) places.push_back(static_cast<std::int32_t>(x));
-}
+    // Those whose number of masks `wanted` accepts.
+    template <class Wanted>
+    void find(const Probabilities& source, Masks masks, std::int64_t y, const Wanted& wanted) {
+        const std::int64_t columns = source.columns, pixels = source.rows * columns;
+        kernels().cover_row(masks + y * columns, pixels, source.scores.classes, columns, number_.data(), label_.data());
+        count_ = 0;
+        for (std::int64_t x = 0; x < columns; ++x)
+            if (wanted(number_[x])) places_[count_++] = static_cast<std::int32_t>(x);
+        norms_ = norms_of(source, y);
+        if (norms_.greatest == nullptr) return;
+        for (std::int64_t i = 0; i < count_; ++i) {
+            greatest_[i] = norms_.greatest[places_[i]];
+            total_[i] = norms_.total[places_[i]];
+        }
+        norms_.greatest = greatest_.data(), norms_.total = total_.data();
+    }
+
+    std::int64_t count() const { return count_; }
+    std::int32_t operator[](std::int64_t i) const { return places_[i]; }
+    // How many masks cover a pixel of the row.
+    std::uint8_t number(std::int64_t x) const { return number_[x]; }
+    // For each pixel of the row the class of its mask, where it is in one.
+    const std::vector<std::uint8_t>& labels() const { return label_; }
+
+    void probabilities(const Probabilities& source, std::int64_t y, std::int64_t c, const SoftmaxRoom& room,
+                       float* out) const {
+        kernels().probabilities_at(row_of(source, y), c, norms_, places_.data(), count_, room, out);
+    }
+
+private:
+    std::vector<std::uint8_t> number_, label_;
+    std::vector<std::int32_t> places_;
+    std::vector<float> greatest_, total_;
+    std::int64_t count_ = 0;
+    SoftmaxRow norms_{};
+};
 
 } // namespace
 
@@ -70,38 +95,33 @@ Met softmax_norms(const Probabilities& source, float* greatest, float* total, in
 
 void probability_plane(const Probabilities& source, std::int64_t index, float* plane, int threads) {
     rows_in_parts(source, 1, threads, [&](std::int64_t first, std::int64_t last, const SoftmaxRoom& room) {
-        for (std::int64_t y = first; y < last; ++y) {
-            float* const out = plane + y * source.columns;
-            const float* const p = kernels().probability_row(row_of(source, y), index, norms_of(source, y), room, out);
-            if (p != out) std::copy_n(p, source.columns, out);
-        }
+        for (std::int64_t y = first; y < last; ++y)
+            kernels().probability_row(row_of(source, y), index, norms_of(source, y), room, plane + y * source.columns);
     });
 }
 
 void shared_sums(const Probabilities& source, Masks masks, std::int64_t (*sums)[3], int threads) {
     const std::int64_t classes = source.scores.classes, columns = source.columns, pixels = source.rows * columns;
     std::mutex lock;
-    rows_in_parts(source, 2, threads, [&](std::int64_t first, std::int64_t last, const SoftmaxRoom& room) {
+    rows_in_parts(source, 1, threads, [&](std::int64_t first, std::int64_t last, const SoftmaxRoom& room) {
         std::vector<std::array<std::int64_t, 3>> own(classes, {0, 0, 0});
-        std::vector<std::uint8_t> number(columns);
-        std::vector<std::int32_t> places;
-        std::vector<float> some(columns + word_lanes);
+        Places places(columns);
+        std::vector<float> p(columns + word_lanes);
         for (std::int64_t y = first; y < last; ++y) {
-            const Masks row = masks + y * columns;
-            find_places(row, pixels, classes, columns, [](std::uint8_t n) { return n > 1; }, number, places);
-            for (std::int64_t c = 0; c < classes && !places.empty(); ++c) {
-                const Masks mask = row + c * pixels;
-                const auto covers = [&](std::int32_t x) { return mask[x] != 0; };
-                if (std::none_of(places.begin(), places.end(), covers)) continue;
-                const float* const p = probabilities_of(source, y, c, room);
-                std::int64_t count = 0;
-                for (const std::int32_t x : places)
-                    if (covers(x)) some[count++] = p[x];
-                std::fill_n(some.begin() + count, word_lanes, 0.0f); // zeros add nothing
+            places.find(source, masks, y, [](std::uint8_t number) { return number > 1; });
+            for (std::int64_t c = 0; c < classes && places.count() > 0; ++c) {
+                const Masks mask = masks + c * pixels + y * columns;
+                std::int64_t covered = 0;
+                for (std::int64_t i = 0; i < places.count(); ++i) covered += mask[places[i]];
+                if (covered == 0) continue;
+                places.probabilities(source, y, c, room, p.data());
+                for (std::int64_t i = 0; i < places.count(); ++i) // zeros add nothing
+                    p[i] = mask[places[i]] != 0 ? p[i] : 0.0f;
+                std::fill_n(p.begin() + places.count(), word_lanes, 0.0f);
                 WordSums words = {};
-                for (std::int64_t start = 0; start < count; start += word_lanes)
-                    kernels().add_words(some.data() + start, words);
-                own[c][0] += count, own[c][1] += words[0], own[c][2] += words[1];
+                for (std::int64_t start = 0; start < places.count(); start += word_lanes)
+                    kernels().add_words(p.data() + start, words);
+                own[c][0] += covered, own[c][1] += words[0], own[c][2] += words[1];
             }
         }
         const std::lock_guard<std::mutex> held(lock);
@@ -113,36 +133,31 @@ void shared_sums(const Probabilities& source, Masks masks, std::int64_t (*sums)[
 void mask_labels(const Probabilities& source, Masks masks, const GainTerms& terms, int nothing, std::uint8_t* labels,
                  int threads) {
     const std::int64_t classes = source.scores.classes, columns = source.columns, pixels = source.rows * columns;
-    rows_in_parts(source, 2, threads, [&](std::int64_t first, std::int64_t last, const SoftmaxRoom& room) {
-        std::vector<std::uint8_t> number(columns), covered(columns);
-        std::vector<std::int32_t> places, winner(columns);
-        std::vector<float> some(columns);
+    rows_in_parts(source, 1, threads, [&](std::int64_t first, std::int64_t last, const SoftmaxRoom& room) {
+        Places places(columns);
+        std::vector<std::uint8_t> covered(columns);
+        std::vector<std::int32_t> winner(columns);
+        std::vector<float> p(columns);
         std::vector<double> best(columns);
         for (std::int64_t y = first; y < last; ++y) {
-            const Masks row = masks + y * columns;
-            std::uint8_t* const __restrict own = labels + y * columns;
-            const auto wanted = [&](std::uint8_t n) { return n > 1 || (n == 0 && nothing < 0); };
-            find_places(row, pixels, classes, columns, wanted, number, places);
-            std::fill_n(own, columns, 0);
-            for (std::int64_t c = 0; c < classes; ++c) { // right where one mask covers the pixel
-                const auto id = static_cast<std::uint8_t>(c);
-                const Masks mask = row + c * pixels;
-                for (std::int64_t x = 0; x < columns; ++x) own[x] |= static_cast<std::uint8_t>(-mask[x]) & id;
-            }
+            std::uint8_t* const own = labels + y * columns;
+            places.find(source, masks, y,
+                        [&](std::uint8_t number) { return number > 1 || (number == 0 && nothing < 0); });
+            std::copy(places.labels().begin(), places.labels().end(), own);
             if (nothing >= 0)
                 for (std::int64_t x = 0; x < columns; ++x)
-                    if (number[x] == 0) own[x] = static_cast<std::uint8_t>(nothing);
-            if (places.empty()) continue;
-            const auto count = static_cast<std::int64_t>(places.size());
+                    if (places.number(x) == 0) own[x] = static_cast<std::uint8_t>(nothing);
+            const std::int64_t count = places.count();
+            if (count == 0) continue;
             std::fill_n(best.begin(), count, -std::numeric_limits<double>::infinity());
             std::fill_n(winner.begin(), count, 0);
             for (std::int64_t c = 0; c < classes; ++c) {
-                const float* const p = probabilities_of(source, y, c, room);
-                for (std::int64_t i = 0; i < count; ++i) {
-                    some[i] = p[places[i]];
-                    covered[i] = row[c * pixels + places[i]] != 0 || number[places[i]] == 0;
-                }
-                kernels().gain_row(some.data(), covered.data(), count,
+                if (terms.now[c] == std::numeric_limits<double>::infinity()) continue; // a gain of minus infinity
+                const Masks mask = masks + c * pixels + y * columns;
+                places.probabilities(source, y, c, room, p.data());
+                for (std::int64_t i = 0; i < count; ++i)
+                    covered[i] = mask[places[i]] | static_cast<std::uint8_t>(places.number(places[i]) == 0);
+                kernels().gain_row(p.data(), covered.data(), count,
                                    {terms.own[c], terms.base[c], terms.now[c], terms.smooth, terms.iou},
                                    static_cast<std::int32_t>(c), best.data(), winner.data());
             }

@@ -110,7 +110,7 @@ class Bins:
 
 # The first ones are enough for nearly every class, and leave most pixels of most classes in bin 0, which costs
 # next to nothing.
-BINS = (Bins(-10), Bins(-31))
+BINS = (Bins(-5), Bins(-31))
 
 
 def screen(sums: Sums, bins: Bins, setting: Setting, least: int) -> Screened:
