@@ -1,8 +1,8 @@
 """Expected Dice and IoU of a class's t most probable pixels, from sums of p, p^2 and p^3 that are exact.
 
 Sums of floats depend on their order. These are sums of whole numbers: p in units of 2^-32, and what that
-leaves in units of 2^-64, both rounded down. So the sums over a set of pixels are the same for any order, sorted or not, and so
-is every number that follows from them: `screening` relies on it.
+leaves in units of 2^-64, both rounded down. So the sums over a set of pixels are the same for any order,
+sorted or not, and so is every number that follows from them: `screening` relies on it.
 """
 
 from __future__ import annotations

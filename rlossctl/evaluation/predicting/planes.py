@@ -98,7 +98,5 @@ def source_of(probabilities: Planes) -> Source | None:
     if probabilities.dtype != np.float32:
         return None
     planes = np.ascontiguousarray(probabilities)
-    handle = native.Probabilities(
-        address(planes), *planes.shape, *[0] * 6, *planes.shape[1:], 1.0, *[0] * 2
-    )
+    handle = native.Probabilities(address(planes), *planes.shape, *[0] * 6, *planes.shape[1:], 1.0, *[0] * 2)
     return Source(handle, threads_for(planes.shape), (planes,))

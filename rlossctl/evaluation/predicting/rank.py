@@ -222,7 +222,7 @@ class Gains:
 
     @classmethod
     def of(cls, probabilities: Planes, chosen: Chosen, metric: str, smooth: float) -> Gains:
-        """The gains for an image's probabilities [C, H, W]. If all classes are pruned, as `by_probability`."""
+        """The gains for an image's probabilities [C, H, W]; `by_probability` if all classes are pruned."""
         if chosen.pruned.all():
             return cls.by_probability(len(chosen.pruned))
         shared = shared_sums(probabilities, chosen.masks)

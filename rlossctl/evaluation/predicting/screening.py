@@ -108,8 +108,8 @@ class Bins:
         return low, np.float32(np.inf if first == self.count - 1 else self.edges[first])
 
 
-# The first ones are enough for nearly every class, and leave most pixels of most classes in bin 0, which costs
-# next to nothing.
+# The first ones are enough for nearly every class, and leave most pixels of most classes in bin 0, which
+# costs next to nothing. Where bin 0 cannot be left out, the others are tried.
 BINS = (Bins(-5), Bins(-31))
 
 
