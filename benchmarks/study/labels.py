@@ -17,6 +17,7 @@ KINDS = {
 }
 OWN = "own"  # the data set's own scribbles
 HELD_OUT = 5  # every fifth photo of the training list chooses pulls
+SPARED = 3  # and every third of those without scribbles of their own, where these are learned from
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,19 @@ def make_lists(data: DataSet, root: Path, kind: str, split: str, folder: Path) -
     Args:
         kind: of KINDS, or OWN.
         split: "val" trains on the training list and scores on the validation list; "tune" trains on four
-            fifths of the training list and scores on the rest.
+            fifths of the training list and scores on the rest. The photos with their own scribbles are few, so
+            with OWN "tune" trains on all of these, and scores on a third of the other training photos.
     """
     lists = Lists(*(folder / f"{name}.txt" for name in ("weak", "full", "scored")))
     if lists.scored.exists():
         return lists
     folder.mkdir(parents=True, exist_ok=True)
-    source = data.own[0] if kind == OWN and data.own else data.train
-    pairs = _pairs(root, source)
-    scored = _pairs(root, data.val)
-    if split == "tune":
+    pairs = _pairs(root, data.own[0] if kind == OWN and data.own else data.train)
+    if split == "val":
+        scored = _pairs(root, data.val)
+    elif kind == OWN:
+        scored = [pair for pair in _pairs(root, data.train) if pair not in pairs][::SPARED]
+    else:
         scored = pairs[::HELD_OUT]
         pairs = [pair for place, pair in enumerate(pairs) if place % HELD_OUT]
     _write(lists.full, pairs)

@@ -122,7 +122,7 @@ class Phase:
             "train", "--prototxt", net / "solver.prototxt", *self.study.placeholders(),
             "--set", f"BASE_SIZE={recipe.base}",
             "--data", self.supervision, "--root", "/", "--crop", recipe.crop, "--batch-size", recipe.batch,
-            "--seed", self.seed, "--out", out, "--keep", 1, *begin, *_pull_options(pulls),
+            "--seed", self.seed, "--out", out, "--keep", 1, "--channels-last", *begin, *_pull_options(pulls),
             log=self.folder / "log.txt",
         )  # fmt: skip
         (last,) = out.glob("train_iter_*.caffemodel")

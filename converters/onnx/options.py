@@ -10,7 +10,7 @@ from rlossctl.data.modelcard import Head
 from rlossctl.errors import UsageError
 
 Precision = Literal["fp32", "fp16", "int8"]
-Activations = Literal["uint8", "int8"]
+Activations = Literal["uint8", "int8", "uint16"]
 Ranges = Literal["minmax", "percentile", "entropy"]
 
 
@@ -31,7 +31,7 @@ class OnnxOptions:
         ranges: how int8 chooses a blob's range from its values: all values, all but the outermost 0.001 % on
             either side, or the range that loses the least information.
         activations: the type of the blobs' values in int8. ONNX Runtime multiplies uint8 fastest on x86; on
-            CPUs without VNNI, its sums may saturate.
+            CPUs without VNNI, its sums may saturate. It computes in float32 where they are uint16.
         keep: names or patterns (`conv1_*`) of layers that int8 leaves in float32.
         auto: the largest loss to accept from int8, in points of mIoU (without labels: percent of the pixels
             whose label changes); as many layers as this takes stay in float32, the noisiest first.

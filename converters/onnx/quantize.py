@@ -35,6 +35,8 @@ def quantize(
 ) -> ModelProto:
     """The model in QDQ form: int8 weights with a scale for each output channel, and one scale for each blob.
 
+    Blobs of 16 bits have QuantizeLinear of opset 21.
+
     Args:
         blobs: for each value that is a blob, name -> layer.
         keep: layers that stay in float32.
@@ -52,7 +54,7 @@ def quantize(
         "percentile": CalibrationMethod.Percentile,
         "entropy": CalibrationMethod.Entropy,
     }
-    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8, "uint16": QuantType.QUInt16}
     with tempfile.TemporaryDirectory(prefix="rlossctl") as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         aside = {name: f"{name}.value" for name in blobs if name.endswith(SUFFIXES)}

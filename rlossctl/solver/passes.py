@@ -30,7 +30,7 @@ class Pass:
 
     Attributes:
         outputs: output blobs.
-        pulls: norms of the terms' gradients.
+        pulls: sizes of the terms' gradients (see `Pulls`).
         weights: the loss weights of the terms.
         numbers: the terms, then the doubts' answers.
         doubts: checks whose answers were not read in the pass.
@@ -141,7 +141,7 @@ class Passes:
             result = self._net.run(fed, watch=debug, doubts=doubts, plan=plan, layer_by_layer=layer_by_layer)
         self._schedules.measure(iteration, result.losses)
         numbers = _asked(stacked(result, doubts))
-        pulls = {self._terms[top]: norm for top, norm in self._pulls.measure(result.losses).items()}
+        pulls = {self._terms[top]: pull for top, pull in self._pulls.measure(result.losses).items()}
         if result.loss.requires_grad:
             loss = result.loss if self._scale is None else result.loss * self._scale.value
             loss.backward()

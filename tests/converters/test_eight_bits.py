@@ -40,7 +40,7 @@ def weight_types(graph) -> dict[str, int]:
     return {node.output[0]: types[source.get(node.input[1], node.input[1])] for node in convolutions}
 
 
-@pytest.mark.parametrize("activations", ["uint8", "int8"])
+@pytest.mark.parametrize("activations", ["uint8", "int8", "uint16"])
 def test_eight_bits_per_channel(material, labelled, tmp_path, activations):
     verification, graph = eight_bits(material, labelled, tmp_path, activations=activations)
     assert verification.notes[-1].startswith("int8: on") and "mIoU" in verification.notes[-1]

@@ -46,7 +46,7 @@ class StepFigures:
         seconds: what passes and update took.
         outputs: the output blobs of the last pass, detached.
         shown: their values from before the update, in an iteration that `display` shows; None in others.
-        pulls: the norm of each term's gradient at blob `pulls_at`, where it was measured (see `Pulls`).
+        pulls: the size of each term's gradient at blob `pulls_at`, where it was measured (see `Pulls`).
         clip: what clip_gradients did; None where it did nothing.
         new_step: how many stepvalues have passed, where lr_policy multistep has just counted one.
         momentum: of this update, where the policy changes it.

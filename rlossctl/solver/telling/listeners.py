@@ -102,8 +102,8 @@ class CaffeLines(Listener):
         self._outputs("Train", shown, in_force)
         # Only beside a regularizer, so that the lines of other nets are Caffe's alone.
         if figures.pulls and self._regularized:
-            norms = ", ".join(f"{name} {number(norm)}" for name, norm in figures.pulls.items())
-            self._log.info(f"    Gradients at {figures.pulls_at}: {norms}")
+            pulls = ", ".join(f"{name} {number(pull)}" for name, pull in figures.pulls.items())
+            self._log.info(f"    Gradients at {figures.pulls_at}: {pulls}")
 
     def _outputs(self, kind: str, outputs: Mapping[str, list[float]], weights: Mapping[str, float]) -> None:
         for line in output_lines(kind, outputs.items(), weights):

@@ -91,8 +91,8 @@ class TermShares:
                 self._told = True
                 return (
                     f"{name} pulls harder than the losses of the labels: {mean:.3g} against {labels:.3g} "
-                    f"(norms of the gradients), with loss_weight {terms[name].weight:g}. If small classes "
-                    "vanish, lower its loss_weight."
+                    f"(sums of absolute gradients), with loss_weight {terms[name].weight:g}. If small "
+                    "classes vanish, lower its loss_weight."
                 )
         return None
 

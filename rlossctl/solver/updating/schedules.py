@@ -26,7 +26,7 @@ class Measured(TypedDict):
         weight: what was chosen; None while it is being measured.
         since: the first iteration with it.
         passes: how many were measured.
-        own, others: sums of the norms of gradients, of the loss without its weight and of all others.
+        own, others: sums of the pulls, of the loss without its weight and of all others (see `Pulls`).
     """
 
     weight: float | None
@@ -119,12 +119,12 @@ class Schedules:
         return self._pulls.watching(any(one.measures(iteration) for one in self._all))
 
     def measure(self, iteration: int, losses: Mapping[str, tuple[Tensor, float]]) -> None:
-        """Takes the norms of the pass that was watched, before its backward pass."""
+        """Takes the pulls of the pass that was watched, before its backward pass."""
         for one, measured in self._measuring(iteration):
             others = [value * weight for top, (value, weight) in losses.items() if weight and top != one.top]
             if not others:  # they begin later
                 continue
-            own, rest = self._pulls.norms([losses[one.top][0], sum(others[1:], others[0])])
+            own, rest = self._pulls.of([losses[one.top][0], sum(others[1:], others[0])])
             measured["own"] += own
             measured["others"] += rest
             measured["passes"] += 1
