@@ -1,6 +1,6 @@
 // A picture's class probabilities without their planes in memory: each row is enlarged and its softmax taken where it is
 // needed. And what the rank rules need of them: sums by size, sums over pixels of several masks, and labels. The numpy
-// twins are averaging.activate, moments.Sums, rank.Gains and rules.label_by.
+// twins are averaging.activate, moments.Sums, rank.Gains and rules._label_by.
 #pragma once
 
 #include <cstdint>
