@@ -1,6 +1,7 @@
 """The overhead of `rlossctl eval`: images per second, compared with bare ONNX Runtime.
 
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR           # overhead, by workers
+    python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --rules   # rank rules beside argmax
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --decode  # threads against processes
     python benchmarks/evaluation.py model.onnx --data val.txt --root DIR --memory 10000
     LOCAL_WORLD_SIZE=2 python benchmarks/evaluation.py ...   # the net on half of the cores; the others decode
@@ -9,7 +10,9 @@ The overhead run times `evaluate` (reading, preprocessing, enlarging scores, arg
 with a session with ONNX Runtime's own options on the same images, preprocessed beforehand, and with the
 session that `evaluate` uses. "reading" is the part that an evaluation cannot avoid. Rounds alternate, and the
 best of each counts, since other work on the machine only ever slows a round down. CPU time covers all threads
-of the process. The memory run repeats the list up to N images, and prints the resident set after every tenth.
+of the process. The run of the rules compares evaluations by rank rules with one by argmax; "finish" is what
+each takes from the model's scores to the prediction. The memory run repeats the list up to N images, and
+prints the resident set after every tenth.
 """
 
 from __future__ import annotations
@@ -28,10 +31,19 @@ from rlossctl.data.images import read_image
 from rlossctl.data.lists import Sample
 from rlossctl.data.pairs import read_pair
 from rlossctl.data.sources.readahead import ahead
-from rlossctl.evaluation import OnnxRunner, Predictor, evaluate
+from rlossctl.evaluation import OnnxRunner, Predictor, Rule, evaluate
 from rlossctl.evaluation.running.decoders import DECODERS, Call, decoding
 from rlossctl.evaluation.running.open_model import open_list
 from rlossctl.evaluation.running.sessions import cpu_threads
+
+_FEW = 10  # photos whose scores are kept
+_RULES = {
+    "argmax": Rule(),
+    "rankdice": Rule("rankdice"),
+    "rankdice, masks": Rule("rankdice", "masks"),
+    "rankiou": Rule("rankiou"),
+    "rankiou, masks": Rule("rankiou", "masks"),
+}
 
 
 def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: list[int]) -> None:
@@ -62,6 +74,40 @@ def overhead(runner: OnnxRunner, samples: list[Sample], rounds: int, workers: li
     evaluate(timed, samples, progress=False)
     share = timed.seconds / (time.perf_counter() - start)
     print(f"while it evaluates, the session runs {100 * share:.0f} % of the time")
+
+
+def rules(runner: OnnxRunner, samples: list[Sample], rounds: int) -> None:
+    """Prints the CPU time of `evaluate` with each rule, and the part that follows the model."""
+    inputs = [Predictor(runner).prepare(read_image(sample.image))[0].pixels[None] for sample in samples]
+    photos = [read_image(sample.image) for sample in samples[:_FEW]]
+    works: dict[str, Callable[[], object]] = {
+        "the evaluation's session": lambda: [runner.scores(pixels) for pixels in inputs]
+    }
+    for name, rule in _RULES.items():
+        works[f"evaluate, {name}"] = functools.partial(
+            evaluate, runner, samples, rule=rule, workers=1, progress=False
+        )
+        works[f"finish, {name}"] = _finishing(Predictor(runner, rule=rule), photos)
+    best: dict[str, tuple[float, float]] = {}
+    for _, (name, work) in itertools.product(range(rounds), works.items()):
+        _keep(best, name, work)
+    argmax, session = best["evaluate, argmax"][1], best["the evaluation's session"][1]
+    print(f"{runner.backend}\n{len(samples)} images, best of {rounds} rounds, CPU time per image")
+    for name, (_, cpu) in best.items():
+        if name.startswith("finish"):
+            print(f"{name:<28}{1000 * cpu / len(photos):>8.2f} ms")
+        else:
+            ms = 1000 * cpu / len(samples)
+            print(f"{name:<28}{ms:>8.2f} ms {cpu / session:>6.2f} x session {cpu / argmax:>6.2f} x argmax")
+
+
+def _finishing(predictor: Predictor, photos: list[np.ndarray]) -> Callable[[], object]:
+    """What follows the model, for photos whose scores are known."""
+    known = []
+    for photo in photos:
+        views = predictor.prepare(photo)
+        known.append((photo, views, [np.array(scores) for scores in predictor.run(views)]))
+    return lambda: [predictor.finish(*one) and None for one in known]
 
 
 def _bare(runner: OnnxRunner) -> Callable[[np.ndarray], object]:
@@ -159,6 +205,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=40, help="images to use from the list (default 40)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the overhead run (default 5)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="decoding threads")
+    parser.add_argument("--rules", action="store_true", help="compare the rank rules with argmax")
     parser.add_argument("--decode", action="store_true", help="time only decoding")
     parser.add_argument("--memory", type=int, metavar="N", help="print the resident set over N images")
     arguments = parser.parse_args()
@@ -169,6 +216,8 @@ def main() -> None:
     runner = OnnxRunner(arguments.model, "cpu")
     if arguments.memory:
         memory(runner, samples, arguments.memory)
+    elif arguments.rules:
+        rules(runner, samples, arguments.rounds)
     else:
         overhead(runner, samples, arguments.rounds, arguments.workers)
 

@@ -11,7 +11,7 @@ set(source_dir "${CMAKE_CURRENT_LIST_DIR}/src")
 add_library(rlossctl_kernels STATIC
   "${source_dir}/best.cpp" "${source_dir}/chain.cpp" "${source_dir}/exact.cpp" "${source_dir}/filter.cpp"
   "${source_dir}/gated.cpp" "${source_dir}/kernels.cpp" "${source_dir}/kernels_plain.cpp" "${source_dir}/layout.cpp"
-  "${source_dir}/points.cpp" "${source_dir}/threads.cpp" "${source_dir}/tree.cpp")
+  "${source_dir}/points.cpp" "${source_dir}/softmax.cpp" "${source_dir}/threads.cpp" "${source_dir}/tree.cpp")
 target_include_directories(rlossctl_kernels PUBLIC "${source_dir}")
 target_compile_features(rlossctl_kernels PUBLIC cxx_std_17)
 target_link_libraries(rlossctl_kernels PUBLIC Threads::Threads)

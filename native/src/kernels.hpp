@@ -142,6 +142,37 @@ struct RowRoom {
     std::int32_t* winner;
 };
 
+// The norms of a row's softmax, [columns]; null where its scores are probabilities.
+struct SoftmaxRow {
+    const float *greatest, *total;
+    float temperature;
+};
+
+// Memory for a row: tall [width], values [classes][columns] or less, see softmax.cpp.
+struct SoftmaxRoom {
+    float *tall, *values;
+};
+
+// Of one class, see GainTerms.
+struct GainTerm {
+    double own, base, now, smooth;
+    bool iou;
+};
+
+constexpr int word_lanes = 64; // probabilities that are summed together
+
+// The sums of p, p^2 and p^3, each in units of 2^-32 and, of what that leaves, in units of 2^-64, rounded down: whole
+// numbers, so that the order does not matter.
+using WordSums = std::int64_t[6];
+
+// Bins of values by their bits as floats: those of bin b have bits >> shift = first + b. Smaller and negative values are
+// in bin 0, larger ones in the last.
+struct Bins {
+    int shift;
+    std::int32_t first;
+    std::int64_t count;
+};
+
 struct Kernels {
     const char* name;
     int wide; // lanes of a chain's step
@@ -162,6 +193,25 @@ struct Kernels {
                                   float* before_slope, float* room);
     // The best score and its class for each column; false if a score is NaN.
     bool (*best_row)(const ScoreRow& row, const RowRoom& room);
+    // Each pixel's greatest score and the sum of the powers; whether a score is not finite, or below 0.
+    void (*norms_row)(const ScoreRow& row, float temperature, const SoftmaxRoom& room, float* greatest, float* total,
+                      bool& odd, bool& negative);
+    // Class c's probabilities. room.values for one row.
+    void (*probability_row)(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms, const SoftmaxRoom& room,
+                            float* out);
+    // The same at `count` places of the row, with the norms of these.
+    void (*probabilities_at)(const ScoreRow& row, std::int64_t c, const SoftmaxRow& norms, const std::int32_t* places,
+                             std::int64_t count, const SoftmaxRoom& room, float* out);
+    // How many masks [classes][pixels] cover each pixel of a row, and the class of the one that does, where it is one.
+    void (*cover_row)(const std::uint8_t* masks, std::int64_t pixels, std::int64_t classes, std::int64_t columns,
+                      std::uint8_t* number, std::uint8_t* label);
+    // The best gain and its class at `count` pixels, after one more class; `covered` says where it may win.
+    void (*gain_row)(const float* p, const std::uint8_t* covered, std::int64_t count, const GainTerm& term,
+                     std::int32_t id, double* best, std::int32_t* winner);
+    // Adds word_lanes probabilities to the sums.
+    void (*add_words)(const float* p, WordSums& sums);
+    // The same, and those beyond bin 0 to their bins' counts and sums.
+    void (*bin_words)(const float* p, const Bins& bins, std::int64_t* counts, WordSums* in_bins, WordSums& sums);
 };
 
 extern const Kernels avx512_kernels, avx2_kernels, plain_kernels;

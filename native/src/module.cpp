@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "best.hpp"
 #include "chain.hpp"
 #include "filter.hpp"
 #include "gated.hpp"
 #include "points.hpp"
+#include "softmax.hpp"
 #include "tree.hpp"
 
 namespace py = pybind11;
@@ -212,13 +214,64 @@ bool best_classes(Address data, std::int64_t classes, std::int64_t height, std::
         std::max(threads, 1));
 }
 
+// See src/softmax.hpp: scores and what enlarges them as for best_classes; greatest and total [rows][columns], both 0 if
+// the scores are probabilities.
+struct Probabilities {
+    rlossctl::Probabilities source;
+
+    Probabilities(Address data, std::int64_t classes, std::int64_t height, std::int64_t width, Address top,
+                  Address below, Address down, Address left, Address beside, Address right, std::int64_t rows,
+                  std::int64_t columns, float temperature, Address greatest, Address total) {
+        for (const std::int64_t size : {height, width, rows, columns})
+            require(size > 0 && size <= most_pixels, "a size is out of range");
+        require(classes > 0 && classes < 256 && rows * columns <= most_pixels, "a size is out of range");
+        require(top != 0 || (rows <= height && columns <= width), "the scores are smaller than the picture");
+        require((greatest == 0) == (total == 0), "a softmax has two norms");
+        require(greatest != 0 || top == 0, "probabilities are not enlarged");
+        require(temperature > 0, "the temperature is not above 0");
+        source = {{at<const float>(data), classes, height, width},
+                  {at<const std::int32_t>(top), at<const std::int32_t>(below), at<const std::int32_t>(left),
+                   at<const std::int32_t>(beside), at<const float>(down), at<const float>(right)},
+                  rows, columns, temperature, at<const float>(greatest), at<const float>(total)};
+    }
+
+    // Fills greatest and total; whether a score is not finite, and whether one is below 0.
+    std::pair<bool, bool> norms(int threads) const {
+        require(source.greatest != nullptr, "probabilities have no norms");
+        py::gil_scoped_release unlocked;
+        const rlossctl::Met met = rlossctl::softmax_norms(source, const_cast<float*>(source.greatest),
+                                                          const_cast<float*>(source.total), std::max(threads, 1));
+        return {met.odd, met.negative};
+    }
+
+    void plane(std::int64_t index, Address plane, int threads) const {
+        require(index >= 0 && index < source.scores.classes, "no such class");
+        py::gil_scoped_release unlocked;
+        rlossctl::probability_plane(source, index, at<float>(plane), std::max(threads, 1));
+    }
+
+    void shared(Address masks, Address sums, int threads) const {
+        py::gil_scoped_release unlocked;
+        rlossctl::shared_sums(source, at<const std::uint8_t>(masks), at<std::int64_t[3]>(sums), std::max(threads, 1));
+    }
+
+    void labels(Address masks, Address own, Address base, Address now, double smooth, bool iou, int nothing,
+                Address labels, int threads) const {
+        require(nothing < 256, "no such label");
+        py::gil_scoped_release unlocked;
+        rlossctl::mask_labels(source, at<const std::uint8_t>(masks),
+                              {at<const double>(own), at<const double>(base), at<const double>(now), smooth, iou},
+                              nothing, at<std::uint8_t>(labels), std::max(threads, 1));
+    }
+};
+
 void probability_bins(Address p, std::int64_t count, int shift, std::int32_t first, std::int64_t bins, Address counts,
                       Address sums) {
     require(count >= 0 && count <= most_pixels && bins > 0 && bins <= 1 << 20, "a size is out of range");
     require(shift >= 0 && shift < 31, "shift must be 0 to 30");
     py::gil_scoped_release unlocked;
     rlossctl::probability_bins(at<const float>(p), count, {shift, first, bins}, at<std::int64_t>(counts),
-                               at<std::int64_t[3][2]>(sums));
+                               at<rlossctl::WordSums>(sums));
 }
 
 } // namespace
@@ -247,7 +300,14 @@ PYBIND11_MODULE(_native, module) {
     module.def("tree_filter", &tree_filter, "See src/tree.hpp.");
     module.def("tree_gradients", &tree_gradients, "See src/tree.hpp.");
     module.def("best_classes", &best_classes, "See src/best.hpp; returns whether all scores are numbers.");
-    module.def("probability_bins", &probability_bins, "See src/best.hpp.");
+    module.def("probability_bins", &probability_bins, "See src/softmax.hpp.");
+    py::class_<Probabilities>(module, "Probabilities", "Class probabilities of a picture; see src/softmax.hpp.")
+        .def(py::init<Address, std::int64_t, std::int64_t, std::int64_t, Address, Address, Address, Address, Address,
+                      Address, std::int64_t, std::int64_t, float, Address, Address>())
+        .def("norms", &Probabilities::norms, "Returns whether a score is not finite, and whether one is negative.")
+        .def("plane", &Probabilities::plane)
+        .def("shared", &Probabilities::shared)
+        .def("labels", &Probabilities::labels);
     module.def("simd", &rlossctl::simd, "The instruction set in use: avx512, avx2 or plain; see RLOSSCTL_SIMD.");
 
     py::class_<Gated>(module, "Gated",

@@ -21,6 +21,7 @@ namespace RLOSSCTL_PATH {
 #include "path_best.hpp"
 #include "path_points.hpp"
 #include "path_rows.hpp"
+#include "path_softmax.hpp"
 
 template <int D>
 constexpr LatticeKernels<D> lattice_kernels{embed_blocks<D>, embed_points<D>, splat<D>, slice<D>, exact_tile<D>};
@@ -41,5 +42,12 @@ const Kernels RLOSSCTL_JOIN(RLOSSCTL_PATH, _kernels){
     RLOSSCTL_PATH::gated_band,
     RLOSSCTL_PATH::chain_message,
     RLOSSCTL_PATH::chain_message_slope,
-    RLOSSCTL_PATH::best_row};
+    RLOSSCTL_PATH::best_row,
+    RLOSSCTL_PATH::norms_row,
+    RLOSSCTL_PATH::probability_row,
+    RLOSSCTL_PATH::probabilities_at,
+    RLOSSCTL_PATH::cover_row,
+    RLOSSCTL_PATH::gain_row,
+    RLOSSCTL_PATH::add_words,
+    RLOSSCTL_PATH::bin_words};
 } // namespace rlossctl

@@ -1,4 +1,5 @@
-// The filter of points and the best class, on every instruction set and number of threads.
+// The filter of points, the best class and probabilities, on every instruction set and number of threads.
+#include <array>
 #include <cstdlib>
 #include <limits>
 #include <random>
@@ -7,6 +8,7 @@
 #include "best.hpp"
 #include "check.hpp"
 #include "points.hpp"
+#include "softmax.hpp"
 
 using namespace rlossctl;
 
@@ -96,6 +98,44 @@ TEST(the_best_class_is_the_last_of_the_greatest) {
             odd.back() = std::numeric_limits<float>::quiet_NaN();
             CHECK(!best_classes({odd.data(), classes, rows, columns}, {}, rows, columns,
                                 {labels.data(), nullptr, nullptr}, threads));
+        }
+    });
+}
+
+TEST(probabilities_are_the_same_on_any_number_of_threads) {
+    constexpr std::int64_t classes = 5, rows = 13, columns = 37, pixels = rows * columns;
+    const std::vector<float> scores = random_floats(classes * pixels, -9, 9);
+    on_each_path([&] {
+        std::vector<float> plane(pixels), first(pixels), greatest(pixels), total(pixels);
+        std::vector<std::uint8_t> masks(classes * pixels), labels(pixels), first_labels(pixels);
+        const Probabilities source{{scores.data(), classes, rows, columns}, {}, rows, columns, 1.0f,
+                                   greatest.data(), total.data()};
+        for (int threads = 1; threads < 4; ++threads) {
+            const Met met = softmax_norms(source, greatest.data(), total.data(), threads);
+            CHECK(!met.odd && met.negative);
+            double sum = 0;
+            for (std::int64_t c = 0; c < classes; ++c) {
+                probability_plane(source, c, plane.data(), threads);
+                for (std::int64_t i = 0; i < pixels; ++i)
+                    sum += plane[i], masks[c * pixels + i] = plane[i] > 0.3f;
+            }
+            CHECK(sum > pixels * (1 - 1e-6) && sum < pixels * (1 + 1e-6));
+            if (threads == 1) first = plane;
+            CHECK(plane == first);
+
+            std::vector<std::int64_t> counts(2);
+            std::vector<std::array<std::int64_t, 6>> sums(2);
+            probability_bins(plane.data(), pixels, {23, 126, 2}, counts.data(),
+                             reinterpret_cast<WordSums*>(sums.data()));
+            CHECK(counts[0] + counts[1] == pixels);
+            std::vector<std::array<std::int64_t, 3>> shared(classes);
+            shared_sums(source, masks.data(), reinterpret_cast<std::int64_t(*)[3]>(shared.data()), threads);
+            CHECK(shared[0][0] > 0 && shared[0][1] > 0);
+            const std::vector<double> zeros(classes, 0.0), ones(classes, 1.0);
+            mask_labels(source, masks.data(), {zeros.data(), ones.data(), zeros.data(), 0.0, false}, -1, labels.data(),
+                        threads);
+            if (threads == 1) first_labels = labels;
+            CHECK(labels == first_labels);
         }
     });
 }

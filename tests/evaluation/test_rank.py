@@ -209,9 +209,9 @@ def drawn(seed: int, size: int) -> np.ndarray:
 def test_screening_gives_the_mask_of_a_full_sort(metric, solver, smooth) -> None:
     for seed, size in itertools.product(range(24), (1, 40, 700, 9000)):
         p = drawn(seed, size)
-        expected = rank.by_sorting(p, metric, solver, smooth)
+        expected = rank.by_sorting(p, metric, solver, smooth).mask
         np.testing.assert_array_equal(
-            rank.mask(p, metric, solver, smooth), expected, err_msg=f"{seed}, {size}"
+            rank.best_mask(p, metric, solver, smooth).mask, expected, err_msg=f"{seed}, {size}"
         )
 
 
@@ -224,8 +224,9 @@ def test_screening_sorts_few_pixels(metric) -> None:
     noise = np.random.default_rng(0).normal(size=distance.shape)
     p = (1 / (1 + np.exp((distance - 40) / 3 + noise))).astype(np.float32).ravel()
     setting = screening.Setting(metric, 0.0, True)
-    found = screening.screen(screening.bin_sums(p, best.kernel()), setting, 0)
-    low, high = screening.span(found.first, found.last)
+    bins = screening.BINS[0]
+    found = screening.screen(bins.sums(p, best.kernel()), bins, setting, 0)
+    low, high = bins.span(found.first, found.last)
     assert 0 < ((p >= low) & (p < high)).sum() < p.size / 3
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from rlossctl.data.preprocess import Preprocess
 from rlossctl.errors import NetError
+from rlossctl.evaluation.predicting.best import kernel
+from rlossctl.evaluation.predicting.planes import Softmax
 from rlossctl.evaluation.predicting.protocol import Crf, Protocol
 from rlossctl.evaluation.predicting.upsample import upsample
 from rlossctl.evaluation.predicting.views import View
@@ -47,6 +49,32 @@ class Averaging:
         mean = parts[0] if len(parts) == 1 else sum(parts[1:], parts[0]) / np.float32(len(parts))
         return mean if self.protocol.crf is None else self._refine(mean, photo, self.protocol.crf)
 
+    def planes(self, photo: np.ndarray, view: View, scores: np.ndarray) -> Softmax | None:
+        """As `probabilities` for a photo's only view, class by class; None where that is not possible.
+
+        Args:
+            photo: uint8 [H, W, 3] BGR.
+            scores: float32 [C, h, w].
+
+        Raises:
+            NetError: as for `probabilities`.
+        """
+        native, size = kernel(), (photo.shape[0], photo.shape[1])
+        whole = view.keep == view.scaled and not view.flipped
+        simple = self.protocol.activation == "softmax" and self.protocol.crf is None
+        if native is None or scores.dtype != np.float32 or not (whole and simple):
+            return None
+        if self.protocol.name != "caffe" and view.scaled != size:
+            return None
+        if np.isnan(scores.max()):
+            raise not_numbers()
+        found = Softmax(view, scores, self.protocol.temperature, native)
+        if not found.finite:
+            return None
+        if not found.negative:
+            refuse_probabilities(view.enlarged(scores))
+        return found
+
     def _at_each_scale(self, views: Sequence[View], scores: Iterable[np.ndarray]) -> list[np.ndarray]:
         """The mean of the views of each size of the photo, [C, *view.scaled]."""
         averages: dict[tuple[int, int], _Average] = {}
@@ -76,6 +104,20 @@ def activate(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
         return scores
     if kind == "sigmoid":
         return 1 / (1 + np.exp(-np.clip(scores / temperature, -80, 80)))
+    refuse_probabilities(scores)
+    powers = scores - scores.max(axis=0)
+    if temperature != 1:
+        powers /= temperature
+    np.exp(powers, out=powers)  # in place: fresh memory takes as long as the arithmetic
+    total = powers[0].copy()
+    for plane in powers[1:]:  # in this order whatever the layout, so that the native pass gets the same bits
+        total += plane
+    powers /= total
+    return powers
+
+
+def refuse_probabilities(scores: np.ndarray) -> None:
+    """Raises NetError if scores [C, h, w] look like a softmax's result."""
     if scores.min() >= 0 and np.abs(scores.sum(axis=0) - 1).max() < 1e-3:
         raise NetError(
             "the model's scores are already probabilities",
@@ -83,12 +125,6 @@ def activate(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
             expected="scores before the softmax",
             advice="use --activation none",
         )
-    powers = scores - scores.max(axis=0)
-    if temperature != 1:
-        powers /= temperature
-    np.exp(powers, out=powers)  # in place: fresh memory takes as long as the arithmetic
-    powers /= powers.sum(axis=0)
-    return powers
 
 
 def two_classes(score: np.ndarray, activation: str) -> np.ndarray:

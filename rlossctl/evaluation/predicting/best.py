@@ -8,7 +8,8 @@ counts are the same, bit for bit.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -112,26 +113,39 @@ def _run(
 ) -> None:
     """Calls the kernel for scores [C, h, w] of a picture of this size; the maps may be its top left part."""
     scores = np.ascontiguousarray(scores)
-    classes, height, width = scores.shape
     given = labels if truth is None else truth
     assert given is not None
-    rows, columns = given.shape
-    enlarging: list[np.ndarray | None] = [None] * 6
-    if (height, width) != size:
-        enlarging = [*_neighbours(height, size[0], rows), *_neighbours(width, size[1], columns)]
-    work = rows * columns * classes
-    threads = max(1, min(cpu_threads(), work // _SCORES_OF_A_THREAD))
+    keep = (given.shape[0], given.shape[1])
     numbers = native.best_classes(
-        _address(scores),
+        address(scores),
         *scores.shape,
-        *map(_address, enlarging),
-        rows,
-        columns,
-        *map(_address, (labels, truth, pairs)),
-        threads,
+        *map(address, enlarging(scores, size, keep)),
+        *keep,
+        *map(address, (labels, truth, pairs)),
+        threads_for((len(scores), *keep)),
     )
     if not numbers:
         raise not_numbers()
+
+
+def enlarging(
+    scores: np.ndarray, size: tuple[int, int], keep: tuple[int, int]
+) -> Sequence[np.ndarray | None]:
+    """How the kernels enlarge scores [C, h, w] to the first (rows, columns) of a picture of this size.
+
+    Returns:
+        For the rows, then for the columns, the places before and after each, int32, and the latter's weight,
+        float32; None six times if nothing is enlarged.
+    """
+    _, height, width = scores.shape
+    if (height, width) == size:
+        return [None] * 6
+    return [*_neighbours(height, size[0], keep[0]), *_neighbours(width, size[1], keep[1])]
+
+
+def threads_for(shape: tuple[int, ...]) -> int:
+    """How many threads are worth their start for scores [C, H, W]."""
+    return max(1, min(cpu_threads(), math.prod(shape) // _SCORES_OF_A_THREAD))
 
 
 def _neighbours(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,5 +155,6 @@ def _neighbours(given: int, wanted: int, count: int) -> tuple[np.ndarray, np.nda
     return before.astype(np.int32), after.astype(np.int32), weight
 
 
-def _address(array: np.ndarray | None) -> int:
+def address(array: np.ndarray | None) -> int:
+    """Where a contiguous array lies, for the kernels; 0 for None."""
     return 0 if array is None else array.ctypes.data

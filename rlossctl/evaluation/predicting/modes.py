@@ -24,7 +24,7 @@ from rlossctl.evaluation.predicting.best import best_of_view, pairs_of_view
 from rlossctl.evaluation.predicting.fitting import fit_preprocess, fit_protocol
 from rlossctl.evaluation.predicting.joining import joined
 from rlossctl.evaluation.predicting.protocol import Protocol
-from rlossctl.evaluation.predicting.rules import Decision, Rule, decide
+from rlossctl.evaluation.predicting.rules import Decision, Rule, decide, decide_by_rank
 from rlossctl.evaluation.predicting.views import (
     Presentation,
     View,
@@ -243,6 +243,11 @@ class Probabilities(_FromScores):
 
     def finish(self, viewed: Viewed, answers: Iterable[np.ndarray]) -> Decision:
         """The rule's prediction from the probabilities."""
+        answers = list(answers) if len(viewed.views) == 1 else answers
+        if self._rule.ranks and isinstance(answers, list):
+            planes = self._averaging.planes(viewed.photo, viewed.views[0], answers[0])
+            if planes is not None:
+                return decide_by_rank(planes, self._rule, viewed.valid)
         probabilities = self._averaging.probabilities(viewed.photo, viewed.views, answers)
         return decide(probabilities, self._rule, viewed.valid)
 

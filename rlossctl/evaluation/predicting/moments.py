@@ -1,8 +1,8 @@
 """Expected Dice and IoU of a class's t most probable pixels, from sums of p, p^2 and p^3 that are exact.
 
 Sums of floats depend on their order. These are sums of whole numbers: p in units of 2^-32, and what that
-leaves in units of 2^-64. So the sums over a set of pixels are the same for any order, sorted or not, and so
-is every number that follows from them: `screening` relies on it.
+leaves in units of 2^-64, both rounded down. So the sums over a set of pixels are the same for any order,
+sorted or not, and so is every number that follows from them: `screening` relies on it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Sums:
         words = np.zeros((3, 2, p.size + 1), np.int64)
         for sums, power in zip(words, (p, p * p, p * p * p), strict=True):
             scaled = power * _UNIT
-            high = np.trunc(scaled)
+            high = np.floor(scaled)
             np.cumsum(high.astype(np.int64), out=sums[0, 1:])
-            np.cumsum(((scaled - high) * _UNIT).astype(np.int64), out=sums[1, 1:])
+            np.cumsum(np.floor((scaled - high) * _UNIT).astype(np.int64), out=sums[1, 1:])
         return cls(np.arange(p.size + 1), words)
 
     def __add__(self, other: Sums) -> Sums:
@@ -60,22 +60,22 @@ class Sums:
     @property
     def mass(self) -> np.ndarray:
         """The sum of p."""
-        return _number(self.words[0])
+        return number(self.words[0])
 
     @property
     def squares(self) -> np.ndarray:
         """The sum of p^2."""
-        return _number(self.words[1])
+        return number(self.words[1])
 
     @property
     def variance(self) -> np.ndarray:
         """The sum of p (1 - p)."""
-        return _number(self.words[0] - self.words[1])
+        return number(self.words[0] - self.words[1])
 
     @property
     def weighted_variance(self) -> np.ndarray:
         """The sum of p^2 (1 - p)."""
-        return _number(self.words[1] - self.words[2])
+        return number(self.words[1] - self.words[2])
 
 
 def curve(first: Sums, whole: Sums, metric: str, g: float, second: bool) -> np.ndarray:
@@ -97,7 +97,7 @@ def curve(first: Sums, whole: Sums, metric: str, g: float, second: bool) -> np.n
         if metric == "iou":
             rest = whole.words[:, :, None] - first.words
             values = (mass + g) * reciprocal(
-                t + g + total - mass, _number(rest[0] - rest[1]) if second else 0.0
+                t + g + total - mass, number(rest[0] - rest[1]) if second else 0.0
             )
         else:
             # The mean of Gamma_-j over j <= t, weighted by p_j; RMA does not leave out a pixel.
@@ -115,5 +115,6 @@ def reciprocal(mean: np.ndarray, variance: np.ndarray | float) -> np.ndarray:
     return 1 / mean + variance / (mean * mean * mean)
 
 
-def _number(words: np.ndarray) -> np.ndarray:
+def number(words: np.ndarray) -> np.ndarray:
+    """Sums in units of 2^-32 and 2^-64, int64 [2, ...], as floats."""
     return words[0] / _UNIT + words[1] / (_UNIT * _UNIT)

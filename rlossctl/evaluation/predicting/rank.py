@@ -21,13 +21,15 @@ every t with one of SOLVERS:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from rlossctl.errors import UsageError
 from rlossctl.evaluation.predicting import moments, pgf, poisson_binomial, screening
-from rlossctl.evaluation.predicting.best import kernel
+from rlossctl.evaluation.predicting.best import address, kernel
+from rlossctl.evaluation.predicting.planes import Planes, source_of
 
 DEFAULT = "moment2"
 SOLVERS = ("moment2", "exact", "trna", "ba", "rma")
@@ -46,11 +48,27 @@ class Chosen:
         masks: bool [C, H, W], which may overlap.
         sizes: int64 [C], the number of pixels in each.
         pruned: bool [C], classes left out because no pixel is probable enough.
+        words: int64 [2, 2, C], the sums of p over all pixels and over the mask, as in `moments.Sums`; 0 for
+            pruned classes.
     """
 
     masks: np.ndarray
     sizes: np.ndarray
     pruned: np.ndarray
+    words: np.ndarray
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The mask of one class.
+
+    Attributes:
+        mask: bool [d].
+        words: int64 [2, 2], as in `Chosen`.
+    """
+
+    mask: np.ndarray
+    words: np.ndarray
 
 
 def check(metric: str, solver: str) -> None:
@@ -64,7 +82,7 @@ def check(metric: str, solver: str) -> None:
 
 
 def choose(
-    probabilities: np.ndarray,
+    probabilities: Planes,
     metric: str,
     solver: str = DEFAULT,
     prune: float = 0.5,
@@ -86,30 +104,36 @@ def choose(
     """
     check(metric, solver)
     classes, *size = probabilities.shape
-    flat = probabilities.reshape(classes, -1)
     positions = None if valid is None else np.flatnonzero(valid)
-    masks = np.zeros(flat.shape, bool)
+    masks = np.zeros((classes, math.prod(size)), bool)
     pruned = np.ones(classes, bool)
-    for index, plane in enumerate(flat):
+    words = np.zeros((2, 2, classes), np.int64)
+    for index in range(classes):
+        plane = probabilities[index].reshape(-1)
         p = plane if positions is None else plane[positions]
         pruned[index] = not (p.size and p.max() > prune)
         if not pruned[index]:
-            masks[index, slice(None) if positions is None else positions] = mask(p, metric, solver, smooth)
-    return Chosen(masks.reshape(classes, *size), masks.sum(axis=1, dtype=np.int64), pruned)
+            taken = best_mask(p, metric, solver, smooth)
+            masks[index, slice(None) if positions is None else positions] = taken.mask
+            words[:, :, index] = taken.words
+    sizes = np.array([np.count_nonzero(mask) for mask in masks], np.int64)
+    return Chosen(masks.reshape(classes, *size), sizes, pruned, words)
 
 
-def mask(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0) -> np.ndarray:
-    """The best mask of one class, bool [d], from its probabilities p [d]; see `choose`."""
+def best_mask(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0) -> Taken:
+    """The best mask of one class from its probabilities p, float [d]; see `choose`."""
     native = kernel()
     if native is None or solver not in ("moment2", "rma") or p.dtype != np.float32:
         return by_sorting(p, metric, solver, smooth)
     p = np.ascontiguousarray(p)
-    bins = screening.bin_sums(p, native)
-    few = _few(bins.total(), solver)
-    found = screening.screen(
-        bins, screening.Setting(metric, smooth, solver == "moment2"), few + 1 if few else 0
-    )
-    low, high = screening.span(found.first, found.last)
+    setting = screening.Setting(metric, smooth, solver == "moment2")
+    for bins in screening.BINS:
+        sums = bins.sums(p, native)
+        few = _few(sums.total(), solver)
+        found = screening.screen(sums, bins, setting, few + 1 if few else 0)
+        if found.last > 0:  # else more bins may leave less to be sorted
+            break
+    low, high = bins.span(found.first, found.last)
     chosen = p >= high
     near = np.flatnonzero((p >= low) & ~chosen)
     near = near[np.argsort(-p[near], kind="stable")]
@@ -117,16 +141,23 @@ def mask(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0)
     values = moments.curve(first, found.whole, metric, smooth, solver == "moment2")
     if few:  # none are above then: `near` starts with the most probable pixel
         values[: few + 1] = _of_few(near[:few], p, metric, smooth)
-    chosen[near[: int(values.argmax())]] = True
-    return chosen
+    count = int(values.argmax())
+    chosen[near[:count]] = True
+    return _taken(chosen, found.whole, first[count])
 
 
-def by_sorting(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0) -> np.ndarray:
-    """The mask of `mask`, bit for bit, from a sort of all pixels."""
+def by_sorting(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0) -> Taken:
+    """What `best_mask` finds, bit for bit, from a sort of all pixels."""
     order = np.argsort(-p, kind="stable")
+    count = int(_curve(order, p, metric, solver, smooth).argmax())
     chosen = np.zeros(p.size, bool)
-    chosen[order[: int(_curve(order, p, metric, solver, smooth).argmax())]] = True
-    return chosen
+    chosen[order[:count]] = True
+    first = moments.Sums.of_prefixes(p[order])
+    return _taken(chosen, first[-1], first[count])
+
+
+def _taken(chosen: np.ndarray, whole: moments.Sums, inside: moments.Sums) -> Taken:
+    return Taken(chosen, np.stack([whole.words[0], inside.words[0]]))
 
 
 def curve(p: np.ndarray, metric: str, solver: str = DEFAULT, smooth: float = 0.0) -> np.ndarray:
@@ -176,49 +207,71 @@ class Gains:
     Let mu be the class's expected number of pixels, and t_s and mu_s the actual and the expected number of
     pixels that only its mask has. Dice gains 2 [(mu_s + p + g) / (den + 1) - (mu_s + g) / den] with
     den = t_s + mu + 1 + g; IoU gains (mu_s + p + g) / (den - p + 1) - (mu_s + g) / den with
-    den = t_s + mu - mu_s + g.
+    den = t_s + mu - mu_s + g. All sums are exact, so that no order of pixels changes a gain.
 
     Attributes:
-        metric, smooth: as for `choose`.
-        sums: mu, mu_s and t_s of each class, float64 [3, C, 1]; pruned classes have zeros.
-        pruned: bool [C].
+        terms: mu_s, what p + mu_s + g is divided by (IoU: den) and what is subtracted, float64 [3, C, 1];
+            infinity is subtracted from pruned classes.
+        smooth: g.
+        iou: whether it is IoU's gain.
     """
 
-    metric: str
-    smooth: float
-    sums: np.ndarray
-    pruned: np.ndarray
+    terms: np.ndarray
+    smooth: float = 0.0
+    iou: bool = False
 
     @classmethod
-    def of(cls, probabilities: np.ndarray, chosen: Chosen, metric: str, smooth: float) -> Gains:
-        """The gains for an image's probabilities [C, H, W]."""
-        sums = np.zeros((3, len(probabilities), 1))
-        once = chosen.masks.sum(axis=0, dtype=np.uint8) == 1
-        for index in np.flatnonzero(~chosen.pruned):
-            p, alone = probabilities[index].astype(np.float64), chosen.masks[index] & once
-            sums[:, index, 0] = p.sum(), (p * alone).sum(), alone.sum()
-        return cls(metric, smooth, sums, chosen.pruned)
+    def of(cls, probabilities: Planes, chosen: Chosen, metric: str, smooth: float) -> Gains:
+        """The gains for an image's probabilities [C, H, W]; `by_probability` if all classes are pruned."""
+        if chosen.pruned.all():
+            return cls.by_probability(len(chosen.pruned))
+        shared = shared_sums(probabilities, chosen.masks)
+        mass, own = moments.number(np.stack([chosen.words[0], chosen.words[1] - shared[1:]], axis=1))
+        count = (chosen.sizes - shared[0]).astype(np.float64)
+        den = count + mass - own + smooth if metric == "iou" else count + mass + 1 + smooth
+        with np.errstate(divide="ignore", invalid="ignore"):
+            now = np.where(den > 0, (own + smooth) / den, 0.0)
+        terms = np.stack([own, den if metric == "iou" else den + 1, np.where(chosen.pruned, np.inf, now)])
+        return cls(terms[:, :, None], smooth, metric == "iou")
+
+    @classmethod
+    def by_probability(cls, classes: int) -> Gains:
+        """Gains in the order of the probabilities: twice them."""
+        return cls(np.array([0.0, 1.0, 0.0])[:, None, None].repeat(classes, axis=1))
 
     def at(self, probabilities: np.ndarray) -> np.ndarray:
         """The gains of some pixels, from their probabilities [C, n].
 
         Returns:
-            float64 [C, n]; -inf for pruned classes. If all classes are pruned, the probabilities.
+            float64 [C, n]; -inf for pruned classes.
         """
-        p, smooth = probabilities.astype(np.float64), self.smooth
-        if self.pruned.all():
-            return p
-        mass, own_mass, own_count = self.sums
-        if self.metric == "dice":
-            den = own_count + mass + 1 + smooth
-            gains = 2 * ((own_mass + p + smooth) / (den + 1) - (own_mass + smooth) / den)
-        else:
-            den = own_count + mass - own_mass + smooth
-            with np.errstate(divide="ignore", invalid="ignore"):
-                now = np.where(den > 0, (own_mass + smooth) / den, 0.0)
-            gains = (own_mass + p + smooth) / (den - p + 1) - now
-        gains[self.pruned] = -np.inf
-        return gains
+        p = probabilities.astype(np.float64)
+        own, base, now = self.terms
+        if self.iou:
+            return (own + p + self.smooth) / (base - p + 1) - now
+        return 2 * ((own + p + self.smooth) / base - now)
+
+
+def shared_sums(probabilities: Planes, masks: np.ndarray) -> np.ndarray:
+    """For each class the number of pixels that its mask shares with another one, and their sum of p.
+
+    Args:
+        masks: bool [C, H, W].
+
+    Returns:
+        int64 [3, C]: the number, and the sum in units of 2^-32 and 2^-64, as in `moments.Sums`.
+    """
+    source = source_of(probabilities)
+    sums = np.zeros((len(masks), 3), np.int64)
+    if source is not None:
+        masks = np.ascontiguousarray(masks)
+        source.handle.shared(address(masks), address(sums), source.threads)
+        return sums.T
+    several = masks.sum(axis=0, dtype=np.uint8) > 1
+    for index, mask in enumerate(masks):
+        own = moments.Sums.of_prefixes(probabilities[index][mask & several])[-1]
+        sums[index] = own.sizes, *own.words[0]
+    return sums.T
 
 
 def _few(whole: moments.Sums, solver: str) -> int:

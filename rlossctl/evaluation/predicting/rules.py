@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,11 +11,11 @@ import numpy as np
 from rlossctl.counts import VOID
 from rlossctl.errors import DataError, UsageError
 from rlossctl.evaluation.predicting import rank
-from rlossctl.evaluation.predicting.best import best_class
+from rlossctl.evaluation.predicting.best import address, best_class
+from rlossctl.evaluation.predicting.planes import Planes, source_of
 
 # Losses whose expectation is lowest at the true probabilities and only there.
 _STRICTLY_PROPER = {"SoftmaxWithLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss"}
-_PIXELS_AT_ONCE = 1 << 16
 SLACK = 1e-5  # how much rounding may add to an interpolated probability
 
 
@@ -130,13 +130,19 @@ def decide(probabilities: np.ndarray, rule: Rule, valid: np.ndarray | None = Non
         masks = probabilities >= rule.threshold
         if rule.output == "masks":
             return Decision(masks=masks)
-        return Decision(labels=_label_by(masks, probabilities, lambda own: own, rule.unassigned))
+        by_probability = rank.Gains.by_probability(len(masks))
+        return Decision(labels=_label_by(masks, probabilities, by_probability, rule.unassigned))
+    return decide_by_rank(probabilities, rule, valid)
+
+
+def decide_by_rank(probabilities: Planes, rule: Rule, valid: np.ndarray | None = None) -> Decision:
+    """As `decide` for the rank rules, from probabilities that are known to be such."""
     metric = rule.name.removeprefix("rank")
     chosen = rank.choose(probabilities, metric, rule.solver, rule.prune, rule.smooth, valid)
     if rule.output == "masks":
         return Decision(masks=chosen.masks)
     gains = rank.Gains.of(probabilities, chosen, metric, rule.smooth)
-    return Decision(labels=_label_by(chosen.masks, probabilities, gains.at, rule.unassigned))
+    return Decision(labels=_label_by(chosen.masks, probabilities, gains, rule.unassigned))
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
@@ -151,28 +157,41 @@ def check_probabilities(probabilities: np.ndarray) -> None:
         )
 
 
-def _label_by(
-    masks: np.ndarray,
-    probabilities: np.ndarray,
-    scores: Callable[[np.ndarray], np.ndarray],
-    unassigned: str,
-) -> np.ndarray:
-    """One class per pixel: among the masks that cover it (all classes if none does), the best score.
+def _label_by(masks: np.ndarray, probabilities: Planes, gains: rank.Gains, unassigned: str) -> np.ndarray:
+    """One class per pixel: among the masks that cover it (all classes if none does), the greatest gain.
+
+    Only pixels in no mask or in several need gains.
 
     Args:
-        scores: of pixels with these probabilities [C, n]. Only pixels in no mask or in several need any; some
-            of them are looked at together, so that large photos do not take more memory.
+        masks: bool [C, H, W].
+        unassigned: as in `Rule`.
+
+    Returns:
+        uint8 [H, W].
     """
-    classes, count = len(masks), masks.sum(axis=0, dtype=np.uint8).ravel()
-    labels = np.zeros(count.size, np.uint8)
+    source, void = source_of(probabilities), unassigned == "void"
+    if source is not None:
+        masks, terms = np.ascontiguousarray(masks), np.ascontiguousarray(gains.terms)
+        labels = np.empty(masks.shape[1:], np.uint8)
+        source.handle.labels(
+            address(masks),
+            *map(address, terms),
+            gains.smooth,
+            gains.iou,
+            VOID if void else -1,
+            address(labels),
+            source.threads,
+        )
+        return labels
+    count = masks.sum(axis=0, dtype=np.uint8)
+    labels = np.zeros(count.shape, np.uint8)
     for index, mask in enumerate(masks):
-        labels[mask.ravel()] = index
-    covered, p = masks.reshape(classes, -1), probabilities.reshape(classes, -1)
-    unsure = np.flatnonzero(count != 1)
-    for start in range(0, unsure.size, _PIXELS_AT_ONCE):
-        places = unsure[start : start + _PIXELS_AT_ONCE]
-        among = covered[:, places] | (count[places] == 0)
-        labels[places] = best_class(np.where(among, scores(p[:, places]), -np.inf))
-    if unassigned == "void":
+        labels[mask] = index
+    unsure = count > 1 if void else count != 1
+    p = np.stack([probabilities[index][unsure] for index in range(len(masks))])
+    among = masks[:, unsure] | (count[unsure] == 0)
+    if p.size:
+        labels[unsure] = best_class(np.where(among, gains.at(p), -np.inf))
+    if void:
         labels[count == 0] = VOID
-    return labels.reshape(masks.shape[1:])
+    return labels

@@ -34,10 +34,7 @@ import numpy as np
 from rlossctl.evaluation.predicting.moments import Sums, curve
 
 _STEPS = 64  # bins for each factor of 2
-_LOWEST = -31  # all below 2^_LOWEST are in bin 0
 _SHIFT = 23 - _STEPS.bit_length() + 1
-_FIRST = (127 + _LOWEST) * _STEPS
-BINS = -_LOWEST * _STEPS + 1  # the last one from 1 on
 _ROUNDING = 1e-5  # how much rounding may add to a probability; see rules.SLACK
 _SPARE = 1 + 1e-9
 
@@ -69,49 +66,73 @@ class Screened:
     whole: Sums
 
 
-def bin_sums(p: np.ndarray, native: ModuleType) -> Sums:
-    """The sums of each bin of p, float32 [d]."""
-    counts, sums = np.zeros(BINS, np.int64), np.zeros((BINS, 3, 2), np.int64)
-    native.probability_bins(p.ctypes.data, p.size, _SHIFT, _FIRST, BINS, counts.ctypes.data, sums.ctypes.data)
-    return Sums(counts, sums.transpose(1, 2, 0))
+@dataclass(frozen=True)
+class Bins:
+    """Bins of p.
+
+    Attributes:
+        lowest: all below 2^lowest are in bin 0; the last bin has those from 1 on.
+    """
+
+    lowest: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return -self.lowest * _STEPS + 1
+
+    @property
+    def _first(self) -> int:
+        """The bits of p in bin 0, without those that do not count, if bin 0 were as narrow as the others."""
+        return (127 + self.lowest) * _STEPS
+
+    @functools.cached_property
+    def edges(self) -> np.ndarray:
+        """The upper ends of the bins; the last one for values that rounding has moved beyond 1."""
+        bits = (np.arange(1, self.count + 1, dtype=np.int32) + self._first) << _SHIFT
+        edges = bits.view(np.float32).astype(np.float64)
+        edges[-1] = 1 + _ROUNDING
+        return edges
+
+    def sums(self, p: np.ndarray, native: ModuleType) -> Sums:
+        """The sums of each bin of p, float32 [d]."""
+        counts, sums = np.empty(self.count, np.int64), np.empty((self.count, 3, 2), np.int64)
+        native.probability_bins(
+            p.ctypes.data, p.size, _SHIFT, self._first, self.count, counts.ctypes.data, sums.ctypes.data
+        )
+        return Sums(counts, sums.transpose(1, 2, 0))
+
+    def span(self, first: int, last: int) -> tuple[np.float32, np.float32]:
+        """The bins `first` down to `last`: p at least the first value and below the second."""
+        low = np.float32(-np.inf if last == 0 else self.edges[last - 1])
+        return low, np.float32(np.inf if first == self.count - 1 else self.edges[first])
 
 
-def screen(bins: Sums, setting: Setting, least: int) -> Screened:
+# The first ones are enough for nearly every class, and leave most pixels of most classes in bin 0, which
+# costs next to nothing. Where bin 0 cannot be left out, the others are tried.
+BINS = (Bins(-5), Bins(-31))
+
+
+def screen(sums: Sums, bins: Bins, setting: Setting, least: int) -> Screened:
     """The bins that may hold the greatest expectation.
 
     Args:
-        bins: of the class, from `bin_sums`; not all empty.
+        sums: of each of the class's bins; not all empty.
         least: sizes below this get other expectations than the moments', so that their bins remain.
     """
-    used = np.flatnonzero(bins.sizes)[::-1]  # in the order of a sort
-    until = bins[used].until()
+    used = np.flatnonzero(sums.sizes)[::-1]  # in the order of a sort
+    until = sums[used].until()
     whole = until[-1]
     reached = curve(until, whole, setting.metric, setting.g, setting.second)
     sizes = until.sizes
     known = reached[sizes >= least]
     best = known.max() if known.size else -np.inf
-    kept = _bounds(until, _edges()[used], setting) * _SPARE >= best
+    kept = _bounds(until, bins.edges[used], setting) * _SPARE >= best
     kept |= sizes[:-1] < least
     # An end of a bin is its last size; the first one, nothing at all, has no bin.
     kept[0] |= least == 0 and reached[0] >= best
     first, last = np.flatnonzero(kept)[[0, -1]]
     return Screened(int(sizes[first]), int(used[first]), int(used[last]), until[first], whole)
-
-
-def span(first: int, last: int) -> tuple[np.float32, np.float32]:
-    """The bins `first` down to `last`: p at least the first value and below the second."""
-    edges = _edges()
-    low = np.float32(-np.inf if last == 0 else edges[last - 1])
-    return low, np.float32(np.inf if first == BINS - 1 else edges[first])
-
-
-@functools.cache
-def _edges() -> np.ndarray:
-    """The upper ends of the bins; the last one for values that rounding has moved beyond 1."""
-    bits = (np.arange(1, BINS + 1, dtype=np.int32) + _FIRST) << _SHIFT
-    edges = bits.view(np.float32).astype(np.float64)
-    edges[-1] = 1 + _ROUNDING
-    return edges
 
 
 def _bounds(until: Sums, high: np.ndarray, setting: Setting) -> np.ndarray:
