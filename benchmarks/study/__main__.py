@@ -1,7 +1,9 @@
 """A study of regularized losses on real photos.
 
+    \b
     python benchmarks/study run --data voc --root VOC2012 --backbone efficientnet-lite0.pth --out runs/study
     python benchmarks/study table --out runs/study
+    python benchmarks/study page --out runs/study
 
 All rows share net (DeepLab v3+ on EfficientNet-Lite0, all of it, with frozen normalisations), data, updates,
 rates and seeds. Phase 1 learns with the cross-entropy alone and serves all rows with the same labels; phase 2
@@ -16,10 +18,14 @@ from functools import partial
 from pathlib import Path
 
 import click
+import page
 from labels import KINDS, OWN
 from recipe import DATA, Recipe
 from rows import ROWS
 from table import table
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE, RESULTS = DOCS / "study.md", DOCS / "study"
 
 
 @click.group(help=__doc__)
@@ -60,11 +66,13 @@ def recipe_options(command: click.Command) -> click.Command:
     help="tune: train on four fifths of the training list and score on the rest.",
 )
 @click.option("--rows", default=",".join(ROWS), help="Names, divided by commas.  [default: all]")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Of the main rows.")
+@click.option(
+    "--seeds", default="0,1,2", show_default=True, help="Of the main rows; the others have 0 alone."
+)
 @click.option("--pull", "pulls", type=(str, float), multiple=True, help="LOSS SHARE: in place of 0.3.")
 @recipe_options
 def run_rows(
-    data: str, root: Path, backbone: Path, out: Path, labels: str, split: str, rows: str, seeds: int,
+    data: str, root: Path, backbone: Path, out: Path, labels: str, split: str, rows: str, seeds: str,
     pulls: tuple[tuple[str, float], ...], **recipe: float,
 ) -> None:  # fmt: skip
     """Train and score rows."""
@@ -75,7 +83,9 @@ def run_rows(
     )
     for name in rows.split(","):
         row = ROWS[name]
-        for seed in range(seeds if row.main else 1):
+        for seed in map(int, seeds.split(",")):
+            if seed and not row.main:
+                continue
             found = run(study, row, seed, dict(pulls))
             print(f"{row.title}, seed {seed}: mIoU {100 * float(str(found['miou'])):.2f}", flush=True)
 
@@ -88,6 +98,17 @@ def show_table(out: Path) -> None:
     """Print the table of each data set, labels and split."""
     for folder in sorted(path for path in out.iterdir() if (path / "recipe.json").exists()):
         print(f"### {folder.name}: {(folder / 'recipe.json').read_text()}\n\n{table(folder)}")
+
+
+@main.command("page")
+@click.option(
+    "--out", type=click.Path(exists=True, path_type=Path), help="Runs whose results are kept first."
+)
+def write_page(out: Path | None) -> None:
+    """Write docs/study.md's tables from the results in docs/study."""
+    if out is not None:
+        print(f"{page.collect(out, RESULTS)} results kept in {RESULTS}")
+    page.write(PAGE, RESULTS)
 
 
 @main.command("rules")

@@ -132,13 +132,13 @@ class Phase:
         return last
 
     def score(self, scored: Path, row: Row, seed: int, pulls: Pulls) -> dict[str, object]:
-        """Scores the last weights; counts of each image go to counts.npy."""
+        """Scores the last weights; counts of each image go to counts.npz."""
         if self.result.exists():
             known: dict[str, object] = json.loads(self.result.read_text())
             return known
         trained = json.loads((self.folder / "trained.json").read_text())
         evaluation = _evaluate(self.study, self.folder / trained["weights"], scored)
-        np.save(self.folder / "counts.npy", evaluation.counts.to_array())
+        np.savez_compressed(self.folder / "counts.npz", counts=evaluation.counts.to_array())
         found = {
             "row": row.name,
             "seed": seed,

@@ -70,7 +70,7 @@ def _found(folder: Path) -> Iterator[Runs]:
             yield Runs(
                 place.name,
                 [json.loads(path.read_text()) for path in results],
-                [np.load(path.with_name("counts.npy")) for path in results],
+                [np.load(path.with_name("counts.npz"))["counts"] for path in results],
             )
 
 

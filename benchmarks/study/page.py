@@ -1,0 +1,61 @@
+"""The results that docs/study.md shows: small copies of them, and its tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from labels import OWN
+from recipe import DATA
+from table import table
+
+BEGIN, END = "<!-- tables of benchmarks/study -->", "<!-- end of the tables -->"
+KEPT = ("result.json", "counts.npz")
+LABELS = {
+    "strokes100": "strokes on 3 % of the pixels",
+    "strokes50": "strokes of half that length",
+    "strokes25": "strokes of a quarter of that length",
+    "clicks": "one click in each object",
+    OWN: "the data set's own scribbles",
+}
+
+
+def collect(runs: Path, to: Path) -> int:
+    """Copies what the tables need from the runs' folders; what `to` holds of other runs stays.
+
+    Returns:
+        The number of results.
+    """
+    count = 0
+    for result in sorted(runs.glob("*/*/seed*/result.json")):
+        place = to / result.parent.relative_to(runs)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            shutil.copyfile(result.with_name(name), place / name)
+        recipe = result.parents[2] / "recipe.json"
+        shutil.copyfile(recipe, place.parents[1] / recipe.name)
+        count += 1
+    return count
+
+
+def tables(results: Path) -> str:
+    """All tables, as Markdown."""
+    parts = []
+    for folder in sorted(path.parent for path in results.glob("*/recipe.json")):
+        data, labels, split = folder.name.split("-")
+        recipe = json.loads((folder / "recipe.json").read_text())
+        scored = f"of {DATA[data].val}" if split == "val" else "held out of the training list"
+        parts.append(
+            f"### {data.upper()}, {LABELS[labels]}, scored on photos {scored}\n\n"
+            f"{recipe['first']} updates with the cross-entropy alone, {recipe['second']} with the losses, "
+            f"{recipe['batch']} crops of {recipe['crop']} pixels.\n\n{table(folder)}"
+        )
+    return "\n".join(parts)
+
+
+def write(page: Path, results: Path) -> None:
+    """Puts the tables between the page's two marks."""
+    text = page.read_text()
+    before, rest = text.split(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{rest.split(END)[1]}")
