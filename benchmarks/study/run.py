@@ -117,7 +117,8 @@ class Phase:
             (net / "train.prototxt").write_text(text + losses)
             (net / "solver.prototxt").write_text(solver)
         out = self.folder / "run"
-        begin = ("--resume", "auto") if out.exists() else ("--weights", weights)
+        resumed = out.exists()
+        begin = ("--resume", "auto") if resumed else ("--weights", weights)
         memory = rlossctl(
             "train", "--prototxt", net / "solver.prototxt", *self.study.placeholders(),
             "--set", f"BASE_SIZE={recipe.base}",
@@ -127,7 +128,13 @@ class Phase:
         )  # fmt: skip
         (last,) = out.glob("train_iter_*.caffemodel")
         done.write_text(
-            json.dumps({"weights": str(last.relative_to(self.folder)), "bytes": memory, **_pace(out)})
+            json.dumps(
+                {
+                    "weights": str(last.relative_to(self.folder)),
+                    "bytes": None if resumed else memory,  # the first process may have needed more
+                    **_pace(out),
+                }
+            )
         )
         return last
 

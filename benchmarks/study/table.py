@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ class Runs:
     counts: Sequence[np.ndarray]
 
     def values(self, figure: str) -> list[float]:
-        """A figure of each seed."""
-        return [float(str(result[figure])) for result in self.results]
+        """A figure of each seed that has it."""
+        return [float(str(result[figure])) for result in self.results if result[figure] is not None]
 
     def mean(self, figure: str) -> float:
-        """The mean over the seeds."""
-        return statistics.fmean(self.values(figure))
+        """The mean over the seeds, NaN if none has it."""
+        values = self.values(figure)
+        return statistics.fmean(values) if values else math.nan
 
     def spread(self, figure: str) -> str:
         """Mean and standard deviation over the seeds, in per cent."""
@@ -83,7 +85,7 @@ def _line(runs: Runs, base: Runs | None, full: Runs | None) -> str:
     first = runs.results[0]
     weights = first["weights_found"]
     cells = [
-        ROWS[runs.name.split("-")[0]].title,
+        _title(runs),
         runs.spread("miou"),
         runs.spread("pixel_accuracy"),
         _over(runs, base),
@@ -93,9 +95,16 @@ def _line(runs: Runs, base: Runs | None, full: Runs | None) -> str:
         if isinstance(weights, dict)
         else "",
         f"{1000 * runs.mean('seconds'):.0f}",
-        f"{runs.mean('bytes') / 1e9:.1f}",
+        "" if math.isnan(runs.mean("bytes")) else f"{runs.mean('bytes') / 1e9:.1f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _title(runs: Runs) -> str:
+    pulls = runs.results[0]["pulls"]
+    assert isinstance(pulls, dict)
+    given = ", ".join(f"{pull:g}" for pull in pulls.values())
+    return ROWS[runs.name.split("-")[0]].title + (f", pull {given}" if given else "")
 
 
 def _over(runs: Runs, base: Runs | None) -> str:

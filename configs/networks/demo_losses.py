@@ -20,7 +20,7 @@ from rlossctl.prototxt.netspec import L, NetSpec, Top
 ABOUT = "The net of `rlossctl demo` with one of the losses that `rlossctl demo --losses` compares."
 WITHOUT_LABEL = {"ignore_label": IGNORE_LABEL}
 OF_IMAGE = {"propagate_down": [False, True]}
-MEASURED = {"loss_weight": 1, "loss_schedule": {"pull": preset("PULL", 0.3)}}
+MEASURED = {"loss_weight": 1, "loss_schedule": {"pull": preset("PULL", 1)}}
 
 
 def _softmax(n: NetSpec) -> Top:

@@ -57,8 +57,8 @@ def command(
 
     With --losses there is a run for each of the losses: densecrf, normalizedcut, kernelcut, gatedcrf, potts
     (six relaxations), tree, entropy, size and selflabelling on scribbles; focal, bce, dice and lovasz on full
-    masks. Where the weight of a regularizer is measured, --set PULL=0.5 makes it pull harder than the default
-    of 0.3.
+    masks. Where the weight of a regularizer is measured, --set PULL=0.3 makes it pull less hard than the
+    default of 1.
 
     \b
     Examples:

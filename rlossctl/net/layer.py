@@ -66,8 +66,8 @@ class Layer(Outline, nn.Module):
             if they are all 0, because then they do not count.
         compilable: torch.compile may trace it: it checks no values and talks to nobody. Layers that are never
             exported are not compiled in any case.
-        regularizer: whether its loss is to guide what the labels leave open, and so must not pull harder than
-            the losses of the labels.
+        regularizer: whether its loss is to guide what the labels leave open, and so must not pull much harder
+            than the losses of the labels.
     """
 
     spare_blobs: tuple[str, ...] = ()

@@ -314,12 +314,12 @@ def test_a_dominant_regularizer_is_named_once(value) -> None:
     shares = TermShares({"crf"})
     terms = {"loss": Term(0.5, 1.0), "aux": Term(0.5, 0.4), "crf": Term(value, 1e-8)}
     told = [
-        shares.add(terms, {"loss": 0.1, "aux": 0.05, "crf": 0.3} if index % 2 else {}) for index in range(30)
+        shares.add(terms, {"loss": 0.1, "aux": 0.05, "crf": 0.5} if index % 2 else {}) for index in range(30)
     ]
     assert [index for index, text in enumerate(told) if text] == [9]
-    assert told[9].startswith("crf pulls harder than the losses of the labels: 0.3 against 0.15 ")
+    assert told[9].startswith("crf pulls much harder than the losses of the labels: 0.5 against 0.15 ")
     for pulls in (
-        {"loss": 0.1, "aux": 0.05, "crf": 0.14},
+        {"loss": 0.1, "aux": 0.05, "crf": 0.44},
         {"loss": 0.9, "aux": 0.1, "crf": 0.1},
         {"crf": 1.0},
     ):
