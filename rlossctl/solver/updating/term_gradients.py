@@ -19,7 +19,7 @@ class Pulls:
 
     Absolute values are summed, as the weights before the blob gather the gradients of all pixels in a sum,
     too. A root of squares would overrate a term that acts on few pixels, and the more so the fewer they are:
-    with a click in each object, the cross-entropy 35 times beside a DenseCRF loss.
+    with a click in each object, the cross-entropy 33 times beside a DenseCRF loss.
 
     Attributes:
         blob: the blob's name; None for a net with fewer than two terms, or terms without a common blob.
