@@ -1,8 +1,8 @@
 """Dilated convolutions whose outer taps meet nothing but padding on the maps that training sees.
 
 Such taps get no gradient and keep their random values. On a larger map, as whole photos give in a test, they
-meet features and add noise: DeepLab v3+ with dilations 6, 12, 18 trained on crops of 193 pixels (maps of
-13 x 13) loses 7 points of mIoU on whole photos against tiles of 193 pixels.
+meet features and add noise: a DeepLab v3+ with dilations 6, 12, 18, trained on crops of 193 pixels (maps of
+13 x 13), scores lower on whole photos than on tiles of 193 pixels (docs/study.md).
 """
 
 from __future__ import annotations
