@@ -13,6 +13,7 @@ phase is a run folder of `rlossctl train`; what is finished is not done again, w
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -104,11 +105,16 @@ def show_table(out: Path) -> None:
 @click.option(
     "--out", type=click.Path(exists=True, path_type=Path), help="Runs whose results are kept first."
 )
-def write_page(out: Path | None) -> None:
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is not current.")
+def write_page(out: Path | None, check: bool) -> None:
     """Write docs/study.md's tables from the results in docs/study."""
-    if out is not None:
+    if out is not None and not check:
         print(f"{page.collect(out, RESULTS)} results kept in {RESULTS}")
-    page.write(PAGE, RESULTS)
+    known = PAGE.read_text()
+    text = page.with_tables(known, RESULTS)
+    if check:
+        sys.exit(text != known)
+    PAGE.write_text(text)
 
 
 @main.command("rules")

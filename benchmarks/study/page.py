@@ -54,8 +54,7 @@ def tables(results: Path) -> str:
     return "\n".join(parts)
 
 
-def write(page: Path, results: Path) -> None:
-    """Puts the tables between the page's two marks."""
-    text = page.read_text()
+def with_tables(text: str, results: Path) -> str:
+    """A page's text with the tables between its two marks."""
     before, rest = text.split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{rest.split(END)[1]}")
+    return f"{before}{BEGIN}\n\n{tables(results)}\n{END}{rest.split(END)[1]}"

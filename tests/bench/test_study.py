@@ -1,0 +1,78 @@
+"""benchmarks/study: its page shows what its results say, and its rows are nets."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlossctl.prototxt.text import parse_net
+
+
+def study(repository: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(repository / "benchmarks/study"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_page_is_current(repository: Path) -> None:
+    done = study(repository, "page", "--check")
+    assert done.returncode == 0, done.stderr + "run `python benchmarks/study page`"
+
+
+def result(folder: Path, row: str, seed: int, right: int) -> None:
+    """Two photos of two classes: `right` of ten pixels of class 1 found."""
+    place = folder / "voc-clicks-val" / row / f"seed{seed}"
+    place.mkdir(parents=True)
+    counts = np.zeros((2, 3, 21), np.int64)
+    counts[:, 0, 0], counts[:, 0, 1] = 90, right  # found rightly
+    counts[:, 1, 0], counts[:, 1, 1] = 90, 10  # in the truth
+    counts[:, 2, 0], counts[:, 2, 1] = 100 - right, right  # predicted
+    np.savez_compressed(place / "counts.npz", counts=counts)
+    (place / "result.json").write_text(
+        json.dumps(
+            {
+                "row": row,
+                "seed": seed,
+                "pulls": {},
+                "miou": (90 / (100 - right) + right / 10) / 2,
+                "pixel_accuracy": (90 + right) / 100,
+                "seconds": 1.5,
+                "bytes": None,
+                "weights_found": {"loss": 1.0, "tree": 2.5},
+            }
+        )
+    )
+
+
+def test_the_share_of_the_gap(repository: Path, tmp_path: Path) -> None:
+    for row, right in (("pce", 2), ("tree", 6), ("full", 10)):
+        result(tmp_path, row, 0, right)
+    (tmp_path / "voc-clicks-val/recipe.json").write_text("{}")
+    table = study(repository, "table", "--out", tmp_path).stdout
+    pce, tree, full = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[-4:-1])
+    assert [row[0] for row in (pce, tree, full)] == ["pCE", "+ tree energy", "full masks"]
+    low, middle, high = (float(row[1]) / 100 for row in (pce, tree, full))
+    assert float(tree[4].strip("%")) / 100 == pytest.approx((middle - low) / (high - low), abs=0.01)
+    assert tree[3].startswith(f"+{100 * (middle - low):.2f} (") and tree[6] == "tree 2.5" and tree[8] == ""
+
+
+def test_every_row_is_a_text_of_layers(repository: Path) -> None:
+    rows = re.findall(r"^(\w+) ", study(repository, "rows").stdout, re.MULTILINE)
+    assert {"pce", "densecrf", "full"} <= set(rows)
+    for file in (repository / "benchmarks/study/layers").glob("*.prototxt"):
+        text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", file.read_text())
+        assert parse_net(text, str(file)).param.layer
+
+
+def test_results_are_kept_without_their_runs(repository: Path, tmp_path: Path) -> None:
+    """The page needs nothing but small files."""
+    for place in (repository / "docs/study").rglob("*"):
+        assert place.is_dir() or place.name in {"result.json", "counts.npz", "recipe.json"}
+    shutil.copytree(repository / "docs/study", tmp_path / "kept")
+    assert "| row |" in study(repository, "table", "--out", tmp_path / "kept").stdout
