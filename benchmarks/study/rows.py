@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAYERS = Path(__file__).parent / "layers"
-SIZES = {"densecrf": "half"}  # the image and probabilities that a loss reads; the others' are at a quarter
+SIZES = {"densecrf": "half", "densecrf_wide": "half"}  # the image and probabilities that a loss reads; the others' are at a quarter
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ ROWS = {
     for row in (
         Row("pce", "pCE", main=True),
         Row("densecrf", "+ DenseCRF", ("densecrf",), main=True),
+        Row("densecrf_wide", "+ DenseCRF, sigma 100", ("densecrf_wide",)),
         Row("gatedcrf", "+ Gated CRF", ("gatedcrf",), main=True),
         Row("ncut", "+ normalised cut", ("ncut",)),
         Row("kernelcut", "+ KernelCut", ("ncut", "densecrf"), main=True),
