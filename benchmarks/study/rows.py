@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAYERS = Path(__file__).parent / "layers"
-SIZES = {"densecrf": "half", "densecrf_wide": "half"}  # the image and probabilities that a loss reads; the others' are at a quarter
+SIZES = {
+    "densecrf": "half",
+    "densecrf_wide": "half",
+}  # the image and probabilities that a loss reads; the others' are at a quarter
 
 
 @dataclass(frozen=True)
