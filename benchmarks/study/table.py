@@ -60,7 +60,7 @@ def table(folder: Path) -> str:
     """The table of one data set, labels and split, as Markdown.
 
     Differences pair the seeds that a row shares with pCE, and draw lists of photos; the mean over the seeds
-    stands before its interval. The share of the gap is (row - pCE) / (full - pCE) over the seeds of all three.
+    stands before its interval. The share of the gap is (row - pCE) / (full - pCE), of the seeds of all three.
     """
     rows = {runs.name: runs for runs in _found(folder)}
     lines = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
