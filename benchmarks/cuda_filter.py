@@ -28,7 +28,7 @@ from rlossctl.bilateral import backend, cuda, exact, twin
 from rlossctl.bilateral.choice import CUDA
 from rlossctl.data.scenes.scene import draw_scene
 
-TARGETS = {41: 0.05, 129: 0.25, 257: 1.0}  # milliseconds
+TARGETS = {41: 0.05, 129: 0.25, 257: 0.6}  # milliseconds
 SIGMAS = 100.0, 15.0
 VERTICES = 6  # in a simplex, with three colours
 COLUMNS = ("loss", "graph", "fixed", "kept", "exact", "twin", "bytes", "work", "target")

@@ -4,11 +4,11 @@
     python benchmarks/gpu.py --dry    # without a GPU: the parts that the CPU can run, at small sizes
 
 The steps: facts about the machine; build the CUDA module for this card, in the checkout; the filter's times
-and their floors (cuda_filter.py); the tests marked gpu; training steps of DeepLab-LargeFOV with and without
-the DenseCRF loss (training_step.py), and every mode of training beside plain PyTorch (training_modes.py); one
-model's scores on the GPU and on the CPU (devices.py); compute-sanitizer on a few tests. Each step runs in its
-own process with a time limit, so that one that fails or hangs does not cost the others. OUT/gpu.json and
-OUT/gpu.md are rewritten after every step.
+and their floors (cuda_filter.py); the filter for points (cuda_points.py); the tests marked gpu; training
+steps of DeepLab-LargeFOV with and without the DenseCRF loss (training_step.py), and every mode of training
+beside plain PyTorch (training_modes.py); one model's scores on the GPU and on the CPU (devices.py);
+compute-sanitizer on a few tests. Each step runs in its own process with a time limit, so that one that
+fails or hangs does not cost the others. OUT/gpu.json and OUT/gpu.md are rewritten after every step.
 
 Needs Python with torch, NumPy, click, protobuf, Pillow, tqdm and everything that the tests import; the build
 needs nvcc, g++, cmake and pybind11. The report names what is missing, and steps that need it are left out.
@@ -42,6 +42,11 @@ STEPS: tuple[tuple[str, float, Action], ...] = (
     ("machine", 40, machine),
     ("build", 120, build),
     ("filter", 90, benchmark("cuda_filter.py", ("--repeats", 30))),
+    (
+        "points",
+        40,
+        benchmark("cuda_points.py", dry=("--points", 2000, "--side", 32, "--repeats", 2)),
+    ),
     ("tests", 120, tests),
     (
         "training",
