@@ -8,6 +8,7 @@ meet features and add noise: a DeepLab v3+ with dilations 6, 12, 18, trained on 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rlossctl.net import Net
 from rlossctl.outlines.convolution import ConvolutionOutline
@@ -15,20 +16,20 @@ from rlossctl.words import counted
 
 
 def taps_beyond_the_map(net: Net) -> Iterator[str]:
-    """A warning, if a dilated convolution that learns has taps that never meet its bottom.
+    """A warning, if a dilated convolution that learns has taps that never meet a bottom.
 
     Args:
         net: a training net; the shapes of its bottoms are those of its crops.
     """
-    found = []
-    learning = {entry.layer for entry in net.learnable if entry.index == 0 and entry.lr_mult}
+    sharing: dict[int, list[_Placed]] = {}
     for layer in net.layers:
-        module = layer.module
-        if isinstance(module, ConvolutionOutline) and layer.name in learning:
-            side = net.shapes[layer.bottoms[0]][-module.spatial :]
-            if any(_dead(module, axis, size) for axis, size in enumerate(side)):
-                dilation = max(module.dilation)
-                found.append(f"{layer.name} (dilation {dilation}, map {' x '.join(map(str, side))})")
+        if isinstance(layer.module, ConvolutionOutline):
+            shape = net.shapes[layer.bottoms[0]][-layer.module.spatial :]
+            placed = _Placed(layer.name, layer.module, shape)
+            sharing.setdefault(id(net.params[layer.name][0]), []).append(placed)
+    learning = (entry for entry in net.learnable if entry.index == 0 and entry.lr_mult)
+    groups = (sharing.get(id(entry.tensor), []) for entry in learning)
+    found = [str(group[0]) for group in groups if group and _has_dead_taps(group)]
     if found:
         yield (
             f"{net.file.path}: {counted(len(found), 'dilated convolution')} with taps that meet only padding "
@@ -37,15 +38,30 @@ def taps_beyond_the_map(net: Net) -> Iterator[str]:
         )
 
 
-def _dead(layer: ConvolutionOutline, axis: int, size: int) -> bool:
-    """Whether a tap falls outside at every position along one axis."""
-    kernel, stride, pad = layer.kernel[axis], layer.stride[axis], layer.pad[axis]
-    dilation = layer.dilation[axis]
-    if dilation == 1:
-        return False
-    outputs = (size + 2 * pad - (dilation * (kernel - 1) + 1)) // stride + 1
-    return not all(_meets(tap * dilation - pad, stride, outputs, size) for tap in range(kernel))
+class _Placed(NamedTuple):
+    """A convolution, and the sides of the map that it reads."""
+
+    name: str
+    layer: ConvolutionOutline
+    sides: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} (dilation {max(self.layer.dilation)}, map {' x '.join(map(str, self.sides))})"
+
+    def meeting(self, axis: int) -> set[int]:
+        """The taps of an axis that meet the map at one position or more."""
+        layer, side = self.layer, self.sides[axis]
+        kernel, stride, pad = layer.kernel[axis], layer.stride[axis], layer.pad[axis]
+        dilation = layer.dilation[axis]
+        outputs = (side + 2 * pad - (dilation * (kernel - 1) + 1)) // stride + 1
+        starts = [stride * place - pad for place in range(outputs)]
+        return {tap for tap in range(kernel) if any(0 <= start + tap * dilation < side for start in starts)}
 
 
-def _meets(start: int, stride: int, outputs: int, size: int) -> bool:
-    return any(0 <= start + stride * place < size for place in range(outputs))
+def _has_dead_taps(group: list[_Placed]) -> bool:
+    """Whether layers that share their weights, as those of several scales do, all miss the map with a tap."""
+    layer = group[0].layer
+    return any(
+        dilation > 1 and len(set().union(*(placed.meeting(axis) for placed in group))) < layer.kernel[axis]
+        for axis, dilation in enumerate(layer.dilation)
+    )

@@ -23,8 +23,8 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def found(window: str, param: str = "") -> list[str]:
-    Path("net.prototxt").write_text(NET.format(window=window, param=param))
+def found(window: str, param: str = "", more: str = "") -> list[str]:
+    Path("net.prototxt").write_text((NET + more).format(window=window, param=param))
     return list(taps_beyond_the_map(load_net("net.prototxt", phase="TRAIN")))
 
 
@@ -54,3 +54,16 @@ def test_what_the_warning_says() -> None:
 def test_a_frozen_convolution_is_not_warned_of() -> None:
     frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
     assert found("kernel_size: 3 pad: 18 dilation: 18", frozen) == []
+
+
+def test_taps_that_meet_the_map_at_another_scale() -> None:
+    """Branches of several scales share their weights: what the large map teaches a tap, the small one has."""
+    window = "kernel_size: 3 pad: 18 dilation: 18"
+    large = """
+layer {{ name: "large" type: "Input" top: "large" input_param {{ shape {{ dim: 1 dim: 2 dim: 26 dim: 40 }} }} }}
+layer {{ name: "at_large" type: "Convolution" bottom: "large" top: "at_large" {param}
+  convolution_param {{ num_output: 2 {window} }} }}
+"""
+    shared = 'param { name: "w" } param { name: "b" }'
+    assert len(found(window, shared)) == 1
+    assert found(window, shared, large) == []
