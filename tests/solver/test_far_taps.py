@@ -60,7 +60,8 @@ def test_taps_that_meet_the_map_at_another_scale() -> None:
     """Branches of several scales share their weights: what the large map teaches a tap, the small one has."""
     window = "kernel_size: 3 pad: 18 dilation: 18"
     large = """
-layer {{ name: "large" type: "Input" top: "large" input_param {{ shape {{ dim: 1 dim: 2 dim: 26 dim: 40 }} }} }}
+layer {{ name: "large" type: "Input" top: "large"
+  input_param {{ shape {{ dim: 1 dim: 2 dim: 26 dim: 40 }} }} }}
 layer {{ name: "at_large" type: "Convolution" bottom: "large" top: "at_large" {param}
   convolution_param {{ num_output: 2 {window} }} }}
 """
