@@ -4,6 +4,7 @@
     python benchmarks/study run --data voc --root VOC2012 --backbone efficientnet-lite0.pth --out runs/study
     python benchmarks/study table --out runs/study
     python benchmarks/study page --out runs/study
+    python benchmarks/study pictures runs/study/voc-clicks-val-600+200 study.jpg
 
 All rows share net (DeepLab v3+ on EfficientNet-Lite0, all of it, with frozen normalisations), data, updates,
 rates and seeds. Phase 1 learns with the cross-entropy alone and serves all rows with the same labels; phase 2
@@ -115,6 +116,20 @@ def write_page(out: Path | None, check: bool) -> None:
     if check:
         sys.exit(text != known)
     PAGE.write_text(text)
+
+
+@main.command("pictures")
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.option("--rows", default="pce,densecrf,full", show_default=True, help="Folders, divided by commas.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--photos", default=5, show_default=True)
+def show_pictures(folder: Path, picture: Path, rows: str, seed: int, photos: int) -> None:
+    """Draw what the nets of rows see in photos of FOLDER's scored list."""
+    from pictures import pictures
+    from PIL import Image
+
+    Image.fromarray(pictures(folder, rows.split(","), seed, photos)).save(picture)
 
 
 @main.command("rules")

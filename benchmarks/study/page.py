@@ -26,24 +26,33 @@ def collect(runs: Path, to: Path) -> int:
 
     Returns:
         The number of results.
+
+    Raises:
+        SystemExit: `to` holds results of another recipe in a folder of the same name.
     """
     count = 0
     for result in sorted(runs.glob("*/*/seed*/result.json")):
         place = to / result.parent.relative_to(runs)
+        _keep_recipe(result.parents[2] / "recipe.json", place.parents[1] / "recipe.json")
         place.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
             shutil.copyfile(result.with_name(name), place / name)
-        recipe = result.parents[2] / "recipe.json"
-        shutil.copyfile(recipe, place.parents[1] / recipe.name)
         count += 1
     return count
+
+
+def _keep_recipe(own: Path, kept: Path) -> None:
+    if kept.exists() and json.loads(kept.read_text()) != json.loads(own.read_text()):
+        raise SystemExit(f"{kept} is another recipe than {own}: its rows do not compare")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(own, kept)
 
 
 def tables(results: Path) -> str:
     """All tables, as Markdown."""
     parts = []
     for folder in sorted(path.parent for path in results.glob("*/recipe.json")):
-        data, labels, split = folder.name.split("-")
+        data, labels, split, _ = folder.name.split("-")
         recipe = json.loads((folder / "recipe.json").read_text())
         scored = f"of {DATA[data].val}" if split == "val" else "held out of the training list"
         parts.append(

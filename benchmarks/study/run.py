@@ -44,8 +44,9 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Of this data set, these labels and this split."""
-        return self.out / f"{self.data.name}-{self.kind}-{self.split}"
+        """Of this data set, these labels, this split and these updates."""
+        updates = f"{self.recipe.first}+{self.recipe.second}"
+        return self.out / f"{self.data.name}-{self.kind}-{self.split}-{updates}"
 
     def prepare(self) -> Lists:
         """Labels, lists and starting weights, made once.
@@ -54,13 +55,20 @@ class Study:
             SystemExit: the folder holds another recipe's runs.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        known, recipe = self.folder / "recipe.json", json.dumps(asdict(self.recipe))
+        known, recipe = self.folder / "recipe.json", json.dumps({"net": NET, **asdict(self.recipe)})
         if known.exists() and known.read_text() != recipe:
             raise SystemExit(f"{known} says {known.read_text()}, not {recipe}: take another --out")
         known.write_text(recipe)
+        if not self.net.exists():
+            rlossctl("net", NET, "-o", self.net)
         if not self.start.exists():
             rlossctl("convert", f"{NET}/test", self.backbone, "-o", self.start, *self.placeholders())
         return make_lists(self.data, self.root, self.kind, self.split, self.folder / "lists")
+
+    @property
+    def net(self) -> Path:
+        """The folder of the net's text."""
+        return self.folder / "net"
 
     @property
     def start(self) -> Path:
@@ -106,16 +114,15 @@ class Phase:
         return self.folder / "result.json"
 
     def train(self, losses: str, solver: str, weights: Path, pulls: Pulls) -> Path:
-        """Trains to the end; returns the last weights."""
+        """Trains to the end; returns the last weights.
+
+        Raises:
+            SystemExit: the folder holds the run of other texts, or the study's time is over.
+        """
+        net, recipe = self.write_texts(losses, solver), self.study.recipe
         done = self.folder / "trained.json"
         if done.exists():
             return self.folder / json.loads(done.read_text())["weights"]
-        net, recipe = self.folder / "net", self.study.recipe
-        if not net.exists():
-            rlossctl("net", NET, "-o", net)
-            text = (net / "train.prototxt").read_text()
-            (net / "train.prototxt").write_text(text + losses)
-            (net / "solver.prototxt").write_text(solver)
         out = self.folder / "run"
         resumed = out.exists()
         begin = ("--resume", "auto") if resumed else ("--weights", weights)
@@ -137,6 +144,21 @@ class Phase:
             )
         )
         return last
+
+    def write_texts(self, losses: str, solver: str) -> Path:
+        """Writes net and solver, once; returns their folder."""
+        net = self.folder / "net"
+        texts = {
+            "train.prototxt": (self.study.net / "train.prototxt").read_text() + losses,
+            "solver.prototxt": solver,
+        }
+        net.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            path = net / name
+            if path.exists() and path.read_text() != text:
+                raise SystemExit(f"{path} is not what would be trained now: take another --out")
+            path.write_text(text)
+        return net
 
     def score(self, scored: Path, row: Row, seed: int, pulls: Pulls) -> dict[str, object]:
         """Scores the last weights; counts of each image go to counts.npz."""

@@ -27,7 +27,7 @@ def test_the_page_is_current(repository: Path) -> None:
 
 def result(folder: Path, row: str, seed: int, right: int) -> None:
     """Two photos of two classes: `right` of ten pixels of class 1 found."""
-    place = folder / "voc-clicks-val" / row / f"seed{seed}"
+    place = folder / "voc-clicks-val-300+150" / row / f"seed{seed}"
     place.mkdir(parents=True)
     counts = np.zeros((2, 3, 21), np.int64)
     counts[:, 0, 0], counts[:, 0, 1] = 90, right  # found rightly
@@ -53,7 +53,7 @@ def result(folder: Path, row: str, seed: int, right: int) -> None:
 def test_the_share_of_the_gap(repository: Path, tmp_path: Path) -> None:
     for row, right in (("pce", 2), ("tree", 6), ("full", 10)):
         result(tmp_path, row, 0, right)
-    (tmp_path / "voc-clicks-val/recipe.json").write_text("{}")
+    (tmp_path / "voc-clicks-val-300+150/recipe.json").write_text("{}")
     table = study(repository, "table", "--out", tmp_path).stdout
     pce, tree, full = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[-4:-1])
     assert [row[0] for row in (pce, tree, full)] == ["pCE", "+ tree energy", "full masks"]
@@ -76,3 +76,23 @@ def test_results_are_kept_without_their_runs(repository: Path, tmp_path: Path) -
         assert place.is_dir() or place.name in {"result.json", "counts.npz", "recipe.json"}
     shutil.copytree(repository / "docs/study", tmp_path / "kept")
     assert "| row |" in study(repository, "table", "--out", tmp_path / "kept").stdout
+
+
+def test_results_of_another_recipe_are_not_mixed(repository: Path, tmp_path: Path) -> None:
+    """Rows of other nets or other rates do not compare."""
+    result(tmp_path / "runs", "pce", 0, 2)
+    kept = tmp_path / "kept" / "voc-clicks-val-300+150"
+    kept.mkdir(parents=True)
+    for folder, rate in ((tmp_path / "runs/voc-clicks-val-300+150", 0.1), (kept, 0.2)):
+        (folder / "recipe.json").write_text(json.dumps({"rate": rate}))
+    program = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import page; "
+    program += "page.collect(*map(Path, sys.argv[2:]))"
+    command = [sys.executable, "-c", program, repository / "benchmarks/study"]
+    done = subprocess.run(
+        [*map(str, command), str(tmp_path / "runs"), str(tmp_path / "kept")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "another recipe" in done.stderr
+    assert not list(kept.glob("pce"))
