@@ -56,8 +56,8 @@ class Recipe:
     crop: int = 193
     base: int = 257
     batch: int = 8
-    first: int = 300
-    second: int = 150
+    first: int = 400
+    second: int = 200
     rate: float = 2e-4
     slower: float = 0.25
     measured: int = 20

@@ -44,12 +44,12 @@ ROWS = {
         Row("densecrf_wide", "+ DenseCRF, sigma 100", ("densecrf_wide",)),
         Row("gatedcrf", "+ Gated CRF", ("gatedcrf",), main=True),
         Row("ncut", "+ normalised cut", ("ncut",)),
-        Row("kernelcut", "+ KernelCut", ("ncut", "densecrf"), main=True),
+        Row("kernelcut", "+ KernelCut", ("ncut", "densecrf")),
         Row("potts_bilinear", "+ Potts, bilinear", ("potts_bilinear",)),
         Row("potts_collision", "+ Potts, collision divergence", ("potts_collision",)),
         Row("tree", "+ tree energy", ("tree",)),
-        Row("selflabel", "+ soft self-labelling", ("selflabel",)),
-        Row("mixture", "+ DenseCRF, Gated CRF, self-labelling", ("densecrf", "gatedcrf", "selflabel")),
+        Row("selflabel", "+ soft self-labelling", ("selflabel",), main=True),
+        Row("mixture", "+ Gated CRF, self-labelling", ("gatedcrf", "selflabel"), main=True),
         Row("full", "full masks", full=True, main=True),
     )
 }
