@@ -8,7 +8,9 @@ from pathlib import Path
 
 from labels import OWN
 from recipe import DATA
-from table import table
+from table import classes, table
+
+from rlossctl.data.sets.registry import data_sets
 
 BEGIN, END = "<!-- tables of benchmarks/study -->", "<!-- end of the tables -->"
 KEPT = ("result.json", "counts.npz")
@@ -60,6 +62,9 @@ def tables(results: Path) -> str:
             f"{recipe['first']} updates with the cross-entropy alone, {recipe['second']} with the losses, "
             f"{recipe['batch']} crops of {recipe['crop']} pixels.\n\n{table(folder)}"
         )
+        if split == "val":
+            names = data_sets()[data].classes
+            parts.append(f"IoU of each class, the mean over the seeds:\n\n{classes(folder, names)}")
     return "\n".join(parts)
 
 

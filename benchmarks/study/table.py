@@ -69,6 +69,26 @@ def table(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def classes(folder: Path, names: Sequence[str]) -> str:
+    """IoU of each class and row in per cent, the mean over the row's seeds, as Markdown; - where it has none.
+
+    Args:
+        names: of the classes, in the order of ids.
+    """
+    found = sorted(_found(folder), key=lambda runs: _place(runs.name))
+    ious = [_ious(runs) for runs in found]
+    lines = ["| class | " + " | ".join(map(_title, found)) + " |", "|---" * (len(found) + 1) + "|"]
+    for place, name in enumerate(names):
+        values = ("-" if math.isnan(iou[place]) else f"{100 * iou[place]:.1f}" for iou in ious)
+        lines.append(f"| {name} | " + " | ".join(values) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _ious(runs: Runs) -> np.ndarray:
+    """[C], NaN where a class is neither in truth nor predicted."""
+    return np.mean([ClassCounts.from_array(counts).sum().iou() for counts in runs.counts], axis=0)
+
+
 def _found(folder: Path) -> Iterator[Runs]:
     for place in sorted(folder.iterdir()):
         results = sorted(place.glob("seed*/result.json"))

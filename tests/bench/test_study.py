@@ -25,6 +25,14 @@ def test_the_page_is_current(repository: Path) -> None:
     assert done.returncode == 0, done.stderr + "run `python benchmarks/study page`"
 
 
+def page(repository: Path, call: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs one function of page.py on paths."""
+    program = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import page; "
+    program += f"print(page.{call}(*map(Path, sys.argv[2:])))"
+    command = [sys.executable, "-c", program, str(repository / "benchmarks/study"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def result(folder: Path, row: str, seed: int, right: int) -> None:
     """Two photos of two classes: `right` of ten pixels of class 1 found."""
     place = folder / "voc-clicks-val-300+150" / row / f"seed{seed}"
@@ -62,6 +70,17 @@ def test_the_share_of_the_gap(repository: Path, tmp_path: Path) -> None:
     assert tree[3].startswith(f"+{100 * (middle - low):.2f} (") and tree[6] == "tree 2.5" and tree[8] == ""
 
 
+def test_the_iou_of_each_class(repository: Path, tmp_path: Path) -> None:
+    for seed, right in ((0, 2), (1, 4)):
+        result(tmp_path, "pce", seed, right)
+    recipe = {"first": 300, "second": 150, "batch": 8, "crop": 193}
+    (tmp_path / "voc-clicks-val-300+150/recipe.json").write_text(json.dumps(recipe))
+    lines = page(repository, "tables", tmp_path).stdout.splitlines()
+    assert "| class | pCE |" in lines
+    assert "| aeroplane | 30.0 |" in lines  # two and four of ten found, none too many
+    assert "| bicycle | - |" in lines
+
+
 def test_every_row_is_a_text_of_layers(repository: Path) -> None:
     rows = re.findall(r"^(\w+) ", study(repository, "rows").stdout, re.MULTILINE)
     assert {"pce", "densecrf", "full"} <= set(rows)
@@ -85,14 +104,6 @@ def test_results_of_another_recipe_are_not_mixed(repository: Path, tmp_path: Pat
     kept.mkdir(parents=True)
     for folder, rate in ((tmp_path / "runs/voc-clicks-val-300+150", 0.1), (kept, 0.2)):
         (folder / "recipe.json").write_text(json.dumps({"rate": rate}))
-    program = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import page; "
-    program += "page.collect(*map(Path, sys.argv[2:]))"
-    command = [sys.executable, "-c", program, repository / "benchmarks/study"]
-    done = subprocess.run(
-        [*map(str, command), str(tmp_path / "runs"), str(tmp_path / "kept")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = page(repository, "collect", tmp_path / "runs", tmp_path / "kept")
     assert done.returncode == 1 and "another recipe" in done.stderr
     assert not list(kept.glob("pce"))
