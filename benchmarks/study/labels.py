@@ -16,6 +16,7 @@ KINDS = {
     "clicks": ("--kind", "clicks"),
 }
 OWN = "own"  # the data set's own scribbles
+MASKS = "masks"  # the photos of KINDS with full masks: one run serves all kinds
 HELD_OUT = 5  # every fifth photo of the training list chooses pulls
 SPARED = 3  # and every third of those without scribbles of their own, where these are learned from
 
@@ -33,7 +34,7 @@ def make_lists(data: DataSet, root: Path, kind: str, split: str, folder: Path) -
     """Writes labels and lists below `folder`, once.
 
     Args:
-        kind: of KINDS, or OWN.
+        kind: of KINDS, OWN, or MASKS, whose weak labels are the masks.
         split: "val" trains on the training list and scores on the validation list; "tune" trains on four
             fifths of the training list and scores on the rest. Photos with scribbles of their own are few, so
             with OWN "tune" trains on all of these, and scores on a third of the other training photos.
@@ -53,6 +54,8 @@ def make_lists(data: DataSet, root: Path, kind: str, split: str, folder: Path) -
     _write(lists.full, pairs)
     if kind == OWN and data.own:
         _write(lists.weak, [(photo, root / data.own[1] / label.name) for photo, label in pairs])
+    elif kind == MASKS:
+        _write(lists.weak, pairs)
     else:
         scribbles = folder / "labels"
         rlossctl("data", "scribble", lists.full, scribbles, *KINDS[kind])

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from labels import OWN
+from labels import MASKS, OWN
 from recipe import DATA
 from table import classes, table
 
@@ -14,6 +14,7 @@ from rlossctl.data.sets.registry import data_sets
 
 BEGIN, END = "<!-- tables of benchmarks/study -->", "<!-- end of the tables -->"
 KEPT = ("result.json", "counts.npz")
+TITLES = {"voc": "VOC", "camvid": "CamVid"}
 LABELS = {
     "strokes100": "strokes on 3 % of the pixels",
     "strokes50": "strokes of half that length",
@@ -55,10 +56,12 @@ def tables(results: Path) -> str:
     parts = []
     for folder in sorted(path.parent for path in results.glob("*/recipe.json")):
         data, labels, split, _ = folder.name.split("-")
+        if labels == MASKS:
+            continue  # the tables of weak labels show them
         recipe = json.loads((folder / "recipe.json").read_text())
         scored = f"of {DATA[data].val}" if split == "val" else "held out of the training list"
         parts.append(
-            f"### {data.upper()}, {LABELS[labels]}, scored on photos {scored}\n\n"
+            f"### {TITLES[data]}, {LABELS[labels]}, scored on photos {scored}\n\n"
             f"{recipe['first']} updates with the cross-entropy alone, {recipe['second']} with the losses, "
             f"{recipe['batch']} crops of {recipe['crop']} pixels.\n\n{table(folder)}"
         )

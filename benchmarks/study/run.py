@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from commands import rlossctl
-from labels import Lists, make_lists
+from labels import KINDS, MASKS, Lists, make_lists
 from recipe import NET, DataSet, Recipe
 from rows import Row
 
@@ -87,6 +87,8 @@ def run(study: Study, row: Row, seed: int, pulls: Pulls) -> dict[str, object]:
     Args:
         pulls: loss -> pull, in place of layers/'s; those of other losses are passed over.
     """
+    if row.full and study.kind in KINDS:
+        study = replace(study, kind=MASKS)
     lists, recipe = study.prepare(), study.recipe
     supervision, kind = (lists.full, "full") if row.full else (lists.weak, "weak")
     own = {loss: pulls[loss] for loss in row.losses if loss in pulls}

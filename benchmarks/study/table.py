@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from labels import KINDS, MASKS
 from rows import ROWS
 
 from rlossctl.counts import ClassCounts
@@ -90,7 +91,11 @@ def _ious(runs: Runs) -> np.ndarray:
 
 
 def _found(folder: Path) -> Iterator[Runs]:
-    for place in sorted(folder.iterdir()):
+    """Of the folder, and of the one with full masks of the same photos."""
+    data, labels, *others = folder.name.split("-")
+    masks = folder.with_name("-".join([data, MASKS, *others]))
+    places = [*folder.iterdir(), *(masks.iterdir() if labels in KINDS and masks.exists() else ())]
+    for place in sorted(places):
         results = sorted(place.glob("seed*/result.json"))
         if results:
             yield Runs(

@@ -33,9 +33,9 @@ def page(repository: Path, call: str, *arguments: object) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def result(folder: Path, row: str, seed: int, right: int) -> None:
+def result(folder: Path, row: str, seed: int, right: int, labels: str = "clicks") -> None:
     """Two photos of two classes: `right` of ten pixels of class 1 found."""
-    place = folder / "voc-clicks-val-300+150" / row / f"seed{seed}"
+    place = folder / f"voc-{labels}-val-300+150" / row / f"seed{seed}"
     place.mkdir(parents=True)
     counts = np.zeros((2, 3, 21), np.int64)
     counts[:, 0, 0], counts[:, 0, 1] = 90, right  # found rightly
@@ -59,8 +59,8 @@ def result(folder: Path, row: str, seed: int, right: int) -> None:
 
 
 def test_the_share_of_the_gap(repository: Path, tmp_path: Path) -> None:
-    for row, right in (("pce", 2), ("tree", 6), ("full", 10)):
-        result(tmp_path, row, 0, right)
+    for row, right, labels in (("pce", 2, "clicks"), ("tree", 6, "clicks"), ("full", 10, "masks")):
+        result(tmp_path, row, 0, right, labels)
     (tmp_path / "voc-clicks-val-300+150/recipe.json").write_text("{}")
     table = study(repository, "table", "--out", tmp_path).stdout
     pce, tree, full = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[-4:-1])
