@@ -127,7 +127,7 @@ class Phase:
             return self.folder / json.loads(done.read_text())["weights"]
         out = self.folder / "run"
         resumed = out.exists()
-        begin = ("--resume", "auto") if resumed else ("--weights", weights)
+        begin = ("--weights", weights, "--resume", "auto")
         memory = rlossctl(
             "train", "--prototxt", net / "solver.prototxt", *self.study.placeholders(),
             "--set", f"BASE_SIZE={recipe.base}",

@@ -115,7 +115,8 @@ iteration.
     click.option(
         "--resume",
         metavar="STATE|auto",
-        help="Continue from a .solverstate; auto: from the newest complete one in OUT.",
+        help="Continue from a .solverstate; auto: from the newest complete one in OUT. Where there is none, "
+        "the run starts from --weights.",
     ),
 )
 @groups.option_group(

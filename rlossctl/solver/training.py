@@ -271,6 +271,8 @@ def _built(
         if processes.first:
             look_before_training(solver, file)
         if state is not None:
+            if options.weights:
+                desk.log.info("The run goes on from its snapshot, so --weights is not read")
             resuming.go_on(solver, state, outputs, options)
         if options.keep:
             solver.listeners.append(Keep(solver, options.keep))
@@ -292,7 +294,7 @@ def _entered(solver: Solver, file: SolverFile, options: TrainOptions, outputs: O
         return
     if known is not None:
         solver.log.warning(f"The logs of run {known.run}, which left no snapshot, stand above this run's")
-    weights = [] if options.resume else starting_weights(file, options)
+    weights = [] if solver.iter else starting_weights(file, options)  # --resume auto may find nothing
     manifest.manifest_of(solver, file, weights).write(outputs.manifest)
     start = solver.iter
     try:
@@ -308,7 +310,7 @@ def _announce(solver: Solver, file: SolverFile, options: TrainOptions) -> list[s
     choose_kernels(solver.net)
     weights = [str(path) for path in starting_weights(file, options)]
     start = f"starts from {', '.join(weights)}" if weights else "starts from random weights"
-    lines = before(solver, f"goes on from iteration {solver.iter}" if options.resume else start)
+    lines = before(solver, f"goes on from iteration {solver.iter}" if solver.iter else start)
     for line in lines:
         solver.log.info(line)
     for name in solver.processes.unshared(solver.net):

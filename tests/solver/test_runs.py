@@ -156,6 +156,24 @@ def test_auto_takes_the_newest_snapshot_of_this_run(folder: Path, at_iteration) 
     same_files("a", "straight")
 
 
+def test_auto_without_a_snapshot_starts_from_the_weights(folder: Path, at_iteration) -> None:
+    """So one command starts a run and goes on with it."""
+    train(out="b")
+    weights = ["b/small_iter_10.caffemodel"]
+    train(out="straight", weights=weights)
+    at_iteration[7] = fail
+    with pytest.raises(RlossError, match="went wrong"):
+        train(out="a", weights=weights, resume="auto")
+    at_iteration.clear()
+    assert "starts from b/small_iter_10.caffemodel" in log()
+    assert list(entries("a/run.json")["settings"]["weights"]) == weights
+    train(out="a", weights=weights, resume="auto")
+    assert "goes on from iteration 7" in log() and "--weights is not read" in log()
+    with pytest.raises(UsageError, match="goes with --resume auto"):
+        train(out="a", weights=weights, resume="a/small_iter_5.solverstate")
+    same_files("a", "straight")
+
+
 def test_newest_means_written_last(folder: Path, at_iteration) -> None:
     """Who goes back to an earlier snapshot leaves later ones behind, which are not where the run stands."""
     train(out="a")

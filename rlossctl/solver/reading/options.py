@@ -22,7 +22,7 @@ class TrainOptions:
         skip_mismatched: layers whose blobs differ in size from those of `weights` start anew; otherwise they
             are an error.
         resume: a solver state, or "auto" for the newest whole snapshot of the run in the folder (a fresh
-            start if there is none).
+            start, from `weights`, if there is none).
         out: folder for snapshots, train.log and metrics.jsonl; None: where snapshot_prefix says.
         device: "cpu", "cuda", "cuda:1"; None and "auto" follow solver_mode and device_id, and take the CPU
             where there is no GPU.
@@ -72,12 +72,13 @@ class TrainOptions:
     speed: Speed = field(default_factory=Speed)
 
     def __post_init__(self) -> None:
-        if self.resume and self.weights:
+        if self.resume and self.resume != "auto" and self.weights:
             raise UsageError(
-                "--resume and --weights exclude each other",
-                found="both",
+                "--weights goes with --resume auto, not with a state",
+                found=f"--resume {self.resume}",
                 expected="one of them",
-                advice="--resume goes on with a run; --weights starts a new one from trained weights",
+                advice="--resume STATE goes on with a run; --weights starts a new one from trained weights, "
+                "and with --resume auto only where there is no snapshot yet",
             )
         if self.resume and self.overwrite:
             raise UsageError(
