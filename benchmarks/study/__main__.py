@@ -4,7 +4,7 @@
     python benchmarks/study run --data voc --root VOC2012 --backbone efficientnet-lite0.pth --out runs/study
     python benchmarks/study table --out runs/study
     python benchmarks/study page --out runs/study
-    python benchmarks/study pictures runs/study/voc-clicks-val-600+200 study.jpg
+    python benchmarks/study pictures runs/study/voc-clicks-val-400+600x0.5 study.jpg
 
 All rows share net (DeepLab v3+ on EfficientNet-Lite0, all of it, with frozen normalisations), data, updates,
 rates and seeds. Phase 1 learns with the cross-entropy alone and serves all rows with the same labels; phase 2

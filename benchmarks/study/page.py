@@ -17,8 +17,8 @@ KEPT = ("result.json", "counts.npz")
 TITLES = {"voc": "VOC", "camvid": "CamVid"}
 LABELS = {
     "strokes100": "strokes on 3 % of the pixels",
-    "strokes50": "strokes of half that length",
-    "strokes25": "strokes of a quarter of that length",
+    "strokes50": "strokes on 1.5 % of the pixels",
+    "strokes25": "strokes on 0.75 % of the pixels",
     "clicks": "one click in each object",
     OWN: "the data set's own scribbles",
 }
@@ -54,7 +54,7 @@ def _keep_recipe(own: Path, kept: Path) -> None:
 def tables(results: Path) -> str:
     """All tables, as Markdown."""
     parts = []
-    for folder in sorted(path.parent for path in results.glob("*/recipe.json")):
+    for folder in sorted((path.parent for path in results.glob("*/recipe.json")), key=_order):
         data, labels, split, _ = folder.name.split("-")
         if labels == MASKS:
             continue  # the tables of weak labels show them
@@ -62,13 +62,19 @@ def tables(results: Path) -> str:
         scored = f"of {DATA[data].val}" if split == "val" else "held out of the training list"
         parts.append(
             f"### {TITLES[data]}, {LABELS[labels]}, scored on photos {scored}\n\n"
-            f"{recipe['first']} updates with the cross-entropy alone, {recipe['second']} with the losses, "
-            f"{recipe['batch']} crops of {recipe['crop']} pixels.\n\n{table(folder)}"
+            f"{recipe['first']} updates with the cross-entropy alone, then {recipe['second']} with the "
+            f"losses at {recipe['slower']:g} of the rate.\n\n{table(folder)}"
         )
         if split == "val":
             names = data_sets()[data].classes
             parts.append(f"IoU of each class, the mean over the seeds:\n\n{classes(folder, names)}")
     return "\n".join(parts)
+
+
+def _order(folder: Path) -> tuple[bool, str, bool, str]:
+    """What was scored on the validation lists first, CamVid before VOC; within a data set, clicks first."""
+    data, labels, split, updates = folder.name.split("-")
+    return split != "val", data, labels == OWN, f"{labels} {updates}"
 
 
 def with_tables(text: str, results: Path) -> str:

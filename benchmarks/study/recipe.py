@@ -57,9 +57,9 @@ class Recipe:
     base: int = 257
     batch: int = 8
     first: int = 400
-    second: int = 200
+    second: int = 600
     rate: float = 2e-4
-    slower: float = 0.25
+    slower: float = 0.5
     measured: int = 20
     decay: float = 1e-4
 

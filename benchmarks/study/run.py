@@ -45,7 +45,7 @@ class Study:
     @property
     def folder(self) -> Path:
         """Of this data set, these labels, this split and these updates."""
-        updates = f"{self.recipe.first}+{self.recipe.second}"
+        updates = f"{self.recipe.first}+{self.recipe.second}x{self.recipe.slower:g}"
         return self.out / f"{self.data.name}-{self.kind}-{self.split}-{updates}"
 
     def prepare(self) -> Lists:

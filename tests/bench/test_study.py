@@ -35,7 +35,7 @@ def page(repository: Path, call: str, *arguments: object) -> subprocess.Complete
 
 def result(folder: Path, row: str, seed: int, right: int, labels: str = "clicks") -> None:
     """Two photos of two classes: `right` of ten pixels of class 1 found."""
-    place = folder / f"voc-{labels}-val-300+150" / row / f"seed{seed}"
+    place = folder / f"voc-{labels}-val-300+150x0.25" / row / f"seed{seed}"
     place.mkdir(parents=True)
     counts = np.zeros((2, 3, 21), np.int64)
     counts[:, 0, 0], counts[:, 0, 1] = 90, right  # found rightly
@@ -61,7 +61,7 @@ def result(folder: Path, row: str, seed: int, right: int, labels: str = "clicks"
 def test_the_share_of_the_gap(repository: Path, tmp_path: Path) -> None:
     for row, right, labels in (("pce", 2, "clicks"), ("tree", 6, "clicks"), ("full", 10, "masks")):
         result(tmp_path, row, 0, right, labels)
-    (tmp_path / "voc-clicks-val-300+150/recipe.json").write_text("{}")
+    (tmp_path / "voc-clicks-val-300+150x0.25/recipe.json").write_text("{}")
     table = study(repository, "table", "--out", tmp_path).stdout
     pce, tree, full = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[-4:-1])
     assert [row[0] for row in (pce, tree, full)] == ["pCE", "+ tree energy", "full masks"]
@@ -73,8 +73,8 @@ def test_the_share_of_the_gap(repository: Path, tmp_path: Path) -> None:
 def test_the_iou_of_each_class(repository: Path, tmp_path: Path) -> None:
     for seed, right in ((0, 2), (1, 4)):
         result(tmp_path, "pce", seed, right)
-    recipe = {"first": 300, "second": 150, "batch": 8, "crop": 193}
-    (tmp_path / "voc-clicks-val-300+150/recipe.json").write_text(json.dumps(recipe))
+    recipe = {"first": 300, "second": 150, "slower": 0.25}
+    (tmp_path / "voc-clicks-val-300+150x0.25/recipe.json").write_text(json.dumps(recipe))
     lines = page(repository, "tables", tmp_path).stdout.splitlines()
     assert "| class | pCE |" in lines
     assert "| aeroplane | 30.0 |" in lines  # two and four of ten found, none too many
@@ -100,9 +100,9 @@ def test_results_are_kept_without_their_runs(repository: Path, tmp_path: Path) -
 def test_results_of_another_recipe_are_not_mixed(repository: Path, tmp_path: Path) -> None:
     """Rows of other nets or other rates do not compare."""
     result(tmp_path / "runs", "pce", 0, 2)
-    kept = tmp_path / "kept" / "voc-clicks-val-300+150"
+    kept = tmp_path / "kept" / "voc-clicks-val-300+150x0.25"
     kept.mkdir(parents=True)
-    for folder, rate in ((tmp_path / "runs/voc-clicks-val-300+150", 0.1), (kept, 0.2)):
+    for folder, rate in ((tmp_path / "runs/voc-clicks-val-300+150x0.25", 0.1), (kept, 0.2)):
         (folder / "recipe.json").write_text(json.dumps({"rate": rate}))
     done = page(repository, "collect", tmp_path / "runs", tmp_path / "kept")
     assert done.returncode == 1 and "another recipe" in done.stderr
