@@ -25,8 +25,8 @@ from rlossctl.converters.verifying.comparison import TOLERANCE, Comparison, Nois
 from rlossctl.converters.verifying.index_blobs import is_mask
 from rlossctl.converters.verifying.rounding import errors_of, judged
 from rlossctl.data.modelcard import ModelCard
-from rlossctl.data.palette import voc_palette
 from rlossctl.data.preprocess import Preprocess
+from rlossctl.data.sets.palettes import colours_of
 from rlossctl.errors import NetError, UsageError
 from rlossctl.evaluation.running.open_model import PreprocessOverrides
 from rlossctl.files import atomic_path
@@ -252,6 +252,7 @@ class _Job:
         shape = self.trained.net.shapes[scores]
         origin = self.trained.provenance()
         count = shape[1] if len(shape) > 1 else None
+        classes = self.trained.classes
         return ModelCard(
             input=self.deploy.input_name,
             output=scores,
@@ -260,8 +261,8 @@ class _Job:
             largest_photo=self.ends.preprocess.crop if self.ends.preprocess and not self.dynamic else None,
             preprocess=self.preprocess,
             num_classes=count,
-            classes=list(self.trained.classes) if self.trained.classes else None,
-            palette=voc_palette()[:count].tolist() if count and len(shape) == 4 and count <= 256 else None,
+            classes=list(classes) if classes else None,
+            palette=colours_of(classes, count) if count and len(shape) == 4 and count <= 256 else None,
             precision=self.options.precision,
             folded=folded,
             losses=loss_types(self.trained.net),

@@ -89,6 +89,15 @@ def test_every_row_is_a_text_of_layers(repository: Path) -> None:
         assert parse_net(text, str(file)).param.layer
 
 
+def test_the_script_for_a_gpu_names_rows(repository: Path) -> None:
+    script = repository / "benchmarks/study/gpu.sh"
+    assert subprocess.run(["sh", "-n", str(script)], check=False).returncode == 0
+    (names,) = re.findall(r"--rows ([\w,]+)", script.read_text())
+    assert set(names.split(",")) <= set(
+        re.findall(r"^(\w+) ", study(repository, "rows").stdout, re.MULTILINE)
+    )
+
+
 def test_results_are_kept_without_their_runs(repository: Path, tmp_path: Path) -> None:
     """The page needs nothing but small files."""
     for place in (repository / "docs/study").rglob("*"):

@@ -20,7 +20,7 @@ from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.sets import registry
 from rlossctl.data.sets.laying_out import Layout, Part
-from rlossctl.data.sets.palettes import find_palette
+from rlossctl.data.sets.palettes import colours_of, find_palette
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
 
@@ -418,3 +418,9 @@ def test_published_classes_and_palettes():
         224,
         192,
     )
+
+
+def test_classes_have_the_colours_of_their_data_set() -> None:
+    names = registry.data_sets()["camvid"].classes
+    assert colours_of(names, 11)[:2] == [[128, 128, 128], [128, 0, 0]]  # sky and building of SegNet's tutorial
+    assert colours_of(["a", "b"], 2) == colours_of(None, 2) == [[0, 0, 0], [128, 0, 0]]
