@@ -422,5 +422,5 @@ def test_published_classes_and_palettes():
 
 def test_classes_have_the_colours_of_their_data_set() -> None:
     names = registry.data_sets()["camvid"].classes
-    assert colours_of(names, 11)[:2] == [[128, 128, 128], [128, 0, 0]]  # sky and building of SegNet's tutorial
+    assert colours_of(names, 11)[:2] == [[128, 128, 128], [128, 0, 0]]  # sky, building
     assert colours_of(["a", "b"], 2) == colours_of(None, 2) == [[0, 0, 0], [128, 0, 0]]
