@@ -64,6 +64,13 @@ def make_lists(data: DataSet, root: Path, kind: str, split: str, folder: Path) -
     return lists
 
 
+def with_masks(folder: Path) -> list[Path]:
+    """A study's folder, and the one whose runs learned from full masks of the same photos, if any."""
+    data, kind, *others = folder.name.split("-")
+    masks = folder.with_name("-".join([data, MASKS, *others]))
+    return [folder, *([masks] if kind in KINDS and masks.exists() else [])]
+
+
 def _pairs(root: Path, name: str) -> list[tuple[Path, Path]]:
     from rlossctl.evaluation.running.open_model import open_list
 

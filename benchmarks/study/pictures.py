@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from commands import rlossctl
+from labels import with_masks
 from recipe import NET
 from rows import ROWS
 
@@ -37,7 +38,8 @@ def pictures(folder: Path, rows: Sequence[str], seed: int, count: int) -> np.nda
     colours, lines, seen = palette.table, [], set[int]()
     with tempfile.TemporaryDirectory() as scratch:
         for row in rows:
-            _predict(folder / row / f"seed{seed}", [sample.image for sample in chosen], Path(scratch) / row)
+            (run,) = (path for part in with_masks(folder) for path in part.glob(f"{row}/seed{seed}"))
+            _predict(run, [sample.image for sample in chosen], Path(scratch) / row)
         for sample in chosen:
             photo, truth = read_image(sample.image), read_label(str(sample.label))
             found = [read_label(Path(scratch) / row / f"{Path(sample.image).stem}.png") for row in rows]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from labels import KINDS, MASKS
+from labels import with_masks
 from rows import ROWS
 
 from rlossctl.counts import ClassCounts
@@ -91,11 +91,7 @@ def _ious(runs: Runs) -> np.ndarray:
 
 
 def _found(folder: Path) -> Iterator[Runs]:
-    """Of the folder, and of the one with full masks of the same photos."""
-    data, labels, *others = folder.name.split("-")
-    masks = folder.with_name("-".join([data, MASKS, *others]))
-    places = [*folder.iterdir(), *(masks.iterdir() if labels in KINDS and masks.exists() else ())]
-    for place in sorted(places):
+    for place in sorted(place for part in with_masks(folder) for place in part.iterdir()):
         results = sorted(place.glob("seed*/result.json"))
         if results:
             yield Runs(
