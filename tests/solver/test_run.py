@@ -167,7 +167,7 @@ def test_a_folder_without_write_permission(folder: Path) -> None:
     [
         ({"prototxt": "net.prototxt"}, UsageError, "add --solver"),
         ({"prototxt": "solver.prototxt", "solver": "solver.prototxt"}, UsageError, "with a net prototxt"),
-        ({"prototxt": "solver.prototxt", "weights": ["a"], "resume": "auto"}, UsageError, "exclude each"),
+        ({"prototxt": "solver.prototxt", "weights": ["a"], "resume": "a.state"}, UsageError, "--resume auto"),
         ({"prototxt": "solver.prototxt", "resume": "no.state"}, WeightsError, r"no\.state"),
         ({"prototxt": "solver.prototxt", "weights": ["no.model"]}, WeightsError, r"no\.model"),
         ({"prototxt": "list.txt"}, PrototxtError, r"list\.txt"),
