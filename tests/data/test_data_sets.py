@@ -20,7 +20,6 @@ from rlossctl.data.images import read_label
 from rlossctl.data.lists import read_list
 from rlossctl.data.sets import registry
 from rlossctl.data.sets.laying_out import Layout, Part
-from rlossctl.data.sets.palettes import colours_of, find_palette
 from rlossctl.data.sources.imageseg import ImageSegSource
 from rlossctl.errors import DataError
 
@@ -388,39 +387,3 @@ def test_the_table_compares_with_the_published_numbers(tmp_path):
     )
     result = CliRunner().invoke(command, [*words[:4], str(tmp_path / "out2")])
     assert ["train.txt", "-", "880"] in [line.split() for line in result.stdout.splitlines()]
-
-
-def test_published_classes_and_palettes():
-    known = registry.data_sets()
-    counts = {name: len(entry.classes) for name, entry in known.items()}
-    assert counts == {
-        "ade20k": 150,
-        "camvid": 11,
-        "cityscapes": 19,
-        "cocostuff10k": 171,
-        "cocostuff10k_182": 182,
-        "cocostuff164k": 171,
-        "cocostuff164k_182": 182,
-        "context59": 59,
-        "context60": 60,
-        "kitti360": 19,
-        "kvasir": 2,
-        "scenes": 5,
-        "voc": 21,
-    }
-    for name, entry in known.items():
-        palette = find_palette(name)
-        assert palette.colours.keys() == {*range(counts[name]), 255}
-        assert palette.names[counts[name] - 1] == entry.classes[-1]
-        assert len(entry.colours) in (0, counts[name])
-    assert find_palette("ade20k").colours[149] == (92, 0, 255) and find_palette("voc").colours[255] == (
-        224,
-        224,
-        192,
-    )
-
-
-def test_classes_have_the_colours_of_their_data_set() -> None:
-    names = registry.data_sets()["camvid"].classes
-    assert colours_of(names, 11)[:2] == [[128, 128, 128], [128, 0, 0]]  # sky, building
-    assert colours_of(["a", "b"], 2) == colours_of(None, 2) == [[0, 0, 0], [128, 0, 0]]
