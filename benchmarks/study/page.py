@@ -61,13 +61,14 @@ def tables(results: Path) -> str:
         recipe = json.loads((folder / "recipe.json").read_text())
         scored = f"of {DATA[data].val}" if split == "val" else "held out of the training list"
         parts.append(
-            f"### {TITLES[data]}, {LABELS[labels]}, scored on photos {scored}\n\n"
+            f"### {TITLES[data]}, {LABELS[labels]}, scored on photos {scored}: "
+            f"{recipe['first']} + {recipe['second']} updates, rate x {recipe['slower']:g}\n\n"
             f"{recipe['first']} updates with the cross-entropy alone, then {recipe['second']} with the "
             f"losses at {recipe['slower']:g} of the rate.\n\n{table(folder)}"
         )
         if split == "val":
             names = data_sets()[data].classes
-            parts.append(f"IoU of each class, the mean over the seeds:\n\n{classes(folder, names)}")
+            parts.append(f"IoU of each class, the mean over the row's seeds:\n\n{classes(folder, names)}")
     return "\n".join(parts)
 
 

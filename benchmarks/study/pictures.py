@@ -31,6 +31,9 @@ def pictures(folder: Path, rows: Sequence[str], seed: int, count: int) -> np.nda
 
     Returns:
         uint8 [H, W, 3] RGB: one line for each photo, one column for each row.
+
+    Raises:
+        SystemExit: a row has not been scored with this seed.
     """
     palette = find_palette(folder.name.split("-")[0])
     samples = open_list(str(folder / "lists/scored.txt"), "/")
@@ -38,7 +41,7 @@ def pictures(folder: Path, rows: Sequence[str], seed: int, count: int) -> np.nda
     colours, lines, seen = palette.table, [], set[int]()
     with tempfile.TemporaryDirectory() as scratch:
         for row in rows:
-            (run,) = (path for part in with_masks(folder) for path in part.glob(f"{row}/seed{seed}"))
+            run = _finished(folder, row, seed)
             _predict(run, [sample.image for sample in chosen], Path(scratch) / row)
         for sample in chosen:
             photo, truth = read_image(sample.image), read_label(str(sample.label))
@@ -50,6 +53,16 @@ def pictures(folder: Path, rows: Sequence[str], seed: int, count: int) -> np.nda
     sheet = np.asarray(montage(lines))
     names = [palette.names[place] for place in range(len(palette.names))]
     return np.vstack([sheet, legend(sorted(seen - {255}), names, colours, sheet.shape[1])])
+
+
+def _finished(folder: Path, row: str, seed: int) -> Path:
+    """The run of a row and seed."""
+    runs = [path.parent for part in with_masks(folder) for path in part.glob("*/seed*/result.json")]
+    for run in runs:
+        if (run.parent.name, run.name) == (row, f"seed{seed}"):
+            return run
+    known = ", ".join(sorted(f"{run.parent.name}/{run.name}" for run in runs))
+    raise SystemExit(f"{folder} has no result of {row}/seed{seed}; it has those of {known}")
 
 
 def _predict(run: Path, photos: Sequence[str], to: Path) -> None:

@@ -119,7 +119,7 @@ class Phase:
         """Trains to the end; returns the last weights.
 
         Raises:
-            SystemExit: the folder holds the run of other texts, or the study's time is over.
+            SystemExit: the folder holds the run of other texts, or the training failed.
         """
         net, recipe = self.write_texts(losses, solver), self.study.recipe
         done = self.folder / "trained.json"
@@ -148,7 +148,11 @@ class Phase:
         return last
 
     def write_texts(self, losses: str, solver: str) -> Path:
-        """Writes net and solver, once; returns their folder."""
+        """Writes net and solver, once; returns their folder.
+
+        Raises:
+            SystemExit: as `train`.
+        """
         net = self.folder / "net"
         texts = {
             "train.prototxt": (self.study.net / "train.prototxt").read_text() + losses,
