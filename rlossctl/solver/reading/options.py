@@ -78,7 +78,7 @@ class TrainOptions:
                 found=f"--resume {self.resume}",
                 expected="one of them",
                 advice="--resume STATE goes on with a run; --weights starts a new one from trained weights, "
-                "and with --resume auto only where there is no snapshot yet",
+                "and with --resume auto only if the folder has no snapshot",
             )
         if self.resume and self.overwrite:
             raise UsageError(
