@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlossctl.layers import dilated_depthwise
 from rlossctl.net.layer import Layer
 from rlossctl.net.onnx_graph import OnnxGraph, OnnxValue, Written
 from rlossctl.net.registry import computes, register
@@ -75,6 +76,10 @@ class Convolution(ConvolutionOutline, _Learned):
         return self.write_each(graph, "Conv", bottoms)
 
     def _convolve(self, x: Tensor) -> Tensor:
+        if self.spatial == 2 and dilated_depthwise.suits(
+            x, self.blobs[0], self.stride, self.pad, self.dilation, self.group
+        ):
+            return dilated_depthwise.convolve(x, self.blobs[0], self.bias, self.pad, self.dilation)
         convolve = _CONVOLUTIONS[self.spatial]
         return convolve(x, self.blobs[0], self.bias, self.stride, self.pad, self.dilation, self.group)
 
