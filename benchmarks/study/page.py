@@ -6,9 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-from labels import MASKS, OWN
+from labels import KINDS, MASKS, OWN
 from recipe import DATA
-from table import classes, table
+from table import by_labels, classes, table
 
 from rlossctl.data.sets.registry import data_sets
 
@@ -53,7 +53,7 @@ def _keep_recipe(own: Path, kept: Path) -> None:
 
 def tables(results: Path) -> str:
     """All tables, as Markdown."""
-    parts = []
+    parts = _comparisons(results)
     for folder in sorted((path.parent for path in results.glob("*/recipe.json")), key=_order):
         data, labels, split, _ = folder.name.split("-")
         if labels == MASKS:
@@ -70,6 +70,19 @@ def tables(results: Path) -> str:
             names = data_sets()[data].classes
             parts.append(f"IoU of each class, the mean over the row's seeds:\n\n{classes(folder, names)}")
     return "\n".join(parts)
+
+
+def _comparisons(results: Path) -> list[str]:
+    """How much the labels say, for each data set and number of updates that has several kinds of them."""
+    parts = []
+    for place in sorted(
+        {"-".join(path.parent.name.split("-")[::3]) for path in results.glob("*-val-*/recipe.json")}
+    ):
+        data, updates = place.split("-")
+        folders = {kind: results / f"{data}-{kind}-val-{updates}" for kind in KINDS}
+        if text := by_labels({kind: path for kind, path in folders.items() if path.exists()}, LABELS):
+            parts.append(f"### {TITLES[data]}: strokes of several lengths, {updates} updates\n\n{text}")
+    return parts
 
 
 def _order(folder: Path) -> tuple[bool, str, bool, str]:

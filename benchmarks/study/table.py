@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,49 @@ def classes(folder: Path, names: Sequence[str]) -> str:
         values = ("-" if math.isnan(iou[place]) else f"{100 * iou[place]:.1f}" for iou in ious)
         lines.append(f"| {name} | " + " | ".join(values) + " |")
     return "\n".join(lines) + "\n"
+
+
+def by_labels(folders: Mapping[str, Path], titles: Mapping[str, str]) -> str:
+    """mIoU in per cent, a line for each kind of labels, as Markdown; of one seed, which every kind's pCE has.
+
+    It has the rows of at least two kinds, and beside each what it has over the same kind's pCE.
+
+    Args:
+        folders: kind -> the folder of its runs.
+        titles: kind -> in words.
+
+    Returns:
+        "" where fewer than two kinds have a pCE of the same seed.
+    """
+    found = {kind: {runs.name: runs for runs in _found(folder)} for kind, folder in folders.items()}
+    found = {kind: rows for kind, rows in found.items() if "pce" in rows}
+    common = set.intersection(*(set(rows["pce"].scores()) for rows in found.values())) if found else set()
+    if len(found) < 2 or not common:
+        return ""
+    seed = min(common)
+    scores: dict[str, dict[str, float]] = {kind: {} for kind in found}  # kind -> row -> mIoU
+    shown: dict[str, str] = {}  # row -> title
+    for kind, rows in found.items():
+        for runs in rows.values():
+            if seed in runs.scores():
+                scores[kind][runs.name] = runs.scores()[seed]
+                shown[runs.name] = _title(runs)
+    names = [name for name in shown if sum(name in own for own in scores.values()) > 1]
+    names.sort(key=_place)
+    lines = [
+        "| labels | " + " | ".join(shown[name] for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for kind, own in scores.items():
+        cells = (_score(own.get(name), None if name == "pce" else own["pce"]) for name in names)
+        lines.append(f"| {titles[kind]} | " + " | ".join(cells) + " |")
+    return f"mIoU with seed {seed}, and what it has over pCE:\n\n" + "\n".join(lines) + "\n"
+
+
+def _score(score: float | None, base: float | None) -> str:
+    if score is None:
+        return "-"
+    return f"{100 * score:.2f}" + ("" if base is None else f" ({100 * (score - base):+.2f})")
 
 
 def _ious(runs: Runs) -> np.ndarray:

@@ -81,6 +81,26 @@ def test_the_iou_of_each_class(repository: Path, tmp_path: Path) -> None:
     assert "| bicycle | - |" in lines
 
 
+def test_kinds_of_labels_side_by_side(repository: Path, tmp_path: Path) -> None:
+    """Of one seed; the full masks serve all kinds; what one kind alone has is left out."""
+    for labels, row, right in (
+        ("clicks", "pce", 2), ("clicks", "tree", 6), ("strokes50", "pce", 6), ("strokes50", "ncut", 6),
+        ("masks", "full", 10),
+    ):  # fmt: skip
+        result(tmp_path, row, 0, right, labels)
+    result(tmp_path, "pce", 1, 4)
+    recipe = {"first": 300, "second": 150, "slower": 0.25}
+    for labels in ("clicks", "strokes50"):
+        (tmp_path / f"voc-{labels}-val-300+150x0.25/recipe.json").write_text(json.dumps(recipe))
+    lines = page(repository, "tables", tmp_path).stdout.splitlines()
+    assert lines[0] == "### VOC: strokes of several lengths, 300+150x0.25 updates"
+    assert "mIoU with seed 0, and what it has over pCE:" in lines
+    assert "| labels | pCE | full masks |" in lines
+    low, middle, high = (100 * (90 / (100 - right) + right / 10) / 2 for right in (2, 6, 10))
+    assert f"| strokes on 1.5 % of the pixels | {middle:.2f} | {high:.2f} (+{high - middle:.2f}) |" in lines
+    assert f"| one click in each object | {low:.2f} | {high:.2f} (+{high - low:.2f}) |" in lines
+
+
 def test_every_row_is_a_text_of_layers(repository: Path) -> None:
     rows = re.findall(r"^(\w+) ", study(repository, "rows").stdout, re.MULTILINE)
     assert {"pce", "densecrf", "full"} <= set(rows)
