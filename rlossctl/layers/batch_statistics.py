@@ -17,25 +17,10 @@ class Statistics(NamedTuple):
     values: float
 
 
-def normalized_batch(
-    x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
-) -> tuple[Tensor, Statistics]:
-    """One batch, normalised with its own statistics, then scaled and shifted per channel.
-
-    Args:
-        x: (N, C, ...). Unlike F.batch_norm it may have a single value per channel, which is its own mean.
-        scale, shift: (C,).
-
-    Returns:
-        (N, C, ...) in x's type, and the statistics in at least float32, without a gradient.
-    """
-    values = x.numel() // x.shape[1]
-    # With a momentum of 1 torch leaves its statistics here, so that no second pass is needed; it divides the
-    # variance by values - 1.
-    mean, unbiased = (x.new_zeros(x.shape[1], dtype=_precision(x)) for _ in range(2))
-    y = torch.batch_norm(x, scale, shift, mean, unbiased, True, 1.0, eps, False)
-    variance = unbiased * ((values - 1) / values) if values > 1 else torch.zeros_like(mean)
-    return y, Statistics(mean, variance, values)
+def of_batch(x: Tensor) -> Statistics:
+    """The statistics of one batch, (N, C, ...)."""
+    variance, mean = torch.var_mean(_precise(x), _all_but_channels(x), correction=0)
+    return Statistics(mean, variance, x.numel() // x.shape[1])
 
 
 def of_shared_batch(x: Tensor, total: Callable[[Tensor], Tensor]) -> Statistics:
@@ -63,11 +48,7 @@ def normalized(x: Tensor, of: Statistics, eps: float) -> Tensor:
 
 def _precise(x: Tensor) -> Tensor:
     """At least float32."""
-    return x.to(_precision(x))
-
-
-def _precision(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _all_but_channels(x: Tensor) -> list[int]:

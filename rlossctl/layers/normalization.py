@@ -66,10 +66,10 @@ class BatchNorm(BatchNormOutline, Layer):
             shared = batch_statistics.of_shared_batch(x, self._total)
             self._update(shared)
             return _affine(batch_statistics.normalized(x, shared, self.eps), scale, shift)
-        y, own = batch_statistics.normalized_batch(x, scale, shift, self.eps)
         if not x.is_meta:
-            self._update(own)
-        return y
+            self._update(batch_statistics.of_batch(x.detach()))
+        # Not F.batch_norm, which refuses a single value per channel; in Caffe that value is its own mean.
+        return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
 
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
         if not self.frozen:

@@ -64,10 +64,9 @@ class RunningStatistics(StatisticsOutline, Layer):
             return batch_statistics.normalized(x, shared, self.eps) * scale.reshape(size) + shift.reshape(
                 size
             )
-        y, own = batch_statistics.normalized_batch(x, scale, shift, self.eps)
         if not x.is_meta:
-            self._update(own)
-        return y
+            self._update(batch_statistics.of_batch(x.detach()))
+        return torch.batch_norm(x, scale, shift, None, None, True, 0.0, self.eps, False)
 
     def write_normalize(self, graph: OnnxGraph, x: OnnxInput) -> str:
         """`normalize` with frozen statistics, as a node."""

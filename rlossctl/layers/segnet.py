@@ -50,12 +50,16 @@ class BN(BNOutline, Layer):
         if not self.learns:
             return scale * x + shift
         if self._total is not None and not x.is_meta:
-            own = batch_statistics.of_shared_batch(x, self._total)
-            y = batch_statistics.normalized(x, own, EPSILON) * scale + shift
-        else:
-            y, own = batch_statistics.normalized_batch(x, scale.flatten(), shift.flatten(), EPSILON)
-        tops = (blob.detach().reshape(scale.shape) for blob in (own.mean, own.variance))
-        return (y, *tops)[: self.setup.tops] if self.setup.tops > 1 else y
+            shared = batch_statistics.of_shared_batch(x, self._total)
+            y = batch_statistics.normalized(x, shared, EPSILON) * scale + shift
+            tops = (blob.detach().reshape(scale.shape) for blob in (shared.mean, shared.variance))
+            return (y, *tops)[: self.setup.tops] if self.setup.tops > 1 else y
+        # Unlike F.batch_norm, this function also takes a batch of one value, as Caffe does.
+        y = torch.batch_norm(x, scale.flatten(), shift.flatten(), None, None, True, 0.0, EPSILON, False)
+        if self.setup.tops == 1:
+            return y
+        variance, mean = torch.var_mean(x.detach(), (0, 2, 3), correction=0, keepdim=True)
+        return (y, mean, variance)[: self.setup.tops]
 
     def write_onnx(self, graph: OnnxGraph, x: OnnxValue) -> Written:
         if self.setup.tops > 1:
