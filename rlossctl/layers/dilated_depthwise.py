@@ -22,13 +22,15 @@ Pair = tuple[int, ...]
 def suits(x: Tensor, weight: Tensor, stride: Pair, pad: Pair, dilation: Pair, group: int) -> bool:
     """Whether `convolve` computes this convolution, and is worth it.
 
+    Kernels of even size do not: on a grid their padding is half a pixel.
+
     Args:
         x: (N, C, H, W).
         weight: (C, 1, h, w).
     """
     depthwise = group == x.shape[1] == weight.shape[0]
     same_size = all(
-        step == 1 and 2 * border == gap * (kernel - 1)
+        step == 1 and kernel % 2 == 1 and 2 * border == gap * (kernel - 1)
         for step, border, gap, kernel in zip(stride, pad, dilation, weight.shape[2:], strict=True)
     )
     on_cpu = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32

@@ -56,6 +56,7 @@ def test_what_is_frozen_has_no_gradient(without: int):
         ({"stride": (2, 1)}, "a step"),
         ({"pad": (1, 2)}, "an output of another size"),
         ({"dilation": (1, 1), "pad": (1, 1)}, "without dilation"),
+        ({"weight": torch.zeros(4, 1, 2, 2), "pad": (1, 1)}, "a kernel of even size"),
         ({"group": 2}, "groups of channels"),
         ({"x": torch.zeros(1, 4, 7, 7, dtype=torch.float64)}, "another type"),
         ({"x": torch.zeros(1, 4, 7, 7, device="meta")}, "another device"),
