@@ -81,7 +81,7 @@ def _comparisons(results: Path) -> list[str]:
         data, updates = place.split("-")
         folders = {kind: results / f"{data}-{kind}-val-{updates}" for kind in KINDS}
         if text := by_labels({kind: path for kind, path in folders.items() if path.exists()}, LABELS):
-            parts.append(f"### {TITLES[data]}: strokes of several lengths, {updates} updates\n\n{text}")
+            parts.append(f"### {TITLES[data]}: fewer and fewer labels, {updates} updates\n\n{text}")
     return parts
 
 

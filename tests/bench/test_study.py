@@ -93,7 +93,7 @@ def test_kinds_of_labels_side_by_side(repository: Path, tmp_path: Path) -> None:
     for labels in ("clicks", "strokes50"):
         (tmp_path / f"voc-{labels}-val-300+150x0.25/recipe.json").write_text(json.dumps(recipe))
     lines = page(repository, "tables", tmp_path).stdout.splitlines()
-    assert lines[0] == "### VOC: strokes of several lengths, 300+150x0.25 updates"
+    assert lines[0] == "### VOC: fewer and fewer labels, 300+150x0.25 updates"
     assert "mIoU with seed 0, and what it has over pCE:" in lines
     assert "| labels | pCE | full masks |" in lines
     low, middle, high = (100 * (90 / (100 - right) + right / 10) / 2 for right in (2, 6, 10))
