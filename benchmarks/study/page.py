@@ -68,7 +68,7 @@ def tables(results: Path) -> str:
         )
         if split == "val":
             names = data_sets()[data].classes
-            parts.append(f"IoU of each class, the mean over the row's seeds:\n\n{classes(folder, names)}")
+            parts.append(classes(folder, names))
     return "\n".join(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,13 @@ class Runs:
         """Seed -> mIoU."""
         return {str(result["seed"]): float(str(result["miou"])) for result in self.results}
 
+    def of(self, seeds: Collection[str]) -> Runs:
+        """Those with these seeds alone."""
+        kept = [place for place, seed in enumerate(self.scores()) if seed in seeds]
+        return Runs(
+            self.name, [self.results[place] for place in kept], [self.counts[place] for place in kept]
+        )
+
     def mean(self, figure: str) -> float:
         """The mean over the seeds, NaN if none has it."""
         values = self.values(figure)
@@ -71,18 +78,24 @@ def table(folder: Path) -> str:
 
 
 def classes(folder: Path, names: Sequence[str]) -> str:
-    """IoU of each class and row in per cent, the mean over the row's seeds, as Markdown; - where it has none.
+    """IoU of each class and row in per cent, the mean over the same seeds, as Markdown; - where it has none.
+
+    It has the rows with the first seed, and of those all seeds that they share.
 
     Args:
         names: of the classes, in the order of ids.
     """
     found = sorted(_found(folder), key=lambda runs: _place(runs.name))
-    ious = [_ious(runs) for runs in found]
+    first = min(seed for runs in found for seed in runs.scores())
+    found = [runs for runs in found if first in runs.scores()]
+    seeds = set.intersection(*(set(runs.scores()) for runs in found))
+    ious = [_ious(runs.of(seeds)) for runs in found]
     lines = ["| class | " + " | ".join(map(_title, found)) + " |", "|---" * (len(found) + 1) + "|"]
     for place, name in enumerate(names):
         values = ("-" if math.isnan(iou[place]) else f"{100 * iou[place]:.1f}" for iou in ious)
         lines.append(f"| {name} | " + " | ".join(values) + " |")
-    return "\n".join(lines) + "\n"
+    over = "with seed" if len(seeds) == 1 else "the mean over seeds"
+    return f"IoU of each class, {over} {', '.join(sorted(seeds))}:\n\n" + "\n".join(lines) + "\n"
 
 
 def by_labels(folders: Mapping[str, Path], titles: Mapping[str, str]) -> str:
@@ -133,15 +146,24 @@ def _ious(runs: Runs) -> np.ndarray:
     return np.mean([ClassCounts.from_array(counts).sum().iou() for counts in runs.counts], axis=0)
 
 
-def _found(folder: Path) -> Iterator[Runs]:
-    for place in sorted(place for part in with_masks(folder) for place in part.iterdir()):
-        results = sorted(place.glob("seed*/result.json"))
-        if results:
-            yield Runs(
-                place.name,
-                [json.loads(path.read_text()) for path in results],
-                [np.load(path.with_name("counts.npz"))["counts"] for path in results],
-            )
+def _found(folder: Path) -> list[Runs]:
+    """Its rows; of the full masks that serve several kinds of labels, the seeds that its own rows have."""
+    own, *masks = (
+        [runs for place in sorted(part.iterdir()) if (runs := _read(place))] for part in with_masks(folder)
+    )
+    seeds = {seed for runs in own for seed in runs.scores()}
+    return own + [runs.of(seeds) for part in masks for runs in part if seeds & set(runs.scores())]
+
+
+def _read(place: Path) -> Runs | None:
+    results = sorted(place.glob("seed*/result.json"))
+    if not results:
+        return None
+    return Runs(
+        place.name,
+        [json.loads(path.read_text()) for path in results],
+        [np.load(path.with_name("counts.npz"))["counts"] for path in results],
+    )
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -76,9 +76,23 @@ def test_the_iou_of_each_class(repository: Path, tmp_path: Path) -> None:
     recipe = {"first": 300, "second": 150, "slower": 0.25}
     (tmp_path / "voc-clicks-val-300+150x0.25/recipe.json").write_text(json.dumps(recipe))
     lines = page(repository, "tables", tmp_path).stdout.splitlines()
-    assert "| class | pCE |" in lines
+    assert lines[lines.index("| class | pCE |") - 2] == "IoU of each class, the mean over seeds 0, 1:"
     assert "| aeroplane | 30.0 |" in lines  # two and four of ten found, none too many
     assert "| bicycle | - |" in lines
+    result(tmp_path, "tree", 0, 6)  # columns compare: only seeds that all have
+    result(tmp_path, "ncut", 1, 6)  # but one without the first seed does not take it from the others
+    lines = page(repository, "tables", tmp_path).stdout.splitlines()
+    assert lines[lines.index("| class | pCE | + tree energy |") - 2] == "IoU of each class, with seed 0:"
+    assert "| aeroplane | 20.0 | 60.0 |" in lines
+
+
+def test_full_masks_have_the_seeds_of_the_rows_beside_them(repository: Path, tmp_path: Path) -> None:
+    result(tmp_path, "pce", 0, 2)
+    for seed, right in ((0, 6), (1, 10)):
+        result(tmp_path, "full", seed, right, "masks")
+    (tmp_path / "voc-clicks-val-300+150x0.25/recipe.json").write_text("{}")
+    full = study(repository, "table", "--out", tmp_path).stdout.splitlines()[-2]
+    assert full.startswith(f"| full masks | {100 * (90 / 94 + 0.6) / 2:.2f} |") and "| 0 |" in full
 
 
 def test_kinds_of_labels_side_by_side(repository: Path, tmp_path: Path) -> None:
