@@ -137,3 +137,23 @@ def test_predictions_of_both_kinds_are_the_same_files(tiny_model, voc_folder, tm
 def test_other_decoders_do_not_exist():
     with pytest.raises(UsageError, match="unknown decoders"), decoding("fibres", 2):
         pass
+
+
+def test_a_forgotten_iterator_waits_for_nothing():
+    """The garbage collector closes it, perhaps in a thread that holds what a join would wait for."""
+    may_end, ended = threading.Event(), threading.Event()
+
+    def work(job: int) -> int:
+        if job == 1:
+            may_end.wait(60)
+            ended.set()
+        return job
+
+    results = ahead(range(9), work, 1)
+    assert next(results) == 0
+    closing = threading.Thread(target=results.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    waited = closing.is_alive()
+    may_end.set()
+    assert not waited and ended.wait(10)

@@ -74,12 +74,13 @@ def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R
     """Yields `work(job)` for every job in order, while `workers` threads work on the next ones.
 
     Work that has begun is finished before an error is raised, so a failing job never costs the files that
-    `work` writes for earlier ones.
+    `work` writes for earlier ones. If the iterator is closed or forgotten, begun work goes on without it.
 
     Raises:
         Exception: whatever `work` or `jobs` raises, when its turn comes.
     """
-    with ThreadPoolExecutor(workers, "rlossctl-ahead") as pool:
+    pool, wait = ThreadPoolExecutor(workers, "rlossctl-ahead"), True
+    try:
         waiting: deque[Future[R]] = deque()
         for job in jobs:
             waiting.append(pool.submit(work, job))
@@ -87,3 +88,10 @@ def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except GeneratorExit:
+        # The garbage collector closes a forgotten iterator in any thread, even in one that holds the lock of
+        # threading which a join needs: it would wait for itself.
+        wait = False
+        raise
+    finally:
+        pool.shutdown(wait)
