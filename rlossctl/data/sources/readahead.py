@@ -74,7 +74,8 @@ def ahead(jobs: Iterable[J], work: Callable[[J], R], workers: int) -> Iterator[R
     """Yields `work(job)` for every job in order, while `workers` threads work on the next ones.
 
     Work that has begun is finished before an error is raised, so a failing job never costs the files that
-    `work` writes for earlier ones. If the iterator is closed or forgotten, begun work goes on without it.
+    `work` writes for earlier ones. If the iterator is closed or forgotten, the threads end after the jobs
+    that they have been given, and nobody waits for them.
 
     Raises:
         Exception: whatever `work` or `jobs` raises, when its turn comes.
